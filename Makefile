@@ -1,0 +1,41 @@
+# Everything runs in .venv, which the first command makes. It needs python3 (3.11 or newer) and nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup demo test check format clean
+
+help:
+	@echo "make demo    evaluate on the built-in endpoint, resume it, write some stories"
+	@echo "make test    run the tests"
+	@echo "make check   lint, types, layers, docs"
+	@echo "make format  put the code in order"
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup
+	@rm -rf demo && mkdir demo
+	$(BIN)/manycall eval wordmath -u sim -m any -o demo/wordmath.jsonl --min 0.75
+	$(BIN)/manycall generate -p "Tell a short, gripping story." -n 20 -u sim -m any -o demo/stories.jsonl
+	@echo "The files are in demo/: wordmath.jsonl, stories.jsonl, and beside each what ran."
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
+
+format: setup
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf .venv demo dist build

@@ -1,0 +1,3 @@
+from manycall.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""The shell's side: one small function a verb, no logic. Heavy imports happen inside the verbs."""

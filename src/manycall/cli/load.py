@@ -1,0 +1,52 @@
+"""What a verb must read before it can begin: the user's function, the simulator's answer key."""
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from manycall.errors import UsageError
+
+
+def load_function(spec: str) -> Callable[..., Any]:
+    """The function in FILE.py:function.
+
+    Raises:
+        UsageError: no such file or function, or the file cannot be run.
+    """
+    name, colon, attribute = spec.rpartition(":")
+    path = Path(name)
+    if not colon or not attribute or path.suffix != ".py":
+        raise UsageError(f"{spec!r} is not FILE.py:function")
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such file")
+    module_spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert module_spec is not None
+    assert module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    sys.path.insert(0, str(path.parent.resolve()))  # so that it may import its neighbours
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:  # the user's own code
+        raise UsageError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        raise UsageError(f"{path} has no function {attribute!r}")
+    return function  # type: ignore[no-any-return]
+
+
+def load_key(key: str | None) -> dict[str, str]:
+    """question -> right answer, from "wordmath" or a file whose rows have both. GSM8K's `#### ` is understood."""
+    from manycall.data.files import read
+    from manycall.evals.tasks import wordmath
+
+    if key is None:
+        return {}
+    rows: Any = ((row["id"], row) for row in wordmath.problems()) if key == "wordmath" else read(Path(key))
+    answers = {}
+    for where, fields in rows:
+        if "question" not in fields or "answer" not in fields:
+            raise UsageError(f"{key}, {where}: a row of an answer key needs question and answer")
+        answers[str(fields["question"]).strip()] = str(fields["answer"]).rpartition("#### ")[2].strip()
+    return answers

@@ -1,0 +1,66 @@
+"""The options that several verbs share, each declared once."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from manycall.errors import UsageError
+
+Model = Annotated[str, typer.Option("-m", "--model", help="The model's name, as the endpoint knows it.")]
+Out = Annotated[Path, typer.Option("-o", "--out", help="The output file. The same command resumes it.")]
+Url = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-u",
+        "--url",
+        help="The endpoint, e.g. http://localhost:8000/v1; several are one pool. "
+        "'sim' is the built-in one (sim:latency=0.2,slots=8 sets its options). "
+        "Default: OPENAI_BASE_URL, endpoints.toml, OpenAI.",
+    ),
+]
+InFlight = Annotated[int, typer.Option("-j", "--concurrency", help="Calls in flight.")]
+Limit = Annotated[int | None, typer.Option("--limit", help="Take only so many rows.")]
+Samples = Annotated[int | None, typer.Option("-n", "--samples", help="Do each row so many times.")]
+IdField = Annotated[str | None, typer.Option("--id-field", help="The field that names a row. Default: id, custom_id.")]
+Temperature = Annotated[float | None, typer.Option("--temperature", help="Sampling temperature.")]
+MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Longest answer, in tokens.")]
+Param = Annotated[
+    list[str] | None, typer.Option("--param", help="Any other parameter, as name=value: --param top_p=0.9")
+]
+Timeout = Annotated[float, typer.Option("--timeout", help="Seconds for one attempt.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Move an earlier output aside and start over.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No status line.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+Min = Annotated[float | None, typer.Option("--min", help="Exit with 4 if no filter's score reaches this.")]
+
+
+def common(ctx: typer.Context) -> dict[str, Any]:
+    """The shared options of the verb that runs, as `manycall.Options`."""
+    given = ctx.params
+    options = {name: given[name] for name in _AS_THEY_ARE if given.get(name) is not None}
+    return {**options, "progress": not given["quiet"], "params": parameters(given.get("param") or [])}
+
+
+_AS_THEY_ARE = (
+    "model", "out", "url", "concurrency", "limit", "id_field", "temperature", "max_tokens", "timeout", "fresh",
+)  # fmt: skip
+
+
+def parameters(given: list[str]) -> dict[str, Any]:
+    """`name=value` pairs; a value is JSON if it can be read so, else text.
+
+    Raises:
+        UsageError: no "=".
+    """
+    params: dict[str, Any] = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--param {pair!r} is not name=value")
+        try:
+            params[name] = json.loads(value)
+        except ValueError:
+            params[name] = value
+    return params

@@ -1,0 +1,24 @@
+"""The only reader of time. Under a loop with virtual time, all of manycall runs in virtual time."""
+
+import asyncio
+import time
+
+
+def now() -> float:
+    """Seconds on the running loop's monotonic clock. Only differences mean anything."""
+    return asyncio.get_running_loop().time()
+
+
+async def sleep(seconds: float) -> None:
+    """Wait. Never call this while holding a permit (law 5)."""
+    await asyncio.sleep(seconds)
+
+
+def wall() -> float:
+    """Seconds since 1970, for records that people read; never for measuring."""
+    return time.time()
+
+
+def pause(seconds: float) -> None:
+    """Wait outside any loop: for a child process to come up."""
+    time.sleep(seconds)

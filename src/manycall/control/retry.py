@@ -1,0 +1,131 @@
+"""What a failed call means (a table), and how long to wait before it is sent again.
+
+Each kind of failure has its own budget of attempts, because they differ in what another one costs: a
+refused connection costs nothing, a timed-out answer may have been paid for.
+"""
+
+import random
+from typing import NamedTuple
+
+from manycall import errors
+from manycall.errors import Verdict
+
+RETRY, GIVE_UP, STOP = Verdict.RETRY, Verdict.GIVE_UP, Verdict.STOP
+
+
+class Rule(NamedTuple):
+    """What to do about a kind of failure.
+
+    Attributes:
+        attempts: give the row up when this call was sent so often and failed in this way each time.
+        only_at_first: STOP only while no call of the run has succeeded; later it is this row's own fault.
+    """
+
+    verdict: Verdict
+    attempts: int = 1
+    only_at_first: bool = False
+
+
+GONE = Rule(RETRY, 12)  # about two minutes of waiting, if it never comes back
+BUSY = Rule(RETRY, 30)  # nothing was done, nothing is paid: patience is free
+DOUBTFUL = Rule(RETRY, 4)  # each attempt may be billed
+POISON = Rule(GIVE_UP)
+WRONG_SETUP = Rule(STOP, only_at_first=True)
+
+BY_CLASS: dict[type[errors.CallFailed], Rule] = {
+    errors.Untrusted: Rule(STOP),
+    errors.NeverSent: GONE,
+    errors.ConnectionLost: GONE,
+    errors.TimedOut: DOUBTFUL,
+    errors.ReplyBroken: DOUBTFUL,
+    errors.EmptyAnswer: DOUBTFUL,
+    errors.Filtered: POISON,
+    errors.BadReply: DOUBTFUL,
+}
+
+BY_STATUS: dict[int, Rule] = {
+    301: WRONG_SETUP,
+    302: WRONG_SETUP,
+    307: WRONG_SETUP,
+    308: WRONG_SETUP,
+    400: POISON,
+    401: Rule(STOP),
+    402: Rule(STOP),  # DeepSeek, OpenRouter: the balance is used up
+    403: WRONG_SETUP,
+    404: WRONG_SETUP,  # no such path, or no such model
+    405: WRONG_SETUP,
+    408: DOUBTFUL,
+    409: BUSY,
+    413: POISON,
+    422: POISON,
+    425: BUSY,
+    429: BUSY,
+    503: BUSY,
+    529: BUSY,  # Anthropic: overloaded
+}
+
+BY_CODE: dict[str, Rule] = {  # a provider's own code says more than its status
+    "insufficient_quota": Rule(STOP),
+    "billing_hard_limit_reached": Rule(STOP),
+    "invalid_api_key": Rule(STOP),
+    "model_not_found": WRONG_SETUP,
+    "context_length_exceeded": POISON,
+    "content_filter": POISON,
+}
+
+UNKNOWN_REFUSAL = Rule(GIVE_UP)
+SERVER_FAULT = Rule(RETRY, 6)  # llama-server says 500 to what will never work, so not for ever
+
+
+def rule(failure: errors.CallFailed) -> Rule:
+    """The line of the table for this failure."""
+    if isinstance(failure, errors.Refused):
+        default = SERVER_FAULT if failure.status >= 500 else UNKNOWN_REFUSAL
+        return BY_CODE.get(failure.code) or BY_STATUS.get(failure.status) or default
+    for kind in type(failure).__mro__:
+        if kind in BY_CLASS:
+            return BY_CLASS[kind]
+    return POISON
+
+
+# Nobody answers at all, and nobody ever did: the URL is wrong, or the server is not up. Say so soon.
+UNREACHED_ATTEMPTS = 4
+
+
+def judge(failure: errors.CallFailed, attempts: int, *, any_success: bool) -> Verdict:
+    """What this failure of a call means.
+
+    Args:
+        attempts: how often the call has failed under this same rule, this time included.
+        any_success: some call of this run (or of an earlier run of the same output) has succeeded.
+    """
+    found = rule(failure)
+    if found.verdict is STOP:
+        return GIVE_UP if found.only_at_first and any_success else STOP
+    if found.verdict is RETRY:
+        if isinstance(failure, errors.NeverSent) and not any_success:
+            return RETRY if attempts < UNREACHED_ATTEMPTS else STOP
+        return RETRY if attempts < found.attempts else GIVE_UP
+    return found.verdict
+
+
+BASE_SECONDS = 0.5
+CAP_SECONDS = 60.0
+LONGEST_HINT_SECONDS = 3600.0
+
+
+def wait(failure: errors.CallFailed, attempts: int, rng: random.Random) -> float:
+    """Seconds to wait before the next attempt, after `attempts` that failed: exponential backoff, full jitter.
+
+    Uniform in [0, min(60, 0.5 · 2^(attempts-1))] ("Exponential Backoff And Jitter", M. Brooker, AWS
+    Architecture Blog, 2015). Where the server said how long, that is a floor, and up to a tenth of it (at most
+    5 s, at least half a second) is added, so that the waiting do not come back all at once. A hint of more
+    than an hour counts as an hour.
+    """
+    if isinstance(failure, errors.ConnectionLost) and attempts == 1:
+        return 0.0  # most likely an idle connection that the server closed just as we used it
+    hint = failure.retry_after if isinstance(failure, errors.Refused) else None
+    if hint is not None:
+        floor = min(hint, LONGEST_HINT_SECONDS)
+        return floor + rng.uniform(0, min(0.1 * floor + 0.5, 5.0))
+    return rng.uniform(0, min(CAP_SECONDS, BASE_SECONDS * 2.0 ** min(attempts - 1, 30)))

@@ -1,0 +1,1 @@
+"""Rows come in, prompts are made of them."""

@@ -1,0 +1,149 @@
+"""Rows in files: JSONL, a JSON array, CSV, TSV, Parquet. Read lazily; every fault names its line.
+
+Knows nothing of ids, samples or prompts.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import msgspec
+
+from manycall.errors import UsageError
+
+Fields = dict[str, Any]
+Located = tuple[str, Fields]
+"""Where a row stands ("line 7"), and the row."""
+
+_CHUNK = 1 << 20
+
+
+def read(path: Path) -> Iterator[Located]:
+    """The rows of one file, in order.
+
+    The ending decides (.csv, .tsv, .parquet); anything else is JSON, where the first character tells an
+    array from lines.
+
+    Raises:
+        UsageError: no such file, or a row that cannot be read: file, line, reason.
+    """
+    try:
+        yield from FORMATS.get(path.suffix.lower(), _json)(path)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 at byte {error.start}: {error.reason}") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder, not a file of rows") from None
+    except FileNotFoundError:
+        raise UsageError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+
+
+def _json(path: Path) -> Iterator[Located]:
+    with path.open("rb") as file:
+        head = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    yield from _array(path) if head.startswith(b"[") else _lines(path)
+
+
+def _lines(path: Path) -> Iterator[Located]:
+    decode = msgspec.json.Decoder().decode
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if number == 1:
+                line = line.removeprefix(b"\xef\xbb\xbf")
+            if not line.strip():
+                continue
+            where = f"line {number}"
+            try:
+                fields = decode(line)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                raise UsageError(f"{path}, {where}: {error}") from None
+            yield where, _mapping(path, where, fields)
+
+
+def _array(path: Path) -> Iterator[Located]:
+    """The items of one big array, one at a time: a chunk of text is held, never the whole file."""
+    scan = json.JSONDecoder(parse_constant=_no_constant).raw_decode
+    with path.open(encoding="utf-8-sig") as file:
+        text, line, count, whole = file.read(_CHUNK).lstrip()[1:], 1, 0, False
+        while True:
+            rest = text.lstrip().removeprefix(",").lstrip() if count else text.lstrip()
+            line += text.count("\n", 0, len(text) - len(rest))
+            text, where = rest, f"line {line} (item {count + 1})"
+            if text.startswith("]"):
+                return
+            try:
+                item, end = scan(text)
+                if end == len(text) and not whole:
+                    raise ValueError("perhaps there is more of it")
+            except (ValueError, RecursionError) as error:
+                more = file.read(max(_CHUNK, len(text)))
+                if not more and whole:
+                    raise UsageError(f"{path}, {where}: {error or 'the array does not end'}") from None
+                text, whole = text + more, not more
+                continue
+            line += text.count("\n", 0, end)
+            text, count = text[end:], count + 1
+            yield where, _mapping(path, where, item)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _mapping(path: Path, where: str, fields: Any) -> Fields:
+    if not isinstance(fields, dict):
+        raise UsageError(f"{path}, {where}: a row must be an object with fields, not {type(fields).__name__}")
+    return fields
+
+
+def _csv(path: Path, delimiter: str = ",") -> Iterator[Located]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        yield from _table(path, file, delimiter)
+
+
+def _table(path: Path, file: TextIO, delimiter: str) -> Iterator[Located]:
+    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    try:
+        names = next(reader, [])
+        if len(set(names)) != len(names):
+            raise UsageError(f"{path}, line 1: two columns have the same name")
+        for cells in reader:
+            if not cells:
+                continue
+            where = f"line {reader.line_num}"
+            if len(cells) != len(names):
+                raise UsageError(f"{path}, {where}: {len(cells)} cells where the header has {len(names)}")
+            yield where, dict(zip(names, cells, strict=True))
+    except csv.Error as error:
+        raise UsageError(f"{path}, line {reader.line_num}: {error}") from None
+
+
+def _tsv(path: Path) -> Iterator[Located]:
+    return _csv(path, "\t")
+
+
+def _parquet(path: Path) -> Iterator[Located]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise UsageError(f"{path}: Parquet needs the extra: pip install 'manycall[parquet]'") from None
+    try:
+        number = 0
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                for fields in batch.to_pylist():
+                    number += 1
+                    yield f"row {number}", fields
+    except pyarrow.ArrowException as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+FORMATS: dict[str, Callable[[Path], Iterator[Located]]] = {
+    ".csv": _csv,
+    ".tsv": _tsv,
+    ".parquet": _parquet,
+}

@@ -1,0 +1,165 @@
+"""Where rows come from: a file, any iterable or async iterable, or nothing but a count.
+
+A source is read twice if it is a file: once whole, before any call, so that a broken line 7 costs nothing;
+then lazily, as slots come free. An iterable can be read only once, so its faults show when they are met.
+"""
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sized
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from manycall.data.files import Fields, Located, read
+from manycall.errors import UsageError
+from manycall.ids import IdTable, Known, content_id, given_id
+from manycall.records import Row
+
+Rows = str | Path | Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]] | None
+"""What a user may give: a path, an iterable or async iterable of mappings, or None (no rows, only a count)."""
+
+
+class Source:
+    """A stream of rows with ids.
+
+    Args:
+        rows: see `Rows`. None: rows without fields, numbered from 0.
+        samples: how often each row is to be done, as rows `id#0`, `id#1`, ...; None: once, as `id`.
+            Without rows it is their number.
+        id_field: the field that names a row, instead of `id` or `custom_id`.
+        limit: take only so many rows (not samples).
+
+    Attributes:
+        name: what messages call it.
+        total: how many rows will come, samples counted; None if that cannot be known.
+        fingerprint: tells one input from another; "" where there is none.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        *,
+        samples: int | None = None,
+        id_field: str | None = None,
+        limit: int | None = None,
+    ) -> None:
+        for name, value in (("-n", samples), ("--limit", limit)):
+            if value is not None and value < 1:
+                raise UsageError(f"{name} must be at least 1, not {value}")
+        if not isinstance(rows, str | Path | Iterable | AsyncIterable | None):
+            raise UsageError(f"rows must be a path or an iterable of mappings, not {type(rows).__name__}")
+        self._samples = samples
+        self._id_field = id_field
+        self._limit = limit
+        self.total: int | None = None
+        self.fingerprint = ""
+        self.first: Fields | None = None
+        if rows is None:
+            count = samples or 1
+            self._rows: Iterable[Any] | AsyncIterable[Any] = ({"id": k} for k in range(count))
+            self._samples = None
+            self.name, self._bare, self.first = "the prompt alone", True, {}
+            self.total = count if limit is None else min(limit, count)
+        elif isinstance(rows, str | Path):
+            self.name, self._bare, self._rows = str(rows), False, []
+            self._path: Path | None = Path(rows)
+            self._check(self._path)
+            return
+        else:
+            self.name, self._bare, self._rows = "the rows given", False, rows
+            if isinstance(rows, Sized):
+                count = len(rows) if limit is None else min(limit, len(rows))
+                self.total = count * (samples or 1)
+        self._path = None
+
+    def __repr__(self) -> str:
+        return f"<Source {self.name}, {'?' if self.total is None else self.total} rows>"
+
+    def _check(self, path: Path) -> None:
+        """Read the whole file once: every row readable, every id usable and different."""
+        met, digest, count = IdTable(), blake2b(digest_size=16), 0
+        for where, fields in self._cut(read(path)):
+            self.first = fields if self.first is None else self.first
+            name = self._given(fields, where)
+            if name is not None and met.meet(name) is not Known.NOT:
+                raise UsageError(f"{path}, {where}: the id {name!r} stands on an earlier line too")
+            digest.update((name or content_id(fields)).encode("utf-8", "surrogatepass"))
+            count += 1
+        if not count:
+            raise UsageError(f"{path} holds no rows")
+        self.total = count * (self._samples or 1)
+        self.fingerprint = digest.hexdigest()
+
+    def _cut(self, rows: Iterator[Located]) -> Iterator[Located]:
+        for count, row in enumerate(rows):
+            if count == self._limit:
+                return
+            yield row
+
+    def _given(self, fields: Mapping[str, Any], where: str) -> str | None:
+        try:
+            return given_id(fields, self._id_field)
+        except ValueError as error:
+            raise UsageError(f"{self.name}, {where}: the row {error}") from None
+
+    async def _located(self) -> AsyncIterator[Located]:
+        if self._path is not None:
+            for located in self._cut(read(self._path)):
+                yield located
+            return
+        index = 0
+        async for fields in _stream(self._rows):
+            if index == self._limit:
+                return
+            index += 1
+            if not isinstance(fields, Mapping):
+                raise UsageError(
+                    f"{self.name}, row {index}: a row must be a mapping with fields, not {type(fields).__name__}"
+                )
+            try:
+                plain = msgspec.json.decode(msgspec.json.encode(dict(fields)))
+            except (TypeError, ValueError, RecursionError) as error:
+                raise UsageError(f"{self.name}, row {index}: cannot be written as JSON: {error}") from None
+            yield f"row {index}", plain
+
+    async def rows(self, known: IdTable) -> AsyncIterator[Row]:
+        """The rows that are still to be done: those not DONE in `known`, where each is noted as met.
+
+        Raises:
+            UsageError: a row that cannot be used, or an id that came before.
+        """
+        repeats: dict[str, int] = {}
+        index = -1
+        async for where, fields in self._located():
+            index += 1
+            name = self._given(fields, where)
+            if name is None:
+                name = _numbered(content_id(fields), repeats, known, self._sample_id)
+            for sample in range(self._samples or 1):
+                row_id = self._sample_id(name, sample)
+                before = known.meet(row_id)
+                if before is Known.MET:
+                    raise UsageError(f"{self.name}, {where}: the id {row_id!r} came before")
+                if before is Known.NOT:
+                    yield Row(row_id, {} if self._bare else fields, index, sample)
+
+    def _sample_id(self, name: str, sample: int) -> str:
+        return name if self._samples is None else f"{name}#{sample}"
+
+
+def _numbered(name: str, repeats: dict[str, int], known: IdTable, sample_id: Any) -> str:
+    """`name`, or `name-2`, `name-3`, ... where rows of equal content came before."""
+    if known.look(sample_id(name, 0)) is not Known.MET:
+        return name
+    repeats[name] = repeats.get(name, 1) + 1
+    return f"{name}-{repeats[name]}"
+
+
+async def _stream(rows: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
+    if isinstance(rows, AsyncIterable):
+        async for row in rows:
+            yield row
+    else:
+        for row in rows:
+            yield row

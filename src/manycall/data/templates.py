@@ -1,0 +1,120 @@
+"""A Jinja template, or a function, makes the messages of a row.
+
+Jinja runs sandboxed and strict: a name that the row does not have is an error, not an empty string. The row's
+fields are data and are never themselves read as templates.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from manycall.errors import UsageError
+from manycall.records import Messages, Row
+
+Prompt = str | Path | Callable[[dict[str, Any]], str | Messages]
+"""A template's text, a path to one (.j2, .jinja, .txt, .md), or a function of the row's fields."""
+
+_FILE_ENDINGS = (".j2", ".jinja", ".txt", ".md")
+_jinja = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+
+
+class BadPrompt(Exception):
+    """The prompt does not fit this row; the message says why."""
+
+
+class Template:
+    """Makes messages of rows.
+
+    Args:
+        prompt: becomes the user's message; a function may return whole messages instead.
+        system: a template for a system message that goes before it.
+
+    Raises:
+        UsageError: the template does not parse, or its file is not there.
+    """
+
+    def __init__(self, prompt: Prompt, system: str | None = None) -> None:
+        self.text, self._render = _compile(prompt, "the prompt")
+        self.system_text: str | None = None
+        self._system: Callable[[Row], Any] | None = None
+        if system is not None:
+            self.system_text, self._system = _compile(system, "the system prompt")
+
+    def __repr__(self) -> str:
+        return f"<Template {self.text[:60]!r}>"
+
+    def messages(self, row: Row) -> Messages:
+        """The messages for one row.
+
+        Raises:
+            BadPrompt: a name the row does not have, or a function that failed.
+        """
+        made = self._render(row)
+        if self._system is not None:
+            system = {"role": "system", "content": self._system(row)}
+            return [system, *(made if isinstance(made, list) else [{"role": "user", "content": made}])]
+        return made if isinstance(made, list) else [{"role": "user", "content": made}]
+
+
+def _compile(prompt: Prompt, what: str) -> tuple[str, Callable[[Row], Any]]:
+    """(the text that identifies the prompt, the function that renders it)."""
+    if callable(prompt):
+        return _source(prompt), _function(prompt)
+    text = _text(prompt, what)
+    try:
+        template = _jinja.from_string(text)
+    except TemplateSyntaxError as error:
+        raise UsageError(f"{what}, line {error.lineno}: {error.message}") from None
+    return text, _jinja_function(template.render)
+
+
+def _text(prompt: str | Path, what: str) -> str:
+    is_file = isinstance(prompt, Path) or (prompt.endswith(_FILE_ENDINGS) and not any(c in prompt for c in " \n{"))
+    if not is_file:
+        return str(prompt)
+    try:
+        return Path(prompt).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"{what}: there is no file {str(prompt)!r}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{what}: {prompt} cannot be read: {error}") from None
+
+
+def _jinja_function(render: Callable[..., str]) -> Callable[[Row], str]:
+    def function(row: Row) -> str:
+        try:
+            return render(row.fields)
+        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+            raise BadPrompt(f"the prompt does not fit the row: {_reason(error, row.fields)}") from None
+
+    return function
+
+
+def _reason(error: Exception, fields: Mapping[str, Any]) -> str:
+    names = ", ".join(sorted(fields)) or "no fields"
+    return f"{error}; the row has {names}" if "undefined" in str(error) else f"{type(error).__name__}: {error}"
+
+
+def _function(prompt: Callable[[dict[str, Any]], str | Messages]) -> Callable[[Row], str | Messages]:
+    def function(row: Row) -> str | Messages:
+        try:
+            made = prompt(dict(row.fields))
+        except Exception as error:  # the user's own code: whatever it raises is this row's failure
+            raise BadPrompt(f"the prompt function failed: {type(error).__name__}: {error}") from error
+        if not isinstance(made, str | list):
+            raise BadPrompt(f"the prompt function returned {type(made).__name__}, not a text or a list of messages")
+        return made
+
+    return function
+
+
+def _source(function: Callable[..., Any]) -> str:
+    """The function's text, so that a run knows when it has changed."""
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        return f"function {getattr(function, '__qualname__', type(function).__name__)}"

@@ -1,0 +1,277 @@
+"""One Request to one Completion: admit, send, settle, retry.
+
+Request -> replay? -> permit -> endpoint -> wire -> reply -> journal -> decode -> Completion
+                        ^                             |                   |
+                        '-------- wait, without a permit <----- failure --'
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from manycall import clock, errors
+from manycall.control import balance, retry
+from manycall.engine.endpoint import Endpoint, resolve
+from manycall.engine.permits import Permits
+from manycall.engine.progress import Counters
+from manycall.errors import RunStopped, UsageError, Verdict
+from manycall.records import Completion, Embeddings, Messages, Request
+from manycall.sim import launch
+from manycall.store.journal import Journal, request_key
+from manycall.wire import openai
+from manycall.wire.transport import HttpTransport, Transport
+
+DEFAULT_CONCURRENCY = 64
+DEFAULT_TIMEOUT = 600.0
+
+Answer = Completion | Embeddings
+Keep = Callable[[bytes, float], None]
+"""Takes a reply's body and the seconds it took, before anything looks into it."""
+
+
+class Calls:
+    """What can be asked of a model. `Client` and the `llm` of a row function are both this."""
+
+    def __init__(self, model: str, params: dict[str, Any]) -> None:
+        self._model = model
+        self._params = params
+
+    async def chat(self, prompt: str | Messages, **params: Any) -> Completion:
+        """Ask for a chat completion.
+
+        Args:
+            prompt: the user's message, or whole messages (dicts with role and content).
+            params: what the body holds besides: temperature, max_tokens, stop, ...; they override those
+                that the client was made with.
+
+        Raises:
+            CallFailed: there is no answer, after all the attempts that the failure deserved.
+            RunStopped: no call can succeed: the key, the model, the quota, the address.
+        """
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        answer = await self._call(Request("chat", self._model, messages, {**self._params, **params}))
+        assert isinstance(answer, Completion)
+        return answer
+
+    async def complete(self, prompt: str, **params: Any) -> Completion:
+        """Ask for a raw completion (base models). Otherwise as `chat`."""
+        answer = await self._call(Request("completions", self._model, prompt, {**self._params, **params}))
+        assert isinstance(answer, Completion)
+        return answer
+
+    async def embed(self, texts: str | list[str], **params: Any) -> Embeddings:
+        """Ask for embeddings. The client's own parameters are for text and do not go along."""
+        answer = await self._call(Request("embeddings", self._model, texts, params))
+        assert isinstance(answer, Embeddings)
+        return answer
+
+    async def _call(self, request: Request) -> Answer:
+        raise NotImplementedError
+
+
+class Client(Calls):
+    """A client for OpenAI-compatible endpoints: `async with Client(model="m") as llm: await llm.chat("hi")`.
+
+    Args:
+        model: the model's name, as the endpoint knows it.
+        url: the endpoint's URL, or several (one pool), or "sim"; default: OPENAI_BASE_URL, endpoints.toml,
+            OpenAI itself.
+        api_key: default: OPENAI_API_KEY.
+        concurrency: how many calls may be in flight.
+        timeout: seconds for one attempt, from connecting to the last byte.
+        transport: what carries the requests; for tests.
+        seed: of the jitter in the waits between attempts.
+        params: sent with every text call: temperature=0, max_tokens=512, ...
+
+    Attributes:
+        counters: what has happened so far.
+        stopped: why no further call is made; None while all is well.
+
+    Raises:
+        UsageError: no model, no endpoint, or a URL that is none.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        url: str | Sequence[str] | None = None,
+        api_key: str | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        timeout: float = DEFAULT_TIMEOUT,
+        transport: Transport | None = None,
+        seed: int = 0,
+        **params: Any,
+    ) -> None:
+        super().__init__(model, params)
+        if not model:
+            raise UsageError("no model: name one with -m")
+        if concurrency < 1:
+            raise UsageError(f"-j must be at least 1, not {concurrency}")
+        if not 0 < timeout <= 86_400:
+            raise UsageError(f"--timeout must be seconds, more than 0 and at most a day, not {timeout}")
+        urls = [url] if isinstance(url, str) else list(url or ())
+        self.sims = [launch.Sim(each) for each in urls if launch.is_sim(each)]
+        real = [each for each in urls if not launch.is_sim(each)]
+        self.endpoints = [] if self.sims and not real else resolve(real, api_key)
+        self.permits = Permits(concurrency)
+        self.counters = Counters()
+        self.stopped: RunStopped | None = None
+        self._transport = transport
+        self._timeout = timeout
+        self._rng = random.Random(seed)
+        self._parked: set[asyncio.Task[Any]] = set()
+        self._turn = self._age = 0
+
+    def __repr__(self) -> str:
+        return f"<Client {self._model} at {self.endpoints}, {self.permits!r}>"
+
+    async def __aenter__(self) -> Self:
+        if self._transport is None:
+            self._transport = HttpTransport()
+        for sim in self.sims:
+            self.endpoints.append(Endpoint(await asyncio.to_thread(sim.start)))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._transport is not None:
+            await self._transport.close()
+        for sim in self.sims:
+            await asyncio.to_thread(sim.stop)
+
+    def for_row(self, row_id: str, age: int, journal: Journal) -> "RowCalls":
+        """The same client, bound to one row of a run: its calls are journaled, and replayed."""
+        return RowCalls(self, self._model, self._params, row_id, age, journal)
+
+    def stop(self, why: RunStopped) -> None:
+        """No new calls. Those in flight finish; whoever waits for a permit or a retry is cancelled."""
+        self.stopped = self.stopped or why
+        self.permits.close()
+        for task in self._parked:
+            task.cancel()
+
+    async def _call(self, request: Request) -> Answer:
+        self._age += 1
+        return await self.attempt(request, openai.encode(request), self._age, None)
+
+    async def attempt(self, request: Request, body: bytes, age: int, keep: Keep | None) -> Answer:
+        """Send until there is an answer, or the failure says that there will be none.
+
+        Args:
+            body: the request, encoded.
+            age: place in the queue for permits; smaller goes first.
+        """
+        failures: dict[retry.Rule, int] = {}
+        sent = 0
+        while True:
+            sent += 1
+            try:
+                return await self._send(request, body, age, keep)
+            except errors.CallFailed as failure:
+                failure.attempts = sent
+                rule = retry.rule(failure)
+                failures[rule] = failures.get(rule, 0) + 1
+                self._settle(failure, failures[rule])
+                seconds = retry.wait(failure, sent, self._rng)
+            await self._park(seconds)
+
+    async def _send(self, request: Request, body: bytes, age: int, keep: Keep | None) -> Answer:
+        """One attempt. The permit is back before the reply is looked at."""
+        assert self._transport is not None, "a Client works inside: async with Client(...) as llm"
+        await self.permits.acquire(age)
+        try:
+            started = clock.now()
+            self._turn += 1
+            endpoint = balance.least_loaded(self.endpoints, self._turn)
+            self.counters.sent += 1
+            reply = await endpoint.send(self._transport, request.api, body, self._timeout)
+        finally:
+            self.permits.release()
+        if keep is not None:
+            keep(reply.body, clock.now() - started)
+        answer = openai.decode(request.api, reply.body)
+        self.counters.answer(answer)
+        return answer
+
+    def _settle(self, failure: errors.CallFailed, count: int) -> None:
+        """Note the failure; raise unless it is to be sent again."""
+        counters = self.counters
+        counters.maybe_billed += failure.maybe_billed
+        counters.throttled += isinstance(failure, errors.Refused) and failure.status == 429
+        match retry.judge(failure, count, any_success=counters.any_success):
+            case Verdict.RETRY:
+                counters.retries += 1
+            case Verdict.GIVE_UP:
+                raise failure
+            case Verdict.STOP:
+                where = "" if isinstance(failure, errors.Refused) else f"{self.endpoints[0].url}: "
+                self.stop(RunStopped(f"{where}{failure}"))
+                assert self.stopped is not None
+                raise self.stopped from failure
+
+    async def _park(self, seconds: float) -> None:
+        """Wait without a permit, where `stop` finds us."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._parked.add(task)
+        try:
+            await clock.sleep(seconds)
+        finally:
+            self._parked.discard(task)
+
+
+class RowCalls(Calls):
+    """The `llm` that a row function gets: a client whose calls belong to one row.
+
+    Attributes:
+        made: how many calls the row has made, replayed ones included.
+        raw: what the server said last for this row.
+        cut: a call was not made because the run stops; whatever the function makes of that is void.
+    """
+
+    def __init__(
+        self, client: Client, model: str, params: dict[str, Any], row_id: str, age: int, journal: Journal
+    ) -> None:
+        super().__init__(model, params)
+        self._client, self._id, self._age, self._journal = client, row_id, age, journal
+        self.made = 0
+        self.raw = b""
+        self.cut = False
+
+    def __repr__(self) -> str:
+        return f"<llm for row {self._id}, {self.made} calls made>"
+
+    async def _call(self, request: Request) -> Answer:
+        self.made += 1
+        seq, body = self.made, openai.encode(request)
+        key = request_key(request.api, body)
+        answer = self._replay(request, seq, key)
+        if answer is not None:
+            return answer
+
+        def keep(reply: bytes, seconds: float) -> None:
+            self.raw = reply
+            self._journal.append(self._id, seq, key, reply, at=clock.wall(), seconds=seconds)
+
+        try:
+            return await self._client.attempt(request, body, self._age, keep)
+        except (asyncio.CancelledError, RunStopped):
+            self.cut = True
+            raise
+
+    def _replay(self, request: Request, seq: int, key: str) -> Answer | None:
+        """The answer to this call that an earlier run has paid for, if it has one that can be used."""
+        reply = self._journal.replay(self._id, seq, key)
+        if reply is None:
+            return None
+        self.raw = reply
+        try:
+            answer = openai.decode(request.api, reply, replayed=True)
+        except errors.BadReply:
+            return None
+        self._client.counters.replayed += 1
+        return answer

@@ -1,0 +1,123 @@
+"""Endpoints: where the calls go, and with which key.
+
+From `-u` (several are one pool), else OPENAI_BASE_URL, else endpoints.toml, else OpenAI itself if there is a key.
+Keys come from OPENAI_API_KEY or endpoints.toml, never from the command line.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from manycall import clock
+from manycall.control import hints
+from manycall.errors import Refused, UsageError
+from manycall.records import Api, Secret
+from manycall.wire import openai
+from manycall.wire.transport import HttpReply, HttpRequest, Transport
+
+OPENAI_URL = "https://api.openai.com/v1"
+FILE = "endpoints.toml"
+
+NO_ENDPOINT = (
+    "no endpoint: give one with -u http://host:8000/v1 (or OPENAI_BASE_URL), set OPENAI_API_KEY for OpenAI, "
+    "list some in endpoints.toml, or practise on the built-in one with -u sim"
+)
+
+
+class Endpoint:
+    """One server and one key.
+
+    Attributes:
+        url: its base URL, which ends in /v1 or whatever stands for it.
+        in_flight: how many calls it is answering for us.
+    """
+
+    def __init__(self, url: str, key: Secret | None = None) -> None:
+        self.url = openai.base_url(url)
+        self.key = key
+        self.in_flight = 0
+        self._urls: dict[Api, str] = {api: self.url + path for api, path in openai.PATHS.items()}
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.url}, {self.in_flight} in flight>"
+
+    async def send(self, transport: Transport, api: Api, body: bytes, timeout: float) -> HttpReply:
+        """Send one attempt; return a reply with status 200.
+
+        Raises:
+            TransportError: no whole reply came.
+            Refused: another status than 200.
+        """
+        self.in_flight += 1
+        try:
+            reply = await transport.send(HttpRequest(self._urls[api], body, self.key, timeout))
+        finally:
+            self.in_flight -= 1
+        if reply.status != 200:
+            raise self._refused(reply)
+        return reply
+
+    def _refused(self, reply: HttpReply) -> Refused:
+        code, message = openai.refusal(reply.body)
+        if 300 <= reply.status < 400:
+            message = f"it redirects to {reply.header('location')!r}; give its real address"
+        return Refused(
+            f"{self.url} answered {reply.status}: {message or 'no reason given'}",
+            status=reply.status,
+            code=code,
+            retry_after=hints.retry_after(reply.header, clock.wall()),
+            body=reply.body,
+        )
+
+
+def resolve(
+    urls: Sequence[str], api_key: str | None = None, environ: Mapping[str, str] = os.environ, folder: Path | None = None
+) -> list[Endpoint]:
+    """The endpoints to use.
+
+    Args:
+        urls: what `-u` gave; not "sim", which the caller has replaced by a real address.
+        api_key: a key given in Python; otherwise OPENAI_API_KEY.
+
+    Raises:
+        UsageError: there is none; the sentence names the ways out.
+    """
+    given = api_key or environ.get("OPENAI_API_KEY", "").strip()
+    key = Secret(given) if given else None
+    if not urls and environ.get("OPENAI_BASE_URL"):
+        urls = [environ["OPENAI_BASE_URL"]]
+    if urls:
+        return [Endpoint(url, key) for url in urls]
+    path = (folder or Path()) / FILE
+    if path.exists():
+        return _from_file(path, environ)
+    if key is None:
+        raise UsageError(NO_ENDPOINT)
+    return [Endpoint(OPENAI_URL, key)]
+
+
+def _from_file(path: Path, environ: Mapping[str, str]) -> list[Endpoint]:
+    """[[endpoint]] tables, each with `url` and perhaps `key_env` (the name of a variable) or `key`."""
+    try:
+        entries: Any = tomllib.loads(path.read_text(encoding="utf-8")).get("endpoint")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: {error}") from None
+    if not isinstance(entries, list) or not entries:
+        raise UsageError(f'{path} lists no endpoint: write [[endpoint]] and under it url = "http://host:8000/v1"')
+    return [_from_entry(path, number, entry, environ) for number, entry in enumerate(entries, 1)]
+
+
+def _from_entry(path: Path, number: int, entry: Any, environ: Mapping[str, str]) -> Endpoint:
+    where = f"{path}, endpoint {number}"
+    if not isinstance(entry, dict) or not isinstance(entry.get("url"), str):
+        raise UsageError(f"{where} has no url")
+    if unknown := entry.keys() - {"url", "key", "key_env"}:
+        raise UsageError(f"{where} has {sorted(unknown)[0]!r}; it may have url, key, key_env")
+    key = entry.get("key")
+    if name := entry.get("key_env"):
+        key = environ.get(name)
+        if not key:
+            raise UsageError(f"{where} takes its key from {name}, which is not set")
+    return Endpoint(entry["url"], Secret(str(key)) if key else None)

@@ -1,0 +1,237 @@
+"""A whole run: rows through a function into a file, and a report of it. Every job is this with its own function.
+
+source -> Run (lock, manifest, what is done) -> Client -> Scheduler -> close -> Report
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from threading import current_thread, main_thread
+from typing import Any, Required, TypedDict, Unpack
+
+import msgspec
+
+from manycall import clock
+from manycall._version import __version__
+from manycall.data.sources import Rows, Source
+from manycall.engine.blocking import blocking
+from manycall.engine.client import DEFAULT_CONCURRENCY, DEFAULT_TIMEOUT, Calls, Client, RowCalls
+from manycall.engine.progress import Progress
+from manycall.engine.report import Report
+from manycall.engine.scheduler import RowFunction, Scheduler
+from manycall.errors import Interrupted, ManycallError, UsageError
+from manycall.records import Row
+from manycall.store.run import Manifest, Run
+
+
+class Options(TypedDict, total=False):
+    """What every job takes, as keywords.
+
+    model: the model's name, as the endpoint knows it.
+    out: the output file; beside it `<out>.run/` is made.
+    url: the endpoint, or several; "sim" is the built-in one; default: OPENAI_BASE_URL, endpoints.toml, OpenAI.
+    api_key: default: OPENAI_API_KEY.
+    concurrency: calls in flight (64).
+    timeout: seconds for one attempt (600).
+    temperature, max_tokens, params: parameters of every call; `params` holds any others.
+    limit: take only so many rows.
+    id_field: the field that names a row (default: `id` or `custom_id`, else a hash of the row).
+    fresh: move an earlier output aside and start over.
+    progress: show the status line on stderr (True).
+    """
+
+    model: Required[str]
+    out: Required[str | Path]
+    url: str | Sequence[str] | None
+    api_key: str | None
+    concurrency: int
+    timeout: float
+    temperature: float
+    max_tokens: int
+    params: dict[str, Any]
+    limit: int | None
+    id_field: str | None
+    fresh: bool
+    progress: bool
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What is to be done.
+
+    Attributes:
+        name: for the status line and the report.
+        identity: whatever changes an answer, besides the model and the parameters.
+        function: what is done with a row.
+        params: the job's own parameters, which the user's override.
+        note: something for the status line.
+        writes: the fields it adds to a row; a row that brings one of them along is refused.
+    """
+
+    name: str
+    identity: dict[str, Any]
+    function: RowFunction
+    params: dict[str, Any] = {}
+    note: Callable[[], str] = str
+    writes: tuple[str, ...] = ()
+
+
+def map(
+    function: Callable[[dict[str, Any], Calls], Awaitable[dict[str, Any]]],
+    rows: Rows,
+    *,
+    samples: int | None = None,
+    **options: Unpack[Options],
+) -> Report:
+    """Run your own async function over rows: `async def grade(row, llm): ... return {...}`.
+
+    The function gets the row's fields (with its `id`) and an `llm` with `chat`, `complete`, `embed`; it may call
+    as often as it likes. What it returns is written beside the row's own fields. If it raises, that row has
+    failed, and the others go on; its finished calls are kept, so once the function is mended the row is
+    finished without paying again. Call the `llm` in the same order every time, so that calls find their
+    earlier answers.
+
+    Args:
+        rows: a path (.jsonl, .json, .csv, .tsv, .parquet) or an iterable or async iterable of mappings.
+        samples: do each row so many times, as `id#0`, `id#1`, ...
+        options: see `Options`.
+
+    Raises:
+        UsageError: before any call.
+        RunStopped: no call can succeed, or somebody interrupted; the same call goes on from there.
+    """
+    name = getattr(function, "__name__", "function")
+    if not asyncio.iscoroutinefunction(function):
+        raise UsageError(f"{name!r} must be an async function: async def {name}(row, llm)")
+
+    async def one(row: Row, llm: RowCalls) -> dict[str, Any]:
+        return await function({**row.fields, "id": row.id}, llm)
+
+    source = Source(rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))
+    return run_job(Job(name, {"job": f"run {name}", "samples": samples is not None}, one), source, options)
+
+
+def run_job(job: Job, source: Source, options: Options) -> Report:
+    """Do the job; block until it is done.
+
+    Works inside a running loop too (a notebook), by way of a thread.
+    """
+    return blocking(_run_job(job, source, options))
+
+
+async def _run_job(job: Job, source: Source, options: Options) -> Report:
+    params = {**job.params, **_params(options)}
+    if clash := set(job.writes) & (source.first or {}).keys():
+        raise UsageError(f"{source.name}: the field {sorted(clash)[0]!r} is where the answer would go: rename it")
+    client = Client(
+        options["model"],
+        url=options.get("url"),
+        api_key=options.get("api_key"),
+        concurrency=options.get("concurrency", DEFAULT_CONCURRENCY),
+        timeout=options.get("timeout", DEFAULT_TIMEOUT),
+        **params,
+    )
+    identity = {**job.identity, "model": options["model"], "params": params}
+    manifest = Manifest(__version__, identity, {"rows": source.name, "count": source.total, "hash": source.fingerprint})
+    run = Run(Path(options["out"]), manifest, fresh=options.get("fresh", False))
+    before = len(run.known)
+    client.counters.had_success = before > 0
+    started, session = clock.now(), {"started": clock.wall()}
+    ending: str = "finished"
+    try:
+        async with client:
+            await _drive(job, source, client, run, options.get("progress", True))
+    except ManycallError as error:
+        ending = str(error)
+        raise
+    except BaseException as error:
+        ending = repr(error)
+        raise
+    finally:
+        counts = msgspec.structs.asdict(client.counters)
+        run.manifest.sessions.append({**session, "ended": clock.wall(), "ending": ending, **counts})
+        run.close()
+    c = client.counters
+    return Report(
+        name=job.name, out=run.out, rows=source.total, done=before + c.done, failed=c.failed, truncated=c.truncated,
+        calls=c.answered, replayed=c.replayed, retries=c.retries, throttled=c.throttled, maybe_billed=c.maybe_billed,
+        prompt_tokens=c.prompt_tokens, completion_tokens=c.completion_tokens, seconds=clock.now() - started,
+        sim=client.sims[0].stats if client.sims else None,
+    )  # fmt: skip
+
+
+def _params(options: Options) -> dict[str, Any]:
+    params = dict(options.get("params") or {})
+    for name in ("temperature", "max_tokens"):
+        if options.get(name) is not None:
+            params[name] = options[name]
+    return params
+
+
+async def _drive(job: Job, source: Source, client: Client, run: Run, show: bool) -> None:
+    """The rows through the scheduler, with somebody watching the clock and the signals."""
+    scheduler = Scheduler(client, run, job.function)
+    progress = Progress(
+        job.name,
+        client.counters,
+        total=source.total,
+        before=len(run.known),
+        in_flight=lambda: (client.permits.in_flight, client.permits.limit),
+        note=job.note,
+        stream=sys.stderr if show else None,
+    )
+    with _signals(scheduler):
+        async with _ticking(scheduler, progress, run):
+            await scheduler.run(source.rows(run.known))
+
+
+@asynccontextmanager
+async def _ticking(scheduler: Scheduler, progress: Progress, run: Run) -> AsyncIterator[None]:
+    """Once a second: the status line, a line of the timeline, and everything so far past power cuts."""
+
+    async def tick() -> None:
+        try:
+            while True:
+                run.timeline({"at": clock.wall(), **progress.tick(clock.now())})
+                await asyncio.to_thread(run.sync)
+                await clock.sleep(1.0)
+        except (ManycallError, OSError) as error:
+            scheduler.end(error if isinstance(error, ManycallError) else ManycallError(f"the disk failed: {error}"))
+
+    ticker = asyncio.create_task(tick())
+    try:
+        yield
+    finally:
+        ticker.cancel()
+        await asyncio.wait([ticker])
+        run.timeline({"at": clock.wall(), **progress.figures(clock.now())})
+        progress.clear()
+
+
+@contextmanager
+def _signals(scheduler: Scheduler) -> Iterator[None]:
+    """Ctrl-C or SIGTERM once: no new calls, those in flight finish. Twice: stop now."""
+    pressed = 0
+
+    def press() -> None:
+        nonlocal pressed
+        pressed += 1
+        if pressed == 1:
+            print("\nstopping: calls in flight may finish (Ctrl-C again to stop at once)", file=sys.stderr)
+            scheduler.end(Interrupted("interrupted"))
+        else:
+            scheduler.abandon()
+
+    if current_thread() is not main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, press)
+    try:
+        yield
+    finally:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(each)

@@ -1,0 +1,145 @@
+"""Events -> counters -> one line. Nothing is drawn for a row; once a second the counters are read."""
+
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TextIO
+
+import msgspec
+
+from manycall.records import Completion, Embeddings
+
+PLAIN_SECONDS = 10.0
+"""Seconds between lines when nobody watches (a log file, a pipe)."""
+RECENT_SECONDS = 10.0
+"""Rates are over so many seconds."""
+
+
+class Counters(msgspec.Struct):
+    """What has happened so far, in this process.
+
+    Attributes:
+        sent: attempts; answered: those that gave an answer; retries: those sent again.
+        throttled: refusals with status 429.
+        maybe_billed: attempts without an answer that the server may have charged all the same.
+        replayed: calls answered from the journal.
+        done, failed: rows. truncated: answers cut at max_tokens.
+        had_success: an earlier run of this output had answers.
+    """
+
+    sent: int = 0
+    answered: int = 0
+    retries: int = 0
+    throttled: int = 0
+    maybe_billed: int = 0
+    replayed: int = 0
+    done: int = 0
+    failed: int = 0
+    truncated: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    had_success: bool = False
+
+    @property
+    def any_success(self) -> bool:
+        """Some call has been answered, now or in an earlier run."""
+        return self.had_success or self.answered > 0
+
+    def answer(self, answer: Completion | Embeddings) -> None:
+        """Count one answer."""
+        self.answered += 1
+        self.prompt_tokens += answer.usage.prompt_tokens
+        self.completion_tokens += answer.usage.completion_tokens
+        self.truncated += isinstance(answer, Completion) and answer.truncated
+
+
+class Progress:
+    """The status line of one run, and the figures behind it.
+
+    Args:
+        name: what is running.
+        counters: read, never written.
+        total: rows of the whole input, if known; before: those that were done when we began.
+        in_flight: (calls in flight, limit), asked when the line is drawn.
+        note: something to add: a running score.
+        stream: where the line goes; None: nowhere.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        counters: Counters,
+        *,
+        total: int | None,
+        before: int,
+        in_flight: Callable[[], tuple[int, int]],
+        note: Callable[[], str],
+        stream: TextIO | None = sys.stderr,
+    ) -> None:
+        self._name, self._counters, self._total, self._before = name, counters, total, before
+        self._in_flight, self._note, self._stream = in_flight, note, stream
+        self._live = stream is not None and stream.isatty()
+        self._past: deque[tuple[float, int, int, int]] = deque()
+        self._drawn = -PLAIN_SECONDS
+
+    def tick(self, now: float) -> dict[str, Any]:
+        """Draw the line if it is time; return the figures for the timeline. Call it once a second."""
+        figures = self.figures(now)
+        if self._stream is not None and (self._live or now - self._drawn >= PLAIN_SECONDS):
+            self._drawn = now
+            line = self.line(figures)
+            self._stream.write(f"\r{line}\x1b[K" if self._live else line + "\n")
+            self._stream.flush()
+        return figures
+
+    def clear(self) -> None:
+        """Take the line away, before anything else is printed."""
+        if self._stream is not None and self._live:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+    def figures(self, now: float) -> dict[str, Any]:
+        """Rates over the last seconds, and the counters."""
+        c = self._counters
+        tokens = c.prompt_tokens + c.completion_tokens
+        self._past.append((now, c.answered, tokens, c.done + c.failed))
+        while len(self._past) > 2 and now - self._past[0][0] > RECENT_SECONDS:
+            self._past.popleft()
+        then, answered, old_tokens, ended = self._past[0]
+        span = max(now - then, 1e-9) if len(self._past) > 1 else float("inf")
+        in_flight, limit = self._in_flight()
+        return {
+            "calls_per_s": round((c.answered - answered) / span, 2),
+            "tokens_per_s": round((tokens - old_tokens) / span, 1),
+            "rows_per_s": round((c.done + c.failed - ended) / span, 2),
+            "in_flight": in_flight,
+            "limit": limit,
+            **msgspec.structs.asdict(c),
+        }
+
+    def line(self, f: dict[str, Any]) -> str:
+        """How far, how fast, how much is broken, how long: in one line."""
+        c = self._counters
+        ended = self._before + c.done + c.failed
+        share = f"/{self._total} {ended * 100 // self._total}%" if self._total else " rows"
+        parts = [
+            f"{self._name} {ended}{share}",
+            f"{f['calls_per_s']:.1f} calls/s {_short(f['tokens_per_s'])} tok/s",
+            f"{f['in_flight']} in flight (-j {f['limit']})",
+            f"ok {self._before + c.done} trunc {c.truncated} err {c.failed} retry {c.retries}",
+            self._note(),
+        ]
+        if self._total and f["rows_per_s"] > 0:
+            parts.append(f"eta {_duration((self._total - ended) / f['rows_per_s'])}")
+        return " | ".join(part for part in parts if part)
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value < 1000 else f"{value / 1000:.1f}k" if value < 1e6 else f"{value / 1e6:.1f}M"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f}s"
+    minutes, hours = int(seconds // 60) % 60, int(seconds // 3600)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{int(seconds % 60):02}s"

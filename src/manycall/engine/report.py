@@ -1,0 +1,94 @@
+"""How a run went, for people and for programs."""
+
+from collections.abc import Iterator, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from manycall.store.lines import read_lines
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """How a run went. `print` it for a table.
+
+    Attributes:
+        rows: in the whole input, None if unknown. done: those in the output, earlier runs' included.
+        failed: given up in this run, and in failures.jsonl. truncated: answers cut at max_tokens.
+        calls: answered in this run; replayed: taken from the journal instead.
+        maybe_billed: attempts that gave no answer and may have been charged.
+        seconds: wall time of this run.
+        sim: what the simulated endpoint says of itself; None with a real one.
+    """
+
+    name: str
+    out: Path
+    rows: int | None
+    done: int
+    failed: int
+    truncated: int = 0
+    calls: int = 0
+    replayed: int = 0
+    retries: int = 0
+    throttled: int = 0
+    maybe_billed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    sim: dict[str, Any] | None = None
+
+    @property
+    def run_folder(self) -> Path:
+        """Where the manifest, the journal, the failures and the timeline are."""
+        return self.out.with_name(self.out.name + ".run")
+
+    def results(self) -> Iterator[dict[str, Any]]:
+        """The finished rows, read from the output one at a time."""
+        for _, line in read_lines(self.out):
+            yield msgspec.json.decode(line)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """What there is to say, as (what, how much)."""
+        rate = self.calls / self.seconds if self.seconds > 0 else 0.0
+        spent = self.prompt_tokens + self.completion_tokens
+        lines = [
+            ("rows", f"{self.done} done{_of(self.rows)}, {self.failed} failed, {self.truncated} truncated"),
+            (
+                "calls",
+                f"{self.calls} ({rate:.1f}/s), {self.retries} retries, {self.replayed} replayed from the journal",
+            ),
+            ("tokens", f"{spent:,} ({self.prompt_tokens:,} in, {self.completion_tokens:,} out)"),
+            ("time", f"{self.seconds:.1f} s"),
+            ("output", str(self.out)),
+            ("beside it", f"{self.run_folder}/"),
+        ]
+        if self.maybe_billed:
+            lines.insert(2, ("in doubt", f"{self.maybe_billed} attempts gave no answer and may have been billed"))
+        if self.failed:
+            lines.append(("failures", f"{self.run_folder / 'failures.jsonl'} (the same command tries them again)"))
+        return lines
+
+    def __str__(self) -> str:
+        return table((self.name, ""), self.lines())
+
+
+def _of(rows: int | None) -> str:
+    return "" if rows is None else f" of {rows}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table that is Markdown too."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=box.MARKDOWN)
+    for name in head:
+        grid.add_column(Text(name), no_wrap=True)
+    for row in rows:
+        grid.add_row(*(Text(cell) for cell in row))
+    text = StringIO()
+    Console(file=text, width=1000, color_system=None).print(grid)
+    return "\n".join(line.rstrip() for line in text.getvalue().strip().splitlines())

@@ -1,0 +1,167 @@
+"""Rows in, results out; bounded, and fair to the oldest.
+
+A row's task is made only when a call could go at once, so memory is that of the calls in flight, never that of
+the rows. Rows whose calls wait to be sent again keep their task but no permit; so many may wait, and then no new
+row is begun.
+"""
+
+import asyncio
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from manycall.data.templates import BadPrompt
+from manycall.engine.client import Client, RowCalls
+from manycall.errors import CallFailed, Interrupted, ManycallError, RunStopped, StoreError
+from manycall.records import Completion, Failure, Row, Success
+from manycall.store.run import Run
+from manycall.wire import openai
+
+RowFunction = Callable[[Row, RowCalls], Awaitable[dict[str, Any]]]
+"""What is done with a row: returns the fields to write beside the row's own."""
+
+_HOME = Path(__file__).parent.parent
+
+CANARY_ROWS = 10
+"""If this many rows fail before any succeeds, the rest would too: stop, and let somebody look."""
+
+
+class Scheduler:
+    """Does every row once.
+
+    Args:
+        client: makes the calls.
+        run: takes the results.
+        function: what is done with a row. Whatever it raises is that row's failure.
+    """
+
+    def __init__(self, client: Client, run: Run, function: RowFunction) -> None:
+        self._client, self._run, self._function = client, run, function
+        self._counters = client.counters
+        self._most_live = 2 * client.permits.limit + 64
+        self._live: set[asyncio.Task[None]] = set()
+        self._feeder: asyncio.Task[None] | None = None
+        self._reason: ManycallError | None = None
+        self._bug: BaseException | None = None
+
+    def __repr__(self) -> str:
+        c = self._counters
+        return f"<Scheduler {c.done} done, {c.failed} failed, {len(self._live)} rows live, {self._client.permits!r}>"
+
+    async def run(self, rows: AsyncIterator[Row]) -> None:
+        """Do the rows, until there are no more or something says stop; then wait for those begun.
+
+        Raises:
+            RunStopped, StoreError, UsageError: why it ended before the rows did.
+        """
+        self._feeder = asyncio.create_task(self._feed(rows))
+        try:
+            await asyncio.wait([self._feeder])
+            while self._live:
+                await asyncio.wait(self._live)
+        except asyncio.CancelledError:
+            self.end(Interrupted("cancelled"))
+            self.abandon()
+            raise
+        if not self._feeder.cancelled():
+            self._feeder.result()  # a bug, or the user's own iterator, raised
+        if self._bug is not None:
+            raise self._bug
+        if self._reason is not None:
+            raise self._reason
+
+    def end(self, reason: ManycallError) -> None:
+        """Begin no new row and make no new call; rows that need none still finish."""
+        if self._reason is None:
+            self._reason = reason
+            self._client.stop(reason if isinstance(reason, RunStopped) else RunStopped(str(reason)))
+            if self._feeder is not None:
+                self._feeder.cancel()
+
+    def abandon(self) -> None:
+        """Drop the rows that are begun, after `end`. What was answered is in the journal."""
+        for task in self._live:
+            task.cancel()
+
+    async def _feed(self, rows: AsyncIterator[Row]) -> None:
+        permits = self._client.permits
+        age = 0
+        try:
+            async with aclosing(rows):  # type: ignore[type-var]
+                async for row in rows:
+                    while not permits.free or len(self._live) >= self._most_live:
+                        await permits.room()
+                    age += 1
+                    task = asyncio.create_task(self._do(row, age))
+                    self._live.add(task)
+                    task.add_done_callback(self._ended)
+                    await asyncio.sleep(0)  # lets the row ask for its permit, before we look for room again
+        except ManycallError as error:  # the source holds a row that cannot be used
+            self.end(error)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._live.discard(task)
+        self._client.permits.wake()
+        if not task.cancelled() and (bug := task.exception()):
+            self._bug = self._bug or bug
+            self.end(RunStopped(f"a bug in manycall: {bug!r}"))
+
+    async def _do(self, row: Row, age: int) -> None:
+        """One row, to its one end: a Success, a Failure, or not finished because the run stops."""
+        llm = self._client.for_row(row.id, age, self._run.journal)
+        try:
+            result = await self._function(row, llm)
+            if llm.cut:
+                return
+            self._run.success(Success(row, _checked(row, result)))
+            self._counters.done += 1
+        except asyncio.CancelledError:
+            if self._reason is None and self._client.stopped is None:
+                raise
+        except (RunStopped, StoreError) as error:
+            self.end(error)
+        except BadPrompt as error:
+            self._fail(Failure(row, "bad prompt", str(error)))
+        except CallFailed as error:
+            self._fail(Failure(row, "call failed", str(error), error.attempts, _text(error.body or llm.raw)))
+        except Exception as error:  # the row function is the user's own code
+            self._fail(Failure(row, "function failed", _where(error), llm.made, _text(llm.raw)))
+
+    def _fail(self, failure: Failure) -> None:
+        try:
+            self._run.failure(failure)
+        except StoreError as error:
+            self.end(error)
+            return
+        self._counters.failed += 1
+        if self._counters.failed >= CANARY_ROWS and not self._counters.done and not self._counters.had_success:
+            self.end(RunStopped(f"the first {CANARY_ROWS} rows all failed, the last one so: {failure.error}"))
+
+
+def _checked(row: Row, result: Any) -> dict[str, Any]:
+    if not isinstance(result, dict):
+        raise TypeError(f"the row function must return a dict of fields, not {type(result).__name__}")
+    if result.get("id", row.id) != row.id:
+        raise ValueError("the row function returned another 'id', which is the row's name")
+    return result
+
+
+def _where(error: Exception) -> str:
+    """The error, and the line of the user's code that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = (f for f in reversed(frames) if not Path(f.filename).is_relative_to(_HOME))
+    at = next((f"{Path(f.filename).name}, line {f.lineno}" for f in theirs), "")
+    return f"{type(error).__name__}: {error}" + (f" ({at})" if at else "")
+
+
+def _text(body: bytes) -> str | None:
+    """The answer's text in a reply, or else the reply itself, as far as it can be shown."""
+    if not body:
+        return None
+    try:
+        answer = openai.decode("chat", body)
+    except CallFailed:
+        return body[:10_000].decode("utf-8", "replace")
+    return answer.text if isinstance(answer, Completion) else None

@@ -1,0 +1,53 @@
+"""Benchmark files from the network: pinned, checksummed, kept."""
+
+import os
+from hashlib import sha256
+from pathlib import Path
+
+from manycall.engine.blocking import blocking
+from manycall.errors import TransportError, UsageError
+from manycall.store.lines import write_whole
+from manycall.wire.transport import HttpRequest, HttpTransport
+
+TIMEOUT_SECONDS = 120.0
+
+
+def cache_folder() -> Path:
+    """$XDG_CACHE_HOME/manycall, or ~/.cache/manycall."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "manycall"
+
+
+def fetch(url: str, checksum: str, name: str) -> Path:
+    """The file behind the URL, downloaded once.
+
+    Args:
+        checksum: its SHA-256, in hex. A kept file that differs is downloaded again.
+        name: what it is called in the cache.
+
+    Raises:
+        UsageError: it cannot be had, or is not what it was.
+    """
+    path = cache_folder() / name
+    if path.exists() and sha256(path.read_bytes()).hexdigest() == checksum:
+        return path
+    ways_out = "give a local copy with --data and --shots, or try wordmath, which is built in"
+    try:
+        status, body = blocking(_get(url))
+    except TransportError as error:
+        raise UsageError(f"{name} could not be downloaded ({error}): {ways_out}") from None
+    if status != 200:
+        raise UsageError(f"{name} could not be downloaded (status {status} for {url}): {ways_out}")
+    if sha256(body).hexdigest() != checksum:
+        raise UsageError(f"{name} is not what it was (its SHA-256 differs): {ways_out}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, body)
+    return path
+
+
+async def _get(url: str) -> tuple[int, bytes]:
+    transport = HttpTransport()
+    try:
+        reply = await transport.send(HttpRequest(url, method="GET", timeout=TIMEOUT_SECONDS))
+    finally:
+        await transport.close()
+    return reply.status, reply.body

@@ -1,0 +1,134 @@
+"""The nouns: what goes in, what goes over the wire, what comes out. Frozen, typed, JSON-stable."""
+
+from typing import Any, Literal
+
+import msgspec
+
+Api = Literal["chat", "completions", "embeddings"]
+Message = dict[str, Any]
+Messages = list[Message]
+
+
+class Secret:
+    """A key. Shows itself to nobody but `reveal()`, which only the transport calls."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Secret is not to be pickled or copied to disk")
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One row to be done.
+
+    Attributes:
+        id: names the row in every file; for the k-th sample of a row, `id#k`.
+        fields: the row's own fields, as they came in.
+        index: place in the source, from 0.
+        sample: which sample of the row this is, from 0.
+    """
+
+    id: str
+    fields: dict[str, Any]
+    index: int = 0
+    sample: int = 0
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One call, before it is bytes.
+
+    Attributes:
+        content: messages for chat, a prompt for completions, one text or several for embeddings.
+        params: everything else in the body: temperature, max_tokens, stop, ...
+    """
+
+    api: Api
+    model: str
+    content: Messages | str | list[str]
+    params: dict[str, Any]
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens, as the server counted them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Completion(msgspec.Struct, frozen=True):
+    """One answer.
+
+    Attributes:
+        text: the text of the first choice; never empty, unless the answer is a tool call.
+        finish_reason: "stop", "length" (cut at max_tokens), ...; "" if the server did not say.
+        body: the server's reply, byte for byte.
+        replayed: it came from the journal of an earlier run; nothing was sent.
+    """
+
+    text: str
+    finish_reason: str
+    usage: Usage
+    body: bytes
+    replayed: bool = False
+
+    @property
+    def raw(self) -> Any:
+        """The server's whole reply, decoded."""
+        return msgspec.json.decode(self.body)
+
+    @property
+    def truncated(self) -> bool:
+        """Cut at max_tokens."""
+        return self.finish_reason == "length"
+
+
+class Embeddings(msgspec.Struct, frozen=True):
+    """One vector for each text that was asked for, in order."""
+
+    vectors: list[list[float]]
+    usage: Usage
+    body: bytes
+    replayed: bool = False
+
+    @property
+    def raw(self) -> Any:
+        """The server's whole reply, decoded."""
+        return msgspec.json.decode(self.body)
+
+
+class Success(msgspec.Struct, frozen=True):
+    """A row that is done: what its function made of it."""
+
+    row: Row
+    result: dict[str, Any]
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A row that was given up.
+
+    Attributes:
+        verdict: "call failed" (the endpoint gave no answer), "function failed" (the row function
+            raised, or returned what cannot be written) or "bad prompt" (the template did not fit).
+        error: a sentence.
+        attempts: how often its last call was sent.
+        raw: the last text the server gave for this row, if it gave one.
+    """
+
+    row: Row
+    verdict: str
+    error: str
+    attempts: int = 0
+    raw: str | None = None
+
+
+Result = Success | Failure
+"""How every row ends."""

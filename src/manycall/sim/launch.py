@@ -1,0 +1,72 @@
+"""`-u sim`: start the simulated endpoint in its own process, and stop it with ours, however ours ends."""
+
+import subprocess
+import sys
+from typing import Any
+
+import msgspec
+
+from manycall.errors import UsageError
+
+
+def is_sim(url: str) -> bool:
+    """Whether this is `sim`, perhaps with options: `sim:latency=0.2,slots=8`."""
+    return url == "sim" or url.startswith("sim:")
+
+
+def with_option(url: str, name: str, value: str) -> str:
+    """A sim URL with one more option, unless it has that one."""
+    _, _, options = url.partition(":")
+    if any(option.startswith(f"{name}=") for option in options.split(",")):
+        return url
+    return f"sim:{options},{name}={value}" if options else f"sim:{name}={value}"
+
+
+class Sim:
+    """One simulated endpoint.
+
+    Args:
+        url: `sim`, or `sim:latency=0.2,slots=8`: the options of `manycall sim`, without their dashes.
+
+    Attributes:
+        stats: what it says when it ends: calls, tokens, and how many questions it was asked and answered
+            right on purpose.
+    """
+
+    def __init__(self, url: str) -> None:
+        options = [option for option in url.partition(":")[2].split(",") if option]
+        if bad := next((option for option in options if "=" not in option), None):
+            raise UsageError(f"-u {url}: {bad!r} is not name=value, as in sim:latency=0.2,slots=8")
+        self._args = [f"--{option}" for option in options]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._url = ""
+        self.stats: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Sim {' '.join(self._args)} at {self._url or 'nowhere yet'}>"
+
+    def start(self) -> str:
+        """Start it; return its base URL. It ends when our end of its standard input closes."""
+        command = [sys.executable, "-m", "manycall", "sim", "--port", "0", "--until-stdin-closes", *self._args]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        assert self._process.stdout is not None
+        first = self._process.stdout.readline().decode(errors="replace").strip()
+        if not first.startswith("http://"):
+            rest = self._process.communicate()[0].decode(errors="replace")
+            raise UsageError(f"the simulated endpoint did not start: {first} {rest.strip()[-500:]}")
+        self._url = first
+        return first
+
+    def stop(self) -> None:
+        """Stop it, and take what it says at its end into `stats`."""
+        if self._process is None or self.stats is not None:
+            return
+        try:
+            said = self._process.communicate(timeout=10)[0]
+            self.stats = msgspec.json.decode(said.strip().rpartition(b"\n")[2], type=dict[str, Any])
+        except (subprocess.TimeoutExpired, msgspec.MsgspecError):
+            self.stats = {}
+            self._process.kill()
+            self._process.wait()

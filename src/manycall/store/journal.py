@@ -1,0 +1,99 @@
+"""The journal: every completed call, raw, written before anything looks into it.
+
+So a paid answer survives a bug in a parser, a crash and a kill. On the next run a call whose row, place in the
+row and whole request are equal is answered from here, and costs nothing.
+
+One line a call: {"id": row, "seq": place in the row, from 1, "key": hash of the request, "at": seconds since
+1970, "seconds": how long it took, "body": the reply's text, exactly}. A body that is not UTF-8 stands in
+"body64" instead.
+"""
+
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from hashlib import blake2b
+from pathlib import Path
+
+import msgspec
+
+from manycall.store.lines import LineFile, corrupt, read_lines
+
+
+class _Call(msgspec.Struct, omit_defaults=True):
+    id: str
+    seq: int
+    key: str
+    at: float = 0.0
+    seconds: float = 0.0
+    body: str = ""
+    body64: str = ""
+
+
+class _Heading(msgspec.Struct):
+    """What must be known of a call to find it again; the body is passed over."""
+
+    id: str
+    seq: int
+    key: str
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_call = msgspec.json.Decoder(_Call).decode
+_decode_heading = msgspec.json.Decoder(_Heading).decode
+
+
+def request_key(path: str, body: bytes) -> str:
+    """What tells one request from another: where it goes and every byte of it."""
+    return blake2b(body, digest_size=16, key=path.encode()).hexdigest()
+
+
+class Journal:
+    """The calls of one output.
+
+    Args:
+        path: the file; made if it is not there.
+        is_done: whether a row is finished; its calls will not be asked for again.
+    """
+
+    def __init__(self, path: Path, is_done: Callable[[str], bool]) -> None:
+        self.file = LineFile(path)
+        self._offsets: dict[bytes, int] = {}
+        for offset, line in read_lines(path):
+            try:
+                call = _decode_heading(line)
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                raise corrupt(path, offset, error) from None
+            if not is_done(call.id):
+                self._offsets[_place(call.id, call.seq, call.key)] = offset
+
+    def __repr__(self) -> str:
+        return f"<Journal {self.file.path.name}, {len(self._offsets)} calls to replay>"
+
+    def append(self, row_id: str, seq: int, key: str, body: bytes, *, at: float, seconds: float) -> None:
+        """Write one completed call.
+
+        Raises:
+            StoreError: the disk would not take it.
+        """
+        try:
+            call = _Call(row_id, seq, key, at, seconds, body.decode())
+        except UnicodeDecodeError:
+            call = _Call(row_id, seq, key, at, seconds, body64=b64encode(body).decode())
+        self.file.append(_encode(call) + b"\n")
+
+    def replay(self, row_id: str, seq: int, key: str) -> bytes | None:
+        """The reply to an equal call of an earlier run, once; None if there was none."""
+        if not self._offsets:
+            return None
+        offset = self._offsets.pop(_place(row_id, seq, key), None)
+        if offset is None:
+            return None
+        line = self.file.read_at(offset)
+        try:
+            call = _decode_call(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise corrupt(self.file.path, offset, error) from None
+        return b64decode(call.body64) if call.body64 else call.body.encode()
+
+
+def _place(row_id: str, seq: int, key: str) -> bytes:
+    return blake2b(f"{seq} {key} {row_id}".encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,0 +1,242 @@
+"""The run directory: who may write, what ran, what is done, what failed.
+
+`stories.jsonl` holds the finished rows; beside it `stories.jsonl.run/` holds manifest.json, calls.jsonl,
+failures.jsonl, timeline.jsonl and the lock. Everything is plain text. Each row's id stands in the output
+exactly once; a row given up stands in failures.jsonl until a later run finishes it.
+"""
+
+import difflib
+import fcntl
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from manycall.errors import RunDiffers, RunLocked, StoreError
+from manycall.ids import IdTable
+from manycall.records import Failure, Success
+from manycall.store.journal import Journal
+from manycall.store.lines import LineFile, corrupt, read_lines, sync_folder, write_whole
+
+FORMAT = 1
+_encode = msgspec.json.Encoder().encode
+
+
+class _Named(msgspec.Struct):
+    id: str
+
+
+_decode_id = msgspec.json.Decoder(_Named).decode
+
+
+class Manifest(msgspec.Struct):
+    """What ran.
+
+    Attributes:
+        identity: whatever changes an answer: job, prompt, model, parameters. A run that differs is refused.
+        source: what the rows were, when they were last read; may change.
+        sessions: one entry for each time the command ran: when, how it ended, counts, tokens.
+    """
+
+    version: str
+    identity: dict[str, Any]
+    source: dict[str, Any] = {}
+    sessions: list[dict[str, Any]] = []
+    format: int = FORMAT
+
+
+class Run:
+    """One output and its run directory, open for writing by this process alone.
+
+    Args:
+        out: the output file.
+        manifest: what is about to run.
+        fresh: move what is there aside (to `<out>.old`, `.old2`, ...) and start over.
+
+    Attributes:
+        known: the ids that are done.
+        journal: the calls.
+        failed_before: the ids that earlier runs gave up, and this one has not finished.
+
+    Raises:
+        RunDiffers: what is there was made otherwise; the message is a diff.
+        RunLocked: another process is writing.
+        StoreCorrupt: a damaged file.
+    """
+
+    def __init__(self, out: Path, manifest: Manifest, *, fresh: bool = False) -> None:
+        self.out = out
+        self.folder = out.with_name(out.name + ".run")
+        self.manifest = manifest
+        try:
+            self._open(fresh)
+        except OSError as error:
+            raise StoreError(f"{error.filename or out} cannot be used for the output: {error.strerror}") from error
+
+    def __repr__(self) -> str:
+        return f"<Run {self.out.name}, {len(self.known)} rows done, {len(self.failed_before)} failed>"
+
+    def _open(self, fresh: bool) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(self.folder / "lock", self.out)
+        if fresh:
+            self._set_aside()
+        self._adopt_manifest()
+        self._rows = LineFile(self.out)
+        self.known = self._read_done()
+        self.journal = Journal(self.folder / "calls.jsonl", self._is_done)
+        self._failures = LineFile(self.folder / "failures.jsonl")
+        self.failed_before = self._tidy_failures(self._is_done)
+        self._failures = LineFile(self.folder / "failures.jsonl")
+        self._timeline = LineFile(self.folder / "timeline.jsonl")
+        self._files = (self.journal.file, self._rows, self._failures, self._timeline)
+        self._recovered: set[str] = set()
+        self.save_manifest()
+        sync_folder(self.out.parent)
+
+    def _set_aside(self) -> None:
+        """Rename what is there; nothing paid for is ever deleted."""
+        if not self.out.exists() and not (self.folder / "manifest.json").exists():
+            return
+        tails = (".old" if n == 1 else f".old{n}" for n in range(1, 1_000_000))
+        aside = next(a for t in tails if not (a := self.out.with_name(self.out.name + t)).exists())
+        if self.out.exists():
+            self.out.replace(aside)
+        kept = aside.with_name(aside.name + ".run")
+        kept.mkdir()
+        for path in self.folder.iterdir():
+            if path.name != "lock":
+                path.replace(kept / path.name)
+
+    def _adopt_manifest(self) -> None:
+        path = self.folder / "manifest.json"
+        if not path.exists():
+            if self.out.exists() and self.out.stat().st_size:
+                raise RunDiffers(
+                    f"{self.out} is there already, and not from manycall. Choose another -o, or --fresh moves it aside"
+                )
+            return
+        try:
+            old = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise corrupt(path, 0, error) from None
+        new = msgspec.json.decode(_encode(self.manifest.identity))
+        if old.format != FORMAT or old.identity != new:
+            raise RunDiffers(_difference(self.out, old.identity, new))
+        self.manifest.sessions = [*old.sessions, *self.manifest.sessions]
+
+    def _read_done(self) -> IdTable:
+        known = IdTable(self._rows.end // 300)
+        for offset, line in read_lines(self.out):
+            try:
+                name = _decode_id(line).id
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                raise corrupt(self.out, offset, error) from None
+            if not known.add_done(name):
+                raise corrupt(self.out, offset, ValueError(f"the id {name!r} stands there twice"))
+        return known
+
+    def _is_done(self, name: str) -> bool:
+        return bool(self.known.look(name))
+
+    def success(self, done: Success) -> None:
+        """Write a finished row.
+
+        Raises:
+            StoreError: the disk would not take it.
+            TypeError, ValueError: its result cannot be written as JSON; nothing was written.
+        """
+        row = done.row
+        self._rows.append(_encode({"id": row.id, **_without_id(row.fields), **done.result}) + b"\n")
+        if row.id in self.failed_before:
+            self._recovered.add(row.id)
+
+    def failure(self, failed: Failure) -> None:
+        """Note a row that was given up."""
+        line = {
+            "id": failed.row.id,
+            "verdict": failed.verdict,
+            "error": failed.error.encode("utf-8", "replace").decode(),
+            "attempts": failed.attempts,
+            "raw": failed.raw,
+            "row": failed.row.fields,
+        }
+        self._failures.append(_encode(line) + b"\n")
+
+    def timeline(self, event: dict[str, Any]) -> None:
+        """Note how the run is going."""
+        self._timeline.append(_encode(event) + b"\n")
+
+    def sync(self) -> None:
+        """Bring everything to the disk itself. Blocks: call it from a thread."""
+        for file in self._files:
+            file.sync()
+
+    def save_manifest(self) -> None:
+        """Write the manifest as it stands."""
+        text = msgspec.json.format(_encode(self.manifest), indent=2)
+        write_whole(self.folder / "manifest.json", text + b"\n")
+
+    def close(self) -> None:
+        """Sync, tidy failures.jsonl, write the manifest, let the lock go."""
+        for file in self._files:
+            file.close()
+        self._tidy_failures(self._recovered.__contains__)
+        self.save_manifest()
+        os.close(self._lock)
+
+    def _tidy_failures(self, is_done: Callable[[str], bool]) -> set[str]:
+        """Keep one line for each row that is still failed, its last; return their ids."""
+        path = self._failures.path
+        self._failures.close()
+        last: dict[str, bytes] = {}
+        for offset, line in read_lines(path):
+            try:
+                name = _decode_id(line).id
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                raise corrupt(path, offset, error) from None
+            if not is_done(name):
+                last[name] = line
+        write_whole(path, b"".join(last.values()))
+        return set(last)
+
+
+def _lock(path: Path, out: Path) -> int:
+    """Take the lock, which the kernel lets go when this process ends, however it ends."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(fd, 200).decode("utf-8", "replace").strip()
+        os.close(fd)
+        raise RunLocked(f"{out} is being written by {holder or 'another process'}. Wait for it, or stop it") from None
+    os.ftruncate(fd, 0)
+    os.write(fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+    return fd
+
+
+def _without_id(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name != "id"} if "id" in fields else fields
+
+
+def _difference(out: Path, old: dict[str, Any], new: dict[str, Any]) -> str:
+    """What changed, line by line."""
+    lines = [f"{out} was made with other settings:"]
+    for name in sorted(old.keys() | new.keys()):
+        before, after = _lines(old.get(name)), _lines(new.get(name))
+        if before != after:
+            lines.append(f"  {name}")
+            diff = list(difflib.unified_diff(before, after, lineterm="", n=1))[2:]
+            lines += [f"    {line}" for line in diff if not line.startswith("@@")]
+    return "\n".join(
+        [*lines, "Nothing was called. Choose another -o, or --fresh moves the old files aside and starts over"]
+    )
+
+
+def _lines(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return value.splitlines()
+    return [] if value is None else msgspec.json.format(_encode(value), indent=2).decode().splitlines()

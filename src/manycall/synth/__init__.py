@@ -1,0 +1,1 @@
+"""Synthesis: rows and a prompt go in, text comes out."""

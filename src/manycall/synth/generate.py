@@ -1,0 +1,64 @@
+"""A prompt for every row, and the text that comes back."""
+
+from typing import Any, Unpack
+
+from manycall.data.sources import Rows, Source
+from manycall.data.templates import BadPrompt, Prompt, Template
+from manycall.engine.client import RowCalls
+from manycall.engine.map import Job, Options, run_job
+from manycall.engine.report import Report
+from manycall.errors import UsageError
+from manycall.records import Row
+
+
+def generate(
+    prompt: Prompt,
+    rows: Rows = None,
+    *,
+    samples: int | None = None,
+    system: str | None = None,
+    field: str = "text",
+    **options: Unpack[Options],
+) -> Report:
+    """Ask for one text for each row, and write it beside the row's own fields.
+
+    Args:
+        prompt: a Jinja template over the row's fields ("Tell a story about {{ topic }}."), the path of one
+            (.j2, .jinja, .txt, .md), or a function of the row's fields that returns a text or messages.
+        rows: a path or mappings; None: the prompt alone, `samples` times.
+        samples: do each row so many times, as `id#0`, `id#1`, ...
+        system: a template for the system message.
+        field: where the text goes.
+        options: see `manycall.Options`.
+
+    Raises:
+        UsageError: before any call; also if the prompt does not fit the first row.
+        RunStopped: no call can succeed, or somebody interrupted; the same call goes on from there.
+    """
+    source = Source(rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))
+    template = Template(prompt, system)
+    _try_first(template, source)
+
+    async def one(row: Row, llm: RowCalls) -> dict[str, Any]:
+        if field in row.fields:
+            raise BadPrompt(f"the row has a field {field!r}, where the answer would go")
+        reply = await llm.chat(template.messages(row))
+        return {field: reply.text, "finish_reason": reply.finish_reason}
+
+    identity = {
+        "job": "generate",
+        "prompt": template.text,
+        "system": template.system_text,
+        "field": field,
+        "samples": samples is not None and rows is not None,
+    }
+    return run_job(Job("generate", identity, one, writes=(field,)), source, options)
+
+
+def _try_first(template: Template, source: Source) -> None:
+    """A misspelt name costs nothing if it is found before the first call."""
+    if source.first is not None:
+        try:
+            template.messages(Row("first", source.first))
+        except BadPrompt as error:
+            raise UsageError(f"{source.name}: {error}") from None

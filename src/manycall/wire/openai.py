@@ -1,0 +1,163 @@
+"""Request <-> the HTTP bodies of chat, completions and embeddings, as OpenAI and all its kin speak them.
+
+Pure: bytes in, records out. Only the fields that are used are decoded; the rest of a reply stays bytes.
+"""
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from manycall import errors
+from manycall.records import Api, Completion, Embeddings, Request, Usage
+
+PATHS: dict[Api, str] = {
+    "chat": "/chat/completions",
+    "completions": "/completions",
+    "embeddings": "/embeddings",
+}
+_CONTENT: dict[Api, str] = {"chat": "messages", "completions": "prompt", "embeddings": "input"}
+_RESERVED = {"model", "messages", "prompt", "input", "stream"}
+
+
+def base_url(url: str) -> str:
+    """The URL to which PATHS are added: `http://host:8000`, `…/v1` and `…/v1/chat/completions` all mean the same.
+
+    Raises:
+        UsageError: not an http(s) URL, or one that holds a key.
+    """
+    try:
+        parts = urlsplit(url)
+        port_is_sound = parts.port is None or parts.port > 0
+    except ValueError:
+        parts, port_is_sound = urlsplit(""), False
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_sound or re.search(r"\s", url):
+        raise errors.UsageError(f"-u {url!r} is not a URL like http://localhost:8000/v1")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise errors.UsageError(
+            f"-u wants a bare URL like {parts.scheme}://{parts.hostname}/v1; keys come from OPENAI_API_KEY"
+        )
+    path = parts.path.rstrip("/")
+    for tail in PATHS.values():
+        path = path.removesuffix(tail)
+    return f"{parts.scheme}://{parts.netloc}{path or '/v1'}"
+
+
+def encode(request: Request) -> bytes:
+    """The body. Equal requests have equal bytes, so these bytes are also the request's identity.
+
+    Raises:
+        UsageError: a parameter that manycall itself sets, or one that JSON cannot hold.
+    """
+    if clash := _RESERVED & request.params.keys():
+        raise errors.UsageError(f"{sorted(clash)[0]!r} is not a parameter to set: manycall sets it")
+    body: dict[str, Any] = {"model": request.model, _CONTENT[request.api]: request.content}
+    for name in sorted(request.params):
+        body[name] = request.params[name]
+    try:
+        return msgspec.json.encode(body)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise errors.UsageError(f"the request cannot be written as JSON: {error}") from None
+
+
+class _Part(msgspec.Struct):
+    text: str = ""
+
+
+class _Message(msgspec.Struct):
+    content: str | list[_Part] | None = None
+    tool_calls: list[Any] | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Vector(msgspec.Struct):
+    embedding: list[float]
+    index: int = 0
+
+
+class _Reply(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    data: list[_Vector] | None = None
+    usage: _Usage | None = None
+    error: msgspec.Raw = msgspec.Raw()
+
+
+_reply = msgspec.json.Decoder(_Reply)
+
+
+def decode(api: Api, body: bytes, replayed: bool = False) -> Completion | Embeddings:
+    """The answer in a reply with status 200.
+
+    Raises:
+        BadReply: not JSON, an error inside, no choice; EmptyAnswer, Filtered: a choice without a text.
+    """
+    try:
+        reply = _reply.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise errors.BadReply(f"the reply is not what the API promises: {error}", body=body) from None
+    if bytes(reply.error) not in (b"", b"null"):
+        raise errors.BadReply(f"status 200 with an error inside: {refusal(body)[1]}", body=body)
+    spent = reply.usage or _Usage()
+    usage = Usage(spent.prompt_tokens or 0, spent.completion_tokens or 0)
+    if api == "embeddings":
+        if not reply.data:
+            raise errors.BadReply("the reply holds no embedding", body=body)
+        vectors = [v.embedding for v in sorted(reply.data, key=lambda v: v.index)]
+        return Embeddings(vectors, usage, body, replayed)
+    if not reply.choices:
+        raise errors.BadReply("the reply holds no choice", body=body)
+    choice = reply.choices[0]
+    finish = choice.finish_reason or ""
+    return Completion(_text(choice, finish, body), finish, usage, body, replayed)
+
+
+def _text(choice: _Choice, finish: str, body: bytes) -> str:
+    """The choice's text, or the reason why there is none."""
+    message = choice.message
+    content = choice.text if message is None else message.content
+    text = "".join(part.text for part in content) if isinstance(content, list) else content
+    if text:
+        return text
+    if message is not None and message.tool_calls:
+        return ""
+    if finish == "content_filter":
+        raise errors.Filtered("a content filter took the answer", body=body)
+    if finish == "length":
+        raise errors.EmptyAnswer("max_tokens was used up before any text: raise --max-tokens", body=body)
+    raise errors.EmptyAnswer("the answer is empty", body=body)
+
+
+# What a provider might echo of a key: OpenAI's 401 shows its first and last characters.
+_KEY_LIKE = re.compile(r"\b(sk|pk|key|gsk|hf|xai)[-_][\w*.-]{6,}|(?i:bearer)\s+\S+")
+
+
+def refusal(body: bytes) -> tuple[str, str]:
+    """(code, message) of an error body, in any of the shapes seen: OpenAI's, FastAPI's, plain text, HTML.
+
+    The message is one line, at most 300 characters, and shows no key.
+    """
+    found: Any
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        found = body.decode("utf-8", "replace")
+    if isinstance(found, dict):
+        found = found.get("error") or found.get("detail") or found.get("message") or found
+    code = ""
+    if isinstance(found, dict):
+        code = str(found.get("code") or found.get("type") or "").lower()
+        found = found.get("message") or found
+    message = found if isinstance(found, str) else msgspec.json.encode(found).decode()
+    message = " ".join("".join(c if c.isprintable() else " " for c in message[:2000]).split())
+    return code, _KEY_LIKE.sub("***", message)[:300]
