@@ -5,6 +5,7 @@ Knows nothing of ids, samples or prompts.
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,6 +19,7 @@ Located = tuple[str, Fields]
 """Where a row stands ("line 7"), and the row."""
 
 _CHUNK = 1 << 20
+_NOT_SPACE = re.compile(r"\S")
 
 
 def read(path: Path) -> Iterator[Located]:
@@ -65,28 +67,73 @@ def _lines(path: Path) -> Iterator[Located]:
 
 def _array(path: Path) -> Iterator[Located]:
     """The items of one big array, one at a time: a chunk of text is held, never the whole file."""
-    scan = json.JSONDecoder(parse_constant=_no_constant).raw_decode
     with path.open(encoding="utf-8-sig") as file:
-        text, line, count, whole = file.read(_CHUNK).lstrip()[1:], 1, 0, False
+        text, count = _Text(file), 0
+        text.take()  # the bracket that told us what this is
+        try:
+            mark = text.take() if text.peek() == "]" else ","
+            while mark == ",":
+                item, count = text.value(), count + 1
+                where = f"line {text.line} (item {count})"
+                yield where, _mapping(path, where, item)
+                mark = text.take()
+            if mark != "]":
+                raise ValueError(f"{mark or 'the end'!r} where a comma or ] should be")
+            if rest := text.peek():
+                raise ValueError(f"{rest!r} after the end of the array")
+        except (ValueError, RecursionError) as error:
+            reason = getattr(error, "msg", error)  # without the position, which is that in a chunk
+            raise UsageError(f"{path}, line {text.line} (item {count + 1}): {reason}") from None
+
+
+class _Text:
+    """A file's text, read in chunks as its JSON values are taken off the front."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file, self._text, self._at = file, "", 0
+        self._scan = json.JSONDecoder(parse_constant=_no_constant).raw_decode
+        self.line = 1
+
+    def _more(self) -> bool:
+        rest = self._text[self._at :]
+        chunk = self._file.read(max(_CHUNK, len(rest)))  # doubling, so that a long value is not quadratic
+        self._text, self._at = rest + chunk, 0
+        return bool(chunk)
+
+    def _go_to(self, at: int) -> None:
+        self.line += self._text.count("\n", self._at, at)
+        self._at = at
+
+    def peek(self) -> str:
+        """The next character that is not white space; "" at the end."""
         while True:
-            rest = text.lstrip().removeprefix(",").lstrip() if count else text.lstrip()
-            line += text.count("\n", 0, len(text) - len(rest))
-            text, where = rest, f"line {line} (item {count + 1})"
-            if text.startswith("]"):
-                return
+            if found := _NOT_SPACE.search(self._text, self._at):
+                self._go_to(found.start())
+                return found.group()
+            self._go_to(len(self._text))
+            if not self._more():
+                return ""
+
+    def take(self) -> str:
+        """The same, taken off."""
+        mark = self.peek()
+        self._go_to(self._at + len(mark))
+        return mark
+
+    def value(self) -> Any:
+        """The next JSON value, taken off."""
+        self.peek()
+        while True:
             try:
-                item, end = scan(text)
-                if end == len(text) and not whole:
-                    raise ValueError("perhaps there is more of it")
-            except (ValueError, RecursionError) as error:
-                more = file.read(max(_CHUNK, len(text)))
-                if not more and whole:
-                    raise UsageError(f"{path}, {where}: {error or 'the array does not end'}") from None
-                text, whole = text + more, not more
+                value, end = self._scan(self._text, self._at)
+            except ValueError:
+                if not self._more():
+                    raise
                 continue
-            line += text.count("\n", 0, end)
-            text, count = text[end:], count + 1
-            yield where, _mapping(path, where, item)
+            if end == len(self._text) and self._more():
+                continue  # a number may go on in the next chunk
+            self._go_to(end)
+            return value
 
 
 def _no_constant(name: str) -> Any:

@@ -61,6 +61,8 @@ class Endpoint:
 
     def _refused(self, reply: HttpReply) -> Refused:
         code, message = openai.refusal(reply.body)
+        if reply.status == 401 and self.key is None:
+            message += " (no key was sent: set OPENAI_API_KEY)"
         if 300 <= reply.status < 400:
             message = f"it redirects to {reply.header('location')!r}; give its real address"
         return Refused(
@@ -89,7 +91,10 @@ def resolve(
     if not urls and environ.get("OPENAI_BASE_URL"):
         urls = [environ["OPENAI_BASE_URL"]]
     if urls:
-        return [Endpoint(url, key) for url in urls]
+        endpoints = [Endpoint(url, key) for url in urls]
+        if key is None and any(endpoint.url == OPENAI_URL for endpoint in endpoints):
+            raise UsageError(f"{OPENAI_URL} needs a key: set OPENAI_API_KEY")
+        return endpoints
     path = (folder or Path()) / FILE
     if path.exists():
         return _from_file(path, environ)

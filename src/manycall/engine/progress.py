@@ -80,11 +80,13 @@ class Progress:
         self._in_flight, self._note, self._stream = in_flight, note, stream
         self._live = stream is not None and stream.isatty()
         self._past: deque[tuple[float, int, int, int]] = deque()
-        self._drawn = -PLAIN_SECONDS
+        self._drawn: float | None = None
 
     def tick(self, now: float) -> dict[str, Any]:
         """Draw the line if it is time; return the figures for the timeline. Call it once a second."""
         figures = self.figures(now)
+        if self._drawn is None:
+            self._drawn = now
         if self._stream is not None and (self._live or now - self._drawn >= PLAIN_SECONDS):
             self._drawn = now
             line = self.line(figures)

@@ -107,6 +107,8 @@ class Scheduler:
         if not task.cancelled() and (bug := task.exception()):
             self._bug = self._bug or bug
             self.end(RunStopped(f"a bug in manycall: {bug!r}"))
+        if self._client.stopped is not None:  # the row function may have hidden it from us
+            self.end(self._client.stopped)
 
     async def _do(self, row: Row, age: int) -> None:
         """One row, to its one end: a Success, a Failure, or not finished because the run stops."""

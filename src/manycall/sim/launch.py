@@ -37,7 +37,8 @@ class Sim:
         options = [option for option in url.partition(":")[2].split(",") if option]
         if bad := next((option for option in options if "=" not in option), None):
             raise UsageError(f"-u {url}: {bad!r} is not name=value, as in sim:latency=0.2,slots=8")
-        self._args = [f"--{option}" for option in options]
+        pairs = (option.partition("=") for option in options)
+        self._args = [f"--{name.replace('_', '-')}={value}" for name, _, value in pairs]
         self._process: subprocess.Popen[bytes] | None = None
         self._url = ""
         self.stats: dict[str, Any] | None = None
@@ -54,8 +55,8 @@ class Sim:
         assert self._process.stdout is not None
         first = self._process.stdout.readline().decode(errors="replace").strip()
         if not first.startswith("http://"):
-            rest = self._process.communicate()[0].decode(errors="replace")
-            raise UsageError(f"the simulated endpoint did not start: {first} {rest.strip()[-500:]}")
+            rest = self._process.communicate()[0].decode(errors="replace").strip()
+            raise UsageError(f"the simulated endpoint did not start: {rest.rpartition('Error: ')[2] or first}")
         self._url = first
         return first
 

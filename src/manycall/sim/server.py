@@ -120,7 +120,7 @@ class Server:
 
 def _prompt(path: str, asked: Mapping[str, Any]) -> str:
     if path == "/v1/chat/completions":
-        return str(asked["messages"][-1]["content"])
+        return "\n\n".join(str(message["content"]) for message in asked["messages"])
     asked_for = asked["prompt" if path == "/v1/completions" else "input"]
     return str(asked_for[0] if isinstance(asked_for, list) else asked_for)
 

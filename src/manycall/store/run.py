@@ -123,10 +123,17 @@ class Run:
             old = msgspec.json.decode(path.read_bytes(), type=Manifest)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise corrupt(path, 0, error) from None
+        if not self._anything_paid():
+            return
         new = msgspec.json.decode(_encode(self.manifest.identity))
         if old.format != FORMAT or old.identity != new:
             raise RunDiffers(_difference(self.out, old.identity, new))
         self.manifest.sessions = [*old.sessions, *self.manifest.sessions]
+
+    def _anything_paid(self) -> bool:
+        """Whether a run got as far as an answer. If not (a misspelt model, say), there is nothing to protect."""
+        paid = (self.out, self.folder / "calls.jsonl")
+        return any(path.exists() and path.stat().st_size for path in paid)
 
     def _read_done(self) -> IdTable:
         known = IdTable(self._rows.end // 300)

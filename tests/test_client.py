@@ -1,0 +1,189 @@
+import asyncio
+from typing import Any
+
+import pytest
+
+import virtual
+from fakes import FakeTransport, answer, asked, refusal
+from manycall import errors
+from manycall.engine.client import Client
+from manycall.wire.transport import HttpReply
+
+URL = "http://h/v1"
+
+
+def scripted(*replies: HttpReply | Exception, seconds: float = 1.0) -> FakeTransport:
+    """Gives these replies, one after another."""
+    waiting = list(replies)
+    return FakeTransport(lambda body: waiting.pop(0), seconds)
+
+
+def client(transport: FakeTransport, **options: Any) -> Client:
+    return Client("m", url=URL, transport=transport, **options)
+
+
+def test_an_answer_needs_one_request() -> None:
+    transport = scripted(answer("fine"))
+
+    async def main() -> None:
+        async with client(transport, temperature=0.5) as llm:
+            reply = await llm.chat("hi", max_tokens=3)
+            assert (reply.text, reply.finish_reason, reply.usage.prompt_tokens) == ("fine", "stop", 3)
+
+    virtual.run(main())
+    (request,) = transport.requests
+    assert request.url == "http://h/v1/chat/completions"
+    assert request.body == (
+        b'{"model":"m","messages":[{"role":"user","content":"hi"}],"max_tokens":3,"temperature":0.5}'
+    )
+
+
+def test_completions_and_embeddings_have_their_own_paths() -> None:
+    raw = HttpReply(200, b'{"choices":[{"text":"on"}]}', {}.get)
+    vectors = HttpReply(200, b'{"data":[{"index":0,"embedding":[1.5]}]}', {}.get)
+    transport = scripted(raw, vectors)
+
+    async def main() -> None:
+        async with client(transport, temperature=0) as llm:
+            assert (await llm.complete("once up")).text == "on"
+            assert (await llm.embed("text")).vectors == [[1.5]]
+
+    virtual.run(main())
+    assert [r.url for r in transport.requests] == ["http://h/v1/completions", "http://h/v1/embeddings"]
+    assert transport.requests[1].body == b'{"model":"m","input":"text"}'
+
+
+def test_passing_failures_are_sent_again_and_counted() -> None:
+    transport = scripted(refusal(503), errors.TimedOut("late"), HttpReply(200, b"<html>", {}.get), answer("at last"))
+
+    async def main() -> None:
+        async with client(transport) as llm:
+            assert (await llm.chat("hi")).text == "at last"
+            assert (llm.counters.sent, llm.counters.retries, llm.counters.maybe_billed) == (4, 3, 2)
+
+    virtual.run(main())
+
+
+def test_no_request_goes_out_before_the_server_said() -> None:
+    transport = scripted(refusal(429, headers={"retry-after": "30"}), answer())
+
+    async def main() -> None:
+        async with client(transport) as llm:
+            await llm.chat("hi")
+            assert llm.counters.throttled == 1
+
+    virtual.run(main())
+    first, second = (at for at, _ in transport.log)
+    assert 30 <= second - (first + 1) <= 34
+
+
+def test_whoever_waits_to_be_sent_again_holds_no_permit() -> None:
+    transport = FakeTransport(lambda body: refusal(503) if asked(body) == "bad" else answer())
+
+    async def main() -> None:
+        async with client(transport, concurrency=1) as llm:
+            bad = asyncio.create_task(llm.chat("bad"))
+            await asyncio.sleep(0)
+            for _ in range(5):
+                await llm.chat("good")
+            assert not bad.done()
+            with pytest.raises(errors.Refused) as caught:
+                await bad
+            assert caught.value.attempts == 30
+
+    virtual.run(main())
+    assert transport.most == 1
+
+
+def test_a_request_that_can_never_succeed_is_sent_once() -> None:
+    transport = scripted(refusal(400, "too long"))
+
+    async def main() -> None:
+        async with client(transport) as llm:
+            with pytest.raises(errors.Refused, match="h/v1 answered 400: too long"):
+                await llm.chat("hi")
+
+    virtual.run(main())
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (refusal(401, "bad key"), r"answered 401: bad key \(no key was sent: set OPENAI_API_KEY\)"),
+        (refusal(404, "no model x"), "answered 404: no model x"),
+        (refusal(429, "pay first", "insufficient_quota"), "pay first"),
+        (refusal(307, "", headers={"location": "http://other"}), "redirects to 'http://other'"),
+        (errors.Untrusted("the server's certificate was refused: expired"), "http://h/v1: .*expired"),
+    ],
+)
+def test_what_only_a_person_can_mend_stops_everything(reply: HttpReply | Exception, said: str) -> None:
+    transport = FakeTransport(lambda body: reply)
+
+    async def main() -> None:
+        async with client(transport, concurrency=2) as llm:
+            calls = [asyncio.create_task(llm.chat(str(n))) for n in range(10)]
+            with pytest.raises(errors.RunStopped, match=said):
+                await calls[0]
+            await asyncio.wait(calls)
+            assert len(transport.log) <= 3
+            assert all(call.cancelled() or isinstance(call.exception(), errors.RunStopped) for call in calls)
+
+    virtual.run(main())
+
+
+def test_a_server_that_is_not_there_stops_the_run_after_seconds() -> None:
+    transport = FakeTransport(lambda body: errors.NeverSent("no connection: refused"), seconds=0)
+
+    async def main() -> None:
+        async with client(transport) as llm:
+            with pytest.raises(errors.RunStopped, match="http://h/v1: no connection: refused"):
+                await llm.chat("hi")
+            assert virtual.now() < 10
+
+    virtual.run(main())
+
+
+def test_a_404_after_answers_is_that_requests_own_fault() -> None:
+    transport = scripted(answer(), refusal(404), answer())
+
+    async def main() -> None:
+        async with client(transport) as llm:
+            await llm.chat("one")
+            with pytest.raises(errors.Refused):
+                await llm.chat("two")
+            await llm.chat("three")
+
+    virtual.run(main())
+
+
+def test_several_endpoints_share_the_calls() -> None:
+    transport = FakeTransport(lambda body: answer())
+
+    async def main() -> None:
+        async with Client("m", url=["http://a", "http://b", "http://c"], transport=transport) as llm:
+            await asyncio.gather(*(llm.chat(str(n)) for n in range(30)))
+
+    virtual.run(main())
+    urls = [request.url for request in transport.requests]
+    assert {urls.count(f"http://{host}/v1/chat/completions") for host in "abc"} == {10}
+
+
+def test_the_key_is_sent_and_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
+    transport = scripted(refusal(500), answer())
+
+    async def main() -> None:
+        async with client(transport) as llm:
+            await llm.chat("hi")
+            assert "canary" not in f"{llm!r} {llm.endpoints!r} {vars(llm)!r}"
+
+    virtual.run(main())
+    key = transport.requests[0].key
+    assert key is not None
+    assert key.reveal() == "sk-canary"
+
+
+@pytest.mark.parametrize("bad", [{"model": ""}, {"concurrency": 0}, {"timeout": 0}, {"url": "nowhere"}])
+def test_senseless_arguments_are_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(errors.UsageError):
+        Client(**{"model": "m", "url": URL, **bad})

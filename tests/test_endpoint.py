@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+
+from manycall.engine.endpoint import OPENAI_URL, resolve
+from manycall.errors import UsageError
+
+
+def test_urls_given_go_before_the_environment_and_the_file(tmp_path: Path) -> None:
+    environ = {"OPENAI_BASE_URL": "http://env", "OPENAI_API_KEY": "k"}
+    (tmp_path / "endpoints.toml").write_text('[[endpoint]]\nurl = "http://file"\n')
+    assert [e.url for e in resolve(["http://a", "http://b"], None, environ, tmp_path)] == ["http://a/v1", "http://b/v1"]
+    assert [e.url for e in resolve([], None, environ, tmp_path)] == ["http://env/v1"]
+    assert [e.url for e in resolve([], None, {"OPENAI_API_KEY": "k"}, tmp_path)] == ["http://file/v1"]
+    assert [e.url for e in resolve([], None, {"OPENAI_API_KEY": "k"}, tmp_path / "none")] == [OPENAI_URL]
+
+
+def test_keys_come_from_the_environment_or_the_file(tmp_path: Path) -> None:
+    (tmp_path / "endpoints.toml").write_text(
+        '[[endpoint]]\nurl = "http://a"\nkey_env = "A_KEY"\n[[endpoint]]\nurl = "http://b"\nkey = "kb"\n'
+        '[[endpoint]]\nurl = "http://c"\n'
+    )
+    keys = [e.key and e.key.reveal() for e in resolve([], None, {"A_KEY": "ka"}, tmp_path)]
+    assert keys == ["ka", "kb", None]
+
+
+def test_with_nothing_at_all_the_ways_out_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve([], None, {}, tmp_path)
+    for way in ("-u http", "OPENAI_BASE_URL", "OPENAI_API_KEY", "endpoints.toml", "-u sim"):
+        assert way in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_openai_without_a_key_is_refused_before_any_call(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="set OPENAI_API_KEY"):
+        resolve([OPENAI_URL], None, {}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[endpoint", "endpoints.toml"),
+        ("", "lists no endpoint"),
+        ("[[endpoint]]\nkey = 'k'", "endpoint 1 has no url"),
+        ("[[endpoint]]\nurl = 'http://a'\nrmp = 3", "endpoint 1 has 'rmp'"),
+        ("[[endpoint]]\nurl = 'http://a'\nkey_env = 'NOT_SET'", "NOT_SET, which is not set"),
+        ("[[endpoint]]\nurl = 'nowhere'", "is not a URL"),
+    ],
+)
+def test_a_faulty_file_is_said_with_its_fault(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "endpoints.toml").write_text(text)
+    with pytest.raises(UsageError, match=said):
+        resolve([], None, {}, tmp_path)

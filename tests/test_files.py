@@ -1,0 +1,113 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from manycall.data import files
+from manycall.errors import UsageError
+
+ROWS = [{"id": "a", "topic": "тигр"}, {"id": "b", "topic": "老虎", "n": 3}]
+
+
+def fields(path: Path) -> list[dict[str, Any]]:
+    return [row for _, row in files.read(path)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"id":"a","topic":"тигр"}\n{"id":"b","topic":"老虎","n":3}\n',
+        '{"id":"a","topic":"тигр"}\r\n\r\n{"id":"b","topic":"老虎","n":3}',
+        '\ufeff{"id":"a","topic":"тигр"}\n{"id":"b","topic":"老虎","n":3}\n',
+        json.dumps(ROWS),
+        json.dumps(ROWS, indent=2, ensure_ascii=False),
+        "\ufeff \n" + json.dumps(ROWS),
+    ],
+)
+def test_json_lines_and_arrays_are_told_apart_by_their_beginning(tmp_path: Path, text: str) -> None:
+    for name in ("rows.json", "rows.jsonl", "rows.txt"):
+        (tmp_path / name).write_text(text, encoding="utf-8", newline="")
+        assert fields(tmp_path / name) == ROWS
+
+
+def test_csv_tsv_and_parquet_are_read_too(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text('\ufeffid,topic\na,"x, ""y""\nz"\nb,\n', encoding="utf-8")
+    assert fields(tmp_path / "r.csv") == [{"id": "a", "topic": 'x, "y"\nz'}, {"id": "b", "topic": ""}]
+    (tmp_path / "r.tsv").write_text("id\ttopic\na\tx,y\n")
+    assert fields(tmp_path / "r.tsv") == [{"id": "a", "topic": "x,y"}]
+    parquet.write_table(pyarrow.table({"id": ["a", "b"], "n": [1, 2]}), tmp_path / "r.parquet")
+    assert fields(tmp_path / "r.parquet") == [{"id": "a", "n": 1}, {"id": "b", "n": 2}]
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.text(max_size=4), st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9)
+        )
+    ),
+    st.integers(1, 7),
+    st.sampled_from([None, 1]),
+)
+def test_an_array_is_the_same_whatever_the_chunks(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], chunk: int, indent: int | None
+) -> None:
+    path = tmp_path_factory.mktemp("chunks") / "rows.json"
+    path.write_text(json.dumps(rows, indent=indent), encoding="utf-8")
+    usual, files._CHUNK = files._CHUNK, chunk
+    try:
+        assert fields(path) == rows
+    finally:
+        files._CHUNK = usual
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "where"),
+    [
+        ("r.jsonl", b'{"a":1}\n' * 6 + b'{"a":\n', "line 7"),
+        ("r.jsonl", b'{"a":1}\n[1]\n', "line 2"),
+        ("r.jsonl", b'{"a":1}\n{"a":NaN}\n', "line 2"),
+        ("r.jsonl", b'{"a":"\xff"}\n', "line 1"),
+        ("r.jsonl", b'{"a":' + b"[" * 100_000 + b"\n", "line 1"),
+        ("r.json", b'[{"a":1},\n{"a":}]', "line 2 (item 2)"),
+        ("r.json", b'[{"a":1},\n{"a":2}', "line 2 (item 3)"),
+        ("r.json", b'[{"a":1}\n,3]', "line 2 (item 2)"),
+        ("r.json", b'[{"a":NaN}]', "line 1 (item 1)"),
+        ("r.json", b'[{"a":1} {"a":2}]', "line 1 (item 2)"),
+        ("r.json", b'[{"a":1}] {"a":2}', "line 1"),
+        ("r.csv", b"a,b\n1,2\n1\n", "line 3"),
+        ("r.csv", b"a,a\n1,2\n", "line 1"),
+        ("r.csv", b'a,b\n1,"2\n', "line 2"),
+        ("r.parquet", b"no parquet", "r.parquet"),
+    ],
+)
+def test_a_broken_row_is_named_by_file_and_line(tmp_path: Path, name: str, text: bytes, where: str) -> None:
+    (tmp_path / name).write_bytes(text)
+    with pytest.raises(UsageError) as caught:
+        fields(tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value)
+    assert where in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder_are_said_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file"):
+        fields(tmp_path / "none.jsonl")
+    with pytest.raises(UsageError, match="folder"):
+        fields(tmp_path)
+
+
+def test_a_large_array_is_never_held_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_CHUNK", 1000)
+    path = tmp_path / "rows.json"
+    path.write_text("[" + ",".join('{"a":"' + "x" * 80 + '"}' for _ in range(2000)) + "]")
+    with path.open() as file:
+        rows = files.read(path)
+        next(rows)
+        file.seek(0, 2)
+        assert file.tell() > 100_000
+    rows.close()  # type: ignore[attr-defined]

@@ -1,0 +1,160 @@
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manycall import errors
+from manycall.records import Completion, Embeddings, Request
+from manycall.wire import openai
+
+MESSAGES = [{"role": "user", "content": "hi"}]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://h:8000", "http://h:8000/", "http://h:8000/v1", "http://h:8000/v1/", "http://h:8000/v1/chat/completions"],
+)
+def test_the_usual_spellings_of_a_url_mean_the_same(url: str) -> None:
+    assert openai.base_url(url) == "http://h:8000/v1"
+
+
+def test_a_path_of_its_own_is_kept() -> None:
+    assert openai.base_url("https://h/openai/v2/") == "https://h/openai/v2"
+    assert openai.base_url("http://[::1]:80/v1") == "http://[::1]:80/v1"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "h:8000", "ftp://h/v1", "http://", "http:///v1", "http://h:x/v1", "http://h:99999/v1", "http://a b/v1"],
+)
+def test_what_is_no_url_is_refused(url: str) -> None:
+    with pytest.raises(errors.UsageError, match="is not a URL"):
+        openai.base_url(url)
+
+
+@pytest.mark.parametrize("url", ["http://user:sk-secret@h/v1", "http://h/v1?api-key=sk-secret"])
+def test_a_key_in_a_url_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(errors.UsageError) as caught:
+        openai.base_url(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_the_body_is_what_the_api_wants_and_equal_requests_have_equal_bytes() -> None:
+    one = openai.encode(Request("chat", "m", MESSAGES, {"temperature": 0, "max_tokens": 5}))
+    two = openai.encode(Request("chat", "m", MESSAGES, {"max_tokens": 5, "temperature": 0}))
+    assert one == two
+    assert msgspec.json.decode(one) == {"model": "m", "messages": MESSAGES, "temperature": 0, "max_tokens": 5}
+    assert msgspec.json.decode(openai.encode(Request("completions", "m", "hi", {}))) == {"model": "m", "prompt": "hi"}
+    assert msgspec.json.decode(openai.encode(Request("embeddings", "m", ["a"], {}))) == {"model": "m", "input": ["a"]}
+
+
+@pytest.mark.parametrize("params", [{"model": "x"}, {"stream": True}, {"stop": object()}, {"stop": "\ud800"}])
+def test_parameters_that_cannot_be_are_refused(params: dict[str, Any]) -> None:
+    with pytest.raises(errors.UsageError):
+        openai.encode(Request("chat", "m", MESSAGES, params))
+
+
+def chat(**choice: Any) -> bytes:
+    return msgspec.json.encode({"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 4}})
+
+
+def test_an_answer_is_its_text_its_end_and_its_tokens() -> None:
+    body = chat(message={"content": "fine", "role": "assistant"}, finish_reason="stop")
+    answer = openai.decode("chat", body)
+    assert isinstance(answer, Completion)
+    assert (answer.text, answer.finish_reason, answer.truncated) == ("fine", "stop", False)
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (3, 4)
+    assert answer.raw == msgspec.json.decode(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (chat(text="raw", finish_reason="length"), "raw"),
+        (b'\n\n\n {"choices":[{"message":{"content":"late"}}],"usage":null}\n', "late"),
+        (chat(message={"content": [{"type": "text", "text": "in "}, {"type": "text", "text": "parts"}]}), "in parts"),
+        (chat(message={"content": None, "tool_calls": [{"id": "t"}]}), ""),
+        (b'{"choices":[{"message":{"content":"x"}}],"error":null,"usage":{"prompt_tokens":null}}', "x"),
+    ],
+)
+def test_answers_in_other_shapes_are_understood(body: bytes, text: str) -> None:
+    answer = openai.decode("chat", body)
+    assert isinstance(answer, Completion)
+    assert answer.text == text
+
+
+def test_embeddings_come_back_in_the_order_asked_for() -> None:
+    body = b'{"data":[{"index":1,"embedding":[2.0]},{"index":0,"embedding":[1.0]}],"usage":{"prompt_tokens":2}}'
+    answer = openai.decode("embeddings", body)
+    assert isinstance(answer, Embeddings)
+    assert answer.vectors == [[1.0], [2.0]]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"", errors.BadReply),
+        (b"<html>busy</html>", errors.BadReply),
+        (b"[]", errors.BadReply),
+        (b'{"choices":[]}', errors.BadReply),
+        (b'{"choices":null}', errors.BadReply),
+        (b'{"error":{"message":"overloaded"}}', errors.BadReply),
+        (b'{"choices":[{"message":{"content":"x"}}]', errors.BadReply),
+        (b'{"choices":[{"message":{"content":"\xff"}}]}', errors.BadReply),
+        (b'{"choices":' + b"[" * 1_000_000, errors.BadReply),
+        (chat(message={"content": None}, finish_reason="stop"), errors.EmptyAnswer),
+        (chat(message={"content": ""}, finish_reason="length"), errors.EmptyAnswer),
+        (chat(message={"content": None}, finish_reason="content_filter"), errors.Filtered),
+        (chat(), errors.EmptyAnswer),
+    ],
+)
+def test_a_200_without_an_answer_is_never_an_answer(body: bytes, kind: type[Exception]) -> None:
+    with pytest.raises(kind) as caught:
+        openai.decode("chat", body)
+    assert type(caught.value) is kind
+    assert isinstance(caught.value, errors.BadReply)
+    assert caught.value.body == body
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(lambda t: t.encode("utf-8", "surrogatepass")))
+def test_no_bytes_at_all_can_do_more_than_raise_bad_reply(body: bytes) -> None:
+    for api in openai.PATHS:
+        try:
+            openai.decode(api, body)
+        except errors.BadReply:
+            pass
+    openai.refusal(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "message"),
+    [
+        (b'{"error":{"message":"no such model","code":404,"type":"NotFoundError"}}', "404", "no such model"),
+        (b'{"error":{"message":"slow down","code":null,"type":"Rate_Limit"}}', "rate_limit", "slow down"),
+        (b'{"error":"plain"}', "", "plain"),
+        (b'{"detail":"Not Found"}', "", "Not Found"),
+        (b'{"message":"m"}', "", "m"),
+        (b'{"detail":[{"loc":["body"]}]}', "", '[{"loc":["body"]}]'),
+        (b"Bad\r\n\x1b[31mGateway\x00", "", "Bad [31mGateway"),
+        (b"", "", ""),
+    ],
+)
+def test_error_bodies_of_all_shapes_give_one_plain_line(body: bytes, code: str, message: str) -> None:
+    assert openai.refusal(body) == (code, message)
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["Incorrect API key provided: sk-proj-abc***xyz.", "bad header: Bearer abcdef", "your key gsk_12345678 is wrong"],
+)
+def test_a_key_that_a_server_echoes_is_not_shown(said: str) -> None:
+    _, message = openai.refusal(msgspec.json.encode({"error": {"message": said}}))
+    assert "***" in message
+    for part in ("abc", "xyz", "12345678", "abcdef"):
+        assert part not in message
+
+
+def test_a_long_error_is_cut() -> None:
+    assert len(openai.refusal(b"x" * 100_000)[1]) == 300

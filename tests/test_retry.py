@@ -1,0 +1,115 @@
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manycall import errors
+from manycall.control import hints, retry
+from manycall.errors import Verdict
+
+
+def refused(status: int, code: str = "", retry_after: float | None = None) -> errors.Refused:
+    return errors.Refused("no", status=status, code=code, retry_after=retry_after)
+
+
+RETRY, GIVE_UP, STOP = Verdict.RETRY, Verdict.GIVE_UP, Verdict.STOP
+
+
+@pytest.mark.parametrize(
+    ("failure", "at_first", "later"),
+    [
+        (refused(400), GIVE_UP, GIVE_UP),
+        (refused(400, "context_length_exceeded"), GIVE_UP, GIVE_UP),
+        (refused(401), STOP, STOP),
+        (refused(402), STOP, STOP),
+        (refused(403), STOP, GIVE_UP),
+        (refused(404), STOP, GIVE_UP),
+        (refused(301), STOP, GIVE_UP),
+        (refused(418), GIVE_UP, GIVE_UP),
+        (refused(408), RETRY, RETRY),
+        (refused(429), RETRY, RETRY),
+        (refused(429, "insufficient_quota"), STOP, STOP),
+        (refused(500), RETRY, RETRY),
+        (refused(503), RETRY, RETRY),
+        (refused(520), RETRY, RETRY),
+        (refused(529), RETRY, RETRY),
+        (errors.NeverSent("x"), RETRY, RETRY),
+        (errors.Untrusted("x"), STOP, STOP),
+        (errors.ConnectionLost("x"), RETRY, RETRY),
+        (errors.TimedOut("x"), RETRY, RETRY),
+        (errors.ReplyBroken("x"), RETRY, RETRY),
+        (errors.BadReply("x"), RETRY, RETRY),
+        (errors.EmptyAnswer("x"), RETRY, RETRY),
+        (errors.Filtered("x"), GIVE_UP, GIVE_UP),
+    ],
+)
+def test_what_a_first_failure_means(failure: errors.CallFailed, at_first: Verdict, later: Verdict) -> None:
+    assert retry.judge(failure, 1, any_success=False) is at_first
+    assert retry.judge(failure, 1, any_success=True) is later
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+def test_patience_ends(status: int) -> None:
+    assert retry.judge(refused(status), 1000, any_success=True) is GIVE_UP
+
+
+def test_a_busy_server_is_given_more_patience_than_one_that_may_have_billed_us() -> None:
+    assert retry.rule(refused(429)).attempts > retry.rule(errors.ConnectionLost("x")).attempts
+    assert retry.rule(errors.ConnectionLost("x")).attempts > retry.rule(errors.TimedOut("x")).attempts
+
+
+def test_a_server_that_nobody_ever_reached_stops_the_run_soon() -> None:
+    failure = errors.NeverSent("refused")
+    assert [retry.judge(failure, n, any_success=False) for n in (1, 3, 4)] == [RETRY, RETRY, STOP]
+    assert retry.judge(failure, 11, any_success=True) is RETRY
+    assert retry.judge(failure, 12, any_success=True) is GIVE_UP
+
+
+@given(st.integers(1, 100), st.integers())
+def test_backoff_is_bounded_and_grows(attempts: int, seed: int) -> None:
+    seconds = retry.wait(refused(500), attempts, random.Random(seed))
+    assert 0 <= seconds <= min(60, 0.5 * 2 ** (attempts - 1))
+
+
+@given(st.floats(0, 1e12), st.integers(1, 100), st.integers())
+def test_what_the_server_asks_for_is_a_floor_that_nobody_hits_together(asked: float, attempts: int, seed: int) -> None:
+    seconds = retry.wait(refused(429, retry_after=asked), attempts, random.Random(seed))
+    floor = min(asked, 3600)
+    assert floor <= seconds <= floor + 5
+
+
+def test_a_connection_lost_once_is_tried_again_at_once() -> None:
+    rng = random.Random(0)
+    assert retry.wait(errors.ConnectionLost("idle"), 1, rng) == 0
+    assert retry.wait(errors.ConnectionLost("idle"), 5, rng) > 0
+
+
+NOW = 1_000_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
+        ({"retry-after": "Sun, 09 Sep 2001 01:47:10 GMT"}, 30.0),
+        ({"retry-after": "Sun, 09 Sep 2001 01:46:00 GMT"}, 0.0),
+        ({"retry-after": "-3"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": ""}, None),
+    ],
+)
+def test_every_spelling_of_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+    assert hints.retry_after(headers.get, NOW) == seconds
+
+
+@given(st.text(max_size=40))
+def test_no_header_can_do_harm(text: str) -> None:
+    value = hints.retry_after({"retry-after": text}.get, NOW)
+    assert value is None or value >= 0

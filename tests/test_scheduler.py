@@ -1,0 +1,312 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import virtual
+from fakes import FakeTransport, Handler, answer, asked, refusal
+from manycall import errors
+from manycall.data.sources import Source
+from manycall.engine.client import Client, RowCalls
+from manycall.engine.scheduler import CANARY_ROWS, RowFunction, Scheduler
+from manycall.records import Row
+from manycall.store.run import Manifest, Run
+from manycall.wire.transport import HttpReply
+
+
+async def ask(row: Row, llm: RowCalls) -> dict[str, Any]:
+    return {"text": (await llm.chat(str(row.fields["q"]))).text}
+
+
+def fine(body: dict[str, Any]) -> HttpReply:
+    return answer(f"to {asked(body)}")
+
+
+class World:
+    """One output, and what happened on the wire while it was made."""
+
+    def __init__(self, folder: Path, handler: Handler = fine, *, seconds: float = 1.0, concurrency: int = 4) -> None:
+        self.out = folder / "out.jsonl"
+        self.transport = FakeTransport(handler, seconds)
+        self.concurrency = concurrency
+
+    def go(self, rows: Any, function: RowFunction = ask, *, stop_at: float | None = None) -> Scheduler:
+        """Run to the end; return the scheduler that did it."""
+
+        async def main() -> Scheduler:
+            run = Run(self.out, Manifest("0", {}))
+            client = Client("m", url="http://h", transport=self.transport, concurrency=self.concurrency)
+            client.counters.had_success = len(run.known) > 0
+            self.scheduler = Scheduler(client, run, function)
+            if stop_at is not None:
+                asyncio.get_running_loop().call_later(stop_at, self.scheduler.end, errors.Interrupted("interrupted"))
+            self.took = virtual.now()
+            try:
+                async with client:
+                    await self.scheduler.run(Source(rows).rows(run.known))
+            finally:
+                self.took = virtual.now() - self.took
+                run.close()
+            return self.scheduler
+
+        return virtual.run(main())
+
+    @property
+    def rows(self) -> dict[str, Any]:
+        rows = [json.loads(line) for line in self.out.read_bytes().splitlines()]
+        assert len({row["id"] for row in rows}) == len(rows)
+        return {row["id"]: row for row in rows}
+
+    @property
+    def failures(self) -> dict[str, Any]:
+        path = self.out.with_name("out.jsonl.run") / "failures.jsonl"
+        return {row["id"]: row for row in map(json.loads, path.read_bytes().splitlines())}
+
+
+def questions(count: int) -> list[dict[str, Any]]:
+    return [{"id": f"r{n}", "q": f"q{n}"} for n in range(count)]
+
+
+def test_every_row_is_done_once_and_all_slots_are_used(tmp_path: Path) -> None:
+    world = World(tmp_path, concurrency=4)
+    world.go(questions(20))
+    assert {name: row["text"] for name, row in world.rows.items()} == {f"r{n}": f"to q{n}" for n in range(20)}
+    assert (world.took, world.transport.most) == (5.0, 4)
+
+
+def test_rows_begin_in_order(tmp_path: Path) -> None:
+    world = World(tmp_path, concurrency=1)
+    world.go(questions(5))
+    assert [text for _, text in world.transport.log] == [f"q{n}" for n in range(5)]
+
+
+def test_a_row_is_taken_from_the_source_only_when_it_can_be_begun(tmp_path: Path) -> None:
+    ahead = []
+
+    async def rows() -> AsyncIterator[dict[str, Any]]:
+        for n in range(1000):
+            ahead.append(n - len(world.transport.log))
+            yield {"q": n}
+
+    world = World(tmp_path, concurrency=8, seconds=0.01)
+    world.go(rows())
+    assert len(world.rows) == 1000
+    assert max(ahead) <= 2
+
+
+def test_a_row_that_always_gets_503_does_not_hold_up_the_next(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda body: refusal(503) if asked(body) == "q0" else answer(), concurrency=1)
+    world.go(questions(5))
+    finished = [at for at, text in world.transport.log if text == "q1"]
+    assert finished[0] <= 2
+    assert len(world.rows) == 4
+    assert world.failures["r0"]["attempts"] == 30
+
+
+def test_rows_that_all_wait_to_be_sent_again_are_bounded(tmp_path: Path) -> None:
+    live = []
+
+    def busy(body: dict[str, Any]) -> HttpReply:
+        live.append(len(world.scheduler._live))
+        return refusal(503) if virtual.now() < 50 else answer()
+
+    world = World(tmp_path, busy, concurrency=4, seconds=0.1)
+    world.go(questions(400))
+    assert len(world.rows) == 400
+    assert max(live) <= 2 * 4 + 64
+
+
+def test_the_second_call_of_an_old_row_goes_before_the_first_of_a_new_one(tmp_path: Path) -> None:
+    async def twice(row: Row, llm: RowCalls) -> dict[str, Any]:
+        draft = await llm.chat(f"{row.fields['q']} first")
+        return {"text": (await llm.chat(f"{row.fields['q']} second")).text, "draft": draft.text}
+
+    world = World(tmp_path, concurrency=2)
+    world.go(questions(6), twice)
+    order = [text.split()[0] for _, text in world.transport.log]
+    assert order == ["q0", "q1"] * 2 + ["q2", "q3"] * 2 + ["q4", "q5"] * 2
+
+
+def test_a_function_that_raises_fails_its_row_alone_and_keeps_what_was_paid(tmp_path: Path) -> None:
+    async def picky(row: Row, llm: RowCalls) -> dict[str, Any]:
+        reply = await llm.chat(row.fields["q"])
+        if row.id == "r3" and not mended:
+            raise KeyError("grade")
+        return {"text": reply.text}
+
+    mended = False
+    world = World(tmp_path)
+    world.go(questions(8), picky)
+    assert len(world.rows) == 7
+    failure = world.failures["r3"]
+    assert failure["verdict"] == "function failed"
+    assert "KeyError: 'grade' (test_scheduler.py, line " in failure["error"]
+    assert failure["raw"] == "to q3"
+    mended = True
+    scheduler = world.go(questions(8), picky)
+    assert world.rows["r3"]["text"] == "to q3"
+    assert world.failures == {}
+    assert len(world.transport.log) == 8
+    assert scheduler._counters.replayed == 1
+
+
+def test_a_half_finished_row_goes_on_in_the_middle(tmp_path: Path) -> None:
+    async def steps(row: Row, llm: RowCalls) -> dict[str, Any]:
+        return {"texts": [(await llm.chat(f"{row.fields['q']} step {n}")).text for n in range(3)]}
+
+    world = World(tmp_path, concurrency=2)
+    with pytest.raises(errors.Interrupted):
+        world.go(questions(2), steps, stop_at=1.5)
+    assert world.rows == {}
+    world.go(questions(2), steps)
+    assert len(world.rows) == 2
+    texts = [text for _, text in world.transport.log]
+    assert sorted(texts) == sorted(set(texts)) == sorted(f"q{n} step {k}" for n in range(2) for k in range(3))
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ("text", "must return a dict"),
+        (None, "must return a dict"),
+        ({"id": "other"}, "returned another 'id'"),
+        ({"x": object()}, "object"),
+        ({"x": "\ud800"}, "surrogates"),
+    ],
+)
+def test_a_result_that_cannot_be_written_fails_its_row(tmp_path: Path, result: Any, said: str) -> None:
+    async def odd(row: Row, llm: RowCalls) -> Any:
+        return result if row.id == "r1" else {"fine": True}
+
+    world = World(tmp_path)
+    world.go(questions(3), odd)
+    assert sorted(world.rows) == ["r0", "r2"]
+    assert said in world.failures["r1"]["error"]
+
+
+def test_a_function_may_live_with_a_failed_call(tmp_path: Path) -> None:
+    async def brave(row: Row, llm: RowCalls) -> dict[str, Any]:
+        try:
+            return {"text": (await llm.chat(row.fields["q"])).text}
+        except errors.CallFailed as failure:
+            return {"text": None, "why": type(failure).__name__}
+
+    world = World(tmp_path, lambda body: refusal(400) if asked(body) == "q1" else answer())
+    world.go(questions(3), brave)
+    assert world.rows["r1"]["why"] == "Refused"
+
+
+def test_a_function_cannot_hide_that_the_run_stops(tmp_path: Path) -> None:
+    async def stubborn(row: Row, llm: RowCalls) -> dict[str, Any]:
+        try:
+            return {"text": (await llm.chat(row.fields["q"])).text}
+        except BaseException:
+            return {"text": "made up"}
+
+    world = World(tmp_path, lambda body: refusal(401))
+    with pytest.raises(errors.RunStopped):
+        world.go(questions(20), stubborn)
+    assert world.rows == {}
+    assert world.failures == {}
+
+
+def test_interrupting_lets_the_calls_in_flight_finish_and_makes_no_new_ones(tmp_path: Path) -> None:
+    world = World(tmp_path, concurrency=4)
+    with pytest.raises(errors.Interrupted):
+        world.go(questions(100), stop_at=2.5)
+    assert len(world.rows) == len(world.transport.log) == 12
+    assert world.took == 3.0
+    world.go(questions(100))
+    assert len(world.rows) == len(world.transport.log) == 100
+
+
+def test_interrupting_twice_drops_the_calls_in_flight(tmp_path: Path) -> None:
+    world = World(tmp_path, seconds=1000.0)
+
+    async def soon(row: Row, llm: RowCalls) -> dict[str, Any]:
+        asyncio.get_running_loop().call_later(1, world.scheduler.end, errors.Interrupted("interrupted"))
+        asyncio.get_running_loop().call_later(2, world.scheduler.abandon)
+        return await ask(row, llm)
+
+    with pytest.raises(errors.Interrupted):
+        world.go(questions(100), soon)
+    assert world.took == 2.0
+    assert world.rows == world.failures == {}
+
+
+def test_interrupting_while_the_source_has_nothing_to_give_ends_at_once(tmp_path: Path) -> None:
+    async def slow() -> AsyncIterator[dict[str, Any]]:
+        yield {"q": 1}
+        await asyncio.sleep(1e6)
+        yield {"q": 2}
+
+    world = World(tmp_path)
+    with pytest.raises(errors.Interrupted):
+        world.go(slow(), stop_at=5)
+    assert world.took == 5
+    assert len(world.rows) == 1
+
+
+def test_rows_that_wait_to_be_sent_again_do_not_delay_the_end(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda body: refusal(503, headers={"retry-after": "3000"}))
+    with pytest.raises(errors.Interrupted):
+        world.go(questions(3), stop_at=10)
+    assert world.took == 10
+    assert world.failures == {}
+
+
+def test_a_wrong_key_stops_the_run_and_fails_no_row(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda body: refusal(401, "bad key"))
+    with pytest.raises(errors.RunStopped, match="bad key"):
+        world.go(questions(1000))
+    assert len(world.transport.log) <= 10
+    assert world.failures == {}
+
+
+def test_if_the_first_rows_all_fail_the_rest_are_spared(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda body: refusal(400, "unknown model"))
+    with pytest.raises(errors.RunStopped, match=r"first 10 rows all failed.*unknown model"):
+        world.go(questions(1000))
+    assert CANARY_ROWS <= len(world.transport.log) <= CANARY_ROWS + world.concurrency
+
+
+def test_a_bad_row_in_the_middle_of_an_iterable_ends_the_run_after_those_begun(tmp_path: Path) -> None:
+    rows: Iterable[Any] = [*questions(6), "no row", *questions(1)]
+    world = World(tmp_path)
+    with pytest.raises(errors.UsageError, match="row 7"):
+        world.go(rows)
+    assert len(world.rows) >= 4
+    assert len(world.rows) == len(world.transport.log)
+
+
+def test_an_iterator_of_the_users_that_raises_is_not_swallowed(tmp_path: Path) -> None:
+    def rows() -> Iterable[dict[str, Any]]:
+        yield {"q": 1}
+        raise ZeroDivisionError("theirs")
+
+    world = World(tmp_path)
+    with pytest.raises(ZeroDivisionError, match="theirs"):
+        world.go(rows())
+    assert len(world.rows) == 1
+
+
+def test_a_full_disk_stops_the_run_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from manycall.store.lines import LineFile
+
+    usual = LineFile.append
+
+    def full(file: LineFile, line: bytes) -> int:
+        if file.end > 1000:
+            raise errors.StoreError("no room")
+        return usual(file, line)
+
+    monkeypatch.setattr(LineFile, "append", full)
+    world = World(tmp_path)
+    with pytest.raises(errors.StoreError, match="no room"):
+        world.go(questions(1000))
+    monkeypatch.undo()
+    world.go(questions(1000))
+    assert len(world.rows) == 1000

@@ -1,0 +1,260 @@
+import json
+import multiprocessing
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from manycall.errors import RunDiffers, RunLocked, StoreCorrupt, StoreError
+from manycall.records import Failure, Row, Success
+from manycall.store.journal import Journal, request_key
+from manycall.store.lines import LineFile, read_lines, write_whole
+from manycall.store.run import Manifest, Run
+
+IDENTITY: dict[str, Any] = {"job": "generate", "model": "m", "prompt": "Tell\na story."}
+
+
+def open_run(folder: Path, *, fresh: bool = False, **changed: Any) -> Run:
+    return Run(folder / "out.jsonl", Manifest("0", {**IDENTITY, **changed}), fresh=fresh)
+
+
+def lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+# Lines
+
+
+def test_lines_are_in_the_file_at_once_and_can_be_read_by_offset(tmp_path: Path) -> None:
+    file = LineFile(tmp_path / "f")
+    offsets = [file.append(b'{"n":%d}\n' % n) for n in range(3)]
+    assert list(read_lines(tmp_path / "f")) == [(at, b'{"n":%d}\n' % n) for n, at in enumerate(offsets)]
+    long = b'"' + b"x" * 200_000 + b'"'
+    assert file.read_at(file.append(long + b"\n")) == long
+    assert file.read_at(offsets[1]) == b'{"n":1}'
+
+
+@settings(max_examples=20)
+@given(st.lists(st.dictionaries(st.text(max_size=2), st.text(max_size=4), max_size=2), min_size=1, max_size=3))
+def test_a_file_cut_anywhere_loses_only_what_was_torn(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, str]]
+) -> None:
+    path = tmp_path_factory.mktemp("torn") / "f"
+    whole = b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+    for cut in range(len(whole) + 1):
+        path.write_bytes(whole[:cut])
+        file = LineFile(path)
+        file.append(b'{"new":1}\n')
+        file.close()
+        survivors = whole[:cut].count(b"\n")
+        if cut < len(whole) and whole[cut : cut + 1] == b"\n":
+            survivors += 1  # only the newline was missing
+        assert lines(path) == [*rows[:survivors], {"new": 1}]
+
+
+def test_what_was_torn_is_kept_aside(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b'{"a":1}\n{"paid":"answ')
+    LineFile(tmp_path / "f").close()
+    assert (tmp_path / "f").read_bytes() == b'{"a":1}\n'
+    assert (tmp_path / "f.torn").read_bytes() == b'{"paid":"answ\n'
+
+
+def test_a_disk_that_refuses_is_said_and_leaves_no_half_line(tmp_path: Path) -> None:
+    import resource
+    import signal
+
+    file = LineFile(tmp_path / "f")
+    file.append(b'{"a":1}\n')
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, usual[1]))
+    try:
+        with pytest.raises(StoreError, match="could not be written"):
+            file.append(b'"' + b"x" * 200 + b'"\n')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    file.append(b'{"b":2}\n')
+    assert lines(tmp_path / "f") == [{"a": 1}, {"b": 2}]
+
+
+def test_replacing_a_file_leaves_nothing_else_behind(tmp_path: Path) -> None:
+    write_whole(tmp_path / "f", b"one")
+    write_whole(tmp_path / "f", b"two")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"f": b"two"}
+
+
+# Journal
+
+
+def journal(path: Path, done: frozenset[str] = frozenset()) -> Journal:
+    return Journal(path, done.__contains__)
+
+
+def test_a_call_is_replayed_when_row_place_and_request_are_equal(tmp_path: Path) -> None:
+    first = journal(tmp_path / "j")
+    key = request_key("chat", b'{"a":1}')
+    first.append("r", 1, key, "你好\n".encode(), at=1.0, seconds=0.5)
+    first.append("r", 2, key, b"\xff\x00", at=1.0, seconds=0.5)
+    first.file.close()
+    again = journal(tmp_path / "j")
+    assert again.replay("r", 1, request_key("chat", b'{"a":2}')) is None
+    assert again.replay("r", 1, request_key("completions", b'{"a":1}')) is None
+    assert again.replay("s", 1, key) is None
+    assert again.replay("r", 3, key) is None
+    assert again.replay("r", 1, key) == "你好\n".encode()
+    assert again.replay("r", 2, key) == b"\xff\x00"
+    assert again.replay("r", 1, key) is None
+    assert json.loads((tmp_path / "j").read_bytes().splitlines()[0])["body"] == "你好\n"
+
+
+def test_the_last_of_several_replies_to_one_call_counts(tmp_path: Path) -> None:
+    first = journal(tmp_path / "j")
+    first.append("r", 1, "k", b"broken", at=1.0, seconds=0.5)
+    first.append("r", 1, "k", b"good", at=2.0, seconds=0.5)
+    first.file.close()
+    assert journal(tmp_path / "j").replay("r", 1, "k") == b"good"
+
+
+def test_calls_of_finished_rows_are_not_held_in_memory(tmp_path: Path) -> None:
+    first = journal(tmp_path / "j")
+    for n in range(10):
+        first.append(str(n), 1, "k", b"x", at=1.0, seconds=0.5)
+    first.file.close()
+    assert repr(journal(tmp_path / "j", frozenset(map(str, range(8))))) == "<Journal j, 2 calls to replay>"
+
+
+def test_damage_in_the_middle_is_said_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "j").write_bytes(b'{"id":"a","seq":1,"key":"k"}\n{"id":oops}\n{"id":"b","seq":1,"key":"k"}\n')
+    with pytest.raises(StoreCorrupt, match=r"j is damaged at byte 29"):
+        journal(tmp_path / "j")
+
+
+# Run
+
+
+def test_a_run_knows_what_is_done_and_what_failed(tmp_path: Path) -> None:
+    run = open_run(tmp_path)
+    run.success(Success(Row("a", {"id": "a", "q": "問"}), {"text": "答"}))
+    run.success(Success(Row("b", {"q": 1}), {"q": 2}))
+    run.failure(Failure(Row("c", {"q": 3}), "call failed", "503", 4, "raw"))
+    run.close()
+    assert (tmp_path / "out.jsonl").read_text() == '{"id":"a","q":"問","text":"答"}\n{"id":"b","q":2}\n'
+    again = open_run(tmp_path)
+    assert (bool(again.known.look("a")), bool(again.known.look("c")), again.failed_before) == (True, False, {"c"})
+    again.success(Success(Row("c", {"q": 3}), {"text": "now"}))
+    again.close()
+    assert (tmp_path / "out.jsonl.run" / "failures.jsonl").read_bytes() == b""
+    third = open_run(tmp_path)
+    assert len(third.known) == 3
+    third.close()
+
+
+def test_a_row_that_fails_twice_stands_once_among_the_failures(tmp_path: Path) -> None:
+    for attempt in ("first", "second"):
+        run = open_run(tmp_path)
+        run.success(Success(Row(attempt, {}), {}))
+        run.failure(Failure(Row("c", {}), "call failed", attempt))
+        run.close()
+    (failure,) = lines(tmp_path / "out.jsonl.run" / "failures.jsonl")
+    assert failure["error"] == "second"
+
+
+def test_a_failure_overtaken_by_a_crash_is_tidied_at_the_next_start(tmp_path: Path) -> None:
+    run = open_run(tmp_path)
+    run.failure(Failure(Row("c", {}), "call failed", "503"))
+    run.success(Success(Row("c", {}), {"text": "after all"}))
+    for file in run._files:
+        file.sync()
+    os.close(run._lock)  # as a crash would
+    again = open_run(tmp_path)
+    assert again.failed_before == set()
+    again.close()
+    assert lines(tmp_path / "out.jsonl.run" / "failures.jsonl") == []
+
+
+def paid(folder: Path) -> None:
+    run = open_run(folder)
+    run.success(Success(Row("a", {}), {}))
+    run.close()
+
+
+def test_a_changed_run_is_refused_with_a_diff(tmp_path: Path) -> None:
+    paid(tmp_path)
+    with pytest.raises(RunDiffers) as caught:
+        open_run(tmp_path, prompt="Tell\na tale.", model="n")
+    assert str(caught.value).splitlines()[1:7] == [
+        "  model",
+        "    -m",
+        "    +n",
+        "  prompt",
+        "     Tell",
+        "    -a story.",
+    ]
+    assert "--fresh" in str(caught.value)
+
+
+def test_a_run_that_never_got_an_answer_may_be_changed(tmp_path: Path) -> None:
+    open_run(tmp_path).close()
+    open_run(tmp_path, model="spelt right").close()
+
+
+def test_fresh_moves_what_is_there_aside_and_deletes_nothing(tmp_path: Path) -> None:
+    for _ in range(3):
+        run = open_run(tmp_path, fresh=True)
+        assert len(run.known) == 0
+        run.success(Success(Row("a", {}), {}))
+        run.close()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert [n for n in names if not n.endswith(".run")] == ["out.jsonl", "out.jsonl.old", "out.jsonl.old2"]
+    assert (tmp_path / "out.jsonl.old.run" / "calls.jsonl").exists()
+
+
+def test_a_file_that_is_not_ours_is_never_touched(tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl").write_text('{"mine": 1}\n')
+    with pytest.raises(RunDiffers, match="not from manycall"):
+        open_run(tmp_path)
+    assert (tmp_path / "out.jsonl").read_text() == '{"mine": 1}\n'
+
+
+def _hold(folder: str, ready: Any, leave: Any) -> None:
+    run = open_run(Path(folder))
+    ready.set()
+    leave.wait(20)
+    run.close()
+
+
+def test_a_second_writer_is_refused_and_told_who_is_first(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    ready, leave = context.Event(), context.Event()
+    holder = context.Process(target=_hold, args=(str(tmp_path), ready, leave))
+    holder.start()
+    try:
+        assert ready.wait(20)
+        with pytest.raises(RunLocked, match=f"process {holder.pid}"):
+            open_run(tmp_path)
+    finally:
+        leave.set()
+        holder.join()
+    open_run(tmp_path).close()
+
+
+def test_a_twice_written_id_is_damage(tmp_path: Path) -> None:
+    paid(tmp_path)
+    (tmp_path / "out.jsonl").write_bytes((tmp_path / "out.jsonl").read_bytes() * 2)
+    with pytest.raises(StoreCorrupt, match="stands there twice"):
+        open_run(tmp_path)
+
+
+def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+    paid(tmp_path)
+    for path in [tmp_path / "out.jsonl", *(tmp_path / "out.jsonl.run").iterdir()]:
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_an_output_that_cannot_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be used"):
+        Run(tmp_path / "file" / "out.jsonl", Manifest("0", IDENTITY))

@@ -1,0 +1,94 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manycall.data.templates import BadPrompt, Template
+from manycall.errors import UsageError
+from manycall.records import Row
+
+
+def row(**fields: Any) -> Row:
+    return Row("r", fields)
+
+
+def test_a_template_becomes_the_users_message_and_system_goes_before_it() -> None:
+    assert Template("About {{ topic }}.").messages(row(topic="老虎")) == [{"role": "user", "content": "About 老虎."}]
+    assert Template("Hi", system="Be {{ mood }}.").messages(row(mood="brief")) == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hi"},
+    ]
+
+
+def test_a_template_may_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "p.j2").write_text("{% for w in words %}{{ w }} {% endfor %}", encoding="utf-8")
+    for prompt in (str(tmp_path / "p.j2"), tmp_path / "p.j2"):
+        assert Template(prompt).messages(row(words=["a", "b"]))[0]["content"] == "a b "
+
+
+def test_a_function_may_make_text_or_messages() -> None:
+    assert Template(lambda fields: f"n={fields['n']}").messages(row(n=1))[0]["content"] == "n=1"
+    messages = [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": "y"},
+        {"role": "user", "content": "z"},
+    ]
+    assert Template(lambda fields: messages, system="S").messages(row()) == [
+        {"role": "system", "content": "S"},
+        *messages,
+    ]
+
+
+def test_a_changed_function_is_a_changed_prompt() -> None:
+    def one(fields: dict[str, Any]) -> str:
+        return "one"
+
+    def two(fields: dict[str, Any]) -> str:
+        return "two"
+
+    assert "one" in Template(one).text
+    assert Template(one).text != Template(two).text
+
+
+def test_a_name_the_row_lacks_is_an_error_that_tells_what_it_has() -> None:
+    with pytest.raises(BadPrompt, match=r"'topick' is undefined; the row has id, topic"):
+        Template("{{ topick }}").messages(row(topic=1, id="x"))
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+        "{{ words.append(3) }}",
+        "{{ 1 / 0 }}",
+        "{{ range(10 ** 9) | list }}",
+    ],
+)
+def test_a_template_cannot_leave_its_sandbox(prompt: str) -> None:
+    with pytest.raises(BadPrompt):
+        Template(prompt).messages(row(words=[1]))
+
+
+def test_a_rows_text_is_never_itself_a_template() -> None:
+    assert Template("{{ q }}").messages(row(q="{{ 7 * 7 }}"))[0]["content"] == "{{ 7 * 7 }}"
+
+
+def test_a_function_that_fails_is_the_rows_failure() -> None:
+    def broken(fields: dict[str, Any]) -> str:
+        return str(fields["none"])
+
+    with pytest.raises(BadPrompt, match="KeyError"):
+        Template(broken).messages(row())
+    with pytest.raises(BadPrompt, match="returned int"):
+        Template(lambda fields: 3).messages(row())  # type: ignore[arg-type,return-value]
+
+
+def test_a_template_that_does_not_parse_or_exist_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="line 2"):
+        Template("a\n{% if %}")
+    with pytest.raises(UsageError, match=r"no file 'gone\.j2'"):
+        Template("gone.j2")
+    (tmp_path / "bad.j2").write_bytes(b"\xff")
+    with pytest.raises(UsageError, match="cannot be read"):
+        Template(tmp_path / "bad.j2")
