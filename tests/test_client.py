@@ -26,7 +26,7 @@ def test_an_answer_needs_one_request() -> None:
     transport = scripted(answer("fine"))
 
     async def main() -> None:
-        async with client(transport, temperature=0.5) as llm:
+        async with client(transport, params={"temperature": 0.5}) as llm:
             reply = await llm.chat("hi", max_tokens=3)
             assert (reply.text, reply.finish_reason, reply.usage.prompt_tokens) == ("fine", "stop", 3)
 
@@ -44,7 +44,7 @@ def test_completions_and_embeddings_have_their_own_paths() -> None:
     transport = scripted(raw, vectors)
 
     async def main() -> None:
-        async with client(transport, temperature=0) as llm:
+        async with client(transport, params={"temperature": 0}) as llm:
             assert (await llm.complete("once up")).text == "on"
             assert (await llm.embed("text")).vectors == [[1.5]]
 

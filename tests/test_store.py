@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manycall.errors import RunDiffers, RunLocked, StoreCorrupt, StoreError
+from manycall.errors import RunDiffers, RunLocked, StoreCorrupt, StoreError, UsageError
 from manycall.records import Failure, Row, Success
 from manycall.store.journal import Journal, request_key
 from manycall.store.lines import LineFile, read_lines, write_whole
@@ -256,5 +256,5 @@ def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
 
 def test_an_output_that_cannot_be_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot be used"):
+    with pytest.raises(UsageError, match="cannot be used"):
         Run(tmp_path / "file" / "out.jsonl", Manifest("0", IDENTITY))

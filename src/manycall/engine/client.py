@@ -7,7 +7,7 @@ Request -> replay? -> permit -> endpoint -> wire -> reply -> journal -> decode -
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -81,9 +81,9 @@ class Client(Calls):
         api_key: default: OPENAI_API_KEY.
         concurrency: how many calls may be in flight.
         timeout: seconds for one attempt, from connecting to the last byte.
+        params: sent with every text call: {"temperature": 0, "max_tokens": 512, ...}.
         transport: what carries the requests; for tests.
-        seed: of the jitter in the waits between attempts.
-        params: sent with every text call: temperature=0, max_tokens=512, ...
+        rng: of the jitter in the waits between attempts.
 
     Attributes:
         counters: what has happened so far.
@@ -101,11 +101,11 @@ class Client(Calls):
         api_key: str | None = None,
         concurrency: int = DEFAULT_CONCURRENCY,
         timeout: float = DEFAULT_TIMEOUT,
+        params: Mapping[str, Any] | None = None,
         transport: Transport | None = None,
-        seed: int = 0,
-        **params: Any,
+        rng: random.Random | None = None,
     ) -> None:
-        super().__init__(model, params)
+        super().__init__(model, dict(params or {}))
         if not model:
             raise UsageError("no model: name one with -m")
         if concurrency < 1:
@@ -121,7 +121,7 @@ class Client(Calls):
         self.stopped: RunStopped | None = None
         self._transport = transport
         self._timeout = timeout
-        self._rng = random.Random(seed)
+        self._rng = rng or random.Random()
         self._parked: set[asyncio.Task[Any]] = set()
         self._turn = self._age = 0
 

@@ -131,18 +131,20 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
         api_key=options.get("api_key"),
         concurrency=options.get("concurrency", DEFAULT_CONCURRENCY),
         timeout=options.get("timeout", DEFAULT_TIMEOUT),
-        **params,
+        params=params,
     )
     identity = {**job.identity, "model": options["model"], "params": params}
     manifest = Manifest(__version__, identity, {"rows": source.name, "count": source.total, "hash": source.fingerprint})
     run = Run(Path(options["out"]), manifest, fresh=options.get("fresh", False))
     before = len(run.known)
     client.counters.had_success = before > 0
-    started, session = clock.now(), {"started": clock.wall()}
+    seconds, session = 0.0, {"started": clock.wall()}
     ending: str = "finished"
     try:
         async with client:
+            started = clock.now()
             await _drive(job, source, client, run, options.get("progress", True))
+            seconds = clock.now() - started
     except ManycallError as error:
         ending = str(error)
         raise
@@ -157,7 +159,7 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
     return Report(
         name=job.name, out=run.out, rows=source.total, done=before + c.done, failed=c.failed, truncated=c.truncated,
         calls=c.answered, replayed=c.replayed, retries=c.retries, throttled=c.throttled, maybe_billed=c.maybe_billed,
-        prompt_tokens=c.prompt_tokens, completion_tokens=c.completion_tokens, seconds=clock.now() - started,
+        prompt_tokens=c.prompt_tokens, completion_tokens=c.completion_tokens, seconds=seconds,
         sim=client.sims[0].stats if client.sims else None,
     )  # fmt: skip
 

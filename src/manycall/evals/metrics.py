@@ -1,34 +1,40 @@
 """How good, and how sure."""
 
 import math
+from collections import Counter
 
 
 class Mean:
     """A mean and its standard error, over numbers that arrive one by one.
 
-    Welford's algorithm (Technometrics 4(3), 1962): one pass, no list, no cancellation.
+    It counts how often each number came: scores have few different values, and so the result is exact and does
+    not depend on the order in which rows finished.
     """
 
-    __slots__ = ("_squares", "count", "value")
+    __slots__ = ("_seen", "count")
 
     def __init__(self) -> None:
         self.count = 0
-        self.value = 0.0
-        self._squares = 0.0
+        self._seen: Counter[float] = Counter()
 
     def add(self, x: float) -> None:
         """Take one number in."""
         self.count += 1
-        step = x - self.value
-        self.value += step / self.count
-        self._squares += step * (x - self.value)
+        self._seen[x] += 1
+
+    @property
+    def value(self) -> float:
+        """The mean; 0 where there is nothing."""
+        return math.fsum(x * times for x, times in self._seen.items()) / self.count if self.count else 0.0
 
     @property
     def stderr(self) -> float | None:
         """sqrt(Σ(x-mean)² / (n-1)) / sqrt(n), as lm-eval's `mean_stderr`; None for fewer than two numbers."""
         if self.count < 2:
             return None
-        return math.sqrt(self._squares / (self.count - 1)) / math.sqrt(self.count)
+        mean = self.value
+        squares = math.fsum((x - mean) ** 2 * times for x, times in self._seen.items())
+        return math.sqrt(squares / (self.count - 1)) / math.sqrt(self.count)
 
     def __repr__(self) -> str:
         return f"<Mean {self}, n={self.count}>"

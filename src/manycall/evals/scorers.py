@@ -36,6 +36,5 @@ def exact_match(answer: str, target: str, ignore: Sequence[str] = GSM8K_IGNORE) 
 
 def _normal(text: str, ignore: Sequence[str]) -> str:
     for pattern in ignore:
-        text = re.sub(pattern, "", text)
-    # numpy, in which lm-eval compares, drops NULs at the end
-    return text.lower().rstrip("\0")
+        text = re.sub(pattern, "", text).rstrip("\0")  # numpy, in which lm-eval works, drops NULs at the end
+    return text.lower()

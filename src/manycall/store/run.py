@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from manycall.errors import RunDiffers, RunLocked, StoreError
+from manycall.errors import RunDiffers, RunLocked, UsageError
 from manycall.ids import IdTable
 from manycall.records import Failure, Success
 from manycall.store.journal import Journal
@@ -65,6 +65,7 @@ class Run:
         RunDiffers: what is there was made otherwise; the message is a diff.
         RunLocked: another process is writing.
         StoreCorrupt: a damaged file.
+        UsageError: a path that cannot be written.
     """
 
     def __init__(self, out: Path, manifest: Manifest, *, fresh: bool = False) -> None:
@@ -74,7 +75,7 @@ class Run:
         try:
             self._open(fresh)
         except OSError as error:
-            raise StoreError(f"{error.filename or out} cannot be used for the output: {error.strerror}") from error
+            raise UsageError(f"{error.filename or out} cannot be used for the output: {error.strerror}") from error
 
     def __repr__(self) -> str:
         return f"<Run {self.out.name}, {len(self.known)} rows done, {len(self.failed_before)} failed>"

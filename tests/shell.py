@@ -1,0 +1,86 @@
+"""Running manycall as a user would: in its own process, from a shell."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+COMMAND = [sys.executable, "-W", "error", "-m", "manycall"]
+SECONDS = 120
+
+
+class Ended:
+    """How a command ended."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+        assert "Traceback" not in err + out, err + out
+
+
+def manycall(*words: str | Path, env: dict[str, str] | None = None) -> Ended:
+    """Run a command to its end."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, words)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=SECONDS,
+        env={**os.environ, **(env or {})},
+        check=False,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def start(*words: str | Path) -> subprocess.Popen[str]:
+    """Begin a command."""
+    return subprocess.Popen(
+        [*COMMAND, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> Ended:
+    """Wait for a command that was begun."""
+    out, err = process.communicate(timeout=SECONDS)
+    return Ended(process.returncode, out, err)
+
+
+class Sim:
+    """A simulated endpoint in its own process, which outlives the runs that call it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        with urlopen(self.url.removesuffix("/v1") + "/sim/stats", timeout=10) as reply:
+            return dict(json.load(reply))
+
+
+@contextmanager
+def sim(*options: str) -> Iterator[Sim]:
+    """`manycall sim` with these options."""
+    process = subprocess.Popen(
+        [*COMMAND, "sim", "--port", "0", "--until-stdin-closes", *options],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    watchdog = threading.Timer(SECONDS, process.kill)
+    watchdog.start()
+    try:
+        yield Sim(process.stdout.readline().strip())
+    finally:
+        watchdog.cancel()
+        process.communicate(timeout=20)
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSONL file."""
+    return [json.loads(line) for line in path.read_bytes().splitlines()]

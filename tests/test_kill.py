@@ -1,0 +1,104 @@
+"""Real processes, really killed: what was promised is counted on the server's side and on the disk."""
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from shell import finish, manycall, rows, sim, start
+
+OUT = Path("out.jsonl")
+IN_FLIGHT = 16
+
+
+def journal() -> Path:
+    return Path("out.jsonl.run/calls.jsonl")
+
+
+def wait_until_calls(count: int) -> None:
+    """Until so many calls are in the journal."""
+    deadline = time.monotonic() + 30
+    while not journal().exists() or journal().read_bytes().count(b"\n") < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kill_dash_nine_loses_nothing_and_pays_only_for_what_was_in_flight(seed: int) -> None:
+    Path("two.py").write_text(
+        "async def f(row, llm):\n"
+        "    first = await llm.chat(row['q'])\n"
+        "    return {'a': first.text, 'b': (await llm.chat('more of ' + first.text)).text}\n"
+    )
+    Path("in.jsonl").write_text("".join(f'{{"q": "q{n}"}}\n' for n in range(150)))
+    rng, kills = random.Random(seed), 0
+    with sim("--latency", "0.02", "--token-latency", "0.0001") as endpoint:
+        command = ("run", "two.py:f", "in.jsonl", "-m", "any", "-u", endpoint.url, "-o", OUT, "-j", str(IN_FLIGHT))
+        for calls in sorted(rng.sample(range(1, 290), 4)):
+            process = start(*command)
+            wait_until_calls(calls)
+            process.send_signal(signal.SIGKILL)
+            kills += finish(process).code == -signal.SIGKILL
+        assert kills >= 1
+        assert manycall(*command).code == 0
+        assert len({row["id"] for row in rows(OUT)}) == len(rows(OUT)) == 150
+        assert endpoint.stats["finished"] <= 300 + kills * IN_FLIGHT
+
+
+def test_a_simulated_endpoint_ends_with_the_run_that_began_it() -> None:
+    process = start("generate", "-p", "x", "-n", "10000", "-u", "sim:latency=0.05", "-m", "any", "-o", OUT)
+    wait_until_calls(1)
+    threads = Path(f"/proc/{process.pid}/task").glob("*/children")
+    children = [child for thread in threads for child in thread.read_text().split()]
+    assert len(children) == 1
+    process.kill()
+    finish(process)
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{children[0]}").exists() and "Z" not in Path(f"/proc/{children[0]}/stat").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_ctrl_c_lets_the_calls_in_flight_finish_and_says_how_to_go_on() -> None:
+    with sim("--latency", "0.3", "--token-latency", "0") as endpoint:
+        command = ("generate", "-p", "x y", "-n", "60", "-j", "8", "-m", "any", "-u", endpoint.url, "-o", OUT)
+        process = start(*command)
+        wait_until_calls(8)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        ended = finish(process)
+        assert ended.code == 130
+        assert "go on with: manycall generate -p 'x y' -n 60 -j 8" in ended.err
+        assert endpoint.stats["finished"] == endpoint.stats["started"] == len(rows(OUT))
+        assert 16 <= len(rows(OUT)) < 60
+        assert manycall(*command).code == 0
+        assert endpoint.stats["finished"] == len(rows(OUT)) == 60
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_stops_at_once(second: signal.Signals) -> None:
+    with sim("--latency", "60") as endpoint:
+        process = start("generate", "-p", "x", "-n", "9", "-m", "any", "-u", endpoint.url, "-o", OUT)
+        deadline = time.monotonic() + 20
+        while endpoint.stats["started"] < 9:
+            assert time.monotonic() < deadline
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        assert process.poll() is None
+        began = time.monotonic()
+        process.send_signal(second)
+        assert finish(process).code == 130
+        assert time.monotonic() - began < 5
+        assert rows(OUT) == []
+
+
+def test_a_torn_line_after_a_crash_is_mended_and_the_row_is_done_without_a_call() -> None:
+    with sim("--latency", "0") as endpoint:
+        command = ("generate", "-p", "x", "-n", "20", "-m", "any", "-u", endpoint.url, "-o", OUT)
+        manycall(*command)
+        OUT.write_bytes(OUT.read_bytes()[:-7])
+        assert manycall(*command).code == 0
+        assert len({row["id"] for row in rows(OUT)}) == len(rows(OUT)) == 20
+        assert endpoint.stats["finished"] == 20

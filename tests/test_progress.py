@@ -1,0 +1,67 @@
+import io
+
+import msgspec
+
+from manycall.engine.progress import Counters, Progress
+from manycall.engine.report import table
+from manycall.records import Completion, Usage
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def progress(counters: Counters, stream: io.StringIO, total: int | None = 1319) -> Progress:
+    return Progress(
+        "gsm8k", counters, total=total, before=100, in_flight=lambda: (37, 64), note=lambda: "acc 0.5", stream=stream
+    )
+
+
+def test_the_line_says_how_far_how_fast_what_is_broken_and_how_long() -> None:
+    counters, stream = Counters(), Terminal()
+    line = progress(counters, stream)
+    line.tick(0.0)
+    counters.answered, counters.done, counters.failed, counters.retries = 712, 712, 2, 11
+    counters.prompt_tokens, counters.truncated = 98_000, 4
+    line.tick(10.0)
+    assert stream.getvalue().split("\r")[-1] == (
+        "gsm8k 814/1319 61% | 71.2 calls/s 9.8k tok/s | 37 in flight (-j 64) | ok 812 trunc 4 err 2 retry 11 | acc 0.5 "
+        "| eta 7s\x1b[K"
+    )
+
+
+def test_without_a_terminal_there_is_a_plain_line_now_and_then() -> None:
+    stream = io.StringIO()
+    line = progress(Counters(), stream, total=None)
+    for second in range(31):
+        line.tick(float(second))
+    assert stream.getvalue().count("\n") == 3
+    assert "\r" not in stream.getvalue()
+    assert stream.getvalue().startswith("gsm8k 100 rows | 0.0 calls/s")
+
+
+def test_rates_are_over_the_last_seconds() -> None:
+    counters = Counters()
+    line = progress(counters, io.StringIO())
+    for second in range(60):
+        counters.answered += 100 if second < 30 else 10
+        figures = line.figures(float(second))
+    assert figures["calls_per_s"] == 10
+
+
+def test_answers_are_counted_with_their_tokens() -> None:
+    counters = Counters()
+    counters.answer(Completion("x", "length", Usage(3, 4), b""))
+    assert msgspec.structs.asdict(counters) == {
+        **msgspec.structs.asdict(Counters()),
+        "answered": 1,
+        "truncated": 1,
+        "prompt_tokens": 3,
+        "completion_tokens": 4,
+    }
+
+
+def test_a_table_is_markdown_and_its_cells_are_only_text() -> None:
+    text = table(("a", "b"), [("[red]x", "1"), ("y", "22")])
+    assert text.splitlines() == ["| a      | b  |", "|--------|----|", "| [red]x | 1  |", "| y      | 22 |"]

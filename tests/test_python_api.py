@@ -1,0 +1,89 @@
+"""The three jobs as Python calls, on real sockets."""
+
+import asyncio
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import manycall
+from shell import sim
+
+OPTIONS: dict[str, Any] = {"model": "any", "progress": False}
+
+
+def test_generate_map_and_evaluate_return_what_came_out() -> None:
+    with sim("--latency", "0") as endpoint:
+        options = {**OPTIONS, "url": endpoint.url}
+        report = manycall.generate("About {{ t }}", [{"t": "tea"}, {"t": "茶"}], samples=2, out="g.jsonl", **options)
+        assert (report.done, report.failed, report.rows) == (4, 0, 4)
+        assert {row["t"] for row in report.results()} == {"tea", "茶"}
+
+        async def double(row: dict[str, Any], llm: manycall.Calls) -> dict[str, Any]:
+            return {"two": [(await llm.chat(row["t"])).text for _ in range(2)]}
+
+        report = manycall.map(double, [{"t": "x", "id": 7}], out="m.jsonl", **options)
+        (row,) = report.results()
+        assert (row["id"], len(row["two"])) == ("7", 2)
+    result = manycall.evaluate("wordmath", limit=40, url="sim:latency=0,accuracy=1", out="e.jsonl", **OPTIONS)
+    assert result.score("strict-match").value == 1.0
+    assert manycall.score("e.jsonl").scores == result.scores
+    assert "meant to get 40 of 40 right" in str(result)
+
+
+def test_the_jobs_work_inside_a_running_loop() -> None:
+    async def notebook() -> int:
+        return manycall.generate("x", samples=3, url="sim", out="g.jsonl", **OPTIONS).done
+
+    assert asyncio.run(notebook()) == 3
+
+
+def test_a_task_of_ones_own_is_a_value() -> None:
+    task = manycall.Task(
+        name="parity",
+        rows=[{"question": str(n), "answer": "odd" if n % 2 else "even"} for n in range(10)],
+        prompt=lambda row: [{"role": "user", "content": row.fields["question"]}],
+        scoring=manycall.Scoring({"any": lambda text: "odd"}, lambda got, target: float(got == target)),
+        params={},
+        identity={},
+        key="",
+    )
+    with sim("--latency", "0") as endpoint:
+        assert manycall.evaluate(task, url=endpoint.url, out="e.jsonl", **OPTIONS).scores[0].value == 0.5
+
+
+def test_a_run_that_stops_raises_one_sentence() -> None:
+    with pytest.raises(manycall.RunStopped, match=r"127\.0\.0\.1:1/v1: no connection"):
+        manycall.generate("x", url="http://127.0.0.1:1", out="g.jsonl", **OPTIONS)
+    with pytest.raises(manycall.UsageError, match="must be an async function"):
+        manycall.map(print, [{"a": 1}], url="sim", out="m.jsonl", **OPTIONS)  # type: ignore[arg-type]
+
+
+def test_memory_does_not_grow_with_the_rows() -> None:
+    """20,000 rows with a kilobyte each would be 20 MB if they were kept."""
+    peaks: list[int] = []
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for n in range(20_000):
+            if n in (5_000, 19_999):
+                peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+            yield {"n": n, "ballast": "x" * 1000}
+
+    with sim("--latency", "0", "--token-latency", "0", "--tokens", "10") as endpoint:
+        report = manycall.generate("{{ n }}", rows(), url=endpoint.url, out="g.jsonl", **OPTIONS)
+    assert report.done == 20_000
+    assert (peaks[1] - peaks[0]) / 1024 < 8
+
+
+def test_the_timeline_and_the_manifest_say_what_happened() -> None:
+    manycall.generate("x", samples=30, concurrency=5, url="sim:latency=0.25", out="g.jsonl", **OPTIONS)
+    folder = Path("g.jsonl.run")
+    import msgspec
+
+    events = [msgspec.json.decode(line) for line in (folder / "timeline.jsonl").read_bytes().splitlines()]
+    assert [event["done"] for event in events] == sorted(event["done"] for event in events)
+    assert (events[-1]["done"], events[-1]["limit"]) == (30, 5)
+    (session,) = msgspec.json.decode((folder / "manifest.json").read_bytes())["sessions"]
+    assert (session["ending"], session["done"], session["answered"]) == ("finished", 30, 30)

@@ -1,0 +1,129 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manycall.errors import UsageError
+from manycall.evals.tasks import TASKS, wordmath
+from manycall.records import Row
+from manycall.sim import launch
+from manycall.sim.model import Behaviour, Model, Quota, last_question, lognormal, token_count
+
+
+@given(st.floats(0, 1), st.integers(0, 1000))
+def test_exactly_the_planted_fraction_is_answered_right(accuracy: float, seed: int) -> None:
+    key = {f"q{n}": str(n) for n in range(40)}
+    model = Model(Behaviour(accuracy=accuracy, seed=seed), key)
+    right = sum(f"The answer is {answer}." in model.answer(f"Q: {q}", {}).text for q, answer in key.items())
+    assert right == round(accuracy * 40) == model.planted["right"]
+    assert model.planted["asked"] == 40
+
+
+def test_every_question_of_a_task_is_recognised_in_its_prompt(gsm8k: Path) -> None:
+    from manycall.cli.load import load_key
+
+    tasks = [
+        TASKS["gsm8k"](gsm8k / "test.jsonl", gsm8k / "train.jsonl"),
+        TASKS["gsm8k_cot_zeroshot"](gsm8k / "test.jsonl"),
+    ]
+    rows = [json.loads(line) for line in (gsm8k / "test.jsonl").read_bytes().splitlines()]
+    for task in tasks:
+        model = Model(Behaviour(accuracy=1), load_key(task.key))
+        for index, row in enumerate(rows):
+            prompt = "\n\n".join(message["content"] for message in task.prompt(Row("x", row, index)))
+            found = task.scoring.score(model.answer(prompt, task.params).text, row["answer"])
+            assert {value for _, value in found.values()} == {1.0}, row["question"]
+    model = Model(Behaviour(accuracy=0), load_key("wordmath"))
+    task = TASKS["wordmath"]()
+    for problem in wordmath.problems():
+        text = model.answer(task.prompt(Row("x", dict(problem), 0))[0]["content"], {}).text
+        assert {value for _, value in task.scoring.score(text, problem["answer"]).values()} == {0.0}
+
+
+def test_the_same_seed_gives_the_same_answers_in_any_order() -> None:
+    prompts = [f"Tell me of {n}" for n in range(20)]
+    one, two = Model(Behaviour(seed=1), {}), Model(Behaviour(seed=1), {})
+    assert {p: one.answer(p, {}) for p in prompts} == {p: two.answer(p, {}) for p in reversed(prompts)}
+    assert one.answer("x", {}) != Model(Behaviour(seed=2), {}).answer("x", {})
+
+
+def test_the_same_prompt_gets_another_story_each_time_unless_the_temperature_is_zero() -> None:
+    model = Model(Behaviour(), {})
+    assert len({model.answer("story", {}).text for _ in range(50)}) == 50
+    assert len({model.answer("story", {"temperature": 0}).text for _ in range(5)}) == 1
+
+
+def test_a_chinese_prompt_gets_a_chinese_story() -> None:
+    text = Model(Behaviour(), {}).answer("讲一个故事。", {}).text
+    assert all("\u4e00" <= c <= "\u9fff" for c in text.rstrip("。"))
+
+
+def test_answers_stop_where_they_are_told_to() -> None:
+    model = Model(Behaviour(accuracy=1), {"q": "18"})
+    assert model.answer("Q: q", {"stop": ["####"]}).text.endswith("The answer is 18.\n")
+    cut = model.answer("Q: q", {"max_tokens": 3})
+    assert (cut.tokens, cut.finish_reason) == (3, "length")
+    assert len(cut.text) < 20
+
+
+@pytest.mark.parametrize(
+    ("prompt", "question"),
+    [
+        ("Question: a b?\nAnswer:", "a b?"),
+        ("Question: one\nAnswer:\n\n#### 1\n\nQuestion: two\nAnswer:", "two"),
+        ("Q: why?\nA: Let's think step by step.", "why?"),
+        ("Tell me more.", "Tell me more."),
+    ],
+)
+def test_the_last_question_of_a_prompt_is_found(prompt: str, question: str) -> None:
+    assert last_question(prompt) == question
+
+
+def test_faults_come_as_often_as_ordered() -> None:
+    model = Model(Behaviour(error_rate=0.2, drop_rate=0.1), {})
+    faults = [model.fault(n) for n in range(10_000)]
+    assert faults.count("error") / 10_000 == pytest.approx(0.2, abs=0.02)
+    assert faults.count("drop") / 10_000 == pytest.approx(0.1, abs=0.02)
+    slow = Model(Behaviour(slow_rate=0.1, latency=1, token_latency=0), {})
+    answer = slow.answer("x", {})
+    assert sum(slow.seconds(answer, n) == 10 for n in range(10_000)) / 10_000 == pytest.approx(0.1, abs=0.02)
+
+
+@given(st.integers(1, 6000), st.lists(st.floats(0, 5), max_size=200))
+def test_no_minute_lets_more_through_than_the_quota_and_one_burst(rpm: int, gaps: list[float]) -> None:
+    quota, now, taken = Quota(rpm), 0.0, 0
+    for gap in gaps:
+        now += gap
+        taken += quota.take(1, now) == 0
+    assert taken <= now * rpm / 60 + max(1, rpm / 60) + 1e-6
+
+
+def test_a_refused_call_is_told_when_to_come_back() -> None:
+    quota = Quota(60)
+    assert quota.take(1, 0.0) == 0
+    wait = quota.take(1, 0.0)
+    assert wait == pytest.approx(1.0)
+    assert quota.take(1, wait) == 0
+
+
+def test_draws_have_the_mean_they_should() -> None:
+    draws = [lognormal(60, 0.5, (n + 0.5) / 10_000) for n in range(10_000)]
+    assert sum(draws) / len(draws) == pytest.approx(60, rel=0.05)
+
+
+def test_tokens_are_counted_about_as_a_tokenizer_would() -> None:
+    assert token_count("hello world!") == 3
+    assert token_count("你好，世界") == 5
+
+
+def test_sim_urls_carry_their_options() -> None:
+    assert launch.is_sim("sim")
+    assert launch.is_sim("sim:latency=1")
+    assert not launch.is_sim("http://sim:80")
+    assert launch.with_option("sim", "key", "wordmath") == "sim:key=wordmath"
+    assert launch.with_option("sim:slots=2", "key", "wordmath") == "sim:slots=2,key=wordmath"
+    assert launch.with_option("sim:key=mine", "key", "wordmath") == "sim:key=mine"
+    with pytest.raises(UsageError, match="'slots' is not name=value"):
+        launch.Sim("sim:slots")
