@@ -11,11 +11,15 @@ from manycall.wire.transport import HttpReply, HttpRequest
 Handler = Callable[[dict[str, Any]], HttpReply | Exception]
 
 
+def no_header(name: str) -> None:
+    """A reply without headers."""
+
+
 def answer(text: str = "fine", finish_reason: str = "stop", **more: Any) -> HttpReply:
     """A chat completion."""
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}
     usage = {"prompt_tokens": 3, "completion_tokens": 2}
-    return HttpReply(200, msgspec.json.encode({"choices": [choice], "usage": usage, **more}), {}.get)
+    return HttpReply(200, msgspec.json.encode({"choices": [choice], "usage": usage, **more}), no_header)
 
 
 def refusal(status: int, message: str = "no", code: str = "", headers: Mapping[str, str] | None = None) -> HttpReply:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 import virtual
-from fakes import FakeTransport, answer, asked, refusal
+from fakes import FakeTransport, answer, asked, no_header, refusal
 from manycall import errors
 from manycall.engine.client import Client
 from manycall.wire.transport import HttpReply
@@ -39,8 +39,8 @@ def test_an_answer_needs_one_request() -> None:
 
 
 def test_completions_and_embeddings_have_their_own_paths() -> None:
-    raw = HttpReply(200, b'{"choices":[{"text":"on"}]}', {}.get)
-    vectors = HttpReply(200, b'{"data":[{"index":0,"embedding":[1.5]}]}', {}.get)
+    raw = HttpReply(200, b'{"choices":[{"text":"on"}]}', no_header)
+    vectors = HttpReply(200, b'{"data":[{"index":0,"embedding":[1.5]}]}', no_header)
     transport = scripted(raw, vectors)
 
     async def main() -> None:
@@ -54,7 +54,7 @@ def test_completions_and_embeddings_have_their_own_paths() -> None:
 
 
 def test_passing_failures_are_sent_again_and_counted() -> None:
-    transport = scripted(refusal(503), errors.TimedOut("late"), HttpReply(200, b"<html>", {}.get), answer("at last"))
+    transport = scripted(refusal(503), errors.TimedOut("late"), HttpReply(200, b"<html>", no_header), answer("at last"))
 
     async def main() -> None:
         async with client(transport) as llm:

@@ -113,7 +113,7 @@ def test_every_error_of_the_http_library_has_one_of_ours() -> None:
     for kind in kinds:
         details = {"causes": [{"message": "cause"}], "status": 500, "doc": "", "pos": 0}
         error = kind.__new__(kind)
-        error.message, error.details = "message", details
+        vars(error).update(message="message", details=details)
         ours = translate(error)
         expected = errors.UsageError if kind is http_errors.BuilderError else errors.TransportError
         assert isinstance(ours, expected), kind
