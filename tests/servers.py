@@ -5,7 +5,8 @@ import socket
 import struct
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 
 Connection = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -13,33 +14,37 @@ Connection = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[No
 @contextmanager
 def serving(connection: Connection) -> Iterator[str]:
     """Serve every connection by this coroutine, in a thread of its own; yields the base URL."""
-    loop = asyncio.new_event_loop()
     listener = socket.create_server(("127.0.0.1", 0))
+    up: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await connection(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
+            with suppress(ConnectionError, asyncio.CancelledError):
+                await writer.wait_closed()
 
     async def main() -> None:
-        server = await asyncio.start_server(guarded, sock=listener)
-        async with server:
-            await stop.wait()
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        down = asyncio.Event()
+        async with await asyncio.start_server(guarded, sock=listener):
+            up.set_result((asyncio.get_running_loop(), down))
+            await down.wait()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
                 task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
 
-    stop = asyncio.Event()
-    thread = threading.Thread(target=loop.run_until_complete, args=(main(),))
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
     thread.start()
+    loop, down = up.result(10)
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
     finally:
-        loop.call_soon_threadsafe(stop.set)
+        loop.call_soon_threadsafe(down.set)
         thread.join(10)
-        loop.close()
 
 
 async def read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:

@@ -15,6 +15,7 @@ Url = Annotated[
     typer.Option(
         "-u",
         "--url",
+        metavar="URL",
         help="The endpoint, e.g. http://localhost:8000/v1; several are one pool. "
         "'sim' is the built-in one (sim:latency=0.2,slots=8 sets its options). "
         "Default: OPENAI_BASE_URL, endpoints.toml, OpenAI.",
@@ -27,7 +28,8 @@ IdField = Annotated[str | None, typer.Option("--id-field", help="The field that 
 Temperature = Annotated[float | None, typer.Option("--temperature", help="Sampling temperature.")]
 MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Longest answer, in tokens.")]
 Param = Annotated[
-    list[str] | None, typer.Option("--param", help="Any other parameter, as name=value: --param top_p=0.9")
+    list[str] | None,
+    typer.Option("--param", metavar="NAME=VALUE", help="Any other parameter of the calls: --param top_p=0.9"),
 ]
 Timeout = Annotated[float, typer.Option("--timeout", help="Seconds for one attempt.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Move an earlier output aside and start over.")]

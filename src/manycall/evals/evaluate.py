@@ -115,6 +115,8 @@ def _listed(names: Iterable[str]) -> str:
 
 def _with_key(options: Options, key: str) -> Options:
     """The simulated endpoint is told the answers, so that it can give them, or wrong ones, on purpose."""
+    if not key:
+        return options
     given = options.get("url")
     urls: Sequence[str] = [given] if isinstance(given, str) else given or []
     told = [launch.with_option(url, "key", key) if launch.is_sim(url) else url for url in urls]

@@ -47,9 +47,9 @@ class Task(msgspec.Struct, frozen=True):
     rows: Rows
     prompt: Callable[[Row], Messages]
     scoring: Scoring
-    params: dict[str, Any]
-    identity: dict[str, Any]
-    key: str
+    params: dict[str, Any] = {}
+    identity: dict[str, Any] = {}
+    key: str = ""
 
 
 class Load(Protocol):

@@ -1,0 +1,69 @@
+"""Programs people copy must run, and pages must say what is so."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+
+
+def run(*words: str | Path) -> str:
+    done = subprocess.run(
+        [sys.executable, *map(str, words)], capture_output=True, text=True, timeout=120, encoding="utf-8", check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", ["client", "judge", "stories"])
+def test_an_example_runs(name: str) -> None:
+    assert run(ROOT / "examples" / f"{name}.py").strip()
+
+
+def test_the_gsm8k_example_is_faster_with_more_in_flight(gsm8k: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache" / "manycall"  # as if it had been downloaded
+    cache.mkdir(parents=True)
+    for split in ("test", "train"):
+        shutil.copy(gsm8k / f"{split}.jsonl", cache / f"gsm8k-{split}.jsonl")
+    out = run(ROOT / "examples" / "gsm8k.py", "sim:latency=0.05,token_latency=0")
+    found = re.search(r"8 in flight: (\d+\.\d+) times as fast", out)
+    assert found is not None
+    assert float(found.group(1)) > 3
+
+
+def test_examples_are_short() -> None:
+    for path in ROOT.glob("examples/*.py"):
+        assert len(path.read_text().splitlines()) <= 20, path
+
+
+def test_pages_lead_somewhere_and_match_the_commands() -> None:
+    run(ROOT / "docs" / "generate.py", "--check")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.name))
+def test_options_named_in_the_pages_exist(path: Path) -> None:
+    known = (ROOT / "docs" / "cli.md").read_text()
+    theirs = {"--apply_chat_template", "--check", "--help"}
+    for option in set(re.findall(r"(?<![\w-])--[a-z][\w-]*", path.read_text(encoding="utf-8"))) - theirs:
+        assert option in known, option
+
+
+def test_the_chinese_readme_says_the_same() -> None:
+    def shape(name: str) -> list[str]:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        links = sorted(re.findall(r"\]\((docs/\w+\.md)\)", text))
+        return [*re.findall(r"^#+", text, re.M), *links, str(text.count("```")), *re.findall(r"\| `-j.*", text)]
+
+    assert shape("README.md") == shape("README.zh-CN.md")
+
+
+def test_every_line_of_the_map_is_there() -> None:
+    tree = (ROOT / "ARCHITECTURE.md").read_text().split("```")[1]
+    named = set(re.findall(r"(\w+\.py)", tree))
+    there = {path.name for path in ROOT.glob("src/manycall/**/*.py")}
+    assert named - there == set()
