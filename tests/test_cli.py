@@ -133,6 +133,11 @@ def test_run_takes_a_function_from_a_file() -> None:
         ),
         (("score", "none.jsonl"), 2, r"no such file"),
         (("nosuch",), 2, r"No such command"),
+        (("generate", "-p", "x", "-m", "m", "-o", ".", "-u", "sim"), 2, r"not the name of a file"),
+        (("generate", "-p", "x", "a.jsonl", "-m", "m", "-o", "./a.jsonl", "--fresh", "-u", "sim"), 2, r"at once"),
+        (("generate", "-p", "x", "/dev/null", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"not a regular file"),
+        (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim", "--param", "stream=true"), 2, r"'stream'"),
+        (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim", "--param", "n=4"), 2, r"samples \(-n\)"),
     ],
 )
 def test_what_cannot_work_is_one_sentence_and_the_right_code(words: tuple[str, ...], code: int, said: str) -> None:

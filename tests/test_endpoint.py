@@ -46,6 +46,8 @@ def test_openai_without_a_key_is_refused_before_any_call(tmp_path: Path) -> None
         ("[[endpoint]]\nurl = 'http://a'\nrmp = 3", "endpoint 1 has 'rmp'"),
         ("[[endpoint]]\nurl = 'http://a'\nkey_env = 'NOT_SET'", "NOT_SET, which is not set"),
         ("[[endpoint]]\nurl = 'nowhere'", "is not a URL"),
+        ("[[endpoint]]\nurl = 'http://a'\nkey_env = 5", "5, which is not set"),
+        ('[[endpoint]]\nurl = "http://a"\nkey = "a\\nb"', "cannot be sent"),
     ],
 )
 def test_a_faulty_file_is_said_with_its_fault(tmp_path: Path, text: str, said: str) -> None:

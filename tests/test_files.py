@@ -77,6 +77,8 @@ def test_an_array_is_the_same_whatever_the_chunks(
         ("r.json", b'[{"a":1},\n{"a":2}', "line 2 (item 3)"),
         ("r.json", b'[{"a":1}\n,3]', "line 2 (item 2)"),
         ("r.json", b'[{"a":NaN}]', "line 1 (item 1)"),
+        ("r.json", b'[{"a":1e999}]', "line 1 (item 1)"),
+        ("r.jsonl", b'{"a":1e999}\n', "line 1"),
         ("r.json", b'[{"a":1} {"a":2}]', "line 1 (item 2)"),
         ("r.json", b'[{"a":1}] {"a":2}', "line 1"),
         ("r.csv", b"a,b\n1,2\n1\n", "line 3"),
@@ -97,7 +99,7 @@ def test_a_broken_row_is_named_by_file_and_line(tmp_path: Path, name: str, text:
 def test_a_missing_file_and_a_folder_are_said_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         fields(tmp_path / "none.jsonl")
-    with pytest.raises(UsageError, match="folder"):
+    with pytest.raises(UsageError, match="not a regular file"):
         fields(tmp_path)
 
 

@@ -34,7 +34,7 @@ def test_what_is_no_url_is_refused(url: str) -> None:
         openai.base_url(url)
 
 
-@pytest.mark.parametrize("url", ["http://user:sk-secret@h/v1", "http://h/v1?api-key=sk-secret"])
+@pytest.mark.parametrize("url", ["http://u:sk-secret@h/v1", "htp://u:sk-secret@h", "http://h/v1?api-key=sk-secret"])
 def test_a_key_in_a_url_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(errors.UsageError) as caught:
         openai.base_url(url)
@@ -77,6 +77,7 @@ def test_an_answer_is_its_text_its_end_and_its_tokens() -> None:
         (chat(message={"content": [{"type": "text", "text": "in "}, {"type": "text", "text": "parts"}]}), "in parts"),
         (chat(message={"content": None, "tool_calls": [{"id": "t"}]}), ""),
         (b'{"choices":[{"message":{"content":"x"}}],"error":null,"usage":{"prompt_tokens":null}}', "x"),
+        (b'{"choices":[{"message":{"content":"x"}}],"error":"","usage":{"prompt_tokens":12.5}}', "x"),
     ],
 )
 def test_answers_in_other_shapes_are_understood(body: bytes, text: str) -> None:
@@ -105,7 +106,7 @@ def test_embeddings_come_back_in_the_order_asked_for() -> None:
         (b'{"choices":[{"message":{"content":"\xff"}}]}', errors.BadReply),
         (b'{"choices":' + b"[" * 1_000_000, errors.BadReply),
         (chat(message={"content": None}, finish_reason="stop"), errors.EmptyAnswer),
-        (chat(message={"content": ""}, finish_reason="length"), errors.EmptyAnswer),
+        (chat(message={"content": ""}, finish_reason="length"), errors.OutOfTokens),
         (chat(message={"content": None}, finish_reason="content_filter"), errors.Filtered),
         (chat(), errors.EmptyAnswer),
     ],

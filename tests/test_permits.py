@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import virtual
 from manycall.engine.permits import Permits
+from manycall.errors import RunStopped
 
 
 def test_the_oldest_waiting_row_goes_first_and_nobody_overtakes() -> None:
@@ -72,16 +73,31 @@ def test_a_permit_granted_to_somebody_who_was_just_cancelled_goes_on_to_the_next
     virtual.run(main())
 
 
+def test_a_permit_granted_in_the_moment_of_closing_is_not_used() -> None:
+    async def main() -> None:
+        permits = Permits(1)
+        await permits.acquire(0)
+        late = asyncio.create_task(permits.acquire(1))
+        await asyncio.sleep(0)
+        permits.release()
+        permits.close(RunStopped("enough"))
+        with pytest.raises(RunStopped):
+            await late
+        assert permits.in_flight == 0
+
+    virtual.run(main())
+
+
 def test_closing_turns_away_whoever_waits_or_comes() -> None:
     async def main() -> None:
         permits = Permits(1)
         await permits.acquire(0)
         waiting = asyncio.create_task(permits.acquire(1))
         await asyncio.sleep(0)
-        permits.close()
-        with pytest.raises(asyncio.CancelledError):
+        permits.close(RunStopped("enough"))
+        with pytest.raises(RunStopped, match="enough"):
             await waiting
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(RunStopped, match="enough"):
             await permits.acquire(2)
         permits.release()
         assert repr(permits) == "<Permits 0/1 in flight, 0 waiting>"

@@ -56,6 +56,10 @@ def test_a_run_that_stops_raises_one_sentence() -> None:
         manycall.generate("x", url="http://127.0.0.1:1", out="g.jsonl", **OPTIONS)
     with pytest.raises(manycall.UsageError, match="must be an async function"):
         manycall.map(print, [{"a": 1}], url="sim", out="m.jsonl", **OPTIONS)  # type: ignore[arg-type]
+    with pytest.raises(manycall.UsageError, match="no option 'temprature'"):
+        manycall.generate("x", url="sim", out="g.jsonl", temprature=0.2, **OPTIONS)  # type: ignore[call-arg]
+    with pytest.raises(manycall.UsageError, match="'model' is missing"):
+        manycall.generate("x", url="sim", out="g.jsonl")  # type: ignore[call-arg]
 
 
 def test_memory_does_not_grow_with_the_rows() -> None:

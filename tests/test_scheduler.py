@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import manycall
 import virtual
 from fakes import FakeTransport, Handler, answer, asked, refusal
 from manycall import errors
@@ -33,14 +34,16 @@ class World:
         self.transport = FakeTransport(handler, seconds)
         self.concurrency = concurrency
 
-    def go(self, rows: Any, function: RowFunction = ask, *, stop_at: float | None = None) -> Scheduler:
+    def go(
+        self, rows: Any, function: RowFunction = ask, *, stop_at: float | None = None, writes: tuple[str, ...] = ()
+    ) -> Scheduler:
         """Run to the end; return the scheduler that did it."""
 
         async def main() -> Scheduler:
             run = Run(self.out, Manifest("0", {}))
             client = Client("m", url="http://h", transport=self.transport, concurrency=self.concurrency)
-            client.counters.had_success = len(run.known) > 0
-            self.scheduler = Scheduler(client, run, function)
+            client.counters.had_success = len(run.known) > 0 or bool(run.failed_before)
+            self.scheduler = Scheduler(client, run, function, writes)
             if stop_at is not None:
                 asyncio.get_running_loop().call_later(stop_at, self.scheduler.end, errors.Interrupted("interrupted"))
             self.took = virtual.now()
@@ -103,7 +106,7 @@ def test_a_row_that_always_gets_503_does_not_hold_up_the_next(tmp_path: Path) ->
     finished = [at for at, text in world.transport.log if text == "q1"]
     assert finished[0] <= 2
     assert len(world.rows) == 4
-    assert world.failures["r0"]["attempts"] == 30
+    assert world.failures["r0"]["attempts"] == 100
 
 
 def test_rows_that_all_wait_to_be_sent_again_are_bounded(tmp_path: Path) -> None:
@@ -174,6 +177,7 @@ def test_a_half_finished_row_goes_on_in_the_middle(tmp_path: Path) -> None:
         (None, "must return a dict"),
         ({"id": "other"}, "returned another 'id'"),
         ({"x": object()}, "object"),
+        ({"x": [{"y": float("nan")}]}, "nan or infinity"),
         ({"x": "\ud800"}, "surrogates"),
     ],
 )
@@ -228,7 +232,7 @@ def test_interrupting_twice_drops_the_calls_in_flight(tmp_path: Path) -> None:
 
     async def soon(row: Row, llm: RowCalls) -> dict[str, Any]:
         asyncio.get_running_loop().call_later(1, world.scheduler.end, errors.Interrupted("interrupted"))
-        asyncio.get_running_loop().call_later(2, world.scheduler.abandon)
+        asyncio.get_running_loop().call_later(2, world.scheduler.abandon, errors.Interrupted("interrupted"))
         return await ask(row, llm)
 
     with pytest.raises(errors.Interrupted):
@@ -258,6 +262,112 @@ def test_rows_that_wait_to_be_sent_again_do_not_delay_the_end(tmp_path: Path) ->
     assert world.failures == {}
 
 
+def test_a_call_that_fails_after_the_stop_is_not_waited_for(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda body: refusal(429, headers={"retry-after": "3000"}), seconds=2.0)
+    with pytest.raises(errors.Interrupted):
+        world.go(questions(3), stop_at=1)
+    assert world.took == 2
+
+
+def test_a_function_may_set_its_own_timeouts(tmp_path: Path) -> None:
+    async def impatient(row: Row, llm: RowCalls) -> dict[str, Any]:
+        try:
+            return {"text": (await asyncio.wait_for(llm.chat(row.fields["q"]), 0.5)).text}
+        except TimeoutError:
+            return {"text": "too slow"}
+
+    world = World(tmp_path)
+    world.go(questions(4), impatient)
+    assert {row["text"] for row in world.rows.values()} == {"too slow"}
+
+
+def test_a_cancellation_of_the_functions_own_making_is_its_failure(tmp_path: Path) -> None:
+    async def odd(row: Row, llm: RowCalls) -> dict[str, Any]:
+        if row.id == "r1":
+            raise asyncio.CancelledError
+        return await ask(row, llm)
+
+    world = World(tmp_path)
+    world.go(questions(4), odd)
+    assert "CancelledError" in world.failures["r1"]["error"]
+    assert len(world.rows) == 3
+
+
+def test_calls_made_side_by_side_find_their_answers_again(tmp_path: Path) -> None:
+    async def branches(row: Row, llm: RowCalls) -> dict[str, Any]:
+        async def branch(n: int) -> str:
+            draft = await llm.chat(f"{row.id} draft {n}")
+            return (await llm.chat(f"{row.id} judge {n} {draft.text}")).text
+
+        texts = await asyncio.gather(*(branch(n) for n in range(3)))
+        if not mended:
+            raise ValueError("not yet")
+        return {"texts": texts}
+
+    mended = False
+    world = World(tmp_path)
+    world.go(questions(2), branches)
+    assert (len(world.transport.log), len(world.failures)) == (12, 2)
+    mended = True
+    world.go(questions(2), branches)
+    assert (len(world.transport.log), len(world.rows)) == (12, 2)
+
+
+def test_equal_calls_of_a_row_are_samples_and_each_is_kept(tmp_path: Path) -> None:
+    async def thrice(row: Row, llm: RowCalls) -> dict[str, Any]:
+        texts = [(await llm.chat("same")).text for _ in range(3)]
+        if not mended:
+            raise ValueError("not yet")
+        return {"texts": texts}
+
+    mended = False
+    numbers = iter(range(100))
+    world = World(tmp_path, lambda body: answer(f"answer {next(numbers)}"))
+    world.go(questions(1), thrice)
+    mended = True
+    world.go(questions(1), thrice)
+    assert world.rows["r0"]["texts"] == ["answer 0", "answer 1", "answer 2"]
+    assert len(world.transport.log) == 3
+
+
+def test_a_paid_call_that_its_row_did_not_wait_for_is_journaled_before_the_end(tmp_path: Path) -> None:
+    async def pair(row: Row, llm: RowCalls) -> dict[str, Any]:
+        good, bad = await asyncio.gather(llm.chat(f"{row.id} good"), llm.chat(f"{row.id} bad"))
+        return {"texts": [good.text, bad.text]}
+
+    def slow_good(body: dict[str, Any]) -> HttpReply:
+        return answer() if asked(body).endswith("good") or mended else refusal(400)
+
+    mended = False
+    world = World(tmp_path, slow_good)
+    world.go(questions(1), pair)
+    mended = True
+    world.go(questions(1), pair)
+    assert [text for _, text in world.transport.log].count("r0 good") == 1
+
+
+def test_what_a_function_does_to_its_row_touches_no_other_sample(tmp_path: Path) -> None:
+    async def append(row: dict[str, Any], llm: manycall.Calls) -> dict[str, Any]:
+        row["list"].append(1)
+        return {"seen": len(row["list"])}
+
+    report = manycall.map(
+        append, [{"id": "a", "list": []}], samples=3, model="m", url="http://h", out="o.jsonl", progress=False
+    )
+    assert [(row["seen"], row["list"]) for row in report.results()] == [(1, [])] * 3
+
+
+def test_a_row_that_brings_the_answers_field_along_fails_before_any_call(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    rows = questions(4)
+    rows[2]["text"] = "mine"
+    world.go(rows, writes=("text",))
+    assert "field 'text', where the answer goes" in world.failures["r2"]["error"]
+    assert len(world.transport.log) == 3
+    with pytest.raises(errors.UsageError, match="names the row"):
+        manycall.generate("x", field="id", model="m", url="http://h", out="o.jsonl")
+
+
 def test_a_wrong_key_stops_the_run_and_fails_no_row(tmp_path: Path) -> None:
     world = World(tmp_path, lambda body: refusal(401, "bad key"))
     with pytest.raises(errors.RunStopped, match="bad key"):
@@ -271,6 +381,8 @@ def test_if_the_first_rows_all_fail_the_rest_are_spared(tmp_path: Path) -> None:
     with pytest.raises(errors.RunStopped, match=r"first 10 rows all failed.*unknown model"):
         world.go(questions(1000))
     assert CANARY_ROWS <= len(world.transport.log) <= CANARY_ROWS + world.concurrency
+    world.go(questions(30))  # somebody has read the sentence, and insists
+    assert len(world.failures) == 30
 
 
 def test_a_bad_row_in_the_middle_of_an_iterable_ends_the_run_after_those_begun(tmp_path: Path) -> None:

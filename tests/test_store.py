@@ -93,41 +93,41 @@ def journal(path: Path, done: frozenset[str] = frozenset()) -> Journal:
     return Journal(path, done.__contains__)
 
 
-def test_a_call_is_replayed_when_row_place_and_request_are_equal(tmp_path: Path) -> None:
+def test_a_call_is_replayed_when_row_and_request_are_equal(tmp_path: Path) -> None:
     first = journal(tmp_path / "j")
     key = request_key("chat", b'{"a":1}')
-    first.append("r", 1, key, "你好\n".encode(), at=1.0, seconds=0.5)
-    first.append("r", 2, key, b"\xff\x00", at=1.0, seconds=0.5)
+    first.append("r", key, 1, "你好\n".encode(), at=1.0, seconds=0.5)
+    first.append("r", key, 2, b"\xff\x00", at=1.0, seconds=0.5)
     first.file.close()
     again = journal(tmp_path / "j")
-    assert again.replay("r", 1, request_key("chat", b'{"a":2}')) is None
-    assert again.replay("r", 1, request_key("completions", b'{"a":1}')) is None
-    assert again.replay("s", 1, key) is None
-    assert again.replay("r", 3, key) is None
-    assert again.replay("r", 1, key) == "你好\n".encode()
-    assert again.replay("r", 2, key) == b"\xff\x00"
-    assert again.replay("r", 1, key) is None
+    assert again.replay("r", request_key("chat", b'{"a":2}'), 1) is None
+    assert again.replay("r", request_key("completions", b'{"a":1}'), 1) is None
+    assert again.replay("s", key, 1) is None
+    assert again.replay("r", key, 3) is None
+    assert again.replay("r", key, 1) == "你好\n".encode()
+    assert again.replay("r", key, 2) == b"\xff\x00"
+    assert again.replay("r", key, 1) is None
     assert json.loads((tmp_path / "j").read_bytes().splitlines()[0])["body"] == "你好\n"
 
 
 def test_the_last_of_several_replies_to_one_call_counts(tmp_path: Path) -> None:
     first = journal(tmp_path / "j")
-    first.append("r", 1, "k", b"broken", at=1.0, seconds=0.5)
-    first.append("r", 1, "k", b"good", at=2.0, seconds=0.5)
+    first.append("r", "k", 1, b"broken", at=1.0, seconds=0.5)
+    first.append("r", "k", 1, b"good", at=2.0, seconds=0.5)
     first.file.close()
-    assert journal(tmp_path / "j").replay("r", 1, "k") == b"good"
+    assert journal(tmp_path / "j").replay("r", "k", 1) == b"good"
 
 
 def test_calls_of_finished_rows_are_not_held_in_memory(tmp_path: Path) -> None:
     first = journal(tmp_path / "j")
     for n in range(10):
-        first.append(str(n), 1, "k", b"x", at=1.0, seconds=0.5)
+        first.append(str(n), "k", 1, b"x", at=1.0, seconds=0.5)
     first.file.close()
     assert repr(journal(tmp_path / "j", frozenset(map(str, range(8))))) == "<Journal j, 2 calls to replay>"
 
 
 def test_damage_in_the_middle_is_said_with_its_place(tmp_path: Path) -> None:
-    (tmp_path / "j").write_bytes(b'{"id":"a","seq":1,"key":"k"}\n{"id":oops}\n{"id":"b","seq":1,"key":"k"}\n')
+    (tmp_path / "j").write_bytes(b'{"id":"a","nth":1,"key":"k"}\n{"id":oops}\n{"id":"b","nth":1,"key":"k"}\n')
     with pytest.raises(StoreCorrupt, match=r"j is damaged at byte 29"):
         journal(tmp_path / "j")
 
@@ -150,6 +150,29 @@ def test_a_run_knows_what_is_done_and_what_failed(tmp_path: Path) -> None:
     third = open_run(tmp_path)
     assert len(third.known) == 3
     third.close()
+
+
+def test_an_id_of_the_rows_own_that_is_not_its_name_is_kept(tmp_path: Path) -> None:
+    run = open_run(tmp_path)
+    run.success(Success(Row("a#1", {"id": "a"}), {"text": "x"}))
+    run.success(Success(Row("7", {"id": 7}), {}))
+    run.close()
+    assert lines(tmp_path / "out.jsonl") == [{"id": "a#1", "text": "x", "original_id": "a"}, {"id": "7"}]
+
+
+def test_the_lock_is_let_go_when_a_run_is_refused(tmp_path: Path) -> None:
+    paid(tmp_path)
+    with pytest.raises(RunDiffers):
+        open_run(tmp_path, model="n")
+    open_run(tmp_path, model="n", fresh=True).close()
+
+
+def test_fresh_finds_a_free_name_even_if_somebody_deleted_half(tmp_path: Path) -> None:
+    for _ in range(3):
+        (tmp_path / "out.jsonl").unlink(missing_ok=True)
+        run = open_run(tmp_path, fresh=True)
+        run.journal.append("a", "k", 1, b"x", at=0.0, seconds=0.0)
+        run.close()
 
 
 def test_a_row_that_fails_twice_stands_once_among_the_failures(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def test_a_name_the_row_lacks_is_an_error_that_tells_what_it_has() -> None:
 @pytest.mark.parametrize(
     "prompt",
     [
+        "{{ 5 | dictsort }}",
         "{{ ''.__class__.__mro__[1].__subclasses__() }}",
         "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
         "{{ words.append(3) }}",

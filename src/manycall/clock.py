@@ -14,11 +14,16 @@ async def sleep(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+async def sleep_unless(event: asyncio.Event, seconds: float) -> bool:
+    """Wait so long, or until the event; return whether it was the event."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
 def wall() -> float:
     """Seconds since 1970, for records that people read; never for measuring."""
     return time.time()
-
-
-def pause(seconds: float) -> None:
-    """Wait outside any loop: for a child process to come up."""
-    time.sleep(seconds)

@@ -18,6 +18,7 @@
         ├── Refused             a reply with an error status: status, code, retry_after
         └── BadReply            a 200 that holds no answer
             ├── EmptyAnswer     ... whose text is empty
+            ├── OutOfTokens     ... because max_tokens was used up before any text
             └── Filtered        ... because a content filter took it
 
 Split by *when* a call failed, because that decides whether it may have been paid for. Exceptions are
@@ -161,6 +162,10 @@ class BadReply(CallFailed):
 
 class EmptyAnswer(BadReply):
     """The answer's text is empty. An empty text never passes for an answer."""
+
+
+class OutOfTokens(BadReply):
+    """max_tokens was used up before any text, by thinking."""
 
 
 class Filtered(BadReply):

@@ -21,10 +21,11 @@ def load_function(spec: str) -> Callable[..., Any]:
         raise UsageError(f"{spec!r} is not FILE.py:function")
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file")
-    module_spec = importlib.util.spec_from_file_location(path.stem, path)
+    module_spec = importlib.util.spec_from_file_location(f"_user_{path.stem}", path)
     assert module_spec is not None
     assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module.__name__] = module  # dataclasses look their module up there
     sys.path.insert(0, str(path.parent.resolve()))  # so that it may import its neighbours
     try:
         module_spec.loader.exec_module(module)

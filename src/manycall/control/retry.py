@@ -27,7 +27,7 @@ class Rule(NamedTuple):
 
 
 GONE = Rule(RETRY, 12)  # about two minutes of waiting, if it never comes back
-BUSY = Rule(RETRY, 30)  # nothing was done, nothing is paid: patience is free
+BUSY = Rule(RETRY, 100)  # nothing was done, nothing is paid: the better part of an hour
 DOUBTFUL = Rule(RETRY, 4)  # each attempt may be billed
 POISON = Rule(GIVE_UP)
 WRONG_SETUP = Rule(STOP, only_at_first=True)
@@ -39,6 +39,7 @@ BY_CLASS: dict[type[errors.CallFailed], Rule] = {
     errors.TimedOut: DOUBTFUL,
     errors.ReplyBroken: DOUBTFUL,
     errors.EmptyAnswer: DOUBTFUL,
+    errors.OutOfTokens: POISON,
     errors.Filtered: POISON,
     errors.BadReply: DOUBTFUL,
 }
@@ -118,14 +119,15 @@ def wait(failure: errors.CallFailed, attempts: int, rng: random.Random) -> float
     """Seconds to wait before the next attempt, after `attempts` that failed: exponential backoff, full jitter.
 
     Uniform in [0, min(60, 0.5 · 2^(attempts-1))] ("Exponential Backoff And Jitter", M. Brooker, AWS
-    Architecture Blog, 2015). Where the server said how long, that is a floor, and up to a tenth of it (at most
-    5 s, at least half a second) is added, so that the waiting do not come back all at once. A hint of more
-    than an hour counts as an hour.
+    Architecture Blog, 2015). Where the server said how long, that is a floor, to which up to a tenth (at most
+    5 s, at least half a second) is added, so that the waiting do not come back all at once. The longer of the
+    two counts: servers that always say "1 s" are crowded all the same. A hint of more than an hour counts as one.
     """
     if isinstance(failure, errors.ConnectionLost) and attempts == 1:
         return 0.0  # most likely an idle connection that the server closed just as we used it
     hint = failure.retry_after if isinstance(failure, errors.Refused) else None
-    if hint is not None:
-        floor = min(hint, LONGEST_HINT_SECONDS)
-        return floor + rng.uniform(0, min(0.1 * floor + 0.5, 5.0))
-    return rng.uniform(0, min(CAP_SECONDS, BASE_SECONDS * 2.0 ** min(attempts - 1, 30)))
+    backoff = rng.uniform(0, min(CAP_SECONDS, BASE_SECONDS * 2.0 ** min(attempts - 1, 30)))
+    if hint is None:
+        return backoff
+    floor = min(hint, LONGEST_HINT_SECONDS)
+    return max(backoff, floor + rng.uniform(0, min(0.1 * floor + 0.5, 5.0)))

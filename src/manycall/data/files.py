@@ -5,6 +5,7 @@ Knows nothing of ids, samples or prompts.
 
 import csv
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,16 +32,16 @@ def read(path: Path) -> Iterator[Located]:
     Raises:
         UsageError: no such file, or a row that cannot be read: file, line, reason.
     """
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such file")
+    if not path.is_file():
+        raise UsageError(f"{path} is not a regular file, and rows are read twice: save them in one")
     try:
         yield from FORMATS.get(path.suffix.lower(), _json)(path)
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 at byte {error.start}: {error.reason}") from None
-    except IsADirectoryError:
-        raise UsageError(f"{path} is a folder, not a file of rows") from None
-    except FileNotFoundError:
-        raise UsageError(f"{path}: there is no such file") from None
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
+        raise UsageError(f"{path}: {error.strerror or error}") from None
 
 
 def _json(path: Path) -> Iterator[Located]:
@@ -91,7 +92,7 @@ class _Text:
 
     def __init__(self, file: TextIO) -> None:
         self._file, self._text, self._at = file, "", 0
-        self._scan = json.JSONDecoder(parse_constant=_no_constant).raw_decode
+        self._scan = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite).raw_decode
         self.line = 1
 
     def _more(self) -> bool:
@@ -140,10 +141,20 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is out of range")
+    return value
+
+
 def _mapping(path: Path, where: str, fields: Any) -> Fields:
     if not isinstance(fields, dict):
         raise UsageError(f"{path}, {where}: a row must be an object with fields, not {type(fields).__name__}")
     return fields
+
+
+csv.field_size_limit(64 * 1024 * 1024)
 
 
 def _csv(path: Path, delimiter: str = ",") -> Iterator[Located]:
@@ -184,8 +195,8 @@ def _parquet(path: Path) -> Iterator[Located]:
             for batch in file.iter_batches(batch_size=1024):
                 for fields in batch.to_pylist():
                     number += 1
-                    yield f"row {number}", fields
-    except pyarrow.ArrowException as error:
+                    yield f"row {number}", msgspec.json.decode(msgspec.json.encode(fields))
+    except (pyarrow.ArrowException, ValueError, TypeError, OverflowError) as error:
         raise UsageError(f"{path}: {error}") from None
 
 

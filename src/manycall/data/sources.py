@@ -4,10 +4,12 @@ A source is read twice if it is a file: once whole, before any call, so that a b
 then lazily, as slots come free. An iterable can be read only once, so its faults show when they are met.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sized
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sized
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,6 +20,8 @@ from manycall.records import Row
 
 Rows = str | Path | Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]] | None
 """What a user may give: a path, an iterable or async iterable of mappings, or None (no rows, only a count)."""
+
+T = TypeVar("T")
 
 
 class Source:
@@ -34,6 +38,8 @@ class Source:
         name: what messages call it.
         total: how many rows will come, samples counted; None if that cannot be known.
         fingerprint: tells one input from another; "" where there is none.
+        first: the first row's fields, if they can be known beforehand.
+        path: the file, if it is one.
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class Source:
         self.total: int | None = None
         self.fingerprint = ""
         self.first: Fields | None = None
+        self.path: Path | None = None
         if rows is None:
             count = samples or 1
             self._rows: Iterable[Any] | AsyncIterable[Any] = ({"id": k} for k in range(count))
@@ -63,15 +70,13 @@ class Source:
             self.total = count if limit is None else min(limit, count)
         elif isinstance(rows, str | Path):
             self.name, self._bare, self._rows = str(rows), False, []
-            self._path: Path | None = Path(rows)
-            self._check(self._path)
-            return
+            self.path = Path(rows)
+            self._check(self.path)
         else:
             self.name, self._bare, self._rows = "the rows given", False, rows
             if isinstance(rows, Sized):
                 count = len(rows) if limit is None else min(limit, len(rows))
                 self.total = count * (samples or 1)
-        self._path = None
 
     def __repr__(self) -> str:
         return f"<Source {self.name}, {'?' if self.total is None else self.total} rows>"
@@ -82,20 +87,18 @@ class Source:
         for where, fields in self._cut(read(path)):
             self.first = fields if self.first is None else self.first
             name = self._given(fields, where)
+            content = name or self._content(fields, where)
             if name is not None and met.meet(name) is not Known.NOT:
                 raise UsageError(f"{path}, {where}: the id {name!r} stands on an earlier line too")
-            digest.update((name or content_id(fields)).encode("utf-8", "surrogatepass"))
+            digest.update(content.encode("utf-8", "surrogatepass"))
             count += 1
         if not count:
             raise UsageError(f"{path} holds no rows")
         self.total = count * (self._samples or 1)
         self.fingerprint = digest.hexdigest()
 
-    def _cut(self, rows: Iterator[Located]) -> Iterator[Located]:
-        for count, row in enumerate(rows):
-            if count == self._limit:
-                return
-            yield row
+    def _cut(self, rows: Iterable[T]) -> Iterable[T]:
+        return islice(rows, self._limit)
 
     def _given(self, fields: Mapping[str, Any], where: str) -> str | None:
         try:
@@ -103,15 +106,19 @@ class Source:
         except ValueError as error:
             raise UsageError(f"{self.name}, {where}: the row {error}") from None
 
+    def _content(self, fields: Mapping[str, Any], where: str) -> str:
+        try:
+            return content_id(fields)
+        except ValueError as error:  # half a surrogate pair
+            raise UsageError(f"{self.name}, {where}: {error}") from None
+
     async def _located(self) -> AsyncIterator[Located]:
-        if self._path is not None:
-            for located in self._cut(read(self._path)):
+        if self.path is not None:
+            for located in self._cut(read(self.path)):
                 yield located
             return
         index = 0
-        async for fields in _stream(self._rows):
-            if index == self._limit:
-                return
+        async for fields in _stream(self._rows, self._limit):
             index += 1
             if not isinstance(fields, Mapping):
                 raise UsageError(
@@ -133,9 +140,11 @@ class Source:
         index = -1
         async for where, fields in self._located():
             index += 1
+            if not index % 1000:
+                await asyncio.sleep(0)  # passing over a million finished rows must not deafen us to Ctrl-C
             name = self._given(fields, where)
             if name is None:
-                name = _numbered(content_id(fields), repeats, known, self._sample_id)
+                name = _numbered(self._content(fields, where), repeats, known, self._sample_id)
             for sample in range(self._samples or 1):
                 row_id = self._sample_id(name, sample)
                 before = known.meet(row_id)
@@ -143,6 +152,8 @@ class Source:
                     raise UsageError(f"{self.name}, {where}: the id {row_id!r} came before")
                 if before is Known.NOT:
                     yield Row(row_id, {} if self._bare else fields, index, sample)
+        if self.path is not None and (index + 1) * (self._samples or 1) != self.total:
+            raise UsageError(f"{self.name} has changed while it was read")
 
     def _sample_id(self, name: str, sample: int) -> str:
         return name if self._samples is None else f"{name}#{sample}"
@@ -156,10 +167,18 @@ def _numbered(name: str, repeats: dict[str, int], known: IdTable, sample_id: Any
     return f"{name}-{repeats[name]}"
 
 
-async def _stream(rows: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
+async def _stream(rows: Iterable[Any] | AsyncIterable[Any], limit: int | None) -> AsyncIterator[Any]:
+    """At most `limit` rows; the one after them is never asked for."""
     if isinstance(rows, AsyncIterable):
-        async for row in rows:
+        count = 0
+        each = aiter(rows)
+        while count != limit:
+            try:
+                row = await anext(each)
+            except StopAsyncIteration:
+                return
+            count += 1
             yield row
     else:
-        for row in rows:
+        for row in islice(rows, limit):
             yield row

@@ -6,10 +6,11 @@ fields are data and are never themselves read as templates.
 
 import inspect
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError
+from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from manycall.errors import UsageError
@@ -88,7 +89,7 @@ def _jinja_function(render: Callable[..., str]) -> Callable[[Row], str]:
     def function(row: Row) -> str:
         try:
             return render(row.fields)
-        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+        except Exception as error:  # a template is code, and fails in as many ways
             raise BadPrompt(f"the prompt does not fit the row: {_reason(error, row.fields)}") from None
 
     return function
@@ -96,13 +97,15 @@ def _jinja_function(render: Callable[..., str]) -> Callable[[Row], str]:
 
 def _reason(error: Exception, fields: Mapping[str, Any]) -> str:
     names = ", ".join(sorted(fields)) or "no fields"
-    return f"{error}; the row has {names}" if "undefined" in str(error) else f"{type(error).__name__}: {error}"
+    if isinstance(error, UndefinedError):
+        return f"{error}; the row has {names}"
+    return f"{type(error).__name__}: {error}"
 
 
 def _function(prompt: Callable[[dict[str, Any]], str | Messages]) -> Callable[[Row], str | Messages]:
     def function(row: Row) -> str | Messages:
         try:
-            made = prompt(dict(row.fields))
+            made = prompt(deepcopy(row.fields))
         except Exception as error:  # the user's own code: whatever it raises is this row's failure
             raise BadPrompt(f"the prompt function failed: {type(error).__name__}: {error}") from error
         if not isinstance(made, str | list):

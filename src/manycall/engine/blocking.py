@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from threading import Thread
 from typing import Any, TypeVar
 
@@ -14,18 +15,31 @@ def blocking(work: Coroutine[Any, Any, T]) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return _on_new_loop(work)
+    running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = Future()
     results: list[T] = []
     failures: list[BaseException] = []
 
+    async def watched() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        running.set_result((asyncio.get_running_loop(), task))
+        return await work
+
     def target() -> None:
         try:
-            results.append(_on_new_loop(work))
+            results.append(_on_new_loop(watched()))
         except BaseException as error:
             failures.append(error)
 
     thread = Thread(target=target, name="manycall")
     thread.start()
-    thread.join()
+    try:
+        thread.join()
+    except KeyboardInterrupt:  # the notebook's stop button
+        loop, task = running.result(10)
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        raise
     if failures:
         raise failures[0]
     return results[0]

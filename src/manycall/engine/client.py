@@ -65,6 +65,9 @@ class Calls:
         """Ask for embeddings. The client's own parameters are for text and do not go along."""
         answer = await self._call(Request("embeddings", self._model, texts, params))
         assert isinstance(answer, Embeddings)
+        wanted = 1 if isinstance(texts, str) else len(texts)
+        if len(answer.vectors) != wanted:
+            raise errors.BadReply(f"{len(answer.vectors)} vectors for {wanted} texts", body=answer.body)
         return answer
 
     async def _call(self, request: Request) -> Answer:
@@ -87,7 +90,6 @@ class Client(Calls):
 
     Attributes:
         counters: what has happened so far.
-        stopped: why no further call is made; None while all is well.
 
     Raises:
         UsageError: no model, no endpoint, or a URL that is none.
@@ -112,17 +114,16 @@ class Client(Calls):
             raise UsageError(f"-j must be at least 1, not {concurrency}")
         if not 0 < timeout <= 86_400:
             raise UsageError(f"--timeout must be seconds, more than 0 and at most a day, not {timeout}")
+        openai.encode(Request("chat", model, [], self._params))  # a parameter that cannot be is said before any call
         urls = [url] if isinstance(url, str) else list(url or ())
         self.sims = [launch.Sim(each) for each in urls if launch.is_sim(each)]
         real = [each for each in urls if not launch.is_sim(each)]
         self.endpoints = [] if self.sims and not real else resolve(real, api_key)
         self.permits = Permits(concurrency)
         self.counters = Counters()
-        self.stopped: RunStopped | None = None
         self._transport = transport
         self._timeout = timeout
         self._rng = rng or random.Random()
-        self._parked: set[asyncio.Task[Any]] = set()
         self._turn = self._age = 0
 
     def __repr__(self) -> str:
@@ -147,12 +148,14 @@ class Client(Calls):
         """The same client, bound to one row of a run: its calls are journaled, and replayed."""
         return RowCalls(self, self._model, self._params, row_id, age, journal)
 
+    @property
+    def stopped(self) -> RunStopped | None:
+        """Why no further call is made; None while all is well."""
+        return self.permits.closed
+
     def stop(self, why: RunStopped) -> None:
-        """No new calls. Those in flight finish; whoever waits for a permit or a retry is cancelled."""
-        self.stopped = self.stopped or why
-        self.permits.close()
-        for task in self._parked:
-            task.cancel()
+        """Make no new call. Those in flight finish; whoever waits for a permit or a retry is told why."""
+        self.permits.close(why)
 
     async def _call(self, request: Request) -> Answer:
         self._age += 1
@@ -177,7 +180,7 @@ class Client(Calls):
                 failures[rule] = failures.get(rule, 0) + 1
                 self._settle(failure, failures[rule])
                 seconds = retry.wait(failure, sent, self._rng)
-            await self._park(seconds)
+            await clock.sleep_unless(self.permits.closing, seconds)
 
     async def _send(self, request: Request, body: bytes, age: int, keep: Keep | None) -> Answer:
         """One attempt. The permit is back before the reply is looked at."""
@@ -208,20 +211,8 @@ class Client(Calls):
             case Verdict.GIVE_UP:
                 raise failure
             case Verdict.STOP:
-                where = "" if isinstance(failure, errors.Refused) else f"{self.endpoints[0].url}: "
-                self.stop(RunStopped(f"{where}{failure}"))
-                assert self.stopped is not None
-                raise self.stopped from failure
-
-    async def _park(self, seconds: float) -> None:
-        """Wait without a permit, where `stop` finds us."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._parked.add(task)
-        try:
-            await clock.sleep(seconds)
-        finally:
-            self._parked.discard(task)
+                self.stop(RunStopped(str(failure)))
+                raise self.stopped or failure from failure
 
 
 class RowCalls(Calls):
@@ -230,7 +221,7 @@ class RowCalls(Calls):
     Attributes:
         made: how many calls the row has made, replayed ones included.
         raw: what the server said last for this row.
-        cut: a call was not made because the run stops; whatever the function makes of that is void.
+        cut: a call was not made because the run stops; whatever the function made of that is void.
     """
 
     def __init__(
@@ -238,6 +229,7 @@ class RowCalls(Calls):
     ) -> None:
         super().__init__(model, params)
         self._client, self._id, self._age, self._journal = client, row_id, age, journal
+        self._times: dict[str, int] = {}
         self.made = 0
         self.raw = b""
         self.cut = False
@@ -247,25 +239,26 @@ class RowCalls(Calls):
 
     async def _call(self, request: Request) -> Answer:
         self.made += 1
-        seq, body = self.made, openai.encode(request)
+        body = openai.encode(request)
         key = request_key(request.api, body)
-        answer = self._replay(request, seq, key)
+        nth = self._times[key] = self._times.get(key, 0) + 1
+        answer = self._replay(request, key, nth)
         if answer is not None:
             return answer
 
         def keep(reply: bytes, seconds: float) -> None:
             self.raw = reply
-            self._journal.append(self._id, seq, key, reply, at=clock.wall(), seconds=seconds)
+            self._journal.append(self._id, key, nth, reply, at=clock.wall(), seconds=seconds)
 
         try:
             return await self._client.attempt(request, body, self._age, keep)
-        except (asyncio.CancelledError, RunStopped):
+        except RunStopped:
             self.cut = True
             raise
 
-    def _replay(self, request: Request, seq: int, key: str) -> Answer | None:
+    def _replay(self, request: Request, key: str, nth: int) -> Answer | None:
         """The answer to this call that an earlier run has paid for, if it has one that can be used."""
-        reply = self._journal.replay(self._id, seq, key)
+        reply = self._journal.replay(self._id, key, nth)
         if reply is None:
             return None
         self.raw = reply

@@ -12,7 +12,7 @@ from typing import Any
 
 from manycall import clock
 from manycall.control import hints
-from manycall.errors import Refused, UsageError
+from manycall.errors import Refused, TransportError, UsageError
 from manycall.records import Api, Secret
 from manycall.wire import openai
 from manycall.wire.transport import HttpReply, HttpRequest, Transport
@@ -53,8 +53,13 @@ class Endpoint:
         self.in_flight += 1
         try:
             reply = await transport.send(HttpRequest(self._urls[api], body, self.key, timeout))
+        except TransportError as error:
+            error.args = (f"{self.url}: {error}",)
+            raise
         finally:
             self.in_flight -= 1
+        if self.key is not None and (secret := self.key.reveal().encode()) in reply.body:
+            reply = HttpReply(reply.status, reply.body.replace(secret, b"***"), reply.header)  # it goes to the disk
         if reply.status != 200:
             raise self._refused(reply)
         return reply
@@ -87,7 +92,7 @@ def resolve(
         UsageError: there is none; the sentence names the ways out.
     """
     given = api_key or environ.get("OPENAI_API_KEY", "").strip()
-    key = Secret(given) if given else None
+    key = _secret(given, "OPENAI_API_KEY") if given else None
     if not urls and environ.get("OPENAI_BASE_URL"):
         urls = [environ["OPENAI_BASE_URL"]]
     if urls:
@@ -122,7 +127,13 @@ def _from_entry(path: Path, number: int, entry: Any, environ: Mapping[str, str])
         raise UsageError(f"{where} has {sorted(unknown)[0]!r}; it may have url, key, key_env")
     key = entry.get("key")
     if name := entry.get("key_env"):
-        key = environ.get(name)
+        key = environ.get(str(name))
         if not key:
             raise UsageError(f"{where} takes its key from {name}, which is not set")
-    return Endpoint(entry["url"], Secret(str(key)) if key else None)
+    return Endpoint(entry["url"], _secret(str(key), where) if key else None)
+
+
+def _secret(value: str, where: str) -> Secret:
+    if not value.isascii() or not value.isprintable():
+        raise UsageError(f"{where}: the key holds a character that cannot be sent (a line break, perhaps)")
+    return Secret(value)

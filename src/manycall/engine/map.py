@@ -7,7 +7,8 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
+from copy import deepcopy
 from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any, Required, TypedDict, Unpack
@@ -22,7 +23,7 @@ from manycall.engine.client import DEFAULT_CONCURRENCY, DEFAULT_TIMEOUT, Calls, 
 from manycall.engine.progress import Progress
 from manycall.engine.report import Report
 from manycall.engine.scheduler import RowFunction, Scheduler
-from manycall.errors import Interrupted, ManycallError, UsageError
+from manycall.errors import Interrupted, StoreError, UsageError
 from manycall.records import Row
 from manycall.store.run import Manifest, Run
 
@@ -107,7 +108,7 @@ def map(
         raise UsageError(f"{name!r} must be an async function: async def {name}(row, llm)")
 
     async def one(row: Row, llm: RowCalls) -> dict[str, Any]:
-        return await function({**row.fields, "id": row.id}, llm)
+        return await function({**deepcopy(row.fields), "id": row.id}, llm)  # theirs to change; we write ours
 
     source = Source(rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))
     return run_job(Job(name, {"job": f"run {name}", "samples": samples is not None}, one), source, options)
@@ -122,9 +123,8 @@ def run_job(job: Job, source: Source, options: Options) -> Report:
 
 
 async def _run_job(job: Job, source: Source, options: Options) -> Report:
+    out = _output(job, source, options)
     params = {**job.params, **_params(options)}
-    if clash := set(job.writes) & (source.first or {}).keys():
-        raise UsageError(f"{source.name}: the field {sorted(clash)[0]!r} is where the answer would go: rename it")
     client = Client(
         options["model"],
         url=options.get("url"),
@@ -134,34 +134,62 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
         params=params,
     )
     identity = {**job.identity, "model": options["model"], "params": params}
-    manifest = Manifest(__version__, identity, {"rows": source.name, "count": source.total, "hash": source.fingerprint})
-    run = Run(Path(options["out"]), manifest, fresh=options.get("fresh", False))
+    about = {"rows": source.name, "count": source.total, "hash": source.fingerprint}
+    run = Run(out, Manifest(__version__, identity, about), fresh=options.get("fresh", False), expected=source.total)
     before = len(run.known)
-    client.counters.had_success = before > 0
-    seconds, session = 0.0, {"started": clock.wall()}
-    ending: str = "finished"
-    try:
+    client.counters.had_success = before > 0 or bool(run.failed_before)
+    with _session(run, client) as session:
         async with client:
-            started = clock.now()
+            began = clock.now()
             await _drive(job, source, client, run, options.get("progress", True))
-            seconds = clock.now() - started
-    except ManycallError as error:
-        ending = str(error)
-        raise
-    except BaseException as error:
-        ending = repr(error)
-        raise
-    finally:
-        counts = msgspec.structs.asdict(client.counters)
-        run.manifest.sessions.append({**session, "ended": clock.wall(), "ending": ending, **counts})
-        run.close()
+            session["seconds"] = clock.now() - began
     c = client.counters
     return Report(
         name=job.name, out=run.out, rows=source.total, done=before + c.done, failed=c.failed, truncated=c.truncated,
         calls=c.answered, replayed=c.replayed, retries=c.retries, throttled=c.throttled, maybe_billed=c.maybe_billed,
-        prompt_tokens=c.prompt_tokens, completion_tokens=c.completion_tokens, seconds=seconds,
+        prompt_tokens=c.prompt_tokens, completion_tokens=c.completion_tokens, seconds=session["seconds"],
         sim=client.sims[0].stats if client.sims else None,
     )  # fmt: skip
+
+
+@contextmanager
+def _session(run: Run, client: Client) -> Iterator[dict[str, Any]]:
+    """However it ends, the manifest says how, and the files are closed."""
+    session: dict[str, Any] = {"started": clock.wall(), "ending": "finished", "seconds": 0.0}
+    run.manifest.sessions.append(session)
+    try:
+        yield session
+    except BaseException as error:
+        session["ending"] = str(error) or repr(error)
+        with suppress(StoreError):  # the first error is the one to tell
+            _close(run, client, session)
+        raise
+    _close(run, client, session)
+
+
+def _close(run: Run, client: Client, session: dict[str, Any]) -> None:
+    session.update(ended=clock.wall(), **msgspec.structs.asdict(client.counters))
+    run.close()
+
+
+def _output(job: Job, source: Source, options: Options) -> Path:
+    """The output's path, when everything that was asked for can be.
+
+    Raises:
+        UsageError: an option that is missing or unknown, an output that is the input, a field that is taken.
+    """
+    if unknown := options.keys() - Options.__annotations__:
+        raise UsageError(f"there is no option {min(unknown)!r}; there are {', '.join(Options.__annotations__)}")
+    if missing := {"model", "out"} - options.keys():
+        raise UsageError(f"the option {min(missing)!r} is missing")
+    out = Path(options["out"])
+    if not out.name or out.is_dir():
+        raise UsageError(f"-o {str(out)!r} is not the name of a file")
+    if source.path is not None and source.path.resolve() == out.resolve():
+        raise UsageError(f"{out} cannot be the rows and the output at once")
+    if clash := set(job.writes) & (source.first or {}).keys():
+        raise UsageError(f"{source.name}: the field {min(clash)!r} is where the answer would go: rename it")
+    return out
 
 
 def _params(options: Options) -> dict[str, Any]:
@@ -169,12 +197,14 @@ def _params(options: Options) -> dict[str, Any]:
     for name in ("temperature", "max_tokens"):
         if options.get(name) is not None:
             params[name] = options[name]
+    if params.get("n", 1) != 1:
+        raise UsageError("n, several answers to one call, would lose all but the first: ask for samples (-n) instead")
     return params
 
 
 async def _drive(job: Job, source: Source, client: Client, run: Run, show: bool) -> None:
     """The rows through the scheduler, with somebody watching the clock and the signals."""
-    scheduler = Scheduler(client, run, job.function)
+    scheduler = Scheduler(client, run, job.function, job.writes)
     progress = Progress(
         job.name,
         client.counters,
@@ -199,8 +229,8 @@ async def _ticking(scheduler: Scheduler, progress: Progress, run: Run) -> AsyncI
                 run.timeline({"at": clock.wall(), **progress.tick(clock.now())})
                 await asyncio.to_thread(run.sync)
                 await clock.sleep(1.0)
-        except (ManycallError, OSError) as error:
-            scheduler.end(error if isinstance(error, ManycallError) else ManycallError(f"the disk failed: {error}"))
+        except Exception as error:  # without it, nothing would be safe from a power cut any more
+            scheduler.end(error)
 
     ticker = asyncio.create_task(tick())
     try:
@@ -208,8 +238,8 @@ async def _ticking(scheduler: Scheduler, progress: Progress, run: Run) -> AsyncI
     finally:
         ticker.cancel()
         await asyncio.wait([ticker])
-        run.timeline({"at": clock.wall(), **progress.figures(clock.now())})
         progress.clear()
+        run.timeline({"at": clock.wall(), **progress.figures(clock.now())})
 
 
 @contextmanager
@@ -221,10 +251,11 @@ def _signals(scheduler: Scheduler) -> Iterator[None]:
         nonlocal pressed
         pressed += 1
         if pressed == 1:
-            print("\nstopping: calls in flight may finish (Ctrl-C again to stop at once)", file=sys.stderr)
             scheduler.end(Interrupted("interrupted"))
+            with suppress(OSError, ValueError):
+                print("\nstopping: calls in flight may finish (Ctrl-C again to stop at once)", file=sys.stderr)
         else:
-            scheduler.abandon()
+            scheduler.abandon(Interrupted("interrupted"))
 
     if current_thread() is not main_thread():
         yield

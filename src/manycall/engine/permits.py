@@ -3,6 +3,8 @@
 import asyncio
 import heapq
 
+from manycall.errors import RunStopped
+
 
 class Permits:
     """A fixed number of permits, handed to the oldest row that waits.
@@ -12,6 +14,8 @@ class Permits:
     Attributes:
         limit: how many permits there are.
         in_flight: how many are out.
+        closed: why no more are given; None while they are.
+        closing: set when that happens.
     """
 
     def __init__(self, limit: int) -> None:
@@ -20,7 +24,8 @@ class Permits:
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._ticket = 0
         self._room: asyncio.Future[None] | None = None
-        self._closed = False
+        self.closed: RunStopped | None = None
+        self.closing = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<Permits {self.in_flight}/{self.limit} in flight, {len(self._waiting)} waiting>"
@@ -32,10 +37,10 @@ class Permits:
             age: the row's place in the run; smaller is older and goes first.
 
         Raises:
-            asyncio.CancelledError: the run is stopping: no new calls.
+            RunStopped: no new calls.
         """
-        if self._closed:
-            raise asyncio.CancelledError
+        if self.closed is not None:
+            raise self.closed.with_traceback(None)
         if self.in_flight < self.limit and not self._waiting:
             self.in_flight += 1
             return
@@ -44,8 +49,10 @@ class Permits:
         heapq.heappush(self._waiting, (age, self._ticket, turn))
         try:
             await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if self.closed is not None:
+                raise self.closed.with_traceback(None)
+        except BaseException:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self.release()  # it was ours for a moment: pass it on
             raise
 
@@ -74,10 +81,13 @@ class Permits:
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
 
-    def close(self) -> None:
-        """No new calls: whoever waits, now or later, is cancelled."""
-        self._closed = True
-        for _, _, turn in self._waiting:
-            turn.cancel()
-        self._waiting.clear()
-        self.wake()
+    def close(self, why: RunStopped) -> None:
+        """Give no more: whoever waits, now or later, is told why."""
+        if self.closed is None:
+            self.closed = why
+            self.closing.set()
+            for _, _, turn in self._waiting:
+                if not turn.done():
+                    turn.set_exception(why)
+            self._waiting.clear()
+            self.wake()

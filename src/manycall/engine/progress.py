@@ -90,15 +90,22 @@ class Progress:
         if self._stream is not None and (self._live or now - self._drawn >= PLAIN_SECONDS):
             self._drawn = now
             line = self.line(figures)
-            self._stream.write(f"\r{line}\x1b[K" if self._live else line + "\n")
-            self._stream.flush()
+            self._say(f"\r{line}\x1b[K" if self._live else line + "\n")
         return figures
 
     def clear(self) -> None:
         """Take the line away, before anything else is printed."""
-        if self._stream is not None and self._live:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+        if self._live:
+            self._say("\r\x1b[K")
+
+    def _say(self, text: str) -> None:
+        """A terminal that went away is no reason to stop."""
+        if self._stream is not None:
+            try:
+                self._stream.write(text)
+                self._stream.flush()
+            except (OSError, ValueError):
+                self._stream, self._live = None, False
 
     def figures(self, now: float) -> dict[str, Any]:
         """Rates over the last seconds, and the counters."""

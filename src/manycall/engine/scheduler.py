@@ -6,8 +6,9 @@ row is begun.
 """
 
 import asyncio
+import math
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -35,23 +36,26 @@ class Scheduler:
         client: makes the calls.
         run: takes the results.
         function: what is done with a row. Whatever it raises is that row's failure.
+        writes: the fields it adds; a row that brings one of them along fails.
     """
 
-    def __init__(self, client: Client, run: Run, function: RowFunction) -> None:
+    def __init__(self, client: Client, run: Run, function: RowFunction, writes: Iterable[str] = ()) -> None:
         self._client, self._run, self._function = client, run, function
+        self._writes = frozenset(writes)
         self._counters = client.counters
         self._most_live = 2 * client.permits.limit + 64
         self._live: set[asyncio.Task[None]] = set()
         self._feeder: asyncio.Task[None] | None = None
-        self._reason: ManycallError | None = None
-        self._bug: BaseException | None = None
+        self._begun = 0
+        self._reason: BaseException | None = None
+        self._abandoned = False
 
     def __repr__(self) -> str:
         c = self._counters
         return f"<Scheduler {c.done} done, {c.failed} failed, {len(self._live)} rows live, {self._client.permits!r}>"
 
     async def run(self, rows: AsyncIterator[Row]) -> None:
-        """Do the rows, until there are no more or something says stop; then wait for those begun.
+        """Do the rows, until there are no more or something says stop; then wait for what is in flight.
 
         Raises:
             RunStopped, StoreError, UsageError: why it ended before the rows did.
@@ -61,18 +65,17 @@ class Scheduler:
             await asyncio.wait([self._feeder])
             while self._live:
                 await asyncio.wait(self._live)
+            while self._client.permits.in_flight and not self._abandoned:
+                await self._client.permits.room()  # calls that their row did not wait for; they are paid all the same
         except asyncio.CancelledError:
-            self.end(Interrupted("cancelled"))
-            self.abandon()
+            self.abandon(Interrupted("cancelled"))
             raise
-        if not self._feeder.cancelled():
-            self._feeder.result()  # a bug, or the user's own iterator, raised
-        if self._bug is not None:
-            raise self._bug
         if self._reason is not None:
             raise self._reason
+        if self._begun != self._counters.done + self._counters.failed:
+            raise RunStopped(f"a bug in manycall: {self!r}, but {self._begun} rows were begun")
 
-    def end(self, reason: ManycallError) -> None:
+    def end(self, reason: BaseException) -> None:
         """Begin no new row and make no new call; rows that need none still finish."""
         if self._reason is None:
             self._reason = reason
@@ -80,33 +83,34 @@ class Scheduler:
             if self._feeder is not None:
                 self._feeder.cancel()
 
-    def abandon(self) -> None:
-        """Drop the rows that are begun, after `end`. What was answered is in the journal."""
+    def abandon(self, reason: ManycallError) -> None:
+        """End, and drop what is in flight. What was answered is in the journal."""
+        self.end(reason)
+        self._abandoned = True
         for task in self._live:
             task.cancel()
+        self._client.permits.wake()
 
     async def _feed(self, rows: AsyncIterator[Row]) -> None:
         permits = self._client.permits
-        age = 0
         try:
             async with aclosing(rows):  # type: ignore[type-var]
                 async for row in rows:
                     while not permits.free or len(self._live) >= self._most_live:
                         await permits.room()
-                    age += 1
-                    task = asyncio.create_task(self._do(row, age))
+                    self._begun += 1
+                    task = asyncio.create_task(self._do(row, self._begun))
                     self._live.add(task)
                     task.add_done_callback(self._ended)
                     await asyncio.sleep(0)  # lets the row ask for its permit, before we look for room again
-        except ManycallError as error:  # the source holds a row that cannot be used
+        except Exception as error:  # a row that cannot be used, or the user's own iterator
             self.end(error)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._live.discard(task)
         self._client.permits.wake()
-        if not task.cancelled() and (bug := task.exception()):
-            self._bug = self._bug or bug
-            self.end(RunStopped(f"a bug in manycall: {bug!r}"))
+        if not task.cancelled() and (error := task.exception()):  # the disk, or a bug
+            self.end(error)
         if self._client.stopped is not None:  # the row function may have hidden it from us
             self.end(self._client.stopped)
 
@@ -114,32 +118,39 @@ class Scheduler:
         """One row, to its one end: a Success, a Failure, or not finished because the run stops."""
         llm = self._client.for_row(row.id, age, self._run.journal)
         try:
-            result = await self._function(row, llm)
-            if llm.cut:
-                return
-            self._run.success(Success(row, _checked(row, result)))
-            self._counters.done += 1
-        except asyncio.CancelledError:
-            if self._reason is None and self._client.stopped is None:
-                raise
-        except (RunStopped, StoreError) as error:
-            self.end(error)
-        except BadPrompt as error:
-            self._fail(Failure(row, "bad prompt", str(error)))
-        except CallFailed as error:
-            self._fail(Failure(row, "call failed", str(error), error.attempts, _text(error.body or llm.raw)))
-        except Exception as error:  # the row function is the user's own code
-            self._fail(Failure(row, "function failed", _where(error), llm.made, _text(llm.raw)))
+            if self._writes & row.fields.keys():
+                raise BadPrompt(f"the row has a field {min(self._writes & row.fields.keys())!r}, where the answer goes")
+            result = _checked(row, await self._function(row, llm))
+            if not llm.cut:
+                self._run.success(Success(row, result))
+                self._counters.done += 1
+        except StoreError:
+            raise
+        except (Exception, asyncio.CancelledError) as error:
+            if not llm.cut and not self._abandoned:
+                self._fail(_failure(row, llm, error))
 
     def _fail(self, failure: Failure) -> None:
-        try:
-            self._run.failure(failure)
-        except StoreError as error:
-            self.end(error)
-            return
+        self._run.failure(failure)
         self._counters.failed += 1
         if self._counters.failed >= CANARY_ROWS and not self._counters.done and not self._counters.had_success:
-            self.end(RunStopped(f"the first {CANARY_ROWS} rows all failed, the last one so: {failure.error}"))
+            self.end(
+                RunStopped(
+                    f"the first {CANARY_ROWS} rows all failed, the last one so: {failure.error}. "
+                    "The same command, given again, goes on regardless"
+                )
+            )
+
+
+def _failure(row: Row, llm: RowCalls, error: BaseException) -> Failure:
+    """What a row that raised has come to."""
+    match error:
+        case BadPrompt():
+            return Failure(row, "bad prompt", str(error))
+        case CallFailed():
+            return Failure(row, "call failed", str(error), error.attempts, _text(error.body or llm.raw))
+        case _:  # the row function is the user's own code
+            return Failure(row, "function failed", _where(error), llm.made, _text(llm.raw))
 
 
 def _checked(row: Row, result: Any) -> dict[str, Any]:
@@ -147,10 +158,24 @@ def _checked(row: Row, result: Any) -> dict[str, Any]:
         raise TypeError(f"the row function must return a dict of fields, not {type(result).__name__}")
     if result.get("id", row.id) != row.id:
         raise ValueError("the row function returned another 'id', which is the row's name")
+    if _not_finite(result):
+        raise ValueError("the row function returned a number that JSON does not have: nan or infinity")
     return result
 
 
-def _where(error: Exception) -> str:
+def _not_finite(value: Any) -> bool:
+    """Whether there is a nan or an infinity in it, which the JSON encoder would write as null."""
+    match value:
+        case float():
+            return not math.isfinite(value)
+        case dict():
+            return any(map(_not_finite, value.values()))
+        case list() | tuple():
+            return any(map(_not_finite, value))
+    return False
+
+
+def _where(error: BaseException) -> str:
     """The error, and the line of the user's code that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     theirs = (f for f in reversed(frames) if not Path(f.filename).is_relative_to(_HOME))

@@ -50,8 +50,9 @@ class Sim:
         """Start it; return its base URL. It ends when our end of its standard input closes."""
         command = [sys.executable, "-m", "manycall", "sim", "--port", "0", "--until-stdin-closes", *self._args]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-        )
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            bufsize=0,  # readline must leave to communicate what comes after the line
+        )  # fmt: skip
         assert self._process.stdout is not None
         first = self._process.stdout.readline().decode(errors="replace").strip()
         if not first.startswith("http://"):

@@ -1,11 +1,13 @@
 """The journal: every completed call, raw, written before anything looks into it.
 
-So a paid answer survives a bug in a parser, a crash and a kill. On the next run a call whose row, place in the
-row and whole request are equal is answered from here, and costs nothing.
+So a paid answer survives a bug in a parser, a crash and a kill. On the next run a call is answered from here, and
+costs nothing, if it is the same row's, its whole request is equal, and it is as manieth of that row's equal
+requests (two equal requests are two samples, not one). Its place among the row's other calls does not matter, so
+calls made side by side find their answers in whatever order they come.
 
-One line a call: {"id": row, "seq": place in the row, from 1, "key": hash of the request, "at": seconds since
-1970, "seconds": how long it took, "body": the reply's text, exactly}. A body that is not UTF-8 stands in
-"body64" instead.
+One line a call: {"id": row, "key": hash of the request, "nth": which of the row's equal requests, from 1, "at":
+seconds since 1970, "seconds": how long it took, "body": the reply's text, exactly}. A body that is not UTF-8 stands
+in "body64" instead.
 """
 
 from base64 import b64decode, b64encode
@@ -20,8 +22,8 @@ from manycall.store.lines import LineFile, corrupt, read_lines
 
 class _Call(msgspec.Struct, omit_defaults=True):
     id: str
-    seq: int
     key: str
+    nth: int
     at: float = 0.0
     seconds: float = 0.0
     body: str = ""
@@ -32,8 +34,8 @@ class _Heading(msgspec.Struct):
     """What must be known of a call to find it again; the body is passed over."""
 
     id: str
-    seq: int
     key: str
+    nth: int
 
 
 _encode = msgspec.json.Encoder().encode
@@ -63,28 +65,28 @@ class Journal:
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise corrupt(path, offset, error) from None
             if not is_done(call.id):
-                self._offsets[_place(call.id, call.seq, call.key)] = offset
+                self._offsets[_place(call.id, call.key, call.nth)] = offset
 
     def __repr__(self) -> str:
         return f"<Journal {self.file.path.name}, {len(self._offsets)} calls to replay>"
 
-    def append(self, row_id: str, seq: int, key: str, body: bytes, *, at: float, seconds: float) -> None:
+    def append(self, row_id: str, key: str, nth: int, body: bytes, *, at: float, seconds: float) -> None:
         """Write one completed call.
 
         Raises:
             StoreError: the disk would not take it.
         """
         try:
-            call = _Call(row_id, seq, key, at, seconds, body.decode())
+            call = _Call(row_id, key, nth, at, seconds, body.decode())
         except UnicodeDecodeError:
-            call = _Call(row_id, seq, key, at, seconds, body64=b64encode(body).decode())
+            call = _Call(row_id, key, nth, at, seconds, body64=b64encode(body).decode())
         self.file.append(_encode(call) + b"\n")
 
-    def replay(self, row_id: str, seq: int, key: str) -> bytes | None:
+    def replay(self, row_id: str, key: str, nth: int) -> bytes | None:
         """The reply to an equal call of an earlier run, once; None if there was none."""
         if not self._offsets:
             return None
-        offset = self._offsets.pop(_place(row_id, seq, key), None)
+        offset = self._offsets.pop(_place(row_id, key, nth), None)
         if offset is None:
             return None
         line = self.file.read_at(offset)
@@ -95,5 +97,5 @@ class Journal:
         return b64decode(call.body64) if call.body64 else call.body.encode()
 
 
-def _place(row_id: str, seq: int, key: str) -> bytes:
-    return blake2b(f"{seq} {key} {row_id}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def _place(row_id: str, key: str, nth: int) -> bytes:
+    return blake2b(f"{nth} {key} {row_id}".encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -12,6 +12,8 @@ import msgspec
 
 from manycall.errors import StoreCorrupt, StoreError
 
+MAKE_ROOM = "Make room; the same command goes on"
+
 
 class LineFile:
     """One file of JSON lines, open for appending.
@@ -41,9 +43,7 @@ class LineFile:
                 view = view[os.write(self._fd, view) :]
         except OSError as error:
             os.ftruncate(self._fd, start)  # half a line must not stand before the next one
-            raise StoreError(
-                f"{self.path} could not be written: {error.strerror}. Make room; the same command goes on"
-            ) from error
+            raise StoreError(f"{self.path} could not be written: {error.strerror}. {MAKE_ROOM}") from error
         self.end = start + len(line)
         self._dirty = True
         return start
@@ -68,6 +68,7 @@ class LineFile:
     def close(self) -> None:
         """Sync and close. Twice does no harm."""
         if self._fd >= 0:
+            self._dirty = True  # a sync in another thread may not have ended
             self.sync()
             os.close(self._fd)
             self._fd = -1

@@ -15,11 +15,11 @@ from typing import Any
 
 import msgspec
 
-from manycall.errors import RunDiffers, RunLocked, UsageError
+from manycall.errors import RunDiffers, RunLocked, StoreError, UsageError
 from manycall.ids import IdTable
 from manycall.records import Failure, Success
 from manycall.store.journal import Journal
-from manycall.store.lines import LineFile, corrupt, read_lines, sync_folder, write_whole
+from manycall.store.lines import MAKE_ROOM, LineFile, corrupt, read_lines, sync_folder, write_whole
 
 FORMAT = 1
 _encode = msgspec.json.Encoder().encode
@@ -55,6 +55,7 @@ class Run:
         out: the output file.
         manifest: what is about to run.
         fresh: move what is there aside (to `<out>.old`, `.old2`, ...) and start over.
+        expected: how many rows there will be, if that is known.
 
     Attributes:
         known: the ids that are done.
@@ -68,13 +69,18 @@ class Run:
         UsageError: a path that cannot be written.
     """
 
-    def __init__(self, out: Path, manifest: Manifest, *, fresh: bool = False) -> None:
+    def __init__(self, out: Path, manifest: Manifest, *, fresh: bool = False, expected: int | None = None) -> None:
         self.out = out
         self.folder = out.with_name(out.name + ".run")
         self.manifest = manifest
+        self._expected = expected or 0
+        self._lock = -1
         try:
             self._open(fresh)
-        except OSError as error:
+        except BaseException as error:
+            self._unlock()
+            if not isinstance(error, OSError):
+                raise
             raise UsageError(f"{error.filename or out} cannot be used for the output: {error.strerror}") from error
 
     def __repr__(self) -> str:
@@ -103,7 +109,8 @@ class Run:
         if not self.out.exists() and not (self.folder / "manifest.json").exists():
             return
         tails = (".old" if n == 1 else f".old{n}" for n in range(1, 1_000_000))
-        aside = next(a for t in tails if not (a := self.out.with_name(self.out.name + t)).exists())
+        names = (self.out.with_name(self.out.name + tail) for tail in tails)
+        aside = next(a for a in names if not a.exists() and not a.with_name(a.name + ".run").exists())
         if self.out.exists():
             self.out.replace(aside)
         kept = aside.with_name(aside.name + ".run")
@@ -137,7 +144,7 @@ class Run:
         return any(path.exists() and path.stat().st_size for path in paid)
 
     def _read_done(self) -> IdTable:
-        known = IdTable(self._rows.end // 300)
+        known = IdTable(self._expected)
         for offset, line in read_lines(self.out):
             try:
                 name = _decode_id(line).id
@@ -158,7 +165,11 @@ class Run:
             TypeError, ValueError: its result cannot be written as JSON; nothing was written.
         """
         row = done.row
-        self._rows.append(_encode({"id": row.id, **_without_id(row.fields), **done.result}) + b"\n")
+        line = {"id": row.id} | row.fields | done.result
+        line["id"] = row.id
+        if "id" in row.fields and str(row.fields["id"]) != row.id:  # a sample, or --id-field named another one
+            line.setdefault("original_id", row.fields["id"])
+        self._rows.append(_encode(line) + b"\n")
         if row.id in self.failed_before:
             self._recovered.add(row.id)
 
@@ -189,12 +200,25 @@ class Run:
         write_whole(self.folder / "manifest.json", text + b"\n")
 
     def close(self) -> None:
-        """Sync, tidy failures.jsonl, write the manifest, let the lock go."""
-        for file in self._files:
-            file.close()
-        self._tidy_failures(self._recovered.__contains__)
-        self.save_manifest()
-        os.close(self._lock)
+        """Sync, tidy failures.jsonl, write the manifest, let the lock go.
+
+        Raises:
+            StoreError: the disk would not take it.
+        """
+        try:
+            for file in self._files:
+                file.close()
+            self._tidy_failures(self._recovered.__contains__)
+            self.save_manifest()
+        except OSError as error:
+            raise StoreError(f"{self.folder} could not be written: {error.strerror}. {MAKE_ROOM}") from error
+        finally:
+            self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def _tidy_failures(self, is_done: Callable[[str], bool]) -> set[str]:
         """Keep one line for each row that is still failed, its last; return their ids."""
@@ -224,10 +248,6 @@ def _lock(path: Path, out: Path) -> int:
     os.ftruncate(fd, 0)
     os.write(fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
     return fd
-
-
-def _without_id(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if name != "id"} if "id" in fields else fields
 
 
 def _difference(out: Path, old: dict[str, Any], new: dict[str, Any]) -> str:

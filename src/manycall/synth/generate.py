@@ -28,22 +28,23 @@ def generate(
         rows: a path or mappings; None: the prompt alone, `samples` times.
         samples: do each row so many times, as `id#0`, `id#1`, ...
         system: a template for the system message.
-        field: where the text goes.
+        field: where the text goes; why it ended goes to `<field>_finish_reason`.
         options: see `manycall.Options`.
 
     Raises:
         UsageError: before any call; also if the prompt does not fit the first row.
         RunStopped: no call can succeed, or somebody interrupted; the same call goes on from there.
     """
+    if field in ("", "id"):
+        raise UsageError(f"--field {field!r} cannot take the answer: it names the row")
+    ending = f"{field}_finish_reason"
     source = Source(rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))
     template = Template(prompt, system)
     _try_first(template, source)
 
     async def one(row: Row, llm: RowCalls) -> dict[str, Any]:
-        if field in row.fields:
-            raise BadPrompt(f"the row has a field {field!r}, where the answer would go")
         reply = await llm.chat(template.messages(row))
-        return {field: reply.text, "finish_reason": reply.finish_reason}
+        return {field: reply.text, ending: reply.finish_reason}
 
     identity = {
         "job": "generate",
@@ -52,7 +53,7 @@ def generate(
         "field": field,
         "samples": samples is not None and rows is not None,
     }
-    return run_job(Job("generate", identity, one, writes=(field,)), source, options)
+    return run_job(Job("generate", identity, one, writes=(field, ending)), source, options)
 
 
 def _try_first(template: Template, source: Source) -> None:

@@ -32,9 +32,11 @@ def base_url(url: str) -> str:
         port_is_sound = parts.port is None or parts.port > 0
     except ValueError:
         parts, port_is_sound = urlsplit(""), False
+    if "@" in url:
+        raise errors.UsageError("-u wants a URL without a user and a password; keys come from OPENAI_API_KEY")
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_sound or re.search(r"\s", url):
         raise errors.UsageError(f"-u {url!r} is not a URL like http://localhost:8000/v1")
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if parts.query or parts.fragment:
         raise errors.UsageError(
             f"-u wants a bare URL like {parts.scheme}://{parts.hostname}/v1; keys come from OPENAI_API_KEY"
         )
@@ -77,8 +79,8 @@ class _Choice(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: float | None = None
+    completion_tokens: float | None = None
 
 
 class _Vector(msgspec.Struct):
@@ -93,6 +95,7 @@ class _Reply(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw()
 
 
+NO_ERROR = (b"", b"null", b'""', b"{}", b"false")
 _reply = msgspec.json.Decoder(_Reply)
 
 
@@ -106,10 +109,10 @@ def decode(api: Api, body: bytes, replayed: bool = False) -> Completion | Embedd
         reply = _reply.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise errors.BadReply(f"the reply is not what the API promises: {error}", body=body) from None
-    if bytes(reply.error) not in (b"", b"null"):
+    if bytes(reply.error) not in NO_ERROR:
         raise errors.BadReply(f"status 200 with an error inside: {refusal(body)[1]}", body=body)
     spent = reply.usage or _Usage()
-    usage = Usage(spent.prompt_tokens or 0, spent.completion_tokens or 0)
+    usage = Usage(int(spent.prompt_tokens or 0), int(spent.completion_tokens or 0))
     if api == "embeddings":
         if not reply.data:
             raise errors.BadReply("the reply holds no embedding", body=body)
@@ -134,7 +137,7 @@ def _text(choice: _Choice, finish: str, body: bytes) -> str:
     if finish == "content_filter":
         raise errors.Filtered("a content filter took the answer", body=body)
     if finish == "length":
-        raise errors.EmptyAnswer("max_tokens was used up before any text: raise --max-tokens", body=body)
+        raise errors.OutOfTokens("max_tokens was used up before any text: raise --max-tokens", body=body)
     raise errors.EmptyAnswer("the answer is empty", body=body)
 
 

@@ -14,6 +14,7 @@ Knows nothing of JSON, models, retries.
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -28,6 +29,7 @@ from manycall.records import Secret
 # lost, so ours go first.
 IDLE_SECONDS = 3.0
 CONNECT_SECONDS = 10.0
+LOOPBACK = ("http://127.0.0.1", "http://localhost", "http://[::1]")
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
@@ -72,29 +74,20 @@ class HttpTransport:
 
     def __init__(self, *, max_body_bytes: int = MAX_BODY_BYTES) -> None:
         self._max_body_bytes = max_body_bytes
-        self._timeouts: dict[float, timedelta] = {}
-        self._client: Client = (
-            ClientBuilder()
-            .follow_redirects(False)  # a redirect would carry the key to another host
-            .referer(False)
-            .pool_idle_timeout(timedelta(seconds=IDLE_SECONDS))
-            .connect_timeout(timedelta(seconds=CONNECT_SECONDS))
-            .default_headers({"content-type": "application/json"})
-            .user_agent("manycall")
-            .build()
-        )
+        self._client: Client = _builder().build()
+        self._near: Client = _builder().no_proxy().build()  # no proxy can reach this machine's own loopback
 
     async def send(self, request: HttpRequest) -> HttpReply:
-        timeout = self._timeouts.setdefault(request.timeout, timedelta(seconds=request.timeout))
+        client = self._near if request.url.startswith(LOOPBACK) else self._client
         try:
-            out = self._client.request(request.method, request.url).timeout(timeout)
+            out = client.request(request.method, request.url).timeout(timedelta(seconds=request.timeout))
             if request.key is not None:
                 out = out.bearer_auth(request.key.reveal())
             if request.body:
                 out = out.body_bytes(request.body)
             async with out.build_streamed() as reply:
                 body = await self._read(reply)
-                return HttpReply(reply.status, body, reply.get_header)
+                return HttpReply(reply.status, body, partial(_header, reply))
         except http.PyreqwestError as error:
             raise translate(error) from None
 
@@ -110,6 +103,26 @@ class HttpTransport:
 
     async def close(self) -> None:
         await self._client.close()
+        await self._near.close()
+
+
+def _builder() -> ClientBuilder:
+    return (
+        ClientBuilder()
+        .follow_redirects(False)  # a redirect would carry the key to another host
+        .referer(False)
+        .pool_idle_timeout(timedelta(seconds=IDLE_SECONDS))
+        .connect_timeout(timedelta(seconds=CONNECT_SECONDS))
+        .default_headers({"content-type": "application/json"})
+        .user_agent("manycall")
+    )
+
+
+def _header(reply: Response, name: str) -> str | None:
+    try:
+        return reply.get_header(name)
+    except ValueError:  # not ASCII
+        return None
 
 
 # The words by which hyper tells that no connection was made. Everything else may have been sent.
