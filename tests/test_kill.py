@@ -2,6 +2,8 @@
 
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -102,3 +104,22 @@ def test_a_torn_line_after_a_crash_is_mended_and_the_row_is_done_without_a_call(
         assert manycall(*command).code == 0
         assert len({row["id"] for row in rows(OUT)}) == len(rows(OUT)) == 20
         assert endpoint.stats["finished"] == 20
+
+
+@pytest.mark.parametrize("run", ["asyncio.run(cell())", "asyncio.new_event_loop().run_until_complete(cell())"])
+def test_the_stop_button_of_a_notebook_stops_the_run(run: str) -> None:
+    Path("notebook.py").write_text(
+        "import asyncio, sys, manycall\n"
+        "async def cell():\n"
+        "    manycall.generate('x', samples=900, concurrency=4, url=sys.argv[1], model='m', out='out.jsonl')\n"
+        f"{run}\n"
+    )
+    with sim("--latency", "0.1", "--token-latency", "0") as endpoint:
+        process = subprocess.Popen([sys.executable, "notebook.py", endpoint.url], stderr=subprocess.PIPE, text=True)
+        wait_until_calls(4)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+        assert "KeyboardInterrupt" in said
+        time.sleep(0.3)
+        assert endpoint.stats["started"] - len(rows(OUT)) <= 4
+        assert len(rows(OUT)) < 100

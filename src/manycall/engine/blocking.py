@@ -8,16 +8,23 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+LOOK_SECONDS = 0.2
+"""How often the thread that waits looks whether it was told to stop."""
+
 
 def blocking(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, on a fresh loop; in a thread if this one is busy with a loop."""
+    """Run a coroutine to its end, on a fresh loop; in a thread if this one is busy with a loop (a notebook)."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return _on_new_loop(work)
+    return _in_thread(work)
+
+
+def _in_thread(work: Coroutine[Any, Any, T]) -> T:
+    caller = asyncio.current_task()
     running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = Future()
-    results: list[T] = []
-    failures: list[BaseException] = []
+    result: Future[T] = Future()
 
     async def watched() -> T:
         task = asyncio.current_task()
@@ -27,22 +34,23 @@ def blocking(work: Coroutine[Any, Any, T]) -> T:
 
     def target() -> None:
         try:
-            results.append(_on_new_loop(watched()))
+            result.set_result(_on_new_loop(watched()))
         except BaseException as error:
-            failures.append(error)
+            result.set_exception(error)
 
     thread = Thread(target=target, name="manycall")
     thread.start()
     try:
-        thread.join()
+        while thread.is_alive():
+            thread.join(LOOK_SECONDS)
+            if caller is not None and caller.cancelling():  # asyncio.run takes Ctrl-C for a cancellation
+                raise KeyboardInterrupt
     except KeyboardInterrupt:  # the notebook's stop button
         loop, task = running.result(10)
         loop.call_soon_threadsafe(task.cancel)
         thread.join()
         raise
-    if failures:
-        raise failures[0]
-    return results[0]
+    return result.result()
 
 
 def _on_new_loop(work: Coroutine[Any, Any, T]) -> T:

@@ -91,8 +91,7 @@ def map(
     The function gets the row's fields (with its `id`) and an `llm` with `chat`, `complete`, `embed`; it may call
     as often as it likes. What it returns is written beside the row's own fields. If it raises, that row has
     failed, and the others go on; its finished calls are kept, so once the function is mended the row is
-    finished without paying again. Call the `llm` in the same order every time, so that calls find their
-    earlier answers.
+    finished without paying again.
 
     Args:
         rows: a path (.jsonl, .json, .csv, .tsv, .parquet) or an iterable or async iterable of mappings.
