@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: help setup demo test check format clean
 
 help:
-	@echo "make demo    evaluate on the built-in endpoint, resume it, write some stories"
+	@echo "make demo    write some stories and run an evaluation on the built-in endpoint"
 	@echo "make test    run the tests"
 	@echo "make check   lint, types, layers, docs"
 	@echo "make format  put the code in order"
@@ -19,9 +19,8 @@ setup: .venv/ready
 
 demo: setup
 	@rm -rf demo && mkdir demo
-	$(BIN)/manycall eval wordmath -u sim -m any -o demo/wordmath.jsonl --min 0.75
 	$(BIN)/manycall generate -p "Tell a short, gripping story." -n 20 -u sim -m any -o demo/stories.jsonl
-	@echo "The files are in demo/: wordmath.jsonl, stories.jsonl, and beside each what ran."
+	$(BIN)/manycall eval wordmath -u sim -m any -o demo/wordmath.jsonl --min 0.75
 
 test: setup
 	$(BIN)/python -m pytest

@@ -57,7 +57,12 @@ def test_the_chinese_readme_says_the_same() -> None:
     def shape(name: str) -> list[str]:
         text = (ROOT / name).read_text(encoding="utf-8")
         links = sorted(re.findall(r"\]\((docs/\w+\.md)\)", text))
-        return [*re.findall(r"^#+", text, re.M), *links, str(text.count("```")), *re.findall(r"^\| `-j.*?`", text, re.M)]
+        return [
+            *re.findall(r"^#+", text, re.M),
+            *links,
+            str(text.count("```")),
+            *re.findall(r"^\| `-j.*?`", text, re.M),
+        ]
 
     assert shape("README.md") == shape("README.zh-CN.md")
 

@@ -11,10 +11,12 @@ import virtual
 from fakes import FakeTransport, Handler, answer, asked, refusal
 from manycall import errors
 from manycall.data.sources import Source
-from manycall.engine.client import Client, RowCalls
+from manycall.engine.client import Client
+from manycall.engine.row import RowCalls
 from manycall.engine.scheduler import CANARY_ROWS, RowFunction, Scheduler
 from manycall.records import Row
-from manycall.store.run import Manifest, Run
+from manycall.store.manifest import Manifest
+from manycall.store.run import Run
 from manycall.wire.transport import HttpReply
 
 

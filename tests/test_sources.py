@@ -43,7 +43,7 @@ def test_samples_are_numbered_behind_the_id() -> None:
 def test_a_prompt_alone_is_so_many_numbered_rows() -> None:
     assert ids(Source(None, samples=3)) == ["0", "1", "2"]
     assert ids(Source(None)) == ["0"]
-    assert take(Source(None))[0].fields == {}
+    assert take(Source(None))[0].fields == {"id": 0}
 
 
 @given(st.lists(st.fixed_dictionaries({"q": st.integers(0, 5)}), max_size=30), st.randoms(use_true_random=False))

@@ -12,7 +12,8 @@ from manycall.errors import RunDiffers, RunLocked, StoreCorrupt, StoreError, Usa
 from manycall.records import Failure, Row, Success
 from manycall.store.journal import Journal, request_key
 from manycall.store.lines import LineFile, read_lines, write_whole
-from manycall.store.run import Manifest, Run
+from manycall.store.manifest import Manifest
+from manycall.store.run import Run
 
 IDENTITY: dict[str, Any] = {"job": "generate", "model": "m", "prompt": "Tell\na story."}
 

@@ -28,7 +28,7 @@ class Source:
     """A stream of rows with ids.
 
     Args:
-        rows: see `Rows`. None: rows without fields, numbered from 0.
+        rows: see `Rows`. None: rows with nothing but an `id`, numbered from 0.
         samples: how often each row is to be done, as rows `id#0`, `id#1`, ...; None: once, as `id`.
             Without rows it is their number.
         id_field: the field that names a row, instead of `id` or `custom_id`.
@@ -55,28 +55,26 @@ class Source:
                 raise UsageError(f"{name} must be at least 1, not {value}")
         if not isinstance(rows, str | Path | Iterable | AsyncIterable | None):
             raise UsageError(f"rows must be a path or an iterable of mappings, not {type(rows).__name__}")
-        self._samples = samples
+        self._samples = None if rows is None else samples
         self._id_field = id_field
         self._limit = limit
+        self.name = "the rows given"
         self.total: int | None = None
         self.fingerprint = ""
         self.first: Fields | None = None
         self.path: Path | None = None
+        self._rows: Iterable[Any] | AsyncIterable[Any] = ()
         if rows is None:
-            count = samples or 1
-            self._rows: Iterable[Any] | AsyncIterable[Any] = ({"id": k} for k in range(count))
-            self._samples = None
-            self.name, self._bare, self.first = "the prompt alone", True, {}
-            self.total = count if limit is None else min(limit, count)
+            self.name, self.first = "the prompt alone", {"id": 0}
+            self._rows = ({"id": number} for number in range(samples or 1))
+            self.total = min(samples or 1, limit or samples or 1)
         elif isinstance(rows, str | Path):
-            self.name, self._bare, self._rows = str(rows), False, []
-            self.path = Path(rows)
+            self.name, self.path = str(rows), Path(rows)
             self._check(self.path)
         else:
-            self.name, self._bare, self._rows = "the rows given", False, rows
+            self._rows = rows
             if isinstance(rows, Sized):
-                count = len(rows) if limit is None else min(limit, len(rows))
-                self.total = count * (samples or 1)
+                self.total = len(range(len(rows))[:limit]) * (samples or 1)
 
     def __repr__(self) -> str:
         return f"<Source {self.name}, {'?' if self.total is None else self.total} rows>"
@@ -151,7 +149,7 @@ class Source:
                 if before is Known.MET:
                     raise UsageError(f"{self.name}, {where}: the id {row_id!r} came before")
                 if before is Known.NOT:
-                    yield Row(row_id, {} if self._bare else fields, index, sample)
+                    yield Row(row_id, fields, index, sample)
         if self.path is not None and (index + 1) * (self._samples or 1) != self.total:
             raise UsageError(f"{self.name} has changed while it was read")
 

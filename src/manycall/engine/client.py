@@ -19,7 +19,6 @@ from manycall.engine.progress import Counters
 from manycall.errors import RunStopped, UsageError, Verdict
 from manycall.records import Completion, Embeddings, Messages, Request
 from manycall.sim import launch
-from manycall.store.journal import Journal, request_key
 from manycall.wire import openai
 from manycall.wire.transport import HttpTransport, Transport
 
@@ -32,11 +31,16 @@ Keep = Callable[[bytes, float], None]
 
 
 class Calls:
-    """What can be asked of a model. `Client` and the `llm` of a row function are both this."""
+    """What can be asked of a model. `Client` and the `llm` of a row function are both this.
+
+    Args:
+        model: the model's name.
+        params: sent with every text call.
+    """
 
     def __init__(self, model: str, params: dict[str, Any]) -> None:
-        self._model = model
-        self._params = params
+        self.model = model
+        self.params = params
 
     async def chat(self, prompt: str | Messages, **params: Any) -> Completion:
         """Ask for a chat completion.
@@ -51,19 +55,19 @@ class Calls:
             RunStopped: no call can succeed: the key, the model, the quota, the address.
         """
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        answer = await self._call(Request("chat", self._model, messages, {**self._params, **params}))
+        answer = await self._call(Request("chat", self.model, messages, {**self.params, **params}))
         assert isinstance(answer, Completion)
         return answer
 
     async def complete(self, prompt: str, **params: Any) -> Completion:
         """Ask for a raw completion (base models). Otherwise as `chat`."""
-        answer = await self._call(Request("completions", self._model, prompt, {**self._params, **params}))
+        answer = await self._call(Request("completions", self.model, prompt, {**self.params, **params}))
         assert isinstance(answer, Completion)
         return answer
 
     async def embed(self, texts: str | list[str], **params: Any) -> Embeddings:
         """Ask for embeddings. The client's own parameters are for text and do not go along."""
-        answer = await self._call(Request("embeddings", self._model, texts, params))
+        answer = await self._call(Request("embeddings", self.model, texts, params))
         assert isinstance(answer, Embeddings)
         wanted = 1 if isinstance(texts, str) else len(texts)
         if len(answer.vectors) != wanted:
@@ -114,7 +118,7 @@ class Client(Calls):
             raise UsageError(f"-j must be at least 1, not {concurrency}")
         if not 0 < timeout <= 86_400:
             raise UsageError(f"--timeout must be seconds, more than 0 and at most a day, not {timeout}")
-        openai.encode(Request("chat", model, [], self._params))  # a parameter that cannot be is said before any call
+        openai.encode(Request("chat", model, [], self.params))  # a parameter that cannot be is said before any call
         urls = [url] if isinstance(url, str) else list(url or ())
         self.sims = [launch.Sim(each) for each in urls if launch.is_sim(each)]
         real = [each for each in urls if not launch.is_sim(each)]
@@ -127,26 +131,29 @@ class Client(Calls):
         self._turn = self._age = 0
 
     def __repr__(self) -> str:
-        return f"<Client {self._model} at {self.endpoints}, {self.permits!r}>"
+        return f"<Client {self.model} at {self.endpoints}, {self.permits!r}>"
 
     async def __aenter__(self) -> Self:
         if self._transport is None:
             self._transport = HttpTransport()
-        for sim in self.sims:
-            self.endpoints.append(Endpoint(await asyncio.to_thread(sim.start)))
+        try:
+            for sim in self.sims:
+                self.endpoints.append(Endpoint(await asyncio.to_thread(sim.start)))
+        except BaseException:
+            await self._close()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
         if self._transport is not None:
             await self._transport.close()
         for sim in self.sims:
             await asyncio.to_thread(sim.stop)
-
-    def for_row(self, row_id: str, age: int, journal: Journal) -> "RowCalls":
-        """The same client, bound to one row of a run: its calls are journaled, and replayed."""
-        return RowCalls(self, self._model, self._params, row_id, age, journal)
 
     @property
     def stopped(self) -> RunStopped | None:
@@ -213,58 +220,3 @@ class Client(Calls):
             case Verdict.STOP:
                 self.stop(RunStopped(str(failure)))
                 raise self.stopped or failure from failure
-
-
-class RowCalls(Calls):
-    """The `llm` that a row function gets: a client whose calls belong to one row.
-
-    Attributes:
-        made: how many calls the row has made, replayed ones included.
-        raw: what the server said last for this row.
-        cut: a call was not made because the run stops; whatever the function made of that is void.
-    """
-
-    def __init__(
-        self, client: Client, model: str, params: dict[str, Any], row_id: str, age: int, journal: Journal
-    ) -> None:
-        super().__init__(model, params)
-        self._client, self._id, self._age, self._journal = client, row_id, age, journal
-        self._times: dict[str, int] = {}
-        self.made = 0
-        self.raw = b""
-        self.cut = False
-
-    def __repr__(self) -> str:
-        return f"<llm for row {self._id}, {self.made} calls made>"
-
-    async def _call(self, request: Request) -> Answer:
-        self.made += 1
-        body = openai.encode(request)
-        key = request_key(request.api, body)
-        nth = self._times[key] = self._times.get(key, 0) + 1
-        answer = self._replay(request, key, nth)
-        if answer is not None:
-            return answer
-
-        def keep(reply: bytes, seconds: float) -> None:
-            self.raw = reply
-            self._journal.append(self._id, key, nth, reply, at=clock.wall(), seconds=seconds)
-
-        try:
-            return await self._client.attempt(request, body, self._age, keep)
-        except RunStopped:
-            self.cut = True
-            raise
-
-    def _replay(self, request: Request, key: str, nth: int) -> Answer | None:
-        """The answer to this call that an earlier run has paid for, if it has one that can be used."""
-        reply = self._journal.replay(self._id, key, nth)
-        if reply is None:
-            return None
-        self.raw = reply
-        try:
-            answer = openai.decode(request.api, reply, replayed=True)
-        except errors.BadReply:
-            return None
-        self._client.counters.replayed += 1
-        return answer

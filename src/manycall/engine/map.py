@@ -4,13 +4,11 @@ source -> Run (lock, manifest, what is done) -> Client -> Scheduler -> close -> 
 """
 
 import asyncio
-import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from pathlib import Path
-from threading import current_thread, main_thread
 from typing import Any, Required, TypedDict, Unpack
 
 import msgspec
@@ -19,13 +17,16 @@ from manycall import clock
 from manycall._version import __version__
 from manycall.data.sources import Rows, Source
 from manycall.engine.blocking import blocking
-from manycall.engine.client import DEFAULT_CONCURRENCY, DEFAULT_TIMEOUT, Calls, Client, RowCalls
+from manycall.engine.client import DEFAULT_CONCURRENCY, DEFAULT_TIMEOUT, Calls, Client
 from manycall.engine.progress import Progress
 from manycall.engine.report import Report
+from manycall.engine.row import RowCalls
 from manycall.engine.scheduler import RowFunction, Scheduler
-from manycall.errors import Interrupted, StoreError, UsageError
+from manycall.engine.watch import obeying_signals, ticking
+from manycall.errors import StoreError, UsageError
 from manycall.records import Row
-from manycall.store.run import Manifest, Run
+from manycall.store.manifest import Manifest
+from manycall.store.run import Run
 
 
 class Options(TypedDict, total=False):
@@ -213,57 +214,6 @@ async def _drive(job: Job, source: Source, client: Client, run: Run, show: bool)
         note=job.note,
         stream=sys.stderr if show else None,
     )
-    with _signals(scheduler):
-        async with _ticking(scheduler, progress, run):
+    with obeying_signals(scheduler):
+        async with ticking(scheduler, progress, run):
             await scheduler.run(source.rows(run.known))
-
-
-@asynccontextmanager
-async def _ticking(scheduler: Scheduler, progress: Progress, run: Run) -> AsyncIterator[None]:
-    """Once a second: the status line, a line of the timeline, and everything so far past power cuts."""
-
-    async def tick() -> None:
-        try:
-            while True:
-                run.timeline({"at": clock.wall(), **progress.tick(clock.now())})
-                await asyncio.to_thread(run.sync)
-                await clock.sleep(1.0)
-        except Exception as error:  # without it, nothing would be safe from a power cut any more
-            scheduler.end(error)
-
-    ticker = asyncio.create_task(tick())
-    try:
-        yield
-    finally:
-        ticker.cancel()
-        await asyncio.wait([ticker])
-        progress.clear()
-        run.timeline({"at": clock.wall(), **progress.figures(clock.now())})
-
-
-@contextmanager
-def _signals(scheduler: Scheduler) -> Iterator[None]:
-    """Ctrl-C or SIGTERM once: no new calls, those in flight finish. Twice: stop now."""
-    pressed = 0
-
-    def press() -> None:
-        nonlocal pressed
-        pressed += 1
-        if pressed == 1:
-            scheduler.end(Interrupted("interrupted"))
-            with suppress(OSError, ValueError):
-                print("\nstopping: calls in flight may finish (Ctrl-C again to stop at once)", file=sys.stderr)
-        else:
-            scheduler.abandon(Interrupted("interrupted"))
-
-    if current_thread() is not main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, press)
-    try:
-        yield
-    finally:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(each)

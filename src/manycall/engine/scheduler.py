@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from manycall.data.templates import BadPrompt
-from manycall.engine.client import Client, RowCalls
+from manycall.engine.client import Client
+from manycall.engine.row import RowCalls
 from manycall.errors import CallFailed, Interrupted, ManycallError, RunStopped, StoreError
 from manycall.records import Completion, Failure, Row, Success
 from manycall.store.run import Run
@@ -116,7 +117,7 @@ class Scheduler:
 
     async def _do(self, row: Row, age: int) -> None:
         """One row, to its one end: a Success, a Failure, or not finished because the run stops."""
-        llm = self._client.for_row(row.id, age, self._run.journal)
+        llm = RowCalls(self._client, row.id, age, self._run.journal)
         try:
             if self._writes & row.fields.keys():
                 raise BadPrompt(f"the row has a field {min(self._writes & row.fields.keys())!r}, where the answer goes")

@@ -7,8 +7,8 @@ from typing import Any, Unpack
 import msgspec
 
 from manycall.data.sources import Source
-from manycall.engine.client import RowCalls
 from manycall.engine.map import Job, Options, run_job
+from manycall.engine.row import RowCalls
 from manycall.errors import UsageError
 from manycall.evals.metrics import Mean
 from manycall.evals.report import Evaluation, Score

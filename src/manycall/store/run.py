@@ -5,7 +5,6 @@ failures.jsonl, timeline.jsonl and the lock. Everything is plain text. Each row'
 exactly once; a row given up stands in failures.jsonl until a later run finishes it.
 """
 
-import difflib
 import fcntl
 import os
 import socket
@@ -20,8 +19,8 @@ from manycall.ids import IdTable
 from manycall.records import Failure, Success
 from manycall.store.journal import Journal
 from manycall.store.lines import MAKE_ROOM, LineFile, corrupt, read_lines, sync_folder, write_whole
+from manycall.store.manifest import Manifest
 
-FORMAT = 1
 _encode = msgspec.json.Encoder().encode
 
 
@@ -30,22 +29,6 @@ class _Named(msgspec.Struct):
 
 
 _decode_id = msgspec.json.Decoder(_Named).decode
-
-
-class Manifest(msgspec.Struct):
-    """What ran.
-
-    Attributes:
-        identity: whatever changes an answer: job, prompt, model, parameters. A run that differs is refused.
-        source: what the rows were, when they were last read; may change.
-        sessions: one entry for each time the command ran: when, how it ended, counts, tokens.
-    """
-
-    version: str
-    identity: dict[str, Any]
-    source: dict[str, Any] = {}
-    sessions: list[dict[str, Any]] = []
-    format: int = FORMAT
 
 
 class Run:
@@ -120,23 +103,14 @@ class Run:
                 path.replace(kept / path.name)
 
     def _adopt_manifest(self) -> None:
-        path = self.folder / "manifest.json"
-        if not path.exists():
-            if self.out.exists() and self.out.stat().st_size:
-                raise RunDiffers(
-                    f"{self.out} is there already, and not from manycall. Choose another -o, or --fresh moves it aside"
-                )
-            return
-        try:
-            old = msgspec.json.decode(path.read_bytes(), type=Manifest)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise corrupt(path, 0, error) from None
-        if not self._anything_paid():
-            return
-        new = msgspec.json.decode(_encode(self.manifest.identity))
-        if old.format != FORMAT or old.identity != new:
-            raise RunDiffers(_difference(self.out, old.identity, new))
-        self.manifest.sessions = [*old.sessions, *self.manifest.sessions]
+        """Go on from the manifest that is there, if it is of the same run."""
+        old = Manifest.read(self.folder / "manifest.json")
+        if old is None and self.out.exists() and self.out.stat().st_size:
+            raise RunDiffers(
+                f"{self.out} is there already, and not from manycall. Choose another -o, or --fresh moves it aside"
+            )
+        if old is not None and self._anything_paid():
+            self.manifest.go_on_from(old, self.out)
 
     def _anything_paid(self) -> bool:
         """Whether a run got as far as an answer. If not (a misspelt model, say), there is nothing to protect."""
@@ -196,8 +170,7 @@ class Run:
 
     def save_manifest(self) -> None:
         """Write the manifest as it stands."""
-        text = msgspec.json.format(_encode(self.manifest), indent=2)
-        write_whole(self.folder / "manifest.json", text + b"\n")
+        self.manifest.write(self.folder / "manifest.json")
 
     def close(self) -> None:
         """Sync, tidy failures.jsonl, write the manifest, let the lock go.
@@ -248,23 +221,3 @@ def _lock(path: Path, out: Path) -> int:
     os.ftruncate(fd, 0)
     os.write(fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
     return fd
-
-
-def _difference(out: Path, old: dict[str, Any], new: dict[str, Any]) -> str:
-    """What changed, line by line."""
-    lines = [f"{out} was made with other settings:"]
-    for name in sorted(old.keys() | new.keys()):
-        before, after = _lines(old.get(name)), _lines(new.get(name))
-        if before != after:
-            lines.append(f"  {name}")
-            diff = list(difflib.unified_diff(before, after, lineterm="", n=1))[2:]
-            lines += [f"    {line}" for line in diff if not line.startswith("@@")]
-    return "\n".join(
-        [*lines, "Nothing was called. Choose another -o, or --fresh moves the old files aside and starts over"]
-    )
-
-
-def _lines(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return value.splitlines()
-    return [] if value is None else msgspec.json.format(_encode(value), indent=2).decode().splitlines()

@@ -4,9 +4,9 @@ from typing import Any, Unpack
 
 from manycall.data.sources import Rows, Source
 from manycall.data.templates import BadPrompt, Prompt, Template
-from manycall.engine.client import RowCalls
 from manycall.engine.map import Job, Options, run_job
 from manycall.engine.report import Report
+from manycall.engine.row import RowCalls
 from manycall.errors import UsageError
 from manycall.records import Row
 

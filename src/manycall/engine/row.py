@@ -1,0 +1,64 @@
+"""One row's calls: each journaled before anything looks into it, and answered from the journal if it can be."""
+
+from manycall import clock, errors
+from manycall.engine.client import Answer, Calls, Client
+from manycall.errors import RunStopped
+from manycall.records import Request
+from manycall.store.journal import Journal, request_key
+from manycall.wire import openai
+
+
+class RowCalls(Calls):
+    """The `llm` that a row function gets: a client whose calls belong to one row.
+
+    Args:
+        age: the row's place in the run; an older row's calls go first.
+
+    Attributes:
+        made: how many calls the row has made, replayed ones included.
+        raw: what the server said last for this row.
+        cut: a call was not made because the run stops; whatever the function made of that is void.
+    """
+
+    def __init__(self, client: Client, row_id: str, age: int, journal: Journal) -> None:
+        super().__init__(client.model, client.params)
+        self._client, self._id, self._age, self._journal = client, row_id, age, journal
+        self._times: dict[str, int] = {}
+        self.made = 0
+        self.raw = b""
+        self.cut = False
+
+    def __repr__(self) -> str:
+        return f"<llm for row {self._id}, {self.made} calls made>"
+
+    async def _call(self, request: Request) -> Answer:
+        self.made += 1
+        body = openai.encode(request)
+        key = request_key(request.api, body)
+        nth = self._times[key] = self._times.get(key, 0) + 1
+        answer = self._replay(request, key, nth)
+        if answer is not None:
+            return answer
+
+        def keep(reply: bytes, seconds: float) -> None:
+            self.raw = reply
+            self._journal.append(self._id, key, nth, reply, at=clock.wall(), seconds=seconds)
+
+        try:
+            return await self._client.attempt(request, body, self._age, keep)
+        except RunStopped:
+            self.cut = True
+            raise
+
+    def _replay(self, request: Request, key: str, nth: int) -> Answer | None:
+        """The answer to this call that an earlier run has paid for, if it has one that can be used."""
+        reply = self._journal.replay(self._id, key, nth)
+        if reply is None:
+            return None
+        self.raw = reply
+        try:
+            answer = openai.decode(request.api, reply, replayed=True)
+        except errors.BadReply:
+            return None
+        self._client.counters.replayed += 1
+        return answer

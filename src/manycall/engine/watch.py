@@ -1,0 +1,65 @@
+"""What goes on beside the rows: the second hand, and somebody's finger on Ctrl-C."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from threading import current_thread, main_thread
+
+from manycall import clock
+from manycall.engine.progress import Progress
+from manycall.engine.scheduler import Scheduler
+from manycall.errors import Interrupted
+from manycall.store.run import Run
+
+
+@asynccontextmanager
+async def ticking(scheduler: Scheduler, progress: Progress, run: Run) -> AsyncIterator[None]:
+    """Once a second: the status line, a line of the timeline, and everything so far past power cuts."""
+
+    async def tick() -> None:
+        try:
+            while True:
+                run.timeline({"at": clock.wall(), **progress.tick(clock.now())})
+                await asyncio.to_thread(run.sync)
+                await clock.sleep(1.0)
+        except Exception as error:  # without it, nothing would be safe from a power cut any more
+            scheduler.end(error)
+
+    ticker = asyncio.create_task(tick())
+    try:
+        yield
+    finally:
+        ticker.cancel()
+        await asyncio.wait([ticker])
+        progress.clear()
+        run.timeline({"at": clock.wall(), **progress.figures(clock.now())})
+
+
+@contextmanager
+def obeying_signals(scheduler: Scheduler) -> Iterator[None]:
+    """Ctrl-C or SIGTERM once: no new calls, those in flight finish. Twice: stop now."""
+    pressed = 0
+
+    def press() -> None:
+        nonlocal pressed
+        pressed += 1
+        if pressed == 1:
+            scheduler.end(Interrupted("interrupted"))
+            with suppress(OSError, ValueError):
+                print("\nstopping: calls in flight may finish (Ctrl-C again to stop at once)", file=sys.stderr)
+        else:
+            scheduler.abandon(Interrupted("interrupted"))
+
+    if current_thread() is not main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, press)
+    try:
+        yield
+    finally:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(each)

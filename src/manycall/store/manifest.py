@@ -1,0 +1,78 @@
+"""What ran: enough to refuse another run of the same name, and to say afterwards where a file came from."""
+
+import difflib
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from manycall.errors import RunDiffers
+from manycall.store.lines import corrupt, write_whole
+
+FORMAT = 1
+_encode = msgspec.json.Encoder().encode
+
+
+class Manifest(msgspec.Struct):
+    """What ran.
+
+    Attributes:
+        identity: whatever changes an answer: job, prompt, model, parameters. A run that differs is refused.
+        source: what the rows were, when they were last read; may change.
+        sessions: one entry for each time the command ran: when, how it ended, counts, tokens.
+    """
+
+    version: str
+    identity: dict[str, Any]
+    source: dict[str, Any] = {}
+    sessions: list[dict[str, Any]] = []
+    format: int = FORMAT
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """The manifest in a file; None if there is none.
+
+        Raises:
+            StoreCorrupt: there is one, and it cannot be read.
+        """
+        if not path.exists():
+            return None
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=cls)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise corrupt(path, 0, error) from None
+
+    def write(self, path: Path) -> None:
+        """Replace the file."""
+        write_whole(path, msgspec.json.format(_encode(self), indent=2) + b"\n")
+
+    def go_on_from(self, old: "Manifest", out: Path) -> None:
+        """Take over what an earlier run of the same thing has noted.
+
+        Raises:
+            RunDiffers: it was another thing; the message is a diff.
+        """
+        new = msgspec.json.decode(_encode(self.identity))
+        if old.format != FORMAT or old.identity != new:
+            raise RunDiffers(_difference(out, old.identity, new))
+        self.sessions = [*old.sessions, *self.sessions]
+
+
+def _difference(out: Path, old: dict[str, Any], new: dict[str, Any]) -> str:
+    """What changed, line by line."""
+    lines = [f"{out} was made with other settings:"]
+    for name in sorted(old.keys() | new.keys()):
+        before, after = _lines(old.get(name)), _lines(new.get(name))
+        if before != after:
+            lines.append(f"  {name}")
+            diff = list(difflib.unified_diff(before, after, lineterm="", n=1))[2:]
+            lines += [f"    {line}" for line in diff if not line.startswith("@@")]
+    return "\n".join(
+        [*lines, "Nothing was called. Choose another -o, or --fresh moves the old files aside and starts over"]
+    )
+
+
+def _lines(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return value.splitlines()
+    return [] if value is None else msgspec.json.format(_encode(value), indent=2).decode().splitlines()
