@@ -185,12 +185,23 @@ def test_faults_on_the_way_cost_retries_and_no_row() -> None:
     assert report["maybe_billed"] == stats["dropped"]
 
 
-def test_a_quota_slows_the_run_and_fails_nothing() -> None:
-    with sim("--latency", "0", "--rpm", "1200") as endpoint:
-        done = manycall(*GENERATE, "-n", "60", "-j", "4", "-u", endpoint.url, "--json")
-        assert endpoint.stats["refused"] > 0
+def test_an_unknown_quota_is_found_and_fails_nothing() -> None:
+    with sim("--latency", "0.2", "--token-latency", "0", "--rpm", "3000") as endpoint:
+        done = manycall(*GENERATE, "-n", "300", "-j", "40", "-u", endpoint.url, "--json")
+        refused = endpoint.stats["refused"]
     report = json.loads(done.out)
-    assert (done.code, report["done"], report["throttled"] > 0) == (0, 60, True)
+    assert (done.code, report["done"], report["throttled"]) == (0, 300, refused)
+    assert refused < 60
+
+
+def test_a_quota_that_was_told_is_never_overrun() -> None:
+    with sim("--latency", "0.2", "--token-latency", "0", "--rpm", "3000") as endpoint:
+        Path("endpoints.toml").write_text(f'[[endpoint]]\nurl = "{endpoint.url}"\nrpm = 3000\n')
+        done = manycall(*GENERATE, "-n", "200", "--json")
+        assert endpoint.stats["refused"] == 0
+    report = json.loads(done.out)
+    assert (done.code, report["done"]) == (0, 200)
+    assert report["seconds"] < 200 / 50 / 0.98 + 0.7
 
 
 def test_embeddings_and_raw_completions_work_too() -> None:

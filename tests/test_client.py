@@ -1,4 +1,6 @@
 import asyncio
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -215,3 +217,19 @@ def test_the_key_is_sent_and_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> N
 def test_senseless_arguments_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(errors.UsageError):
         Client(**{"model": "m", "url": URL, **bad})
+
+
+def test_a_quota_that_is_known_is_used_and_never_overrun(tmp_path: Path) -> None:
+    """600 requests a minute, which the server counts second by second; an answer takes three seconds."""
+    (tmp_path / "endpoints.toml").write_text('[[endpoint]]\nurl = "http://h"\nrpm = 600\n')
+    transport = FakeTransport(lambda body: answer(), seconds=3.0)
+
+    async def main() -> float:
+        async with Client("m", transport=transport, concurrency=256) as llm:
+            await asyncio.gather(*(llm.chat(str(n)) for n in range(3000)))
+        return virtual.now()
+
+    took = virtual.run(main())
+    seconds = Counter(int(at) for at, _ in transport.log)
+    assert max(seconds.values()) <= 10
+    assert 3000 / (took - 3.0) >= 0.97 * 10

@@ -44,6 +44,8 @@ def test_openai_without_a_key_is_refused_before_any_call(tmp_path: Path) -> None
         ("", "lists no endpoint"),
         ("[[endpoint]]\nkey = 'k'", "endpoint 1 has no url"),
         ("[[endpoint]]\nurl = 'http://a'\nrmp = 3", "endpoint 1 has 'rmp'"),
+        ("[[endpoint]]\nurl = 'http://a'\nrpm = 0", "rpm must be a number above 0"),
+        ("[[endpoint]]\nurl = 'http://a'\ntpm = 'many'", "tpm must be a number above 0"),
         ("[[endpoint]]\nurl = 'http://a'\nkey_env = 'NOT_SET'", "NOT_SET, which is not set"),
         ("[[endpoint]]\nurl = 'nowhere'", "is not a URL"),
         ("[[endpoint]]\nurl = 'http://a'\nkey_env = 5", "5, which is not set"),

@@ -6,21 +6,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import virtual
+from manycall.control.quota import Cost, Limits
+from manycall.engine.endpoint import Endpoint
 from manycall.engine.permits import Permits
 from manycall.errors import RunStopped
+
+ONE = Cost(1, 10)
+
+
+def permits_for(limit: int, **limits: float) -> Permits:
+    return Permits(limit, [Endpoint("http://h", limits=Limits(**limits))])
 
 
 def test_the_oldest_waiting_row_goes_first_and_nobody_overtakes() -> None:
     order: list[str] = []
 
     async def call(permits: Permits, name: str, age: int) -> None:
-        await permits.acquire(age)
+        endpoint = await permits.acquire(age, ONE)
         order.append(name)
         await asyncio.sleep(1)
-        permits.release()
+        permits.release(endpoint)
 
     async def main() -> None:
-        permits = Permits(1)
+        permits = permits_for(1)
         tasks = [asyncio.create_task(call(permits, n, a)) for n, a in [("x", 9), ("c", 3), ("a", 1), ("b", 2)]]
         await asyncio.wait(tasks)
         assert virtual.now() == 4
@@ -35,15 +43,15 @@ def test_no_permit_is_lost_or_doubled_under_cancellation(limit: int, calls: list
     """Each call: (second at which it comes, seconds it holds, seconds after which it is cancelled; 0: never)."""
 
     async def call(permits: Permits, age: int, holds: int) -> None:
-        await permits.acquire(age)
+        endpoint = await permits.acquire(age, ONE)
         try:
             assert permits.in_flight <= limit
             await asyncio.sleep(holds)
         finally:
-            permits.release()
+            permits.release(endpoint)
 
     async def main() -> None:
-        permits = Permits(limit)
+        permits = permits_for(limit)
         tasks: list[asyncio.Task[Any]] = []
         for age, (comes, holds, cancelled) in enumerate(sorted(calls)):
             await asyncio.sleep(comes - virtual.now() if comes > virtual.now() else 0)
@@ -60,12 +68,12 @@ def test_no_permit_is_lost_or_doubled_under_cancellation(limit: int, calls: list
 
 def test_a_permit_granted_to_somebody_who_was_just_cancelled_goes_on_to_the_next() -> None:
     async def main() -> None:
-        permits = Permits(1)
-        await permits.acquire(0)
-        doomed = asyncio.create_task(permits.acquire(1))
-        heir = asyncio.create_task(permits.acquire(2))
+        permits = permits_for(1)
+        endpoint = await permits.acquire(0, ONE)
+        doomed = asyncio.create_task(permits.acquire(1, ONE))
+        heir = asyncio.create_task(permits.acquire(2, ONE))
         await asyncio.sleep(0)
-        permits.release()  # doomed has it now, but has not run yet
+        permits.release(endpoint)  # doomed has it now, but has not run yet
         doomed.cancel()
         await heir
         assert permits.in_flight == 1
@@ -75,11 +83,11 @@ def test_a_permit_granted_to_somebody_who_was_just_cancelled_goes_on_to_the_next
 
 def test_a_permit_granted_in_the_moment_of_closing_is_not_used() -> None:
     async def main() -> None:
-        permits = Permits(1)
-        await permits.acquire(0)
-        late = asyncio.create_task(permits.acquire(1))
+        permits = permits_for(1)
+        endpoint = await permits.acquire(0, ONE)
+        late = asyncio.create_task(permits.acquire(1, ONE))
         await asyncio.sleep(0)
-        permits.release()
+        permits.release(endpoint)
         permits.close(RunStopped("enough"))
         with pytest.raises(RunStopped):
             await late
@@ -90,16 +98,64 @@ def test_a_permit_granted_in_the_moment_of_closing_is_not_used() -> None:
 
 def test_closing_turns_away_whoever_waits_or_comes() -> None:
     async def main() -> None:
-        permits = Permits(1)
-        await permits.acquire(0)
-        waiting = asyncio.create_task(permits.acquire(1))
+        permits = permits_for(1)
+        endpoint = await permits.acquire(0, ONE)
+        waiting = asyncio.create_task(permits.acquire(1, ONE))
         await asyncio.sleep(0)
         permits.close(RunStopped("enough"))
         with pytest.raises(RunStopped, match="enough"):
             await waiting
         with pytest.raises(RunStopped, match="enough"):
-            await permits.acquire(2)
-        permits.release()
+            await permits.acquire(2, ONE)
+        permits.release(endpoint)
         assert repr(permits) == "<Permits 0/1 in flight, 0 waiting>"
+
+    virtual.run(main())
+
+
+def test_a_quota_paces_and_a_large_call_is_never_overtaken() -> None:
+    went: list[tuple[float, float]] = []
+
+    async def call(permits: Permits, age: int, tokens: float) -> None:
+        endpoint = await permits.acquire(age, Cost(1, tokens))
+        went.append((virtual.now(), tokens))
+        permits.release(endpoint)
+
+    async def main() -> None:
+        permits = permits_for(100, tpm=600)
+        sizes = [10, 200, 10, 10]
+        await asyncio.wait([asyncio.create_task(call(permits, age, tokens)) for age, tokens in enumerate(sizes)])
+
+    virtual.run(main())
+    assert [tokens for _, tokens in went] == [10, 200, 10, 10]
+    assert [at for at, _ in went] == pytest.approx([0, 1 / 0.98, 21 / 0.98, 22 / 0.98], abs=0.2)
+
+
+def test_a_call_that_was_cancelled_in_its_moment_gives_its_quota_back() -> None:
+    async def main() -> None:
+        permits = permits_for(1, rpm=60)
+        endpoint = await permits.acquire(0, ONE)
+        await asyncio.sleep(100)
+        doomed = asyncio.create_task(permits.acquire(1, ONE))
+        await asyncio.sleep(0)
+        permits.release(endpoint)
+        doomed.cancel()
+        await asyncio.sleep(0)
+        assert endpoint.quota.when(ONE) <= virtual.now()
+
+    virtual.run(main())
+
+
+def test_if_one_endpoint_is_used_up_the_other_is_asked() -> None:
+    async def main() -> None:
+        slow, fast = Endpoint("http://slow", limits=Limits(rpm=6)), Endpoint("http://fast")
+        permits = Permits(4, [slow, fast])
+        urls = []
+        for age in range(10):
+            endpoint = await permits.acquire(age, ONE)
+            urls.append(endpoint.url)
+            permits.release(endpoint)
+        assert virtual.now() == 0
+        assert urls.count("http://slow/v1") == 1
 
     virtual.run(main())

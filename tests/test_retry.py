@@ -75,7 +75,7 @@ def test_backoff_is_bounded_and_grows(attempts: int, seed: int) -> None:
 
 @given(st.floats(0, 1e12), st.integers(1, 100), st.integers())
 def test_what_the_server_asks_for_is_a_floor_that_nobody_hits_together(asked: float, attempts: int, seed: int) -> None:
-    seconds = retry.wait(refused(429, retry_after=asked), attempts, random.Random(seed))
+    seconds = retry.wait(refused(503, retry_after=asked), attempts, random.Random(seed))
     floor = min(asked, 3600)
     assert floor <= seconds <= max(60, floor + 5)
 

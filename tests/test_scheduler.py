@@ -119,9 +119,9 @@ def test_rows_that_all_wait_to_be_sent_again_are_bounded(tmp_path: Path) -> None
         return refusal(503) if virtual.now() < 50 else answer()
 
     world = World(tmp_path, busy, concurrency=4, seconds=0.1)
-    world.go(questions(400))
-    assert len(world.rows) == 400
-    assert max(live) <= 2 * 4 + 64
+    world.go(questions(900))
+    assert len(world.rows) == 900
+    assert max(live) <= 8 * 4 + 256
 
 
 def test_the_second_call_of_an_old_row_goes_before_the_first_of_a_new_one(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from manycall import clock, errors
-from manycall.control import balance, retry
+from manycall.control import retry
+from manycall.control.estimate import Estimate
+from manycall.control.quota import Cost
 from manycall.engine.endpoint import Endpoint, resolve
 from manycall.engine.permits import Permits
 from manycall.engine.progress import Counters
@@ -25,6 +27,7 @@ from manycall.wire.transport import HttpTransport, Transport
 DEFAULT_CONCURRENCY = 64
 DEFAULT_TIMEOUT = 600.0
 
+ONE_REQUEST = Cost()
 Answer = Completion | Embeddings
 Keep = Callable[[bytes, float], None]
 """Takes a reply's body and the seconds it took, before anything looks into it."""
@@ -123,12 +126,14 @@ class Client(Calls):
         self.sims = [launch.Sim(each) for each in urls if launch.is_sim(each)]
         real = [each for each in urls if not launch.is_sim(each)]
         self.endpoints = [] if self.sims and not real else resolve(real, api_key)
-        self.permits = Permits(concurrency)
+        self.permits = Permits(concurrency, self.endpoints)
+        self._estimate = Estimate()
+        self._counts_tokens = any(each.quota.limits.tpm or each.quota.limits.tpd for each in self.endpoints)
         self.counters = Counters()
         self._transport = transport
         self._timeout = timeout
         self._rng = rng or random.Random()
-        self._turn = self._age = 0
+        self._age = 0
 
     def __repr__(self) -> str:
         return f"<Client {self.model} at {self.endpoints}, {self.permits!r}>"
@@ -192,20 +197,30 @@ class Client(Calls):
     async def _send(self, request: Request, body: bytes, age: int, keep: Keep | None) -> Answer:
         """One attempt. The permit is back before the reply is looked at."""
         assert self._transport is not None, "a Client works inside: async with Client(...) as llm"
-        await self.permits.acquire(age)
+        cost = self._cost(request, len(body)) if self._counts_tokens else ONE_REQUEST
+        endpoint = await self.permits.acquire(age, cost)
         try:
             started = clock.now()
-            self._turn += 1
-            endpoint = balance.least_loaded(self.endpoints, self._turn)
             self.counters.sent += 1
             reply = await endpoint.send(self._transport, request.api, body, self._timeout)
         finally:
-            self.permits.release()
+            self.permits.release(endpoint)
         if keep is not None:
             keep(reply.body, clock.now() - started)
         answer = openai.decode(request.api, reply.body)
         self.counters.answer(answer)
+        if self._counts_tokens:
+            used = answer.usage
+            self._estimate.learn(len(body), used.prompt_tokens, used.completion_tokens)
+            endpoint.quota.settle(cost, Cost(1.0, used.prompt_tokens + used.completion_tokens))
         return answer
+
+    def _cost(self, request: Request, size: int) -> Cost:
+        """What the call may take from the quotas: all the output that it lets the server make."""
+        most = request.params.get("max_completion_tokens") or request.params.get("max_tokens")
+        if request.api == "embeddings":
+            most = 0
+        return Cost(1.0, self._estimate.tokens(size, most if isinstance(most, int) else None))
 
     def _settle(self, failure: errors.CallFailed, count: int) -> None:
         """Note the failure; raise unless it is to be sent again."""

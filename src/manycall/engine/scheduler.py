@@ -44,7 +44,7 @@ class Scheduler:
         self._client, self._run, self._function = client, run, function
         self._writes = frozenset(writes)
         self._counters = client.counters
-        self._most_live = 2 * client.permits.limit + 64
+        self._most_live = 8 * client.permits.limit + 256
         self._live: set[asyncio.Task[None]] = set()
         self._feeder: asyncio.Task[None] | None = None
         self._begun = 0

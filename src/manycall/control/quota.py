@@ -1,0 +1,109 @@
+"""How many requests and tokens a minute: when may this call go?
+
+Hosted endpoints limit the rate, so the rate is paced; the number in flight follows from it. Each limit is a
+virtual schedule (GCRA: ITU-T I.371, appendix A; the same thing as a token bucket, kept as one number, and it
+tells the exact moment at which the next call may go). Pacing is smooth, with hardly a burst, because servers
+count in windows of one second, ten seconds or a minute, and smooth satisfies all of them.
+
+A call reserves what it may cost before it goes; once the answer says what it did cost, the difference is
+settled. Calls must ask in turn (engine/permits.py): then nobody overtakes, and a large call never starves.
+"""
+
+import msgspec
+
+SHARE = 0.98
+"""Of a limit that was told, this much is used: clocks differ, and what others use is not ours to see."""
+BURST_SECONDS = 0.02
+"""What a limit allows at once: a timer that is late by so much costs nothing. SHARE · (1 s + BURST) <= 1 s, so that
+no second, however it is cut, sees more than a second's worth."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What an endpoint allows one key for one model. None: not known, or no limit."""
+
+    rpm: float | None = None
+    tpm: float | None = None
+    rpd: float | None = None
+    tpd: float | None = None
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What a call takes from its quotas."""
+
+    requests: float = 1.0
+    tokens: float = 0.0
+
+
+class Pace:
+    """One limit: so many units a second, as a virtual schedule.
+
+    In any window of W seconds it lets at most rate · W + burst units through, and besides at most one call that
+    is larger than the burst.
+
+    Args:
+        rate: units a second.
+        burst: units that may go at once; at least one.
+    """
+
+    __slots__ = ("_due", "burst", "rate")
+
+    def __init__(self, rate: float, burst: float = 1.0) -> None:
+        self.rate = rate
+        self.burst = max(burst, 1.0)
+        self._due = float("-inf")
+
+    def __repr__(self) -> str:
+        return f"<Pace {self.rate:.4g}/s>"
+
+    def when(self, cost: float) -> float:
+        """The earliest moment at which this much may go; -inf if at any time."""
+        return self._due - (self.burst - min(cost, self.burst)) / self.rate
+
+    def take(self, cost: float, now: float) -> None:
+        """Let it go, now."""
+        self._due = max(self._due, now) + cost / self.rate
+
+    def give_back(self, cost: float) -> None:
+        """It cost so much less than was taken (or more, if negative)."""
+        self._due -= cost / self.rate
+
+
+class Quota:
+    """All the limits of one endpoint, key and model."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._requests = _paces(limits.rpm, limits.rpd)
+        self._tokens = _paces(limits.tpm, limits.tpd)
+
+    def __repr__(self) -> str:
+        known = [f"{value:g} {name}" for name, value in msgspec.structs.asdict(self.limits).items() if value]
+        return f"<Quota {', '.join(known) or 'without limits'}>"
+
+    def when(self, cost: Cost) -> float:
+        """The earliest moment at which a call may go; -inf if at any time."""
+        at = float("-inf")
+        for pace in self._requests:
+            at = max(at, pace.when(cost.requests))
+        for pace in self._tokens:
+            at = max(at, pace.when(cost.tokens))
+        return at
+
+    def reserve(self, cost: Cost, now: float) -> None:
+        """Let a call go, now."""
+        for pace in self._requests:
+            pace.take(cost.requests, now)
+        for pace in self._tokens:
+            pace.take(cost.tokens, now)
+
+    def settle(self, reserved: Cost, cost: Cost) -> None:
+        """What was reserved turned out to cost this."""
+        for pace in self._requests:
+            pace.give_back(reserved.requests - cost.requests)
+        for pace in self._tokens:
+            pace.give_back(reserved.tokens - cost.tokens)
+
+
+def _paces(per_minute: float | None, per_day: float | None) -> list[Pace]:
+    rates = [limit / seconds * SHARE for limit, seconds in ((per_minute, 60), (per_day, 86_400)) if limit]
+    return [Pace(rate, rate * BURST_SECONDS) for rate in rates]

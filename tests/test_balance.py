@@ -1,0 +1,86 @@
+import asyncio
+
+import virtual
+from fakes import answer
+from manycall import errors
+from manycall.control.balance import pick
+from manycall.control.health import Health
+from manycall.control.quota import Cost
+from manycall.engine.client import Client
+from manycall.engine.endpoint import Endpoint
+from manycall.wire.transport import HttpReply, HttpRequest
+
+
+def test_the_fewest_in_flight_goes_first_and_equals_take_turns() -> None:
+    pool = [Endpoint(f"http://{name}") for name in "abc"]
+    assert [pick(pool, Cost(), 0.0, turn)[0].url[7] for turn in range(4)] == ["a", "b", "c", "a"]
+    pool[0].in_flight = pool[1].in_flight = 1
+    assert pick(pool, Cost(), 0.0, 0)[0] is pool[2]
+
+
+def test_one_that_rests_is_passed_over_but_never_the_last() -> None:
+    pool = [Endpoint("http://sick"), Endpoint("http://well")]
+    for _ in range(3):
+        pool[0].health.failed(0.0)
+    assert all(pick(pool, Cost(), 0.5, turn)[0] is pool[1] for turn in range(4))
+    assert pick(pool[:1], Cost(), 0.5, 0) == (pool[0], float("-inf"))
+    assert pick(pool, Cost(), 1.5, 0)[0] is pool[0]
+
+
+def test_rests_double_until_a_call_is_answered() -> None:
+    health, rests = Health(), []
+    for _ in range(12):
+        now = max(0.0, health.rests_until)
+        health.failed(now)
+        rests.append(max(0.0, health.rests_until - now))
+    assert rests == [0, 0, 1, 2, 4, 8, 16, 30, 30, 30, 30, 30]
+    health.well()
+    assert health.rests_until == float("-inf")
+
+
+class Pool:
+    """Several servers behind one transport; `sick` ones fail at once."""
+
+    def __init__(self, sick: dict[str, HttpReply | Exception]) -> None:
+        self.sick = sick
+        self.log: list[tuple[float, str]] = []
+
+    async def send(self, request: HttpRequest) -> HttpReply:
+        host = request.url[7]
+        self.log.append((virtual.now(), host))
+        if (fault := self.sick.get(host)) is not None:
+            await asyncio.sleep(0.001)
+            if isinstance(fault, Exception):
+                raise fault
+            return fault
+        await asyncio.sleep(1.0)
+        return answer()
+
+    async def close(self) -> None:
+        pass
+
+
+def share_of_the_sick(sick: dict[str, HttpReply | Exception]) -> tuple[float, float]:
+    """(share of the calls that went to `a`, virtual seconds for 800 calls, 16 in flight)."""
+    transport = Pool(sick)
+
+    async def main() -> float:
+        async with Client("m", url=["http://a", "http://b"], transport=transport, concurrency=16) as llm:
+            await asyncio.gather(*(llm.chat(str(n)) for n in range(800)))
+        return virtual.now()
+
+    took = virtual.run(main())
+    return sum(host == "a" for _, host in transport.log) / len(transport.log), took
+
+
+def test_a_dead_endpoint_takes_no_calls_from_the_living() -> None:
+    for fault in (errors.NeverSent("refused"), HttpReply(502, b"", lambda name: None)):
+        share, took = share_of_the_sick({"a": fault})
+        assert share < 0.07  # the first wave is most of it
+        assert took < 50 * 1.1 + 2
+
+
+def test_two_that_are_well_share() -> None:
+    share, took = share_of_the_sick({})
+    assert 0.45 < share < 0.55
+    assert took == 50

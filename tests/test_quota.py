@@ -1,0 +1,93 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manycall.control.estimate import Estimate
+from manycall.control.quota import SHARE, Cost, Limits, Pace, Quota
+
+GAPS = st.lists(st.tuples(st.floats(0, 3), st.integers(1, 50)), min_size=1, max_size=120)
+
+
+def admitted(quota: Quota, calls: list[tuple[float, int]]) -> list[tuple[float, int]]:
+    """(when it went, tokens) for calls that come with these gaps and wait their turn."""
+    now, went = 0.0, []
+    for gap, tokens in calls:
+        cost = Cost(1, tokens)
+        now = max(now + gap, quota.when(cost))
+        quota.reserve(cost, now)
+        went.append((now, tokens))
+    return went
+
+
+@given(st.integers(1, 100_000), GAPS, st.sampled_from([1.0, 10.0, 60.0]))
+def test_no_window_of_any_length_sees_more_requests_than_its_share(
+    rpm: int, calls: list[tuple[float, int]], width: float
+) -> None:
+    times = [at for at, _ in admitted(Quota(Limits(rpm=rpm)), [(gap / 10, 1) for gap, _ in calls])]
+    allowed = math.ceil(rpm / 60 * width)
+    for first, start in enumerate(times):
+        assert sum(start <= at < start + width for at in times[first:]) <= allowed
+
+
+@given(st.integers(60, 6000), GAPS)
+def test_no_minute_sees_more_tokens_than_its_share_and_one_call(tpm: int, calls: list[tuple[float, int]]) -> None:
+    went = admitted(Quota(Limits(tpm=tpm)), calls)
+    for first, (start, _) in enumerate(went):
+        inside = [tokens for at, tokens in went[first:] if at < start + 60]
+        assert sum(inside) <= tpm * (SHARE + 0.001) + max(inside)
+
+
+@given(st.integers(60, 6000), GAPS)
+def test_a_call_larger_than_any_burst_goes_too_and_is_paid_off(tpm: int, calls: list[tuple[float, int]]) -> None:
+    quota = Quota(Limits(tpm=tpm))
+    went = admitted(quota, [(gap, tokens * 100) for gap, tokens in calls])
+    total = sum(tokens for _, tokens in went[:-1])
+    assert went[-1][0] >= total / (tpm / 60 * SHARE) - sum(gap for gap, _ in calls) - 1e-6
+
+
+def test_a_busy_quota_is_used_to_its_share() -> None:
+    went = admitted(Quota(Limits(rpm=600)), [(0, 1)] * 5880)
+    assert went[-1][0] == pytest.approx(600, rel=0.001)
+
+
+def test_the_tightest_limit_decides() -> None:
+    went = admitted(Quota(Limits(rpm=6000, tpm=600, rpd=86_400 * 50)), [(0, 10)] * 60)
+    assert went[-1][0] == pytest.approx(59 / SHARE, rel=0.01)
+
+
+def test_what_was_reserved_too_much_is_given_back() -> None:
+    quota = Quota(Limits(tpm=600))
+    quota.reserve(Cost(1, 100), 0.0)
+    late = quota.when(Cost(1, 10))
+    quota.settle(Cost(1, 100), Cost(1, 40))
+    assert late - quota.when(Cost(1, 10)) == pytest.approx(6 / SHARE)
+    quota.settle(Cost(1, 40), Cost(1, 100))
+    assert quota.when(Cost(1, 10)) == pytest.approx(late)
+
+
+def test_time_in_which_nothing_went_is_not_saved_up() -> None:
+    pace = Pace(1.0)
+    pace.take(1, 0.0)
+    pace.take(1, 1000.0)
+    assert pace.when(1) == 1001.0
+
+
+def test_without_limits_anything_may_go_at_any_time() -> None:
+    quota = Quota(Limits())
+    quota.reserve(Cost(1, 1e9), 0.0)
+    assert quota.when(Cost(1, 1e9)) == float("-inf")
+    assert repr(quota) == "<Quota without limits>"
+    assert repr(Quota(Limits(rpm=60, tpm=1000))) == "<Quota 60 rpm, 1000 tpm>"
+
+
+def test_the_guess_of_tokens_becomes_right() -> None:
+    estimate = Estimate()
+    assert estimate.tokens(4000, 100) == 1100
+    for _ in range(50):
+        estimate.learn(3000, 1000, 40)
+    assert estimate.tokens(3000, None) == pytest.approx(1040, rel=0.05)
+    assert estimate.tokens(3000, 10) == pytest.approx(1010, rel=0.05)
+    estimate.learn(3000, 0, 0)  # a server that does not count
+    assert estimate.tokens(3000, None) == pytest.approx(1040, rel=0.05)

@@ -1,0 +1,130 @@
+"""The throttle against servers with quotas that nobody told it of, in pure simulation."""
+
+import heapq
+import random
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+from manycall.control.throttle import Throttle
+
+REFUSAL_SECONDS = 0.05
+
+
+class Outcome(NamedTuple):
+    """used: of what the quota would have let in by then; refused: of the calls after the first wave."""
+
+    used: float
+    refused: float
+    rate: float
+
+
+class Server:
+    """A token bucket."""
+
+    def __init__(self, rate: Callable[[float], float], burst: float) -> None:
+        self._rate, self._burst = rate, burst
+        self._level, self._at = burst, 0.0
+        self.offered = burst
+
+    def lets_in(self, now: float) -> bool:
+        gained = (now - self._at) * self._rate(now)
+        self.offered += gained
+        self._level, self._at = min(self._burst, self._level + gained), now
+        if self._level < 1:
+            return False
+        self._level -= 1
+        return True
+
+
+def simulate(
+    rate: Callable[[float], float],
+    burst: float,
+    *,
+    calls: int = 6000,
+    in_flight: int = 64,
+    latency: float = 4.0,
+    hint: float | None = None,
+    seed: int = 1,
+) -> Outcome:
+    """Make so many calls as the throttle allows; answers take a lognormal time, refusals hardly any."""
+    rng, throttle, server = random.Random(seed), Throttle(), Server(rate, burst)
+    out: list[tuple[float, int, float, bool]] = []
+    now, todo, sent, refused, last = 0.0, calls, 0, 0, 0.0
+    while todo or out:
+        while todo and len(out) < in_flight and throttle.when(now) <= now:
+            throttle.sent(now)
+            todo, sent = todo - 1, sent + 1
+            let_in = server.lets_in(now)
+            last = now if let_in else last
+            takes = latency * rng.lognormvariate(0, 0.5) if let_in else REFUSAL_SECONDS
+            heapq.heappush(out, (now + takes, sent, now, let_in))
+        may_go = throttle.when(now) if todo and len(out) < in_flight else float("inf")
+        now = min(may_go if may_go > now else float("inf"), out[0][0] if out else float("inf"))
+        while out and out[0][0] <= now:
+            _, _, went, let_in = heapq.heappop(out)
+            if not let_in:
+                throttle.refused(went, now, hint)
+                todo, refused = todo + 1, refused + 1
+    server.lets_in(last)
+    first_wave = max(0, in_flight - int(burst))
+    return Outcome(calls / server.offered, (refused - first_wave) / sent, throttle.rate or 0.0)
+
+
+@pytest.mark.parametrize(
+    ("per_second", "burst", "more", "bar"),
+    [
+        (lambda t: 10, 10, {}, 0.98),
+        (lambda t: 10, 10, {"hint": 0.1}, 0.98),
+        (lambda t: 10, 600, {}, 0.98),
+        (lambda t: 10, 10, {"latency": 0.5}, 0.98),
+        (lambda t: 10, 10, {"in_flight": 256}, 0.98),
+        (lambda t: 100, 100, {"in_flight": 1000, "calls": 20_000}, 0.98),
+        (lambda t: 100, 6000, {"in_flight": 1000, "calls": 20_000}, 0.98),
+        (lambda t: 10 if t < 200 else 5, 10, {}, 0.98),
+        (lambda t: 10 if t < 200 else 20, 10, {"in_flight": 256}, 0.93),
+        (lambda t: 1, 1, {"calls": 1000}, 0.9),
+    ],
+)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_an_unknown_quota_is_found_and_used(
+    per_second: Callable[[float], float], burst: float, more: dict[str, Any], bar: float, seed: int
+) -> None:
+    outcome = simulate(per_second, burst, seed=seed, **more)
+    assert outcome.used >= bar
+    assert outcome.refused <= 0.015
+
+
+def test_a_server_that_refuses_nothing_is_never_paced() -> None:
+    outcome = simulate(lambda t: 1e9, 1e9, calls=500)
+    assert outcome.rate == 0.0
+    assert Throttle().when(0.0) == float("-inf")
+
+
+def test_one_wave_of_refusals_is_one_event() -> None:
+    one, many = Throttle(), Throttle()
+    for throttle, wave in ((one, 1), (many, 50)):
+        for _ in range(50):
+            throttle.sent(0.0)
+        for _ in range(wave):
+            throttle.refused(0.0, 0.1, None)
+        assert throttle.when(0.1) == pytest.approx(0.2)
+
+
+def test_what_the_server_named_is_kept() -> None:
+    throttle = Throttle()
+    throttle.sent(0.0)
+    throttle.refused(0.0, 0.1, 30.0)
+    assert throttle.when(0.1) == pytest.approx(30.1)
+
+
+def test_while_everything_is_refused_scouts_go_ever_more_rarely() -> None:
+    throttle, now, sent = Throttle(), 0.0, 0
+    while now < 60:
+        now = max(now, throttle.when(now))
+        throttle.sent(now)
+        sent += 1
+        throttle.refused(now, now + 0.05, None)
+        now += 0.05
+    assert sent <= 15
