@@ -112,7 +112,11 @@ def test_run_takes_a_function_from_a_file() -> None:
         (("generate", "-p", "{{ a }}", "bad.jsonl", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"bad.jsonl, line 7"),
         (("generate", "-p", "{{ b }}", "a.jsonl", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"'b' is undefined"),
         (("generate", "-p", "{{ b }}", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"'b' is undefined"),
-        (("generate", "-p", "x", "a.jsonl", "--field", "a", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"rename it"),
+        (
+            ("generate", "-p", "{{ a }}", "a.jsonl", "--field", "a", "-m", "m", "-o", "o.jsonl", "-u", "sim"),
+            2,
+            r"rename it",
+        ),
         (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "nowhere"), 2, r"not a URL"),
         (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "https://api.openai.com/v1"), 2, r"OPENAI_API_KEY"),
         (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim:warp=9"), 2, r"No such option.*warp"),
@@ -133,8 +137,15 @@ def test_run_takes_a_function_from_a_file() -> None:
         ),
         (("score", "none.jsonl"), 2, r"no such file"),
         (("nosuch",), 2, r"No such command"),
+        (
+            ("generate", "-p", "{a}", "a.jsonl", "-m", "m", "-o", "o.jsonl", "-u", "sim"),
+            2,
+            r"same for every row.*{{ field }}",
+        ),
+        (("generate", "-p", "", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"the prompt is empty"),
+        (("generate", "-p", "x", "-m", "m", "-o", "/dev/full", "-u", "sim"), 2, r"not the name of a file"),
         (("generate", "-p", "x", "-m", "m", "-o", ".", "-u", "sim"), 2, r"not the name of a file"),
-        (("generate", "-p", "x", "a.jsonl", "-m", "m", "-o", "./a.jsonl", "--fresh", "-u", "sim"), 2, r"at once"),
+        (("generate", "-p", "{{ a }}", "a.jsonl", "-m", "m", "-o", "./a.jsonl", "--fresh", "-u", "sim"), 2, r"at once"),
         (("generate", "-p", "x", "/dev/null", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"not a regular file"),
         (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim", "--param", "stream=true"), 2, r"'stream'"),
         (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim", "--param", "n=4"), 2, r"samples \(-n\)"),
@@ -169,7 +180,7 @@ def test_what_stops_a_run_is_one_sentence_and_how_to_go_on(reply: bytes, said: s
         done = manycall(*GENERATE, "-n", "1000", "-u", url, env={"OPENAI_API_KEY": "sk-CANARY-1234"})
     assert done.code == 4
     assert re.search(said, done.err)
-    assert "go on with: manycall generate -p 'Tell a story.' -m any" in done.err
+    assert "mend it, and run again: manycall generate -p 'Tell a story.' -m any" in done.err
     assert "CANARY" not in done.err + done.out
     for path in [OUT, *Path("out.jsonl.run").iterdir()]:
         assert b"CANARY" not in path.read_bytes()

@@ -1,6 +1,7 @@
 import io
 
 import msgspec
+import pytest
 
 from manycall.engine.progress import Counters, Progress
 from manycall.engine.report import table
@@ -18,7 +19,15 @@ def progress(counters: Counters, stream: io.StringIO, total: int | None = 1319) 
     )
 
 
-def test_the_line_says_how_far_how_fast_what_is_broken_and_how_long() -> None:
+def test_the_line_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = Terminal()
+    progress(Counters(), stream).tick(0.0)
+    assert stream.getvalue() == "\rgsm8k 100/1319 7% | 0.0 calls/s 0 tok/s\x1b[K"
+
+
+def test_the_line_says_how_far_how_fast_what_is_broken_and_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     counters, stream = Counters(), Terminal()
     line = progress(counters, stream)
     line.tick(0.0)

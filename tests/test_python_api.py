@@ -26,7 +26,7 @@ def test_generate_map_and_evaluate_return_what_came_out() -> None:
 
         report = manycall.map(double, [{"t": "x", "id": 7}], out="m.jsonl", **options)
         (row,) = report.results()
-        assert (row["id"], len(row["two"])) == ("7", 2)
+        assert (row["id"], len(row["two"])) == (7, 2)
     result = manycall.evaluate("wordmath", limit=40, url="sim:latency=0,accuracy=1", out="e.jsonl", **OPTIONS)
     assert result.score("strict-match").value == 1.0
     assert manycall.score("e.jsonl").scores == result.scores
@@ -56,6 +56,8 @@ def test_a_run_that_stops_raises_one_sentence() -> None:
         manycall.generate("x", url="http://127.0.0.1:1", out="g.jsonl", **OPTIONS)
     with pytest.raises(manycall.UsageError, match="must be an async function"):
         manycall.map(print, [{"a": 1}], url="sim", out="m.jsonl", **OPTIONS)  # type: ignore[arg-type]
+    with pytest.raises(manycall.UsageError, match="'x' is undefined"):
+        manycall.generate("{{ x }}", [{"y": 1}], url="sim", out="g.jsonl", **OPTIONS)
     with pytest.raises(manycall.UsageError, match="no option 'temprature'"):
         manycall.generate("x", url="sim", out="g.jsonl", temprature=0.2, **OPTIONS)  # type: ignore[call-arg]
     with pytest.raises(manycall.UsageError, match="'model' is missing"):

@@ -60,6 +60,12 @@ def test_a_chinese_prompt_gets_a_chinese_story() -> None:
     assert all("\u4e00" <= c <= "\u9fff" for c in text.rstrip("。"))
 
 
+def test_asked_for_a_digit_it_gives_one() -> None:
+    model = Model(Behaviour(), {})
+    for prompt in ("Grade this from 1 to 5, digit only: x", "\u53ea\u5199\u6570\u5b57: x"):
+        assert model.answer(prompt, {}).text in "12345"
+
+
 def test_answers_stop_where_they_are_told_to() -> None:
     model = Model(Behaviour(accuracy=1), {"q": "18"})
     assert model.answer("Q: q", {"stop": ["####"]}).text.endswith("The answer is 18.\n")

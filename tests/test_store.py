@@ -158,7 +158,10 @@ def test_an_id_of_the_rows_own_that_is_not_its_name_is_kept(tmp_path: Path) -> N
     run.success(Success(Row("a#1", {"id": "a"}), {"text": "x"}))
     run.success(Success(Row("7", {"id": 7}), {}))
     run.close()
-    assert lines(tmp_path / "out.jsonl") == [{"id": "a#1", "text": "x", "original_id": "a"}, {"id": "7"}]
+    assert lines(tmp_path / "out.jsonl") == [{"id": "a#1", "text": "x", "original_id": "a"}, {"id": 7}]
+    again = open_run(tmp_path)
+    assert again.known.look("7")
+    again.close()
 
 
 def test_the_lock_is_let_go_when_a_run_is_refused(tmp_path: Path) -> None:

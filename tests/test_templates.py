@@ -48,6 +48,21 @@ def test_a_changed_function_is_a_changed_prompt() -> None:
 
     assert "one" in Template(one).text
     assert Template(one).text != Template(two).text
+    first, second = (Template(lambda fields: "same").text, Template(lambda fields: "same").text)  # in another place
+    assert first == second
+
+
+def test_a_name_that_is_a_file_is_read_whatever_its_ending(tmp_path: Path) -> None:
+    (tmp_path / "story.prompt").write_text("from the file")
+    assert Template(str(tmp_path / "story.prompt")).text == "from the file"
+    assert Template("story.unknown").text == "story.unknown"
+
+
+def test_a_prompt_that_names_nothing_of_the_row_is_known() -> None:
+    assert Template("Tell of {topic}.").is_the_same_for_all
+    assert not Template("Tell of {{ topic }}.").is_the_same_for_all
+    assert not Template("Go on.", system="You are {{ who }}.").is_the_same_for_all
+    assert not Template(lambda fields: "x").is_the_same_for_all
 
 
 def test_a_name_the_row_lacks_is_an_error_that_tells_what_it_has() -> None:

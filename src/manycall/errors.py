@@ -54,7 +54,13 @@ class UsageError(ManycallError):
 
 
 class RunStopped(ManycallError):
-    """The run ended before its rows did. What is finished is on disk; the same command goes on."""
+    """The run ended before its rows did. What is finished is on disk; the same command goes on.
+
+    Attributes:
+        done: how many rows are in the output.
+    """
+
+    done = 0
 
 
 class Interrupted(RunStopped):

@@ -27,7 +27,7 @@ from manycall.cli.options import (
     Url,
     common,
 )  # fmt: skip
-from manycall.errors import ManycallError, RunStopped, UsageError
+from manycall.errors import Interrupted, ManycallError, RunStopped, UsageError
 
 app = typer.Typer(
     name="manycall",
@@ -207,7 +207,9 @@ def main() -> None:
     except ManycallError as error:
         print(f"manycall: {error}", file=sys.stderr)
         if isinstance(error, RunStopped):
-            print(f"what is finished is on disk; go on with: {_command()}", file=sys.stderr)
+            goes_on = error.done or isinstance(error, Interrupted)
+            where = f"{error.done} rows are on disk; go on with" if goes_on else "mend it, and run again"
+            print(f"{where}: {_command()}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # somebody piped us into `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

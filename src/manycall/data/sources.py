@@ -5,7 +5,7 @@ then lazily, as slots come free. An iterable can be read only once, so its fault
 """
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sized
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence, Sized
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -73,6 +73,8 @@ class Source:
             self._check(self.path)
         else:
             self._rows = rows
+            if isinstance(rows, Sequence) and rows and isinstance(rows[0], Mapping):
+                self.first = dict(rows[0])
             if isinstance(rows, Sized):
                 self.total = len(range(len(rows))[:limit]) * (samples or 1)
 

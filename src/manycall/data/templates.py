@@ -4,13 +4,15 @@ Jinja runs sandboxed and strict: a name that the row does not have is an error, 
 fields are data and are never themselves read as templates.
 """
 
-import inspect
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from hashlib import blake2b
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError
+from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from manycall.errors import UsageError
@@ -40,10 +42,17 @@ class Template:
 
     def __init__(self, prompt: Prompt, system: str | None = None) -> None:
         self.text, self._render = _compile(prompt, "the prompt")
+        self._is_function = callable(prompt)
         self.system_text: str | None = None
         self._system: Callable[[Row], Any] | None = None
         if system is not None:
             self.system_text, self._system = _compile(system, "the system prompt")
+
+    @property
+    def is_the_same_for_all(self) -> bool:
+        """Whether it names nothing of the row."""
+        texts = [text for text in (self.text, self.system_text) if text is not None]
+        return not self._is_function and not any(find_undeclared_variables(_jinja.parse(text)) for text in texts)
 
     def __repr__(self) -> str:
         return f"<Template {self.text[:60]!r}>"
@@ -74,9 +83,13 @@ def _compile(prompt: Prompt, what: str) -> tuple[str, Callable[[Row], Any]]:
 
 
 def _text(prompt: str | Path, what: str) -> str:
-    is_file = isinstance(prompt, Path) or (prompt.endswith(_FILE_ENDINGS) and not any(c in prompt for c in " \n{"))
-    if not is_file:
-        return str(prompt)
+    looks_like_a_name = isinstance(prompt, Path) or not any(c in prompt for c in " \n{")
+    if not prompt:
+        raise UsageError(f"{what} is empty")
+    if not isinstance(prompt, Path) and not (
+        looks_like_a_name and (prompt.endswith(_FILE_ENDINGS) or Path(prompt).is_file())
+    ):
+        return prompt
     try:
         return Path(prompt).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -116,8 +129,12 @@ def _function(prompt: Callable[[dict[str, Any]], str | Messages]) -> Callable[[R
 
 
 def _source(function: Callable[..., Any]) -> str:
-    """The function's text, so that a run knows when it has changed."""
-    try:
-        return inspect.getsource(function)
-    except (OSError, TypeError):
-        return f"function {getattr(function, '__qualname__', type(function).__name__)}"
+    """What tells one function from another: its name and what it compiles to; not its place, nor its comments."""
+    name = getattr(function, "__qualname__", type(function).__name__)
+    code = getattr(function, "__code__", None)
+    return f"function {name} {blake2b(_meaning(code), digest_size=8).hexdigest()}" if code else f"function {name}"
+
+
+def _meaning(code: CodeType) -> bytes:
+    constants = [_meaning(each) if isinstance(each, CodeType) else repr(each).encode() for each in code.co_consts]
+    return b"\0".join([code.co_code, *constants, *(name.encode() for name in code.co_names)])

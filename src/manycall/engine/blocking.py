@@ -17,8 +17,10 @@ def blocking(work: Coroutine[Any, Any, T]) -> T:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return _on_new_loop(work)
-    return _in_thread(work)
+        run = _on_new_loop
+    else:
+        run = _in_thread
+    return run(work)  # not within the except, or every error would seem to come from one
 
 
 def _in_thread(work: Coroutine[Any, Any, T]) -> T:

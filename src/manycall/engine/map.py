@@ -23,7 +23,7 @@ from manycall.engine.report import Report
 from manycall.engine.row import RowCalls
 from manycall.engine.scheduler import RowFunction, Scheduler
 from manycall.engine.watch import obeying_signals, ticking
-from manycall.errors import StoreError, UsageError
+from manycall.errors import RunStopped, StoreError, UsageError
 from manycall.records import Row
 from manycall.store.manifest import Manifest
 from manycall.store.run import Run
@@ -148,7 +148,7 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
         name=job.name, out=run.out, rows=source.total, done=before + c.done, failed=c.failed, truncated=c.truncated,
         calls=c.answered, replayed=c.replayed, retries=c.retries, throttled=c.throttled, maybe_billed=c.maybe_billed,
         prompt_tokens=c.prompt_tokens, completion_tokens=c.completion_tokens, seconds=session["seconds"],
-        sim=client.sims[0].stats if client.sims else None,
+        reasons=run.reasons.most_common(3), sim=client.sims[0].stats if client.sims else None,
     )  # fmt: skip
 
 
@@ -157,10 +157,13 @@ def _session(run: Run, client: Client) -> Iterator[dict[str, Any]]:
     """However it ends, the manifest says how, and the files are closed."""
     session: dict[str, Any] = {"started": clock.wall(), "ending": "finished", "seconds": 0.0}
     run.manifest.sessions.append(session)
+    before = len(run.known)
     try:
         yield session
     except BaseException as error:
         session["ending"] = str(error) or repr(error)
+        if isinstance(error, RunStopped):
+            error.done = before + client.counters.done
         with suppress(StoreError):  # the first error is the one to tell
             _close(run, client, session)
         raise
@@ -183,12 +186,14 @@ def _output(job: Job, source: Source, options: Options) -> Path:
     if missing := {"model", "out"} - options.keys():
         raise UsageError(f"the option {min(missing)!r} is missing")
     out = Path(options["out"])
-    if not out.name or out.is_dir():
+    if not out.name or str(out) == "-" or (out.exists() and not out.is_file()):
         raise UsageError(f"-o {str(out)!r} is not the name of a file")
     if source.path is not None and source.path.resolve() == out.resolve():
         raise UsageError(f"{out} cannot be the rows and the output at once")
     if clash := set(job.writes) & (source.first or {}).keys():
-        raise UsageError(f"{source.name}: the field {min(clash)!r} is where the answer would go: rename it")
+        raise UsageError(
+            f"{source.name}: the field {min(clash)!r} is where the answer would go: rename it (or use another --field)"
+        )
     return out
 
 

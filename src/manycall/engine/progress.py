@@ -3,6 +3,7 @@
 import sys
 from collections import deque
 from collections.abc import Callable
+from shutil import get_terminal_size
 from typing import Any, TextIO
 
 import msgspec
@@ -90,6 +91,8 @@ class Progress:
         if self._stream is not None and (self._live or now - self._drawn >= PLAIN_SECONDS):
             self._drawn = now
             line = self.line(figures)
+            if self._live:
+                line = line[: get_terminal_size().columns - 1]
             self._say(f"\r{line}\x1b[K" if self._live else line + "\n")
         return figures
 

@@ -19,6 +19,7 @@ class Report(msgspec.Struct, kw_only=True):
         calls: answered in this run; replayed: taken from the journal instead.
         maybe_billed: attempts that gave no answer and may have been charged.
         seconds: wall time of this run.
+        reasons: why rows were given up: the most frequent errors, and how often each came.
         sim: what the simulated endpoint says of itself; None with a real one.
     """
 
@@ -36,6 +37,7 @@ class Report(msgspec.Struct, kw_only=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
+    reasons: list[tuple[str, int]] = []
     sim: dict[str, Any] | None = None
 
     @property
@@ -67,6 +69,7 @@ class Report(msgspec.Struct, kw_only=True):
             lines.insert(2, ("in doubt", f"{self.maybe_billed} attempts gave no answer and may have been billed"))
         if self.failed:
             lines.append(("failures", f"{self.run_folder / 'failures.jsonl'} (the same command tries them again)"))
+            lines += [(f"{count} ×", reason) for reason, count in self.reasons]
         return lines
 
     def __str__(self) -> str:

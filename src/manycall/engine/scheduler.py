@@ -72,7 +72,7 @@ class Scheduler:
             self.abandon(Interrupted("cancelled"))
             raise
         if self._reason is not None:
-            raise self._reason
+            raise self._reason.with_traceback(None)
         if self._begun != self._counters.done + self._counters.failed:
             raise RunStopped(f"a bug in manycall: {self!r}, but {self._begun} rows were begun")
 
@@ -137,8 +137,8 @@ class Scheduler:
         if self._counters.failed >= CANARY_ROWS and not self._counters.done and not self._counters.had_success:
             self.end(
                 RunStopped(
-                    f"the first {CANARY_ROWS} rows all failed, the last one so: {failure.error}. "
-                    "The same command, given again, goes on regardless"
+                    f"the first {CANARY_ROWS} rows all failed, the last with: {failure.error}. "
+                    "(The same command, run unchanged, will try every row)"
                 )
             )
 
@@ -157,7 +157,7 @@ def _failure(row: Row, llm: RowCalls, error: BaseException) -> Failure:
 def _checked(row: Row, result: Any) -> dict[str, Any]:
     if not isinstance(result, dict):
         raise TypeError(f"the row function must return a dict of fields, not {type(result).__name__}")
-    if result.get("id", row.id) != row.id:
+    if str(result.get("id", row.id)) != row.id:
         raise ValueError("the row function returned another 'id', which is the row's name")
     if _not_finite(result):
         raise ValueError("the row function returned a number that JSON does not have: nan or infinity")

@@ -46,7 +46,9 @@ class Evaluation(msgspec.Struct, kw_only=True):
     def __str__(self) -> str:
         head = ("task", "filter", "exact match", "stderr", "rows scored", "truncated", "failed")
         counts = (str(self.rows), str(self.truncated), str(self.failed))
-        rows = [(s.task, s.filter, f"{s.value:.4f}", _stderr(s.stderr), *counts) for s in self.scores]
+        rows = [
+            (s.task, s.filter, f"{s.value:.4f}" if s.count else "N/A", _stderr(s.stderr), *counts) for s in self.scores
+        ]
         parts = [table(head, rows)]
         if self.run is not None:
             parts.append(str(self.run))

@@ -91,6 +91,8 @@ class Model:
     def _story(self, prompt: str, params: Mapping[str, Any]) -> str:
         """Words without sense, in the prompt's script; another one each time, unless the temperature is 0."""
         digest = blake2b(prompt.encode("utf-8", "replace"), digest_size=12).digest()
+        if _WANTS_DIGIT.search(prompt):
+            return str(1 + int(5 * self.draw("grade", digest.hex())))
         turn = 0
         if params.get("temperature") != 0:
             turn = self._times_asked[digest] = self._times_asked.get(digest, -1) + 1
@@ -124,6 +126,9 @@ def _planted(key: Mapping[str, str], behaviour: Behaviour) -> frozenset[str]:
 
 
 _QUESTION = re.compile(r"(?:^|\n)(?:Question|Q|Problem): *")
+
+
+_WANTS_DIGIT = re.compile(r"digit only|\u53ea\u5199\u6570\u5b57")
 
 
 def last_question(prompt: str) -> str:

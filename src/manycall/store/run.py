@@ -8,6 +8,7 @@ exactly once; a row given up stands in failures.jsonl until a later run finishes
 import fcntl
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,12 @@ from manycall.store.journal import Journal
 from manycall.store.lines import MAKE_ROOM, LineFile, corrupt, read_lines, sync_folder, write_whole
 from manycall.store.manifest import Manifest
 
+MOST_REASONS = 1000
 _encode = msgspec.json.Encoder().encode
 
 
 class _Named(msgspec.Struct):
-    id: str
+    id: str | int
 
 
 _decode_id = msgspec.json.Decoder(_Named).decode
@@ -43,6 +45,7 @@ class Run:
     Attributes:
         known: the ids that are done.
         journal: the calls.
+        reasons: why this run gave rows up, and how often.
         failed_before: the ids that earlier runs gave up, and this one has not finished.
 
     Raises:
@@ -84,6 +87,7 @@ class Run:
         self._timeline = LineFile(self.folder / "timeline.jsonl")
         self._files = (self.journal.file, self._rows, self._failures, self._timeline)
         self._recovered: set[str] = set()
+        self.reasons: Counter[str] = Counter()
         self.save_manifest()
         sync_folder(self.out.parent)
 
@@ -121,7 +125,7 @@ class Run:
         known = IdTable(self._expected)
         for offset, line in read_lines(self.out):
             try:
-                name = _decode_id(line).id
+                name = str(_decode_id(line).id)
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise corrupt(self.out, offset, error) from None
             if not known.add_done(name):
@@ -140,15 +144,18 @@ class Run:
         """
         row = done.row
         line = {"id": row.id} | row.fields | done.result
-        line["id"] = row.id
-        if "id" in row.fields and str(row.fields["id"]) != row.id:  # a sample, or --id-field named another one
-            line.setdefault("original_id", row.fields["id"])
+        own = row.fields.get("id")
+        line["id"] = own if str(own) == row.id else row.id  # a number stays a number
+        if "id" in row.fields and str(own) != row.id:  # a sample, or --id-field named another one
+            line.setdefault("original_id", own)
         self._rows.append(_encode(line) + b"\n")
         if row.id in self.failed_before:
             self._recovered.add(row.id)
 
     def failure(self, failed: Failure) -> None:
         """Note a row that was given up."""
+        if len(self.reasons) < MOST_REASONS or failed.error[:100] in self.reasons:
+            self.reasons[failed.error[:100]] += 1
         line = {
             "id": failed.row.id,
             "verdict": failed.verdict,
@@ -200,7 +207,7 @@ class Run:
         last: dict[str, bytes] = {}
         for offset, line in read_lines(path):
             try:
-                name = _decode_id(line).id
+                name = str(_decode_id(line).id)
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise corrupt(path, offset, error) from None
             if not is_done(name):

@@ -41,6 +41,12 @@ def generate(
     source = Source(rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))
     template = Template(prompt, system)
     _try_first(template, source)
+    if rows is not None and template.is_the_same_for_all:
+        names = ", ".join(source.first or {}) or "its fields"
+        raise UsageError(
+            f"the prompt is the same for every row; name a field in it, as in {{{{ field }}}} (a row has {names}). "
+            "For the same prompt many times leave the rows out, and say -n"
+        )
 
     async def one(row: Row, llm: RowCalls) -> dict[str, Any]:
         reply = await llm.chat(template.messages(row))

@@ -60,7 +60,7 @@ def five_shot(data: str | Path | None = None, shots: str | Path | None = None) -
         prompt=prompt,
         scoring=FIVE_SHOT,
         params={**PARAMS, "stop": ["Question:", "</s>", "<|im_end|>"]},
-        identity={"shots": sha256(train_path.read_bytes()).hexdigest()},
+        identity={"data": _hash(path), "shots": _hash(train_path)},
         key=str(path),
     )
 
@@ -81,7 +81,7 @@ def zero_shot(data: str | Path | None = None, shots: str | Path | None = None) -
         prompt=prompt,
         scoring=ZERO_SHOT,
         params={**PARAMS, "stop": ["Q:", "</s>", "<|im_end|>"]},
-        identity={},
+        identity={"data": _hash(path)},
         key=str(path),
     )
 
@@ -114,6 +114,10 @@ def _rows(split: str, given: str | Path | None) -> Path:
     for where, fields in read(path):
         _problem(path, where, fields)
     return path
+
+
+def _hash(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()
 
 
 def _problem(path: Path, where: str, fields: dict[str, Any]) -> dict[str, str]:
