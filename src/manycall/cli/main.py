@@ -27,7 +27,7 @@ from manycall.cli.options import (
     Url,
     common,
 )  # fmt: skip
-from manycall.errors import Interrupted, ManycallError, RunStopped, UsageError
+from manycall.errors import Interrupted, ManycallError, RunStopped
 
 app = typer.Typer(
     name="manycall",
@@ -220,6 +220,3 @@ def main() -> None:
 
 def _command() -> str:
     return shlex.join(["manycall", *(word for word in sys.argv[1:] if word != "--fresh")])
-
-
-__all__ = ["UsageError", "app", "main"]
