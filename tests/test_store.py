@@ -157,10 +157,17 @@ def test_an_id_of_the_rows_own_that_is_not_its_name_is_kept(tmp_path: Path) -> N
     run = open_run(tmp_path)
     run.success(Success(Row("a#1", {"id": "a"}), {"text": "x"}))
     run.success(Success(Row("7", {"id": 7}), {}))
+    run.success(Success(Row("1.5", {"id": 1.5}), {}))
+    run.success(Success(Row("None", {"key": "None"}), {}))
     run.close()
-    assert lines(tmp_path / "out.jsonl") == [{"id": "a#1", "text": "x", "original_id": "a"}, {"id": 7}]
+    assert lines(tmp_path / "out.jsonl") == [
+        {"id": "a#1", "text": "x", "original_id": "a"},
+        {"id": 7},
+        {"id": "1.5", "original_id": 1.5},
+        {"id": "None", "key": "None"},
+    ]
     again = open_run(tmp_path)
-    assert again.known.look("7")
+    assert all(again.known.look(name) for name in ("a#1", "7", "1.5", "None"))
     again.close()
 
 

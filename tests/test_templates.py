@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +53,23 @@ def test_a_changed_function_is_a_changed_prompt() -> None:
     assert Template(one).text != Template(two).text
     first, second = (Template(lambda fields: "same").text, Template(lambda fields: "same").text)  # in another place
     assert first == second
+
+
+def test_a_functions_identity_is_the_same_in_every_process() -> None:
+    program = (
+        "from manycall.data.templates import Template\n"
+        "print(Template(lambda row: 'a' if row['x'] in {'p', 'q', 'rr', 's', 't'} else 'b').text)"
+    )
+    seen = set()
+    for seed in "1234":
+        env = {**os.environ, "PYTHONHASHSEED": seed}
+        seen.add(subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, check=True).stdout)
+    assert len(seen) == 1
+
+
+def test_a_long_prompt_without_spaces_is_no_file_name() -> None:
+    prompt = "\u8bb2\u4e00\u4e2a\u6545\u4e8b" * 2000
+    assert Template(prompt).text == prompt
 
 
 def test_a_name_that_is_a_file_is_read_whatever_its_ending(tmp_path: Path) -> None:

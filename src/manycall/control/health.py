@@ -1,4 +1,4 @@
-"""Is this endpoint well? One of several that fails is left alone for a while, then looked at with one call.
+"""Is this endpoint well? One of several that fails again and again is left alone for a while, then tried again.
 
 It fails fast, so it always has the fewest calls in flight; without this it would draw all the traffic to itself.
 """
@@ -6,7 +6,7 @@ It fails fast, so it always has the fewest calls in flight; without this it woul
 FAILURES = 3
 """In a row, before an endpoint is left alone. One reset connection is no illness."""
 FIRST_REST, LONGEST_REST = 1.0, 30.0
-"""Seconds; twice as long each time the look shows that nothing has changed."""
+"""Seconds; twice as long each time that the first call after it fails too."""
 
 
 class Health:

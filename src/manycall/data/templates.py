@@ -83,12 +83,9 @@ def _compile(prompt: Prompt, what: str) -> tuple[str, Callable[[Row], Any]]:
 
 
 def _text(prompt: str | Path, what: str) -> str:
-    looks_like_a_name = isinstance(prompt, Path) or not any(c in prompt for c in " \n{")
     if not prompt:
         raise UsageError(f"{what} is empty")
-    if not isinstance(prompt, Path) and not (
-        looks_like_a_name and (prompt.endswith(_FILE_ENDINGS) or Path(prompt).is_file())
-    ):
+    if isinstance(prompt, str) and not _names_a_file(prompt):
         return prompt
     try:
         return Path(prompt).read_text(encoding="utf-8")
@@ -96,6 +93,15 @@ def _text(prompt: str | Path, what: str) -> str:
         raise UsageError(f"{what}: there is no file {str(prompt)!r}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{what}: {prompt} cannot be read: {error}") from None
+
+
+def _names_a_file(prompt: str) -> bool:
+    if any(mark in prompt for mark in " \n{"):
+        return False
+    try:
+        return prompt.endswith(_FILE_ENDINGS) or Path(prompt).is_file()
+    except OSError:  # too long for a name: Chinese is written without spaces
+        return False
 
 
 def _jinja_function(render: Callable[..., str]) -> Callable[[Row], str]:
@@ -136,5 +142,12 @@ def _source(function: Callable[..., Any]) -> str:
 
 
 def _meaning(code: CodeType) -> bytes:
-    constants = [_meaning(each) if isinstance(each, CodeType) else repr(each).encode() for each in code.co_consts]
-    return b"\0".join([code.co_code, *constants, *(name.encode() for name in code.co_names)])
+    return b"\0".join([code.co_code, *map(_constant, code.co_consts), *(name.encode() for name in code.co_names)])
+
+
+def _constant(value: Any) -> bytes:
+    if isinstance(value, CodeType):
+        return _meaning(value)
+    if isinstance(value, frozenset):  # whose order is another one in every process
+        return b"\0".join(sorted(map(_constant, value)))
+    return repr(value).encode("utf-8", "surrogatepass")

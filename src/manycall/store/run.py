@@ -143,10 +143,10 @@ class Run:
             TypeError, ValueError: its result cannot be written as JSON; nothing was written.
         """
         row = done.row
-        line = {"id": row.id} | row.fields | done.result
         own = row.fields.get("id")
-        line["id"] = own if str(own) == row.id else row.id  # a number stays a number
-        if "id" in row.fields and str(own) != row.id:  # a sample, or --id-field named another one
+        name = own if isinstance(own, int) and str(own) == row.id else row.id  # a number stays a number
+        line = {"id": name} | row.fields | done.result | {"id": name}
+        if "id" in row.fields and own != name:  # a sample, or --id-field named another one
             line.setdefault("original_id", own)
         self._rows.append(_encode(line) + b"\n")
         if row.id in self.failed_before:
