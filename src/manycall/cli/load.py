@@ -27,10 +27,13 @@ def load_function(spec: str) -> Callable[..., Any]:
     module = importlib.util.module_from_spec(module_spec)
     sys.modules[module.__name__] = module  # dataclasses look their module up there
     sys.path.insert(0, str(path.parent.resolve()))  # so that it may import its neighbours
+    usual, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a function mended within the second must load
     try:
         module_spec.loader.exec_module(module)
     except Exception as error:  # the user's own code
         raise UsageError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+    finally:
+        sys.dont_write_bytecode = usual
     function = getattr(module, attribute, None)
     if not callable(function):
         raise UsageError(f"{path} has no function {attribute!r}")
