@@ -215,9 +215,10 @@ def test_a_quota_that_was_told_is_never_overrun() -> None:
     assert report["seconds"] < 200 / 50 / 0.98 + 0.7
 
 
-def test_a_function_mended_within_the_second_is_loaded_as_it_stands() -> None:
+def test_a_function_mended_within_the_second_is_loaded_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     from manycall.cli.load import load_function
 
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
     for value in "abc":  # the same length, so that neither size nor second tells the files apart
         Path("quick.py").write_text(f"def f(row, llm): return '{value}'\n")
         assert load_function("quick.py:f")({}, None) == value
