@@ -1,6 +1,6 @@
 import asyncio
 
-import virtual
+from manycall.sim import virtual
 from fakes import answer
 from manycall import errors
 from manycall.control.balance import pick

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-import virtual
+from manycall.sim import virtual
 from fakes import FakeTransport, answer, asked, no_header, refusal
 from manycall import errors
 from manycall.engine.client import Client

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import virtual
+from manycall.sim import virtual
 from manycall.control.quota import Cost, Limits
 from manycall.engine.endpoint import Endpoint
 from manycall.engine.permits import Permits

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import manycall
-import virtual
+from manycall.sim import virtual
 from fakes import FakeTransport, Handler, answer, asked, refusal
 from manycall import errors
 from manycall.data.sources import Source

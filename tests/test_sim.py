@@ -9,13 +9,14 @@ from manycall.errors import UsageError
 from manycall.evals.tasks import TASKS, wordmath
 from manycall.records import Row
 from manycall.sim import launch
-from manycall.sim.model import Behaviour, Model, Quota, last_question, lognormal, token_count
+from manycall.sim.answers import Answers, last_question, lognormal, token_count
+from manycall.sim.model import Batch, Behaviour, Bucket, Work
 
 
 @given(st.floats(0, 1), st.integers(0, 1000))
 def test_exactly_the_planted_fraction_is_answered_right(accuracy: float, seed: int) -> None:
     key = {f"q{n}": str(n) for n in range(40)}
-    model = Model(Behaviour(accuracy=accuracy, seed=seed), key)
+    model = Answers(Behaviour(accuracy=accuracy, seed=seed), key)
     right = sum(f"The answer is {answer}." in model.answer(f"Q: {q}", {}).text for q, answer in key.items())
     assert right == round(accuracy * 40) == model.planted["right"]
     assert model.planted["asked"] == 40
@@ -30,12 +31,12 @@ def test_every_question_of_a_task_is_recognised_in_its_prompt(gsm8k: Path) -> No
     ]
     rows = [json.loads(line) for line in (gsm8k / "test.jsonl").read_bytes().splitlines()]
     for task in tasks:
-        model = Model(Behaviour(accuracy=1), load_key(task.key))
+        model = Answers(Behaviour(accuracy=1), load_key(task.key))
         for index, row in enumerate(rows):
             prompt = "\n\n".join(message["content"] for message in task.prompt(Row("x", row, index)))
             found = task.scoring.score(model.answer(prompt, task.params).text, row["answer"])
             assert {value for _, value in found.values()} == {1.0}, row["question"]
-    model = Model(Behaviour(accuracy=0), load_key("wordmath"))
+    model = Answers(Behaviour(accuracy=0), load_key("wordmath"))
     task = TASKS["wordmath"]()
     for problem in wordmath.problems():
         text = model.answer(task.prompt(Row("x", dict(problem), 0))[0]["content"], {}).text
@@ -44,30 +45,30 @@ def test_every_question_of_a_task_is_recognised_in_its_prompt(gsm8k: Path) -> No
 
 def test_the_same_seed_gives_the_same_answers_in_any_order() -> None:
     prompts = [f"Tell me of {n}" for n in range(20)]
-    one, two = Model(Behaviour(seed=1), {}), Model(Behaviour(seed=1), {})
+    one, two = Answers(Behaviour(seed=1), {}), Answers(Behaviour(seed=1), {})
     assert {p: one.answer(p, {}) for p in prompts} == {p: two.answer(p, {}) for p in reversed(prompts)}
-    assert one.answer("x", {}) != Model(Behaviour(seed=2), {}).answer("x", {})
+    assert one.answer("x", {}) != Answers(Behaviour(seed=2), {}).answer("x", {})
 
 
 def test_the_same_prompt_gets_another_story_each_time_unless_the_temperature_is_zero() -> None:
-    model = Model(Behaviour(), {})
+    model = Answers(Behaviour(), {})
     assert len({model.answer("story", {}).text for _ in range(50)}) == 50
     assert len({model.answer("story", {"temperature": 0}).text for _ in range(5)}) == 1
 
 
 def test_a_chinese_prompt_gets_a_chinese_story() -> None:
-    text = Model(Behaviour(), {}).answer("讲一个故事。", {}).text
+    text = Answers(Behaviour(), {}).answer("讲一个故事。", {}).text
     assert all("\u4e00" <= c <= "\u9fff" for c in text.rstrip("。"))
 
 
 def test_asked_for_a_digit_it_gives_one() -> None:
-    model = Model(Behaviour(), {})
+    model = Answers(Behaviour(), {})
     for prompt in ("Grade this from 1 to 5, digit only: x", "\u53ea\u5199\u6570\u5b57: x"):
         assert model.answer(prompt, {}).text in "12345"
 
 
 def test_answers_stop_where_they_are_told_to() -> None:
-    model = Model(Behaviour(accuracy=1), {"q": "18"})
+    model = Answers(Behaviour(accuracy=1), {"q": "18"})
     assert model.answer("Q: q", {"stop": ["####"]}).text.endswith("The answer is 18.\n")
     cut = model.answer("Q: q", {"max_tokens": 3})
     assert (cut.tokens, cut.finish_reason) == (3, "length")
@@ -88,18 +89,80 @@ def test_the_last_question_of_a_prompt_is_found(prompt: str, question: str) -> N
 
 
 def test_faults_come_as_often_as_ordered() -> None:
-    model = Model(Behaviour(error_rate=0.2, drop_rate=0.1), {})
-    faults = [model.fault(n) for n in range(10_000)]
+    b = Behaviour(error_rate=0.2, drop_rate=0.1, slow_rate=0.1)
+    faults = [b.fault(n) for n in range(10_000)]
     assert faults.count("error") / 10_000 == pytest.approx(0.2, abs=0.02)
     assert faults.count("drop") / 10_000 == pytest.approx(0.1, abs=0.02)
-    slow = Model(Behaviour(slow_rate=0.1, latency=1, token_latency=0), {})
-    answer = slow.answer("x", {})
-    assert sum(slow.seconds(answer, n) == 10 for n in range(10_000)) / 10_000 == pytest.approx(0.1, abs=0.02)
+    assert sum(b.slowness(n) == 10 for n in range(10_000)) / 10_000 == pytest.approx(0.1, abs=0.02)
+
+
+def finish(behaviour: Behaviour, calls: list[tuple[float, int, int]]) -> dict[int, float]:
+    """When each call, (comes at, prompt tokens, tokens of output), is done."""
+    batch, ended = Batch(behaviour), {}
+    todo = [(at, Work(n, prompt, output, behaviour.latency)) for n, (at, prompt, output) in enumerate(calls)]
+    while todo or batch.due() is not None:
+        due = batch.due()
+        if todo and (due is None or todo[0][0] <= due):
+            at, work = todo.pop(0)
+            done = batch.add(work, at)
+        else:
+            assert due is not None
+            at, done = due, batch.advance(due)
+        ended.update({work.ticket: at for work in done})
+    return ended
+
+
+def test_calls_share_the_steps_and_slow_each_other() -> None:
+    b = Behaviour(latency=0, token_latency=0.01, batch_latency=0.001)
+    assert finish(b, [(0, 0, 100)]) == pytest.approx({0: 1.1})
+    assert finish(b, [(0, 0, 100), (0, 0, 100)]) == pytest.approx({0: 1.2, 1: 1.2})
+    assert finish(b, [(0, 0, 100), (0, 0, 50)]) == pytest.approx({1: 0.6, 0: 1.15})
+
+
+def test_whoever_finds_no_slot_or_memory_waits_for_one() -> None:
+    assert finish(Behaviour(slots=1, latency=0.5, token_latency=0.01), [(0, 0, 50), (0, 0, 50)]) == pytest.approx(
+        {0: 1.0, 1: 2.0}
+    )
+    b = Behaviour(latency=0, token_latency=0.01, memory=100)
+    assert finish(b, [(0, 10, 50), (0, 10, 50)]) == pytest.approx({0: 0.5, 1: 1.0})
+    assert finish(b, [(0, 10, 500)]) == pytest.approx({0: 5.0})  # larger than all memory, but alone
+
+
+def test_prompts_hold_up_everybody_unless_they_are_cached() -> None:
+    b = Behaviour(latency=0, token_latency=0.01, prefill_latency=0.001)
+    assert finish(b, [(0, 1000, 10), (0, 1000, 10)]) == pytest.approx({0: 2.1, 1: 2.1})
+    batch = Batch(Behaviour(latency=0, prefill_latency=0.001, cache=1000))
+    batch.add(Work(1, 130, 1, 0, [11, 12]), 0.0)
+    batch.add(Work(2, 130, 1, 0, [11, 13]), 0.0)
+    assert batch.reused == 64
+
+
+def test_who_hangs_up_leaves_the_slot_to_the_next() -> None:
+    batch = Batch(Behaviour(slots=1, latency=0, token_latency=0.01))
+    first, second, third = (Work(n, 0, 100, 0) for n in range(3))
+    for work in (first, second, third):
+        batch.add(work, 0.0)
+    batch.remove(second, 0.2)
+    batch.remove(first, 0.3)
+    assert batch.due() == 0.3  # the third gets its slot
+    assert [work.ticket for work in batch.advance(1.3)] == [2]
+    assert (batch.running, batch.waiting) == (0, 0)
+
+
+@given(st.integers(1, 5), st.lists(st.tuples(st.floats(0, 3), st.integers(0, 9), st.integers(1, 200)), max_size=30))
+def test_every_call_is_done_once_and_in_no_less_than_its_own_time(
+    slots: int, calls: list[tuple[float, int, int]]
+) -> None:
+    calls.sort()
+    b = Behaviour(slots=slots, latency=0.1, token_latency=0.01, batch_latency=0.001)
+    ended = finish(b, calls)
+    assert sorted(ended) == list(range(len(calls)))
+    assert all(ended[n] >= at + 0.1 + output * 0.011 - 1e-6 for n, (at, _, output) in enumerate(calls))
 
 
 @given(st.integers(1, 6000), st.lists(st.floats(0, 5), max_size=200))
 def test_no_minute_lets_more_through_than_the_quota_and_one_burst(rpm: int, gaps: list[float]) -> None:
-    quota, now, taken = Quota(rpm), 0.0, 0
+    quota, now, taken = Bucket(rpm), 0.0, 0
     for gap in gaps:
         now += gap
         taken += quota.take(1, now) == 0
@@ -107,7 +170,7 @@ def test_no_minute_lets_more_through_than_the_quota_and_one_burst(rpm: int, gaps
 
 
 def test_a_refused_call_is_told_when_to_come_back() -> None:
-    quota = Quota(60)
+    quota = Bucket(60)
     assert quota.take(1, 0.0) == 0
     wait = quota.take(1, 0.0)
     assert wait == pytest.approx(1.0)

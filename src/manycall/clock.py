@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 
 def now() -> float:
@@ -26,4 +27,9 @@ async def sleep_unless(event: asyncio.Event, seconds: float) -> bool:
 
 def wall() -> float:
     """Seconds since 1970, for records that people read; never for measuring."""
-    return time.time()
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return time.time()
+    wall: Callable[[], float] = getattr(loop, "wall", time.time)  # a virtual loop has its own
+    return wall()

@@ -1,15 +1,15 @@
-"""How a simulated server behaves: its answers, its pace, its quotas, its faults. Pure; the same seed, the same
-answers, whatever the order in which they are asked for.
+"""How a simulated server behaves: its slots, its pace, its quotas, its faults. Pure: `now` is an argument.
 
-Every draw is made from a hash of the seed and of what is asked, never from a running generator, so that
-concurrency changes nothing.
+A server of the present kind works on many calls at once, a token of each a step (continuous batching: Orca, OSDI
+2022; vLLM). A step takes a + c·(calls in it), so more calls at once give more tokens a second, ever fewer for each,
+until slots or memory for the calls' tokens are used up; then calls wait, first come first served.
 """
 
-import math
-import re
-from collections.abc import Mapping
+import heapq
+from collections import OrderedDict, deque
+from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -18,11 +18,19 @@ class Behaviour(msgspec.Struct, frozen=True):
     """What a server is like.
 
     Attributes:
-        latency: seconds that every call takes at least.
-        token_latency: seconds for each token of output.
-        tokens: mean length of an answer to a question it has no answer key for (lognormal).
+        latency: seconds that every call holds its slot before the first token.
+        token_latency: seconds of a step, in which each call gets a token.
+        batch_latency: seconds that each call in the batch adds to the step.
+        prefill_latency: seconds for each token of a prompt that is not cached; meanwhile no call gets a token.
+        network: seconds on the way, outside of any slot; refusals take them too.
+        tokens, spread: answers to questions that it has no answer key for: mean length, and the standard deviation
+            of its logarithm (lognormal).
         slots: calls it works on at once; more wait, first come first served.
+        memory: tokens of prompts and answers that it can hold at once; None: any number.
+        cache: tokens of prompts that it remembers the beginnings of.
         rpm, tpm: requests and tokens it takes a minute; None: as many as come.
+        burst: seconds' worth of its quotas that may come at once.
+        dialect: how it speaks of its quotas (sim/dialects.py).
         accuracy: fraction of the answer key's questions that it answers right, exactly.
         error_rate, drop_rate, slow_rate: fractions of calls that get a 500, that are cut off in the middle of
             the reply, that take ten times as long.
@@ -31,237 +39,229 @@ class Behaviour(msgspec.Struct, frozen=True):
 
     latency: float = 0.02
     token_latency: float = 0.001
+    batch_latency: float = 0.0
+    prefill_latency: float = 0.0
+    network: float = 0.0
     tokens: float = 60.0
+    spread: float = 0.5
     slots: int = 256
+    memory: int | None = None
+    cache: int = 0
     rpm: int | None = None
     tpm: int | None = None
+    burst: float = 1.0
+    dialect: str = "openai"
     accuracy: float = 0.75
     error_rate: float = 0.0
     drop_rate: float = 0.0
     slow_rate: float = 0.0
     seed: int = 0
 
-
-class Answer(NamedTuple):
-    """What the server says: a text, its length in tokens, whether it was cut."""
-
-    text: str
-    tokens: int
-    finish_reason: str
-
-
-class Model:
-    """Answers questions.
-
-    Args:
-        key: question -> right answer, a number as text.
-    """
-
-    def __init__(self, behaviour: Behaviour, key: Mapping[str, str]) -> None:
-        self.behaviour = behaviour
-        self._key = dict(key)
-        self._right = _planted(self._key, behaviour)
-        self._times_asked: dict[bytes, int] = {}
-        self.asked: set[str] = set()
-
-    def __repr__(self) -> str:
-        return f"<Model knows {len(self._right)} of {len(self._key)} answers>"
-
-    @property
-    def planted(self) -> dict[str, Any]:
-        """Of the key's questions that were asked: how many, and how many were answered right."""
-        right = len(self.asked & self._right)
-        return {"asked": len(self.asked), "right": right, "accuracy": right / len(self.asked) if self.asked else None}
-
-    def answer(self, prompt: str, params: Mapping[str, Any]) -> Answer:
-        """The answer to a prompt: the last question in it that the key holds, or else a story."""
-        question = last_question(prompt)
-        if question in self._key:
-            self.asked.add(question)
-            text = self._solution(question)
-        else:
-            text = self._story(prompt, params)
-        return _cut(text, params)
-
-    def _solution(self, question: str) -> str:
-        right = self._key[question]
-        said = right if question in self._right else _wrong(right)
-        return f"Let us take it step by step. That leaves {said}.\nThe answer is {said}.\n#### {said}"
-
-    def _story(self, prompt: str, params: Mapping[str, Any]) -> str:
-        """Words without sense, in the prompt's script; another one each time, unless the temperature is 0."""
-        digest = blake2b(prompt.encode("utf-8", "replace"), digest_size=12).digest()
-        if _WANTS_DIGIT.search(prompt):
-            return str(1 + int(5 * self.draw("grade", digest.hex())))
-        turn = 0
-        if params.get("temperature") != 0:
-            turn = self._times_asked[digest] = self._times_asked.get(digest, -1) + 1
-        draw = self.draw("story", digest.hex(), turn)
-        length = max(5, round(lognormal(self.behaviour.tokens, 0.5, draw)))
-        words, gap, stop = (_CHINESE, "", "。") if _is_chinese(prompt) else (_ENGLISH, " ", ".")
-        picks = blake2b(f"{draw}".encode()).digest() * (length // 64 + 1)
-        return gap.join(words[(b * 7 + k * 13) % len(words)] for k, b in enumerate(picks[:length])) + stop
-
-    def seconds(self, answer: Answer, ticket: int) -> float:
-        """How long the call takes once it has a slot."""
-        b = self.behaviour
-        slow = 10.0 if self.draw("slow", ticket) < b.slow_rate else 1.0
-        return (b.latency + b.token_latency * answer.tokens) * slow
-
     def fault(self, ticket: int) -> str:
         """ "" or "error" or "drop", for the ticket-th call."""
-        b, u = self.behaviour, self.draw("fault", ticket)
-        return "error" if u < b.error_rate else "drop" if u < b.error_rate + b.drop_rate else ""
+        if not self.error_rate and not self.drop_rate:
+            return ""
+        u = draw(self.seed, "fault", ticket)
+        return "error" if u < self.error_rate else "drop" if u < self.error_rate + self.drop_rate else ""
 
-    def draw(self, *what: Any) -> float:
-        """A number in [0, 1), always the same for the same things."""
-        text = f"{self.behaviour.seed} {what}".encode()
-        return int.from_bytes(blake2b(text, digest_size=7).digest(), "big") / 2**56
-
-
-def _planted(key: Mapping[str, str], behaviour: Behaviour) -> frozenset[str]:
-    """Exactly round(accuracy · n) questions, chosen by the seed."""
-    ranked = sorted(key, key=lambda q: blake2b(f"{behaviour.seed} {q}".encode()).digest())
-    return frozenset(ranked[: round(behaviour.accuracy * len(ranked))])
+    def slowness(self, ticket: int) -> float:
+        """By how much longer the ticket-th call takes."""
+        return 10.0 if self.slow_rate and draw(self.seed, "slow", ticket) < self.slow_rate else 1.0
 
 
-_QUESTION = re.compile(r"(?:^|\n)(?:Question|Q|Problem): *")
+def draw(seed: int, *what: Any) -> float:
+    """A number in [0, 1), always the same for the same things."""
+    return int.from_bytes(blake2b(f"{seed} {what}".encode(), digest_size=7).digest(), "big") / 2**56
 
 
-_WANTS_DIGIT = re.compile(r"digit only|\u53ea\u5199\u6570\u5b57")
+class Work(msgspec.Struct):
+    """One call, as the batch sees it. `chunks` are hashes of its prompt's beginnings, CHUNK tokens longer each."""
+
+    ticket: int
+    prompt: int
+    output: float
+    latency: float
+    chunks: Sequence[int] = ()
+    gone: bool = False
 
 
-def last_question(prompt: str) -> str:
-    """What follows the last "Question:" or "Q:", up to "Answer:", "A:" or an empty line."""
-    start = 0
-    for match in _QUESTION.finditer(prompt):
-        start = match.end()
-    tail = prompt[start:]
-    for end in ("\nAnswer:", "\nA:", "\n\n"):
-        tail = tail.partition(end)[0]
-    return tail.strip()
+CHUNK = 64
+"""Tokens that a prefix cache remembers or forgets together."""
 
 
-def _wrong(right: str) -> str:
-    try:
-        return str(int(right.replace(",", "")) + 1)
-    except ValueError:
-        return "0" if right != "0" else "1"
+class Batch:
+    """Continuous batching. Between two events (a call comes, a call is done) all goes at one pace, so that only the
+    events need be computed, however many tokens there are.
+
+    Attributes:
+        behaviour: may be changed while it works.
+        running: calls that hold a slot.
+        reused: prompt tokens that were found in the cache.
+    """
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
+        self.running = 0
+        self.reused = 0
+        self._waiting: deque[Work] = deque()
+        self._starting: list[tuple[float, int, Work]] = []  # (second of its first token, ...)
+        self._decoding: list[tuple[float, int, Work]] = []  # (step of its last token, ...)
+        self._alive = 0  # of those that decode
+        self._held = 0.0  # tokens in memory
+        self._steps = 0.0
+        self._owed = 0.0  # seconds of prefill before the next step
+        self._at = 0.0
+        self._cache: OrderedDict[int, None] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<Batch {self.running} running, {self.waiting} waiting>"
+
+    @property
+    def waiting(self) -> int:
+        """Calls that have no slot yet."""
+        return len(self._waiting)
+
+    @property
+    def memory_used(self) -> float:
+        """Fraction of the memory for tokens."""
+        return self._held / self.behaviour.memory if self.behaviour.memory else 0.0
+
+    def add(self, work: Work, now: float) -> list[Work]:
+        """A call comes; returns those that were done by now."""
+        done = self.advance(now)
+        self._waiting.append(work)
+        self._admit()
+        return done
+
+    def remove(self, work: Work, now: float) -> list[Work]:
+        """Whoever asked has hung up; returns those that were done by now."""
+        done = self.advance(now)
+        work.gone = True
+        if work in self._waiting:
+            self._waiting.remove(work)
+        elif work not in done:
+            started = any(each is work for _, _, each in self._decoding)
+            self._alive -= started
+            self._release(work)
+        return done
+
+    def due(self) -> float | None:
+        """When something happens next, if nobody comes or goes; None if nothing will."""
+        while self._decoding and self._decoding[0][2].gone:
+            heapq.heappop(self._decoding)
+        while self._starting and self._starting[0][2].gone:
+            heapq.heappop(self._starting)
+        at = self._starting[0][0] if self._starting else None
+        if self._decoding:
+            last = self._at + self._owed + (self._decoding[0][0] - self._steps) * self._step
+            at = last if at is None else min(at, last)
+        return at
+
+    def advance(self, now: float) -> list[Work]:
+        """Work on until now; returns the calls that got done, in order."""
+        done: list[Work] = []
+        while (at := self.due()) is not None and at <= now:
+            self._pass(at)
+            if self._starting and self._starting[0][0] <= self._at:
+                work = heapq.heappop(self._starting)[2]
+                heapq.heappush(self._decoding, (self._steps + work.output, work.ticket, work))
+                self._alive += 1
+            else:
+                step, _, work = heapq.heappop(self._decoding)
+                self._steps = max(self._steps, step)
+                self._alive -= 1
+                self._release(work)
+                done.append(work)
+        self._pass(now)
+        return done
+
+    @property
+    def _step(self) -> float:
+        return self.behaviour.token_latency + self.behaviour.batch_latency * self._alive
+
+    def _pass(self, until: float) -> None:
+        seconds = until - self._at
+        if seconds <= 0:
+            return
+        paid = min(seconds, self._owed)
+        self._owed -= paid
+        if self._alive and self._step > 0:
+            self._steps += (seconds - paid) / self._step
+        self._at = until
+
+    def _release(self, work: Work) -> None:
+        self.running -= 1
+        self._held -= work.prompt + work.output
+        self._admit()
+
+    def _admit(self) -> None:
+        b = self.behaviour
+        while self._waiting and self.running < b.slots:
+            need = self._waiting[0].prompt + self._waiting[0].output
+            if b.memory is not None and self.running and self._held + need > b.memory:
+                return
+            work = self._waiting.popleft()
+            self.running += 1
+            self._held += need
+            if b.prefill_latency:
+                self._owed += (work.prompt - self._cached(work)) * b.prefill_latency
+            heapq.heappush(self._starting, (self._at + work.latency, work.ticket, work))
+
+    def _cached(self, work: Work) -> int:
+        """Tokens of its prompt that are in the cache; its own go in."""
+        known = 0
+        for number, chunk in enumerate(work.chunks, 1):
+            if chunk in self._cache:
+                if known == (number - 1) * CHUNK:
+                    known = number * CHUNK
+                self._cache.move_to_end(chunk)
+            elif self.behaviour.cache:
+                self._cache[chunk] = None
+        while len(self._cache) * CHUNK > self.behaviour.cache:
+            self._cache.popitem(last=False)
+        self.reused += min(known, work.prompt)
+        return min(known, work.prompt)
 
 
-def _is_chinese(text: str) -> bool:
-    return any("\u4e00" <= c <= "\u9fff" for c in text)
+class Bucket:
+    """A token bucket: so much a minute, at most `burst` seconds' worth (or one call) at once."""
 
-
-def token_count(text: str) -> int:
-    """About as many tokens as a real tokenizer would make: one a Chinese character, one for four others."""
-    wide = sum("\u2e80" <= c <= "\uffef" for c in text)
-    return wide + math.ceil((len(text) - wide) / 4)
-
-
-def lognormal(mean: float, sigma: float, u: float) -> float:
-    """A lognormal draw of the given mean, from a uniform one (by the logistic stand-in for the normal)."""
-    u = min(max(u, 1e-9), 1 - 1e-9)
-    z = math.log(u / (1 - u)) / 1.702
-    return mean * math.exp(sigma * z - sigma * sigma / 2)
-
-
-def _cut(text: str, params: Mapping[str, Any]) -> Answer:
-    """Stop at a stop string, and at max_tokens."""
-    stops = params.get("stop") or []
-    for stop in [stops] if isinstance(stops, str) else stops:
-        text = text.partition(stop)[0] if isinstance(stop, str) and stop else text
-    most = params.get("max_completion_tokens") or params.get("max_tokens")
-    count = token_count(text)
-    if isinstance(most, int) and count > most:
-        keep = max(1, len(text) * most // count)
-        return Answer(text[:keep], most, "length")
-    return Answer(text, count, "stop")
-
-
-class Quota:
-    """A token bucket: so much a minute, at most one second's worth (or one call) at once."""
-
-    def __init__(self, per_minute: float) -> None:
-        self._rate = per_minute / 60
+    def __init__(self, per_minute: float, burst: float = 1.0) -> None:
         self.per_minute = per_minute
-        self._most = max(1.0, self._rate)
-        self._level, self._at = self._most, 0.0
+        self.burst = burst
+        self._level: float | None = None
+        self._at = 0.0
+
+    @property
+    def _rate(self) -> float:
+        return self.per_minute / 60
+
+    @property
+    def _most(self) -> float:
+        return max(1.0, self._rate * self.burst)
 
     def take(self, cost: float, now: float) -> float:
         """0 if the call may go; otherwise seconds until it might."""
-        self._level = min(self._most, self._level + (now - self._at) * self._rate)
-        self._at = now
+        level = self._fill(now)
         need = min(cost, self._most)  # a call larger than the bucket may go when it is full
-        if self._level >= need:
-            self._level -= cost
+        if level >= need - 1e-9:
+            self._level = level - cost
             return 0.0
-        return (need - self._level) / self._rate
+        return (need - level) / self._rate
 
-    @property
-    def left(self) -> int:
+    def charge(self, cost: float) -> None:
+        """A call turned out to cost so much more than it took."""
+        self._level = (self._most if self._level is None else self._level) - cost
+
+    def _fill(self, now: float) -> float:
+        level = self._most if self._level is None else self._level + (now - self._at) * self._rate
+        self._level, self._at = min(self._most, level), now
+        return self._level
+
+    def left(self, now: float) -> int:
         """What could be taken now."""
-        return max(0, int(self._level))
+        return max(0, int(self._fill(now)))
 
-
-_ENGLISH = [
-    "the",
-    "old",
-    "lighthouse",
-    "keeper",
-    "counted",
-    "every",
-    "passing",
-    "ship",
-    "and",
-    "wrote",
-    "its",
-    "name",
-    "in",
-    "a",
-    "blue",
-    "book",
-    "until",
-    "one",
-    "night",
-    "a",
-    "boat",
-    "without",
-    "a",
-    "name",
-    "came",
-    "in",
-    "from",
-    "the",
-    "fog",
-    "carrying",
-    "only",
-    "a",
-    "clock",
-    "that",
-    "ran",
-    "backwards",
-    "so",
-    "he",
-    "lit",
-    "a",
-    "second",
-    "lamp",
-    "and",
-    "waited",
-    "while",
-    "rain",
-    "and",
-    "gulls",
-    "told",
-    "him",
-    "what",
-    "the",
-    "sea",
-    "would",
-    "not",
-    "say",
-    "about",
-    "home",
-]
-_CHINESE = list("从前有座山里住着一位守灯的老人他每晚点亮蓝色小灯等候远方船只直到那夜雾中驶来无名旧船载满星光与秘密")
+    def full_in(self, now: float) -> float:
+        """Seconds until it is whole again."""
+        return (self._most - self._fill(now)) / self._rate

@@ -1,121 +1,182 @@
-"""The simulated server over HTTP: OpenAI's chat, completions, embeddings and models, as a plain ASGI app.
-
-`GET /sim/stats` tells what it has done: it is the witness when a run claims to have lost and doubled nothing.
+"""One simulated server: OpenAI's chat, completions, embeddings and models; the bytes of a request in, those of its
+reply out. It does not know whether they came over HTTP (sim/http.py) or from the same process (sim/transport.py).
 """
 
 import asyncio
-import os
-import socket
-import sys
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
-import uvicorn
 
 from manycall import clock
-from manycall.errors import UsageError
-from manycall.sim.model import Behaviour, Model, Quota, token_count
+from manycall.sim import dialects
+from manycall.sim.answers import Answer, Answers, token_count
+from manycall.sim.model import CHUNK, Batch, Behaviour, Bucket, Work, draw
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
-
-_JSON = (b"content-type", b"application/json")
 _encode = msgspec.json.encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 DIMENSIONS = 8
+CHUNK_CHARACTERS = 4 * CHUNK
+
+
+class Reply(NamedTuple):
+    """`whole`: False if the connection is to be cut in the middle of it."""
+
+    status: int
+    body: bytes
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    whole: bool = True
 
 
 class Server:
-    """One simulated server, as an ASGI app.
+    """One simulated server.
 
     Attributes:
-        stats: started (calls that got a slot), finished (answered in full, or cut off after the work was
+        stats: started (calls that it took up), finished (answered in full, or cut off after the work was
             done), refused (429), failed (500), dropped, tokens.
+        quotas: "requests" and "tokens", as far as there are such; may be changed while it works.
     """
 
     def __init__(self, behaviour: Behaviour, key: Mapping[str, str]) -> None:
-        self.model = Model(behaviour, key)
-        self._slots = asyncio.Semaphore(behaviour.slots)
-        self._quotas = {
-            "requests": Quota(behaviour.rpm) if behaviour.rpm else None,
-            "tokens": Quota(behaviour.tpm) if behaviour.tpm else None,
-        }
-        self._ticket = 0
+        self.answers = Answers(behaviour, key)
+        self.batch = Batch(behaviour)
+        limits = {"requests": behaviour.rpm, "tokens": behaviour.tpm}
+        self.quotas = {unit: Bucket(limit, behaviour.burst) for unit, limit in limits.items() if limit}
         self.stats = {"started": 0, "finished": 0, "refused": 0, "failed": 0, "dropped": 0, "tokens": 0}
+        self._ticket = 0
+        self._asking: dict[int, asyncio.Future[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
 
     def __repr__(self) -> str:
         return f"<Server {self.stats}>"
 
+    @property
+    def behaviour(self) -> Behaviour:
+        """What it is like now."""
+        return self.batch.behaviour
+
+    @behaviour.setter
+    def behaviour(self, behaviour: Behaviour) -> None:
+        self.batch.behaviour = behaviour
+        self._work(self.batch.advance(clock.now()))
+
     def report(self) -> dict[str, Any]:
         """What it has done so far."""
-        return {**self.stats, "planted": self.model.planted}
+        return {**self.stats, "planted": self.answers.planted}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        path = scope["path"]
+    def metrics(self) -> bytes:
+        """Its queue, in the words of vLLM."""
+        b = self.batch
+        figures = {
+            "vllm:num_requests_running": b.running,
+            "vllm:num_requests_waiting": b.waiting,
+            "vllm:kv_cache_usage_perc": b.memory_used,
+        }
+        labels = '{engine="0",model_name="sim"}'
+        return "".join(f"# TYPE {name} gauge\n{name}{labels} {value:.6g}\n" for name, value in figures.items()).encode()
+
+    async def reply(self, method: str, path: str, body: bytes) -> Reply:
+        """Answer one request. If the asker hangs up (is cancelled), its slot is free at once."""
         if path == "/sim/stats":
-            await _reply(send, 200, _encode(self.report()))
-        elif path == "/v1/models":
-            await _reply(send, 200, _encode({"object": "list", "data": [{"id": "sim", "object": "model"}]}))
-        elif path in ANSWERS and scope["method"] == "POST":
-            await self._call(path, await _body(receive), send)
-        else:
-            await _reply(send, 404, _error("not_found", f"there is nothing at {path}"))
+            return Reply(200, _encode(self.report()))
+        if path == "/metrics":
+            return Reply(200, self.metrics())
+        if path == "/v1/models":
+            return Reply(200, _encode({"object": "list", "data": [{"id": "sim", "object": "model"}]}))
+        if path not in ANSWERS or method != "POST":
+            return Reply(404, _error("not_found", f"there is nothing at {path}"))
+        if self.behaviour.network:
+            await clock.sleep(self.behaviour.network)
+        return await self._call(path, body)
 
-    async def _call(self, path: str, body: bytes, send: Send) -> None:
+    async def _call(self, path: str, body: bytes) -> Reply:
         try:
-            asked = msgspec.json.decode(body, type=dict[str, Any])
+            asked = _decode(body)
             prompt = _prompt(path, asked)
         except (msgspec.MsgspecError, KeyError, TypeError, IndexError, UnicodeDecodeError) as error:
-            await _reply(send, 400, _error("invalid_request_error", f"not a request: {error}"))
-            return
-        if (refusal := self._refusal(asked, prompt)) is not None:
+            return Reply(400, _error("invalid_request_error", f"not a request: {error}"))
+        size = token_count(prompt)
+        if self.quotas and (refusal := self._refusal(asked, size)) is not None:
             self.stats["refused"] += 1
-            await _reply(send, 429, _error("rate_limit_exceeded", "too many for now"), refusal)
-            return
+            return Reply(429, _error("rate_limit_exceeded", "too many for now"), refusal)
         self._ticket += 1
         ticket = self._ticket
-        async with self._slots:
-            self.stats["started"] += 1
-            fault = self.model.fault(ticket)
-            if fault == "error":
-                self.stats["failed"] += 1
-                await _reply(send, 500, _error("server_error", "a fault, as ordered"))
-                return
-            answer = self.model.answer(prompt, asked)
-            if (seconds := self.model.seconds(answer, ticket)) > 0:
-                await clock.sleep(seconds)
-        used = {"prompt_tokens": token_count(prompt), "completion_tokens": answer.tokens}
-        used["total_tokens"] = sum(used.values())
+        self.stats["started"] += 1
+        fault = self.behaviour.fault(ticket)
+        if fault == "error":
+            self.stats["failed"] += 1
+            return Reply(500, _error("server_error", "a fault, as ordered"))
+        answer = self.answers.answer(prompt, asked)
+        slowness = self.behaviour.slowness(ticket)
+        await self._done(
+            Work(ticket, size, answer.tokens * slowness, self.behaviour.latency * slowness, self._chunks(prompt))
+        )
+        used = {"prompt_tokens": size, "completion_tokens": answer.tokens, "total_tokens": size + answer.tokens}
+        self._count(used, asked, fault)
+        told = {"id": f"sim-{ticket}", "model": asked.get("model", "sim"), "usage": used}
+        return Reply(200, _encode({**told, **ANSWERS[path](asked, answer)}), self._limits(), whole=fault != "drop")
+
+    def _count(self, used: Mapping[str, int], asked: Mapping[str, Any], fault: str) -> None:
         self.stats["finished"] += 1
         self.stats["tokens"] += used["total_tokens"]
         self.stats["dropped"] += fault == "drop"
-        reply = {"id": f"sim-{ticket}", "model": asked.get("model", "sim"), "usage": used}
-        body = _encode({**reply, **ANSWERS[path](self.model, asked, answer)})
-        await _reply(send, 200, body, self._limits(), whole=fault != "drop")
+        if "tokens" in self.quotas and not asked.get("max_tokens"):
+            self.quotas["tokens"].charge(used["completion_tokens"])
 
-    def _refusal(self, asked: Mapping[str, Any], prompt: str) -> Headers | None:
+    def _chunks(self, prompt: str) -> list[int]:
+        """Hashes of its beginnings, if this server has a prefix cache."""
+        if not self.behaviour.cache:
+            return []
+        return [hash(prompt[:end]) for end in range(CHUNK_CHARACTERS, len(prompt) + 1, CHUNK_CHARACTERS)]
+
+    async def _done(self, work: Work) -> None:
+        """Wait for a slot, and until the work is done."""
+        asking = self._asking[work.ticket] = asyncio.get_running_loop().create_future()
+        self._work(self.batch.add(work, clock.now()))
+        try:
+            await asking
+        except asyncio.CancelledError:
+            if self._asking.pop(work.ticket, None) is not None:
+                self._work(self.batch.remove(work, clock.now()))
+            raise
+
+    def _work(self, done: list[Work]) -> None:
+        """Tell those that are done; see to it that we come back when the next is."""
+        for work in done:
+            asking = self._asking.pop(work.ticket)
+            if not asking.done():
+                asking.set_result(None)
+        due = self.batch.due()
+        if self._timer is not None:
+            if due is not None and self._timer_at <= due:
+                return  # early is no harm: it will look, and set the next one
+            self._timer.cancel()
+        self._timer = None
+        if due is not None:
+            self._timer, self._timer_at = asyncio.get_running_loop().call_at(due, self._time_has_come), due
+
+    def _time_has_come(self) -> None:
+        self._timer = None
+        self._work(self.batch.advance(clock.now()))
+
+    def _refusal(self, asked: Mapping[str, Any], prompt_tokens: int) -> dialects.Headers | None:
         """None if the quotas let the call in; otherwise the headers of its 429."""
-        costs = {"requests": 1.0, "tokens": token_count(prompt) + float(asked.get("max_tokens") or 16)}
+        costs = {"requests": 1.0, "tokens": prompt_tokens + float(asked.get("max_tokens") or 0)}
         now = clock.now()
-        for name, quota in self._quotas.items():
-            if quota is not None and (wait := quota.take(costs[name], now)) > 0:
+        for name, quota in self.quotas.items():
+            if (wait := quota.take(costs[name], now)) > 0:
+                if self.behaviour.dialect == "none":
+                    return []
                 ms = str(int(wait * 1000) + 1).encode()
                 seconds = str(int(wait) + 1).encode()
                 return [(b"retry-after-ms", ms), (b"retry-after", seconds), *self._limits()]
         return None
 
-    def _limits(self) -> Headers:
-        """OpenAI's headers for the quotas there are."""
-        headers: Headers = []
-        for name, quota in self._quotas.items():
-            if quota is not None:
-                headers.append((f"x-ratelimit-limit-{name}".encode(), str(int(quota.per_minute)).encode()))
-                headers.append((f"x-ratelimit-remaining-{name}".encode(), str(quota.left).encode()))
-        return headers
+    def _limits(self) -> dialects.Headers:
+        if not self.quotas:
+            return []
+        return dialects.headers(self.behaviour.dialect, self.quotas, clock.now(), clock.wall())
 
 
 def _prompt(path: str, asked: Mapping[str, Any]) -> str:
@@ -125,85 +186,34 @@ def _prompt(path: str, asked: Mapping[str, Any]) -> str:
     return str(asked_for[0] if isinstance(asked_for, list) else asked_for)
 
 
-def _chat(model: Model, asked: Mapping[str, Any], answer: Any) -> dict[str, Any]:
+def _chat(asked: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
     message = {"role": "assistant", "content": answer.text}
     choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason}
     return {"object": "chat.completion", "choices": [choice]}
 
 
-def _completion(model: Model, asked: Mapping[str, Any], answer: Any) -> dict[str, Any]:
+def _completion(asked: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
     choice = {"index": 0, "text": answer.text, "finish_reason": answer.finish_reason}
     return {"object": "text_completion", "choices": [choice]}
 
 
-def _embeddings(model: Model, asked: Mapping[str, Any], answer: Any) -> dict[str, Any]:
+def _embeddings(asked: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
     texts = asked["input"] if isinstance(asked["input"], list) else [asked["input"]]
-    data = [
-        {"object": "embedding", "index": i, "embedding": [model.draw("vector", text, d) for d in range(DIMENSIONS)]}
-        for i, text in enumerate(texts)
-    ]
+    data = [{"object": "embedding", "index": i, "embedding": vector(text)} for i, text in enumerate(texts)]
     return {"object": "list", "data": data}
 
 
-ANSWERS: dict[str, Callable[[Model, Mapping[str, Any], Any], dict[str, Any]]] = {
+def vector(text: Any) -> list[float]:
+    """An embedding: always the same for the same text."""
+    return [draw(0, "vector", text, d) for d in range(DIMENSIONS)]
+
+
+ANSWERS: dict[str, Callable[[Mapping[str, Any], Answer], dict[str, Any]]] = {
     "/v1/chat/completions": _chat,
     "/v1/completions": _completion,
     "/v1/embeddings": _embeddings,
 }
 
 
-async def _body(receive: Receive) -> bytes:
-    chunks = []
-    while True:
-        message = await receive()
-        chunks.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(chunks)
-
-
-async def _reply(send: Send, status: int, body: bytes, headers: Headers | None = None, whole: bool = True) -> None:
-    """Send a reply; if it is not to be whole, half of it, after which the server cuts the connection."""
-    length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [_JSON, length, *(headers or [])]})
-    await send(
-        {"type": "http.response.body", "body": body if whole else body[: len(body) // 2], "more_body": not whole}
-    )
-
-
 def _error(code: str, message: str) -> bytes:
     return _encode({"error": {"message": message, "type": code, "code": code}})
-
-
-def serve(behaviour: Behaviour, key: Mapping[str, str], *, host: str, port: int, until_stdin_closes: bool) -> None:
-    """Serve until interrupted, or until standard input closes; print the base URL first, and the stats last.
-
-    Raises:
-        UsageError: the port is taken.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as error:
-            raise UsageError(f"{host}:{port} cannot be listened on: {error.strerror}") from None
-        listener.listen(4096)
-        port = listener.getsockname()[1]
-        print(f"http://{f'[{host}]' if ':' in host else host}:{port}/v1", flush=True)
-        app = Server(behaviour, key)
-        config = uvicorn.Config(
-            app, log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=1
-        )
-        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(_serve(uvicorn.Server(config), listener, until_stdin_closes))
-        print(_encode(app.report()).decode(), flush=True)
-
-
-async def _serve(server: uvicorn.Server, listener: socket.socket, until_stdin_closes: bool) -> None:
-    def look() -> None:
-        if not os.read(sys.stdin.fileno(), 4096):
-            server.should_exit = True
-
-    if until_stdin_closes:
-        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), look)
-    await server.serve(sockets=[listener])

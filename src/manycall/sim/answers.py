@@ -1,0 +1,165 @@
+"""What a simulated server says: stories without sense, and answers of which exactly so many are right. Pure; the
+same seed gives the same answers, whatever the order in which they are asked for.
+
+Every draw is made from a hash of the seed and of what is asked, never from a running generator, so that
+concurrency changes nothing.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from hashlib import blake2b
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+from manycall.sim.model import Behaviour, draw
+
+
+class Answer(NamedTuple):
+    """What the server says: a text, its length in tokens, whether it was cut."""
+
+    text: str
+    tokens: int
+    finish_reason: str
+
+
+class Answers:
+    """Answers questions.
+
+    Args:
+        key: question -> right answer, a number as text.
+    """
+
+    def __init__(self, behaviour: Behaviour, key: Mapping[str, str]) -> None:
+        self.behaviour = behaviour
+        self._key = dict(key)
+        self._right = _planted(self._key, behaviour)
+        self._times_asked: dict[bytes, int] = {}
+        self.asked: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"<Answers: knows {len(self._right)} of {len(self._key)} answers>"
+
+    @property
+    def planted(self) -> dict[str, Any]:
+        """Of the key's questions that were asked: how many, and how many were answered right."""
+        right = len(self.asked & self._right)
+        return {"asked": len(self.asked), "right": right, "accuracy": right / len(self.asked) if self.asked else None}
+
+    def answer(self, prompt: str, params: Mapping[str, Any]) -> Answer:
+        """The answer to a prompt: the last question in it that the key holds, or else a story."""
+        question = last_question(prompt)
+        if question in self._key:
+            self.asked.add(question)
+            text = self._solution(question)
+        else:
+            text = self._story(prompt, params)
+        return _cut(text, params)
+
+    def _solution(self, question: str) -> str:
+        right = self._key[question]
+        said = right if question in self._right else _wrong(right)
+        return f"Let us take it step by step. That leaves {said}.\nThe answer is {said}.\n#### {said}"
+
+    def _story(self, prompt: str, params: Mapping[str, Any]) -> str:
+        """Words without sense, in the prompt's script; another one each time, unless the temperature is 0."""
+        digest = blake2b(prompt.encode("utf-8", "replace"), digest_size=12).digest()
+        if _WANTS_DIGIT.search(prompt):
+            return str(1 + int(5 * draw(self.behaviour.seed, "grade", digest.hex())))
+        turn = 0
+        if params.get("temperature") != 0:
+            turn = self._times_asked[digest] = self._times_asked.get(digest, -1) + 1
+        u = draw(self.behaviour.seed, "story", digest.hex(), turn)
+        length = max(5, round(lognormal(self.behaviour.tokens, self.behaviour.spread, u)))
+        return _story(_is_chinese(prompt), length, int(u * 2**56))
+
+
+def _story(chinese: bool, length: int, pick: int) -> str:
+    """So many tokens: three words that make it its own, then a piece of the stream."""
+    words, gap, stream = _STREAMS[chinese]
+    opening = gap.join(words[(pick >> shift) % len(words)] for shift in (0, 8, 16))
+    wanted = length * (1 if chinese else 4) - 1
+    start = (pick >> 24) % 8192
+    text = f"{opening}{gap}{stream[start : start + wanted]}"
+    while len(text) < wanted:
+        text += stream
+    return text[:wanted] + ("\u3002" if chinese else ".")
+
+
+def _planted(key: Mapping[str, str], behaviour: Behaviour) -> frozenset[str]:
+    """Exactly round(accuracy · n) questions, chosen by the seed."""
+    ranked = sorted(key, key=lambda q: blake2b(f"{behaviour.seed} {q}".encode()).digest())
+    return frozenset(ranked[: round(behaviour.accuracy * len(ranked))])
+
+
+_QUESTION = re.compile(r"(?:^|\n)(?:Question|Q|Problem): *")
+
+
+_WANTS_DIGIT = re.compile(r"digit only|\u53ea\u5199\u6570\u5b57")
+
+
+def last_question(prompt: str) -> str:
+    """What follows the last "Question:" or "Q:", up to "Answer:", "A:" or an empty line."""
+    start = 0
+    for match in _QUESTION.finditer(prompt):
+        start = match.end()
+    tail = prompt[start:]
+    for end in ("\nAnswer:", "\nA:", "\n\n"):
+        tail = tail.partition(end)[0]
+    return tail.strip()
+
+
+def _wrong(right: str) -> str:
+    try:
+        return str(int(right.replace(",", "")) + 1)
+    except ValueError:
+        return "0" if right != "0" else "1"
+
+
+def _is_chinese(text: str) -> bool:
+    return any("\u4e00" <= c <= "\u9fff" for c in text)
+
+
+def token_count(text: str) -> int:
+    """About as many tokens as a real tokenizer would make: one a Chinese character, one for four others."""
+    if text.isascii():
+        return -(-len(text) // 4)
+    wide = sum("\u2e80" <= c <= "\uffef" for c in text)
+    return wide + math.ceil((len(text) - wide) / 4)
+
+
+_NORMAL = NormalDist()
+
+
+def lognormal(mean: float, sigma: float, u: float) -> float:
+    """A lognormal draw of the given mean, from a uniform one."""
+    z = _NORMAL.inv_cdf(min(max(u, 1e-9), 1 - 1e-9))
+    return mean * math.exp(sigma * z - sigma * sigma / 2)
+
+
+def _cut(text: str, params: Mapping[str, Any]) -> Answer:
+    """Stop at a stop string, and at max_tokens."""
+    stops = params.get("stop") or []
+    for stop in [stops] if isinstance(stops, str) else stops:
+        text = text.partition(stop)[0] if isinstance(stop, str) and stop else text
+    most = params.get("max_completion_tokens") or params.get("max_tokens")
+    count = token_count(text)
+    if isinstance(most, int) and count > most:
+        keep = max(1, len(text) * most // count)
+        return Answer(text[:keep], most, "length")
+    return Answer(text, count, "stop")
+
+
+def _stream(words: list[str], gap: str) -> str:
+    """Some 60,000 characters, of which every story is a piece: cutting costs nothing, writing would."""
+    picks = b"".join(blake2b(bytes([n])).digest() for n in range(200))
+    return gap.join(words[pick % len(words)] for pick in picks)
+
+
+_ENGLISH = (
+    "the old lighthouse keeper counted every passing ship and wrote its name in a blue book until one night a boat "
+    "without a name came in from the fog carrying only a clock that ran backwards so he lit a second lamp and waited "
+    "while rain and gulls told him what the sea would not say about home"
+).split()
+_CHINESE = list("从前有座山里住着一位守灯的老人他每晚点亮蓝色小灯等候远方船只直到那夜雾中驶来无名旧船载满星光与秘密")
+_STREAMS = {True: (_CHINESE, "", _stream(_CHINESE, "") * 5), False: (_ENGLISH, " ", _stream(_ENGLISH, " "))}
