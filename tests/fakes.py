@@ -50,6 +50,8 @@ class FakeTransport:
         self.most = 0
 
     async def send(self, request: HttpRequest) -> HttpReply:
+        if request.method == "GET":
+            return HttpReply(404, b"", no_header)
         body = msgspec.json.decode(request.body)
         self.requests.append(request)
         self.log.append((asyncio.get_running_loop().time(), asked(body) if "messages" in body else ""))

@@ -1,6 +1,5 @@
 import asyncio
 
-from manycall.sim import virtual
 from fakes import answer
 from manycall import errors
 from manycall.control.balance import pick
@@ -8,6 +7,7 @@ from manycall.control.health import Health
 from manycall.control.quota import Cost
 from manycall.engine.client import Client
 from manycall.engine.endpoint import Endpoint
+from manycall.sim import virtual
 from manycall.wire.transport import HttpReply, HttpRequest
 
 
@@ -34,8 +34,8 @@ def test_rests_double_until_a_call_is_answered() -> None:
         health.failed(now)
         rests.append(max(0.0, health.rests_until - now))
     assert rests == [0, 0, 1, 2, 4, 8, 16, 30, 30, 30, 30, 30]
-    health.well()
-    assert health.rests_until == float("-inf")
+    health.well(200.0)
+    assert not health.rests(200.0)
 
 
 class Pool:
@@ -46,6 +46,8 @@ class Pool:
         self.log: list[tuple[float, str]] = []
 
     async def send(self, request: HttpRequest) -> HttpReply:
+        if request.method == "GET":
+            return HttpReply(404, b"", lambda name: None)
         host = request.url[7]
         self.log.append((virtual.now(), host))
         if (fault := self.sick.get(host)) is not None:

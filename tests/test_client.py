@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from manycall.sim import virtual
 from fakes import FakeTransport, answer, asked, no_header, refusal
 from manycall import errors
 from manycall.engine.client import Client
+from manycall.sim import virtual
 from manycall.wire.transport import HttpReply
 
 URL = "http://h/v1"
@@ -188,7 +188,7 @@ def test_several_endpoints_share_the_calls() -> None:
     transport = FakeTransport(lambda body: answer())
 
     async def main() -> None:
-        async with Client("m", url=["http://a", "http://b", "http://c"], transport=transport) as llm:
+        async with Client("m", url=["http://a", "http://b", "http://c"], transport=transport, concurrency=30) as llm:
             await asyncio.gather(*(llm.chat(str(n)) for n in range(30)))
 
     virtual.run(main())

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from manycall.engine.endpoint import OPENAI_URL, resolve
+from manycall.engine.resolve import OPENAI_URL, resolve
 from manycall.errors import UsageError
 
 
@@ -48,7 +48,7 @@ def test_openai_without_a_key_is_refused_before_any_call(tmp_path: Path) -> None
         ("[[endpoint]]\nurl = 'http://a'\ntpm = 'many'", "tpm must be a number above 0"),
         ("[[endpoint]]\nurl = 'http://a'\nkey_env = 'NOT_SET'", "NOT_SET, which is not set"),
         ("[[endpoint]]\nurl = 'nowhere'", "is not a URL"),
-        ("[[endpoint]]\nurl = 'http://a'\nkey_env = 5", "5, which is not set"),
+        ("[[endpoint]]\nurl = 'http://a'\nkey_env = 5", "key_env must be a text"),
         ('[[endpoint]]\nurl = "http://a"\nkey = "a\\nb"', "cannot be sent"),
     ],
 )

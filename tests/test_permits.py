@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manycall.sim import virtual
 from manycall.control.quota import Cost, Limits
 from manycall.engine.endpoint import Endpoint
 from manycall.engine.permits import Permits
 from manycall.errors import RunStopped
+from manycall.sim import virtual
 
 ONE = Cost(1, 10)
 

@@ -3,7 +3,7 @@ import io
 import msgspec
 import pytest
 
-from manycall.engine.progress import Counters, Progress
+from manycall.engine.progress import Counters, Load, Progress
 from manycall.engine.report import table
 from manycall.records import Completion, Usage
 
@@ -15,7 +15,13 @@ class Terminal(io.StringIO):
 
 def progress(counters: Counters, stream: io.StringIO, total: int | None = 1319) -> Progress:
     return Progress(
-        "gsm8k", counters, total=total, before=100, in_flight=lambda: (37, 64), note=lambda: "acc 0.5", stream=stream
+        "gsm8k",
+        counters,
+        total=total,
+        before=100,
+        load=lambda now: Load(37, 64, "window 64"),
+        note=lambda: "acc 0.5",
+        stream=stream,
     )
 
 
@@ -35,8 +41,8 @@ def test_the_line_says_how_far_how_fast_what_is_broken_and_how_long(monkeypatch:
     counters.prompt_tokens, counters.truncated = 98_000, 4
     line.tick(10.0)
     assert stream.getvalue().split("\r")[-1] == (
-        "gsm8k 814/1319 61% | 71.2 calls/s 9.8k tok/s | 37 in flight (-j 64) | ok 812 trunc 4 err 2 retry 11 | acc 0.5 "
-        "| eta 7s\x1b[K"
+        "gsm8k 814/1319 61% | 71.2 calls/s 9.8k tok/s | 37 in flight (window 64) | "
+        "ok 812 trunc 4 err 2 retry 11 | acc 0.5 | eta 7s\x1b[K"
     )
 
 

@@ -87,6 +87,6 @@ def test_the_timeline_and_the_manifest_say_what_happened() -> None:
 
     events = [msgspec.json.decode(line) for line in (folder / "timeline.jsonl").read_bytes().splitlines()]
     assert [event["done"] for event in events] == sorted(event["done"] for event in events)
-    assert (events[-1]["done"], events[-1]["limit"]) == (30, 5)
+    assert (events[-1]["done"], events[-1]["window"]) == (30, 5)
     (session,) = msgspec.json.decode((folder / "manifest.json").read_bytes())["sessions"]
     assert (session["ending"], session["done"], session["answered"]) == ("finished", 30, 30)

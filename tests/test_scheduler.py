@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 import manycall
-from manycall.sim import virtual
 from fakes import FakeTransport, Handler, answer, asked, refusal
 from manycall import errors
 from manycall.data.sources import Source
@@ -15,6 +14,7 @@ from manycall.engine.client import Client
 from manycall.engine.row import RowCalls
 from manycall.engine.scheduler import CANARY_ROWS, RowFunction, Scheduler
 from manycall.records import Row
+from manycall.sim import virtual
 from manycall.store.manifest import Manifest
 from manycall.store.run import Run
 from manycall.wire.transport import HttpReply

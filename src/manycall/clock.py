@@ -33,3 +33,9 @@ def wall() -> float:
         return time.time()
     wall: Callable[[], float] = getattr(loop, "wall", time.time)  # a virtual loop has its own
     return wall()
+
+
+def cpu() -> float:
+    """Seconds of CPU that this thread has used."""
+    used: Callable[[], float] = getattr(asyncio.get_running_loop(), "cpu", time.thread_time)
+    return used()

@@ -143,7 +143,10 @@ class Refused(CallFailed):
         status: the HTTP status.
         code: the provider's own code or type, lower case; "" if it gave none.
         retry_after: seconds the server asks us to wait; None if it did not say.
+        elsewhere: another endpoint, or another key, may take the call.
     """
+
+    elsewhere = False
 
     def __init__(
         self,

@@ -21,7 +21,10 @@ Url = Annotated[
         "Default: OPENAI_BASE_URL, endpoints.toml, OpenAI.",
     ),
 ]
-InFlight = Annotated[int, typer.Option("-j", "--concurrency", help="Calls in flight.")]
+InFlight = Annotated[
+    int | None,
+    typer.Option("-j", "--concurrency", help="Calls in flight. Default: it finds out how many are best."),
+]
 Limit = Annotated[int | None, typer.Option("--limit", help="Take only so many rows.")]
 Samples = Annotated[int | None, typer.Option("-n", "--samples", help="Do each row so many times.")]
 IdField = Annotated[str | None, typer.Option("--id-field", help="The field that names a row. Default: id, custom_id.")]

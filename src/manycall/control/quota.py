@@ -9,7 +9,11 @@ A call reserves what it may cost before it goes; once the answer says what it di
 settled. Calls must ask in turn (engine/permits.py): then nobody overtakes, and a large call never starves.
 """
 
+from collections.abc import Iterable
+
 import msgspec
+
+from manycall.control.hints import DAY, MINUTE, Told
 
 SHARE = 0.98
 """Of a limit that was told, this much is used: clocks differ, and what others use is not ours to see."""
@@ -25,6 +29,10 @@ class Limits(msgspec.Struct, frozen=True):
     tpm: float | None = None
     rpd: float | None = None
     tpd: float | None = None
+
+    def __str__(self) -> str:
+        known = [f"{value:g} {name}" for name, value in msgspec.structs.asdict(self).items() if value]
+        return ", ".join(known) or "without limits"
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -63,6 +71,10 @@ class Pace:
         """Let it go, now."""
         self._due = max(self._due, now) + cost / self.rate
 
+    def after(self, others: Iterable["Pace"]) -> None:
+        """What went by those went by this."""
+        self._due = max((other._due for other in others), default=self._due)
+
     def give_back(self, cost: float) -> None:
         """It cost so much less than was taken (or more, if negative)."""
         self._due -= cost / self.rate
@@ -72,13 +84,32 @@ class Quota:
     """All the limits of one endpoint, key and model."""
 
     def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+        self.limits = self._given = limits
         self._requests = _paces(limits.rpm, limits.rpd)
         self._tokens = _paces(limits.tpm, limits.tpd)
 
     def __repr__(self) -> str:
-        known = [f"{value:g} {name}" for name, value in msgspec.structs.asdict(self.limits).items() if value]
-        return f"<Quota {', '.join(known) or 'without limits'}>"
+        return f"<Quota {self.limits}>"
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether what a call costs in tokens matters."""
+        return bool(self._tokens)
+
+    def hear(self, told: Iterable[Told]) -> str | None:
+        """The server has said what its limits are: they hold where nobody has told others. Returns what changed."""
+        heard: dict[str, float] = {}
+        for one in told:
+            name = _NAMES.get((one.unit, one.seconds))
+            if name is not None and one.limit is not None and getattr(self._given, name) is None:
+                heard[name] = min(one.limit, heard.get(name, one.limit))
+        limits = msgspec.structs.replace(self.limits, **heard)
+        if limits == self.limits:
+            return None
+        self.limits = limits
+        self._requests = _renewed(self._requests, limits.rpm, limits.rpd)
+        self._tokens = _renewed(self._tokens, limits.tpm, limits.tpd)
+        return f"the server says {', '.join(f'{value:g} {name}' for name, value in heard.items())}"
 
     def when(self, cost: Cost) -> float:
         """The earliest moment at which a call may go; -inf if at any time."""
@@ -102,6 +133,17 @@ class Quota:
             pace.give_back(reserved.requests - cost.requests)
         for pace in self._tokens:
             pace.give_back(reserved.tokens - cost.tokens)
+
+
+_NAMES = {("requests", MINUTE): "rpm", ("tokens", MINUTE): "tpm", ("requests", DAY): "rpd", ("tokens", DAY): "tpd"}
+
+
+def _renewed(old: list[Pace], per_minute: float | None, per_day: float | None) -> list[Pace]:
+    """Paces at new rates; what went by the old ones still counts."""
+    paces = _paces(per_minute, per_day)
+    for pace in paces:
+        pace.after(old)
+    return paces
 
 
 def _paces(per_minute: float | None, per_day: float | None) -> list[Pace]:

@@ -19,11 +19,13 @@ class Rule(NamedTuple):
     Attributes:
         attempts: give the row up when this call was sent so often and failed in this way each time.
         only_at_first: STOP only while no call of the run has succeeded; later it is this row's own fault.
+        of_key: STOP only this endpoint, or this key, while there is another.
     """
 
     verdict: Verdict
     attempts: int = 1
     only_at_first: bool = False
+    of_key: bool = False
 
 
 GONE = Rule(RETRY, 12)  # about two minutes of waiting, if it never comes back
@@ -31,6 +33,7 @@ BUSY = Rule(RETRY, 100)  # nothing was done, nothing is paid: the better part of
 DOUBTFUL = Rule(RETRY, 4)  # each attempt may be billed
 POISON = Rule(GIVE_UP)
 WRONG_SETUP = Rule(STOP, only_at_first=True)
+WRONG_KEY = Rule(STOP, of_key=True)
 
 BY_CLASS: dict[type[errors.CallFailed], Rule] = {
     errors.Untrusted: Rule(STOP),
@@ -50,8 +53,8 @@ BY_STATUS: dict[int, Rule] = {
     307: WRONG_SETUP,
     308: WRONG_SETUP,
     400: POISON,
-    401: Rule(STOP),
-    402: Rule(STOP),  # DeepSeek, OpenRouter: the balance is used up
+    401: WRONG_KEY,
+    402: WRONG_KEY,  # DeepSeek, OpenRouter: the balance is used up
     403: WRONG_SETUP,
     404: WRONG_SETUP,  # no such path, or no such model
     405: WRONG_SETUP,
@@ -66,9 +69,9 @@ BY_STATUS: dict[int, Rule] = {
 }
 
 BY_CODE: dict[str, Rule] = {  # a provider's own code says more than its status
-    "insufficient_quota": Rule(STOP),
-    "billing_hard_limit_reached": Rule(STOP),
-    "invalid_api_key": Rule(STOP),
+    "insufficient_quota": WRONG_KEY,
+    "billing_hard_limit_reached": WRONG_KEY,
+    "invalid_api_key": WRONG_KEY,
     "model_not_found": WRONG_SETUP,
     "context_length_exceeded": POISON,
     "content_filter": POISON,
@@ -101,6 +104,8 @@ def judge(failure: errors.CallFailed, attempts: int, *, any_success: bool) -> Ve
         any_success: some call of this run (or of an earlier run of the same output) has succeeded.
     """
     found = rule(failure)
+    if found.verdict is STOP and isinstance(failure, errors.Refused) and failure.elsewhere:
+        return RETRY
     if found.verdict is STOP:
         return GIVE_UP if found.only_at_first and any_success else STOP
     if found.verdict is RETRY:
@@ -123,7 +128,7 @@ def wait(failure: errors.CallFailed, attempts: int, rng: random.Random) -> float
     5 s, at least half a second) is added, so that the waiting do not come back all at once. The longer of the
     two counts: servers that always say "1 s" are crowded all the same. A hint of more than an hour counts as one.
     """
-    if isinstance(failure, errors.Refused) and failure.status == 429:
+    if isinstance(failure, errors.Refused) and (failure.status == 429 or failure.elsewhere):
         return 0.0  # control/throttle.py says when anybody may go again, and who waits has its turn by age
     if isinstance(failure, errors.ConnectionLost) and attempts == 1:
         return 0.0  # most likely an idle connection that the server closed just as we used it

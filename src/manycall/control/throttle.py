@@ -12,6 +12,7 @@ refused within a few times as long as refusals take.
 
 import math
 from collections import deque
+from collections.abc import Callable
 
 from manycall.control.quota import Pace
 
@@ -30,7 +31,8 @@ MEASURED_SECONDS = 10.0
 class Throttle:
     """What one endpoint has refused one key for one model."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: Callable[[float, str], None] = lambda now, why: None) -> None:
+        self._note = note
         self._pace: Pace | None = None
         self._base = self._since = 0.0
         self._calls = 0
@@ -60,6 +62,10 @@ class Throttle:
             at = max(at, self._scout + self._patience)
         self._pace.rate = self._rate(now)
         return max(at, self._pace.when(1.0))
+
+    def hold(self, until: float) -> None:
+        """The server has said that nothing is left before then."""
+        self._until = max(self._until, until)
 
     def _rate(self, now: float) -> float:
         """Where the pace has climbed to since the last refusal.
@@ -111,6 +117,7 @@ class Throttle:
             self._base = max(SLOWEST, min(cut, max(measured, cut / 2)))
             self._ramping = False
         self._since, self._calls = max(now, self._until), 0
+        self._note(now, f"429: on at {self._base:.3g} calls/s, in {max(0.0, self._until - now):.2g} s")
 
     def _count(self, sent: float, change: int) -> None:
         second = float(int(sent))

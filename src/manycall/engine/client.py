@@ -15,16 +15,20 @@ from manycall import clock, errors
 from manycall.control import retry
 from manycall.control.estimate import Estimate
 from manycall.control.quota import Cost
-from manycall.engine.endpoint import Endpoint, resolve
+from manycall.control.window import START, Epoch, Window
+from manycall.engine.bounds import most_in_flight
+from manycall.engine.endpoint import Endpoint
 from manycall.engine.permits import Permits
 from manycall.engine.progress import Counters
+from manycall.engine.resolve import resolve
+from manycall.engine.tend import tend
 from manycall.errors import RunStopped, UsageError, Verdict
 from manycall.records import Completion, Embeddings, Messages, Request
 from manycall.sim import launch
+from manycall.store import windows
 from manycall.wire import openai
 from manycall.wire.transport import HttpTransport, Transport
 
-DEFAULT_CONCURRENCY = 64
 DEFAULT_TIMEOUT = 600.0
 
 ONE_REQUEST = Cost()
@@ -89,7 +93,7 @@ class Client(Calls):
         url: the endpoint's URL, or several (one pool), or "sim"; default: OPENAI_BASE_URL, endpoints.toml,
             OpenAI itself.
         api_key: default: OPENAI_API_KEY.
-        concurrency: how many calls may be in flight.
+        concurrency: how many calls may be in flight; default: as many as serve the endpoints best, which it finds.
         timeout: seconds for one attempt, from connecting to the last byte.
         params: sent with every text call: {"temperature": 0, "max_tokens": 512, ...}.
         transport: what carries the requests; for tests.
@@ -97,6 +101,8 @@ class Client(Calls):
 
     Attributes:
         counters: what has happened so far.
+        pinned: the concurrency, if it was given.
+        busy: this process is what keeps the calls from being faster.
 
     Raises:
         UsageError: no model, no endpoint, or a URL that is none.
@@ -108,7 +114,7 @@ class Client(Calls):
         *,
         url: str | Sequence[str] | None = None,
         api_key: str | None = None,
-        concurrency: int = DEFAULT_CONCURRENCY,
+        concurrency: int | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         params: Mapping[str, Any] | None = None,
         transport: Transport | None = None,
@@ -117,7 +123,7 @@ class Client(Calls):
         super().__init__(model, dict(params or {}))
         if not model:
             raise UsageError("no model: name one with -m")
-        if concurrency < 1:
+        if concurrency is not None and concurrency < 1:
             raise UsageError(f"-j must be at least 1, not {concurrency}")
         if not 0 < timeout <= 86_400:
             raise UsageError(f"--timeout must be seconds, more than 0 and at most a day, not {timeout}")
@@ -126,10 +132,14 @@ class Client(Calls):
         self.sims = [launch.Sim(each) for each in urls if launch.is_sim(each)]
         real = [each for each in urls if not launch.is_sim(each)]
         self.endpoints = [] if self.sims and not real else resolve(real, api_key)
-        self.permits = Permits(concurrency, self.endpoints)
+        self.pinned = concurrency
+        self.permits = Permits(concurrency or most_in_flight(), self.endpoints)
         self._estimate = Estimate()
-        self._counts_tokens = any(each.quota.limits.tpm or each.quota.limits.tpd for each in self.endpoints)
+        if concurrency is None:
+            self._open_windows(self.endpoints, windows.recall())
         self.counters = Counters()
+        self.busy = False
+        self._tending: asyncio.Task[None] | None = None
         self._transport = transport
         self._timeout = timeout
         self._rng = rng or random.Random()
@@ -138,12 +148,22 @@ class Client(Calls):
     def __repr__(self) -> str:
         return f"<Client {self.model} at {self.endpoints}, {self.permits!r}>"
 
+    def _open_windows(self, endpoints: Sequence[Endpoint], known: Mapping[str, int]) -> None:
+        for endpoint in endpoints:
+            last = known.get(f"{endpoint.url} {self.model}", 0)
+            endpoint.window = Window(max(START, last // 2), self.permits.limit, endpoint.note)
+
     async def __aenter__(self) -> Self:
         if self._transport is None:
             self._transport = HttpTransport()
         try:
             for sim in self.sims:
                 self.endpoints.append(Endpoint(await asyncio.to_thread(sim.start)))
+            if self.pinned is None:
+                self._open_windows([each for each in self.endpoints if each.window is None], {})
+                self._tending = asyncio.create_task(
+                    tend(self.endpoints, self.permits, self._transport, self.model, self._note_busy)
+                )
         except BaseException:
             await self._close()
             raise
@@ -154,7 +174,17 @@ class Client(Calls):
     ) -> None:
         await self._close()
 
+    def _note_busy(self, busy: bool) -> None:
+        self.busy = busy
+
     async def _close(self) -> None:
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.wait([self._tending])
+        if not self.sims:  # their addresses are never the same
+            windows.remember(
+                {f"{each.url} {self.model}": each.knee for each in self.endpoints if each.knee is not None}
+            )
         if self._transport is not None:
             await self._transport.close()
         for sim in self.sims:
@@ -201,19 +231,46 @@ class Client(Calls):
         endpoint = await self.permits.acquire(age, cost)
         try:
             started = clock.now()
+            epoch = endpoint.window.epoch if endpoint.window is not None else None
             self.counters.sent += 1
             reply = await endpoint.send(self._transport, request.api, body, self._timeout)
+        except errors.Refused as refusal:
+            self._turn_away(endpoint, refusal)
+            raise
         finally:
             self.permits.release(endpoint)
+        seconds = clock.now() - started
         if keep is not None:
-            keep(reply.body, clock.now() - started)
+            keep(reply.body, seconds)
         answer = openai.decode(request.api, reply.body)
         self.counters.answer(answer)
-        if self._counts_tokens:
-            used = answer.usage
+        used = answer.usage
+        if epoch is not None:
+            self._widen(endpoint, epoch, seconds, used.completion_tokens or len(reply.body) // 4)
+        if cost is not ONE_REQUEST:
             self._estimate.learn(len(body), used.prompt_tokens, used.completion_tokens)
             endpoint.quota.settle(cost, Cost(1.0, used.prompt_tokens + used.completion_tokens))
         return answer
+
+    def _widen(self, endpoint: Endpoint, epoch: Epoch, seconds: float, tokens: int) -> None:
+        """What the answer tells of how many calls the endpoint can take."""
+        assert endpoint.window is not None
+        size = endpoint.window.size
+        endpoint.window.done(epoch, seconds, tokens, clock.now())
+        if endpoint.window.size > size:
+            self.permits.look_again()
+
+    def _turn_away(self, endpoint: Endpoint, refusal: errors.Refused) -> None:
+        """If the key or its money is at an end, and there is another, the call goes there."""
+        if retry.rule(refusal).of_key:
+            others = [each for each in self.endpoints if each is not endpoint and each.retired is None]
+            refusal.elsewhere = bool(others)
+            if others and endpoint.retired is None:
+                endpoint.retire(str(refusal))
+
+    @property
+    def _counts_tokens(self) -> bool:
+        return any(each.quota.counts_tokens for each in self.endpoints)
 
     def _cost(self, request: Request, size: int) -> Cost:
         """What the call may take from the quotas: all the output that it lets the server make."""

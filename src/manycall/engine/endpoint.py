@@ -1,66 +1,123 @@
-"""Endpoints: where the calls go, and with which key.
+"""One endpoint: a server and a key, and what has been learned of them."""
 
-From `-u` (several are one pool), else OPENAI_BASE_URL, else endpoints.toml, else OpenAI itself if there is a key.
-Keys come from OPENAI_API_KEY or endpoints.toml, never from the command line.
-"""
-
-import os
-import tomllib
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections import deque
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from manycall import clock
-from manycall.control import hints, retry
+from manycall.control import gauges, hints, retry
 from manycall.control.health import Health
 from manycall.control.quota import Cost, Limits, Quota
 from manycall.control.throttle import Throttle
-from manycall.errors import Refused, TransportError, UsageError
+from manycall.control.window import FULL, Window
+from manycall.errors import ManycallError, Refused, TimedOut, TransportError
 from manycall.records import Api, Secret
 from manycall.wire import openai
 from manycall.wire.transport import HttpReply, HttpRequest, Transport
 
-OPENAI_URL = "https://api.openai.com/v1"
-FILE = "endpoints.toml"
+LISTEN_SECONDS = 0.25
+"""Between two looks at what the replies' headers say of limits."""
+LONGEST_HOLD = 1.0
+"""A server that says that nothing is left is believed for so long, unless it refuses: a reset may be the moment at
+which all is left again."""
+PACED_SECONDS = 2.0
+"""So long after a call had to wait for a quota, the quota is what binds."""
+DEAF_LOOKS, DEAF_SECONDS = 3, 60.0
+"""After so many looks that found no gauges, the next is so much later."""
 
-NO_ENDPOINT = (
-    "no endpoint: give one with -u http://host:8000/v1 (or OPENAI_BASE_URL), set OPENAI_API_KEY for OpenAI, "
-    "list some in endpoints.toml, or practise on the built-in one with -u sim"
-)
+
+class Change(NamedTuple):
+    """Something that was learned, and why."""
+
+    at: float
+    what: str
 
 
 class Endpoint:
     """One server and one key.
+
+    Args:
+        resend: a call that stalls may be sent again elsewhere, though both may be billed. Without a key it may anyway.
 
     Attributes:
         url: its base URL, which ends in /v1 or whatever stands for it.
         in_flight: how many calls it is answering for us.
         quota: how many more it may be sent, as far as that was told.
         throttle: the same, as far as its refusals have taught it.
+        window: how many it is given at once; None if that is pinned (-j).
         health: whether its last calls found it well.
+        retired: why no more calls go there; None while they do.
+        changes: what was learned since somebody last took these away.
+        answered: calls with an answer.
     """
 
-    def __init__(self, url: str, key: Secret | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self, url: str, key: Secret | None = None, limits: Limits | None = None, *, resend: bool = False
+    ) -> None:
         self.url = openai.base_url(url)
         self.key = key
-        self.in_flight = 0
+        self.may_resend = resend or key is None
+        self.in_flight = self.answered = 0
+        self.changes: deque[Change] = deque(maxlen=1000)
         self.quota = Quota(limits or Limits())
-        self.throttle = Throttle()
-        self.health = Health()
+        self.throttle = Throttle(self.note)
+        self.window: Window | None = None
+        self.health = Health(self.note)
+        self.retired: str | None = None
+        self.paced_at = float("-inf")
         self._urls: dict[Api, str] = {api: self.url + path for api, path in openai.PATHS.items()}
+        parts = urlsplit(self.url)
+        self._host = parts.hostname or ""
+        # Only a server of one's own tells its queue to everybody; the key is for the API alone, and is not sent.
+        self._gauges = f"{parts.scheme}://{parts.netloc}/metrics" if parts.scheme == "http" or key is None else None
+        self._dialect: hints.Dialect | None = None
+        self._listen_at = self._look_at = float("-inf")
+        self._deaf = 0
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.url}, {self.in_flight} in flight>"
 
+    def note(self, now: float, what: str) -> None:
+        """Something was learned."""
+        self.changes.append(Change(now, what))
+
+    @property
+    def load(self) -> float:
+        """Calls in flight, for each that it can take."""
+        return self.in_flight / self.window.size if self.window is not None else self.in_flight
+
+    @property
+    def knee(self) -> int | None:
+        """How many calls at once serve it best; None as long as that was not found."""
+        return self.window.size if self.window is not None and self.window.server_bound else None
+
+    def rests(self, now: float) -> bool:
+        """Whether calls should rather go elsewhere."""
+        return self.retired is not None or self.health.rests(now)
+
     def when(self, cost: Cost, now: float) -> float:
-        """The earliest moment at which a call may go there."""
-        return max(self.quota.when(cost), self.throttle.when(now))
+        """The earliest moment at which a call may go there; inf if not before another is done."""
+        room = self.window.when(self.in_flight, now) if self.window is not None else float("-inf")
+        if room == float("inf") or self.retired is not None:
+            return float("inf")
+        quota = max(self.quota.when(cost), self.throttle.when(now))
+        if quota > max(now, room):
+            self.paced_at = now
+        return max(room, quota)
 
     def begin(self, cost: Cost, now: float) -> None:
         """A call goes there, at a moment that `when` allowed."""
         self.in_flight += 1
         self.quota.reserve(cost, now)
         self.throttle.sent(now)
+        self.health.sent(now)
+        if self.window is not None:
+            self.window.sent(self.in_flight)
+
+    def retire(self, why: str) -> None:
+        """No more calls go there: the key, or its money, is used up."""
+        self.retired = why
+        self.note(clock.now(), f"no more calls: {why}")
 
     async def send(self, transport: Transport, api: Api, body: bytes, timeout: float) -> HttpReply:
         """Send one attempt; return a reply with status 200.
@@ -74,95 +131,84 @@ class Endpoint:
             reply = await transport.send(HttpRequest(self._urls[api], body, self.key, timeout))
         except TransportError as error:
             error.args = (f"{self.url}: {error}",)
-            self.health.failed(clock.now())
+            self.health.failed(now := clock.now())
+            if isinstance(error, TimedOut):
+                self._busy(now)
             raise
+        now = clock.now()
         if reply.status >= 500:
-            self.health.failed(clock.now())
+            self.health.failed(now)
         else:
-            self.health.well()
+            self.health.well(now)
+        if now >= self._listen_at or reply.status == 429:
+            self._listen(reply, now)
         if self.key is not None and (secret := self.key.reveal().encode()) in reply.body:
             reply = HttpReply(reply.status, reply.body.replace(secret, b"***"), reply.header)  # it goes to the disk
         if reply.status != 200:
-            raise self._refused(reply, sent)
+            raise self._refused(reply, sent, now)
         return reply
 
-    def _refused(self, reply: HttpReply, sent: float) -> Refused:
+    def _busy(self, now: float) -> None:
+        if self.window is not None:
+            self.window.busy(now)
+
+    def _refused(self, reply: HttpReply, sent: float, now: float) -> Refused:
         code, message = openai.refusal(reply.body)
         if reply.status == 401 and self.key is None:
             message += " (no key was sent: set OPENAI_API_KEY)"
         if 300 <= reply.status < 400:
             message = f"it redirects to {reply.header('location')!r}; give its real address"
         wait = hints.retry_after(reply.header, clock.wall())
-        if reply.status == 429:
-            self.throttle.refused(sent, clock.now(), None if wait is None else min(wait, retry.LONGEST_HINT_SECONDS))
-        return Refused(
+        refused = Refused(
             f"{self.url} answered {reply.status}: {message or 'no reason given'}",
             status=reply.status,
             code=code,
             retry_after=wait,
             body=reply.body,
         )
+        if reply.status == 429 and not retry.rule(refused).of_key:
+            self.throttle.refused(sent, now, None if wait is None else min(wait, retry.LONGEST_HINT_SECONDS))
+        elif reply.status in (503, 529):
+            self._busy(now)
+        return refused
 
+    def _listen(self, reply: HttpReply, now: float) -> None:
+        """Take up what the reply's headers say of limits."""
+        self._listen_at = now + LISTEN_SECONDS
+        if self._dialect is None:
+            self._dialect = hints.dialect(self._host, reply.header)
+            if self._dialect is None:
+                return
+        told = self._dialect.read(reply.header, clock.wall())
+        if (change := self.quota.hear(told)) is not None:
+            self.note(now, change)
+        if (seconds := hints.until_reset(told)) is not None:
+            self.throttle.hold(now + min(seconds, LONGEST_HOLD))
 
-def resolve(
-    urls: Sequence[str], api_key: str | None = None, environ: Mapping[str, str] = os.environ, folder: Path | None = None
-) -> list[Endpoint]:
-    """The endpoints to use.
+    async def look(self, transport: Transport, model: str) -> None:
+        """Read the server's own gauges, if it has any; whatever goes wrong, it is not worth a word."""
+        now = clock.now()
+        if self.window is None or self._gauges is None or now < self._look_at:
+            return
+        try:
+            reply = await transport.send(HttpRequest(self._gauges, timeout=1.0, method="GET"))
+            found = gauges.read(reply.body.decode("utf-8", "replace"), model) if reply.status == 200 else None
+        except ManycallError:
+            found = None
+        if found is not None:
+            self._deaf = 0
+            self.window.read(found, self.in_flight, clock.now())
+            return
+        self._deaf += 1
+        if self._deaf >= DEAF_LOOKS:
+            self._look_at = clock.now() + DEAF_SECONDS
 
-    Args:
-        urls: what `-u` gave; not "sim", which the caller has replaced by a real address.
-        api_key: a key given in Python; otherwise OPENAI_API_KEY.
-
-    Raises:
-        UsageError: there is none; the sentence names the ways out.
-    """
-    given = api_key or environ.get("OPENAI_API_KEY", "").strip()
-    key = _secret(given, "OPENAI_API_KEY") if given else None
-    if not urls and environ.get("OPENAI_BASE_URL"):
-        urls = [environ["OPENAI_BASE_URL"]]
-    if urls:
-        endpoints = [Endpoint(url, key) for url in urls]
-        if key is None and any(endpoint.url == OPENAI_URL for endpoint in endpoints):
-            raise UsageError(f"{OPENAI_URL} needs a key: set OPENAI_API_KEY")
-        return endpoints
-    path = (folder or Path()) / FILE
-    if path.exists():
-        return _from_file(path, environ)
-    if key is None:
-        raise UsageError(NO_ENDPOINT)
-    return [Endpoint(OPENAI_URL, key)]
-
-
-def _from_file(path: Path, environ: Mapping[str, str]) -> list[Endpoint]:
-    """[[endpoint]] tables, each with `url` and perhaps `key_env` (the name of a variable) or `key`, and limits."""
-    try:
-        entries: Any = tomllib.loads(path.read_text(encoding="utf-8")).get("endpoint")
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: {error}") from None
-    if not isinstance(entries, list) or not entries:
-        raise UsageError(f'{path} lists no endpoint: write [[endpoint]] and under it url = "http://host:8000/v1"')
-    return [_from_entry(path, number, entry, environ) for number, entry in enumerate(entries, 1)]
-
-
-def _from_entry(path: Path, number: int, entry: Any, environ: Mapping[str, str]) -> Endpoint:
-    where = f"{path}, endpoint {number}"
-    if not isinstance(entry, dict) or not isinstance(entry.get("url"), str):
-        raise UsageError(f"{where} has no url")
-    if unknown := entry.keys() - {"url", "key", "key_env", *Limits.__struct_fields__}:
-        raise UsageError(f"{where} has {min(unknown)!r}; it may have url, key, key_env, rpm, tpm, rpd, tpd")
-    given = {name: entry[name] for name in Limits.__struct_fields__ if name in entry}
-    for limit, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise UsageError(f"{where}: {limit} must be a number above 0, not {value!r}")
-    key = entry.get("key")
-    if name := entry.get("key_env"):
-        key = environ.get(str(name))
-        if not key:
-            raise UsageError(f"{where} takes its key from {name}, which is not set")
-    return Endpoint(entry["url"], _secret(str(key), where) if key else None, Limits(**given))
-
-
-def _secret(value: str, where: str) -> Secret:
-    if not value.isascii() or not value.isprintable():
-        raise UsageError(f"{where}: the key holds a character that cannot be sent (a line break, perhaps)")
-    return Secret(value)
+    def binds(self, now: float) -> str:
+        """What keeps it from doing more: its quota, the window; "" if neither."""
+        if now - self.paced_at < PACED_SECONDS:
+            if (rate := self.throttle.rate) is not None:
+                return f"learned quota {60 * rate:.0f} rpm"
+            return f"quota {self.quota.limits}" if self.quota.limits != Limits() else "refusals (429)"
+        if (knee := self.knee) is not None and self.in_flight >= FULL * knee:
+            return "server-bound"
+        return ""

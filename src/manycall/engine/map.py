@@ -17,12 +17,12 @@ from manycall import clock
 from manycall._version import __version__
 from manycall.data.sources import Rows, Source
 from manycall.engine.blocking import blocking
-from manycall.engine.client import DEFAULT_CONCURRENCY, DEFAULT_TIMEOUT, Calls, Client
+from manycall.engine.client import DEFAULT_TIMEOUT, Calls, Client
 from manycall.engine.progress import Progress
 from manycall.engine.report import Report
 from manycall.engine.row import RowCalls
 from manycall.engine.scheduler import RowFunction, Scheduler
-from manycall.engine.watch import obeying_signals, ticking
+from manycall.engine.watch import load, obeying_signals, ticking
 from manycall.errors import RunStopped, StoreError, UsageError
 from manycall.records import Row
 from manycall.store.manifest import Manifest
@@ -36,7 +36,7 @@ class Options(TypedDict, total=False):
     out: the output file; beside it `<out>.run/` is made.
     url: the endpoint, or several; "sim" is the built-in one; default: OPENAI_BASE_URL, endpoints.toml, OpenAI.
     api_key: default: OPENAI_API_KEY.
-    concurrency: calls in flight (64).
+    concurrency: calls in flight (default: it finds out how many are best).
     timeout: seconds for one attempt (600).
     temperature, max_tokens, params: parameters of every call; `params` holds any others.
     limit: take only so many rows.
@@ -49,7 +49,7 @@ class Options(TypedDict, total=False):
     out: Required[str | Path]
     url: str | Sequence[str] | None
     api_key: str | None
-    concurrency: int
+    concurrency: int | None
     timeout: float
     temperature: float
     max_tokens: int
@@ -129,7 +129,7 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
         options["model"],
         url=options.get("url"),
         api_key=options.get("api_key"),
-        concurrency=options.get("concurrency", DEFAULT_CONCURRENCY),
+        concurrency=options.get("concurrency"),
         timeout=options.get("timeout", DEFAULT_TIMEOUT),
         params=params,
     )
@@ -215,10 +215,10 @@ async def _drive(job: Job, source: Source, client: Client, run: Run, show: bool)
         client.counters,
         total=source.total,
         before=len(run.known),
-        in_flight=lambda: (client.permits.in_flight, client.permits.limit),
+        load=lambda now: load(client, now),
         note=job.note,
         stream=sys.stderr if show else None,
     )
     with obeying_signals(scheduler):
-        async with ticking(scheduler, progress, run):
+        async with ticking(scheduler, progress, run, client):
             await scheduler.run(source.rows(run.known))

@@ -12,9 +12,10 @@ from manycall.errors import RunStopped
 
 
 class Permits:
-    """A fixed number of permits, each for one call to one endpoint, handed to the oldest row that waits.
+    """Permits, each for one call to one endpoint, handed to the oldest row that waits: `limit` of them, and for each
+    endpoint no more than its window.
 
-    If every endpoint's quota says "later", the oldest waits for the first that will, and all others behind it:
+    If every endpoint says "later", the oldest waits for the first that will, and all others behind it:
     so a large call is never overtaken by small ones for ever. The scheduler asks `room()` before it begins a
     row, so that rows exist only while there is work for them.
 
@@ -85,7 +86,7 @@ class Permits:
         now = clock.now()
         endpoint, at = balance.pick(self._endpoints, cost, now, self._turn)
         if at > now:
-            if self._timer is None or self._timer_at > at:
+            if at < float("inf") and (self._timer is None or self._timer_at > at):
                 self._stop_timer()
                 self._timer, self._timer_at = asyncio.get_running_loop().call_at(at, self._time_has_come), at
             return None
@@ -93,6 +94,17 @@ class Permits:
         endpoint.begin(cost, now)
         self.in_flight += 1
         return endpoint
+
+    @property
+    def width(self) -> int:
+        """How many calls may be in flight now: the permits, or what the endpoints' windows have room for."""
+        windows = [endpoint.window for endpoint in self._endpoints if endpoint.retired is None]
+        return min(self.limit, sum(self.limit if window is None else window.size for window in windows))
+
+    def look_again(self) -> None:
+        """A window has changed for another reason than an answer."""
+        self._serve()
+        self.wake()
 
     def _serve(self) -> None:
         """Give permits to whoever is first, as long as there are any."""

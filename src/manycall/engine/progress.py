@@ -4,7 +4,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from shutil import get_terminal_size
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import msgspec
 
@@ -54,6 +54,19 @@ class Counters(msgspec.Struct):
         self.truncated += isinstance(answer, Completion) and answer.truncated
 
 
+class Load(NamedTuple):
+    """What is going on at the endpoints.
+
+    Attributes:
+        in_flight: calls; window: how many there may be.
+        binds: what keeps it from being faster, in a word or two.
+    """
+
+    in_flight: int
+    window: int
+    binds: str
+
+
 class Progress:
     """The status line of one run, and the figures behind it.
 
@@ -61,7 +74,7 @@ class Progress:
         name: what is running.
         counters: read, never written.
         total: rows of the whole input, if known; before: those that were done when we began.
-        in_flight: (calls in flight, limit), asked when the line is drawn.
+        load: what is in flight and what binds, asked once a second.
         note: something to add: a running score.
         stream: where the line goes; None: nowhere.
     """
@@ -73,12 +86,12 @@ class Progress:
         *,
         total: int | None,
         before: int,
-        in_flight: Callable[[], tuple[int, int]],
+        load: Callable[[float], Load],
         note: Callable[[], str],
         stream: TextIO | None = sys.stderr,
     ) -> None:
         self._name, self._counters, self._total, self._before = name, counters, total, before
-        self._in_flight, self._note, self._stream = in_flight, note, stream
+        self._load, self._note, self._stream = load, note, stream
         self._live = stream is not None and stream.isatty()
         self._past: deque[tuple[float, int, int, int]] = deque()
         self._drawn: float | None = None
@@ -119,13 +132,12 @@ class Progress:
             self._past.popleft()
         then, answered, old_tokens, ended = self._past[0]
         span = max(now - then, 1e-9) if len(self._past) > 1 else float("inf")
-        in_flight, limit = self._in_flight()
+        load = self._load(now)
         return {
             "calls_per_s": round((c.answered - answered) / span, 2),
             "tokens_per_s": round((tokens - old_tokens) / span, 1),
             "rows_per_s": round((c.done + c.failed - ended) / span, 2),
-            "in_flight": in_flight,
-            "limit": limit,
+            **load._asdict(),
             **msgspec.structs.asdict(c),
         }
 
@@ -137,7 +149,7 @@ class Progress:
         parts = [
             f"{self._name} {ended}{share}",
             f"{f['calls_per_s']:.1f} calls/s {_short(f['tokens_per_s'])} tok/s",
-            f"{f['in_flight']} in flight (-j {f['limit']})",
+            f"{f['in_flight']} in flight ({f['binds']})",
             f"ok {self._before + c.done} trunc {c.truncated} err {c.failed} retry {c.retries}",
             self._note(),
         ]

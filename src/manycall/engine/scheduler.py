@@ -26,6 +26,9 @@ RowFunction = Callable[[Row, RowCalls], Awaitable[dict[str, Any]]]
 
 _HOME = Path(__file__).parent.parent
 
+MOST_WAITING = 256
+"""Rows that may wait to be sent again, besides eight for each call that may be in flight."""
+
 CANARY_ROWS = 10
 """If this many rows fail before any succeeds, the rest would too: stop, and let somebody look."""
 
@@ -44,7 +47,6 @@ class Scheduler:
         self._client, self._run, self._function = client, run, function
         self._writes = frozenset(writes)
         self._counters = client.counters
-        self._most_live = 8 * client.permits.limit + 256
         self._live: set[asyncio.Task[None]] = set()
         self._feeder: asyncio.Task[None] | None = None
         self._begun = 0
@@ -97,7 +99,7 @@ class Scheduler:
         try:
             async with aclosing(rows):  # type: ignore[type-var]
                 async for row in rows:
-                    while not permits.free or len(self._live) >= self._most_live:
+                    while not permits.free or (len(self._live) >= MOST_WAITING and self._crowded):
                         await permits.room()
                     self._begun += 1
                     task = asyncio.create_task(self._do(row, self._begun))
@@ -106,6 +108,10 @@ class Scheduler:
                     await asyncio.sleep(0)  # lets the row ask for its permit, before we look for room again
         except Exception as error:  # a row that cannot be used, or the user's own iterator
             self.end(error)
+
+    @property
+    def _crowded(self) -> bool:
+        return len(self._live) >= 8 * self._client.permits.width + MOST_WAITING
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._live.discard(task)

@@ -8,19 +8,45 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from threading import current_thread, main_thread
 
 from manycall import clock
-from manycall.engine.progress import Progress
+from manycall.engine.client import Client
+from manycall.engine.progress import Load, Progress
 from manycall.engine.scheduler import Scheduler
 from manycall.errors import Interrupted
 from manycall.store.run import Run
 
 
+def load(client: Client, now: float) -> Load:
+    """What is in flight, and what binds."""
+    permits, alive = client.permits, [each for each in client.endpoints if each.retired is None]
+    reasons = [reason for each in alive if (reason := each.binds(now))]
+    if client.busy:
+        binds = "client-bound"
+    elif client.pinned is not None:
+        binds = ", ".join([f"-j {client.pinned}", *dict.fromkeys(reasons)])
+    elif len(reasons) < len(alive):
+        binds = f"window {permits.width}"
+    else:
+        binds = ", ".join([f"window {permits.width}"] * ("server-bound" in reasons) + [*dict.fromkeys(reasons)])
+    return Load(permits.in_flight, permits.width, binds)
+
+
+def _changes(client: Client, run: Run) -> None:
+    """A line of the timeline for each thing that was learned."""
+    late = clock.wall() - clock.now()
+    for endpoint in client.endpoints:
+        while endpoint.changes:
+            change = endpoint.changes.popleft()
+            run.timeline({"at": late + change.at, "endpoint": endpoint.url, "change": change.what})
+
+
 @asynccontextmanager
-async def ticking(scheduler: Scheduler, progress: Progress, run: Run) -> AsyncIterator[None]:
-    """Once a second: the status line, a line of the timeline, and everything so far past power cuts."""
+async def ticking(scheduler: Scheduler, progress: Progress, run: Run, client: Client) -> AsyncIterator[None]:
+    """Once a second: the status line, lines of the timeline, and everything so far past power cuts."""
 
     async def tick() -> None:
         try:
             while True:
+                _changes(client, run)
                 run.timeline({"at": clock.wall(), **progress.tick(clock.now())})
                 await asyncio.to_thread(run.sync)
                 await clock.sleep(1.0)
@@ -34,6 +60,7 @@ async def ticking(scheduler: Scheduler, progress: Progress, run: Run) -> AsyncIt
         ticker.cancel()
         await asyncio.wait([ticker])
         progress.clear()
+        _changes(client, run)
         run.timeline({"at": clock.wall(), **progress.figures(clock.now())})
 
 

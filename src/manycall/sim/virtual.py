@@ -42,6 +42,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Seconds since 1970."""
         return BEGINNING + self._virtual.now
 
+    def cpu(self) -> float:
+        """Seconds of CPU: none, in virtual time."""
+        return 0.0
+
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, function: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
