@@ -28,9 +28,10 @@ class Estimate:
         return f"<Estimate {self._bytes_per_token:.2f} bytes a token, {self._output:.0f} tokens of output>"
 
     def tokens(self, size: int, most_output: float | None) -> float:
-        """Tokens of a request of so many bytes, whose answer may have so many tokens (None: as many as it likes)."""
+        """Tokens of a request of so many bytes, whose answer may have so many tokens: all of these, because many
+        servers charge them before they know; None: as many as it likes."""
         output = self._output + math.sqrt(self._variance)
-        return size / self._bytes_per_token + (output if most_output is None else min(output, most_output))
+        return size / self._bytes_per_token + (output if most_output is None else most_output)
 
     def learn(self, size: int, prompt_tokens: int, completion_tokens: int) -> None:
         """A request of so many bytes has cost this."""

@@ -98,12 +98,14 @@ class Dialect(msgspec.Struct, frozen=True):
     Attributes:
         hosts: who speaks it: these host names and those under them.
         signs: on other hosts, any of these headers gives it away.
+        charges_most: a call costs its max_tokens, however short the answer turns out.
     """
 
     name: str
     limits: tuple[Names, ...] = ()
     hosts: tuple[str, ...] = ()
     signs: tuple[str, ...] = ()
+    charges_most: bool = False
 
     def read(self, header: Header, wall: float) -> list[Told]:
         """What a reply says, one for each limit of which it says anything.
@@ -175,6 +177,7 @@ DIALECTS: tuple[Dialect, ...] = (
         (_openai("requests", believed=False), _openai("tokens")),
         hosts=("openai.azure.com", "cognitiveservices.azure.com", "services.ai.azure.com"),
         signs=("azureml-model-session", "x-ms-region", "apim-request-id"),  # behind a name of one's own
+        charges_most=True,
     ),
     Dialect(
         "Anthropic",  # a reset is an RFC 3339 date
@@ -221,12 +224,14 @@ DIALECTS: tuple[Dialect, ...] = (
         (_openai("requests"), _openai("tokens")),
         hosts=("api.openai.com",),
         signs=("x-ratelimit-limit-requests", "x-ratelimit-limit-tokens"),
+        charges_most=True,
     ),
     Dialect(
         "Cerebras",  # inference-docs.cerebras.ai/support/rate-limits
         (_openai("requests", DAY, header="requests-day"), _openai("tokens", header="tokens-minute")),
         hosts=("api.cerebras.ai",),
         signs=("x-ratelimit-limit-requests-day",),
+        charges_most=True,
     ),
     Dialect(
         "IETF, three headers",  # draft-ietf-httpapi-ratelimit-headers, up to -06

@@ -22,6 +22,14 @@ BURST_SECONDS = 0.02
 no second, however it is cut, sees more than a second's worth."""
 
 
+TOKENS_PER_CALL = 300.0
+"""Where only the number of calls matters, roughly."""
+
+
+MOST_CREDIT = 0.5
+"""Seconds' worth of what calls did not use of what they had reserved, that may go at once later."""
+
+
 class Limits(msgspec.Struct, frozen=True):
     """What an endpoint allows one key for one model. None: not known, or no limit."""
 
@@ -53,12 +61,13 @@ class Pace:
         burst: units that may go at once; at least one.
     """
 
-    __slots__ = ("_due", "burst", "rate")
+    __slots__ = ("_credit", "_due", "burst", "rate")
 
     def __init__(self, rate: float, burst: float = 1.0) -> None:
         self.rate = rate
         self.burst = max(burst, 1.0)
         self._due = float("-inf")
+        self._credit = 0.0
 
     def __repr__(self) -> str:
         return f"<Pace {self.rate:.4g}/s>"
@@ -68,8 +77,10 @@ class Pace:
         return self._due - (self.burst - min(cost, self.burst)) / self.rate
 
     def take(self, cost: float, now: float) -> None:
-        """Let it go, now."""
-        self._due = max(self._due, now) + cost / self.rate
+        """Let it go, now. Time in which nothing went is lost, but for what was given back."""
+        start = max(self._due, now - self._credit)
+        self._credit -= max(0.0, min(self._credit, now - start))
+        self._due = start + cost / self.rate
 
     def after(self, others: Iterable["Pace"]) -> None:
         """What went by those went by this."""
@@ -77,7 +88,9 @@ class Pace:
 
     def give_back(self, cost: float) -> None:
         """It cost so much less than was taken (or more, if negative)."""
-        self._due -= cost / self.rate
+        seconds = cost / self.rate
+        self._due -= seconds
+        self._credit = min(MOST_CREDIT, self._credit + max(0.0, seconds))
 
 
 class Quota:
@@ -90,6 +103,11 @@ class Quota:
 
     def __repr__(self) -> str:
         return f"<Quota {self.limits}>"
+
+    def at_once(self, seconds: float) -> float:
+        """About how many calls are let in within so many seconds; inf if nothing is known."""
+        rates = [pace.rate for pace in self._requests] + [pace.rate / TOKENS_PER_CALL for pace in self._tokens]
+        return min(rates, default=float("inf")) * seconds
 
     @property
     def counts_tokens(self) -> bool:

@@ -55,11 +55,11 @@ class Throttle:
 
     def when(self, now: float) -> float:
         """The earliest moment at which a call may go."""
-        if self._pace is None:
-            return self._until
         at = self._until
         if self._scout is not None:
             at = max(at, self._scout + self._patience)
+        if self._pace is None:
+            return at
         self._pace.rate = self._rate(now)
         return max(at, self._pace.when(1.0))
 
@@ -76,7 +76,7 @@ class Throttle:
         """
         t = max(0.0, now - self._since)
         if self._ramping:
-            return self._base * math.pow(RAMP, min(t, 60.0))
+            return self._base * math.pow(RAMP, min(t, 20.0))
         t = min(t, self._calls / 10)
         return self._base * (1 + t / 200 + (t / 60) ** 3)
 
@@ -90,8 +90,13 @@ class Throttle:
         self._calls += 1
         self._count(now, 1)
 
-    def refused(self, sent: float, now: float, wait: float | None) -> None:
-        """A call that went at `sent` got 429, perhaps with a word on how long to wait."""
+    def refused(self, sent: float, now: float, wait: float | None, *, known: bool = False) -> None:
+        """A call that went at `sent` got 429, perhaps with a word on how long to wait.
+
+        Args:
+            known: the quota is known and kept to, so that a single refusal is no lesson: it may be a call that was
+                longer than was guessed. Only if the next is refused too, somebody else must be using it.
+        """
         self._count(sent, -1)
         self._patience = min(2.0, max(0.05, 4 * (now - sent)))
         if wait is not None:
@@ -103,16 +108,17 @@ class Throttle:
         self._streak = self._streak + 1 if now - self._shut_at < AGAIN_SECONDS else 1
         if wait is None:
             self._until = now + min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (self._streak - 1))
-        self._learn(now)
+        if not known or self._streak > 1:
+            self._learn(now)
         self._shut_at, self._scout = now, None
-        self._needs_scout = self._streak > 1 or self._ramping
+        self._needs_scout = self._streak > 1 or (self._ramping and not known)
 
     def _learn(self, now: float) -> None:
         measured = self._measured(now)
         if self._pace is None:
             self._base = max(measured, SLOWEST)
             self._pace = Pace(self._base)
-        else:
+        elif self._calls > 1:  # not only the scout: nothing was let in since, but then nothing was tried either
             cut = self._rate(now) * (CUT_RAMP if self._ramping else CUT)
             self._base = max(SLOWEST, min(cut, max(measured, cut / 2)))
             self._ramping = False

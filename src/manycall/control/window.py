@@ -40,6 +40,8 @@ SPARE = 1.06
 """So many calls for each that the server can work on: a short queue, so that it is never idle."""
 OPENING_SECONDS = 1.0
 """A wider window opens within this time, so that a quota that stands in the way refuses few."""
+MOST_PACED = 1024
+"""Calls in flight that a quota alone can make it begin with."""
 MOST_PATIENT = 16
 """Epochs between two steps that came to nothing."""
 OVERLOADED, CUT, COOL_SECONDS = 0.02, 0.7, 15.0
@@ -290,6 +292,12 @@ class Window:
     def _begin(self, now: float) -> None:
         """A new epoch: what is in flight already belongs to the last."""
         self.epoch = Epoch(self.size, now)
+
+    def paced(self, calls: float, now: float) -> None:
+        """A quota paces the calls, to so many in the time that one may take: no need to feel the way up to there."""
+        if not self.server_bound and calls > self.size:
+            self._resize(min(calls, MOST_PACED), now, "the quota is known")
+            self._begin(now)
 
     def busy(self, now: float) -> None:
         """The server had no time for a call: 503, 529, or no answer in time."""

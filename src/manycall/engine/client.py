@@ -152,6 +152,7 @@ class Client(Calls):
         for endpoint in endpoints:
             last = known.get(f"{endpoint.url} {self.model}", 0)
             endpoint.window = Window(max(START, last // 2), self.permits.limit, endpoint.note)
+            endpoint.trust_quota(0.0)
 
     async def __aenter__(self) -> Self:
         if self._transport is None:
@@ -249,7 +250,9 @@ class Client(Calls):
             self._widen(endpoint, epoch, seconds, used.completion_tokens or len(reply.body) // 4)
         if cost is not ONE_REQUEST:
             self._estimate.learn(len(body), used.prompt_tokens, used.completion_tokens)
-            endpoint.quota.settle(cost, Cost(1.0, used.prompt_tokens + used.completion_tokens))
+            output = self._most(request) if endpoint.charges_most else None
+            endpoint.quota.settle(cost, Cost(1.0, used.prompt_tokens + (output or used.completion_tokens)))
+            self.permits.look_again()  # what it did not use, the next may
         return answer
 
     def _widen(self, endpoint: Endpoint, epoch: Epoch, seconds: float, tokens: int) -> None:
@@ -274,10 +277,15 @@ class Client(Calls):
 
     def _cost(self, request: Request, size: int) -> Cost:
         """What the call may take from the quotas: all the output that it lets the server make."""
-        most = request.params.get("max_completion_tokens") or request.params.get("max_tokens")
+        return Cost(1.0, self._estimate.tokens(size, self._most(request)))
+
+    @staticmethod
+    def _most(request: Request) -> int | None:
+        """The longest answer that it allows; None if it does not say."""
         if request.api == "embeddings":
-            most = 0
-        return Cost(1.0, self._estimate.tokens(size, most if isinstance(most, int) else None))
+            return 0
+        most = request.params.get("max_completion_tokens") or request.params.get("max_tokens")
+        return most if isinstance(most, int) else None
 
     def _settle(self, failure: errors.CallFailed, count: int) -> None:
         """Note the failure; raise unless it is to be sent again."""

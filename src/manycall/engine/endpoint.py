@@ -20,6 +20,8 @@ LISTEN_SECONDS = 0.25
 LONGEST_HOLD = 1.0
 """A server that says that nothing is left is believed for so long, unless it refuses: a reset may be the moment at
 which all is left again."""
+ANSWER_SECONDS = 10.0
+"""That an answer may take; where a quota is known, so many seconds' worth of calls may be in flight from the start."""
 PACED_SECONDS = 2.0
 """So long after a call had to wait for a quota, the quota is what binds."""
 DEAF_LOOKS, DEAF_SECONDS = 3, 60.0
@@ -65,6 +67,7 @@ class Endpoint:
         self.health = Health(self.note)
         self.retired: str | None = None
         self.paced_at = float("-inf")
+        self._learned = False
         self._urls: dict[Api, str] = {api: self.url + path for api, path in openai.PATHS.items()}
         parts = urlsplit(self.url)
         self._host = parts.hostname or ""
@@ -91,6 +94,11 @@ class Endpoint:
         """How many calls at once serve it best; None as long as that was not found."""
         return self.window.size if self.window is not None and self.window.server_bound else None
 
+    @property
+    def charges_most(self) -> bool:
+        """Whether a call costs its max_tokens: so it is with OpenAI, and so it is safe where nobody knows."""
+        return self._dialect is None or self._dialect.charges_most
+
     def rests(self, now: float) -> bool:
         """Whether calls should rather go elsewhere."""
         return self.retired is not None or self.health.rests(now)
@@ -100,10 +108,10 @@ class Endpoint:
         room = self.window.when(self.in_flight, now) if self.window is not None else float("-inf")
         if room == float("inf") or self.retired is not None:
             return float("inf")
-        quota = max(self.quota.when(cost), self.throttle.when(now))
-        if quota > max(now, room):
-            self.paced_at = now
-        return max(room, quota)
+        quota, throttle = self.quota.when(cost), self.throttle.when(now)
+        if max(quota, throttle) > max(now, room):
+            self.paced_at, self._learned = now, throttle > quota
+        return max(room, quota, throttle)
 
     def begin(self, cost: Cost, now: float) -> None:
         """A call goes there, at a moment that `when` allowed."""
@@ -113,6 +121,11 @@ class Endpoint:
         self.health.sent(now)
         if self.window is not None:
             self.window.sent(self.in_flight)
+
+    def trust_quota(self, now: float) -> None:
+        """Let a quota that is known pace the calls from the start, rather than a window that opens by and by."""
+        if self.window is not None and (calls := self.quota.at_once(ANSWER_SECONDS)) < float("inf"):
+            self.window.paced(calls, now)
 
     def retire(self, why: str) -> None:
         """No more calls go there: the key, or its money, is used up."""
@@ -167,7 +180,8 @@ class Endpoint:
             body=reply.body,
         )
         if reply.status == 429 and not retry.rule(refused).of_key:
-            self.throttle.refused(sent, now, None if wait is None else min(wait, retry.LONGEST_HINT_SECONDS))
+            wait = None if wait is None else min(wait, retry.LONGEST_HINT_SECONDS)
+            self.throttle.refused(sent, now, wait, known=self.quota.limits != Limits())
         elif reply.status in (503, 529):
             self._busy(now)
         return refused
@@ -182,6 +196,7 @@ class Endpoint:
         told = self._dialect.read(reply.header, clock.wall())
         if (change := self.quota.hear(told)) is not None:
             self.note(now, change)
+            self.trust_quota(now)
         if (seconds := hints.until_reset(told)) is not None:
             self.throttle.hold(now + min(seconds, LONGEST_HOLD))
 
@@ -206,9 +221,10 @@ class Endpoint:
     def binds(self, now: float) -> str:
         """What keeps it from doing more: its quota, the window; "" if neither."""
         if now - self.paced_at < PACED_SECONDS:
-            if (rate := self.throttle.rate) is not None:
-                return f"learned quota {60 * rate:.0f} rpm"
-            return f"quota {self.quota.limits}" if self.quota.limits != Limits() else "refusals (429)"
+            if not self._learned:
+                return f"quota {self.quota.limits}"
+            rate = self.throttle.rate
+            return "refusals (429)" if rate is None else f"learned quota {60 * rate:.0f} rpm"
         if (knee := self.knee) is not None and self.in_flight >= FULL * knee:
             return "server-bound"
         return ""

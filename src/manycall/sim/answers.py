@@ -48,7 +48,7 @@ class Answers:
 
     def answer(self, prompt: str, params: Mapping[str, Any]) -> Answer:
         """The answer to a prompt: the last question in it that the key holds, or else a story."""
-        question = last_question(prompt)
+        question = last_question(prompt) if self._key else ""
         if question in self._key:
             self.asked.add(question)
             text = self._solution(question)
@@ -117,7 +117,7 @@ def _wrong(right: str) -> str:
 
 
 def _is_chinese(text: str) -> bool:
-    return any("\u4e00" <= c <= "\u9fff" for c in text)
+    return not text.isascii() and any("\u4e00" <= c <= "\u9fff" for c in text)
 
 
 def token_count(text: str) -> int:

@@ -28,7 +28,8 @@ class Behaviour(msgspec.Struct, frozen=True):
         slots: calls it works on at once; more wait, first come first served.
         memory: tokens of prompts and answers that it can hold at once; None: any number.
         cache: tokens of prompts that it remembers the beginnings of.
-        rpm, tpm: requests and tokens it takes a minute; None: as many as come.
+        rpm, tpm: requests and tokens it takes a minute; None: as many as come. A call costs its prompt and its
+            max_tokens, or what it will say if it has none.
         burst: seconds' worth of its quotas that may come at once.
         dialect: how it speaks of its quotas (sim/dialects.py).
         accuracy: fraction of the answer key's questions that it answers right, exactly.
@@ -248,10 +249,6 @@ class Bucket:
             self._level = level - cost
             return 0.0
         return (need - level) / self._rate
-
-    def charge(self, cost: float) -> None:
-        """A call turned out to cost so much more than it took."""
-        self._level = (self._most if self._level is None else self._level) - cost
 
     def _fill(self, now: float) -> float:
         level = self._most if self._level is None else self._level + (now - self._at) * self._rate

@@ -97,32 +97,29 @@ class Server:
         except (msgspec.MsgspecError, KeyError, TypeError, IndexError, UnicodeDecodeError) as error:
             return Reply(400, _error("invalid_request_error", f"not a request: {error}"))
         size = token_count(prompt)
-        if self.quotas and (refusal := self._refusal(asked, size)) is not None:
-            self.stats["refused"] += 1
-            return Reply(429, _error("rate_limit_exceeded", "too many for now"), refusal)
-        self._ticket += 1
-        ticket = self._ticket
-        self.stats["started"] += 1
+        ticket = self._ticket + 1
         fault = self.behaviour.fault(ticket)
         if fault == "error":
+            self._ticket = ticket
+            self.stats["started"] += 1
             self.stats["failed"] += 1
             return Reply(500, _error("server_error", "a fault, as ordered"))
         answer = self.answers.answer(prompt, asked)
+        if self.quotas and (refusal := self._refusal(size + (asked.get("max_tokens") or answer.tokens))) is not None:
+            self.stats["refused"] += 1
+            return Reply(429, _error("rate_limit_exceeded", "too many for now"), refusal)
+        self._ticket = ticket
+        self.stats["started"] += 1
         slowness = self.behaviour.slowness(ticket)
         await self._done(
             Work(ticket, size, answer.tokens * slowness, self.behaviour.latency * slowness, self._chunks(prompt))
         )
         used = {"prompt_tokens": size, "completion_tokens": answer.tokens, "total_tokens": size + answer.tokens}
-        self._count(used, asked, fault)
-        told = {"id": f"sim-{ticket}", "model": asked.get("model", "sim"), "usage": used}
-        return Reply(200, _encode({**told, **ANSWERS[path](asked, answer)}), self._limits(), whole=fault != "drop")
-
-    def _count(self, used: Mapping[str, int], asked: Mapping[str, Any], fault: str) -> None:
         self.stats["finished"] += 1
         self.stats["tokens"] += used["total_tokens"]
         self.stats["dropped"] += fault == "drop"
-        if "tokens" in self.quotas and not asked.get("max_tokens"):
-            self.quotas["tokens"].charge(used["completion_tokens"])
+        told = {"id": f"sim-{ticket}", "model": asked.get("model", "sim"), "usage": used}
+        return Reply(200, _encode({**told, **ANSWERS[path](asked, answer)}), self._limits(), whole=fault != "drop")
 
     def _chunks(self, prompt: str) -> list[int]:
         """Hashes of its beginnings, if this server has a prefix cache."""
@@ -160,9 +157,9 @@ class Server:
         self._timer = None
         self._work(self.batch.advance(clock.now()))
 
-    def _refusal(self, asked: Mapping[str, Any], prompt_tokens: int) -> dialects.Headers | None:
+    def _refusal(self, tokens: float) -> dialects.Headers | None:
         """None if the quotas let the call in; otherwise the headers of its 429."""
-        costs = {"requests": 1.0, "tokens": prompt_tokens + float(asked.get("max_tokens") or 0)}
+        costs = {"requests": 1.0, "tokens": tokens}
         now = clock.now()
         for name, quota in self.quotas.items():
             if (wait := quota.take(costs[name], now)) > 0:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from manycall.errors import ConnectionLost, NeverSent, ReplyBroken, TimedOut
+from manycall.errors import ConnectionLost, NeverSent, ReplyBroken, TimedOut, TransportError
 from manycall.sim.server import Server
 from manycall.wire.transport import HttpReply, HttpRequest
 
@@ -25,7 +25,7 @@ class Pool:
         self.frozen: set[str] = set()
         self.sent = dict.fromkeys(servers, 0)
         self._asking: dict[str, set[asyncio.Task[Any]]] = {name: set() for name in servers}
-        self._died: set[asyncio.Task[Any]] = set()
+        self._broken: dict[asyncio.Task[Any], TransportError] = {}
 
     def __repr__(self) -> str:
         return f"<Pool {self.servers}>"
@@ -34,8 +34,11 @@ class Pool:
         """The server is gone: it refuses connections, and those that it had are lost."""
         self.down.add(name)
         for task in self._asking[name]:
-            self._died.add(task)
-            task.cancel()
+            self._break(task, ConnectionLost("the connection was lost"))
+
+    def _break(self, task: asyncio.Task[Any], error: TransportError) -> None:
+        self._broken[task] = error
+        task.cancel()
 
     async def send(self, request: HttpRequest) -> HttpReply:
         """Carry one request."""
@@ -44,32 +47,25 @@ class Pool:
         self.sent[name] += 1
         if name in self.down:
             raise NeverSent("no connection: refused")
-        try:
-            async with asyncio.timeout(request.timeout):
-                if name in self.frozen:
-                    await asyncio.get_running_loop().create_future()
-                reply = await self._ask(name, request.method, url.path, request.body)
-        except TimeoutError:
-            raise TimedOut("no whole reply in time") from None
-        if not reply.whole:
-            raise ReplyBroken("the reply broke off")
-        said = {header.decode(): value.decode() for header, value in reply.headers}
-        return HttpReply(reply.status, reply.body, said.get)
-
-    async def _ask(self, name: str, method: str, path: str, body: bytes) -> Any:
         task = asyncio.current_task()
         assert task is not None
+        late = asyncio.get_running_loop().call_later(request.timeout, self._break, task, TimedOut("no reply in time"))
         self._asking[name].add(task)
         try:
-            return await self.servers[name].reply(method, path, body)
+            if name in self.frozen:
+                await asyncio.get_running_loop().create_future()
+            reply = await self.servers[name].reply(request.method, url.path, request.body)
         except asyncio.CancelledError:
-            if task not in self._died:
+            if (error := self._broken.pop(task, None)) is None:
                 raise
-            self._died.discard(task)
             task.uncancel()
-            raise ConnectionLost("the connection was lost") from None
+            raise error from None
         finally:
+            late.cancel()
             self._asking[name].discard(task)
+        if not reply.whole:
+            raise ReplyBroken("the reply broke off")
+        return HttpReply(reply.status, reply.body, {name.decode(): value.decode() for name, value in reply.headers}.get)
 
     async def close(self) -> None:
         """Nothing to let go."""

@@ -1,0 +1,116 @@
+"""What else there is: other rules for how many calls to have in flight, re-made from their descriptions."""
+
+import math
+import random
+from typing import Any
+
+from manycall.control import retry
+from manycall.errors import CallFailed, Refused
+
+
+class Fixed:
+    """A semaphore: always as many."""
+
+    server_bound = client_bound = False
+    epoch: Any = None
+
+    def __init__(self, size: int, most: int = 8192) -> None:
+        self.size, self.most = size, most
+
+    def when(self, in_flight: int, now: float) -> float:
+        return math.inf if in_flight >= self.size else -math.inf
+
+    def sent(self, in_flight: int) -> None: ...
+    def done(self, epoch: Any, seconds: float, tokens: int, now: float) -> None: ...
+    def busy(self, now: float) -> None: ...
+    def refused(self, now: float, wait: float) -> None: ...
+    def read(self, gauges: Any, in_flight: int, now: float) -> None: ...
+
+
+class Inspect(Fixed):
+    """Inspect's adaptive connections (UKGovernmentBEIS/inspect_ai, util/_concurrency.py): doubles each clean round
+    until the first 429, then 5 % a round; a 429 cuts to 0.8, with a cooldown of 15 s; 20 to begin with, 10 to 100."""
+
+    def __init__(self) -> None:
+        super().__init__(20, 100)
+        self._clean = self._peak = 0
+        self._slow_start = True
+        self._cool = -math.inf
+
+    def sent(self, in_flight: int) -> None:
+        self._peak = max(self._peak, in_flight)
+
+    def done(self, epoch: Any, seconds: float, tokens: int, now: float) -> None:
+        if now < self._cool:
+            return
+        self._clean += 1
+        if self._clean >= max(self.size, 4):
+            if self._peak >= 0.8 * self.size:
+                growth = self.size * 2 if self._slow_start else max(self.size + 1, round(self.size * 1.05))
+                self.size = min(self.most, growth)
+            self._clean = self._peak = 0
+
+    def refused(self, now: float, wait: float) -> None:
+        if now < self._cool:
+            return
+        self._slow_start = False
+        self._clean = 0
+        self._cool = now + max(15.0, wait)
+        self.size = max(10, int(self.size * 0.8))
+
+
+class Gradient2(Fixed):
+    """Netflix's Gradient2 (concurrency-limits, Gradient2Limit.java), at its defaults: 20 to 200, tolerance 1.5."""
+
+    def __init__(self) -> None:
+        super().__init__(20, 200)
+        self._limit = 20.0
+        self._long, self._seen = 0.0, 0
+        self._sum = self._count = self._peak = 0
+        self._until = 1.0
+
+    def sent(self, in_flight: int) -> None:
+        self._peak = max(self._peak, in_flight)
+
+    def done(self, epoch: Any, seconds: float, tokens: int, now: float) -> None:
+        self._sum += seconds
+        self._count += 1
+        if now < self._until or self._count < 10:
+            return
+        short, peak = self._sum / self._count, self._peak
+        self._until, self._sum, self._count, self._peak = now + 1.0, 0, 0, 0
+        self._seen += 1
+        weight = 2 / 601 if self._seen > 10 else 1 / self._seen
+        self._long += weight * (short - self._long)
+        if self._long / short > 2:
+            self._long *= 0.95
+        if peak < self._limit / 2:
+            return
+        gradient = max(0.5, min(1.0, 1.5 * self._long / short))
+        self._limit = min(200.0, max(20.0, 0.8 * self._limit + 0.2 * (gradient * self._limit + 4)))
+        self.size = int(self._limit)
+
+
+class Unthrottled:
+    """In the place of a throttle: nobody waits for anybody; only the window hears of refusals."""
+
+    rate = None
+
+    def __init__(self, window: Fixed) -> None:
+        self._window = window
+
+    def when(self, now: float) -> float:
+        return -math.inf
+
+    def sent(self, now: float) -> None: ...
+    def hold(self, until: float) -> None: ...
+
+    def refused(self, sent: float, now: float, wait: float | None, *, known: bool = False) -> None:
+        self._window.refused(now, wait or 0.0)
+
+
+def backoff(failure: CallFailed, attempts: int, rng: random.Random) -> float:
+    """What such scripts do after a refusal: Retry-After, or 0.5 s · 2^n with jitter, at most 60 s."""
+    hint = failure.retry_after if isinstance(failure, Refused) else None
+    own = rng.uniform(0.5, 1.0) * min(retry.CAP_SECONDS, retry.BASE_SECONDS * 2.0 ** min(attempts - 1, 20))
+    return max(hint or 0.0, own)
