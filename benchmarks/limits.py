@@ -68,6 +68,7 @@ class Figures(msgspec.Struct):
     arrivals: list[float]
     share: float
     used: float
+    whole: float
 
 
 async def _at(moment: float, act: Callable[[Pool], None], pool: Pool) -> None:
@@ -250,10 +251,10 @@ def figures(scenario: Scenario, witness: Witness) -> Figures:
     start = WARM_UP if stop > 1.5 * WARM_UP else 0.0
     rate = sum(unit for unit, end in zip(units, ends, strict=True) if start <= end < stop) / (stop - start)
     late = [server for sent, server in witness.sends if sent > 10]
-    total = sum(units)
-    last = ends[-1]
+    cut = int(0.95 * len(ends))
+    total, last = sum(units[:cut]), ends[cut]
     if scenario.unit in ("calls", "charged"):  # a quota is used when a call is let in, not when it is answered
-        last = max(call.sent for call in calls)
+        total, last = sum(units), max(call.sent for call in calls)
         if scenario.unit == "charged":
             total = sum(call.tokens for call in calls) + len(calls) * (scenario.prompt + 1)
             if scenario.params:
@@ -266,6 +267,7 @@ def figures(scenario: Scenario, witness: Witness) -> Figures:
         arrivals=_rates(ends, units),
         share=sum(server == scenario.failing for server in late) / max(1, len(late)),
         used=total / scenario.offered(last) if scenario.offered else 0.0,
+        whole=sum(units) / scenario.offered(ends[-1]) if scenario.offered else 0.0,
     )
 
 
@@ -310,7 +312,8 @@ def line(scenario: Scenario, runs: dict[str, Figures]) -> dict[str, str]:
         cells[rule] = f"{share:.1%}"
         if rule in ("blind", "gauges"):
             rate = best.rate if best else statistics.mean(run.arrivals[: int(0.9 * len(run.arrivals))])
-            whole = f", whole {best.seconds / run.seconds:.1%}" if best else ""
+            whole = f", whole {best.seconds / run.seconds if best else run.whole:.1%}"
+            whole = whole if scenario.unit == "tokens" else ""
             latency = f", p50 ×{run.p50 / best.p50:.2f}" if best else ""
             cells[rule] += f"{whole}, 90 % at {until(run.arrivals, 0.9 * rate):.0f} s{latency}"
         if scenario.unit in ("calls", "charged"):

@@ -48,6 +48,7 @@ class Witness:
     def __init__(self, pool: Pool, *, gauges: bool) -> None:
         self._pool = pool
         self._gauges = gauges
+        self.pool = pool
         self.answered: list[Answered] = []
         self.sends: list[tuple[float, str]] = []
         self.refused = 0
@@ -86,6 +87,16 @@ def prompts(rows: int, size: int) -> Iterator[dict[str, Any]]:
         yield {"id": f"r{n}", "prompt": f"{n} {padding}"}
 
 
+def questions(documents: int, each: int, size: int, apart: int) -> Iterator[dict[str, Any]]:
+    """So many questions about each of so many documents of about `size` tokens, `apart` documents mixed together."""
+    padding = "word " * (size * 4 // 5)
+    for first in range(0, documents, apart):
+        for question in range(each):
+            for document in range(first, min(documents, first + apart)):
+                prompt = f"document {document}: {padding} question {question}"
+                yield {"id": f"d{document}q{question}", "prompt": prompt}
+
+
 def simulate(
     make_pool: Callable[[], Pool],
     rows: Any,
@@ -96,6 +107,7 @@ def simulate(
     params: dict[str, Any] | None = None,
     script: Script | None = None,
     prepare: Callable[[Sequence[Endpoint]], None] = lambda endpoints: None,
+    affinity: bool = True,
     keep: Path | None = None,
 ) -> Witness:
     """Run the rows against the pool; `prepare` may put other controllers in the endpoints' place.
@@ -124,6 +136,8 @@ def simulate(
         playing = asyncio.create_task(script(pool)) if script is not None else None
         try:
             async with client, ticking(scheduler, progress, run, client):
+                if not affinity:
+                    client.permits.affinity = None
                 await scheduler.run(Source(rows).rows(run.known))
         finally:
             if playing is not None:
@@ -138,4 +152,4 @@ def simulate(
             shutil.rmtree(folder)
 
 
-__all__ = ["Answered", "ManycallError", "Witness", "ask", "prompts", "simulate"]
+__all__ = ["Answered", "ManycallError", "Witness", "ask", "prompts", "questions", "simulate"]

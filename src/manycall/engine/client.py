@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from manycall import clock, errors
 from manycall.control import retry
+from manycall.control.affinity import CHUNK_BYTES, Affinity, chunks
 from manycall.control.estimate import Estimate
 from manycall.control.quota import Cost
 from manycall.control.window import START, Epoch, Window
@@ -20,6 +21,7 @@ from manycall.engine.bounds import most_in_flight
 from manycall.engine.endpoint import Endpoint
 from manycall.engine.permits import Permits
 from manycall.engine.progress import Counters
+from manycall.engine.resend import Flights
 from manycall.engine.resolve import resolve
 from manycall.engine.tend import tend
 from manycall.errors import RunStopped, UsageError, Verdict
@@ -138,6 +140,7 @@ class Client(Calls):
         if concurrency is None:
             self._open_windows(self.endpoints, windows.recall())
         self.counters = Counters()
+        self._flights = Flights(self.endpoints, self.permits, self.counters)
         self.busy = False
         self._tending: asyncio.Task[None] | None = None
         self._transport = transport
@@ -162,8 +165,11 @@ class Client(Calls):
                 self.endpoints.append(Endpoint(await asyncio.to_thread(sim.start)))
             if self.pinned is None:
                 self._open_windows([each for each in self.endpoints if each.window is None], {})
+            if len(self.endpoints) > 1 and all(each.is_ours for each in self.endpoints):
+                self.permits.affinity = Affinity()
+            if self.pinned is None or len(self.endpoints) > 1:
                 self._tending = asyncio.create_task(
-                    tend(self.endpoints, self.permits, self._transport, self.model, self._note_busy)
+                    tend(self.endpoints, self.permits, self._flights, self._transport, self.model, self._note_busy)
                 )
         except BaseException:
             await self._close()
@@ -229,12 +235,13 @@ class Client(Calls):
         """One attempt. The permit is back before the reply is looked at."""
         assert self._transport is not None, "a Client works inside: async with Client(...) as llm"
         cost = self._cost(request, len(body)) if self._counts_tokens else ONE_REQUEST
-        endpoint = await self.permits.acquire(age, cost)
+        prompt = chunks(body) if self.permits.affinity is not None and len(body) > 2 * CHUNK_BYTES else ()
+        endpoint = await self.permits.acquire(age, cost, prompt)
         try:
             started = clock.now()
             epoch = endpoint.window.epoch if endpoint.window is not None else None
             self.counters.sent += 1
-            reply = await endpoint.send(self._transport, request.api, body, self._timeout)
+            reply, by = await self._flights.send(self._transport, endpoint, request.api, body, self._timeout)
         except errors.Refused as refusal:
             self._turn_away(endpoint, refusal)
             raise
@@ -246,7 +253,7 @@ class Client(Calls):
         answer = openai.decode(request.api, reply.body)
         self.counters.answer(answer)
         used = answer.usage
-        if epoch is not None:
+        if epoch is not None and by is endpoint:
             self._widen(endpoint, epoch, seconds, used.completion_tokens or len(reply.body) // 4)
         if cost is not ONE_REQUEST:
             self._estimate.learn(len(body), used.prompt_tokens, used.completion_tokens)

@@ -22,6 +22,7 @@ LONGEST_HOLD = 1.0
 which all is left again."""
 ANSWER_SECONDS = 10.0
 """That an answer may take; where a quota is known, so many seconds' worth of calls may be in flight from the start."""
+QUANTILE_STEP = 0.1
 PACED_SECONDS = 2.0
 """So long after a call had to wait for a quota, the quota is what binds."""
 DEAF_LOOKS, DEAF_SECONDS = 3, 60.0
@@ -50,7 +51,7 @@ class Endpoint:
         health: whether its last calls found it well.
         retired: why no more calls go there; None while they do.
         changes: what was learned since somebody last took these away.
-        answered: calls with an answer.
+        most_take: seconds in which 99 % of the answers come; None as long as there is none.
     """
 
     def __init__(
@@ -59,7 +60,8 @@ class Endpoint:
         self.url = openai.base_url(url)
         self.key = key
         self.may_resend = resend or key is None
-        self.in_flight = self.answered = 0
+        self.in_flight = 0
+        self.most_take: float | None = None
         self.changes: deque[Change] = deque(maxlen=1000)
         self.quota = Quota(limits or Limits())
         self.throttle = Throttle(self.note)
@@ -93,6 +95,11 @@ class Endpoint:
     def knee(self) -> int | None:
         """How many calls at once serve it best; None as long as that was not found."""
         return self.window.size if self.window is not None and self.window.server_bound else None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it seems to be a server of one's own: it wants no key, and has told of no limits."""
+        return self.key is None and self.quota.limits == Limits()
 
     @property
     def charges_most(self) -> bool:
@@ -159,7 +166,15 @@ class Endpoint:
             reply = HttpReply(reply.status, reply.body.replace(secret, b"***"), reply.header)  # it goes to the disk
         if reply.status != 200:
             raise self._refused(reply, sent, now)
+        self._took(now - sent)
         return reply
+
+    def _took(self, seconds: float) -> None:
+        """A step toward the quantile, from either side as often as it should be crossed (Robbins and Monro, 1951)."""
+        if self.most_take is None:
+            self.most_take = seconds
+        else:
+            self.most_take *= 1 + QUANTILE_STEP * (0.99 if seconds > self.most_take else -0.01)
 
     def _busy(self, now: float) -> None:
         if self.window is not None:

@@ -1,4 +1,8 @@
-"""Who may call, when, and where. Oldest first; nobody overtakes; a permit lives for one attempt."""
+"""Who may call, when, and where. Oldest first; nobody overtakes; a permit lives for one attempt.
+
+With one exception: where several servers of one's own remember prompts, a row may be overtaken by a few others that the
+server with room knows better (control/affinity.py), but not for long.
+"""
 
 import asyncio
 import heapq
@@ -6,9 +10,32 @@ from collections.abc import Sequence
 
 from manycall import clock
 from manycall.control import balance
+from manycall.control.affinity import Affinity
 from manycall.control.quota import Cost
 from manycall.engine.endpoint import Endpoint
 from manycall.errors import RunStopped
+
+AHEAD = 32
+"""Rows that may wait, so that a server can choose the one that it knows best."""
+OVERTAKEN = 128
+"""Calls that may go before an older one for that reason."""
+UNEVEN = 1.25
+"""Times the mean load that a server may have and still be preferred for what it knows."""
+
+
+class Waiting:
+    """Somebody who waits for a permit."""
+
+    __slots__ = ("age", "cost", "overtaken", "prompt", "ticket", "turn")
+
+    def __init__(
+        self, age: int, ticket: int, cost: Cost, prompt: Sequence[int], turn: "asyncio.Future[Endpoint]"
+    ) -> None:
+        self.age, self.ticket, self.cost, self.prompt, self.turn = age, ticket, cost, prompt, turn
+        self.overtaken = 0
+
+    def __lt__(self, other: "Waiting") -> bool:
+        return (self.age, self.ticket) < (other.age, other.ticket)
 
 
 class Permits:
@@ -24,6 +51,7 @@ class Permits:
         in_flight: how many are out.
         closed: why no more are given; None while they are.
         closing: set when that happens.
+        affinity: who has had which prompts; None where that does not matter.
     """
 
     def __init__(self, limit: int, endpoints: Sequence[Endpoint]) -> None:
@@ -31,8 +59,9 @@ class Permits:
         self.in_flight = 0
         self.closed: RunStopped | None = None
         self.closing = asyncio.Event()
+        self.affinity: Affinity | None = None
         self._endpoints = endpoints
-        self._waiting: list[tuple[int, int, Cost, asyncio.Future[Endpoint]]] = []
+        self._waiting: list[Waiting] = []
         self._ticket = self._turn = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -41,23 +70,24 @@ class Permits:
     def __repr__(self) -> str:
         return f"<Permits {self.in_flight}/{self.limit} in flight, {len(self._waiting)} waiting>"
 
-    async def acquire(self, age: int, cost: Cost) -> Endpoint:
+    async def acquire(self, age: int, cost: Cost, prompt: Sequence[int] = ()) -> Endpoint:
         """Take a permit, waiting behind every older row.
 
         Args:
             age: the row's place in the run; smaller is older and goes first.
             cost: what the call will take from its quotas; reserved when this returns.
+            prompt: hashes of the request's beginnings, if it matters who has had them.
 
         Raises:
             RunStopped: no new calls.
         """
         if self.closed is not None:
             raise self.closed.with_traceback(None)
-        if not self._waiting and (granted := self._grant(cost)) is not None:
-            return granted
+        if not self._waiting and (open_ := self._open(cost)) is not None:
+            return self._begin(self._near(open_, prompt, cost), cost, prompt)
         turn: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
         self._ticket += 1
-        heapq.heappush(self._waiting, (age, self._ticket, cost, turn))
+        heapq.heappush(self._waiting, Waiting(age, self._ticket, cost, prompt, turn))
         try:
             endpoint = await turn
             if self.closed is not None:
@@ -79,8 +109,8 @@ class Permits:
         endpoint.quota.settle(cost, Cost(0.0, 0.0))
         self.release(endpoint)
 
-    def _grant(self, cost: Cost) -> Endpoint | None:
-        """A permit, if there is one now; otherwise see to it that we look again when there may be."""
+    def _open(self, cost: Cost) -> Endpoint | None:
+        """An endpoint with room for a call, if there is one now; otherwise see to it that we look again in time."""
         if self.in_flight >= self.limit:
             return None
         now = clock.now()
@@ -90,10 +120,54 @@ class Permits:
                 self._stop_timer()
                 self._timer, self._timer_at = asyncio.get_running_loop().call_at(at, self._time_has_come), at
             return None
-        self._turn += 1
-        endpoint.begin(cost, now)
-        self.in_flight += 1
         return endpoint
+
+    def _begin(self, endpoint: Endpoint, cost: Cost, prompt: Sequence[int]) -> Endpoint:
+        self._turn += 1
+        endpoint.begin(cost, clock.now())
+        self.in_flight += 1
+        if self.affinity is not None and prompt:
+            self.affinity.note(prompt, self._endpoints.index(endpoint))
+        return endpoint
+
+    def _near(self, endpoint: Endpoint, prompt: Sequence[int], cost: Cost) -> Endpoint:
+        """Rather than this one, another with room that knows more of the prompt, if it is not much busier."""
+        if self.affinity is None or not prompt:
+            return endpoint
+        now, most = clock.now(), UNEVEN * sum(each.load for each in self._endpoints) / len(self._endpoints)
+        best, known = endpoint, self.affinity.known(prompt, self._endpoints.index(endpoint))
+        for number, other in enumerate(self._endpoints):
+            if other.load <= most and not other.rests(now) and other.when(cost, now) <= now:
+                more = self.affinity.known(prompt, number)
+                if more > known:
+                    best, known = other, more
+        return best
+
+    def _suited(self, endpoint: Endpoint) -> Waiting:
+        """Of those that wait, the one for this endpoint: the first, or one of the next of which it knows most."""
+        first = self._waiting[0]
+        if self.affinity is None or not self.affinity.useful or first.overtaken >= OVERTAKEN:
+            return first
+        number, count = self._endpoints.index(endpoint), len(self._endpoints)
+        some = heapq.nsmallest(AHEAD, (each for each in self._waiting if not each.turn.done()))
+        best = max(some, key=lambda each: self.affinity.gain(each.prompt, number, count))  # type: ignore[union-attr]
+        if best is not first:
+            first.overtaken += 1
+        return best
+
+    @property
+    def waiting(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._waiting)
+
+    def take(self, endpoint: Endpoint) -> bool:
+        """Take a permit for this endpoint, if nobody waits and there is one now."""
+        now = clock.now()
+        if self._waiting or self.in_flight >= self.limit or endpoint.when(Cost(), now) > now:
+            return False
+        endpoint.begin(Cost(), now)
+        self.in_flight += 1
+        return True
 
     @property
     def width(self) -> int:
@@ -109,13 +183,17 @@ class Permits:
     def _serve(self) -> None:
         """Give permits to whoever is first, as long as there are any."""
         while self._waiting:
-            _, _, cost, turn = self._waiting[0]
-            if not turn.done():
-                granted = self._grant(cost)
-                if granted is None:
-                    return
-                turn.set_result(granted)
-            heapq.heappop(self._waiting)
+            first = self._waiting[0]
+            if first.turn.done():
+                heapq.heappop(self._waiting)
+                continue
+            endpoint = self._open(first.cost)
+            if endpoint is None:
+                return
+            chosen = self._suited(endpoint)
+            chosen.turn.set_result(self._begin(endpoint, chosen.cost, chosen.prompt))
+            if chosen is first:
+                heapq.heappop(self._waiting)
         self.wake()
 
     def _stop_timer(self) -> None:
@@ -129,7 +207,9 @@ class Permits:
 
     @property
     def free(self) -> bool:
-        """Whether a new row could call, or be the first to wait for a quota."""
+        """Whether a new row could call, or be the first to wait for a quota, or one of a few to choose from."""
+        if self.affinity is not None and self.affinity.useful:
+            return len(self._waiting) < AHEAD
         return self.in_flight < self.limit and not self._waiting
 
     async def room(self) -> None:
@@ -147,9 +227,9 @@ class Permits:
         if self.closed is None:
             self.closed = why
             self.closing.set()
-            for _, _, _, turn in self._waiting:
-                if not turn.done():
-                    turn.set_exception(why)
+            for each in self._waiting:
+                if not each.turn.done():
+                    each.turn.set_exception(why)
             self._waiting.clear()
             self._stop_timer()
             self.wake()

@@ -21,7 +21,7 @@ class Counters(msgspec.Struct):
 
     Attributes:
         sent: attempts; answered: those that gave an answer; retries: those sent again.
-        throttled: refusals with status 429.
+        throttled: refusals with status 429. resent: calls that stalled and were sent to another endpoint too.
         maybe_billed: attempts without an answer that the server may have charged all the same.
         replayed: calls answered from the journal.
         done, failed: rows. truncated: answers cut at max_tokens.
@@ -32,6 +32,7 @@ class Counters(msgspec.Struct):
     answered: int = 0
     retries: int = 0
     throttled: int = 0
+    resent: int = 0
     maybe_billed: int = 0
     replayed: int = 0
     done: int = 0

@@ -1,4 +1,4 @@
-"""What only a look once a second can show: the servers' own gauges, and how busy we are ourselves."""
+"""What only a look once a second can show: the servers' own gauges, calls that stall, and how busy we are ourselves."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from manycall import clock
 from manycall.engine.endpoint import Endpoint
 from manycall.engine.permits import Permits
+from manycall.engine.resend import Flights
 from manycall.wire.transport import Transport
 
 SECONDS = 1.0
@@ -14,7 +15,12 @@ BUSY = 0.9
 
 
 async def tend(
-    endpoints: Sequence[Endpoint], permits: Permits, transport: Transport, model: str, busy: Callable[[bool], None]
+    endpoints: Sequence[Endpoint],
+    permits: Permits,
+    flights: Flights,
+    transport: Transport,
+    model: str,
+    busy: Callable[[bool], None],
 ) -> None:
     """Look after the endpoints, until cancelled.
 
@@ -33,3 +39,4 @@ async def tend(
                 endpoint.window.client_bound = client_bound
         await asyncio.gather(*(endpoint.look(transport, model) for endpoint in endpoints))
         permits.look_again()
+        flights.rescue(transport)
