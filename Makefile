@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test check format clean
+.PHONY: help setup demo test check sim format clean
 
 help:
 	@echo "make demo    write some stories and run an evaluation on the built-in endpoint"
 	@echo "make test    run the tests"
 	@echo "make check   lint, types, layers, docs"
+	@echo "make sim     how well it finds limits, in virtual time: writes the table of docs/limits.md (12 minutes)"
 	@echo "make format  put the code in order"
 
 setup: .venv/ready
@@ -31,6 +32,9 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
+
+sim: setup
+	$(BIN)/python benchmarks/limits.py --write
 
 format: setup
 	$(BIN)/ruff check --fix

@@ -108,6 +108,7 @@ def simulate(
     script: Script | None = None,
     prepare: Callable[[Sequence[Endpoint]], None] = lambda endpoints: None,
     affinity: bool = True,
+    total: int | None = None,
     keep: Path | None = None,
 ) -> Witness:
     """Run the rows against the pool; `prepare` may put other controllers in the endpoints' place.
@@ -129,7 +130,7 @@ def simulate(
                 endpoint.trust_quota(0.0)
         prepare(client.endpoints)
         run = Run(folder / "out.jsonl", Manifest("0", {}))
-        scheduler = Scheduler(client, run, ask)
+        scheduler = Scheduler(client, run, ask, total=total)
         progress = Progress(
             "sim", client.counters, total=None, before=0, load=lambda now: load(client, now), note=str, stream=None
         )

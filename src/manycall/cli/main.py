@@ -157,6 +157,7 @@ def sim(
     network: Annotated[float, typer.Option(help="Seconds on the way, outside of any slot.")] = 0.0,
     tokens: Annotated[float, typer.Option(help="Mean tokens of an answer.")] = 60.0,
     spread: Annotated[float, typer.Option(help="Standard deviation of their logarithm.")] = 0.5,
+    follow: Annotated[float, typer.Option(help="Tokens of an answer for each of its prompt, instead.")] = 0.0,
     memory: Annotated[int | None, typer.Option(help="Tokens of prompts and answers that it holds at once.")] = None,
     cache: Annotated[int, typer.Option(help="Tokens of prompts that it remembers the beginnings of.")] = 0,
     rpm: Annotated[int | None, typer.Option(help="Requests it takes a minute; more get 429.")] = None,

@@ -209,7 +209,8 @@ def _params(options: Options) -> dict[str, Any]:
 
 async def _drive(job: Job, source: Source, client: Client, run: Run, show: bool) -> None:
     """The rows through the scheduler, with somebody watching the clock and the signals."""
-    scheduler = Scheduler(client, run, job.function, job.writes)
+    left = None if source.total is None else source.total - len(run.known)
+    scheduler = Scheduler(client, run, job.function, job.writes, total=left)
     progress = Progress(
         job.name,
         client.counters,

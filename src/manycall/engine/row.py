@@ -15,7 +15,7 @@ class RowCalls(Calls):
         age: the row's place in the run; an older row's calls go first.
 
     Attributes:
-        made: how many calls the row has made, replayed ones included.
+        made: how many calls the row has made, replayed ones included; tokens: of their answers.
         raw: what the server said last for this row.
         cut: a call was not made because the run stops; whatever the function made of that is void.
     """
@@ -24,7 +24,7 @@ class RowCalls(Calls):
         super().__init__(client.model, client.params)
         self._client, self._id, self._age, self._journal = client, row_id, age, journal
         self._times: dict[str, int] = {}
-        self.made = 0
+        self.made = self.tokens = 0
         self.raw = b""
         self.cut = False
 
@@ -45,7 +45,9 @@ class RowCalls(Calls):
             self._journal.append(self._id, key, nth, reply, at=clock.wall(), seconds=seconds)
 
         try:
-            return await self._client.attempt(request, body, self._age, keep)
+            answer = await self._client.attempt(request, body, self._age, keep)
+            self.tokens += answer.usage.completion_tokens
+            return answer
         except RunStopped:
             self.cut = True
             raise

@@ -8,11 +8,12 @@ row is begun.
 import asyncio
 import math
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+from manycall.control.order import AHEAD, Order
 from manycall.data.templates import BadPrompt
 from manycall.engine.client import Client
 from manycall.engine.row import RowCalls
@@ -41,11 +42,22 @@ class Scheduler:
         run: takes the results.
         function: what is done with a row. Whatever it raises is that row's failure.
         writes: the fields it adds; a row that brings one of them along fails.
+        total: how many rows there are; None if nobody knows.
     """
 
-    def __init__(self, client: Client, run: Run, function: RowFunction, writes: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        client: Client,
+        run: Run,
+        function: RowFunction,
+        writes: Iterable[str] = (),
+        *,
+        total: int | None = None,
+    ) -> None:
         self._client, self._run, self._function = client, run, function
         self._writes = frozenset(writes)
+        self._total = total
+        self._order: Order[Row] | None = None
         self._counters = client.counters
         self._live: set[asyncio.Task[None]] = set()
         self._feeder: asyncio.Task[None] | None = None
@@ -97,8 +109,8 @@ class Scheduler:
     async def _feed(self, rows: AsyncIterator[Row]) -> None:
         permits = self._client.permits
         try:
-            async with aclosing(rows):  # type: ignore[type-var]
-                async for row in rows:
+            async with aclosing(self._in_order(rows)) as ordered:
+                async for row in ordered:
                     while not permits.free or (len(self._live) >= MOST_WAITING and self._crowded):
                         await permits.room()
                     self._begun += 1
@@ -108,6 +120,26 @@ class Scheduler:
                     await asyncio.sleep(0)  # lets the row ask for its permit, before we look for room again
         except Exception as error:  # a row that cannot be used, or the user's own iterator
             self.end(error)
+
+    async def _in_order(self, rows: AsyncIterator[Row]) -> AsyncGenerator[Row, None]:
+        """The rows; where it is known how many there are, and they are few, those first that may take long."""
+        async with aclosing(rows):  # type: ignore[type-var]
+            if self._total is None:
+                async for row in rows:
+                    yield row
+                return
+            self._order = order = Order(_size)
+            async for row in rows:
+                order.put(row)
+                if len(order) >= AHEAD:
+                    yield order.take(self._left)
+            while order:
+                yield order.take(self._left)
+
+    @property
+    def _left(self) -> float:
+        """Rows that are still to be begun, for each call in flight."""
+        return ((self._total or 0) - self._begun) / self._client.permits.width
 
     @property
     def _crowded(self) -> bool:
@@ -131,6 +163,8 @@ class Scheduler:
             if not llm.cut:
                 self._run.success(Success(row, result))
                 self._counters.done += 1
+                if self._order is not None:
+                    self._order.learn(row, llm.tokens)
         except StoreError:
             raise
         except (Exception, asyncio.CancelledError) as error:
@@ -147,6 +181,11 @@ class Scheduler:
                     "(The same command, run unchanged, will try every row)"
                 )
             )
+
+
+def _size(row: Row) -> int:
+    """Characters of text in a row."""
+    return sum(len(value) for value in row.fields.values() if isinstance(value, str))
 
 
 def _failure(row: Row, llm: RowCalls, error: BaseException) -> Failure:

@@ -70,7 +70,8 @@ class Answers:
         if params.get("temperature") != 0:
             turn = self._times_asked[digest] = self._times_asked.get(digest, -1) + 1
         u = draw(self.behaviour.seed, "story", digest.hex(), turn)
-        length = max(5, round(lognormal(self.behaviour.tokens, self.behaviour.spread, u)))
+        mean = self.behaviour.follow * token_count(prompt) or self.behaviour.tokens
+        length = max(5, round(lognormal(mean, self.behaviour.spread, u)))
         return _story(_is_chinese(prompt), length, int(u * 2**56))
 
 

@@ -25,6 +25,7 @@ class Behaviour(msgspec.Struct, frozen=True):
         network: seconds on the way, outside of any slot; refusals take them too.
         tokens, spread: answers to questions that it has no answer key for: mean length, and the standard deviation
             of its logarithm (lognormal).
+        follow: an answer has so many tokens for each of its prompt, instead of `tokens`.
         slots: calls it works on at once; more wait, first come first served.
         memory: tokens of prompts and answers that it can hold at once; None: any number.
         cache: tokens of prompts that it remembers the beginnings of.
@@ -45,6 +46,7 @@ class Behaviour(msgspec.Struct, frozen=True):
     network: float = 0.0
     tokens: float = 60.0
     spread: float = 0.5
+    follow: float = 0.0
     slots: int = 256
     memory: int | None = None
     cache: int = 0
