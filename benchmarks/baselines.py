@@ -12,7 +12,7 @@ class Fixed:
     """A semaphore: always as many."""
 
     server_bound = client_bound = False
-    epoch: Any = None
+    epoch: Any = 0
 
     def __init__(self, size: int, most: int = 8192) -> None:
         self.size, self.most = size, most

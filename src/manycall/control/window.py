@@ -284,8 +284,8 @@ class Window:
         new, old = max(1, min(self.most, round(size))), self.size
         if new == old:
             return
-        mean = self.epoch.line().at(self._tokens) if self.epoch.count else OPENING_SECONDS
-        self._opening = (now, min(OPENING_SECONDS, mean / 4) if new > old else 0.0, old)
+        soon = self.epoch.line().at(self._tokens) / 4 if self.epoch.count else OPENING_SECONDS
+        self._opening = (now, min(OPENING_SECONDS, soon) if new > old else 0.0, old)
         self.size = new
         self._note(now, f"window {old} -> {new}" + (f": {why}" if why else ""))
 

@@ -1,0 +1,47 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manycall.control.order import ANSWERS, ROWS_PER_CALL, Order
+
+
+def order(sizes: list[int], *, tells: bool) -> Order[int]:
+    found: Order[int] = Order(float)
+    for n in range(ANSWERS):
+        found.learn(n, 10 * n if tells else (n * 7919) % 31)
+    for size in sizes:
+        found.put(size)
+    return found
+
+
+def test_the_first_goes_first_as_long_as_nothing_is_known() -> None:
+    fresh: Order[int] = Order(float)
+    for size in (3, 1, 2):
+        fresh.put(size)
+    assert [fresh.take(1.0) for _ in range(3)] == [3, 1, 2]
+
+
+def test_where_long_rows_have_long_answers_they_go_first_if_there_are_few() -> None:
+    found = order([3, 1, 5, 2], tells=True)
+    assert found.take(ROWS_PER_CALL + 1) == 3
+    assert [found.take(ROWS_PER_CALL - 1) for _ in range(3)] == [5, 2, 1]
+    assert repr(found) == "<Order: 0 rows ahead, the longest first>"
+
+
+def test_where_they_do_not_the_order_stays() -> None:
+    found = order([3, 1, 5, 2], tells=False)
+    assert not found.tells
+    assert [found.take(1.0) for _ in range(4)] == [3, 1, 5, 2]
+
+
+@given(st.lists(st.integers(0, 100)), st.booleans(), st.lists(st.floats(0, 100), max_size=200))
+def test_no_row_is_lost_or_doubled(sizes: list[int], tells: bool, lefts: list[float]) -> None:
+    found, taken = order([], tells=tells), []
+    todo = list(sizes)
+    for left in lefts:
+        if todo:
+            found.put(todo.pop())
+        if left > 50 and found:
+            taken.append(found.take(left - 50))
+    while found:
+        taken.append(found.take(1.0))
+    assert sorted(taken + todo) == sorted(sizes)

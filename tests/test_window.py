@@ -1,0 +1,190 @@
+"""The window against simulated servers, in pure simulation: no loop, no client."""
+
+import math
+import random
+import statistics
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manycall.control.gauges import Gauges
+from manycall.control.window import START, Epoch, Window
+from manycall.sim.model import Batch, Behaviour, Work
+
+
+def server(slots: int, **more: Any) -> Behaviour:
+    return Behaviour(latency=0, token_latency=0.008, batch_latency=4e-5, slots=slots, **more)
+
+
+class Played:
+    """A run of so many calls under a window. Attributes: rate: tokens a second after a quarter of the calls."""
+
+    def __init__(
+        self,
+        behaviour: Behaviour,
+        window: Window,
+        calls: int,
+        *,
+        tokens: float = 250,
+        spread: float = 0.8,
+        prompt: int = 50,
+        gauges: bool = False,
+        becomes: tuple[float, Behaviour] | None = None,
+        seed: int = 1,
+    ) -> None:
+        self.window, self.now, self.in_flight = window, 0.0, 0
+        self._batch, self._gauges, self._becomes = Batch(behaviour), gauges, becomes
+        self._started: dict[int, tuple[float, Epoch]] = {}
+        self._ends: list[tuple[float, float]] = []
+        self.seconds: list[float] = []
+        rng = random.Random(seed)
+        mu = math.log(tokens) - spread * spread / 2
+        works = [Work(n, prompt, max(1, round(rng.lognormvariate(mu, spread))), 0.0) for n in range(calls)]
+        look = 1.0
+        for work in works:
+            while window.when(self.in_flight, self.now) > self.now:
+                due = self._batch.due()
+                assert due is not None
+                until = min(window.when(self.in_flight, self.now), due)
+                if gauges and look < until:
+                    self._pass(look)
+                    window.read(Gauges(self._batch.running, self._batch.waiting, None, None), self.in_flight, self.now)
+                    look += 1
+                else:
+                    self._pass(until)
+            self.in_flight += 1
+            window.sent(self.in_flight)
+            self._started[work.ticket] = (self.now, window.epoch)
+            self._done(self._batch.add(work, self.now))
+        skip = len(self._ends) // 4
+        self.rate = sum(n for _, n in self._ends[skip:]) / (self._ends[-1][0] - self._ends[skip][0])
+        self.p50 = statistics.median(self.seconds[skip:])
+
+    def _pass(self, until: float) -> None:
+        if self._becomes is not None and until >= self._becomes[0]:
+            self._done(self._batch.advance(self._becomes[0]))
+            self._batch.behaviour, self._becomes = self._becomes[1], None
+        self.now = max(self.now, until)
+        self._done(self._batch.advance(self.now))
+
+    def _done(self, works: list[Work]) -> None:
+        for work in works:
+            began, epoch = self._started.pop(work.ticket)
+            self.in_flight -= 1
+            self._ends.append((self.now, work.output))
+            self.seconds.append(self.now - began)
+            self.window.done(epoch, self.now - began, round(work.output), self.now)
+
+
+def fixed(size: int) -> Window:
+    window = Window(size, most=size)
+    return window
+
+
+@pytest.mark.parametrize("gauges", [False, True])
+@pytest.mark.parametrize(("slots", "calls"), [(8, 1500), (64, 8000), (100, 8000), (256, 16_000)])
+def test_the_knee_is_found(slots: int, calls: int, gauges: bool) -> None:
+    best = Played(server(slots), fixed(slots), calls)
+    found = Played(server(slots), Window(), calls, gauges=gauges)
+    assert found.rate >= (0.98 if gauges else 0.95) * best.rate
+    assert found.p50 <= 1.6 * best.p50
+    assert found.window.server_bound
+
+
+@pytest.mark.parametrize(("after", "calls"), [(128, 14_000), (512, 20_000)])
+def test_a_knee_that_moves_is_followed(after: int, calls: int) -> None:
+    found = Played(server(256), Window(), calls, becomes=(100.0, server(after)))
+    assert 0.8 * after < found.window.size < 1.6 * after
+
+
+def test_memory_is_a_knee_too() -> None:
+    behaviour = server(1024, memory=50_000)
+    best = max(Played(behaviour, fixed(size), 6000).rate for size in (96, 128, 160, 192))
+    assert Played(behaviour, Window(), 6000).rate >= 0.95 * best
+
+
+def test_answers_of_equal_length_come_in_waves_and_are_no_trap() -> None:
+    best = Played(server(100), fixed(100), 8000, spread=0.0)
+    found = Played(server(100), Window(), 8000, spread=0.0)
+    assert found.rate >= 0.95 * best.rate
+    assert found.window.size <= 400
+
+
+def test_it_begins_where_it_ended_and_never_gets_wider_than_it_may() -> None:
+    assert Window().size == START
+    assert Window(100).size == 100
+    assert Played(server(256), Window(most=40), 3000).window.size == 40
+    assert Window(100, most=40).size == 40
+
+
+def test_it_does_not_grow_while_something_else_is_the_limit() -> None:
+    window = Window()
+    for n in range(1000):  # never more than two in flight
+        window.sent(2)
+        window.done(window.epoch, 1.0, 100 + n % 50, float(n))
+    assert window.size == START
+    window.client_bound = True
+    for n in range(1000):
+        window.sent(START)
+        window.done(window.epoch, 1.0, 100 + n % 50, 1000.0 + n)
+    assert window.size == START
+
+
+def test_it_opens_by_and_by_so_that_a_quota_in_the_way_refuses_few() -> None:
+    window = Window(100)
+    window.paced(200, 10.0)
+    assert window.size == 200
+    assert window.when(99, 10.0) <= 10.0
+    assert 10.4 < window.when(150, 10.0) < 10.6
+    assert window.when(199, 11.0) <= 11.0
+    assert window.when(200, 11.0) == math.inf
+
+
+def test_a_server_that_is_too_busy_gets_fewer_and_time_to_recover() -> None:
+    changes: list[str] = []
+    window = Window(100, note=lambda now, why: changes.append(why))
+    for n in range(20):
+        window.busy(1.0 + n / 10)
+    assert window.size == 70
+    assert changes == ["window 100 -> 70: the server is too busy for what it has"]
+
+
+def test_every_change_is_told_with_its_reason() -> None:
+    changes: list[str] = []
+    Played(server(64), Window(note=lambda now, why: changes.append(why)), 4000)
+    assert changes[0] == "window 8 -> 16"
+    assert all(": " in change for change in changes[1:])
+    assert any("only wait" in change for change in changes)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("done"), st.floats(0, 100), st.integers(0, 5000)),
+            st.tuples(st.just("busy"), st.just(0.0), st.just(0)),
+            st.tuples(st.just("read"), st.floats(0, 1e6), st.integers(0, 10**6)),
+            st.tuples(st.just("paced"), st.floats(0, 1e6), st.just(0)),
+        ),
+        max_size=400,
+    ),
+    st.integers(1, 500),
+)
+def test_whatever_comes_it_stays_within_its_bounds(events: list[tuple[str, float, int]], most: int) -> None:
+    window, now = Window(most=most), 0.0
+    for what, number, count in events:
+        now += 0.1
+        window.sent(window.size)
+        match what:
+            case "done":
+                window.done(window.epoch, number, count, now)
+            case "busy":
+                window.busy(now)
+            case "read":
+                window.read(Gauges(number, count, None, None), window.size, now)
+            case "paced":
+                window.paced(number, now)
+        assert 1 <= window.size <= most
+        assert window.when(window.size, now) == math.inf
+        assert window.when(window.size - 1, now + 2) <= now + 2
