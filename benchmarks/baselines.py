@@ -66,7 +66,8 @@ class Gradient2(Fixed):
         super().__init__(20, 200)
         self._limit = 20.0
         self._long, self._seen = 0.0, 0
-        self._sum = self._count = self._peak = 0
+        self._sum = 0.0
+        self._count = self._peak = 0
         self._until = 1.0
 
     def sent(self, in_flight: int) -> None:

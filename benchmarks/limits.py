@@ -3,7 +3,6 @@ other rules; writes the table of docs/limits.md. Run it by `make sim`."""
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -11,17 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import baselines
 import msgspec
-from simulate import Script, Witness, prompts, simulate
 
+import baselines
 from manycall import clock
 from manycall.control import retry
-from manycall.control.quota import Limits
+from manycall.control.quota import Limits, Quota
 from manycall.engine.endpoint import Endpoint
 from manycall.sim.model import Behaviour
 from manycall.sim.server import Server
 from manycall.sim.transport import Pool
+from simulate import Script, Witness, prompts, simulate
 
 PAGE = Path(__file__).parents[1] / "docs" / "limits.md"
 BEGIN, END = "<!-- table: make sim -->", "<!-- end of table -->"
@@ -136,9 +135,13 @@ def together(servers: Iterable[Behaviour]) -> Callable[[float], float]:
 
 def scenarios(scale: float = 1.0) -> list[Scenario]:
     """The lines of the table. `scale` shortens the runs (for tests)."""
-    n = lambda rows: max(400, int(rows * scale))  # noqa: E731
-    rpm, none = {"offered": per_second(10), "unit": "calls"}, {"dialect": "none"}
-    tpm = {"offered": per_second(200_000 / 60), "unit": "charged"}
+
+    def n(rows: float) -> int:
+        return max(400, int(rows * scale))
+
+    none: dict[str, Any] = {"dialect": "none"}
+    rpm: dict[str, Any] = {"offered": per_second(10), "unit": "calls"}
+    tpm: dict[str, Any] = {"offered": per_second(200_000 / 60), "unit": "charged"}
     found = [
         Scenario("600 RPM, told by the user", hosted(rpm=600, **none), n(6000), told=Limits(rpm=600), **rpm),
         Scenario("600 RPM, told by headers", hosted(rpm=600), n(6000), **rpm),
@@ -214,7 +217,7 @@ def _other(make: Callable[[], baselines.Fixed], endpoints: Sequence[Endpoint]) -
     for endpoint in endpoints:
         endpoint.window = make()  # type: ignore[assignment]
         endpoint.throttle = baselines.Unthrottled(endpoint.window)  # type: ignore[assignment, arg-type]
-        endpoint.quota.__init__(Limits())  # type: ignore[misc]
+        endpoint.quota = Quota(Limits())
         endpoint.quota.hear = lambda told: None  # type: ignore[method-assign]
 
 
@@ -373,4 +376,4 @@ def _write(lines: list[dict[str, str]], seconds: float, seeds: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

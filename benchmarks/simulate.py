@@ -2,20 +2,21 @@
 
 import asyncio
 import os
+import random
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from manycall import clock
-from manycall.control.quota import Limits
+from manycall.control.quota import Limits, Quota
 from manycall.data.sources import Source
 from manycall.engine.client import Client
 from manycall.engine.endpoint import Endpoint
-from manycall.engine.map import Progress
+from manycall.engine.progress import Progress
 from manycall.engine.row import RowCalls
 from manycall.engine.scheduler import Scheduler
 from manycall.engine.watch import load, ticking
@@ -37,6 +38,10 @@ class Answered(msgspec.Struct):
     server: str
 
 
+def no_header(name: str) -> None:
+    """A reply without headers."""
+
+
 class Witness:
     """A transport that carries requests to the pool and writes down what came of them.
 
@@ -56,7 +61,7 @@ class Witness:
     async def send(self, request: HttpRequest) -> HttpReply:
         if request.method == "GET":
             if not self._gauges:
-                return HttpReply(404, b"", {}.get)
+                return HttpReply(404, b"", no_header)
             return await self._pool.send(request)
         sent, server = clock.now(), request.url[7 : request.url.index("/", 7)]
         self.sends.append((sent, server))
@@ -77,7 +82,7 @@ async def ask(row: Row, llm: RowCalls) -> dict[str, Any]:
 
 
 MEMORY = "/dev/shm"  # (no disk: only the logic is measured)
-Script = Callable[[Pool], Awaitable[None]]
+Script = Callable[[Pool], Coroutine[Any, Any, None]]
 
 
 def prompts(rows: int, size: int) -> Iterator[dict[str, Any]]:
@@ -123,10 +128,12 @@ def simulate(
         pool = make_pool()
         witness = Witness(pool, gauges=gauges)
         urls = [f"http://{name}" for name in pool.servers]
-        client = Client("sim", url=urls, transport=witness, concurrency=concurrency, params=params)
+        client = Client(
+            "sim", url=urls, transport=witness, concurrency=concurrency, params=params, rng=random.Random(1)
+        )
         for endpoint in client.endpoints:
             if limits is not None:
-                endpoint.quota.__init__(limits)
+                endpoint.quota = Quota(limits)
                 endpoint.trust_quota(0.0)
         prepare(client.endpoints)
         run = Run(folder / "out.jsonl", Manifest("0", {}))

@@ -79,8 +79,7 @@ class Played:
 
 
 def fixed(size: int) -> Window:
-    window = Window(size, most=size)
-    return window
+    return Window(size, most=size)
 
 
 @pytest.mark.parametrize("gauges", [False, True])
