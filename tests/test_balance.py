@@ -86,3 +86,52 @@ def test_two_that_are_well_share() -> None:
     share, took = share_of_the_sick({})
     assert 0.45 < share < 0.55
     assert took == 50
+
+
+def test_one_that_rested_is_tried_with_a_single_call() -> None:
+    said: list[str] = []
+    health = Health(lambda now, why: said.append(why))
+    for _ in range(3):
+        health.failed(0.0)
+    assert health.rests(0.5)
+    assert not health.rests(1.0)
+    health.sent(1.0)
+    assert health.rests(1.1)  # the call that tries it is on its way
+    health.failed(1.2)
+    assert health.rests(3.1)
+    health.sent(3.2)
+    health.well(3.3)
+    assert not health.rests(3.3)
+    assert said == [
+        "left alone for 1 s: 3 calls in a row failed",
+        "left alone for 2 s: 4 calls in a row failed",
+        "it answers again",
+    ]
+
+
+def test_a_call_that_tries_it_and_never_comes_back_is_not_waited_for_for_ever() -> None:
+    health = Health()
+    for _ in range(3):
+        health.failed(0.0)
+    health.sent(1.0)
+    assert health.rests(20.0)
+    assert not health.rests(32.0)
+
+
+def test_one_that_fails_every_other_call_rests_too() -> None:
+    health = Health()
+    for n in range(200):
+        health.failed(0.0)
+        if n % 2:
+            health.well(0.0)
+    assert health.rests(0.5)
+
+
+def test_one_failure_in_ten_is_no_illness() -> None:
+    health = Health()
+    for n in range(1000):
+        if n % 10:
+            health.well(0.0)
+        else:
+            health.failed(0.0)
+        assert not health.rests(0.0)

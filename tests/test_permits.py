@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from manycall.control.affinity import Affinity
 from manycall.control.quota import Cost, Limits
+from manycall.control.window import Window
 from manycall.engine.endpoint import Endpoint
-from manycall.engine.permits import Permits
+from manycall.engine.permits import OVERTAKEN, Permits
 from manycall.errors import RunStopped
 from manycall.sim import virtual
 
@@ -159,3 +161,73 @@ def test_if_one_endpoint_is_used_up_the_other_is_asked() -> None:
         assert urls.count("http://slow/v1") == 1
 
     virtual.run(main())
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5), st.integers(0, 4), st.integers(0, 6), st.integers(0, 3)), min_size=1, max_size=40
+    ),
+    st.booleans(),
+)
+def test_none_is_lost_or_doubled_with_windows_and_prompts_that_are_known(
+    calls: list[tuple[int, int, int, int]], fails: bool
+) -> None:
+    """Each call: (second at which it comes, seconds it holds, seconds to its cancellation, which prompt)."""
+    endpoints = [Endpoint("http://a"), Endpoint("http://b")]
+    for endpoint in endpoints:
+        endpoint.window = Window(2)
+
+    async def call(permits: Permits, age: int, holds: int, prompt: int) -> None:
+        endpoint = await permits.acquire(age, ONE, (prompt, 10 + prompt))
+        try:
+            assert endpoint.in_flight <= 2
+            await asyncio.sleep(holds)
+            if fails:
+                raise ValueError
+        finally:
+            permits.release(endpoint)
+
+    async def main() -> None:
+        permits = Permits(100, endpoints)
+        permits.affinity = Affinity()
+        tasks: list[asyncio.Task[Any]] = []
+        for age, (comes, holds, cancelled, prompt) in enumerate(sorted(calls)):
+            await asyncio.sleep(comes - virtual.now() if comes > virtual.now() else 0)
+            task = asyncio.create_task(call(permits, age, holds, prompt))
+            if cancelled:
+                asyncio.get_running_loop().call_later(cancelled, task.cancel)
+            tasks.append(task)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert permits.in_flight == 0
+        assert [endpoint.in_flight for endpoint in endpoints] == [0, 0]
+        assert permits.free
+
+    virtual.run(main())
+
+
+def test_a_row_is_overtaken_for_what_a_server_knows_but_not_for_ever() -> None:
+    order: list[int] = []
+
+    async def call(permits: Permits, age: int, prompt: int, holds: float = 1.0) -> None:
+        endpoint = await permits.acquire(age, ONE, (prompt,))
+        order.append(age)
+        await asyncio.sleep(holds)
+        permits.release(endpoint)
+
+    async def main() -> None:
+        endpoints = [Endpoint("http://a"), Endpoint("http://b")]
+        endpoints[0].window, endpoints[1].window = Window(1), Window(1)
+        permits = Permits(2, endpoints)
+        permits.affinity = Affinity()
+        permits.affinity.note((7,), 0)
+        permits.affinity.note((8,), 1)
+        tasks = [asyncio.create_task(call(permits, 0, 7)), asyncio.create_task(call(permits, 1, 8, 1e6))]
+        await asyncio.sleep(0)
+        tasks += [asyncio.create_task(call(permits, 2, 8))]  # known to the other, which is busy for ever
+        tasks += [asyncio.create_task(call(permits, 3 + n, 7)) for n in range(OVERTAKEN + 20)]
+        await asyncio.wait(tasks)
+
+    virtual.run(main())
+    assert order.index(2) == OVERTAKEN + 2
+    assert sorted(order) == list(range(OVERTAKEN + 23))

@@ -1,3 +1,4 @@
+import heapq
 import math
 
 import pytest
@@ -5,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manycall.control.estimate import Estimate
-from manycall.control.quota import SHARE, Cost, Limits, Pace, Quota
+from manycall.control.hints import Told
+from manycall.control.quota import MOST_CREDIT, SHARE, Cost, Limits, Pace, Quota
 
 GAPS = st.lists(st.tuples(st.floats(0, 3), st.integers(1, 50)), min_size=1, max_size=120)
 
@@ -91,3 +93,67 @@ def test_the_guess_of_tokens_becomes_right() -> None:
     assert estimate.tokens(3000, 10) == pytest.approx(1010, rel=0.05)
     estimate.learn(3000, 0, 0)  # a server that does not count
     assert estimate.tokens(3000, None) == pytest.approx(1040, rel=0.05)
+
+
+def told(unit: str, limit: float | None, seconds: float = 60.0) -> Told:
+    return Told(unit, seconds, limit, None, None)
+
+
+def test_limits_that_the_server_tells_are_kept_to() -> None:
+    quota = Quota(Limits())
+    assert quota.hear([told("requests", 600), told("tokens", 10_000)]) == "the server says 600 rpm, 10000 tpm"
+    assert quota.hear([told("requests", 600), told("tokens", 10_000)]) is None
+    assert admitted(quota, [(0, 1)] * 100)[-1][0] == pytest.approx(99 / (10 * SHARE), rel=0.05)
+    assert quota.hear([told("requests", 14_400, 86_400.0), told("input_tokens", 5), told("requests", None)]) is not None
+    assert quota.limits == Limits(rpm=600, tpm=10_000, rpd=14_400)
+
+
+def test_what_the_user_told_goes_before_what_the_server_tells() -> None:
+    quota = Quota(Limits(rpm=60))
+    assert quota.hear([told("requests", 600)]) is None
+    assert quota.limits.rpm == 60
+
+
+def test_of_several_limits_the_lowest_counts() -> None:
+    quota = Quota(Limits())
+    quota.hear([told("requests", 600), told("requests", 300)])
+    assert quota.limits.rpm == 300
+
+
+def test_a_limit_heard_in_mid_run_does_not_forget_what_went() -> None:
+    quota = Quota(Limits())
+    quota.hear([told("requests", 60)])
+    quota.reserve(Cost(), 0.0)
+    quota.hear([told("requests", 120)])
+    assert quota.when(Cost()) > 0.5
+
+
+@given(
+    st.integers(600, 60_000),
+    st.lists(st.tuples(st.integers(1, 500), st.floats(0, 1), st.floats(0, 10)), min_size=1, max_size=150),
+)
+def test_what_is_reserved_less_what_is_given_back_keeps_to_the_quota(
+    tpm: int, calls: list[tuple[int, float, float]]
+) -> None:
+    """Each call: (tokens reserved, share of them that it uses, seconds after which that is known)."""
+    quota, now, rate = Quota(Limits(tpm=tpm)), 0.0, tpm / 60
+    known: list[tuple[float, int, float]] = []
+    flow: list[tuple[float, float]] = []  # (when, tokens; negative: given back)
+    for reserved, share, seconds in calls:
+        while known and known[0][0] <= max(now, quota.when(Cost(1, reserved))):
+            at, was, used = heapq.heappop(known)
+            now = max(now, at)
+            quota.settle(Cost(1, was), Cost(1, used))
+            flow.append((now, used - was))
+        now = max(now, quota.when(Cost(1, reserved)))
+        quota.reserve(Cost(1, reserved), now)
+        flow.append((now, reserved))
+        heapq.heappush(known, (now + seconds, reserved, reserved * share))
+    most = max(reserved for reserved, _, _ in calls)
+    for first, (start, tokens) in enumerate(flow):
+        if tokens < 0:
+            continue
+        total = 0.0
+        for at, some in flow[first:]:
+            total += some
+            assert total <= rate * (at - start + MOST_CREDIT + 0.02) + 2 * most

@@ -128,3 +128,29 @@ def test_while_everything_is_refused_scouts_go_ever_more_rarely() -> None:
         throttle.refused(now, now + 0.05, None)
         now += 0.05
     assert sent <= 15
+
+
+def test_a_single_refusal_is_no_lesson_where_the_quota_is_known() -> None:
+    throttle = Throttle()
+    throttle.sent(0.0)
+    throttle.refused(0.0, 0.1, None, known=True)
+    assert throttle.when(0.1) == pytest.approx(0.2)
+    assert throttle.rate is None
+    throttle.sent(0.3)
+    throttle.refused(0.3, 0.4, None, known=True)
+    assert throttle.rate is not None
+
+
+def test_a_scout_that_is_refused_does_not_slow_what_comes_after() -> None:
+    """A minute in which everything is refused says nothing of the rate before and after."""
+    throttle = Throttle()
+    for n in range(100):
+        throttle.sent(n / 10)
+    throttle.refused(9.9, 10.0, None)
+    rate, now = throttle.rate, 10.0
+    while now < 60:
+        now = throttle.when(now)
+        throttle.sent(now)
+        throttle.refused(now, now + 0.05, None)
+        now += 0.05
+    assert throttle.rate == rate
