@@ -20,7 +20,7 @@ class Fixed:
     def when(self, in_flight: int, now: float) -> float:
         return math.inf if in_flight >= self.size else -math.inf
 
-    def sent(self, in_flight: int) -> None: ...
+    def sent(self, in_flight: int, now: float) -> None: ...
     def done(self, epoch: Any, seconds: float, tokens: int, now: float) -> None: ...
     def busy(self, now: float) -> None: ...
     def refused(self, now: float, wait: float) -> None: ...
@@ -37,7 +37,7 @@ class Inspect(Fixed):
         self._slow_start = True
         self._cool = -math.inf
 
-    def sent(self, in_flight: int) -> None:
+    def sent(self, in_flight: int, now: float) -> None:
         self._peak = max(self._peak, in_flight)
 
     def done(self, epoch: Any, seconds: float, tokens: int, now: float) -> None:
@@ -70,7 +70,7 @@ class Gradient2(Fixed):
         self._count = self._peak = 0
         self._until = 1.0
 
-    def sent(self, in_flight: int) -> None:
+    def sent(self, in_flight: int, now: float) -> None:
         self._peak = max(self._peak, in_flight)
 
     def done(self, epoch: Any, seconds: float, tokens: int, now: float) -> None:

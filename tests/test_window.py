@@ -55,7 +55,7 @@ class Played:
                 else:
                     self._pass(until)
             self.in_flight += 1
-            window.sent(self.in_flight)
+            window.sent(self.in_flight, self.now)
             self._started[work.ticket] = (self.now, window.epoch)
             self._done(self._batch.add(work, self.now))
         skip = len(self._ends) // 4
@@ -121,12 +121,12 @@ def test_it_begins_where_it_ended_and_never_gets_wider_than_it_may() -> None:
 def test_it_does_not_grow_while_something_else_is_the_limit() -> None:
     window = Window()
     for n in range(1000):  # never more than two in flight
-        window.sent(2)
+        window.sent(2, float(n))
         window.done(window.epoch, 1.0, 100 + n % 50, float(n))
     assert window.size == START
     window.client_bound = True
     for n in range(1000):
-        window.sent(START)
+        window.sent(START, 1000.0 + n)
         window.done(window.epoch, 1.0, 100 + n % 50, 1000.0 + n)
     assert window.size == START
 
@@ -174,7 +174,7 @@ def test_whatever_comes_it_stays_within_its_bounds(events: list[tuple[str, float
     window, now = Window(most=most), 0.0
     for what, number, count in events:
         now += 0.1
-        window.sent(window.size)
+        window.sent(window.size, now)
         match what:
             case "done":
                 window.done(window.epoch, number, count, now)

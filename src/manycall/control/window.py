@@ -132,8 +132,10 @@ class Window:
         self._then: tuple[int, Line] | None = None  # the window that this one is compared to, and its answers
         self._judge = self._slow_start
         self._waited, self._patience, self._direction = 0, 1, 1
+        self._last_queue = 0.0
         self._queues = 0  # looks at the gauges in a row that saw a long queue; negative: that saw none
         self._tried, self._busy, self._since, self._cool_until = 0, 0, 0.0, float("-inf")
+        self._settled_at = math.inf  # from when calls count again, after a step
         self.epoch = Epoch(self.size, 0.0)
 
     def __repr__(self) -> str:
@@ -148,8 +150,11 @@ class Window:
             return -math.inf
         return since + seconds * (in_flight + 1 - before) / (self.size - before)
 
-    def sent(self, in_flight: int) -> None:
+    def sent(self, in_flight: int, now: float) -> None:
         """A call begins; so many are in flight, itself included."""
+        if now >= self._settled_at:
+            self._settled_at = math.inf
+            self._begin(now)
         self.epoch.peak = max(self.epoch.peak, in_flight)
 
     def done(self, epoch: Epoch, seconds: float, tokens: int, now: float) -> None:
@@ -157,7 +162,7 @@ class Window:
         self._answers += 1
         self._tokens += max(0.002, 1 / self._answers) * (tokens - self._tokens)
         self._tried += 1
-        if epoch is not self.epoch:
+        if epoch is not self.epoch or self._settled_at < math.inf:
             return
         epoch.add(seconds, tokens)
         if epoch.count < self._needed or epoch.count & 7:
@@ -224,6 +229,9 @@ class Window:
         queue = self._queue(line)
         self._then = (self.size, line)
         self._waited += 1
+        if queue == 0.0 and self._last_queue > SHORT_QUEUE:
+            self._patience = 1  # it has got faster
+        self._last_queue = queue or 0.0
         if queue is None:
             if self._waited > self._patience:
                 self._direction = -self._direction
@@ -238,6 +246,7 @@ class Window:
     def _try(self, size: float, line: Line, now: float, why: str) -> None:
         up = size > self.size
         self._step(size, line, now, why)
+        self._settled_at = now + line.at(self._tokens)  # the first to come in upset those that are there
         self._judge = self._stepped_up if up else self._stepped_down
 
     def _stepped_up(self, line: Line, now: float) -> None:
@@ -245,15 +254,16 @@ class Window:
         assert self._then is not None
         if gain is None:
             self._hold(self.size, now, "as wide as files and memory allow")
+        elif queue is not None and queue > 0.15:  # the knee is between: a short queue shows when it moves
+            self._patience = min(MOST_PATIENT, 2 * self._patience)
+            size = max(SPARE * self._then[0], self._without(queue))
+            self._hold(size, now, f"{queue:.0%} of the calls only wait")
         elif gain <= PAYS:
             self._patience = min(MOST_PATIENT, 2 * self._patience)
             self._hold(self._then[0], now, f"{STEP:g} times the calls gave {_more(STEP, gain)}")
-        elif queue is not None and queue > 0.15:
-            self._patience = min(MOST_PATIENT, 2 * self._patience)
-            self._hold(max(self._then[0], self._without(queue)), now, f"{queue:.0%} of the calls only wait")
         else:
             self._patience = 1
-            self._step(STEP * self.size, line, now, f"{STEP:g} times the calls gave {_more(STEP, gain)}")
+            self._try(STEP * self.size, line, now, f"{STEP:g} times the calls gave {_more(STEP, gain)}")
 
     def _stepped_down(self, line: Line, now: float) -> None:
         loss = self._elasticity(line)

@@ -127,7 +127,7 @@ class Endpoint:
         self.throttle.sent(now)
         self.health.sent(now)
         if self.window is not None:
-            self.window.sent(self.in_flight)
+            self.window.sent(self.in_flight, now)
 
     def trust_quota(self, now: float) -> None:
         """Let a quota that is known pace the calls from the start, rather than a window that opens by and by."""
