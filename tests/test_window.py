@@ -58,9 +58,13 @@ class Played:
             window.sent(self.in_flight, self.now)
             self._started[work.ticket] = (self.now, window.epoch)
             self._done(self._batch.add(work, self.now))
-        skip = len(self._ends) // 4
-        self.rate = sum(n for _, n in self._ends[skip:]) / (self._ends[-1][0] - self._ends[skip][0])
-        self.p50 = statistics.median(self.seconds[skip:])
+        self.rate = self.rate_from(0.25)
+        self.p50 = statistics.median(self.seconds[len(self.seconds) // 4 :])
+
+    def rate_from(self, share: float) -> float:
+        """Tokens a second, once this share of the calls was done."""
+        skip = int(share * len(self._ends))
+        return sum(n for _, n in self._ends[skip:]) / (self._ends[-1][0] - self._ends[skip][0])
 
     def _pass(self, until: float) -> None:
         if self._becomes is not None and until >= self._becomes[0]:
@@ -95,7 +99,9 @@ def test_the_knee_is_found(slots: int, calls: int, gauges: bool) -> None:
 @pytest.mark.parametrize(("after", "calls"), [(128, 14_000), (512, 20_000)])
 def test_a_knee_that_moves_is_followed(after: int, calls: int) -> None:
     found = Played(server(256), Window(), calls, becomes=(100.0, server(after)))
-    assert 0.8 * after < found.window.size < 1.6 * after
+    best = Played(server(after), fixed(after), calls)
+    assert found.rate_from(0.6) >= 0.95 * best.rate_from(0.6)
+    assert statistics.median(found.seconds[int(0.6 * calls) :]) <= 1.7 * best.p50
 
 
 def test_memory_is_a_knee_too() -> None:
