@@ -6,6 +6,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,12 @@ from manycall.engine.progress import Progress
 from manycall.engine.row import RowCalls
 from manycall.engine.scheduler import Scheduler
 from manycall.engine.watch import load, ticking
-from manycall.errors import ManycallError
 from manycall.records import Row
 from manycall.sim import virtual
 from manycall.sim.transport import Pool
 from manycall.store.manifest import Manifest
 from manycall.store.run import Run
-from manycall.wire.transport import HttpReply, HttpRequest
+from manycall.wire.transport import HttpReply, HttpRequest, Transport
 
 
 class Answered(msgspec.Struct):
@@ -50,8 +50,7 @@ class Witness:
         sends: (second, server) of every attempt. refused: how many got 429.
     """
 
-    def __init__(self, pool: Pool, *, gauges: bool) -> None:
-        self._pool = pool
+    def __init__(self, pool: Transport, *, gauges: bool) -> None:
         self._gauges = gauges
         self.pool = pool
         self.answered: list[Answered] = []
@@ -62,10 +61,10 @@ class Witness:
         if request.method == "GET":
             if not self._gauges:
                 return HttpReply(404, b"", no_header)
-            return await self._pool.send(request)
+            return await self.pool.send(request)
         sent, server = clock.now(), request.url[7 : request.url.index("/", 7)]
         self.sends.append((sent, server))
-        reply = await self._pool.send(request)
+        reply = await self.pool.send(request)
         if reply.status == 200:
             tokens = int(reply.body[reply.body.index(b'"completion_tokens":') + 20 :].split(b",", 1)[0])
             self.answered.append(Answered(sent, clock.now() - sent, tokens, server))
@@ -73,7 +72,7 @@ class Witness:
         return reply
 
     async def close(self) -> None:
-        await self._pool.close()
+        await self.pool.close()
 
 
 async def ask(row: Row, llm: RowCalls) -> dict[str, Any]:
@@ -121,43 +120,58 @@ def simulate(
     Args:
         keep: a folder in which the output and all beside it stay.
     """
-    folder = keep or Path(tempfile.mkdtemp(dir=MEMORY if Path(MEMORY).is_dir() else None))
-    os.environ["XDG_CACHE_HOME"] = str(folder)  # it is to find everything anew
 
     async def main() -> Witness:
         pool = make_pool()
         witness = Witness(pool, gauges=gauges)
-        urls = [f"http://{name}" for name in pool.servers]
         client = Client(
-            "sim", url=urls, transport=witness, concurrency=concurrency, params=params, rng=random.Random(1)
+            "sim",
+            url=[f"http://{name}" for name in pool.servers],
+            transport=witness,
+            concurrency=concurrency,
+            params=params,
+            rng=random.Random(1),
         )
         for endpoint in client.endpoints:
             if limits is not None:
                 endpoint.quota = Quota(limits)
                 endpoint.trust_quota(0.0)
         prepare(client.endpoints)
-        run = Run(folder / "out.jsonl", Manifest("0", {}))
-        scheduler = Scheduler(client, run, ask, total=total)
-        progress = Progress(
-            "sim", client.counters, total=None, before=0, load=lambda now: load(client, now), note=str, stream=None
-        )
         playing = asyncio.create_task(script(pool)) if script is not None else None
         try:
-            async with client, ticking(scheduler, progress, run, client):
-                if not affinity:
-                    client.permits.affinity = None
-                await scheduler.run(Source(rows).rows(run.known))
+            await drive(client, rows, folder, total=total, affinity=affinity)
         finally:
             if playing is not None:
                 playing.cancel()
-            run.close()
         return witness
 
-    try:
+    with scratch(keep) as folder:
         return virtual.run(main())
+
+
+@contextmanager
+def scratch(keep: Path | None = None) -> Iterator[Path]:
+    """A folder for a run that knows nothing of others; it goes away unless it is to be kept."""
+    folder = keep or Path(tempfile.mkdtemp(dir=MEMORY if Path(MEMORY).is_dir() else None))
+    os.environ["XDG_CACHE_HOME"] = str(folder)
+    try:
+        yield folder
     finally:
         if keep is None:
             shutil.rmtree(folder)
 
 
-__all__ = ["Answered", "ManycallError", "Witness", "ask", "prompts", "questions", "simulate"]
+async def drive(client: Client, rows: Any, folder: Path, *, total: int | None = None, affinity: bool = True) -> None:
+    """One call for each row, with all that a run has: journal, output, timeline."""
+    run = Run(folder / "out.jsonl", Manifest("0", {}))
+    scheduler = Scheduler(client, run, ask, total=total)
+    progress = Progress(
+        "sim", client.counters, total=None, before=0, load=lambda now: load(client, now), note=str, stream=None
+    )
+    try:
+        async with client, ticking(scheduler, progress, run, client):
+            if not affinity:
+                client.permits.affinity = None
+            await scheduler.run(Source(rows).rows(run.known))
+    finally:
+        run.close()

@@ -114,6 +114,7 @@ def test_rows_that_begin_alike_go_to_the_same_server() -> None:
 
     def reused(affinity: bool) -> tuple[float, float]:
         witness = simulate(pool(a=remembers, b=remembers, c=remembers), questions(90, 10, 1200, 30), affinity=affinity)
+        assert isinstance(witness.pool, Pool)
         servers = witness.pool.servers.values()
         tokens = sum(server.batch.reused for server in servers)
         return tokens, max(call.sent + call.seconds for call in witness.answered)

@@ -186,13 +186,15 @@ class Window:
         return self._judge in (self._slow_start, self._doubling)
 
     def _is_clear(self, line: Line) -> bool:
-        """Whether the elasticity is known to 0.1."""
+        """Whether the elasticity is known to 0.1, or large beyond doubt."""
         if self._then is None or self._then[0] == self.size:
             return True
         then = self._then[1]
         t = self._tokens
         error = math.hypot(line.error(t) / max(line.at(t), 1e-9), then.error(t) / max(then.at(t), 1e-9))
-        return error < 0.1 * abs(math.log(self.size / self._then[0]))
+        error /= abs(math.log(self.size / self._then[0]))
+        gain = self._elasticity(line)
+        return error < 0.1 or (self._judge == self._slow_start and gain is not None and gain - 2 * error > PAYS)
 
     def _elasticity(self, line: Line) -> float | None:
         """Of the rate, against the window before; None if there was none, or it was as wide."""

@@ -1,0 +1,81 @@
+"""Some of the scenarios of limits.py again, over real HTTP against `manycall sim`, beside the same in virtual time."""
+
+import argparse
+import asyncio
+
+import msgspec
+import uvloop
+
+from limits import Figures, Scenario, figures, play, scenarios
+from manycall.engine.client import Client
+from manycall.sim.launch import Sim
+from manycall.sim.model import Behaviour
+from manycall.wire.transport import HttpTransport
+from simulate import Witness, drive, prompts, scratch
+
+SCENARIOS = {
+    "600 RPM, unknown": 0.2,
+    "200k TPM, told, max_tokens 1,000": 0.3,
+    "knee 64, 30 tokens": 0.25,
+    "4 replicas, one fails fast": 0.2,
+}
+"""And by how much they are shortened: real seconds pass."""
+
+
+def url(behaviour: Behaviour) -> str:
+    """A sim URL with the options that differ from the simulator's own."""
+    own = Behaviour()
+    values = {name: getattr(behaviour, name) for name in Behaviour.__struct_fields__}
+    return "sim:" + ",".join(f"{name}={value}" for name, value in values.items() if value != getattr(own, name))
+
+
+def over_http(scenario: Scenario, gauges: bool) -> Figures:
+    """One run of a scenario, for real."""
+    sims = [
+        Sim(url(msgspec.structs.replace(behaviour, seed=behaviour.seed + 100)))
+        for behaviour in scenario.servers.values()
+    ]
+    names = {sim.start().split("/")[2]: name for sim, name in zip(sims, scenario.servers, strict=True)}
+
+    async def main() -> Witness:
+        witness = Witness(HttpTransport(), gauges=gauges)
+        client = Client(
+            "sim", url=[f"http://{address}" for address in names], transport=witness, params=scenario.params
+        )
+        for endpoint in client.endpoints:
+            if scenario.told is not None:
+                endpoint.quota = type(endpoint.quota)(scenario.told)
+                endpoint.trust_quota(0.0)
+        await drive(client, prompts(scenario.rows, scenario.prompt), folder)
+        return witness
+
+    try:
+        with scratch() as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            witness = runner.run(main())
+    finally:
+        for sim in sims:
+            sim.stop()
+    began = min(at for at, _ in witness.sends)
+    witness.sends = [(at - began, names[server]) for at, server in witness.sends]
+    for call in witness.answered:
+        call.sent -= began
+    return figures(scenario, witness)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="")
+    only = parser.parse_args().only
+    print("scenario | | used | whole | 429 | units/s | p50 s | to the failing")
+    for name, scale in SCENARIOS.items():
+        if only not in name:
+            continue
+        scenario = next(one for one in scenarios(scale) if one.name == name)
+        rule = "gauges" if scenario.sweep else "blind"
+        for how, run in (("virtual", play(scenario, rule, 1)), ("HTTP", over_http(scenario, rule == "gauges"))):
+            shares = f"{run.used:.1%} | {run.whole:.1%} | {run.refused:.1%}"
+            print(f"{name} | {how} | {shares} | {run.rate:.4g} | {run.p50:.2f} | {run.share:.1%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
