@@ -45,7 +45,6 @@ def over_http(scenario: Scenario, gauges: bool) -> Figures:
         for endpoint in client.endpoints:
             if scenario.told is not None:
                 endpoint.quota = type(endpoint.quota)(scenario.told)
-                endpoint.trust_quota(0.0)
         await drive(client, prompts(scenario.rows, scenario.prompt), folder)
         return witness
 

@@ -135,7 +135,6 @@ def simulate(
         for endpoint in client.endpoints:
             if limits is not None:
                 endpoint.quota = Quota(limits)
-                endpoint.trust_quota(0.0)
         prepare(client.endpoints)
         playing = asyncio.create_task(script(pool)) if script is not None else None
         try:

@@ -103,8 +103,8 @@ def test_one_that_rested_is_tried_with_a_single_call() -> None:
     health.well(3.3)
     assert not health.rests(3.3)
     assert said == [
-        "left alone for 1 s: 3 calls in a row failed",
-        "left alone for 2 s: 4 calls in a row failed",
+        "to be left alone for 1 s: 3 calls in a row failed",
+        "to be left alone for 2 s: 4 calls in a row failed",
         "it answers again",
     ]
 

@@ -101,30 +101,33 @@ def told(unit: str, limit: float | None, seconds: float = 60.0) -> Told:
 
 def test_limits_that_the_server_tells_are_kept_to() -> None:
     quota = Quota(Limits())
-    assert quota.hear([told("requests", 600), told("tokens", 10_000)]) == "the server says 600 rpm, 10000 tpm"
-    assert quota.hear([told("requests", 600), told("tokens", 10_000)]) is None
+    assert quota.hear([told("requests", 600), told("tokens", 10_000)], 0.0) == "the server says 600 rpm, 10000 tpm"
+    assert quota.hear([told("requests", 600), told("tokens", 10_000)], 0.0) is None
     assert admitted(quota, [(0, 1)] * 100)[-1][0] == pytest.approx(99 / (10 * SHARE), rel=0.05)
-    assert quota.hear([told("requests", 14_400, 86_400.0), told("input_tokens", 5), told("requests", None)]) is not None
+    assert (
+        quota.hear([told("requests", 14_400, 86_400.0), told("input_tokens", 5), told("requests", None)], 0.0)
+        is not None
+    )
     assert quota.limits == Limits(rpm=600, tpm=10_000, rpd=14_400)
 
 
 def test_what_the_user_told_goes_before_what_the_server_tells() -> None:
     quota = Quota(Limits(rpm=60))
-    assert quota.hear([told("requests", 600)]) is None
+    assert quota.hear([told("requests", 600)], 0.0) is None
     assert quota.limits.rpm == 60
 
 
 def test_of_several_limits_the_lowest_counts() -> None:
     quota = Quota(Limits())
-    quota.hear([told("requests", 600), told("requests", 300)])
+    quota.hear([told("requests", 600), told("requests", 300)], 0.0)
     assert quota.limits.rpm == 300
 
 
 def test_a_limit_heard_in_mid_run_does_not_forget_what_went() -> None:
     quota = Quota(Limits())
-    quota.hear([told("requests", 60)])
+    quota.hear([told("requests", 60)], 0.0)
     quota.reserve(Cost(), 0.0)
-    quota.hear([told("requests", 120)])
+    quota.hear([told("requests", 120)], 0.0)
     assert quota.when(Cost()) > 0.5
 
 

@@ -151,6 +151,7 @@ def test_a_server_that_is_too_busy_gets_fewer_and_time_to_recover() -> None:
     changes: list[str] = []
     window = Window(100, note=lambda now, why: changes.append(why))
     for n in range(20):
+        window.done(window.epoch, 1.0, 50, 1.0 + n / 10)
         window.busy(1.0 + n / 10)
     assert window.size == 70
     assert changes == ["window 100 -> 70: the server is too busy for what it has"]

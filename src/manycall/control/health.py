@@ -45,6 +45,10 @@ class Health:
         if self._rests and now >= self.rests_until:
             self._probe = now
 
+    def unused(self) -> None:
+        """The last call that was to go there did not."""
+        self._probe = float("-inf")
+
     def well(self, now: float) -> None:
         """A call was answered, or refused for reasons of its own."""
         self._failures = 0
@@ -67,4 +71,4 @@ class Health:
         seconds = min(LONGEST_REST, FIRST_REST * 2.0**self._rests)
         self._rests += 1
         self.rests_until, self._probe = now + seconds, float("-inf")
-        self._note(now, f"left alone for {seconds:g} s: {why}")
+        self._note(now, f"to be left alone for {seconds:g} s: {why}")

@@ -9,7 +9,7 @@ A call reserves what it may cost before it goes; once the answer says what it di
 settled. Calls must ask in turn (engine/permits.py): then nobody overtakes, and a large call never starves.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -26,6 +26,8 @@ TOKENS_PER_CALL = 300.0
 """Where only the number of calls matters, roughly."""
 
 
+MOST_DEBT = 60.0
+"""Seconds for which one call's mistaken guess can hold up all others."""
 MOST_CREDIT = 0.5
 """Seconds' worth of what calls did not use of what they had reserved, that may go at once later."""
 
@@ -82,13 +84,19 @@ class Pace:
         self._credit -= max(0.0, min(self._credit, now - start))
         self._due = start + cost / self.rate
 
-    def after(self, others: Iterable["Pace"]) -> None:
-        """What went by those went by this."""
-        self._due = max((other._due for other in others), default=self._due)
+    def after(self, others: Iterable["Pace"], now: float) -> None:
+        """What went by those went by this: as many units, which may be another time."""
+        owed = max((max(0.0, other._due - now) * other.rate for other in others), default=0.0)
+        if owed:
+            self._due = now + owed / self.rate
+
+    def left(self, units: float, now: float) -> None:
+        """So many may go at once, and no more."""
+        self._due = max(self._due, now + max(0.0, self.burst - units) / self.rate)
 
     def give_back(self, cost: float) -> None:
         """It cost so much less than was taken (or more, if negative)."""
-        seconds = cost / self.rate
+        seconds = max(cost / self.rate, -MOST_DEBT)
         self._due -= seconds
         self._credit = min(MOST_CREDIT, self._credit + max(0.0, seconds))
 
@@ -106,27 +114,39 @@ class Quota:
 
     def at_once(self, seconds: float) -> float:
         """About how many calls are let in within so many seconds; inf if nothing is known."""
-        rates = [pace.rate for pace in self._requests] + [pace.rate / TOKENS_PER_CALL for pace in self._tokens]
-        return min(rates, default=float("inf")) * seconds
+        calls = [pace.burst + pace.rate * seconds for pace in self._requests]
+        calls += [(pace.burst + pace.rate * seconds) / TOKENS_PER_CALL for pace in self._tokens]
+        return min(calls, default=float("inf"))
 
     @property
     def counts_tokens(self) -> bool:
         """Whether what a call costs in tokens matters."""
         return bool(self._tokens)
 
-    def hear(self, told: Iterable[Told]) -> str | None:
+    def hear(self, told: Sequence[Told], now: float) -> str | None:
         """The server has said what its limits are: they hold where nobody has told others. Returns what changed."""
+        change = self._hear_limits(told, now)
+        for one in told:
+            if one.seconds == DAY and one.remaining is not None and one.unit in ("requests", "tokens"):
+                for pace in self._requests if one.unit == "requests" else self._tokens:
+                    if _of_a_day(pace):
+                        pace.left(one.remaining, now)
+        return change
+
+    def _hear_limits(self, told: Sequence[Told], now: float) -> str | None:
         heard: dict[str, float] = {}
         for one in told:
             name = _NAMES.get((one.unit, one.seconds))
-            if name is not None and one.limit is not None and getattr(self._given, name) is None:
+            if name is None or one.limit is None or one.limit < LEAST_BELIEVED[one.unit]:
+                continue
+            if getattr(self._given, name) is None:
                 heard[name] = min(one.limit, heard.get(name, one.limit))
         limits = msgspec.structs.replace(self.limits, **heard)
         if limits == self.limits:
             return None
         self.limits = limits
-        self._requests = _renewed(self._requests, limits.rpm, limits.rpd)
-        self._tokens = _renewed(self._tokens, limits.tpm, limits.tpd)
+        self._requests = _renewed(self._requests, limits.rpm, limits.rpd, now)
+        self._tokens = _renewed(self._tokens, limits.tpm, limits.tpd, now)
         return f"the server says {', '.join(f'{value:g} {name}' for name, value in heard.items())}"
 
     def when(self, cost: Cost) -> float:
@@ -153,17 +173,28 @@ class Quota:
             pace.give_back(reserved.tokens - cost.tokens)
 
 
+LEAST_BELIEVED = {"requests": 1.0, "tokens": 1000.0}
+"""A server that tells of less has just been set up, or lies; and whoever keeps to it never hears better."""
 _NAMES = {("requests", MINUTE): "rpm", ("tokens", MINUTE): "tpm", ("requests", DAY): "rpd", ("tokens", DAY): "tpd"}
 
 
-def _renewed(old: list[Pace], per_minute: float | None, per_day: float | None) -> list[Pace]:
+def _renewed(old: list[Pace], per_minute: float | None, per_day: float | None, now: float) -> list[Pace]:
     """Paces at new rates; what went by the old ones still counts."""
     paces = _paces(per_minute, per_day)
     for pace in paces:
-        pace.after(old)
+        pace.after((other for other in old if _of_a_day(other) == _of_a_day(pace)), now)
     return paces
 
 
+def _of_a_day(pace: Pace) -> bool:
+    return pace.burst > pace.rate * MINUTE
+
+
 def _paces(per_minute: float | None, per_day: float | None) -> list[Pace]:
-    rates = [limit / seconds * SHARE for limit, seconds in ((per_minute, 60), (per_day, 86_400)) if limit]
-    return [Pace(rate, rate * BURST_SECONDS) for rate in rates]
+    """A minute's limit goes evenly; a day's may go at once, for it is there to be used when one needs it."""
+    paces = []
+    if per_minute:
+        paces.append(Pace(per_minute / MINUTE * SHARE, per_minute / MINUTE * SHARE * BURST_SECONDS))
+    if per_day:
+        paces.append(Pace(per_day / DAY * SHARE, per_day * SHARE))
+    return paces

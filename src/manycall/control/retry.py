@@ -104,7 +104,7 @@ def judge(failure: errors.CallFailed, attempts: int, *, any_success: bool) -> Ve
         any_success: some call of this run (or of an earlier run of the same output) has succeeded.
     """
     found = rule(failure)
-    if found.verdict is STOP and isinstance(failure, errors.Refused) and failure.elsewhere:
+    if isinstance(failure, errors.Refused) and failure.elsewhere and attempts <= ELSEWHERE_ATTEMPTS:
         return RETRY
     if found.verdict is STOP:
         return GIVE_UP if found.only_at_first and any_success else STOP
@@ -115,6 +115,8 @@ def judge(failure: errors.CallFailed, attempts: int, *, any_success: bool) -> Ve
     return found.verdict
 
 
+ELSEWHERE_ATTEMPTS = 10
+"""Of a call that one endpoint after the other turns away for reasons of its own."""
 BASE_SECONDS = 0.5
 CAP_SECONDS = 60.0
 LONGEST_HINT_SECONDS = 3600.0

@@ -63,6 +63,11 @@ class Throttle:
         self._pace.rate = self._rate(now)
         return max(at, self._pace.when(1.0))
 
+    def unused(self) -> None:
+        """The call that went last did not go after all."""
+        if self._scout is not None:
+            self._scout, self._needs_scout = None, True
+
     def hold(self, until: float) -> None:
         """The server has said that nothing is left before then."""
         self._until = max(self._until, until)

@@ -40,8 +40,6 @@ SPARE = 1.06
 """So many calls for each that the server can work on: a short queue, so that it is never idle."""
 OPENING_SECONDS = 1.0
 """A wider window opens within this time, so that a quota that stands in the way refuses few."""
-MOST_PACED = 1024
-"""Calls in flight that a quota alone can make it begin with."""
 MOST_PATIENT = 16
 """Epochs between two steps that came to nothing."""
 OVERLOADED, CUT, COOL_SECONDS = 0.02, 0.7, 15.0
@@ -165,7 +163,7 @@ class Window:
         if epoch is not self.epoch or self._settled_at < math.inf:
             return
         epoch.add(seconds, tokens)
-        if epoch.count < self._needed or epoch.count & 7:
+        if epoch.count < self._needed or epoch.count & 7 or now < self._cool_until:
             return
         if epoch.peak < FULL * self.size or self.client_bound:
             self._begin(now)
@@ -179,7 +177,9 @@ class Window:
     @property
     def _needed(self) -> float:
         """Answers before an epoch is judged."""
-        return max(16.0, self.size / 3) if self._starting else max(64.0, 0.7 * self.size)
+        if self._starting:
+            return max(16.0, self.size / 3)
+        return max(min(64.0, 8.0 + 8.0 * self.size), 0.7 * self.size)
 
     @property
     def _starting(self) -> bool:
@@ -237,7 +237,8 @@ class Window:
         if queue is None:
             if self._waited > self._patience:
                 self._direction = -self._direction
-                self._try(self.size * STEP**self._direction, line, now, "a look aside")
+                size = max(self.size + 1, self.size * STEP) if self._direction > 0 else self.size / STEP
+                self._try(size, line, now, "a look aside")
         elif queue > LONG_QUEUE and self._waited >= self._patience // 2:
             self._try(max(0.7 * self.size, self._without(queue)), line, now, f"{queue:.0%} of the calls only wait")
         elif self._waited >= self._patience * (1 if queue < SHORT_QUEUE else 4):
@@ -308,7 +309,7 @@ class Window:
     def paced(self, calls: float, now: float) -> None:
         """A quota paces the calls, to so many in the time that one may take: no need to feel the way up to there."""
         if not self.server_bound and calls > self.size:
-            self._resize(min(calls, MOST_PACED), now, "the quota is known")
+            self._resize(calls, now, "the quota is known")
             self._begin(now)
 
     def busy(self, now: float) -> None:
@@ -316,10 +317,27 @@ class Window:
         if now - self._since > 10:
             self._tried, self._busy, self._since = 0, 0, now
         self._busy += 1
-        if self._busy >= 3 and self._busy > OVERLOADED * self._tried and now >= self._cool_until:
+        if not self._tried or now < self._cool_until:
+            return  # it answers nothing at all: that is no overload, and says nothing of the time when it is back
+        if self._busy >= 3 and self._busy > OVERLOADED * self._tried:
             self._cool_until = now + COOL_SECONDS
             self._tried, self._busy = 0, 0
-            self._hold(CUT * self.size, now, "the server is too busy for what it has")
+            self._resize(CUT * self.size, now, "the server is too busy for what it has")
+            self._restart(now)
+
+    def _restart(self, now: float) -> None:
+        """Find the knee anew, from where it stands."""
+        self._judge, self._then, self._patience = self._slow_start, None, 1
+        self._settled_at = math.inf
+        self._begin(now)
+
+    def deaf(self, now: float) -> None:
+        """Its gauges can no longer be had: back to what the answers tell."""
+        if self._judge == self._doubling:
+            self._restart(now)
+        elif self._judge == self._by_gauges:
+            self._judge, self._then, self._waited = self._holding, None, 0
+            self._begin(now)
 
     def read(self, gauges: Gauges, in_flight: int, now: float) -> None:
         """What the server says of its queue; once a second or two. From then on its word counts."""
@@ -330,7 +348,7 @@ class Window:
         if gauges.waiting <= 0:
             self._queues = min(0, self._queues) - 1
             if not slow or now - self.epoch.began >= 1.0:
-                growth = 1.5 if slow else min(1.5, 1 + 0.05 * 2.0 ** (-self._queues - 1))
+                growth = 1.5 if slow else min(1.5, 1 + 0.05 * 2.0 ** min(10, -self._queues - 1))
                 self._resize(growth * self.size + 1, now, "nothing waits at the server")
                 self._begin(now)
             return

@@ -18,7 +18,7 @@ from manycall.control.estimate import Estimate
 from manycall.control.quota import Cost
 from manycall.control.window import START, Epoch, Window
 from manycall.engine.bounds import most_in_flight
-from manycall.engine.endpoint import Endpoint
+from manycall.engine.endpoint import TOLD, Endpoint
 from manycall.engine.permits import Permits
 from manycall.engine.progress import Counters
 from manycall.engine.resend import Flights
@@ -137,8 +137,6 @@ class Client(Calls):
         self.pinned = concurrency
         self.permits = Permits(concurrency or most_in_flight(), self.endpoints)
         self._estimate = Estimate()
-        if concurrency is None:
-            self._open_windows(self.endpoints, windows.recall())
         self.counters = Counters()
         self._flights = Flights(self.endpoints, self.permits, self.counters)
         self.busy = False
@@ -155,7 +153,7 @@ class Client(Calls):
         for endpoint in endpoints:
             last = known.get(f"{endpoint.url} {self.model}", 0)
             endpoint.window = Window(max(START, last // 2), self.permits.limit, endpoint.note)
-            endpoint.trust_quota(0.0)
+            endpoint.trust_quota(clock.now(), TOLD)
 
     async def __aenter__(self) -> Self:
         if self._transport is None:
@@ -164,13 +162,15 @@ class Client(Calls):
             for sim in self.sims:
                 self.endpoints.append(Endpoint(await asyncio.to_thread(sim.start)))
             if self.pinned is None:
-                self._open_windows([each for each in self.endpoints if each.window is None], {})
+                known = {} if self.sims else windows.recall()
+                self._open_windows([each for each in self.endpoints if each.window is None], known)
             if len(self.endpoints) > 1 and all(each.is_ours for each in self.endpoints):
                 self.permits.affinity = Affinity()
             if self.pinned is None or len(self.endpoints) > 1:
                 self._tending = asyncio.create_task(
                     tend(self.endpoints, self.permits, self._flights, self._transport, self.model, self._note_busy)
                 )
+                self._tending.add_done_callback(self._untended)
         except BaseException:
             await self._close()
             raise
@@ -180,6 +180,10 @@ class Client(Calls):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._close()
+
+    def _untended(self, tending: asyncio.Task[None]) -> None:
+        if not tending.cancelled() and (error := tending.exception()) is not None:
+            self.stop(RunStopped(f"a bug in manycall: {error!r}"))
 
     def _note_busy(self, busy: bool) -> None:
         self.busy = busy
@@ -234,7 +238,7 @@ class Client(Calls):
     async def _send(self, request: Request, body: bytes, age: int, keep: Keep | None) -> Answer:
         """One attempt. The permit is back before the reply is looked at."""
         assert self._transport is not None, "a Client works inside: async with Client(...) as llm"
-        cost = self._cost(request, len(body)) if self._counts_tokens else ONE_REQUEST
+        cost = self._cost(request, len(body)) if self._may_count_tokens else ONE_REQUEST
         prompt = chunks(body) if self.permits.affinity is not None and len(body) > 2 * CHUNK_BYTES else ()
         endpoint = await self.permits.acquire(age, cost, prompt)
         try:
@@ -277,10 +281,14 @@ class Client(Calls):
             refusal.elsewhere = bool(others)
             if others and endpoint.retired is None:
                 endpoint.retire(str(refusal))
+        elif retry.rule(refusal).only_at_first and self.counters.any_success:
+            refusal.elsewhere = len(self.endpoints) > 1
+            endpoint.health.failed(clock.now())
 
     @property
-    def _counts_tokens(self) -> bool:
-        return any(each.quota.counts_tokens for each in self.endpoints)
+    def _may_count_tokens(self) -> bool:
+        """Whether some endpoint counts tokens, or may say so before this call goes."""
+        return any(each.key is not None or each.quota.counts_tokens for each in self.endpoints)
 
     def _cost(self, request: Request, size: int) -> Cost:
         """What the call may take from the quotas: all the output that it lets the server make."""
@@ -292,7 +300,7 @@ class Client(Calls):
         if request.api == "embeddings":
             return 0
         most = request.params.get("max_completion_tokens") or request.params.get("max_tokens")
-        return most if isinstance(most, int) else None
+        return most if isinstance(most, int) and most > 0 else None
 
     def _settle(self, failure: errors.CallFailed, count: int) -> None:
         """Note the failure; raise unless it is to be sent again."""

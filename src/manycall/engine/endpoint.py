@@ -15,6 +15,8 @@ from manycall.records import Api, Secret
 from manycall.wire import openai
 from manycall.wire.transport import HttpReply, HttpRequest, Transport
 
+ITS_OWN_FAULT = frozenset({200, 400, 408, 409, 413, 422, 425, 429})
+"""Statuses that say nothing against the server."""
 LISTEN_SECONDS = 0.25
 """Between two looks at what the replies' headers say of limits."""
 LONGEST_HOLD = 1.0
@@ -23,6 +25,8 @@ which all is left again."""
 ANSWER_SECONDS = 10.0
 """That an answer may take; where a quota is known, so many seconds' worth of calls may be in flight from the start."""
 QUANTILE_STEP = 0.1
+TOLD, HEARD = 256, 64
+"""So many calls at most for that reason, if the quota was told by the user, or heard from the server."""
 PACED_SECONDS = 2.0
 """So long after a call had to wait for a quota, the quota is what binds."""
 DEAF_LOOKS, DEAF_SECONDS = 3, 60.0
@@ -129,10 +133,21 @@ class Endpoint:
         if self.window is not None:
             self.window.sent(self.in_flight, now)
 
-    def trust_quota(self, now: float) -> None:
-        """Let a quota that is known pace the calls from the start, rather than a window that opens by and by."""
+    def trust_quota(self, now: float, most: int) -> None:
+        """Let a quota that is known pace the calls from the start, rather than a window that opens by and by.
+
+        Args:
+            most: as far as it is trusted: there may be a small server behind a generous quota.
+        """
         if self.window is not None and (calls := self.quota.at_once(ANSWER_SECONDS)) < float("inf"):
-            self.window.paced(calls, now)
+            self.window.paced(min(calls, most), now)
+
+    def unused(self, cost: Cost) -> None:
+        """A call that was to go there did not."""
+        self.in_flight -= 1
+        self.quota.settle(cost, Cost(0.0, 0.0))
+        self.throttle.unused()
+        self.health.unused()
 
     def retire(self, why: str) -> None:
         """No more calls go there: the key, or its money, is used up."""
@@ -158,7 +173,7 @@ class Endpoint:
         now = clock.now()
         if reply.status >= 500:
             self.health.failed(now)
-        else:
+        elif reply.status in ITS_OWN_FAULT:
             self.health.well(now)
         if now >= self._listen_at or reply.status == 429:
             self._listen(reply, now)
@@ -172,7 +187,7 @@ class Endpoint:
     def _took(self, seconds: float) -> None:
         """A step toward the quantile, from either side as often as it should be crossed (Robbins and Monro, 1951)."""
         if self.most_take is None:
-            self.most_take = seconds
+            self.most_take = max(seconds, 0.001)
         else:
             self.most_take *= 1 + QUANTILE_STEP * (0.99 if seconds > self.most_take else -0.01)
 
@@ -186,6 +201,8 @@ class Endpoint:
             message += " (no key was sent: set OPENAI_API_KEY)"
         if 300 <= reply.status < 400:
             message = f"it redirects to {reply.header('location')!r}; give its real address"
+        if self.key is not None:
+            message = message.replace(self.key.reveal(), "***")  # it may have been escaped in the body
         wait = hints.retry_after(reply.header, clock.wall())
         refused = Refused(
             f"{self.url} answered {reply.status}: {message or 'no reason given'}",
@@ -209,9 +226,9 @@ class Endpoint:
             if self._dialect is None:
                 return
         told = self._dialect.read(reply.header, clock.wall())
-        if (change := self.quota.hear(told)) is not None:
+        if (change := self.quota.hear(told, now)) is not None:
             self.note(now, change)
-            self.trust_quota(now)
+            self.trust_quota(now, HEARD)
         if (seconds := hints.until_reset(told)) is not None:
             self.throttle.hold(now + min(seconds, LONGEST_HOLD))
 
@@ -225,13 +242,15 @@ class Endpoint:
             found = gauges.read(reply.body.decode("utf-8", "replace"), model) if reply.status == 200 else None
         except ManycallError:
             found = None
+        now = clock.now()
         if found is not None:
             self._deaf = 0
-            self.window.read(found, self.in_flight, clock.now())
+            self.window.read(found, self.in_flight, now)
             return
         self._deaf += 1
+        self.window.deaf(now)
         if self._deaf >= DEAF_LOOKS:
-            self._look_at = clock.now() + DEAF_SECONDS
+            self._look_at = now + DEAF_SECONDS
 
     def binds(self, now: float) -> str:
         """What keeps it from doing more: its quota, the window; "" if neither."""

@@ -26,13 +26,14 @@ UNEVEN = 1.25
 class Waiting:
     """Somebody who waits for a permit."""
 
-    __slots__ = ("age", "cost", "overtaken", "prompt", "ticket", "turn")
+    __slots__ = ("age", "cost", "overtaken", "prompt", "served", "ticket", "turn")
 
     def __init__(
         self, age: int, ticket: int, cost: Cost, prompt: Sequence[int], turn: "asyncio.Future[Endpoint]"
     ) -> None:
         self.age, self.ticket, self.cost, self.prompt, self.turn = age, ticket, cost, prompt, turn
         self.overtaken = 0
+        self.served = False
 
     def __lt__(self, other: "Waiting") -> bool:
         return (self.age, self.ticket) < (other.age, other.ticket)
@@ -61,7 +62,8 @@ class Permits:
         self.closing = asyncio.Event()
         self.affinity: Affinity | None = None
         self._endpoints = endpoints
-        self._waiting: list[Waiting] = []
+        self._waiting: list[Waiting] = []  # a heap; those that were served out of turn leave it when they come up
+        self._served = 0
         self._ticket = self._turn = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -94,20 +96,20 @@ class Permits:
                 raise self.closed.with_traceback(None)
         except BaseException:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self._unused(turn.result(), cost)  # it was ours for a moment: pass it on
+                turn.result().unused(cost)  # it was ours for a moment: pass it on
+                self._returned()
             raise
         return endpoint
 
     def release(self, endpoint: Endpoint) -> None:
         """Give a permit back."""
-        self.in_flight -= 1
         endpoint.in_flight -= 1
+        self._returned()
+
+    def _returned(self) -> None:
+        self.in_flight -= 1
         self._serve()
         self.wake()
-
-    def _unused(self, endpoint: Endpoint, cost: Cost) -> None:
-        endpoint.quota.settle(cost, Cost(0.0, 0.0))
-        self.release(endpoint)
 
     def _open(self, cost: Cost) -> Endpoint | None:
         """An endpoint with room for a call, if there is one now; otherwise see to it that we look again in time."""
@@ -163,7 +165,7 @@ class Permits:
     def take(self, endpoint: Endpoint) -> bool:
         """Take a permit for this endpoint, if nobody waits and there is one now."""
         now = clock.now()
-        if self._waiting or self.in_flight >= self.limit or endpoint.when(Cost(), now) > now:
+        if self.closed is not None or self._waiting or self.in_flight >= self.limit or endpoint.when(Cost(), now) > now:
             return False
         endpoint.begin(Cost(), now)
         self.in_flight += 1
@@ -186,6 +188,7 @@ class Permits:
             first = self._waiting[0]
             if first.turn.done():
                 heapq.heappop(self._waiting)
+                self._served -= first.served
                 continue
             endpoint = self._open(first.cost)
             if endpoint is None:
@@ -194,6 +197,9 @@ class Permits:
             chosen.turn.set_result(self._begin(endpoint, chosen.cost, chosen.prompt))
             if chosen is first:
                 heapq.heappop(self._waiting)
+            else:
+                chosen.served = True
+                self._served += 1
         self.wake()
 
     def _stop_timer(self) -> None:
@@ -209,7 +215,7 @@ class Permits:
     def free(self) -> bool:
         """Whether a new row could call, or be the first to wait for a quota, or one of a few to choose from."""
         if self.affinity is not None and self.affinity.useful:
-            return len(self._waiting) < AHEAD
+            return len(self._waiting) - self._served < AHEAD
         return self.in_flight < self.limit and not self._waiting
 
     async def room(self) -> None:
@@ -231,5 +237,6 @@ class Permits:
                 if not each.turn.done():
                     each.turn.set_exception(why)
             self._waiting.clear()
+            self._served = 0
             self._stop_timer()
             self.wake()

@@ -8,6 +8,7 @@ at the endpoint that would get the copy.
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from manycall import clock
 from manycall.engine.endpoint import Endpoint
@@ -28,16 +29,20 @@ class Flight:
     """One call on its way.
 
     Attributes:
-        task: who waits for it; rescued: the answer that came from elsewhere, and from where.
+        task: who waits for it; cancelling: how many cancellations it had already lived through.
+        copy: the same call elsewhere; rescued: the answer that came from there, and from where.
     """
 
-    __slots__ = ("api", "body", "copy", "endpoint", "rescued", "since", "task", "timeout")
+    __slots__ = ("api", "body", "cancelling", "copy", "endpoint", "lost", "rescued", "since", "task", "timeout")
 
     def __init__(self, endpoint: Endpoint, api: Api, body: bytes, timeout: float) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "calls are made by tasks"
         self.endpoint, self.api, self.body, self.timeout = endpoint, api, body, timeout
         self.since = clock.now()
-        self.task = asyncio.current_task()
+        self.task, self.cancelling = task, task.cancelling()
         self.copy: asyncio.Task[None] | None = None
+        self.lost = False
         self.rescued: tuple[HttpReply, Endpoint] | None = None
 
 
@@ -62,12 +67,21 @@ class Flights:
         try:
             return await endpoint.send(transport, api, body, timeout), endpoint
         except asyncio.CancelledError:
-            if flight.rescued is None or flight.task is None or flight.task.uncancel():
+            if flight.rescued is None or flight.task.uncancel() > flight.cancelling:
                 raise  # somebody else has cancelled it too
+            return flight.rescued
+        except CallFailed:
+            if flight.copy is None:
+                raise
+            flight.lost = True
+            await asyncio.wait([flight.copy])
+            if flight.rescued is None:
+                raise
             return flight.rescued
         finally:
             del self._flying[flight]
-            if flight.copy is not None and flight.rescued is None:
+            if flight.copy is not None and not flight.copy.done():
+                self._counters.maybe_billed += 1
                 flight.copy.cancel()
 
     def rescue(self, transport: Transport) -> None:
@@ -78,7 +92,7 @@ class Flights:
         for flight in list(self._flying):
             if self._counters.resent >= FEW + BUDGET * self._counters.sent:
                 return
-            if flight.copy is None and flight.endpoint.may_resend and flight.task is not None:
+            if flight.copy is None and flight.endpoint.may_resend:
                 other = next(self._idle(flight, now), None)
                 if other is not None and self._permits.take(other):
                     self._counters.sent += 1
@@ -86,6 +100,11 @@ class Flights:
                     stalled = f"{now - flight.since:.0f} s at {flight.endpoint.url}"
                     other.note(now, f"gets a call that has stalled for {stalled}")
                     flight.copy = asyncio.create_task(self._copy(flight, other, transport))
+                    flight.copy.add_done_callback(partial(self._landed, other))
+
+    def _landed(self, other: Endpoint, copy: asyncio.Task[None]) -> None:
+        """However it ended, even before it began, its permit comes back."""
+        self._permits.release(other)
 
     def _idle(self, flight: Flight, now: float) -> Iterator[Endpoint]:
         """Those that would most likely answer it sooner."""
@@ -98,11 +117,11 @@ class Flights:
     async def _copy(self, flight: Flight, other: Endpoint, transport: Transport) -> None:
         try:
             reply = await other.send(transport, flight.api, flight.body, flight.timeout)
-        except CallFailed:
+        except CallFailed as failure:
+            self._counters.maybe_billed += failure.maybe_billed
             return  # the original is still on its way, and has its own retries
-        finally:
-            self._permits.release(other)
-        if flight in self._flying and flight.task is not None:
-            self._counters.maybe_billed += 1
+        if flight in self._flying:
             flight.rescued = (reply, other)
-            flight.task.cancel()
+            if not flight.lost:
+                self._counters.maybe_billed += 1
+                flight.task.cancel()

@@ -129,12 +129,18 @@ class Scheduler:
                     yield row
                 return
             self._order = order = Order(_size)
-            async for row in rows:
-                order.put(row)
-                if len(order) >= AHEAD:
-                    yield order.take(self._left)
+            broken: Exception | None = None
+            try:
+                async for row in rows:
+                    order.put(row)
+                    if len(order) >= AHEAD:
+                        yield order.take(self._left)
+            except Exception as error:
+                broken = error  # after the rows that stood before it
             while order:
                 yield order.take(self._left)
+            if broken is not None:
+                raise broken
 
     @property
     def _left(self) -> float:

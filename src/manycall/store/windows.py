@@ -18,7 +18,7 @@ MOST_REMEMBERED = 1000
 
 def path() -> Path:
     """The file."""
-    folder = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 (that one may raise)
     return Path(folder) / "manycall" / "windows.json"
 
 

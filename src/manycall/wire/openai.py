@@ -112,7 +112,7 @@ def decode(api: Api, body: bytes, replayed: bool = False) -> Completion | Embedd
     if bytes(reply.error) not in NO_ERROR:
         raise errors.BadReply(f"status 200 with an error inside: {refusal(body)[1]}", body=body)
     spent = reply.usage or _Usage()
-    usage = Usage(int(spent.prompt_tokens or 0), int(spent.completion_tokens or 0))
+    usage = Usage(_count(spent.prompt_tokens), _count(spent.completion_tokens))
     if api == "embeddings":
         if not reply.data:
             raise errors.BadReply("the reply holds no embedding", body=body)
@@ -123,6 +123,14 @@ def decode(api: Api, body: bytes, replayed: bool = False) -> Completion | Embedd
     choice = reply.choices[0]
     finish = choice.finish_reason or ""
     return Completion(_text(choice, finish, body), finish, usage, body, replayed)
+
+
+MOST_TOKENS = 10_000_000
+"""Of one call. A server that says more is mistaken, and must not upset what is reckoned from it."""
+
+
+def _count(tokens: float | None) -> int:
+    return int(min(max(tokens or 0, 0), MOST_TOKENS))
 
 
 def _text(choice: _Choice, finish: str, body: bytes) -> str:
