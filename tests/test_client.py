@@ -9,7 +9,8 @@ from fakes import FakeTransport, answer, asked, no_header, refusal
 from manycall import errors
 from manycall.engine.client import Client
 from manycall.sim import virtual
-from manycall.wire.transport import HttpReply
+from manycall.wire import openai
+from manycall.wire.transport import HttpReply, HttpRequest
 
 URL = "http://h/v1"
 
@@ -233,3 +234,64 @@ def test_a_quota_that_is_known_is_used_and_never_overrun(tmp_path: Path) -> None
     seconds = Counter(int(at) for at, _ in transport.log)
     assert max(seconds.values()) <= 10
     assert 3000 / (took - 3.0) >= 0.97 * 10
+
+
+def test_one_of_several_that_turns_calls_away_for_reasons_of_its_own_costs_no_row() -> None:
+    def handler(request: HttpRequest) -> HttpReply:
+        away = request.url.startswith("http://b") and virtual.now() > 20
+        return refusal(404, "no such path") if away else answer()
+
+    class Servers:
+        async def send(self, request: HttpRequest) -> HttpReply:
+            if request.method == "GET":
+                return HttpReply(404, b"", no_header)
+            await asyncio.sleep(1.0 if handler(request).status == 200 else 0.01)
+            return handler(request)
+
+        async def close(self) -> None:
+            pass
+
+    async def main() -> None:
+        async with Client("m", url=["http://a", "http://b"], transport=Servers(), concurrency=20) as llm:
+            queue = iter(range(2000))
+
+            async def worker() -> None:
+                for n in queue:
+                    await llm.chat(str(n))
+
+            await asyncio.gather(*(worker() for _ in range(20)))
+            assert llm.counters.answered == 2000
+
+    virtual.run(main())
+
+
+def test_a_server_that_counts_absurdly_upsets_nothing() -> None:
+    def handler(body: dict[str, Any]) -> HttpReply:
+        return answer(usage={"prompt_tokens": 1e160, "completion_tokens": -1e300})
+
+    async def main() -> None:
+        async with Client("m", url=URL, transport=FakeTransport(handler)) as llm:
+            await asyncio.gather(*(llm.chat(str(n)) for n in range(200)))
+            assert llm.counters.prompt_tokens == 200 * openai.MOST_TOKENS
+            assert llm.counters.completion_tokens == 0
+
+    virtual.run(main())
+
+
+def test_a_key_that_is_escaped_or_in_a_header_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "abc/def-canary")
+    body = b'{"error": {"message": "the key abc\\/def-canary is bad"}}'
+    replies = [
+        HttpReply(400, body, lambda name: None),
+        HttpReply(400, b"", lambda name: None),
+        HttpReply(307, b"", lambda name: "https://x?key=abc/def-canary" if name == "location" else None),
+    ]
+
+    async def main(reply: HttpReply) -> str:
+        async with Client("m", url=URL, transport=FakeTransport(lambda body: reply)) as llm:
+            with pytest.raises((errors.CallFailed, errors.RunStopped)) as caught:
+                await llm.chat("x")
+            return str(caught.value)
+
+    for reply in replies:
+        assert "canary" not in virtual.run(main(reply))

@@ -160,3 +160,36 @@ def test_what_is_reserved_less_what_is_given_back_keeps_to_the_quota(
         for at, some in flow[first:]:
             total += some
             assert total <= rate * (at - start + MOST_CREDIT + 0.02) + 2 * most
+
+
+def test_a_days_limit_may_be_used_when_it_is_needed() -> None:
+    went = admitted(Quota(Limits(rpm=30, rpd=1000)), [(0, 1)] * 300)
+    assert went[-1][0] == pytest.approx(300 * 60 / 30 / SHARE, rel=0.02)
+    went = admitted(Quota(Limits(rpd=100)), [(0, 1)] * 120)
+    assert went[90][0] == 0.0
+    assert went[-1][0] > 3600
+
+
+def test_what_remains_of_a_day_is_what_the_server_says() -> None:
+    quota = Quota(Limits())
+    quota.hear([Told("requests", 86_400.0, 1000, 3, None)], 0.0)
+    went = admitted(quota, [(0, 1)] * 5)
+    assert went[2][0] == 0.0
+    assert went[4][0] > 60
+
+
+def test_a_limit_that_was_mistaken_for_a_moment_holds_nothing_up() -> None:
+    quota = Quota(Limits())
+    quota.hear([told("tokens", 10_000)], 0.0)
+    quota.reserve(Cost(1, 5000), 0.0)
+    assert quota.when(Cost(1, 1000)) > 20
+    quota.hear([told("tokens", 1_000_000)], 1.0)
+    assert quota.when(Cost(1, 1000)) < 2
+    assert quota.hear([told("tokens", 1), told("requests", 0.5)], 2.0) is None
+
+
+def test_one_absurd_cost_holds_nothing_up_for_long() -> None:
+    quota = Quota(Limits(tpm=100_000))
+    quota.reserve(Cost(1, 500), 0.0)
+    quota.settle(Cost(1, 500), Cost(1, 1e9))
+    assert quota.when(Cost(1, 500)) < 62

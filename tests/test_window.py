@@ -194,3 +194,58 @@ def test_whatever_comes_it_stays_within_its_bounds(events: list[tuple[str, float
         assert 1 <= window.size <= most
         assert window.when(window.size, now) == math.inf
         assert window.when(window.size - 1, now + 2) <= now + 2
+
+
+def answers(window: Window, count: int, *, seconds: float = 1.0, tokens: int = 50, now: float = 0.0) -> float:
+    """So many answers, all alike, with the window full; returns the moment of the last."""
+    for _ in range(count):
+        now += seconds / window.size
+        window.sent(window.size, now)
+        window.done(window.epoch, seconds, tokens, now)
+    return now
+
+
+def test_a_window_of_one_grows_again() -> None:
+    window = Window(1)
+    window._hold(1, 0.0, "")
+    answers(window, 2000)
+    assert window.size > 8
+
+
+def test_an_outage_says_nothing_of_how_much_the_server_can_take() -> None:
+    window = Window(100)
+    for n in range(5000):
+        window.busy(n / 10)
+    assert window.size == 100
+
+
+def test_after_it_was_cut_it_finds_the_knee_anew() -> None:
+    window, now = Window(64), 0.0
+    for n in range(400):
+        now = n / 20
+        window.sent(window.size, now)
+        window.done(window.epoch, 1.0, 50, now)
+        window.busy(now)
+    assert window.size < 64
+    answers(window, 4000, now=now + 60)
+    assert window.size >= 64
+
+
+def test_gauges_that_go_silent_leave_it_to_the_answers() -> None:
+    window = Window()
+    window.read(Gauges(8, 0, None, None), 8, 1.0)
+    window.deaf(2.0)
+    assert "slow start" in repr(window)
+    window.read(Gauges(8, 5, None, None), 13, 3.0)
+    window.deaf(4.0)
+    assert "holding" in repr(window)
+    played = Played(server(64), window, 6000)
+    assert played.window.size < 200
+
+
+def test_gauges_that_never_see_a_queue_are_no_trouble() -> None:
+    window = Window(most=10)
+    window.read(Gauges(10, 50, None, None), 10, 0.0)
+    for n in range(3000):
+        window.read(Gauges(10, 0, None, None), 10, float(n))
+    assert window.size == 10

@@ -1,0 +1,203 @@
+"""Calls that stall, and their copies."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes import answer, no_header
+from manycall.data.sources import Source
+from manycall.engine.client import Client
+from manycall.engine.scheduler import Scheduler
+from manycall.errors import CallFailed, ConnectionLost, RunStopped, TimedOut
+from manycall.sim import virtual
+from manycall.store.manifest import Manifest
+from manycall.store.run import Run
+from manycall.wire.transport import HttpReply, HttpRequest
+from simulate import ask
+
+Answering = Callable[[], Awaitable[HttpReply]]
+
+
+def after(seconds: float, error: Exception | None = None) -> Answering:
+    """Answer after so long, or fail."""
+
+    async def answering() -> HttpReply:
+        await asyncio.sleep(seconds)
+        if error is not None:
+            raise error
+        return answer()
+
+    return answering
+
+
+class Servers:
+    """All calls take a second, but those that say "slow": the first of them takes one way, the copy another.
+
+    Attributes:
+        sends: when each slow one was sent.
+    """
+
+    def __init__(self, first: Answering, copy: Answering) -> None:
+        self._first, self._copy = first, copy
+        self.sends: list[float] = []
+
+    async def send(self, request: HttpRequest) -> HttpReply:
+        if request.method == "GET":
+            return HttpReply(404, b"", no_header)
+        if b"slow" not in request.body:
+            return await after(1.0)()
+        self.sends.append(round(virtual.now(), 1))
+        return await (self._first if len(self.sends) == 1 else self._copy)()
+
+    async def close(self) -> None:
+        pass
+
+
+async def warm(llm: Client) -> None:
+    """Let it learn how long answers take."""
+    await asyncio.gather(*(llm.chat(str(n)) for n in range(20)))
+
+
+def one_slow(servers: Servers, then: Callable[[Client], None] = lambda llm: None) -> tuple[Any, float, Client]:
+    """(what came of the slow call, when, the client)."""
+
+    async def main() -> tuple[Any, float, Client]:
+        async with Client("m", url=["http://a", "http://b"], transport=servers) as llm:
+            await warm(llm)
+            then(llm)
+            came = (await asyncio.gather(llm.chat("slow"), return_exceptions=True))[0]
+            at = virtual.now()
+            await asyncio.sleep(100)
+            assert llm.permits.in_flight == 0
+            assert [each.in_flight for each in llm.endpoints] == [0, 0]
+            return came, at, llm
+
+    return virtual.run(main())
+
+
+def test_the_copy_of_a_stalled_call_answers_for_it() -> None:
+    servers = Servers(after(500.0), after(2.0))
+    came, at, llm = one_slow(servers)
+    assert came.text == "fine"
+    assert at < 20
+    assert len(servers.sends) == 2
+    assert (llm.counters.resent, llm.counters.maybe_billed, llm.counters.retries) == (1, 1, 0)
+
+
+def test_if_the_original_comes_first_the_copy_is_dropped_and_may_be_billed() -> None:
+    came, at, llm = one_slow(Servers(after(10.0), after(300.0)))
+    assert came.text == "fine"
+    assert at < 15
+    assert (llm.counters.resent, llm.counters.maybe_billed) == (1, 1)
+
+
+def test_a_copy_that_fails_changes_nothing() -> None:
+    came, at, llm = one_slow(Servers(after(30.0), after(10.0, TimedOut("late"))))
+    assert came.text == "fine"
+    assert at > 30
+    assert (llm.counters.retries, llm.counters.maybe_billed) == (0, 1)
+
+
+def test_if_the_original_is_lost_while_the_copy_is_on_its_way_the_copy_is_waited_for() -> None:
+    servers = Servers(after(10.0, ConnectionLost("reset")), after(12.0))
+    came, _, llm = one_slow(servers)
+    assert came.text == "fine"
+    assert len(servers.sends) == 2
+    assert llm.counters.retries == 0
+
+
+def test_after_the_stop_nothing_is_sent_again() -> None:
+    servers = Servers(after(50.0), after(1.0))
+
+    def stop_soon(llm: Client) -> None:
+        asyncio.get_running_loop().call_later(0.5, llm.stop, RunStopped("enough"))
+
+    came, at, _ = one_slow(servers, stop_soon)
+    assert came.text == "fine"
+    assert at > 50
+    assert len(servers.sends) == 1
+
+
+@pytest.mark.parametrize("hops", range(6))
+def test_a_copy_that_is_dropped_before_it_began_gives_its_permit_back(tmp_path: Path, hops: int) -> None:
+    """The original's answer comes in the very turn of the loop in which the copy is made, or around it."""
+    moment = asyncio.Event()
+
+    async def just_then() -> HttpReply:
+        await moment.wait()
+        for _ in range(hops):
+            await asyncio.sleep(0)
+        return answer()
+
+    servers = Servers(just_then, after(5.0))
+
+    async def main() -> int:
+        run = Run(tmp_path / "out.jsonl", Manifest("0", {}))
+        client = Client("m", url=["http://a", "http://b"], transport=servers, concurrency=50)
+        rescue = client._flights.rescue
+
+        def telling(transport: Any) -> None:
+            rescue(transport)
+            if client.counters.resent:
+                moment.set()
+
+        client._flights.rescue = telling  # type: ignore[method-assign]
+        scheduler = Scheduler(client, run, ask)
+        rows = [{"id": str(n), "prompt": "slow" if n == 7 else str(n)} for n in range(20)]
+        async with client:
+            await asyncio.wait_for(scheduler.run(Source(rows).rows(run.known)), 3600)
+        run.close()
+        assert client.permits.in_flight == 0
+        return client.counters.done
+
+    assert virtual.run(main()) == 20
+
+
+@pytest.mark.parametrize("seconds", [5.0, 8.0, 9.0, 30.0])
+def test_a_users_own_timeout_is_a_timeout_all_the_same(seconds: float) -> None:
+    async def main() -> None:
+        async with Client("m", url=["http://a", "http://b"], transport=Servers(after(100.0), after(5.0))) as llm:
+            await warm(llm)
+            began = virtual.now()
+            try:
+                async with asyncio.timeout(seconds):
+                    assert (await llm.chat("slow")).text == "fine"
+            except TimeoutError:
+                assert virtual.now() == pytest.approx(began + seconds, abs=0.01)
+            task = asyncio.current_task()
+            assert task is not None
+            assert task.cancelling() == 0
+            await asyncio.sleep(200)
+            assert llm.permits.in_flight == 0
+
+    virtual.run(main())
+
+
+def test_a_function_that_swallowed_a_cancellation_still_gets_the_copys_answer() -> None:
+    async def main() -> None:
+        async with Client("m", url=["http://a", "http://b"], transport=Servers(after(100.0), after(5.0))) as llm:
+            await warm(llm)
+
+            async def row() -> str:
+                try:
+                    await asyncio.sleep(50)
+                except asyncio.CancelledError:
+                    pass
+                return (await llm.chat("slow")).text
+
+            task = asyncio.create_task(row())
+            await asyncio.sleep(0.1)
+            task.cancel()
+            assert await task == "fine"
+
+    virtual.run(main())
+
+
+def test_both_failing_is_a_failure_with_its_retries() -> None:
+    servers = Servers(after(10.0, TimedOut("late")), after(10.0, TimedOut("late")))
+    came, _, llm = one_slow(servers)
+    assert isinstance(came, CallFailed)
+    assert llm.counters.retries == 3
