@@ -42,7 +42,7 @@ def over_http(scenario: Scenario, gauges: bool) -> Figures:
         client = Client(
             "sim", url=[f"http://{address}" for address in names], transport=witness, params=scenario.params
         )
-        for endpoint in client.endpoints:
+        for endpoint in client.pool.endpoints:
             if scenario.told is not None:
                 endpoint.quota = type(endpoint.quota)(scenario.told)
         await drive(client, prompts(scenario.rows, scenario.prompt), folder)

@@ -132,10 +132,10 @@ def simulate(
             params=params,
             rng=random.Random(1),
         )
-        for endpoint in client.endpoints:
+        for endpoint in client.pool.endpoints:
             if limits is not None:
                 endpoint.quota = Quota(limits)
-        prepare(client.endpoints)
+        prepare(client.pool.endpoints)
         playing = asyncio.create_task(script(pool)) if script is not None else None
         try:
             await drive(client, rows, folder, total=total, affinity=affinity)

@@ -204,7 +204,7 @@ def test_the_key_is_sent_and_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> N
     async def main() -> None:
         async with client(transport) as llm:
             await llm.chat("hi")
-            assert "canary" not in f"{llm!r} {llm.endpoints!r} {vars(llm)!r}"
+            assert "canary" not in f"{llm!r} {llm.pool.endpoints!r} {vars(llm)!r}"
 
     virtual.run(main())
     key = transport.requests[0].key

@@ -164,8 +164,8 @@ def test_a_key_without_money_gets_no_more_calls_while_another_lives(tmp_path: Pa
     client = virtual.run(main())
     assert transport.sent["k1"] <= 8  # those that were on their way
     assert transport.sent["k2"] == 200
-    assert "no money" in str(client.endpoints[0].retired)
-    assert "k1" not in repr(client.endpoints[0].changes)
+    assert "no money" in str(client.pool.endpoints[0].retired)
+    assert "k1" not in repr(client.pool.endpoints[0].changes)
 
 
 def test_the_last_key_without_money_stops_the_run(tmp_path: Path) -> None:

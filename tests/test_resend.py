@@ -72,7 +72,7 @@ def one_slow(servers: Servers, then: Callable[[Client], None] = lambda llm: None
             at = virtual.now()
             await asyncio.sleep(100)
             assert llm.permits.in_flight == 0
-            assert [each.in_flight for each in llm.endpoints] == [0, 0]
+            assert [each.in_flight for each in llm.pool.endpoints] == [0, 0]
             return came, at, llm
 
     return virtual.run(main())
@@ -137,14 +137,14 @@ def test_a_copy_that_is_dropped_before_it_began_gives_its_permit_back(tmp_path: 
     async def main() -> int:
         run = Run(tmp_path / "out.jsonl", Manifest("0", {}))
         client = Client("m", url=["http://a", "http://b"], transport=servers, concurrency=50)
-        rescue = client._flights.rescue
+        rescue = client.pool.flights.rescue
 
         def telling(transport: Any) -> None:
             rescue(transport)
             if client.counters.resent:
                 moment.set()
 
-        client._flights.rescue = telling  # type: ignore[method-assign]
+        client.pool.flights.rescue = telling  # type: ignore[method-assign]
         scheduler = Scheduler(client, run, ask)
         rows = [{"id": str(n), "prompt": "slow" if n == 7 else str(n)} for n in range(20)]
         async with client:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manycall.control.epoch import Epoch
 from manycall.control.gauges import Gauges
-from manycall.control.window import START, Epoch, Window
+from manycall.control.window import START, Window
 from manycall.sim.model import Batch, Behaviour, Work
 
 

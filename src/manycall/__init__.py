@@ -23,7 +23,7 @@ from manycall._version import __version__
 if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.py compares the two
     from manycall.data.sources import Rows as Rows
     from manycall.data.templates import Prompt as Prompt
-    from manycall.engine.client import Calls as Calls
+    from manycall.engine.calls import Calls as Calls
     from manycall.engine.client import Client as Client
     from manycall.engine.map import Options as Options
     from manycall.engine.map import map as map
@@ -50,7 +50,8 @@ _FOUND_IN = {
     "data.sources": ("Rows",),
     "data.templates": ("Prompt",),
     "records": ("Row", "Completion", "Embeddings"),
-    "engine.client": ("Client", "Calls"),
+    "engine.calls": ("Calls",),
+    "engine.client": ("Client",),
     "engine.map": ("map", "Options"),
     "engine.report": ("Report",),
     "synth.generate": ("generate",),

@@ -17,7 +17,8 @@ from manycall import clock
 from manycall._version import __version__
 from manycall.data.sources import Rows, Source
 from manycall.engine.blocking import blocking
-from manycall.engine.client import DEFAULT_TIMEOUT, Calls, Client
+from manycall.engine.calls import Calls
+from manycall.engine.client import DEFAULT_TIMEOUT, Client
 from manycall.engine.progress import Progress
 from manycall.engine.report import Report
 from manycall.engine.row import RowCalls
@@ -148,7 +149,7 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
         name=job.name, out=run.out, rows=source.total, done=before + c.done, failed=c.failed, truncated=c.truncated,
         calls=c.answered, replayed=c.replayed, retries=c.retries, throttled=c.throttled, maybe_billed=c.maybe_billed,
         prompt_tokens=c.prompt_tokens, completion_tokens=c.completion_tokens, seconds=session["seconds"],
-        reasons=run.reasons.most_common(3), sim=client.sims[0].stats if client.sims else None,
+        reasons=run.reasons.most_common(3), sim=client.pool.sims[0].stats if client.pool.sims else None,
     )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """One row's calls: each journaled before anything looks into it, and answered from the journal if it can be."""
 
 from manycall import clock, errors
-from manycall.engine.client import Answer, Calls, Client
+from manycall.engine.calls import Answer, Calls
+from manycall.engine.client import Client
 from manycall.errors import RunStopped
 from manycall.records import Request
 from manycall.store.journal import Journal, request_key

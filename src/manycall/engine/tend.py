@@ -1,7 +1,7 @@
 """What only a look once a second can show: the servers' own gauges, calls that stall, and how busy we are ourselves."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from manycall import clock
 from manycall.engine.endpoint import Endpoint
@@ -14,29 +14,26 @@ BUSY = 0.9
 """Of a core: when our one thread needs so much, more calls in flight would only wait for us."""
 
 
-async def tend(
-    endpoints: Sequence[Endpoint],
-    permits: Permits,
-    flights: Flights,
-    transport: Transport,
-    model: str,
-    busy: Callable[[bool], None],
-) -> None:
-    """Look after the endpoints, until cancelled.
+class Tended(Protocol):
+    """What is looked after: a pool (engine/pool.py)."""
 
-    Args:
-        busy: told each time whether this process is what binds.
-    """
+    endpoints: list[Endpoint]
+    permits: Permits
+    flights: Flights
+    busy: bool
+
+
+async def tend(pool: Tended, transport: Transport, model: str) -> None:
+    """Look after the endpoints, until cancelled."""
     then, used = clock.now(), clock.cpu()
     while True:
         await clock.sleep(SECONDS)
         now, cpu = clock.now(), clock.cpu()
-        client_bound = (cpu - used) > BUSY * (now - then)
+        pool.busy = (cpu - used) > BUSY * (now - then)
         then, used = now, cpu
-        busy(client_bound)
-        for endpoint in endpoints:
+        for endpoint in pool.endpoints:
             if endpoint.window is not None:
-                endpoint.window.client_bound = client_bound
-        await asyncio.gather(*(endpoint.look(transport, model) for endpoint in endpoints))
-        permits.look_again()
-        flights.rescue(transport)
+                endpoint.window.client_bound = pool.busy
+        await asyncio.gather(*(endpoint.look(transport, model) for endpoint in pool.endpoints))
+        pool.permits.look_again()
+        pool.flights.rescue(transport)

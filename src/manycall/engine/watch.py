@@ -17,12 +17,12 @@ from manycall.store.run import Run
 
 def load(client: Client, now: float) -> Load:
     """What is in flight, and what binds."""
-    permits, alive = client.permits, [each for each in client.endpoints if each.retired is None]
+    permits, alive = client.permits, [each for each in client.pool.endpoints if each.retired is None]
     reasons = [reason for each in alive if (reason := each.binds(now))]
-    if client.busy:
+    if client.pool.busy:
         binds = "client-bound"
-    elif client.pinned is not None:
-        binds = ", ".join([f"-j {client.pinned}", *dict.fromkeys(reasons)])
+    elif client.pool.pinned is not None:
+        binds = ", ".join([f"-j {client.pool.pinned}", *dict.fromkeys(reasons)])
     elif len(reasons) < len(alive):
         binds = f"window {permits.width}"
     else:
@@ -33,7 +33,7 @@ def load(client: Client, now: float) -> Load:
 def _changes(client: Client, run: Run) -> None:
     """A line of the timeline for each thing that was learned."""
     late = clock.wall() - clock.now()
-    for endpoint in client.endpoints:
+    for endpoint in client.pool.endpoints:
         while endpoint.changes:
             change = endpoint.changes.popleft()
             run.timeline({"at": late + change.at, "endpoint": endpoint.url, "change": change.what})

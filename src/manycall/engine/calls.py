@@ -1,0 +1,56 @@
+"""What can be asked of a model: chat, complete, embed."""
+
+from typing import Any
+
+from manycall import errors
+from manycall.records import Completion, Embeddings, Messages, Request
+
+Answer = Completion | Embeddings
+
+
+class Calls:
+    """What can be asked of a model. `Client` and the `llm` of a row function are both this.
+
+    Args:
+        model: the model's name.
+        params: sent with every text call.
+    """
+
+    def __init__(self, model: str, params: dict[str, Any]) -> None:
+        self.model = model
+        self.params = params
+
+    async def chat(self, prompt: str | Messages, **params: Any) -> Completion:
+        """Ask for a chat completion.
+
+        Args:
+            prompt: the user's message, or whole messages (dicts with role and content).
+            params: what the body holds besides: temperature, max_tokens, stop, ...; they override those
+                that the client was made with.
+
+        Raises:
+            CallFailed: there is no answer, after all the attempts that the failure deserved.
+            RunStopped: no call can succeed: the key, the model, the quota, the address.
+        """
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        answer = await self._call(Request("chat", self.model, messages, {**self.params, **params}))
+        assert isinstance(answer, Completion)
+        return answer
+
+    async def complete(self, prompt: str, **params: Any) -> Completion:
+        """Ask for a raw completion (base models). Otherwise as `chat`."""
+        answer = await self._call(Request("completions", self.model, prompt, {**self.params, **params}))
+        assert isinstance(answer, Completion)
+        return answer
+
+    async def embed(self, texts: str | list[str], **params: Any) -> Embeddings:
+        """Ask for embeddings. The client's own parameters are for text and do not go along."""
+        answer = await self._call(Request("embeddings", self.model, texts, params))
+        assert isinstance(answer, Embeddings)
+        wanted = 1 if isinstance(texts, str) else len(texts)
+        if len(answer.vectors) != wanted:
+            raise errors.BadReply(f"{len(answer.vectors)} vectors for {wanted} texts", body=answer.body)
+        return answer
+
+    async def _call(self, request: Request) -> Answer:
+        raise NotImplementedError
