@@ -1,6 +1,8 @@
 """Whole runs in virtual time: the real source, scheduler, client, journal and output against simulated servers."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -221,3 +223,19 @@ def test_a_known_quota_is_paced_from_the_first_call() -> None:
     )
     first = [at for at, _ in witness.sends if at < 20]
     assert len(first) == pytest.approx(20 * 9.8, rel=0.03)
+
+
+def test_files_and_memory_bound_what_is_in_flight() -> None:
+    """In a process of its own, because a limit that was lowered stays low."""
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]),) * 2); "
+        "from manycall.engine.bounds import most_in_flight; print(most_in_flight())"
+    )
+
+    def most(files: int) -> int:
+        found = subprocess.run([sys.executable, "-c", code, str(files)], capture_output=True, text=True, check=True)
+        return int(found.stdout)
+
+    assert most(64) == 32
+    assert most(200) == 136
+    assert most(100_000) <= 8192

@@ -15,7 +15,8 @@ MEMORY_SHARE = 0.25
 
 def most_in_flight() -> int:
     """As many as files can be opened (as far as we may raise that limit ourselves) and memory lasts; at most MOST."""
-    return max(1, min(MOST, _files() - SPARE_FILES, int(MEMORY_SHARE * _memory() / CALL_BYTES)))
+    files = _files()
+    return max(1, min(MOST, files - min(SPARE_FILES, files // 2), int(MEMORY_SHARE * _memory() / CALL_BYTES)))
 
 
 def _files() -> int:
