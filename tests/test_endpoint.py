@@ -2,6 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from manycall.control.quota import Cost, Limits
+from manycall.control.window import Window
+from manycall.engine.endpoint import Endpoint
 from manycall.engine.resolve import OPENAI_URL, resolve
 from manycall.errors import UsageError
 
@@ -56,3 +59,22 @@ def test_a_faulty_file_is_said_with_its_fault(tmp_path: Path, text: str, said: s
     (tmp_path / "endpoints.toml").write_text(text)
     with pytest.raises(UsageError, match=said):
         resolve([], None, {}, tmp_path)
+
+
+def test_what_binds_is_said() -> None:
+    endpoint = Endpoint("http://h", limits=Limits(rpm=60))
+    endpoint.window = Window(10)
+    endpoint.begin(Cost(), 100.0)
+    assert endpoint.binds(100.0) == ""
+    assert endpoint.when(Cost(), 100.0) > 100.5
+    assert endpoint.binds(100.0) == "quota 60 rpm"
+    assert endpoint.binds(103.0) == ""
+    endpoint.in_flight = 10
+    assert endpoint.binds(100.0) == ""  # full, but the knee is not known yet
+    endpoint.window.server_bound = True
+    assert endpoint.binds(100.0) == "server-bound"
+    endpoint.in_flight = 1
+    for _ in range(2):
+        endpoint.throttle.refused(100.0, 100.1, 5.0)
+    assert endpoint.when(Cost(), 101.0) > 104
+    assert endpoint.binds(101.0).startswith("learned quota ")

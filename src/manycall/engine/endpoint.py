@@ -254,11 +254,11 @@ class Endpoint:
 
     def binds(self, now: float) -> str:
         """What keeps it from doing more: its quota, the window; "" if neither."""
-        if now - self.paced_at < PACED_SECONDS:
-            if not self._learned:
-                return f"quota {self.quota.limits}"
-            rate = self.throttle.rate
-            return "refusals (429)" if rate is None else f"learned quota {60 * rate:.0f} rpm"
-        if (knee := self.knee) is not None and self.in_flight >= FULL * knee:
-            return "server-bound"
-        return ""
+        if self.window is not None and self.in_flight >= FULL * self.window.size:
+            return "" if self.knee is None else "server-bound"
+        if now - self.paced_at >= PACED_SECONDS:
+            return ""
+        if not self._learned:
+            return f"quota {self.quota.limits}"
+        rate = self.throttle.rate
+        return "refusals (429)" if rate is None else f"learned quota {60 * rate:.0f} rpm"
