@@ -374,6 +374,20 @@ def _job(only: str, scale: float, index: int, rule: str, seed: int) -> Figures:
     return play([one for one in scenarios(scale) if only in one.name][index], rule, seed)
 
 
+def behind(lines: list[dict[str, str]]) -> str:
+    """Where another rule used more than ours, blind, and by how much."""
+
+    def percent(cell: str) -> float:
+        return float(cell.partition("%")[0]) if cell else 0.0
+
+    found = []
+    for one in lines:
+        rule = max(("inspect", "gradient2", "fixed 64"), key=lambda rule: percent(one[rule]))
+        if (points := percent(one[rule]) - percent(one["blind"])) > 0:
+            found.append(f"{one['scenario']} ({rule} by {points:.1f})")
+    return "Ahead of ours, in points: " + ("; ".join(found) or "nobody, nowhere") + "."
+
+
 def _write(lines: list[dict[str, str]], seconds: float, seeds: int) -> None:
     heads = ("scenario", "manycall", "manycall with /metrics", "inspect's rule", "Gradient2", "fixed 64")
     table = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
@@ -382,7 +396,11 @@ def _write(lines: list[dict[str, str]], seconds: float, seeds: int) -> None:
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     said = f"Seeds 1 to {seeds}" if seeds > 1 else "Seed 1"
-    text = f"{before}{BEGIN}\n{said}; it took {seconds / 60:.0f} minutes.\n\n" + "\n".join(table) + f"\n{END}{after}"
+    text = (
+        f"{before}{BEGIN}\n{said}; it took {seconds / 60:.0f} minutes.\n\n"
+        + "\n".join(table)
+        + f"\n\n{behind(lines)}\n{END}{after}"
+    )
     PAGE.write_text(text, encoding="utf-8")
 
 
