@@ -3,8 +3,11 @@ import io
 import msgspec
 import pytest
 
+from manycall.control.window import Window
+from manycall.engine.client import Client
 from manycall.engine.progress import Counters, Load, Progress
 from manycall.engine.report import table
+from manycall.engine.watch import load
 from manycall.records import Completion, Usage
 
 
@@ -80,3 +83,21 @@ def test_answers_are_counted_with_their_tokens() -> None:
 def test_a_table_is_markdown_and_its_cells_are_only_text() -> None:
     text = table(("a", "b"), [("[red]x", "1"), ("y", "22")])
     assert text.splitlines() == ["| a      | b  |", "|--------|----|", "| [red]x | 1  |", "| y      | 22 |"]
+
+
+def test_the_line_speaks_of_the_endpoints_that_are_well() -> None:
+    client = Client("m", url=["http://a", "http://b"])
+    for endpoint in client.pool.endpoints:
+        endpoint.window = Window(20)
+        endpoint.window.server_bound = True
+        endpoint.in_flight = 20
+    assert load(client, 0.0) == Load(0, 40, "window 40, server-bound")
+    for _ in range(3):
+        client.pool.endpoints[0].health.failed(0.0)
+    client.pool.endpoints[0].in_flight = 0
+    assert load(client, 0.5) == Load(0, 20, "window 20, server-bound")
+    client.pool.endpoints[1].in_flight = 3
+    assert load(client, 0.5) == Load(0, 20, "window 20")
+    assert load(Client("m", url="http://a", concurrency=7), 0.0) == Load(0, 7, "-j 7")
+    client.pool.busy = True
+    assert load(client, 0.5).binds == "client-bound"

@@ -16,18 +16,22 @@ from manycall.store.run import Run
 
 
 def load(client: Client, now: float) -> Load:
-    """What is in flight, and what binds."""
-    permits, alive = client.permits, [each for each in client.pool.endpoints if each.retired is None]
+    """What is in flight, and what binds; of those that are well, as long as there are any."""
+    pool = client.pool
+    alive = [each for each in pool.endpoints if not each.rests(now)] or pool.endpoints
     reasons = [reason for each in alive if (reason := each.binds(now))]
-    if client.pool.busy:
+    width = min(pool.permits.limit, sum(each.window.size for each in alive if each.window is not None))
+    if pool.pinned is not None:
+        width = pool.pinned
+    if pool.busy:
         binds = "client-bound"
-    elif client.pool.pinned is not None:
-        binds = ", ".join([f"-j {client.pool.pinned}", *dict.fromkeys(reasons)])
+    elif pool.pinned is not None:
+        binds = ", ".join([f"-j {pool.pinned}", *dict.fromkeys(reasons)])
     elif len(reasons) < len(alive):
-        binds = f"window {permits.width}"
+        binds = f"window {width}"
     else:
-        binds = ", ".join([f"window {permits.width}"] * ("server-bound" in reasons) + [*dict.fromkeys(reasons)])
-    return Load(permits.in_flight, permits.width, binds)
+        binds = ", ".join([f"window {width}"] * ("server-bound" in reasons) + [*dict.fromkeys(reasons)])
+    return Load(pool.permits.in_flight, width, binds)
 
 
 def _changes(client: Client, run: Run) -> None:
