@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from manycall.control.moments import Moments
+
 T = TypeVar("T")
 
 ANSWERS = 30
@@ -34,8 +36,8 @@ class Order(Generic[T]):
         self._size = size
         self._rows: deque[T] = deque()
         self._by_size: list[tuple[float, int, T]] = []
-        self._count = self._put = 0
-        self._x = self._y = self._xx = self._xy = self._yy = 0.0
+        self._put = 0
+        self._learned = Moments()
 
     def __repr__(self) -> str:
         return f"<Order: {len(self)} rows ahead, {'the longest' if self.tells else 'the first'} first>"
@@ -59,17 +61,12 @@ class Order(Generic[T]):
 
     def learn(self, row: T, tokens: float) -> None:
         """This row had so long an answer."""
-        x = self._size(row)
-        self._count += 1
-        self._x, self._y = self._x + x, self._y + tokens
-        self._xx, self._xy, self._yy = self._xx + x * x, self._xy + x * tokens, self._yy + tokens * tokens
+        self._learned.add(self._size(row), tokens)
 
     @property
     def tells(self) -> bool:
         """Whether long rows have long answers."""
-        n = self._count
-        if n < ANSWERS:
+        if self._learned.count < ANSWERS:
             return False
-        covariance = self._xy / n - self._x * self._y / n / n
-        spread = (self._xx / n - (self._x / n) ** 2) * (self._yy / n - (self._y / n) ** 2)
-        return spread > 0 and covariance > CORRELATION * math.sqrt(spread)
+        _, _, sizes, answers, covariance = self._learned.read()
+        return sizes * answers > 0 and covariance > CORRELATION * math.sqrt(sizes * answers)

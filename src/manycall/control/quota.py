@@ -20,12 +20,8 @@ SHARE = 0.98
 BURST_SECONDS = 0.02
 """What a limit allows at once: a timer that is late by so much costs nothing. SHARE · (1 s + BURST) <= 1 s, so that
 no second, however it is cut, sees more than a second's worth."""
-
-
 TOKENS_PER_CALL = 300.0
 """Where only the number of calls matters, roughly."""
-
-
 MOST_DEBT = 60.0
 """Seconds for which one call's mistaken guess can hold up all others."""
 MOST_CREDIT = 0.5

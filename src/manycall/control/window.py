@@ -76,7 +76,7 @@ class Window:
         self._queues = 0  # looks at the gauges in a row that saw a long queue; negative: that saw none
         self._tried, self._busy, self._since, self._cool_until = 0, 0, 0.0, float("-inf")
         self._settled_at = math.inf  # from when calls count again, after a step
-        self.epoch = Epoch(self.size, 0.0)
+        self.epoch = Epoch(0.0)
 
     def __repr__(self) -> str:
         return f"<Window {self.size}, {self._judge.__name__.strip('_').replace('_', ' ')}>"
@@ -104,7 +104,7 @@ class Window:
         self._tried += 1
         if epoch is not self.epoch or self._settled_at < math.inf:
             return
-        epoch.add(seconds, tokens)
+        epoch.add(tokens, seconds)
         if epoch.count < self._needed or epoch.count & 7 or now < self._cool_until:
             return
         if epoch.peak < FULL * self.size or self.client_bound:
@@ -246,7 +246,7 @@ class Window:
 
     def _begin(self, now: float) -> None:
         """A new epoch: what is in flight already belongs to the last."""
-        self.epoch = Epoch(self.size, now)
+        self.epoch = Epoch(now)
 
     def paced(self, calls: float, now: float) -> None:
         """A quota paces the calls, to so many in the time that one may take: no need to feel the way up to there."""

@@ -165,7 +165,8 @@ class Client(Calls):
             self._estimate.learn(len(body), used.prompt_tokens, used.completion_tokens)
             output = self._most(request) if endpoint.charges_most else None
             endpoint.quota.settle(cost, Cost(1.0, used.prompt_tokens + (output or used.completion_tokens)))
-            self.permits.look_again()  # what it did not use, the next may
+            if endpoint.quota.counts_tokens:
+                self.permits.look_again()  # what it did not use, the next may
         return answer
 
     def _cost(self, request: Request, size: int) -> Cost:

@@ -14,11 +14,15 @@ from manycall.engine.permits import Permits
 from manycall.engine.progress import Counters
 from manycall.engine.resend import Flights
 from manycall.engine.resolve import resolve
-from manycall.engine.tend import tend
 from manycall.errors import RunStopped
 from manycall.sim import launch
 from manycall.store import windows
 from manycall.wire.transport import Transport
+
+SECONDS = 1.0
+"""Between two looks."""
+BUSY = 0.9
+"""Of a core: when our one thread needs so much, more calls in flight would only wait for us."""
 
 
 class Pool:
@@ -59,7 +63,7 @@ class Pool:
         if len(self.endpoints) > 1 and all(each.is_ours for each in self.endpoints):
             self.permits.affinity = Affinity()
         if self.pinned is None or len(self.endpoints) > 1:
-            self._tending = asyncio.create_task(tend(self, transport, self._model))
+            self._tending = asyncio.create_task(self._tend(transport))
             self._tending.add_done_callback(self._untended)
 
     def _open_windows(self) -> None:
@@ -69,6 +73,21 @@ class Pool:
                 last = known.get(f"{endpoint.url} {self._model}", 0)
                 endpoint.window = Window(max(START, last // 2), self.permits.limit, endpoint.note)
                 endpoint.trust_quota(clock.now(), TOLD)
+
+    async def _tend(self, transport: Transport) -> None:
+        """What only a look once a second can show: gauges, calls that stall, and how busy we are ourselves."""
+        then, used = clock.now(), clock.cpu()
+        while True:
+            await clock.sleep(SECONDS)
+            now, cpu = clock.now(), clock.cpu()
+            self.busy = (cpu - used) > BUSY * (now - then)
+            then, used = now, cpu
+            for endpoint in self.endpoints:
+                if endpoint.window is not None:
+                    endpoint.window.client_bound = self.busy
+            await asyncio.gather(*(endpoint.look(transport, self._model) for endpoint in self.endpoints))
+            self.permits.look_again()
+            self.flights.rescue(transport)
 
     def _untended(self, tending: asyncio.Task[None]) -> None:
         if not tending.cancelled() and (error := tending.exception()) is not None:
