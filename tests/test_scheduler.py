@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import manycall
+from disks import Refusing
 from fakes import FakeTransport, Handler, answer, asked, refusal
 from manycall import errors
 from manycall.data.sources import Source
@@ -15,6 +16,7 @@ from manycall.engine.row import RowCalls
 from manycall.engine.scheduler import CANARY_ROWS, RowFunction, Scheduler
 from manycall.records import Row
 from manycall.sim import virtual
+from manycall.store.disk import DISK, Disk
 from manycall.store.manifest import Manifest
 from manycall.store.run import Run
 from manycall.wire.transport import HttpReply
@@ -31,7 +33,16 @@ def fine(body: dict[str, Any]) -> HttpReply:
 class World:
     """One output, and what happened on the wire while it was made."""
 
-    def __init__(self, folder: Path, handler: Handler = fine, *, seconds: float = 1.0, concurrency: int = 4) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        handler: Handler = fine,
+        *,
+        seconds: float = 1.0,
+        concurrency: int = 4,
+        disk: Disk = DISK,
+    ) -> None:
+        self.disk = disk
         self.out = folder / "out.jsonl"
         self.transport = FakeTransport(handler, seconds)
         self.concurrency = concurrency
@@ -42,7 +53,7 @@ class World:
         """Run to the end; return the scheduler that did it."""
 
         async def main() -> Scheduler:
-            run = Run(self.out, Manifest("0", {}))
+            run = Run(self.out, Manifest("0", {}), disk=self.disk)
             client = Client("m", url="http://h", transport=self.transport, concurrency=self.concurrency)
             client.counters.had_success = len(run.known) > 0 or bool(run.failed_before)
             self.scheduler = Scheduler(client, run, function, writes)
@@ -407,20 +418,21 @@ def test_an_iterator_of_the_users_that_raises_is_not_swallowed(tmp_path: Path) -
     assert len(world.rows) == 1
 
 
-def test_a_full_disk_stops_the_run_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from manycall.store.lines import LineFile
+@pytest.mark.parametrize("room", [1000, 5000, 20_001])
+def test_a_full_disk_stops_the_run_and_loses_no_answer_in_flight(tmp_path: Path, room: int) -> None:
+    disk = Refusing()
+    world = World(tmp_path, concurrency=32, disk=disk)
 
-    usual = LineFile.append
+    def fills(body: dict[str, Any]) -> HttpReply:
+        if len(world.transport.log) == 64:  # these are in flight when the first of them finds no room
+            disk.room = room % 1000
+        return fine(body)
 
-    def full(file: LineFile, line: bytes) -> int:
-        if file.end > 1000:
-            raise errors.StoreError("no room")
-        return usual(file, line)
-
-    monkeypatch.setattr(LineFile, "append", full)
-    world = World(tmp_path)
-    with pytest.raises(errors.StoreError, match="no room"):
-        world.go(questions(1000))
-    monkeypatch.undo()
-    world.go(questions(1000))
-    assert len(world.rows) == 1000
+    world.transport = FakeTransport(fills)
+    with pytest.raises(errors.StoreError, match=r"No space left on device\. Make room; the same command goes on"):
+        world.go(questions(200))
+    assert len(world.transport.log) == 64
+    disk.room = None
+    world.go(questions(200))
+    assert len(world.rows) == 200
+    assert len(world.transport.log) == 200

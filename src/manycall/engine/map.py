@@ -6,7 +6,7 @@ source -> Run (lock, manifest, what is done) -> Client -> Scheduler -> close -> 
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Required, TypedDict, Unpack
@@ -24,7 +24,7 @@ from manycall.engine.report import Report
 from manycall.engine.row import RowCalls
 from manycall.engine.scheduler import RowFunction, Scheduler
 from manycall.engine.watch import load, obeying_signals, ticking
-from manycall.errors import RunStopped, StoreError, UsageError
+from manycall.errors import ManycallError, RunStopped, StoreError, UsageError
 from manycall.records import Row
 from manycall.store.manifest import Manifest
 from manycall.store.run import Run
@@ -165,8 +165,13 @@ def _session(run: Run, client: Client) -> Iterator[dict[str, Any]]:
         session["ending"] = str(error) or repr(error)
         if isinstance(error, RunStopped):
             error.done = before + client.counters.done
-        with suppress(StoreError):  # the first error is the one to tell
+        try:
             _close(run, client, session)
+        except StoreError as second:  # the first is the one to tell, and then this
+            if not isinstance(error, ManycallError):
+                raise
+            if str(second) != str(error):
+                error.args = (f"{error}. {second}",)
         raise
     _close(run, client, session)
 
