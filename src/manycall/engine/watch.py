@@ -23,11 +23,12 @@ def load(client: Client, now: float) -> Load:
     reasons = [reason for each in alive if (reason := each.binds(now))]
     width = min(pool.permits.limit, sum(each.window.size for each in alive if each.window is not None))
     if pool.pinned is not None:
-        width = pool.pinned
+        width = min(pool.pinned, pool.permits.limit)
     if pool.busy:
         binds = "client-bound"
     elif pool.pinned is not None:
-        binds = ", ".join([f"-j {pool.pinned}", *dict.fromkeys(reasons)])
+        bound = f"-j {pool.pinned}" if pool.pinned <= pool.permits.limit else "ulimit -n"
+        binds = ", ".join([bound, *dict.fromkeys(reasons)])
     elif len(reasons) < len(alive):
         binds = f"window {width}"
     else:
