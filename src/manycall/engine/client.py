@@ -156,7 +156,11 @@ class Client(Calls):
         seconds = clock.now() - started
         if keep is not None:
             keep(reply.body, seconds)
-        answer = openai.decode(request.api, reply.body)
+        try:
+            answer = openai.decode(request.api, reply.body)
+        except errors.BadReply:
+            self.counters.spent(openai.usage(reply.body))
+            raise
         self.counters.answer(answer)
         used = answer.usage
         if epoch is not None and by is endpoint:

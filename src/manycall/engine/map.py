@@ -71,6 +71,7 @@ class Job(msgspec.Struct, frozen=True):
         params: the job's own parameters, which the user's override.
         note: something for the status line.
         writes: the fields it adds to a row; a row that brings one of them along is refused.
+        ending: which of them says why the answer ended; "" if none does.
     """
 
     name: str
@@ -79,6 +80,12 @@ class Job(msgspec.Struct, frozen=True):
     params: dict[str, Any] = {}
     note: Callable[[], str] = str
     writes: tuple[str, ...] = ()
+    ending: str = ""
+
+    @property
+    def mark(self) -> bytes | None:
+        """What stands in the line of a row that was cut; in no text of one, where each quote has its backslash."""
+        return msgspec.json.encode(self.ending) + b':"length"' if self.ending else None
 
 
 def map(
@@ -136,7 +143,8 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
     )
     identity = {**job.identity, "model": options["model"], "params": params}
     about = {"rows": source.name, "count": source.total, "hash": source.fingerprint}
-    run = Run(out, Manifest(__version__, identity, about), fresh=options.get("fresh", False), expected=source.total)
+    manifest = Manifest(__version__, identity, about)
+    run = Run(out, manifest, fresh=options.get("fresh", False), expected=source.total, mark=job.mark)
     before = len(run.known)
     client.counters.had_success = before > 0 or bool(run.failed_before)
     with _session(run, client) as session:
@@ -146,7 +154,8 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
             session["seconds"] = clock.now() - began
     c = client.counters
     return Report(
-        name=job.name, out=run.out, rows=source.total, done=before + c.done, failed=c.failed, truncated=c.truncated,
+        name=job.name, out=run.out, rows=source.total, done=before + c.done, failed=c.failed,
+        unfinished=c.unfinished, truncated=run.truncated + c.truncated,
         calls=c.answered, replayed=c.replayed, retries=c.retries, throttled=c.throttled, maybe_billed=c.maybe_billed,
         prompt_tokens=c.prompt_tokens, completion_tokens=c.completion_tokens, seconds=session["seconds"],
         reasons=run.reasons.most_common(3), sim=client.pool.sims[0].stats if client.pool.sims else None,
@@ -217,6 +226,7 @@ async def _drive(job: Job, source: Source, client: Client, run: Run, show: bool)
         client.counters,
         total=source.total,
         before=len(run.known),
+        truncated=run.truncated,
         load=lambda now: load(client, now),
         note=job.note,
         stream=sys.stderr if show else None,

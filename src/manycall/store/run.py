@@ -41,9 +41,10 @@ class Run:
         manifest: what is about to run.
         fresh: move what is there aside (to `<out>.old`, `.old2`, ...) and start over.
         expected: how many rows there will be, if that is known.
+        mark: what stands in the line of a row that was cut at max_tokens; None if that cannot be told.
 
     Attributes:
-        known: the ids that are done.
+        known: the ids that are done. truncated: how many of them were cut at max_tokens.
         journal: the calls.
         reasons: why this run gave rows up, and how often.
         failed_before: the ids that earlier runs gave up, and this one has not finished.
@@ -55,11 +56,21 @@ class Run:
         UsageError: a path that cannot be written.
     """
 
-    def __init__(self, out: Path, manifest: Manifest, *, fresh: bool = False, expected: int | None = None) -> None:
+    def __init__(
+        self,
+        out: Path,
+        manifest: Manifest,
+        *,
+        fresh: bool = False,
+        expected: int | None = None,
+        mark: bytes | None = None,
+    ) -> None:
         self.out = out
         self.folder = out.with_name(out.name + ".run")
         self.manifest = manifest
         self._expected = expected or 0
+        self._mark = mark
+        self.truncated = 0
         self._lock = -1
         try:
             self._open(fresh)
@@ -130,6 +141,7 @@ class Run:
                 raise corrupt(self.out, offset, error) from None
             if not known.add_done(name):
                 raise corrupt(self.out, offset, ValueError(f"the id {name!r} stands there twice"))
+            self.truncated += self._mark is not None and self._mark in line
         return known
 
     def _is_done(self, name: str) -> bool:
