@@ -162,6 +162,7 @@ class Client(Calls):
             self.counters.spent(openai.usage(reply.body))
             raise
         self.counters.answer(answer)
+        self.permits.answered()
         used = answer.usage
         if epoch is not None and by is endpoint:
             self.pool.answered(endpoint, epoch, seconds, used.completion_tokens or len(reply.body) // 4)

@@ -21,6 +21,9 @@ OVERTAKEN = 128
 """Calls that may go before an older one for that reason."""
 UNEVEN = 1.25
 """Times the mean load that a server may have and still be preferred for what it knows."""
+CANARY_CALLS = 8
+"""In flight at first, until something was answered or a moment has gone by: if the key, the model or the address is
+wrong, a few calls tell it as well as hundreds."""
 
 
 class Waiting:
@@ -53,6 +56,7 @@ class Permits:
         closed: why no more are given; None while they are.
         closing: set when that happens.
         affinity: who has had which prompts; None where that does not matter.
+        canary_seconds: how long, from the first call, an answer is awaited before there are more than CANARY_CALLS.
     """
 
     def __init__(self, limit: int, endpoints: Sequence[Endpoint]) -> None:
@@ -61,6 +65,8 @@ class Permits:
         self.closed: RunStopped | None = None
         self.closing = asyncio.Event()
         self.affinity: Affinity | None = None
+        self.canary_seconds = 0.0
+        self._canary_ends = float("-inf")
         self._endpoints = endpoints
         self._waiting: list[Waiting] = []  # a heap; those that were served out of turn leave it when they come up
         self._served = 0
@@ -117,6 +123,8 @@ class Permits:
             return None
         now = clock.now()
         endpoint, at = balance.pick(self._endpoints, cost, now, self._turn)
+        if self.in_flight >= CANARY_CALLS:
+            at = max(at, self._canary_ends)
         if at > now:
             if at < float("inf") and (self._timer is None or self._timer_at > at):
                 self._stop_timer()
@@ -124,7 +132,15 @@ class Permits:
             return None
         return endpoint
 
+    def answered(self) -> None:
+        """Something was: no canary is needed any more."""
+        if self._canary_ends > float("-inf"):
+            self._canary_ends = float("-inf")
+            self.look_again()
+
     def _begin(self, endpoint: Endpoint, cost: Cost, prompt: Sequence[int]) -> Endpoint:
+        if self._turn == 0 and self.canary_seconds:
+            self._canary_ends = clock.now() + self.canary_seconds
         self._turn += 1
         endpoint.begin(cost, clock.now())
         self.in_flight += 1
