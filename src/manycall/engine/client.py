@@ -139,7 +139,7 @@ class Client(Calls):
             await clock.sleep_unless(self.permits.closing, seconds)
 
     async def _send(self, request: Request, body: bytes, age: int, keep: Keep | None) -> Answer:
-        """One attempt. The permit is back before the reply is looked at."""
+        """One attempt. The permit is back when the reply is in the journal, and what it cost in the budget."""
         assert self._transport is not None, "a Client works inside: async with Client(...) as llm"
         cost = self._cost(request, len(body)) if self.pool.may_count_tokens else ONE_REQUEST
         endpoint = await self.permits.acquire(age, cost, self.pool.beginnings(body))
@@ -148,14 +148,16 @@ class Client(Calls):
             epoch = endpoint.window.epoch if endpoint.window is not None else None
             self.counters.sent += 1
             reply, by = await self.pool.flights.send(self._transport, endpoint, request.api, body, self._timeout)
+            seconds = clock.now() - started
+            if keep is not None:
+                keep(reply.body, seconds)
+            if self.permits.budget is not None:
+                self.permits.budget.spend(openai.usage(reply.body))
         except errors.Refused as refusal:
             self.pool.turned_away(endpoint, refusal)
             raise
         finally:
             self.permits.release(endpoint)
-        seconds = clock.now() - started
-        if keep is not None:
-            keep(reply.body, seconds)
         try:
             answer = openai.decode(request.api, reply.body)
         except errors.BadReply:

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from manycall import clock
 from manycall.control import balance
 from manycall.control.affinity import Affinity
+from manycall.control.budget import Budget
 from manycall.control.quota import Cost
 from manycall.engine.endpoint import Endpoint
-from manycall.errors import RunStopped
+from manycall.errors import BudgetSpent, RunStopped
 
 AHEAD = 32
 """Rows that may wait, so that a server can choose the one that it knows best."""
@@ -56,6 +57,7 @@ class Permits:
         closed: why no more are given; None while they are.
         closing: set when that happens.
         affinity: who has had which prompts; None where that does not matter.
+        budget: what the calls may cost; None: whatever they do.
         canary_seconds: how long, from the first call, an answer is awaited before there are more than CANARY_CALLS.
     """
 
@@ -65,6 +67,7 @@ class Permits:
         self.closed: RunStopped | None = None
         self.closing = asyncio.Event()
         self.affinity: Affinity | None = None
+        self.budget: Budget | None = None
         self.canary_seconds = 0.0
         self._canary_ends = float("-inf")
         self._endpoints = endpoints
@@ -89,10 +92,10 @@ class Permits:
         Raises:
             RunStopped: no new calls.
         """
+        if self.closed is None and not self._waiting and (open_ := self._open(cost)) is not None:
+            return self._begin(self._near(open_, prompt, cost), cost, prompt)
         if self.closed is not None:
             raise self.closed.with_traceback(None)
-        if not self._waiting and (open_ := self._open(cost)) is not None:
-            return self._begin(self._near(open_, prompt, cost), cost, prompt)
         turn: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
         self._ticket += 1
         heapq.heappush(self._waiting, Waiting(age, self._ticket, cost, prompt, turn))
@@ -119,7 +122,7 @@ class Permits:
 
     def _open(self, cost: Cost) -> Endpoint | None:
         """An endpoint with room for a call, if there is one now; otherwise see to it that we look again in time."""
-        if self.in_flight >= self.limit:
+        if self.in_flight >= self.limit or not self._may_spend():
             return None
         now = clock.now()
         endpoint, at = balance.pick(self._endpoints, cost, now, self._turn)
@@ -131,6 +134,14 @@ class Permits:
                 self._timer, self._timer_at = asyncio.get_running_loop().call_at(at, self._time_has_come), at
             return None
         return endpoint
+
+    def _may_spend(self) -> bool:
+        """Whether the budget has room for a call. If it never will have, that is the end."""
+        if self.budget is None:
+            return True
+        if not self.in_flight and (why := self.budget.used_up) is not None:
+            self.close(BudgetSpent(why))
+        return self.budget.room(self.in_flight)
 
     def answered(self) -> None:
         """Something was: no canary is needed any more."""
@@ -182,6 +193,8 @@ class Permits:
         """Take a permit for this endpoint, if nobody waits and there is one now."""
         now = clock.now()
         if self.closed is not None or self._waiting or self.in_flight >= self.limit or endpoint.when(Cost(), now) > now:
+            return False
+        if self.budget is not None and not self.budget.room(self.in_flight):
             return False
         endpoint.begin(Cost(), now)
         self.in_flight += 1

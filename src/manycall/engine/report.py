@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from manycall.control.budget import dollars
 from manycall.store.lines import read_lines
 
 
@@ -19,6 +20,8 @@ class Report(msgspec.Struct, kw_only=True):
         failed: rows given up in this run, and in failures.jsonl; unfinished: why, and how many (records.Unfinished).
         calls: answered in this run; replayed: taken from the journal instead.
         maybe_billed: attempts that gave no answer and may have been charged.
+        prompt_tokens, completion_tokens: of this run's replies; cost: in dollars, where a price was given.
+        total_tokens, total_cost: of all sessions of this output, where there was a budget; budgets: how much of it.
         seconds: wall time of this run.
         reasons: why rows were given up: the most frequent errors, and how often each came.
         sim: what the simulated endpoint says of itself; None with a real one.
@@ -38,6 +41,10 @@ class Report(msgspec.Struct, kw_only=True):
     maybe_billed: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cost: float | None = None
+    total_tokens: int | None = None
+    total_cost: float | None = None
+    budgets: list[str] = []
     seconds: float = 0.0
     reasons: list[tuple[str, int]] = []
     sim: dict[str, Any] | None = None
@@ -63,6 +70,8 @@ class Report(msgspec.Struct, kw_only=True):
                 f"{self.calls} ({rate:.1f}/s), {self.retries} retries, {self.replayed} replayed from the journal",
             ),
             ("tokens", f"{spent:,} ({self.prompt_tokens:,} in, {self.completion_tokens:,} out)"),
+            *([("cost", dollars(self.cost))] if self.cost is not None else []),
+            *([("all sessions", ", ".join(self.budgets))] if self.budgets else []),
             ("time", f"{self.seconds:.1f} s"),
             ("output", str(self.out)),
             ("beside it", f"{self.run_folder}/"),

@@ -15,7 +15,7 @@ from manycall.data.templates import BadPrompt
 from manycall.engine.client import Client
 from manycall.engine.outcome import checked, failure
 from manycall.engine.row import RowCalls
-from manycall.errors import Interrupted, ManycallError, RunStopped, StoreError
+from manycall.errors import DeadlinePassed, Interrupted, ManycallError, RunStopped, StoreError
 from manycall.records import Failure, Row, Success
 from manycall.store.run import Run
 
@@ -80,10 +80,16 @@ class Scheduler:
         except asyncio.CancelledError:
             self.abandon(Interrupted("cancelled"))
             raise
-        if self._reason is not None:
+        if self._reason is not None and not (isinstance(self._reason, DeadlinePassed) and self._finished):
             raise self._reason.with_traceback(None)
         if self._begun != self._counters.done + self._counters.failed:
             raise RunStopped(f"a bug in manycall: {self!r}, but {self._begun} rows were begun")
+
+    @property
+    def _finished(self) -> bool:
+        """Whether the rows had all been begun before anything said stop, and are done or failed."""
+        assert self._feeder is not None
+        return not self._feeder.cancelled() and self._begun == self._counters.done + self._counters.failed
 
     def end(self, reason: BaseException) -> None:
         """Begin no new row and make no new call; rows that need none still finish."""

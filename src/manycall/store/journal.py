@@ -11,7 +11,7 @@ in "body64" instead.
 """
 
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 
@@ -82,6 +82,11 @@ class Journal:
             call = _Call(row_id, key, nth, at, seconds, body64=b64encode(body).decode())
         self.file.append(_encode(call) + b"\n")
 
+    def bodies(self) -> Iterator[bytes]:
+        """Every reply that was ever kept, oldest first; those of rows that are done, and of killed sessions, too."""
+        for offset, line in read_lines(self.file.path):
+            yield self._body(offset, line)
+
     def replay(self, row_id: str, key: str, nth: int) -> bytes | None:
         """The reply to an equal call of an earlier run, once; None if there was none."""
         if not self._offsets:
@@ -89,7 +94,9 @@ class Journal:
         offset = self._offsets.pop(_place(row_id, key, nth), None)
         if offset is None:
             return None
-        line = self.file.read_at(offset)
+        return self._body(offset, self.file.read_at(offset))
+
+    def _body(self, offset: int, line: bytes) -> bytes:
         try:
             call = _decode_call(line)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
