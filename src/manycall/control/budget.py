@@ -1,8 +1,12 @@
 """What an output may cost, over all its sessions: how much is spent, and may another call begin?
 
-A call begins only while what was spent, and what those in flight will cost, is below the budget. They are expected
-to cost what the calls so far did on average; so the last few are made with ever fewer in flight, and the budget is
-overrun by one call, and by as much as the expectation was wrong.
+A call begins only while what was spent, and what those in flight will cost, is below the budget. So the last few are
+made with ever fewer in flight, and the budget is overrun by one call, and by as much as the expectation was wrong.
+
+Calls in flight are not like those that have ended. The dear ones take long, and are met more often: found at any
+moment, a call costs E[c²]/E[c] on average, not E[c] (the inspection paradox). And the first to end are the cheap
+ones; so while n have ended and k are in flight, these are expected to cost 1 + k/n times that. It costs no time where
+the budget is far away, and keeps a small one from being filled at once on the word of a few short answers.
 """
 
 from collections.abc import Callable, Sequence
@@ -58,12 +62,13 @@ class Budget:
     Replies that do not say what they cost are taken to cost what the others did.
     """
 
-    __slots__ = ("_completion", "_limits", "_prompt", "_replies", "_told")
+    __slots__ = ("_completion", "_limits", "_prompt", "_replies", "_squares", "_told")
 
     def __init__(self, limits: Sequence[Limit]) -> None:
         self._limits = tuple(limits)
-        self._prompt, self._completion = FIRST_USAGE.prompt_tokens, FIRST_USAGE.completion_tokens
-        self._told = self._replies = 0
+        self._replies = self._told = 0
+        self._forget()
+        self._learn(FIRST_USAGE)
 
     def __repr__(self) -> str:
         return f"<Budget {', '.join(self.lines())}>"
@@ -73,22 +78,35 @@ class Budget:
         self._replies += 1
         if usage.prompt_tokens or usage.completion_tokens:
             if not self._told:
-                self._prompt = self._completion = 0
+                self._forget()
+            self._learn(usage)
             self._told += 1
-            self._prompt += usage.prompt_tokens
-            self._completion += usage.completion_tokens
 
-    def spent(self, more: int = 0) -> tuple[float, float]:
-        """Tokens of prompts and of answers: of every reply so far, and of so many more like them."""
-        calls, told = self._replies + more, self._told or 1
-        return self._prompt * calls / told, self._completion * calls / told
+    def _forget(self) -> None:
+        self._prompt = self._completion = 0
+        self._squares = [0.0] * len(self._limits)
+
+    def _learn(self, usage: Usage) -> None:
+        self._prompt += usage.prompt_tokens
+        self._completion += usage.completion_tokens
+        for n, limit in enumerate(self._limits):
+            self._squares[n] += limit.of(usage.prompt_tokens, usage.completion_tokens) ** 2
+
+    def spent(self) -> tuple[float, float]:
+        """Tokens of prompts and of answers: of every reply so far."""
+        told = self._told or 1
+        return self._prompt * self._replies / told, self._completion * self._replies / told
 
     def room(self, in_flight: int) -> bool:
         """Whether another call may begin while so many are in flight."""
         if in_flight >= FIRST_CALLS and not self._replies:
             return False
-        expected = self.spent(in_flight)
-        return all(limit.of(*expected) < limit.most for limit in self._limits)
+        spent, calls = self.spent(), in_flight * (1 + in_flight / (self._told or 1))
+        for limit, squares in zip(self._limits, self._squares, strict=True):
+            each = squares / (limit.of(self._prompt, self._completion) or 1.0)
+            if limit.of(*spent) + each * calls >= limit.most:
+                return False
+        return True
 
     @property
     def used_up(self) -> str | None:
