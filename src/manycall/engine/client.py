@@ -146,15 +146,20 @@ class Client(Calls):
             await clock.sleep_unless(self.permits.closing, seconds)
 
     async def _send(self, request: Request, body: bytes, age: int, keep: Keep | None) -> Answer:
-        """One attempt. The permit is back before the reply is looked at."""
+        """One attempt. The permit is back when the reply is in the journal, and what it cost in the budget."""
         assert self._transport is not None, "a Client works inside: async with Client(...) as llm"
         cost = self._cost(request, len(body)) if self.pool.may_count_tokens else ONE_REQUEST
         endpoint = await self.permits.acquire(age, cost, self.pool.beginnings(body))
         epoch = endpoint.window.epoch if endpoint.window is not None else None
         flight = self._fly(request.api, body, endpoint, keep)
         reply, by, seconds = await (self._to_its_end(flight) if self.sees_calls_through else flight)
-        answer = openai.decode(request.api, reply.body)
+        try:
+            answer = openai.decode(request.api, reply.body)
+        except errors.BadReply:
+            self.counters.spent(openai.usage(reply.body))
+            raise
         self.counters.answer(answer)
+        self.permits.answered()
         used = answer.usage
         if epoch is not None and by is endpoint:
             self.pool.answered(endpoint, epoch, seconds, used.completion_tokens or len(reply.body) // 4)
@@ -175,14 +180,16 @@ class Client(Calls):
         self.counters.sent += 1
         try:
             reply, by = await self.pool.flights.send(self._transport, endpoint, api, body, self._timeout)
+            seconds = clock.now() - started
+            if keep is not None:
+                keep(reply.body, seconds)
+            if self.permits.budget is not None:
+                self.permits.budget.spend(openai.usage(reply.body))
         except errors.Refused as refusal:
             self.pool.turned_away(endpoint, refusal)
             raise
         finally:
             self.permits.release(endpoint)
-        seconds = clock.now() - started
-        if keep is not None:
-            keep(reply.body, seconds)
         return reply, by, seconds
 
     async def _to_its_end(self, flight: Coroutine[Any, Any, T]) -> T:
