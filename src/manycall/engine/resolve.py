@@ -71,7 +71,9 @@ WITHOUT_IN_FILE = ("take the key out of the file", "plain_http = true there")
 
 
 def _private(endpoint: Endpoint, plain_http: bool, where: str) -> Endpoint:
-    """The endpoint, unless its key could be read by everybody on the way."""
+    """The endpoint, unless its key stands in its URL, or could be read by everybody on the way."""
+    if endpoint.scrub(url := endpoint.url.encode("utf-8", "replace")) is not url:
+        raise UsageError(f"the URL holds the key ({where}), and would show it: give the URL without it")
     if endpoint.key is not None and not (plain_http or endpoint.url.startswith("https:") or is_loopback(endpoint.url)):
         without, allow = WITHOUT.get(where, WITHOUT_IN_FILE)
         raise UsageError(
