@@ -109,6 +109,7 @@ def test_a_request_that_can_never_succeed_is_sent_once() -> None:
     virtual.run(main())
 
 
+@pytest.mark.usefixtures("no_key")
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
