@@ -65,7 +65,7 @@ def main() -> int:
             code = subprocess.run(
                 command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, timeout=SECONDS, check=False
             ).returncode
-        result = search([said, left], key)
+        result = search([said, left, ROOT / ".pytest_cache", ROOT / ".hypothesis"], key)
         print("\n".join((said / "out").read_text(errors="replace").replace(key, "***").splitlines()[-30:]))
     print(f"canary: pytest ended with {code}; {result}")
     return int(code != 0 or bool(result.found))
