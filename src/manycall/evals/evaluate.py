@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import msgspec
 
 from manycall.data.sources import Source
-from manycall.engine.map import Job, Options, run_job
+from manycall.engine.map import Job, Options, hide_key, run_job
 from manycall.engine.row import RowCalls
 from manycall.errors import UsageError
 from manycall.evals.metrics import Mean
@@ -42,6 +42,7 @@ def evaluate(
         UsageError: before any call.
         RunStopped: no call can succeed, or somebody interrupted; the same call goes on from there.
     """
+    hide_key(options)
     asked = _named(task)(data, shots) if isinstance(task, str) else task
     running = {name: Mean() for name in asked.scoring.filters}
 
