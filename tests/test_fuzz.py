@@ -40,7 +40,7 @@ from invariants.store import check_journal, check_run
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: f"{check.target}-{check.run.__name__}")
 def test_no_input_does_harm(check: Check) -> None:
-    @settings(max_examples=200, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=150, suppress_health_check=list(HealthCheck))
     @given(check.inputs)
     def feed(values: tuple[object, ...]) -> None:
         attempt(check, values)
