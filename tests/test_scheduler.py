@@ -41,24 +41,35 @@ class World:
         seconds: float = 1.0,
         concurrency: int = 4,
         disk: Disk = DISK,
+        sees_calls_through: bool = False,
     ) -> None:
-        self.disk = disk
+        self.disk, self.sees_calls_through = disk, sees_calls_through
         self.out = folder / "out.jsonl"
         self.transport = FakeTransport(handler, seconds)
         self.concurrency = concurrency
 
     def go(
-        self, rows: Any, function: RowFunction = ask, *, stop_at: float | None = None, writes: tuple[str, ...] = ()
+        self,
+        rows: Any,
+        function: RowFunction = ask,
+        *,
+        stop_at: float | None = None,
+        abandon_at: float | None = None,
+        writes: tuple[str, ...] = (),
     ) -> Scheduler:
         """Run to the end; return the scheduler that did it."""
 
         async def main() -> Scheduler:
             run = Run(self.out, Manifest("0", {}), disk=self.disk)
             client = Client("m", url="http://h", transport=self.transport, concurrency=self.concurrency)
+            client.sees_calls_through = self.sees_calls_through
             client.counters.had_success = len(run.known) > 0 or bool(run.failed_before)
             self.scheduler = Scheduler(client, run, function, writes)
             if stop_at is not None:
                 asyncio.get_running_loop().call_later(stop_at, self.scheduler.end, errors.Interrupted("interrupted"))
+            if abandon_at is not None:
+                at, why = abandon_at, errors.Interrupted("interrupted")
+                asyncio.get_running_loop().call_later(at, self.scheduler.abandon, why)
             self.took = virtual.now()
             try:
                 async with client:
@@ -292,6 +303,35 @@ def test_a_function_may_set_its_own_timeouts(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.go(questions(4), impatient)
     assert {row["text"] for row in world.rows.values()} == {"too slow"}
+
+
+def test_a_call_that_its_function_gave_up_after_it_was_sent_is_kept(tmp_path: Path) -> None:
+    async def impatient(row: Row, llm: RowCalls) -> dict[str, Any]:
+        async with asyncio.timeout(patience), asyncio.TaskGroup() as group:
+            calls = [group.create_task(llm.chat(f"{row.id} {n}")) for n in range(6)]
+        return {"texts": [(await call).text for call in calls]}
+
+    patience = 1.5
+    world = World(tmp_path, concurrency=2, sees_calls_through=True)
+    world.go(questions(1), impatient)
+    assert len(world.failures) == 1
+    assert len(world.transport.log) == 4  # two were answered, two on the wire, and the others were never sent
+    patience = 100
+    world.go(questions(1), impatient)
+    assert world.rows["r0"]["texts"] == [f"to r0 {n}" for n in range(6)]
+    assert len(world.transport.log) == 6
+
+
+def test_a_second_ctrl_c_does_not_wait_for_calls_that_were_given_up(tmp_path: Path) -> None:
+    async def impatient(row: Row, llm: RowCalls) -> dict[str, Any]:
+        await asyncio.wait_for(llm.chat("x"), 0.5)
+        return {}
+
+    world = World(tmp_path, seconds=1000.0, concurrency=1, sees_calls_through=True)
+
+    with pytest.raises(errors.Interrupted):
+        world.go(questions(1), impatient, abandon_at=2.0)
+    assert world.took == 2.0
 
 
 def test_a_cancellation_of_the_functions_own_making_is_its_failure(tmp_path: Path) -> None:

@@ -112,19 +112,27 @@ class Success(msgspec.Struct, frozen=True):
     result: dict[str, Any]
 
 
+Unfinished = Literal["filtered", "empty", "invalid", "call failed", "function failed", "bad prompt"]
+"""Why a row is not done.
+
+filtered: a content filter took the answer. empty: the answer has no text. invalid: the reply holds no answer.
+call failed: there was no reply, or it was a refusal. function failed: the row function raised, or returned what
+cannot be written. bad prompt: the template does not fit the row.
+"""
+
+
 class Failure(msgspec.Struct, frozen=True):
     """A row that was given up.
 
     Attributes:
-        verdict: "call failed" (the endpoint gave no answer), "function failed" (the row function
-            raised, or returned what cannot be written) or "bad prompt" (the template did not fit).
+        verdict: why.
         error: a sentence.
         attempts: how often its last call was sent.
         raw: the last text the server gave for this row, if it gave one.
     """
 
     row: Row
-    verdict: str
+    verdict: Unfinished
     error: str
     attempts: int = 0
     raw: str | None = None

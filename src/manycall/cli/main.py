@@ -10,16 +10,20 @@ import typer
 
 from manycall._version import __version__
 from manycall.cli.options import (
+    Deadline,
     Fresh,
     IdField,
     InFlight,
     Json,
     Limit,
+    MaxCost,
     MaxTokens,
+    MaxTokensTotal,
     Min,
     Model,
     Out,
     Param,
+    Price,
     Quiet,
     Samples,
     Temperature,
@@ -27,7 +31,7 @@ from manycall.cli.options import (
     Url,
     common,
 )  # fmt: skip
-from manycall.errors import Interrupted, ManycallError, RunStopped
+from manycall.errors import ManycallError, RunStopped
 
 app = typer.Typer(
     name="manycall",
@@ -63,6 +67,10 @@ def generate(
     max_tokens: MaxTokens = None,
     param: Param = None,
     limit: Limit = None,
+    max_tokens_total: MaxTokensTotal = None,
+    max_cost: MaxCost = None,
+    price: Price = None,
+    deadline: Deadline = None,
     id_field: IdField = None,
     timeout: Timeout = 600.0,
     fresh: Fresh = False,
@@ -91,6 +99,10 @@ def evaluate(
     max_tokens: MaxTokens = None,
     param: Param = None,
     limit: Limit = None,
+    max_tokens_total: MaxTokensTotal = None,
+    max_cost: MaxCost = None,
+    price: Price = None,
+    deadline: Deadline = None,
     timeout: Timeout = 600.0,
     fresh: Fresh = False,
     quiet: Quiet = False,
@@ -117,6 +129,10 @@ def run(
     max_tokens: MaxTokens = None,
     param: Param = None,
     limit: Limit = None,
+    max_tokens_total: MaxTokensTotal = None,
+    max_cost: MaxCost = None,
+    price: Price = None,
+    deadline: Deadline = None,
     id_field: IdField = None,
     timeout: Timeout = 600.0,
     fresh: Fresh = False,
@@ -224,9 +240,7 @@ def main() -> None:
     except ManycallError as error:
         print(f"manycall: {error}", file=sys.stderr)
         if isinstance(error, RunStopped):
-            goes_on = error.done or isinstance(error, Interrupted)
-            where = f"{error.done} rows are on disk; go on with" if goes_on else "mend it, and run again"
-            print(f"{where}: {_command()}", file=sys.stderr)
+            print(f"{error.done} rows are on disk; {error.remedy}: {_command()}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # somebody piped us into `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -26,6 +26,19 @@ InFlight = Annotated[
     typer.Option("-j", "--concurrency", help="Calls in flight. Default: it finds out how many are best."),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", help="Take only so many rows.")]
+MaxTokensTotal = Annotated[
+    int | None,
+    typer.Option("--max-tokens-total", help="Tokens that the output may cost, prompts and all sessions included."),
+]
+MaxCost = Annotated[float | None, typer.Option("--max-cost", help="Dollars that it may cost; needs --price.")]
+Price = Annotated[
+    str | None,
+    typer.Option("--price", metavar="IN/OUT", help="Dollars per million tokens of prompts and answers: 0.15/0.60"),
+]
+Deadline = Annotated[
+    str | None,
+    typer.Option("--deadline", metavar="TIME", help="No new call so long after the start: 90s, 30m, 2h."),
+]
 Samples = Annotated[int | None, typer.Option("-n", "--samples", help="Do each row so many times.")]
 IdField = Annotated[str | None, typer.Option("--id-field", help="The field that names a row. Default: id, custom_id.")]
 Temperature = Annotated[float | None, typer.Option("--temperature", help="Sampling temperature.")]
@@ -50,6 +63,7 @@ def common(ctx: typer.Context) -> dict[str, Any]:
 
 _AS_THEY_ARE = (
     "model", "out", "url", "concurrency", "limit", "id_field", "temperature", "max_tokens", "timeout", "fresh",
+    "max_tokens_total", "max_cost", "price", "deadline",
 )  # fmt: skip
 
 

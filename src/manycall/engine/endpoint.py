@@ -17,6 +17,8 @@ from manycall.wire.transport import HttpReply, HttpRequest, Transport
 
 ITS_OWN_FAULT = frozenset({200, 400, 408, 409, 413, 422, 425, 429})
 """Statuses that say nothing against the server."""
+CANARY_SECONDS, HOSTED_CANARY_SECONDS = 0.1, 2.0
+"""That the first answer is awaited: a refusal comes sooner, and a round of calls takes longer than that."""
 LISTEN_SECONDS = 0.25
 """Between two looks at what the replies' headers say of limits."""
 LONGEST_HOLD = 1.0
@@ -104,6 +106,12 @@ class Endpoint:
     def is_ours(self) -> bool:
         """Whether it seems to be a server of one's own: it wants no key, and has told of no limits."""
         return self.key is None and self.quota.limits == Limits()
+
+    @property
+    def canary_seconds(self) -> float:
+        """How long the first few calls go ahead of the others."""
+        hosted = self.key is not None and self.url.startswith("https:")
+        return HOSTED_CANARY_SECONDS if hosted else CANARY_SECONDS
 
     @property
     def charges_most(self) -> bool:

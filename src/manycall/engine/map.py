@@ -16,6 +16,7 @@ import msgspec
 from manycall import clock
 from manycall._version import __version__
 from manycall.data.sources import Rows, Source
+from manycall.engine.allowance import Allowance, allowance
 from manycall.engine.blocking import blocking
 from manycall.engine.calls import Calls
 from manycall.engine.client import DEFAULT_TIMEOUT, Client
@@ -41,6 +42,10 @@ class Options(TypedDict, total=False):
     timeout: seconds for one attempt (600).
     temperature, max_tokens, params: parameters of every call; `params` holds any others.
     limit: take only so many rows.
+    max_tokens_total: tokens, of prompts and answers, that the output may cost, all sessions together.
+    max_cost: dollars that it may cost; needs `price`.
+    price: dollars per million tokens of prompts and of answers: (0.15, 0.60) or "0.15/0.60".
+    deadline: no new call so long after the start: seconds, or "90s", "30m", "2h".
     id_field: the field that names a row (default: `id` or `custom_id`, else a hash of the row).
     fresh: move an earlier output aside and start over.
     progress: show the status line on stderr (True).
@@ -56,6 +61,10 @@ class Options(TypedDict, total=False):
     max_tokens: int
     params: dict[str, Any]
     limit: int | None
+    max_tokens_total: int | None
+    max_cost: float | None
+    price: str | tuple[float, float] | None
+    deadline: str | float | None
     id_field: str | None
     fresh: bool
     progress: bool
@@ -71,6 +80,8 @@ class Job(msgspec.Struct, frozen=True):
         params: the job's own parameters, which the user's override.
         note: something for the status line.
         writes: the fields it adds to a row; a row that brings one of them along is refused.
+        may_cancel: the function may cancel its calls (wait_for, a TaskGroup that fails): once sent, they are kept.
+        ending: which of them says why the answer ended; "" if none does.
     """
 
     name: str
@@ -79,6 +90,13 @@ class Job(msgspec.Struct, frozen=True):
     params: dict[str, Any] = {}
     note: Callable[[], str] = str
     writes: tuple[str, ...] = ()
+    may_cancel: bool = False
+    ending: str = ""
+
+    @property
+    def cut(self) -> bytes | None:
+        """What stands in the line of a row that was cut; in no text of one, where each quote has its backslash."""
+        return msgspec.json.encode(self.ending) + b':"length"' if self.ending else None
 
 
 def map(
@@ -112,7 +130,8 @@ def map(
         return await function({**deepcopy(row.fields), "id": row.id}, llm)  # theirs to change; we write ours
 
     source = Source(rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))
-    return run_job(Job(name, {"job": f"run {name}", "samples": samples is not None}, one), source, options)
+    identity = {"job": f"run {name}", "samples": samples is not None}
+    return run_job(Job(name, identity, one, may_cancel=True), source, options)
 
 
 def run_job(job: Job, source: Source, options: Options) -> Report:
@@ -126,6 +145,9 @@ def run_job(job: Job, source: Source, options: Options) -> Report:
 async def _run_job(job: Job, source: Source, options: Options) -> Report:
     out = _output(job, source, options)
     params = {**job.params, **_params(options)}
+    allowed = allowance(
+        options.get("max_tokens_total"), options.get("max_cost"), options.get("price"), options.get("deadline")
+    )
     client = Client(
         options["model"],
         url=options.get("url"),
@@ -134,22 +156,27 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
         timeout=options.get("timeout", DEFAULT_TIMEOUT),
         params=params,
     )
+    client.sees_calls_through = job.may_cancel
     identity = {**job.identity, "model": options["model"], "params": params}
     about = {"rows": source.name, "count": source.total, "hash": source.fingerprint}
-    run = Run(out, Manifest(__version__, identity, about), fresh=options.get("fresh", False), expected=source.total)
+    manifest = Manifest(__version__, identity, about)
+    run = Run(out, manifest, fresh=options.get("fresh", False), expected=source.total, cut=job.cut)
     before = len(run.known)
     client.counters.had_success = before > 0 or bool(run.failed_before)
     with _session(run, client) as session:
+        client.permits.budget = budget = allowed.budget(run.journal)
         async with client:
             began = clock.now()
-            await _drive(job, source, client, run, options.get("progress", True))
+            await _drive(job, source, client, run, allowed, options.get("progress", True))
             session["seconds"] = clock.now() - began
     c = client.counters
     return Report(
-        name=job.name, out=run.out, rows=source.total, done=before + c.done, failed=c.failed, truncated=c.truncated,
+        name=job.name, out=run.out, rows=source.total, done=before + c.done, failed=c.failed,
+        unfinished=c.unfinished, truncated=run.truncated + c.truncated,
         calls=c.answered, replayed=c.replayed, retries=c.retries, throttled=c.throttled, maybe_billed=c.maybe_billed,
         prompt_tokens=c.prompt_tokens, completion_tokens=c.completion_tokens, seconds=session["seconds"],
         reasons=run.reasons.most_common(3), sim=client.pool.sims[0].stats if client.pool.sims else None,
+        **allowed.figures(c, budget),
     )  # fmt: skip
 
 
@@ -213,7 +240,7 @@ def _params(options: Options) -> dict[str, Any]:
     return params
 
 
-async def _drive(job: Job, source: Source, client: Client, run: Run, show: bool) -> None:
+async def _drive(job: Job, source: Source, client: Client, run: Run, allowed: Allowance, show: bool) -> None:
     """The rows through the scheduler, with somebody watching the clock and the signals."""
     left = None if source.total is None else source.total - len(run.known)
     scheduler = Scheduler(client, run, job.function, job.writes, total=left)
@@ -222,10 +249,11 @@ async def _drive(job: Job, source: Source, client: Client, run: Run, show: bool)
         client.counters,
         total=source.total,
         before=len(run.known),
+        truncated=run.truncated,
         load=lambda now: load(client, now),
         note=job.note,
         stream=sys.stderr if show else None,
     )
-    with obeying_signals(scheduler):
+    with obeying_signals(scheduler), allowed.deadline(scheduler):
         async with ticking(scheduler, progress, run, client):
             await scheduler.run(source.rows(run.known))

@@ -60,6 +60,8 @@ class Pool:
         """Start what is to be started, and look after all from now on."""
         for sim in self.sims:
             self.endpoints.append(Endpoint(await asyncio.to_thread(sim.start)))
+        if not self._counters.had_success:
+            self.permits.canary_seconds = max(each.canary_seconds for each in self.endpoints)
         if self.pinned is None:
             self._open_windows()
         if len(self.endpoints) > 1 and all(each.is_ours for each in self.endpoints):

@@ -1,5 +1,6 @@
 """Ask a task's questions and score the answers; or score them again, from the file, with no call."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Unpack
@@ -63,7 +64,7 @@ def evaluate(
     source = Source(asked.rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))
     identity = {"job": f"eval {asked.name}", "samples": samples is not None, **asked.identity}
     writes = ("response", "finish_reason", "extracted", "score")
-    job = Job(asked.name, identity, one, asked.params, note, writes)
+    job = Job(asked.name, identity, one, asked.params, note, writes, ending="finish_reason")
     report = run_job(job, source, _with_key(options, asked.key))
     result = score(report.out, as_=asked.name, scoring=asked.scoring)
     result.run = report
@@ -100,7 +101,11 @@ def score(out: str | Path, *, as_: str | None = None, scoring: Scoring | None = 
             if each in means:
                 means[each].add(value)
     scores = [Score(name, each, mean.value, mean.stderr, mean.count) for each, mean in means.items()]
-    return Evaluation(task=name, out=out, scores=scores, rows=rows, truncated=truncated, failed=_failed(out))
+    unfinished = _unfinished(out)
+    return Evaluation(
+        task=name, out=out, scores=scores, rows=rows, truncated=truncated,
+        failed=sum(unfinished.values()), unfinished=unfinished,
+    )  # fmt: skip
 
 
 def _named(name: str) -> Load:
@@ -146,5 +151,17 @@ def _answered(out: Path, offset: int, line: bytes, target: str) -> tuple[str, st
     return row["response"], str(row[target]), row.get("finish_reason") == "length"
 
 
-def _failed(out: Path) -> int:
-    return sum(1 for _ in read_lines(out.with_name(out.name + ".run") / "failures.jsonl"))
+class _Failed(msgspec.Struct):
+    verdict: str
+
+
+def _unfinished(out: Path) -> dict[str, int]:
+    """Why rows have no answer, and how many."""
+    path = out.with_name(out.name + ".run") / "failures.jsonl"
+    counts: Counter[str] = Counter()
+    for offset, line in read_lines(path):
+        try:
+            counts[msgspec.json.decode(line, type=_Failed).verdict] += 1
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise corrupt(path, offset, error) from None
+    return dict(sorted(counts.items()))

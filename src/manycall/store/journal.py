@@ -14,7 +14,7 @@ writes them to a file of their own, rescued.jsonl, and the next run takes them i
 """
 
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 
@@ -78,10 +78,10 @@ class Journal:
         self._disk = disk
         self._rescued = path.with_name("rescued.jsonl")
         self.file = LineFile(path, disk, full)
+        self._take_in()
         self._unsynced: list[bytes] = []
         self._unwritten: list[bytes] = []
-        self._synced = 0
-        self._take_in()
+        self._synced = self.file.count
         self._offsets: dict[bytes, int] = {}
         for offset, line in read_lines(path, disk):
             try:
@@ -141,6 +141,11 @@ class Journal:
             self.file.sync()
             self._disk.remove(self._rescued)
 
+    def bodies(self) -> Iterator[bytes]:
+        """Every reply that was ever kept, oldest first; those of rows that are done, and of killed sessions, too."""
+        for offset, line in read_lines(self.file.path, self._disk):
+            yield self._body(offset, line)
+
     def replay(self, row_id: str, key: str, nth: int) -> bytes | None:
         """The reply to an equal call of an earlier run, once; None if there was none."""
         if not self._offsets:
@@ -148,7 +153,9 @@ class Journal:
         offset = self._offsets.pop(_place(row_id, key, nth), None)
         if offset is None:
             return None
-        line = self.file.read_at(offset)
+        return self._body(offset, self.file.read_at(offset))
+
+    def _body(self, offset: int, line: bytes) -> bytes:
         try:
             call = _decode_call(line)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -59,7 +59,7 @@ def generate(
         "field": field,
         "samples": samples is not None and rows is not None,
     }
-    return run_job(Job("generate", identity, one, writes=(field, ending)), source, options)
+    return run_job(Job("generate", identity, one, writes=(field, ending), ending=ending), source, options)
 
 
 def _try_first(template: Template, source: Source) -> None:

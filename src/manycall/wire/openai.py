@@ -87,6 +87,10 @@ class _Usage(msgspec.Struct):
     completion_tokens: float | None = None
 
 
+class _Spent(msgspec.Struct):
+    usage: _Usage | None = None
+
+
 class _Vector(msgspec.Struct):
     embedding: list[float]
     index: int = 0
@@ -101,13 +105,24 @@ class _Reply(msgspec.Struct):
 
 NO_ERROR = (b"", b"null", b'""', b"{}", b"false")
 _reply = msgspec.json.Decoder(_Reply)
+_spent = msgspec.json.Decoder(_Spent)
+
+
+def usage(body: bytes) -> Usage:
+    """The tokens of a reply, whether it holds an answer or not; none, if it does not say."""
+    try:
+        spent = _spent.decode(body).usage or _Usage()
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        spent = _Usage()
+    return Usage(_count(spent.prompt_tokens), _count(spent.completion_tokens))
 
 
 def decode(api: Api, body: bytes, replayed: bool = False) -> Completion | Embeddings:
     """The answer in a reply with status 200.
 
     Raises:
-        BadReply: not JSON, an error inside, no choice; EmptyAnswer, Filtered: a choice without a text.
+        BadReply: not JSON, an error inside, no choice; EmptyAnswer: a choice without a text; OutOfTokens: because
+            max_tokens was used up; Filtered: a content filter took it, or the rest of it.
     """
     try:
         reply = _reply.decode(body)
@@ -116,17 +131,17 @@ def decode(api: Api, body: bytes, replayed: bool = False) -> Completion | Embedd
     if bytes(reply.error) not in NO_ERROR:
         raise errors.BadReply(f"status 200 with an error inside: {refusal(body)[1]}", body=body)
     spent = reply.usage or _Usage()
-    usage = Usage(_count(spent.prompt_tokens), _count(spent.completion_tokens))
+    used = Usage(_count(spent.prompt_tokens), _count(spent.completion_tokens))
     if api == "embeddings":
         if not reply.data:
             raise errors.BadReply("the reply holds no embedding", body=body)
         vectors = [v.embedding for v in sorted(reply.data, key=lambda v: v.index)]
-        return Embeddings(vectors, usage, body, replayed)
+        return Embeddings(vectors, used, body, replayed)
     if not reply.choices:
         raise errors.BadReply("the reply holds no choice", body=body)
     choice = reply.choices[0]
     finish = choice.finish_reason or ""
-    return Completion(_text(choice, finish, body), finish, usage, body, replayed)
+    return Completion(_text(choice, finish, body), finish, used, body, replayed)
 
 
 MOST_TOKENS = 10_000_000
@@ -139,6 +154,8 @@ def _count(tokens: float | None) -> int:
 
 def _text(choice: _Choice, finish: str, body: bytes) -> str:
     """The choice's text, or the reason why there is none."""
+    if finish == "content_filter":  # what there is of it breaks off somewhere
+        raise errors.Filtered("a content filter took the answer", body=body)
     message = choice.message
     content = choice.text if message is None else message.content
     text = "".join(part.text for part in content) if isinstance(content, list) else content
@@ -146,8 +163,6 @@ def _text(choice: _Choice, finish: str, body: bytes) -> str:
         return text
     if message is not None and message.tool_calls:
         return ""
-    if finish == "content_filter":
-        raise errors.Filtered("a content filter took the answer", body=body)
     if finish == "length":
         raise errors.OutOfTokens("max_tokens was used up before any text: raise --max-tokens", body=body)
     raise errors.EmptyAnswer("the answer is empty", body=body)
