@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import msgspec
@@ -27,7 +28,17 @@ def test_a_path_of_its_own_is_kept() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "h:8000", "ftp://h/v1", "http://", "http:///v1", "http://h:x/v1", "http://h:99999/v1", "http://a b/v1"],
+    [
+        "",
+        "h:8000",
+        "ftp://h/v1",
+        "http://",
+        "http:///v1",
+        "http://h:x/v1",
+        "http://h:99999/v1",
+        "http://a b/v1",
+        "http://h\0/v1",
+    ],
 )
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(errors.UsageError, match="is not a URL"):
@@ -50,7 +61,9 @@ def test_the_body_is_what_the_api_wants_and_equal_requests_have_equal_bytes() ->
     assert msgspec.json.decode(openai.encode(Request("embeddings", "m", ["a"], {}))) == {"model": "m", "input": ["a"]}
 
 
-@pytest.mark.parametrize("params", [{"model": "x"}, {"stream": True}, {"stop": object()}, {"stop": "\ud800"}])
+@pytest.mark.parametrize(
+    "params", [{"model": "x"}, {"stream": True}, {"stop": object()}, {"stop": "\ud800"}, {"top_p": math.nan}]
+)
 def test_parameters_that_cannot_be_are_refused(params: dict[str, Any]) -> None:
     with pytest.raises(errors.UsageError):
         openai.encode(Request("chat", "m", MESSAGES, params))

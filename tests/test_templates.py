@@ -123,6 +123,8 @@ def test_a_function_that_fails_is_the_rows_failure() -> None:
 def test_a_template_that_does_not_parse_or_exist_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="line 2"):
         Template("a\n{% if %}")
+    with pytest.raises(UsageError, match="cannot be compiled: RecursionError"):
+        Template("{{ " + "[" * 2000 + "]" * 2000 + " }}")
     with pytest.raises(UsageError, match=r"no file 'gone\.j2'"):
         Template("gone.j2")
     (tmp_path / "bad.j2").write_bytes(b"\xff")

@@ -109,6 +109,8 @@ def _compile(prompt: Prompt, what: str) -> tuple[str, Callable[[Row], Any]]:
         template = _jinja.from_string(text)
     except TemplateSyntaxError as error:
         raise UsageError(f"{what}, line {error.lineno}: {error.message}") from None
+    except Exception as error:  # too deep for the parser, or for Python's own
+        raise UsageError(f"{what} cannot be compiled: {type(error).__name__}: {error}") from None
     return text, _jinja_function(template.generate)
 
 

@@ -3,6 +3,7 @@
 Pure: bytes in, records out. Only the fields that are used are decoded; the rest of a reply stays bytes.
 """
 
+import math
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,7 +42,8 @@ def base_url(url: str) -> str:
         raise errors.UsageError("-u wants a URL without a user and a password; keys come from OPENAI_API_KEY")
     if re.search("[?#]", url):
         raise errors.UsageError("-u wants a bare URL, without what comes after ? or #; keys come from OPENAI_API_KEY")
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_sound or re.search(r"\s", url):
+    is_plain = url.isprintable() and " " not in url
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_sound or not is_plain:
         raise errors.UsageError(f"-u {_KEY_LIKE.sub('***', url)!r} is not a URL like http://localhost:8000/v1")
     path = parts.path.rstrip("/")
     for tail in PATHS.values():
@@ -61,7 +63,9 @@ def encode(request: Request) -> bytes:
         raise errors.UsageError(f"{min(key)!r} is not a parameter: keys come from OPENAI_API_KEY or endpoints.toml")
     body: dict[str, Any] = {"model": request.model, _CONTENT[request.api]: request.content}
     for name in sorted(request.params):
-        body[name] = request.params[name]
+        body[name] = value = request.params[name]
+        if isinstance(value, float) and not math.isfinite(value):  # the encoder would write null
+            raise errors.UsageError(f"{name!r} is {value}, a number that JSON does not have")
     try:
         return msgspec.json.encode(body)
     except (TypeError, ValueError, RecursionError) as error:
