@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import resource
 import subprocess
 from collections.abc import Iterator
@@ -37,11 +38,11 @@ def trial(plan: Plan) -> Result:
                 _limited(work, server, out, rng.randint(SMALLEST, LARGEST), case)
                 result.figures["file limits"] += 1
         with result.case(f"{FEW_FILES} open files") as case:
-            out = Output(plan.folder / "few.jsonl")
+            out, before = Output(plan.folder / "few.jsonl"), server.stats["finished"]
             process = work.begin(server.url, out, "-j", str(10 * FEW_FILES))
             resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (FEW_FILES, FEW_FILES))
             case.faults += 1
-            _goes_on(work, out, finish(process), server.stats["finished"], case)
+            _goes_on(work, out, finish(process), server.stats["finished"] - before, case)
     return result
 
 
@@ -67,7 +68,7 @@ def _full(work: Work, server: Sim, disk: Path, calls: int, case: Case) -> None:
     _fill(other)
     case.faults += 1
     case.violations += _says_so(finish(process))
-    case.violations += _says_so(work.run(server.url, out))
+    case.violations += _says_so(work.run(server.url, out), 2, 4)
     other.unlink()
     _goes_on(work, out, work.run(server.url, out), server.stats["finished"] - before, case)
 
@@ -94,13 +95,9 @@ def _fill(path: Path) -> None:
                 size //= 2
 
 
-def _says_so(ended: Ended) -> list[str]:
-    said = [
-        line
-        for line in ended.err.splitlines()
-        if line.startswith("manycall: ") and ("space" in line or "large" in line)
-    ]
-    return [] if ended.code == 4 and len(said) == 1 else [f"it ended with {ended.code}: {ended.err}"]
+def _says_so(ended: Ended, *codes: int) -> list[str]:
+    said = re.findall(r"^manycall: .*(?:No space left|File too large)", ended.err, re.M)
+    return [] if ended.code in (codes or (4,)) and len(said) == 1 else [f"it ended with {ended.code}: {ended.err}"]
 
 
 def _goes_on(work: Work, out: Output, ended: Ended, finished: int, case: Case) -> None:

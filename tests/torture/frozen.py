@@ -1,10 +1,13 @@
-"""The command, or its server, is stopped in mid-run and goes on later, as a laptop's lid or a debugger would have it."""
+"""The command, or its server, is stopped in mid-run and goes on later, as with Ctrl-Z."""
 
 import signal
 import time
+from contextlib import ExitStack
+from functools import partial
 from subprocess import Popen
+from typing import NamedTuple
 
-from shell import finish, sim
+from shell import Sim, finish, sim
 from torture.trial import Plan, Result
 from torture.work import Output, wait_until, works
 
@@ -22,29 +25,41 @@ CASES: tuple[tuple[str, bool, tuple[str, ...]], ...] = (
 """Who is stopped, whether that is the server, and options of the command."""
 
 
+class Running(NamedTuple):
+    """A command in mid-run, and which process of it and its server is to be stopped."""
+
+    name: str
+    out: Output
+    server: Sim
+    command: Popen[str]
+    victim: Popen[str]
+
+
 def trial(plan: Plan) -> Result:
-    """All rows once, no failure, and soon afterwards as fast as before."""
+    """All rows once, no failure, and soon afterwards as fast as before. All cases at the same time."""
     result, work = Result(), works(plan.folder, 600)[0]
     ids = {f"row {n}" for n in range(work.rows)}
-    for name, is_server, options in CASES:
-        with sim("--latency", "0.05") as server, result.case(f"the {name} was stopped") as case:
-            out = Output(plan.folder / f"{name}.jsonl")
-            process = work.begin(server.url, out, *options)
-            assert wait_until(lambda out=out: out.calls >= work.rows // 4, process)
-            case.faults += 1
-            _freeze(server.process if is_server else process, LONG if plan.long else SHORT)
-            again = time.monotonic()
-            ended = finish(process)
-            took = time.monotonic() - again
-            result.figures[f"seconds left for the {name}"] = round(took)
-            if ended.code or took > RECOVERY_SECONDS:
-                case.violations.append(f"it ended with {ended.code}, {took:.0f} s later: {ended.err}")
-            most = work.rows + out.doubtful
-            case.violations += out.audit(ids, calls=work.rows, finished=server.stats["finished"], most=most)
+    with ExitStack() as servers:
+        running = []
+        for name, is_server, options in CASES:
+            server, out = servers.enter_context(sim("--latency", "0.1")), Output(plan.folder / name / "out.jsonl")
+            command = work.begin(server.url, out, *options)
+            running.append(Running(name, out, server, command, server.process if is_server else command))
+        for each in running:
+            wait_until(partial(each.out.has, work.rows // 4), each.command)
+            each.victim.send_signal(signal.SIGSTOP)
+        time.sleep(LONG if plan.long else SHORT)
+        for each in running:
+            each.victim.send_signal(signal.SIGCONT)
+        again = time.monotonic()
+        for name, out, server, command, _ in running:
+            with result.case(f"the {name} was stopped") as case:
+                case.faults += 1
+                ended = finish(command)
+                took = time.monotonic() - again
+                result.figures[f"seconds until the {name} was done"] = round(took)
+                if ended.code or took > RECOVERY_SECONDS:
+                    case.violations.append(f"it ended with {ended.code}, {took:.0f} s later: {ended.err}")
+                most = work.rows + out.doubtful
+                case.violations += out.audit(ids, calls=work.rows, finished=server.stats["finished"], most=most)
     return result
-
-
-def _freeze(process: Popen[str], seconds: float) -> None:
-    process.send_signal(signal.SIGSTOP)
-    time.sleep(seconds)
-    process.send_signal(signal.SIGCONT)

@@ -3,6 +3,7 @@
 import random
 import time
 from contextlib import ExitStack
+from functools import partial
 from subprocess import Popen
 from typing import Any, NamedTuple
 
@@ -15,6 +16,9 @@ MOST_KILLS = 8
 """Of one output, before it may be finished."""
 RUNS = 4
 """In which it must be, with those faults: a row that was given up is taken up by the next."""
+AT_THE_END = "at the end"
+ENOUGH = 20
+"""Violations, after which it is pointless to go on."""
 
 
 class Ground(NamedTuple):
@@ -38,7 +42,7 @@ def trial(plan: Plan) -> Result:
             calm = Output(plan.folder / f"{work.name}-calm.jsonl")
             assert work.run(server.url, calm).code == 0
             grounds.append(Ground(work, server, calm.answers()))
-        while result.faults < plan.kills:
+        while result.faults < plan.kills and len(result.violations) < ENOUGH:
             ground = grounds[seed % len(grounds)]
             with result.case(f"{ground.work.name}, --seed {seed}") as case:
                 out = Output(plan.folder / f"{ground.work.name}-{seed}.jsonl")
@@ -59,6 +63,8 @@ def _until_done(ground: Ground, out: Output, rng: random.Random, most: int, case
         case.faults += 1
         result.figures[f"killed {moment}"] += 1
         case.violations += out.damage(at_rest=False)
+        if moment == AT_THE_END:
+            break
     for _ in range(RUNS):
         ended = work.run(server.url, out)
         if not ended.code:
@@ -76,23 +82,19 @@ def _until_done(ground: Ground, out: Output, rng: random.Random, most: int, case
 def _kill(process: Popen[str], work: Work, out: Output, rng: random.Random) -> str:
     """Kill it at some moment, and say what it was at. It may have ended before."""
     calls, wanted = out.calls, work.rows * work.calls
-    at, count, late = (
-        time.monotonic() + rng.uniform(0, 0.9),
-        rng.randint(min(calls + 1, wanted), wanted),
-        rng.uniform(0, 0.03),
-    )
-    match rng.choice(("time", "calls", "calls", "end")):
+    match rng.choice(("time", "time", "calls", "calls", "end")):
         case "time":
+            at = time.monotonic() + rng.uniform(0, 0.9)
             wait_until(lambda: time.monotonic() >= at, process)
         case "calls":
-            wait_until(lambda: out.calls >= count, process)
+            wait_until(partial(out.has, rng.randint(min(calls + 1, wanted), wanted)), process)
         case _:
             wait_until(lambda: out.done >= work.rows, process)
-            time.sleep(late)
+            time.sleep(rng.uniform(0, 0.03))
     process.kill()
     process.wait()
     if out.done >= work.rows:
-        return "at the end"
+        return AT_THE_END
     if out.calls > calls:
         return "at work"
     return "as it resumed" if calls else "as it began"

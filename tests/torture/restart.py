@@ -19,7 +19,7 @@ from torture.work import Output, wait_until, works
 START = "MANYCALL_VLLM"
 """Environment variable: a command that starts a real server at a port of 127.0.0.1, which it gets as its last word."""
 START_SECONDS = 300
-LONG, SHORT = 60.0, 2.0
+LONG, SHORT = 60.0, 1.0
 """Seconds for which nobody is there, besides what the start takes."""
 
 
@@ -28,7 +28,7 @@ def trial(plan: Plan) -> Result:
     result, port = Result(), free_port()
     real = os.environ.get(START) if plan.long else None
     command = [*shlex.split(real), str(port)] if real else [*COMMAND, "sim", "--latency", "0.1", "--port", str(port)]
-    work, url = works(plan.folder, 600)[0], f"http://127.0.0.1:{port}/v1"
+    work, url = works(plan.folder, 600 if plan.long else 300)[0], f"http://127.0.0.1:{port}/v1"
     out = Output(plan.folder / "out.jsonl")
     with result.case("a real server" if real else "the simulated server") as case:
         with serving(command, url) as model:

@@ -1,5 +1,6 @@
 """What a trial is given, and what it returns."""
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -82,12 +83,7 @@ def suite(*files: str) -> Trial:
                 timeout=1800,
                 check=False,
             )
-            *_, last = done.stdout.strip().splitlines() or [done.stderr]
-            case.faults = sum(
-                int(word)
-                for word, what in zip(last.split(), last.split()[1:], strict=False)
-                if what[:6] in "passed failed"
-            )
+            case.faults = sum(map(int, re.findall(r"([0-9]+) (?:passed|failed)", done.stdout)))
             if done.returncode:
                 case.violations.append(done.stdout[-3000:])
         return result

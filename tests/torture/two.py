@@ -12,7 +12,7 @@ def trial(plan: Plan) -> Result:
     result = Result()
     work = works(plan.folder)[0]
     ids = {f"row {n}" for n in range(work.rows)}
-    with sim("--latency", "0.2", seconds=300) as server:
+    with sim("--latency", "0.1", seconds=300) as server:
         with result.case("a second one") as case:
             out = Output(plan.folder / "out.jsonl")
             first = work.begin(server.url, out)

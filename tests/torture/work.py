@@ -79,6 +79,10 @@ class Output:
         """Calls in the journal."""
         return _lines(self.journal)
 
+    def has(self, calls: int) -> bool:
+        """Whether so many calls are in the journal."""
+        return self.calls >= calls
+
     @property
     def done(self) -> int:
         """Rows in the output."""

@@ -1,7 +1,7 @@
 """Moves the clocks of a Python process when it gets SIGUSR1. To be put on its PYTHONPATH.
 
-By as many seconds as MOVE_WALL and MOVE_MONOTONIC say. The first is an administrator or NTP; the second is a laptop that
-slept, on systems whose monotonic clock goes on meanwhile.
+By as many seconds as MOVE_WALL and MOVE_MONOTONIC say: the first is NTP or somebody's hand, both together are a laptop
+that slept, where the monotonic clock goes on meanwhile.
 """
 
 import os
