@@ -229,14 +229,15 @@ def test_files_and_memory_bound_what_is_in_flight() -> None:
     """In a process of its own, because a limit that was lowered stays low."""
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2]))); "
-        "from manycall.engine.bounds import most_in_flight; print(most_in_flight())"
+        "from manycall import Client; from manycall.engine.bounds import most_in_flight; "
+        "print(most_in_flight(), Client('m', url='http://h', concurrency=500).permits.limit)"
     )
 
-    def most(soft: int, hard: int) -> int:
+    def most(soft: int, hard: int) -> list[int]:
         command = [sys.executable, "-c", code, str(soft), str(hard)]
         found = subprocess.run(command, capture_output=True, text=True, check=True)
-        return int(found.stdout)
+        return [int(word) for word in found.stdout.split()]
 
-    assert most(64, 64) == 32
-    assert most(200, 200) == 136
-    assert most(100, 1000) == 936  # the soft limit is raised as far as it may be
+    assert most(64, 64) == [32, 32]  # -j 500 cannot have more connections than files
+    assert most(200, 200) == [136, 136]
+    assert most(100, 1000) == [936, 500]  # the soft limit is raised as far as it may be

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import manycall
+from disks import Refusing
 from fakes import FakeTransport, Handler, answer, asked, refusal
 from manycall import errors
 from manycall.data.sources import Source
@@ -15,6 +16,7 @@ from manycall.engine.row import RowCalls
 from manycall.engine.scheduler import CANARY_ROWS, RowFunction, Scheduler
 from manycall.records import Row
 from manycall.sim import virtual
+from manycall.store.disk import DISK, Disk
 from manycall.store.manifest import Manifest
 from manycall.store.run import Run
 from manycall.wire.transport import HttpReply
@@ -31,23 +33,43 @@ def fine(body: dict[str, Any]) -> HttpReply:
 class World:
     """One output, and what happened on the wire while it was made."""
 
-    def __init__(self, folder: Path, handler: Handler = fine, *, seconds: float = 1.0, concurrency: int = 4) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        handler: Handler = fine,
+        *,
+        seconds: float = 1.0,
+        concurrency: int = 4,
+        disk: Disk = DISK,
+        sees_calls_through: bool = False,
+    ) -> None:
+        self.disk, self.sees_calls_through = disk, sees_calls_through
         self.out = folder / "out.jsonl"
         self.transport = FakeTransport(handler, seconds)
         self.concurrency = concurrency
 
     def go(
-        self, rows: Any, function: RowFunction = ask, *, stop_at: float | None = None, writes: tuple[str, ...] = ()
+        self,
+        rows: Any,
+        function: RowFunction = ask,
+        *,
+        stop_at: float | None = None,
+        abandon_at: float | None = None,
+        writes: tuple[str, ...] = (),
     ) -> Scheduler:
         """Run to the end; return the scheduler that did it."""
 
         async def main() -> Scheduler:
-            run = Run(self.out, Manifest("0", {}))
+            run = Run(self.out, Manifest("0", {}), disk=self.disk)
             client = Client("m", url="http://h", transport=self.transport, concurrency=self.concurrency)
+            client.sees_calls_through = self.sees_calls_through
             client.counters.had_success = len(run.known) > 0 or bool(run.failed_before)
             self.scheduler = Scheduler(client, run, function, writes)
             if stop_at is not None:
                 asyncio.get_running_loop().call_later(stop_at, self.scheduler.end, errors.Interrupted("interrupted"))
+            if abandon_at is not None:
+                at, why = abandon_at, errors.Interrupted("interrupted")
+                asyncio.get_running_loop().call_later(at, self.scheduler.abandon, why)
             self.took = virtual.now()
             try:
                 async with client:
@@ -283,6 +305,35 @@ def test_a_function_may_set_its_own_timeouts(tmp_path: Path) -> None:
     assert {row["text"] for row in world.rows.values()} == {"too slow"}
 
 
+def test_a_call_that_its_function_gave_up_after_it_was_sent_is_kept(tmp_path: Path) -> None:
+    async def impatient(row: Row, llm: RowCalls) -> dict[str, Any]:
+        async with asyncio.timeout(patience), asyncio.TaskGroup() as group:
+            calls = [group.create_task(llm.chat(f"{row.id} {n}")) for n in range(6)]
+        return {"texts": [(await call).text for call in calls]}
+
+    patience = 1.5
+    world = World(tmp_path, concurrency=2, sees_calls_through=True)
+    world.go(questions(1), impatient)
+    assert len(world.failures) == 1
+    assert len(world.transport.log) == 4  # two were answered, two on the wire, and the others were never sent
+    patience = 100
+    world.go(questions(1), impatient)
+    assert world.rows["r0"]["texts"] == [f"to r0 {n}" for n in range(6)]
+    assert len(world.transport.log) == 6
+
+
+def test_a_second_ctrl_c_does_not_wait_for_calls_that_were_given_up(tmp_path: Path) -> None:
+    async def impatient(row: Row, llm: RowCalls) -> dict[str, Any]:
+        await asyncio.wait_for(llm.chat("x"), 0.5)
+        return {}
+
+    world = World(tmp_path, seconds=1000.0, concurrency=1, sees_calls_through=True)
+
+    with pytest.raises(errors.Interrupted):
+        world.go(questions(1), impatient, abandon_at=2.0)
+    assert world.took == 2.0
+
+
 def test_a_cancellation_of_the_functions_own_making_is_its_failure(tmp_path: Path) -> None:
     async def odd(row: Row, llm: RowCalls) -> dict[str, Any]:
         if row.id == "r1":
@@ -407,20 +458,21 @@ def test_an_iterator_of_the_users_that_raises_is_not_swallowed(tmp_path: Path) -
     assert len(world.rows) == 1
 
 
-def test_a_full_disk_stops_the_run_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from manycall.store.lines import LineFile
+@pytest.mark.parametrize("room", [1000, 5000, 20_001])
+def test_a_full_disk_stops_the_run_and_loses_no_answer_in_flight(tmp_path: Path, room: int) -> None:
+    disk = Refusing()
+    world = World(tmp_path, concurrency=32, disk=disk)
 
-    usual = LineFile.append
+    def fills(body: dict[str, Any]) -> HttpReply:
+        if len(world.transport.log) == 64:  # these are in flight when the first of them finds no room
+            disk.room = room % 1000
+        return fine(body)
 
-    def full(file: LineFile, line: bytes) -> int:
-        if file.end > 1000:
-            raise errors.StoreError("no room")
-        return usual(file, line)
-
-    monkeypatch.setattr(LineFile, "append", full)
-    world = World(tmp_path)
-    with pytest.raises(errors.StoreError, match="no room"):
-        world.go(questions(1000))
-    monkeypatch.undo()
-    world.go(questions(1000))
-    assert len(world.rows) == 1000
+    world.transport = FakeTransport(fills)
+    with pytest.raises(errors.StoreError, match=r"No space left on device\. Make room; the same command goes on"):
+        world.go(questions(200))
+    assert len(world.transport.log) == 64
+    disk.room = None
+    world.go(questions(200))
+    assert len(world.rows) == 200
+    assert len(world.transport.log) == 200

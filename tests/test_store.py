@@ -1,6 +1,9 @@
+import errno
 import json
 import multiprocessing
 import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from disks import Refusing
 from manycall.errors import RunDiffers, RunLocked, StoreCorrupt, StoreError, UsageError
 from manycall.records import Failure, Row, Success
+from manycall.store.disk import DISK, Disk
 from manycall.store.journal import Journal, request_key
-from manycall.store.lines import LineFile, read_lines, write_whole
+from manycall.store.lines import MOST_BYTES, MOST_LINES, LineFile, read_lines, write_whole
 from manycall.store.manifest import Manifest
+from manycall.store.repair import repair
 from manycall.store.run import Run
 
 IDENTITY: dict[str, Any] = {"job": "generate", "model": "m", "prompt": "Tell\na story."}
 
 
-def open_run(folder: Path, *, fresh: bool = False, **changed: Any) -> Run:
-    return Run(folder / "out.jsonl", Manifest("0", {**IDENTITY, **changed}), fresh=fresh)
+def open_run(folder: Path, *, fresh: bool = False, disk: Disk = DISK, **changed: Any) -> Run:
+    return Run(folder / "out.jsonl", Manifest("0", {**IDENTITY, **changed}), fresh=fresh, disk=disk)
 
 
 def lines(path: Path) -> list[Any]:
@@ -31,11 +37,13 @@ def lines(path: Path) -> list[Any]:
 
 def test_lines_are_in_the_file_at_once_and_can_be_read_by_offset(tmp_path: Path) -> None:
     file = LineFile(tmp_path / "f")
-    offsets = [file.append(b'{"n":%d}\n' % n) for n in range(3)]
-    assert list(read_lines(tmp_path / "f")) == [(at, b'{"n":%d}\n' % n) for n, at in enumerate(offsets)]
+    for n in range(3):
+        file.append(b'{"n":%d}\n' % n)
+    assert list(read_lines(tmp_path / "f")) == [(8 * n, b'{"n":%d}\n' % n) for n in range(3)]
     long = b'"' + b"x" * 200_000 + b'"'
-    assert file.read_at(file.append(long + b"\n")) == long
-    assert file.read_at(offsets[1]) == b'{"n":1}'
+    file.append(long + b"\n")
+    assert file.read_at(24) == long
+    assert file.read_at(8) == b'{"n":1}'
 
 
 @settings(max_examples=20)
@@ -63,22 +71,71 @@ def test_what_was_torn_is_kept_aside(tmp_path: Path) -> None:
     assert (tmp_path / "f.torn").read_bytes() == b'{"paid":"answ\n'
 
 
-def test_a_disk_that_refuses_is_said_and_leaves_no_half_line(tmp_path: Path) -> None:
-    import resource
-    import signal
+def test_a_disk_that_takes_little_at_a_time_gets_the_whole_line(tmp_path: Path) -> None:
+    file = LineFile(tmp_path / "f", Refusing(most=3))
+    for n in range(20):
+        file.append(b'{"n":%d}\n' % n)
+    assert lines(tmp_path / "f") == [{"n": n} for n in range(20)]
 
-    file = LineFile(tmp_path / "f")
+
+@pytest.mark.parametrize("room", range(8))
+def test_a_disk_that_refuses_is_said_and_leaves_no_half_line(tmp_path: Path, room: int) -> None:
+    disk = Refusing()
+    file = LineFile(tmp_path / "f", disk)
     file.append(b'{"a":1}\n')
-    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, usual[1]))
-    try:
-        with pytest.raises(StoreError, match="could not be written"):
-            file.append(b'"' + b"x" * 200 + b'"\n')
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
-    file.append(b'{"b":2}\n')
-    assert lines(tmp_path / "f") == [{"a": 1}, {"b": 2}]
+    disk.room = room
+    with pytest.raises(StoreError, match=r"could not be written: No space left on device\. Make room"):
+        file.append(b'{"b":2}\n')
+    assert (tmp_path / "f").read_bytes() == b'{"a":1}\n'
+    disk.room = None
+    file.append(b'{"c":3}\n')
+    assert lines(tmp_path / "f")[-1] == {"c": 3}
+
+
+def test_after_half_a_line_that_cannot_be_taken_back_nothing_is_written(tmp_path: Path) -> None:
+    disk = Refusing()
+    file = LineFile(tmp_path / "f", disk)
+    disk.room, disk.truncate_error = 4, errno.EIO
+    for _ in range(2):
+        with pytest.raises(StoreError, match="No space left"):
+            file.append(b'{"b":2}\n')
+        disk.room = None
+    assert (tmp_path / "f").read_bytes() == b'{"b"'
+    LineFile(tmp_path / "f").append(b'{"c":3}\n')
+    assert lines(tmp_path / "f") == [{"c": 3}]
+
+
+def test_a_sync_that_failed_once_is_never_believed_again(tmp_path: Path) -> None:
+    disk = Refusing()
+    file = LineFile(tmp_path / "f", disk)
+    file.append(b'{"a":1}\n')
+    disk.sync_error = errno.EIO
+    with pytest.raises(StoreError, match=r"Input/output error\. Mend the disk"):
+        file.sync()
+    disk.sync_error = None
+    for again in (file.sync, lambda: file.append(b'{"b":2}\n'), file.close):
+        with pytest.raises(StoreError, match="Input/output error"):
+            again()
+
+
+@pytest.mark.parametrize("hole", range(0, 30, 3))
+def test_zeros_that_a_power_cut_left_cost_only_their_own_line(tmp_path: Path, hole: int) -> None:
+    whole = b'{"a":1}\n{"b":2}\n{"c":3}\n{"d":4}\n'
+    (tmp_path / "f").write_bytes(whole[:hole] + b"\0\0" + whole[hole + 2 :])
+    LineFile(tmp_path / "f").close()
+    harmed = {whole[:at].count(b"\n") for at in (hole, hole + 1)}
+    if whole[hole + 1 : hole + 2] == b"\n" or whole[hole : hole + 1] == b"\n":
+        harmed.add(min(harmed) + 1)  # a newline is gone, so two lines are one
+    assert lines(tmp_path / "f") == [{"abcd"[n]: n + 1} for n in range(4) if n not in harmed]
+    assert (tmp_path / "f.torn").exists()
+
+
+def test_lines_that_an_editor_left_empty_do_no_harm(tmp_path: Path) -> None:
+    paid(tmp_path)
+    (tmp_path / "out.jsonl").write_bytes(b'\n{"id":"a"}\r\n\r\n{"id":"b"}\n\n')
+    run = open_run(tmp_path)
+    assert len(run.known) == 2
+    run.close()
 
 
 def test_replacing_a_file_leaves_nothing_else_behind(tmp_path: Path) -> None:
@@ -131,6 +188,53 @@ def test_damage_in_the_middle_is_said_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "j").write_bytes(b'{"id":"a","nth":1,"key":"k"}\n{"id":oops}\n{"id":"b","nth":1,"key":"k"}\n')
     with pytest.raises(StoreCorrupt, match=r"j is damaged at byte 29"):
         journal(tmp_path / "j")
+
+
+@pytest.mark.parametrize("fault", ["write_error", "sync_error"])
+def test_calls_that_the_file_would_not_take_are_in_the_next_run(tmp_path: Path, fault: str) -> None:
+    disk = Refusing()
+    first = Journal(tmp_path / "j", lambda _: False, disk=disk)
+    first.append("safe", "k", 1, b"a", at=1.0, seconds=0.5)
+    mark = first.file.mark()
+    first.file.sync()
+    first.synced(mark)
+    first.append("written", "k", 1, b"b", at=1.0, seconds=0.5)
+    setattr(disk, fault, errno.EIO)
+    if fault == "sync_error":
+        with pytest.raises(StoreError):
+            first.file.sync()
+    with pytest.raises(StoreError):
+        first.append("in flight", "k", 1, b"c", at=1.0, seconds=0.5)
+    setattr(disk, fault, None)
+    assert first.close() == 0
+    assert len(lines(tmp_path / "rescued.jsonl")) == (2 if fault == "sync_error" else 1)
+    for _ in range(2):
+        again = journal(tmp_path / "j")
+        assert not (tmp_path / "rescued.jsonl").exists()
+        assert [again.replay(name, "k", 1) for name in ("safe", "written", "in flight")] == [b"a", b"b", b"c"]
+        again.close()
+
+
+def test_calls_that_can_be_written_nowhere_are_counted(tmp_path: Path) -> None:
+    disk = Refusing()
+    run = open_run(tmp_path, disk=disk)
+    disk.write_error = errno.EIO
+    for name in ("a", "b"):
+        with pytest.raises(StoreError, match="Input/output error"):
+            run.journal.append(name, "k", 1, b"x", at=1.0, seconds=0.5)
+    with pytest.raises(StoreError, match="2 finished calls could be written nowhere: they are paid, and lost"):
+        run.close()
+
+
+def test_jq_reads_the_journal(tmp_path: Path) -> None:
+    if not shutil.which("jq"):
+        pytest.skip("there is no jq")
+    run = open_run(tmp_path)
+    run.journal.append("17", "k", 1, '{"text": "你好\\n"}'.encode(), at=1.0, seconds=0.5)
+    run.close()
+    query = 'select(.id=="17").body | fromjson | .text'
+    found = subprocess.check_output(["jq", query, tmp_path / "out.jsonl.run" / "calls.jsonl"], text=True)
+    assert found == '"你好\\n"\n'
 
 
 # Run
@@ -200,8 +304,7 @@ def test_a_failure_overtaken_by_a_crash_is_tidied_at_the_next_start(tmp_path: Pa
     run = open_run(tmp_path)
     run.failure(Failure(Row("c", {}), "call failed", "503"))
     run.success(Success(Row("c", {}), {"text": "after all"}))
-    for file in run._files:
-        file.sync()
+    run.sync()
     os.close(run._lock)  # as a crash would
     again = open_run(tmp_path)
     assert again.failed_before == set()
@@ -292,3 +395,91 @@ def test_an_output_that_cannot_be_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be used"):
         Run(tmp_path / "file" / "out.jsonl", Manifest("0", IDENTITY))
+
+
+# Group commit
+
+
+def test_a_row_is_durable_when_it_was_synced_and_not_before(tmp_path: Path) -> None:
+    run = open_run(tmp_path)
+    run.success(Success(Row("a", {}), {}))
+    mark = run.mark()
+    run.success(Success(Row("b", {}), {}))
+    assert run.durable == 0
+    run.sync()
+    run.synced(mark)
+    assert run.durable == 1
+    run.close()
+    assert run.durable == 2
+    again = open_run(tmp_path)
+    assert again.durable == 2
+    again.close()
+
+
+@pytest.mark.parametrize(("size", "count"), [(10, MOST_LINES), (MOST_BYTES // 4, 4)])
+def test_much_that_is_not_synced_asks_for_a_sync(tmp_path: Path, size: int, count: int) -> None:
+    asked: list[int] = []
+    run = open_run(tmp_path)
+    run.full = lambda: asked.append(1)
+    for round in (1, 2):
+        for n in range(count - 1):
+            run.journal.append(str(n), "k", round, b"x" * size, at=1.0, seconds=0.5)
+        assert len(asked) == round - 1
+        run.journal.append("last", "k", round, b"x" * size, at=1.0, seconds=0.5)
+        assert len(asked) == round
+        run.mark()
+    run.close()
+
+
+# Repair
+
+
+def test_repair_moves_damaged_lines_aside_and_the_run_goes_on(tmp_path: Path) -> None:
+    run = open_run(tmp_path)
+    for name in "abc":
+        run.journal.append(name, "k", 1, name.encode(), at=1.0, seconds=0.5)
+        run.success(Success(Row(name, {}), {}))
+    run.failure(Failure(Row("d", {}), "call failed", "503"))
+    run.close()
+    out, folder = tmp_path / "out.jsonl", tmp_path / "out.jsonl.run"
+    out.write_bytes(b'{"id":"a"}\n{"id":"b" oops\n{"id":"a","twice":1}\n{"id":"c"}\n')
+    for name in ("calls.jsonl", "failures.jsonl"):
+        (folder / name).write_bytes(b"{oops}\n" + (folder / name).read_bytes())
+        with pytest.raises(StoreCorrupt, match="repair"):
+            open_run(tmp_path)
+    said = repair(out)
+    assert [line.partition(": ")[2] for line in said[:2]] == [
+        "the line at byte 11 went to out.jsonl.damaged: JSON is malformed: expected ',' or '}' (byte 10)",
+        "the line at byte 26 went to out.jsonl.damaged: the id 'a' stands there already",
+    ]
+    assert len(said) == 4
+    assert out.with_name("out.jsonl.damaged").read_bytes() == b'{"id":"b" oops\n{"id":"a","twice":1}\n'
+    again = open_run(tmp_path)
+    assert (len(again.known), again.failed_before) == (2, {"d"})
+    assert again.journal.replay("b", "k", 1) == b"b"
+    again.close()
+    assert repair(out) == [f"{out}: nothing is damaged"]
+
+
+def test_repair_of_the_manifest_takes_the_next_command_at_its_word(tmp_path: Path) -> None:
+    paid(tmp_path)
+    manifest = tmp_path / "out.jsonl.run" / "manifest.json"
+    manifest.write_text("{")
+    with pytest.raises(StoreCorrupt, match=r"manycall repair .*out\.jsonl"):
+        open_run(tmp_path)
+    assert "taken at its word" in repair(tmp_path / "out.jsonl")[0]
+    run = open_run(tmp_path, model="another")
+    assert len(run.known) == 1
+    run.close()
+    with pytest.raises(RunDiffers):
+        open_run(tmp_path)
+
+
+def test_repair_wants_a_run_that_nobody_writes(tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_text("{oops}\n")
+    with pytest.raises(UsageError, match="not from manycall"):
+        repair(tmp_path / "mine.jsonl")
+    run = open_run(tmp_path)
+    with pytest.raises(RunLocked):
+        repair(tmp_path / "out.jsonl")
+    run.close()

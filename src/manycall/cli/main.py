@@ -1,4 +1,4 @@
-"""The verbs: generate, eval, run, score, sim."""
+"""The verbs: generate, eval, run, score, repair, sim."""
 
 import os
 import shlex
@@ -142,6 +142,16 @@ def score(
 
     result = job(out, as_=as_)
     _end(result, json, below=_below(result, min))
+
+
+@app.command()
+def repair(
+    out: Annotated[Path, typer.Argument(help="The output of a run that says it is damaged.")],
+) -> None:
+    """Move damaged lines of an output and its run directory aside, so that the same command goes on."""
+    from manycall.store.repair import repair as job
+
+    print("\n".join(job(out)))
 
 
 @app.command()

@@ -14,9 +14,14 @@ MEMORY_SHARE = 0.25
 
 
 def most_in_flight() -> int:
-    """As many as files can be opened (as far as we may raise that limit ourselves) and memory lasts; at most MOST."""
+    """As many as there can be connections, and memory lasts for; at most MOST."""
+    return max(1, min(MOST, most_connections(), int(MEMORY_SHARE * _memory() / CALL_BYTES)))
+
+
+def most_connections() -> int:
+    """As many as files can be opened (`ulimit -n`, which we raise as far as we may)."""
     files = _files()
-    return max(1, min(MOST, files - min(SPARE_FILES, files // 2), int(MEMORY_SHARE * _memory() / CALL_BYTES)))
+    return files - min(SPARE_FILES, files // 2)
 
 
 def _files() -> int:

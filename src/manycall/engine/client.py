@@ -5,22 +5,26 @@ Request -> replay? -> permit -> endpoint -> wire -> reply -> journal -> decode -
                         '-------- wait, without a permit <----- failure --'
 """
 
+import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from manycall import clock, errors
 from manycall.control import retry
 from manycall.control.estimate import Estimate
 from manycall.control.quota import Cost
 from manycall.engine.calls import Answer, Calls
+from manycall.engine.endpoint import Endpoint
 from manycall.engine.pool import Pool
 from manycall.engine.progress import Counters
 from manycall.errors import RunStopped, UsageError, Verdict
-from manycall.records import Request
+from manycall.records import Api, Request
 from manycall.wire import openai
-from manycall.wire.transport import HttpTransport, Transport
+from manycall.wire.transport import HttpReply, HttpTransport, Transport
+
+T = TypeVar("T")
 
 DEFAULT_TIMEOUT = 600.0
 
@@ -47,6 +51,7 @@ class Client(Calls):
         counters: what has happened so far.
         pool: the endpoints, and what has been learned of them.
         permits: who may call.
+        sees_calls_through: a call on the wire goes on when whoever waits for it is cancelled, and is kept.
 
     Raises:
         UsageError: no model, no endpoint, or a URL that is none.
@@ -73,6 +78,8 @@ class Client(Calls):
             raise UsageError(f"--timeout must be seconds, more than 0 and at most a day, not {timeout}")
         openai.encode(Request("chat", model, [], self.params))  # a parameter that cannot be is said before any call
         self.counters = Counters()
+        self.sees_calls_through = False
+        self._flying: set[asyncio.Task[Any]] = set()
         self.pool = Pool(model, [url] if isinstance(url, str) else list(url or ()), api_key, concurrency, self.counters)
         self.permits = self.pool.permits
         self._estimate = Estimate()
@@ -143,19 +150,9 @@ class Client(Calls):
         assert self._transport is not None, "a Client works inside: async with Client(...) as llm"
         cost = self._cost(request, len(body)) if self.pool.may_count_tokens else ONE_REQUEST
         endpoint = await self.permits.acquire(age, cost, self.pool.beginnings(body))
-        try:
-            started = clock.now()
-            epoch = endpoint.window.epoch if endpoint.window is not None else None
-            self.counters.sent += 1
-            reply, by = await self.pool.flights.send(self._transport, endpoint, request.api, body, self._timeout)
-        except errors.Refused as refusal:
-            self.pool.turned_away(endpoint, refusal)
-            raise
-        finally:
-            self.permits.release(endpoint)
-        seconds = clock.now() - started
-        if keep is not None:
-            keep(reply.body, seconds)
+        epoch = endpoint.window.epoch if endpoint.window is not None else None
+        flight = self._fly(request.api, body, endpoint, keep)
+        reply, by, seconds = await (self._to_its_end(flight) if self.sees_calls_through else flight)
         answer = openai.decode(request.api, reply.body)
         self.counters.answer(answer)
         used = answer.usage
@@ -168,6 +165,42 @@ class Client(Calls):
             if endpoint.quota.counts_tokens:
                 self.permits.look_again()  # what it did not use, the next may
         return answer
+
+    async def _fly(
+        self, api: Api, body: bytes, endpoint: Endpoint, keep: Keep | None
+    ) -> tuple[HttpReply, Endpoint, float]:
+        """On the wire and back, into the journal: (reply, who answered, seconds)."""
+        assert self._transport is not None
+        started = clock.now()
+        self.counters.sent += 1
+        try:
+            reply, by = await self.pool.flights.send(self._transport, endpoint, api, body, self._timeout)
+        except errors.Refused as refusal:
+            self.pool.turned_away(endpoint, refusal)
+            raise
+        finally:
+            self.permits.release(endpoint)
+        seconds = clock.now() - started
+        if keep is not None:
+            keep(reply.body, seconds)
+        return reply, by, seconds
+
+    async def _to_its_end(self, flight: Coroutine[Any, Any, T]) -> T:
+        """Whoever waits for it may be cancelled; it is paid all the same."""
+        task = asyncio.create_task(flight)
+        self._flying.add(task)
+        task.add_done_callback(self._landed)
+        return await asyncio.shield(task)
+
+    def _landed(self, task: asyncio.Task[Any]) -> None:
+        self._flying.discard(task)
+        if not task.cancelled():
+            task.exception()  # if nobody waits for it any more, nobody asks
+
+    def abandon(self) -> None:
+        """Drop the calls in flight. What has been answered is kept."""
+        for task in self._flying:
+            task.cancel()
 
     def _cost(self, request: Request, size: int) -> Cost:
         """What the call may take from the quotas: all the output that it lets the server make."""

@@ -6,7 +6,7 @@ source -> Run (lock, manifest, what is done) -> Client -> Scheduler -> close -> 
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Required, TypedDict, Unpack
@@ -24,7 +24,7 @@ from manycall.engine.report import Report
 from manycall.engine.row import RowCalls
 from manycall.engine.scheduler import RowFunction, Scheduler
 from manycall.engine.watch import load, obeying_signals, ticking
-from manycall.errors import RunStopped, StoreError, UsageError
+from manycall.errors import ManycallError, RunStopped, StoreError, UsageError
 from manycall.records import Row
 from manycall.store.manifest import Manifest
 from manycall.store.run import Run
@@ -71,6 +71,7 @@ class Job(msgspec.Struct, frozen=True):
         params: the job's own parameters, which the user's override.
         note: something for the status line.
         writes: the fields it adds to a row; a row that brings one of them along is refused.
+        may_cancel: the function may cancel its calls (wait_for, a TaskGroup that fails): once sent, they are kept.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Job(msgspec.Struct, frozen=True):
     params: dict[str, Any] = {}
     note: Callable[[], str] = str
     writes: tuple[str, ...] = ()
+    may_cancel: bool = False
 
 
 def map(
@@ -112,7 +114,8 @@ def map(
         return await function({**deepcopy(row.fields), "id": row.id}, llm)  # theirs to change; we write ours
 
     source = Source(rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))
-    return run_job(Job(name, {"job": f"run {name}", "samples": samples is not None}, one), source, options)
+    identity = {"job": f"run {name}", "samples": samples is not None}
+    return run_job(Job(name, identity, one, may_cancel=True), source, options)
 
 
 def run_job(job: Job, source: Source, options: Options) -> Report:
@@ -134,6 +137,7 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
         timeout=options.get("timeout", DEFAULT_TIMEOUT),
         params=params,
     )
+    client.sees_calls_through = job.may_cancel
     identity = {**job.identity, "model": options["model"], "params": params}
     about = {"rows": source.name, "count": source.total, "hash": source.fingerprint}
     run = Run(out, Manifest(__version__, identity, about), fresh=options.get("fresh", False), expected=source.total)
@@ -165,8 +169,13 @@ def _session(run: Run, client: Client) -> Iterator[dict[str, Any]]:
         session["ending"] = str(error) or repr(error)
         if isinstance(error, RunStopped):
             error.done = before + client.counters.done
-        with suppress(StoreError):  # the first error is the one to tell
+        try:
             _close(run, client, session)
+        except StoreError as second:  # the first is the one to tell, and then this
+            if not isinstance(error, ManycallError):
+                raise
+            if str(second) != str(error):
+                error.args = (f"{error}. {second}",)
         raise
     _close(run, client, session)
 

@@ -8,7 +8,7 @@ from manycall.control import retry
 from manycall.control.affinity import CHUNK_BYTES, Affinity, chunks
 from manycall.control.epoch import Epoch
 from manycall.control.window import START, Window
-from manycall.engine.bounds import most_in_flight
+from manycall.engine.bounds import most_connections, most_in_flight
 from manycall.engine.endpoint import TOLD, Endpoint
 from manycall.engine.permits import Permits
 from manycall.engine.progress import Counters
@@ -46,7 +46,9 @@ class Pool:
         self.endpoints = [] if self.sims and not real else resolve(real, api_key)
         self.pinned = concurrency
         self.busy = False
-        self.permits = Permits(concurrency or most_in_flight(), self.endpoints)
+        self.permits = Permits(
+            min(concurrency, most_connections()) if concurrency else most_in_flight(), self.endpoints
+        )
         self.flights = Flights(self.endpoints, self.permits, counters)
         self._model, self._counters = model, counters
         self._tending: asyncio.Task[None] | None = None

@@ -104,6 +104,7 @@ class Scheduler:
         self._abandoned = True
         for task in self._live:
             task.cancel()
+        self._client.abandon()
         self._client.permits.wake()
 
     async def _feed(self, rows: AsyncIterator[Row]) -> None:

@@ -6,12 +6,13 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from threading import current_thread, main_thread
+from typing import Any
 
 from manycall import clock
 from manycall.engine.client import Client
 from manycall.engine.progress import Load, Progress
 from manycall.engine.scheduler import Scheduler
-from manycall.errors import Interrupted
+from manycall.errors import Interrupted, StoreError
 from manycall.store.run import Run
 
 
@@ -22,11 +23,12 @@ def load(client: Client, now: float) -> Load:
     reasons = [reason for each in alive if (reason := each.binds(now))]
     width = min(pool.permits.limit, sum(each.window.size for each in alive if each.window is not None))
     if pool.pinned is not None:
-        width = pool.pinned
+        width = min(pool.pinned, pool.permits.limit)
     if pool.busy:
         binds = "client-bound"
     elif pool.pinned is not None:
-        binds = ", ".join([f"-j {pool.pinned}", *dict.fromkeys(reasons)])
+        bound = f"-j {pool.pinned}" if pool.pinned <= pool.permits.limit else "ulimit -n"
+        binds = ", ".join([bound, *dict.fromkeys(reasons)])
     elif len(reasons) < len(alive):
         binds = f"window {width}"
     else:
@@ -47,25 +49,54 @@ def _changes(client: Client, run: Run) -> None:
 async def ticking(scheduler: Scheduler, progress: Progress, run: Run, client: Client) -> AsyncIterator[None]:
     """Once a second: the status line, lines of the timeline, and everything so far past power cuts."""
 
+    def note(figures: dict[str, Any]) -> None:
+        _changes(client, run)
+        run.timeline({"at": clock.wall(), **figures, "durable": run.durable})
+
     async def tick() -> None:
         try:
             while True:
-                _changes(client, run)
-                run.timeline({"at": clock.wall(), **progress.tick(clock.now())})
-                await asyncio.to_thread(run.sync)
+                note(progress.tick(clock.now()))
                 await clock.sleep(1.0)
-        except Exception as error:  # without it, nothing would be safe from a power cut any more
+        except Exception as error:  # a full disk, or a bug
             scheduler.end(error)
 
     ticker = asyncio.create_task(tick())
     try:
-        yield
+        async with _committing(scheduler, run):
+            yield
     finally:
         ticker.cancel()
         await asyncio.wait([ticker])
         progress.clear()
-        _changes(client, run)
-        run.timeline({"at": clock.wall(), **progress.figures(clock.now())})
+        with suppress(StoreError):  # whoever closes the run will say it
+            note(progress.figures(clock.now()))
+
+
+@asynccontextmanager
+async def _committing(scheduler: Scheduler, run: Run) -> AsyncIterator[None]:
+    """Group commit: a thread syncs what was written, once a second, or sooner if it is much."""
+    full, over = asyncio.Event(), asyncio.Event()
+    run.full = full.set
+
+    async def commit() -> None:
+        try:
+            while not over.is_set():
+                await clock.sleep_unless(full, 1.0)
+                full.clear()
+                mark = run.mark()
+                await asyncio.to_thread(run.sync)
+                run.synced(mark)
+        except Exception as error:  # without it, nothing would be safe from a power cut any more
+            scheduler.end(error)
+
+    committer = asyncio.create_task(commit())
+    try:
+        yield
+    finally:
+        over.set()
+        full.set()
+        await asyncio.wait([committer])  # not cancelled: a sync that fails says so once, and to nobody but it
 
 
 @contextmanager

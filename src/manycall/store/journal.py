@@ -8,6 +8,9 @@ calls made side by side find their answers in whatever order they come.
 One line a call: {"id": row, "key": hash of the request, "nth": which of the row's equal requests, from 1, "at":
 seconds since 1970, "seconds": how long it took, "body": the reply's text, exactly}. A body that is not UTF-8 stands
 in "body64" instead.
+
+What the disk would not take is kept in memory, and so is what it has not synced yet. If it comes to that, `close`
+writes them to a file of their own, rescued.jsonl, and the next run takes them in.
 """
 
 from base64 import b64decode, b64encode
@@ -17,7 +20,9 @@ from pathlib import Path
 
 import msgspec
 
-from manycall.store.lines import LineFile, corrupt, read_lines
+from manycall.errors import StoreError
+from manycall.store.disk import DISK, Disk
+from manycall.store.lines import LineFile, corrupt, read_lines, write_whole
 
 
 class _Call(msgspec.Struct, omit_defaults=True):
@@ -40,7 +45,7 @@ class _Heading(msgspec.Struct):
 
 _encode = msgspec.json.Encoder().encode
 _decode_call = msgspec.json.Decoder(_Call).decode
-_decode_heading = msgspec.json.Decoder(_Heading).decode
+heading = msgspec.json.Decoder(_Heading).decode
 
 
 def request_key(path: str, body: bytes) -> str:
@@ -54,16 +59,35 @@ class Journal:
     Args:
         path: the file; made if it is not there.
         is_done: whether a row is finished; its calls will not be asked for again.
+        out: the output that it belongs to, for the sentence about damage.
+        full: called when so much was appended that it should be synced now.
+
+    Raises:
+        StoreCorrupt: a line in the middle of it cannot be read.
     """
 
-    def __init__(self, path: Path, is_done: Callable[[str], bool]) -> None:
-        self.file = LineFile(path)
+    def __init__(
+        self,
+        path: Path,
+        is_done: Callable[[str], bool],
+        *,
+        out: Path | None = None,
+        disk: Disk = DISK,
+        full: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._disk = disk
+        self._rescued = path.with_name("rescued.jsonl")
+        self.file = LineFile(path, disk, full)
+        self._unsynced: list[bytes] = []
+        self._unwritten: list[bytes] = []
+        self._synced = 0
+        self._take_in()
         self._offsets: dict[bytes, int] = {}
-        for offset, line in read_lines(path):
+        for offset, line in read_lines(path, disk):
             try:
-                call = _decode_heading(line)
+                call = heading(line)
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise corrupt(path, offset, error) from None
+                raise corrupt(path, offset, error, out) from None
             if not is_done(call.id):
                 self._offsets[_place(call.id, call.key, call.nth)] = offset
 
@@ -74,13 +98,48 @@ class Journal:
         """Write one completed call.
 
         Raises:
-            StoreError: the disk would not take it.
+            StoreError: the disk would not take it; `close` will try elsewhere.
         """
         try:
             call = _Call(row_id, key, nth, at, seconds, body.decode())
         except UnicodeDecodeError:
             call = _Call(row_id, key, nth, at, seconds, body64=b64encode(body).decode())
-        self.file.append(_encode(call) + b"\n")
+        line = _encode(call) + b"\n"
+        try:
+            self.file.append(line)
+        except StoreError:
+            self._unwritten.append(line)
+            raise
+        self._unsynced.append(line)
+
+    def synced(self, mark: int) -> None:
+        """The lines before this mark of the file's are on the disk itself."""
+        del self._unsynced[: mark - self._synced]
+        self._synced = mark
+
+    def close(self) -> int:
+        """Sync and close, and write elsewhere what could not be kept; return how many calls were lost all the same."""
+        try:
+            self.file.close()
+            self._unsynced.clear()
+        except StoreError:
+            pass  # so they are still in it
+        kept_back = self._unsynced + self._unwritten
+        try:
+            if kept_back:
+                write_whole(self._rescued, b"".join(kept_back), self._disk)
+        except OSError:
+            return len(kept_back)
+        return 0
+
+    def _take_in(self) -> None:
+        """What an earlier run had to write elsewhere. Twice does no harm: of equal calls the last counts."""
+        rescued = [line for _, line in read_lines(self._rescued, self._disk)]
+        if rescued:
+            for line in rescued:
+                self.file.append(line)
+            self.file.sync()
+            self._disk.remove(self._rescued)
 
     def replay(self, row_id: str, key: str, nth: int) -> bytes | None:
         """The reply to an equal call of an earlier run, once; None if there was none."""

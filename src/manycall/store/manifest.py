@@ -7,6 +7,7 @@ from typing import Any, Self
 import msgspec
 
 from manycall.errors import RunDiffers
+from manycall.store.disk import DISK, Disk
 from manycall.store.lines import corrupt, write_whole
 
 FORMAT = 1
@@ -29,22 +30,24 @@ class Manifest(msgspec.Struct):
     format: int = FORMAT
 
     @classmethod
-    def read(cls, path: Path) -> Self | None:
+    def read(cls, path: Path, disk: Disk = DISK) -> Self | None:
         """The manifest in a file; None if there is none.
 
         Raises:
             StoreCorrupt: there is one, and it cannot be read.
         """
-        if not path.exists():
+        if not disk.exists(path):
             return None
+        with disk.reader(path) as file:
+            content = file.read()
         try:
-            return msgspec.json.decode(path.read_bytes(), type=cls)
+            return msgspec.json.decode(content, type=cls)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise corrupt(path, 0, error) from None
+            raise corrupt(path, 0, error, path.parent.with_suffix("")) from None
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path, disk: Disk = DISK) -> None:
         """Replace the file."""
-        write_whole(path, msgspec.json.format(_encode(self), indent=2) + b"\n")
+        write_whole(path, msgspec.json.format(_encode(self), indent=2) + b"\n", disk)
 
     def go_on_from(self, old: "Manifest", out: Path) -> None:
         """Take over what an earlier run of the same thing has noted.

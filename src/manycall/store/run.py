@@ -3,13 +3,16 @@
 `stories.jsonl` holds the finished rows; beside it `stories.jsonl.run/` holds manifest.json, calls.jsonl,
 failures.jsonl, timeline.jsonl and the lock. Everything is plain text. Each row's id stands in the output
 exactly once; a row given up stands in failures.jsonl until a later run finishes it.
+
+What is written survives the process; what is synced survives the machine. Everything is synced at least once a
+second, and after 1,000 lines or 8 MiB (group commit); rows that are synced are counted in `durable`.
 """
 
-import fcntl
 import os
 import socket
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +21,14 @@ import msgspec
 from manycall.errors import RunDiffers, RunLocked, StoreError, UsageError
 from manycall.ids import IdTable
 from manycall.records import Failure, Success
+from manycall.store.disk import DISK, Disk, write_all
 from manycall.store.journal import Journal
-from manycall.store.lines import MAKE_ROOM, LineFile, corrupt, read_lines, sync_folder, write_whole
+from manycall.store.lines import WHAT_TO_DO, LineFile, corrupt, read_lines, refusal, write_whole
 from manycall.store.manifest import Manifest
 
 MOST_REASONS = 1000
+SPARE_BYTES = 4 << 20
+"""Room that is kept so that a full disk still takes the answers in flight."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -41,9 +47,12 @@ class Run:
         manifest: what is about to run.
         fresh: move what is there aside (to `<out>.old`, `.old2`, ...) and start over.
         expected: how many rows there will be, if that is known.
+        disk: where it all goes; for tests.
 
     Attributes:
         known: the ids that are done.
+        durable: rows in the output that would survive a power cut.
+        full: called when so much was written that `sync` should not wait for its second.
         journal: the calls.
         reasons: why this run gave rows up, and how often.
         failed_before: the ids that earlier runs gave up, and this one has not finished.
@@ -52,85 +61,121 @@ class Run:
         RunDiffers: what is there was made otherwise; the message is a diff.
         RunLocked: another process is writing.
         StoreCorrupt: a damaged file.
+        StoreError: a full disk.
         UsageError: a path that cannot be written.
     """
 
-    def __init__(self, out: Path, manifest: Manifest, *, fresh: bool = False, expected: int | None = None) -> None:
+    def __init__(
+        self,
+        out: Path,
+        manifest: Manifest,
+        *,
+        fresh: bool = False,
+        expected: int | None = None,
+        disk: Disk = DISK,
+    ) -> None:
         self.out = out
         self.folder = out.with_name(out.name + ".run")
         self.manifest = manifest
+        self.full: Callable[[], None] = lambda: None
+        self._disk = disk
         self._expected = expected or 0
         self._lock = -1
         try:
+            self._lock = take_lock(out, disk)
             self._open(fresh)
         except BaseException as error:
             self._unlock()
             if not isinstance(error, OSError):
                 raise
+            if error.errno in WHAT_TO_DO:
+                raise refusal(self.folder, error) from error
             raise UsageError(f"{error.filename or out} cannot be used for the output: {error.strerror}") from error
 
     def __repr__(self) -> str:
         return f"<Run {self.out.name}, {len(self.known)} rows done, {len(self.failed_before)} failed>"
 
     def _open(self, fresh: bool) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(self.folder / "lock", self.out)
         if fresh:
             self._set_aside()
         self._adopt_manifest()
-        self._rows = LineFile(self.out)
+        self._rows = self._file(self.out)
         self.known = self._read_done()
-        self.journal = Journal(self.folder / "calls.jsonl", self._is_done)
-        self._failures = LineFile(self.folder / "failures.jsonl")
+        self.durable = len(self.known)
+        self._before = self.durable
+        self.journal = Journal(
+            self.folder / "calls.jsonl", self._is_done, out=self.out, disk=self._disk, full=self._is_full
+        )
+        self._failures = self._file(self.folder / "failures.jsonl")
         self.failed_before = self._tidy_failures(self._is_done)
-        self._failures = LineFile(self.folder / "failures.jsonl")
-        self._timeline = LineFile(self.folder / "timeline.jsonl")
-        self._files = (self.journal.file, self._rows, self._failures, self._timeline)
+        self._failures = self._file(self.folder / "failures.jsonl")
+        self._timeline = self._file(self.folder / "timeline.jsonl")
         self._recovered: set[str] = set()
         self.reasons: Counter[str] = Counter()
+        self._keep_spare_room()
         self.save_manifest()
-        sync_folder(self.out.parent)
+        self._disk.sync_folder(self.out.parent)
+
+    def _file(self, path: Path) -> LineFile:
+        return LineFile(path, self._disk, self._is_full)
+
+    def _is_full(self) -> None:
+        self.full()
 
     def _set_aside(self) -> None:
         """Rename what is there; nothing paid for is ever deleted."""
-        if not self.out.exists() and not (self.folder / "manifest.json").exists():
+        disk = self._disk
+        if not disk.exists(self.out) and not disk.exists(self.folder / "manifest.json"):
             return
         tails = (".old" if n == 1 else f".old{n}" for n in range(1, 1_000_000))
         names = (self.out.with_name(self.out.name + tail) for tail in tails)
-        aside = next(a for a in names if not a.exists() and not a.with_name(a.name + ".run").exists())
-        if self.out.exists():
-            self.out.replace(aside)
+        aside = next(a for a in names if not disk.exists(a) and not disk.exists(a.with_name(a.name + ".run")))
         kept = aside.with_name(aside.name + ".run")
-        kept.mkdir()
-        for path in self.folder.iterdir():
+        disk.make_folder(kept)
+        if disk.exists(self.out):
+            disk.replace(self.out, aside)
+        for path in disk.names(self.folder):
             if path.name != "lock":
-                path.replace(kept / path.name)
+                disk.replace(path, kept / path.name)
+        disk.sync_folder(kept)
 
     def _adopt_manifest(self) -> None:
         """Go on from the manifest that is there, if it is of the same run."""
-        old = Manifest.read(self.folder / "manifest.json")
-        if old is None and self.out.exists() and self.out.stat().st_size:
+        path = self.folder / "manifest.json"
+        old = Manifest.read(path, self._disk)
+        if old is not None and self._anything_paid():
+            self.manifest.go_on_from(old, self.out)
+        elif old is None and self._holds_a_line(self.out) and not self._disk.exists(damaged(path)):
             raise RunDiffers(
                 f"{self.out} is there already, and not from manycall. Choose another -o, or --fresh moves it aside"
             )
-        if old is not None and self._anything_paid():
-            self.manifest.go_on_from(old, self.out)
 
     def _anything_paid(self) -> bool:
         """Whether a run got as far as an answer. If not (a misspelt model, say), there is nothing to protect."""
-        paid = (self.out, self.folder / "calls.jsonl")
-        return any(path.exists() and path.stat().st_size for path in paid)
+        paid = (self.out, self.folder / "calls.jsonl", self.folder / "rescued.jsonl")
+        return any(map(self._holds_a_line, paid))
+
+    def _holds_a_line(self, path: Path) -> bool:
+        return any(True for _ in read_lines(path, self._disk))
 
     def _read_done(self) -> IdTable:
         known = IdTable(self._expected)
-        for offset, line in read_lines(self.out):
+        for offset, line in read_lines(self.out, self._disk):
             try:
-                name = str(_decode_id(line).id)
+                name = row_name(line)
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise corrupt(self.out, offset, error) from None
+                raise corrupt(self.out, offset, error, self.out) from None
             if not known.add_done(name):
-                raise corrupt(self.out, offset, ValueError(f"the id {name!r} stands there twice"))
+                raise corrupt(self.out, offset, f"the id {name!r} stands there twice", self.out)
         return known
+
+    def _keep_spare_room(self) -> None:
+        with suppress(OSError):  # not every disk can
+            fd = self._disk.create(self.folder / "spare")
+            try:
+                self._disk.reserve(fd, SPARE_BYTES)
+            finally:
+                self._disk.close(fd)
 
     def _is_done(self, name: str) -> bool:
         return bool(self.known.look(name))
@@ -170,34 +215,58 @@ class Run:
         """Note how the run is going."""
         self._timeline.append(_encode(event) + b"\n")
 
+    def mark(self) -> tuple[int, int]:
+        """What a `sync` that begins now will make durable; for `synced`, once it is through."""
+        return self.journal.file.mark(), self._rows.mark()
+
     def sync(self) -> None:
-        """Bring everything to the disk itself. Blocks: call it from a thread."""
-        for file in self._files:
+        """Bring everything to the disk itself. Blocks: call it from a thread.
+
+        Raises:
+            StoreError: the disk failed.
+        """
+        for file in (self.journal.file, self._rows, self._failures, self._timeline):
             file.sync()
+
+    def synced(self, mark: tuple[int, int]) -> None:
+        """All that was written before this mark is durable."""
+        calls, rows = mark
+        self.journal.synced(calls)
+        self.durable = self._before + rows
 
     def save_manifest(self) -> None:
         """Write the manifest as it stands."""
-        self.manifest.write(self.folder / "manifest.json")
+        self.manifest.write(self.folder / "manifest.json", self._disk)
 
     def close(self) -> None:
-        """Sync, tidy failures.jsonl, write the manifest, let the lock go.
+        """Sync, tidy failures.jsonl, write the manifest, let the lock go: as much of this as the disk allows.
 
         Raises:
-            StoreError: the disk would not take it.
+            StoreError: it did not allow all; the message says what is lost, if anything is.
         """
-        try:
-            for file in self._files:
-                file.close()
-            self._tidy_failures(self._recovered.__contains__)
-            self.save_manifest()
-        except OSError as error:
-            raise StoreError(f"{self.folder} could not be written: {error.strerror}. {MAKE_ROOM}") from error
-        finally:
-            self._unlock()
+        self._disk.remove(self.folder / "spare")
+        lost = self.journal.close()
+        troubles: list[StoreError] = []
+        for step in (self._rows.close, self._failures.close, self._timeline.close, self._tidy, self.save_manifest):
+            try:
+                step()
+            except StoreError as error:
+                troubles.append(error)
+            except OSError as error:
+                troubles.append(refusal(self.folder, error))
+        self._unlock()
+        if lost:
+            raise StoreError(f"{lost} finished calls could be written nowhere: they are paid, and lost")
+        if troubles:
+            raise troubles[0]
+        self.durable = self._before + self._rows.count
+
+    def _tidy(self) -> None:
+        self._tidy_failures(self._recovered.__contains__)
 
     def _unlock(self) -> None:
         if self._lock >= 0:
-            os.close(self._lock)
+            self._disk.close(self._lock)
             self._lock = -1
 
     def _tidy_failures(self, is_done: Callable[[str], bool]) -> set[str]:
@@ -205,26 +274,44 @@ class Run:
         path = self._failures.path
         self._failures.close()
         last: dict[str, bytes] = {}
-        for offset, line in read_lines(path):
+        for offset, line in read_lines(path, self._disk):
             try:
-                name = str(_decode_id(line).id)
+                name = row_name(line)
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise corrupt(path, offset, error) from None
+                raise corrupt(path, offset, error, self.out) from None
             if not is_done(name):
                 last[name] = line
-        write_whole(path, b"".join(last.values()))
+        write_whole(path, b"".join(last.values()), self._disk)
         return set(last)
 
 
-def _lock(path: Path, out: Path) -> int:
-    """Take the lock, which the kernel lets go when this process ends, however it ends."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(fd, 200).decode("utf-8", "replace").strip()
-        os.close(fd)
-        raise RunLocked(f"{out} is being written by {holder or 'another process'}. Wait for it, or stop it") from None
-    os.ftruncate(fd, 0)
-    os.write(fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+def row_name(line: bytes) -> str:
+    """The id of a row, in the output or among the failures."""
+    return str(_decode_id(line).id)
+
+
+def damaged(path: Path) -> Path:
+    """Where `manycall repair` puts what it takes out of this file."""
+    return path.with_name(path.name + ".damaged")
+
+
+def take_lock(out: Path, disk: Disk) -> int:
+    """Make the run directory and take its lock, which the kernel lets go when this process ends, however it ends.
+
+    Raises:
+        RunLocked: somebody else has it; the message names the process.
+    """
+    folder = out.with_name(out.name + ".run")
+    new = [each for each in folder.parents if not disk.exists(each)]
+    disk.make_folder(folder)
+    for each in new:
+        disk.sync_folder(each.parent)
+    fd = disk.open(folder / "lock")
+    if not disk.lock(fd):
+        holder = disk.read(fd, 200, 0).decode("utf-8", "replace").strip()
+        disk.close(fd)
+        raise RunLocked(f"{out} is being written by {holder or 'another process'}. Wait for it, or stop it")
+    disk.truncate(fd, 0)
+    with suppress(OSError):  # a full disk: the lock holds all the same
+        write_all(disk, fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
     return fd

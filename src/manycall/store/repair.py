@@ -1,0 +1,107 @@
+"""Damage in the middle of a file, which no crash of ours leaves: its lines are moved aside, the others stay."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from manycall.errors import StoreCorrupt, UsageError
+from manycall.ids import IdTable
+from manycall.store.disk import DISK, write_all
+from manycall.store.journal import heading
+from manycall.store.lines import LineFile, read_lines, write_whole
+from manycall.store.manifest import Manifest
+from manycall.store.run import damaged, row_name, take_lock
+
+Judge = Callable[[bytes], str]
+"""Why a line cannot stay; "" if it can."""
+
+
+def repair(out: Path) -> list[str]:
+    """Move the damaged lines of an output and of its run directory to `<file>.damaged`; say what was moved.
+
+    Rows that lose their line are done again by the next run, from the journal as far as it has their calls.
+
+    Raises:
+        UsageError: there is no such output.
+        RunLocked: somebody is writing it.
+    """
+    folder = out.with_name(out.name + ".run")
+    if not folder.is_dir():
+        raise UsageError(f"{out} has no run directory {folder}: it is not from manycall")
+    lock = take_lock(out, DISK)
+    try:
+        moved = [
+            *_lines(out, _once(row_name)),
+            *_lines(folder / "calls.jsonl", _reads(heading)),
+            *_lines(folder / "failures.jsonl", _reads(row_name)),
+            *_lines(folder / "timeline.jsonl", _reads(msgspec.json.decode)),
+            *_manifest(folder / "manifest.json"),
+        ]
+    finally:
+        DISK.close(lock)
+    return moved or [f"{out}: nothing is damaged"]
+
+
+def _reads(decode: Callable[[bytes], object]) -> Judge:
+    def judge(line: bytes) -> str:
+        try:
+            decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            return str(error)
+        return ""
+
+    return judge
+
+
+def _once(name: Callable[[bytes], str]) -> Judge:
+    """As `_reads`, and no row stands there twice."""
+    seen = IdTable()
+    reads = _reads(name)
+
+    def judge(line: bytes) -> str:
+        if why := reads(line):
+            return why
+        return "" if seen.add_done(name(line)) else f"the id {name(line)!r} stands there already"
+
+    return judge
+
+
+def _lines(path: Path, judge: Judge) -> Iterator[str]:
+    """One file; the new one takes the place of the old in one step."""
+    if not path.exists():
+        return
+    LineFile(path).close()  # mends what a crash leaves
+    found = [(offset, line, why) for offset, line in read_lines(path) if (why := judge(line))]
+    if not found:
+        return
+    aside = LineFile(damaged(path))
+    for offset, line, why in found:
+        aside.append(line)
+        yield f"{path}: the line at byte {offset:,} went to {aside.path.name}: {why}"
+    aside.close()
+    _write_without({offset for offset, _, _ in found}, path)
+
+
+def _write_without(offsets: set[int], path: Path) -> None:
+    scratch = path.with_name(path.name + ".new")
+    fd = DISK.create(scratch)
+    try:
+        for offset, line in read_lines(path):
+            if offset not in offsets:
+                write_all(DISK, fd, line)
+        DISK.sync(fd)
+    finally:
+        DISK.close(fd)
+    DISK.replace(scratch, path)
+    DISK.sync_folder(path.parent)
+
+
+def _manifest(path: Path) -> Iterator[str]:
+    try:
+        Manifest.read(path)
+    except StoreCorrupt as error:
+        write_whole(damaged(path), path.read_bytes())
+        DISK.remove(path)
+        what = str(error).partition(". ")[0]
+        yield f"{what}. It went to {damaged(path).name}, and the next command is taken at its word"

@@ -1,0 +1,172 @@
+"""Every state that a crash may leave, made and recovered from."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from disks import Crash, Files, Remembering, crashes
+from manycall.errors import StoreError
+from manycall.records import Failure, Row, Success
+from manycall.store.journal import request_key
+from manycall.store.manifest import Manifest
+from manycall.store.run import Run
+
+OUT = Path("/folder/out.jsonl")
+ROWS = 18
+CALLS = 2
+FAILS = 3
+"""This row is given up at first."""
+
+
+def open_run(disk: Remembering) -> Run:
+    return Run(OUT, Manifest("0", {"job": "test"}), disk=disk)
+
+
+def call(row: int, nth: int) -> tuple[str, bytes]:
+    """The key of a call, and the reply to it: some bytes as long as replies are, in a line of their own each."""
+    return request_key("chat", b"%d" % row), f"answer {nth} to {row}: ".encode() + '好\n\\"'.encode() * (row % 4 + 1)
+
+
+def work(run: Run, disk: Remembering, rng: random.Random, gives_up: bool) -> Counter[tuple[int, int]]:
+    """Do the rows that are not done, committing now and then; return which calls were paid."""
+    paid: Counter[tuple[int, int]] = Counter()
+    for row in range(ROWS):
+        if run.known.look(str(row)):
+            continue
+        for nth in range(1, CALLS + 1):
+            key, reply = call(row, nth)
+            got = run.journal.replay(str(row), key, nth)
+            if got is None:
+                paid[row, nth] += 1
+                run.journal.append(str(row), key, nth, reply, at=1.0, seconds=0.5)
+                disk.note("paid", b"%d %d" % (row, nth))
+            else:
+                assert got == reply
+        if gives_up and row == FAILS:
+            run.failure(Failure(Row(str(row), {"n": row}), "call failed", "503", 4))
+        else:
+            run.success(Success(Row(str(row), {"n": row}), {"text": call(row, CALLS)[1].decode()}))
+            disk.note("done", b"%d" % row)
+        if rng.random() < 0.3:
+            run.timeline({"at": row})
+        if rng.random() < 0.4:
+            mark = run.mark()
+            run.sync()
+            run.synced(mark)
+            disk.note("durable")
+    return paid
+
+
+def history(seed: int) -> Remembering:
+    """A run that is killed, then meets a full disk, then goes on, gives a row up, ends, and is called again."""
+    rng = random.Random(seed)
+    disk = Remembering()
+    run = open_run(disk)
+    for row in range(ROWS // 2):
+        key, reply = call(row, 1)
+        run.journal.append(str(row), key, 1, reply, at=1.0, seconds=0.5)
+        disk.note("paid", b"%d 1" % row)
+    disk.note("killed")
+    run = open_run(disk)
+    disk.refuses = "calls.jsonl"
+    key, reply = call(ROWS - 1, 1)
+    with suppress(StoreError):
+        run.journal.append(str(ROWS - 1), key, 1, reply, at=1.0, seconds=0.5)
+    disk.refuses = ""
+    run.close()
+    disk.note("paid", b"%d 1" % (ROWS - 1))
+    disk.note("durable")
+    for gives_up in (True, False):
+        run = open_run(disk)
+        work(run, disk, rng, gives_up)
+        run.close()
+        disk.note("durable")
+    return disk
+
+
+def promised(disk: Remembering, end: int, killed: bool) -> tuple[set[str], set[tuple[int, int]]]:
+    """The rows and the calls that must have survived: what was written, or, after a power cut, what was synced."""
+    rows: set[str] = set()
+    calls: set[tuple[int, int]] = set()
+    last = end if killed else max((n for n, op in enumerate(disk.log[:end]) if op.kind == "durable"), default=0)
+    for op in disk.log[:last]:
+        if op.kind == "done":
+            rows.add(op.data.decode())
+        elif op.kind == "paid":
+            row, nth = op.data.split()
+            calls.add((int(row), int(nth)))
+    return rows, calls
+
+
+def recover(files: Files, rows: set[str], calls: set[tuple[int, int]]) -> Remembering:
+    """Open what a crash has left, go on to the end, and see whether every promise was kept."""
+    disk = Remembering(files)
+    run = open_run(disk)
+    for name in rows:
+        assert run.known.look(name), f"row {name} is lost"
+    paid = work(run, disk, random.Random(0), gives_up=False)
+    run.close()
+    assert not calls & paid.keys(), f"paid again: {calls & paid.keys()}"
+    assert max(paid.values(), default=1) == 1
+    left = disk.files
+    written = [msgspec.json.decode(line) for line in left[OUT].splitlines()]
+    assert sorted(row["id"] for row in written) == sorted(map(str, range(ROWS)))
+    assert all(row["text"] == call(row["n"], CALLS)[1].decode() for row in written)
+    for path, content in left.items():
+        if path.suffix == ".jsonl":
+            assert not content or content.endswith(b"\n"), path
+            for line in content.splitlines():
+                msgspec.json.decode(line)
+    assert left[OUT.with_name("out.jsonl.run") / "failures.jsonl"] == b""
+    return disk
+
+
+def states(disk: Remembering) -> Iterator[tuple[int, Crash]]:
+    """(how many changes came before, what is left) for every crash, equal ones once."""
+    seen: set[tuple[int, bool, int]] = set()
+    for end in range(len(disk.log) + 1):
+        durable = sum(op.kind == "durable" for op in disk.log[:end])
+        for crash in crashes(disk, end):
+            key = (hash(frozenset(crash.files.items())), crash.how == "killed", durable)
+            if key not in seen:
+                seen.add(key)
+                yield end, crash
+
+
+def survive(disk: Remembering, end: int, crash: Crash, again: random.Random | None = None) -> None:
+    """Recover from one crash; and from a second one, in the middle of the recovery."""
+    killed = crash.how == "killed"
+    try:
+        second = recover(crash.files, *promised(disk, end, killed))
+        if again is not None:
+            first = promised(disk, end, killed)
+            end = again.randrange(len(second.log) + 1)
+            crash = again.choice(list(crashes(second, end)))
+            more = promised(second, end, crash.how == "killed")
+            recover(crash.files, first[0] | more[0], first[1] | more[1])
+    except BaseException as error:
+        error.add_note(f"after {end} changes, {crash.how}")
+        raise
+
+
+def every_state(seed: int, share: float = 1.0) -> dict[str, Any]:
+    """Recover from every state of one history, or from a share of them; count."""
+    disk, rng, count = history(seed), random.Random(seed), 0
+    for end, crash in states(disk):
+        if rng.random() < share:
+            survive(disk, end, crash, rng if rng.random() < 0.2 else None)
+            count += 1
+    return {"changes": sum(op.kind not in {"paid", "done", "durable", "killed"} for op in disk.log), "states": count}
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_whatever_a_crash_leaves_is_recovered_from(seed: int) -> None:
+    figures = every_state(seed, share=0.05)
+    assert figures["changes"] > 200
+    assert figures["states"] > 200
