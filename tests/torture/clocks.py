@@ -25,7 +25,7 @@ QUOTA = ("--rpm", "12000", "--dialect", "anthropic")
 
 def trial(plan: Plan) -> Result:
     """All rows once, no failure, no time lost. All jumps at the same time."""
-    result, work = Result(), works(plan.folder, 600)[0]
+    result, work = Result(), works(plan.folder, 400)[0]
     ids = {f"row {n}" for n in range(work.rows)}
     path = os.pathsep.join([str(Path(__file__).parent / "moved"), os.environ.get("PYTHONPATH", "")])
     with ExitStack() as servers:

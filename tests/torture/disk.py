@@ -68,6 +68,7 @@ def _full(work: Work, server: Sim, disk: Path, calls: int, case: Case) -> None:
     _fill(other)
     case.faults += 1
     case.violations += _says_so(finish(process))
+    _fill(other)  # what the run had kept in reserve
     case.violations += _says_so(work.run(server.url, out), 2, 4)
     other.unlink()
     _goes_on(work, out, work.run(server.url, out), server.stats["finished"] - before, case)
@@ -86,7 +87,7 @@ def _limited(work: Work, server: Sim, out: Output, most: int, case: Case) -> Non
 
 def _fill(path: Path) -> None:
     """Write until nothing more fits, not a byte."""
-    with path.open("wb", buffering=0) as file:
+    with path.open("ab", buffering=0) as file:
         size = 1 << 20
         while size:
             try:

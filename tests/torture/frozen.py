@@ -37,7 +37,7 @@ class Running(NamedTuple):
 
 def trial(plan: Plan) -> Result:
     """All rows once, no failure, and soon afterwards as fast as before. All cases at the same time."""
-    result, work = Result(), works(plan.folder, 600)[0]
+    result, work = Result(), works(plan.folder, 400)[0]
     ids = {f"row {n}" for n in range(work.rows)}
     with ExitStack() as servers:
         running = []

@@ -203,7 +203,7 @@ class Endpoint:
             message = f"it redirects to {reply.header('location')!r}; give its real address"
         if self.key is not None:
             message = message.replace(self.key.reveal(), "***")  # it may have been escaped in the body
-        wait = hints.retry_after(reply.header, clock.wall())
+        wait = hints.retry_after(reply.header, hints.sent_at(reply.header, clock.wall()))
         refused = Refused(
             f"{self.url} answered {reply.status}: {message or 'no reason given'}",
             status=reply.status,
@@ -225,7 +225,7 @@ class Endpoint:
             self._dialect = hints.dialect(self._host, reply.header)
             if self._dialect is None:
                 return
-        told = self._dialect.read(reply.header, clock.wall())
+        told = self._dialect.read(reply.header, hints.sent_at(reply.header, clock.wall()))
         if (change := self.quota.hear(told, now)) is not None:
             self.note(now, change)
             self.trust_quota(now, HEARD)
