@@ -213,7 +213,7 @@ class Endpoint:
         if 300 <= reply.status < 400:
             where = self.scrub((reply.header("location") or "").encode("utf-8", "replace"), pieces=True).decode()
             message = f"it redirects to {where!r}; give its real address"
-        wait = hints.retry_after(reply.header, clock.wall())
+        wait = hints.retry_after(reply.header, hints.sent_at(reply.header, clock.wall()))
         refused = Refused(
             f"{self.url} answered {reply.status}: {message or 'no reason given'}",
             status=reply.status,
@@ -235,7 +235,7 @@ class Endpoint:
             self._dialect = hints.dialect(self._host, reply.header)
             if self._dialect is None:
                 return
-        told = self._dialect.read(reply.header, clock.wall())
+        told = self._dialect.read(reply.header, hints.sent_at(reply.header, clock.wall()))
         if (change := self.quota.hear(told, now)) is not None:
             self.note(now, change)
             self.trust_quota(now, HEARD)
