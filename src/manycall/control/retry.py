@@ -41,6 +41,7 @@ BY_CLASS: dict[type[errors.CallFailed], Rule] = {
     errors.ConnectionLost: GONE,
     errors.TimedOut: DOUBTFUL,
     errors.ReplyBroken: DOUBTFUL,
+    errors.TooLong: POISON,
     errors.EmptyAnswer: DOUBTFUL,
     errors.OutOfTokens: POISON,
     errors.Filtered: POISON,
@@ -50,6 +51,7 @@ BY_CLASS: dict[type[errors.CallFailed], Rule] = {
 BY_STATUS: dict[int, Rule] = {
     301: WRONG_SETUP,
     302: WRONG_SETUP,
+    303: WRONG_SETUP,
     307: WRONG_SETUP,
     308: WRONG_SETUP,
     400: POISON,
@@ -58,6 +60,7 @@ BY_STATUS: dict[int, Rule] = {
     403: WRONG_SETUP,
     404: WRONG_SETUP,  # no such path, or no such model
     405: WRONG_SETUP,
+    407: WRONG_SETUP,  # a proxy wants a password
     408: DOUBTFUL,
     409: BUSY,
     413: POISON,
