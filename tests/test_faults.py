@@ -1,12 +1,14 @@
 """Hostile and broken servers, one row a fault, over real sockets: the verdict, the bill, the time and the memory."""
 
 import asyncio
+import gzip
 import random
 import re
 import shutil
 import subprocess
 import sys
 import time
+import zlib
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -324,7 +326,9 @@ RIGHT: dict[str, Connection] = {
     "100 Continue before it": saying(b"HTTP/1.1 100 Continue\r\n\r\n" + http(200, FINE)),
     "the same length twice": answering(200, FINE, f"content-length: {len(FINE)}"),
     "a header that is not ASCII": saying(http(200, FINE).replace(b"close", "close\r\nx: é".encode())),
-    "an unknown encoding": answering(200, FINE, "content-encoding: identity"),
+    "an encoding that is none": answering(200, FINE, "content-encoding: identity"),
+    "gzip": saying(packed("gzip", gzip.compress(FINE))),
+    "deflate": saying(packed("deflate", zlib.compress(FINE))),
     **{
         f"usage {usage.decode()[:20]}": answering(200, chat(b'"x"', b',"usage":' + usage))
         for usage in (b'"many"', b"[]", b"null", b'{"prompt_tokens":"3"}', b'{"prompt_tokens":1e999}', b"9" * DEEP)
