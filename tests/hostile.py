@@ -1,4 +1,4 @@
-"""Servers that lie, stall, flood or break off: one small behaviour each. All of loopback, over real sockets."""
+"""Servers that lie, stall, flood or break off: one small behaviour each, on loopback."""
 
 import asyncio
 import gzip
@@ -11,7 +11,7 @@ from base64 import b64decode
 from itertools import count
 from pathlib import Path
 
-from servers import PIECE, Connection, http, read_request
+from servers import PIECE, Connection, http, read_request, saying
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n"
@@ -19,11 +19,18 @@ FINE = (
     b'{"choices":[{"index":0,"message":{"role":"assistant","content":"fine"},"finish_reason":"stop"}],'
     b'"usage":{"prompt_tokens":3,"completion_tokens":2}}'
 )
+DEEP = 10**6
+"""Brackets, digits or values: more than any reader should follow."""
 
 
 def chat(content: bytes, more: bytes = b"", finish: bytes = b'"stop"') -> bytes:
     """A chat completion, of pieces of JSON that may be none."""
     return b'{"choices":[{"message":{"content":' + content + b'},"finish_reason":' + finish + b"}]" + more + b"}"
+
+
+def answering(status: int, body: bytes = b"", *headers: str) -> Connection:
+    """This reply to every request."""
+    return saying(http(status, body, *headers))
 
 
 def at_first(fault: Connection, times: int = 1) -> Connection:
@@ -82,6 +89,10 @@ def without_end(head: bytes, piece: bytes, pause: float = 0.0) -> Connection:
             await asyncio.sleep(pause)
 
     return connection
+
+
+ENDLESS = without_end(CHUNKED, b"10000\r\n" + 65_536 * b" " + b"\r\n")
+TEN_GB = without_end(OK + b"content-length: 10000000000\r\n\r\n", 65_536 * b" ")
 
 
 def blank_lines(seconds: float) -> Connection:

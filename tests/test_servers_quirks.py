@@ -24,13 +24,7 @@ from manycall.sim import virtual
 from manycall.wire import openai
 from manycall.wire.transport import IDLE_SECONDS
 from servers import Connection, hang_up, http, read_request, saying, serving, silence
-
-
-class AtOnce(random.Random):
-    """No jitter, so that retries need not be waited for."""
-
-    def uniform(self, a: float, b: float) -> float:
-        return a
+from trial import AtOnce
 
 
 def talk(server: Connection, dialogue: Callable[[Client], Awaitable[Any]], **options: Any) -> manycall.Client:

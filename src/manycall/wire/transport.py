@@ -1,7 +1,7 @@
 """The one seam: send a request, get a reply. The only importer of the HTTP library.
 
-No server can fill our memory, however many calls are in flight: the HTTP library bounds a reply's head (400 kB), a long
-body is cut off, and long bodies wait for one another (`Room`).
+No server can fill our memory: the HTTP library bounds a reply's head, and what it reads ahead (up to 1.3 MB a call); a
+body that is too long is cut off; and long ones wait for one another (`Room`).
 
 What is behind it today is pyreqwest (Rust: reqwest and hyper), for its cost: 33 to 60 µs of CPU a request
 at any concurrency. Its known faults end in this file:
@@ -11,6 +11,7 @@ at any concurrency. Its known faults end in this file:
 * A connection lost after sending is a `ConnectError`, a late answer a `ConnectTimeoutError`. Whether
   anything was sent is told only by the causes, so those are read, in `translate`, and what stays unclear
   counts as sent.
+* Its thread may speak to the interpreter after all is closed; an interpreter that ends just then aborts.
 
 Knows nothing of JSON, models, retries.
 """
@@ -125,7 +126,7 @@ class HttpTransport:
     async def close(self) -> None:
         await self._client.close()
         await self._near.close()
-        await clock.sleep(LAST_SECONDS)  # if the interpreter ended while that thread speaks to it, it would abort
+        await clock.sleep(LAST_SECONDS)  # so that it does not end after the interpreter
 
 
 class Room:
