@@ -15,6 +15,7 @@ TRIALS: dict[str, Trial] = {
     "restart": restart.trial,
     "chaos": chaos.trial,
     "signals": suite("test_kill.py"),
+    "crashes": suite("test_crashes.py"),
 }
 
 __all__ = ["TRIALS", "Plan", "Result"]

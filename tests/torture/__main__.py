@@ -28,6 +28,8 @@ def main() -> int:
         folder = Path(tempfile.mkdtemp(prefix=f"torture-{name}-"))
         began = time.monotonic()
         result = TRIALS[name](Plan(folder, asked.seed, asked.kills, not asked.short))
+        if not result.faults and not result.skipped:
+            result.violations.append("nothing was tried")
         seconds = f"{time.monotonic() - began:.0f} s"
         lines.append([name, *_cells(result), seconds])
         print(f"{name}: {_outcome(result)}, {seconds}", flush=True)

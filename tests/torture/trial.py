@@ -76,7 +76,7 @@ def suite(*files: str) -> Trial:
         result = Result()
         with result.case(" ".join(files)) as case:
             done = subprocess.run(
-                [sys.executable, "-m", "pytest", "-q", *(str(here / file) for file in files)],
+                [sys.executable, "-m", "pytest", *(str(here / file) for file in files)],
                 cwd=here.parent,
                 capture_output=True,
                 text=True,
