@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+from canary import holds
+
 COMMAND = [sys.executable, "-W", "error", "-m", "manycall"]
 SECONDS = 120
 
@@ -21,6 +23,8 @@ class Ended:
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
         assert "Traceback" not in err + out, err + out
+        if (key := os.environ.get("OPENAI_API_KEY", "")).startswith("CANARY-"):
+            assert not holds((err + out).encode(), key), "the key was printed"
 
 
 def manycall(*words: str | Path, env: Mapping[str, str] | None = None, seconds: float = SECONDS) -> Ended:

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,12 @@ def test_an_array_is_the_same_whatever_the_chunks(
         ("r.csv", b"a,b\n1,2\n1\n", "line 3"),
         ("r.csv", b"a,a\n1,2\n", "line 1"),
         ("r.csv", b'a,b\n1,"2\n', "line 2"),
+        ("r.csv", b"a\n" + b"x\n" * 10_000 + b"\xff\n", "line 10002: not UTF-8"),
+        ("r.json", b'[{"a":1},\n' + b" \n" * 10_000 + b'{"a":"\xff"}]', "line 10002: not UTF-8"),
+        ("r.json", b'[{"id":"a"},\n{"id":"\\ud800"}]', "line 2 (item 2)"),
+        ("r.json", b'[{"id":"a","n":1' + b"0" * 5000 + b"}]", "line 1 (item 1)"),
         ("r.parquet", b"no parquet", "r.parquet"),
+        ("r.parquet", b"PAR1" + bytes(200) + b"\x20\0\0\0PAR1", "r.parquet"),
     ],
 )
 def test_a_broken_row_is_named_by_file_and_line(tmp_path: Path, name: str, text: bytes, where: str) -> None:
@@ -113,3 +119,15 @@ def test_a_large_array_is_never_held_whole(tmp_path: Path, monkeypatch: pytest.M
         file.seek(0, 2)
         assert file.tell() > 100_000
     rows.close()  # type: ignore[attr-defined]
+
+
+def test_a_broken_item_is_said_without_reading_what_follows(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text('[{"a":1}, {"a":}, ' + '{"a":1}, ' * 2_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UsageError, match="item 2"):
+            fields(path)
+        assert tracemalloc.get_traced_memory()[1] < 10 * files._CHUNK
+    finally:
+        tracemalloc.stop()

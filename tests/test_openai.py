@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import msgspec
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manycall import errors
-from manycall.records import Completion, Embeddings, Request
+from manycall.records import Completion, Embeddings, Request, Usage
 from manycall.wire import openai
 
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -27,7 +28,17 @@ def test_a_path_of_its_own_is_kept() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "h:8000", "ftp://h/v1", "http://", "http:///v1", "http://h:x/v1", "http://h:99999/v1", "http://a b/v1"],
+    [
+        "",
+        "h:8000",
+        "ftp://h/v1",
+        "http://",
+        "http:///v1",
+        "http://h:x/v1",
+        "http://h:99999/v1",
+        "http://a b/v1",
+        "http://h\0/v1",
+    ],
 )
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(errors.UsageError, match="is not a URL"):
@@ -50,7 +61,9 @@ def test_the_body_is_what_the_api_wants_and_equal_requests_have_equal_bytes() ->
     assert msgspec.json.decode(openai.encode(Request("embeddings", "m", ["a"], {}))) == {"model": "m", "input": ["a"]}
 
 
-@pytest.mark.parametrize("params", [{"model": "x"}, {"stream": True}, {"stop": object()}, {"stop": "\ud800"}])
+@pytest.mark.parametrize(
+    "params", [{"model": "x"}, {"stream": True}, {"stop": object()}, {"stop": "\ud800"}, {"top_p": math.nan}]
+)
 def test_parameters_that_cannot_be_are_refused(params: dict[str, Any]) -> None:
     with pytest.raises(errors.UsageError):
         openai.encode(Request("chat", "m", MESSAGES, params))
@@ -108,6 +121,7 @@ def test_embeddings_come_back_in_the_order_asked_for() -> None:
         (chat(message={"content": None}, finish_reason="stop"), errors.EmptyAnswer),
         (chat(message={"content": ""}, finish_reason="length"), errors.OutOfTokens),
         (chat(message={"content": None}, finish_reason="content_filter"), errors.Filtered),
+        (chat(message={"content": "First, take"}, finish_reason="content_filter"), errors.Filtered),
         (chat(), errors.EmptyAnswer),
     ],
 )
@@ -119,6 +133,21 @@ def test_a_200_without_an_answer_is_never_an_answer(body: bytes, kind: type[Exce
     assert caught.value.body == body
 
 
+@pytest.mark.parametrize(
+    ("body", "tokens"),
+    [
+        (b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}', (3, 4)),
+        (b'{"choices":7,"usage":{"prompt_tokens":3,"total_tokens":3}}', (3, 0)),
+        (b'{"usage":{"prompt_tokens":-3,"completion_tokens":1e99}}', (0, openai.MOST_TOKENS)),
+        (b'{"usage":null}', (0, 0)),
+        (b"<html>", (0, 0)),
+        (b"", (0, 0)),
+    ],
+)
+def test_tokens_are_read_from_a_reply_without_an_answer(body: bytes, tokens: tuple[int, int]) -> None:
+    assert openai.usage(body) == Usage(*tokens)
+
+
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda t: t.encode("utf-8", "surrogatepass")))
 def test_no_bytes_at_all_can_do_more_than_raise_bad_reply(body: bytes) -> None:
     for api in openai.PATHS:
@@ -127,6 +156,7 @@ def test_no_bytes_at_all_can_do_more_than_raise_bad_reply(body: bytes) -> None:
         except errors.BadReply:
             pass
     openai.refusal(body)
+    openai.usage(body)
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,13 @@ class Terminal(io.StringIO):
         return True
 
 
-def progress(counters: Counters, stream: io.StringIO, total: int | None = 1319) -> Progress:
+def progress(counters: Counters, stream: io.StringIO, total: int | None = 1319, truncated: int = 0) -> Progress:
     return Progress(
         "gsm8k",
         counters,
         total=total,
         before=100,
+        truncated=truncated,
         load=lambda now: Load(37, 64, "window 64"),
         note=lambda: "acc 0.5",
         stream=stream,
@@ -49,6 +50,16 @@ def test_the_line_says_how_far_how_fast_what_is_broken_and_how_long(monkeypatch:
     )
 
 
+def test_the_line_tells_apart_how_rows_are_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    counters, stream = Counters(done=9, truncated=1), Terminal()
+    for verdict in ("empty", "filtered", "call failed", "empty", "function failed"):
+        counters.gave_up(verdict)
+    line = progress(counters, stream, truncated=3)
+    line.tick(0.0)
+    assert "| ok 109 trunc 4 filtered 1 empty 2 err 2 retry 0 |" in stream.getvalue()
+
+
 def test_without_a_terminal_there_is_a_plain_line_now_and_then() -> None:
     stream = io.StringIO()
     line = progress(Counters(), stream, total=None)
@@ -74,7 +85,6 @@ def test_answers_are_counted_with_their_tokens() -> None:
     assert msgspec.structs.asdict(counters) == {
         **msgspec.structs.asdict(Counters()),
         "answered": 1,
-        "truncated": 1,
         "prompt_tokens": 3,
         "completion_tokens": 4,
     }

@@ -26,6 +26,7 @@ RETRY, GIVE_UP, STOP = Verdict.RETRY, Verdict.GIVE_UP, Verdict.STOP
         (refused(403), STOP, GIVE_UP),
         (refused(404), STOP, GIVE_UP),
         (refused(301), STOP, GIVE_UP),
+        (refused(303), STOP, GIVE_UP),
         (refused(418), GIVE_UP, GIVE_UP),
         (refused(408), RETRY, RETRY),
         (refused(429), RETRY, RETRY),

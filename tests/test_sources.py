@@ -132,6 +132,10 @@ def test_a_broken_or_repeated_id_in_a_file_is_found_before_anything_else(tmp_pat
         Source(write(tmp_path / "r.jsonl", [{"id": "a"}, {"id": "a"}]))
     with pytest.raises(UsageError, match=r"line 2.*must be a text or a whole number"):
         Source(write(tmp_path / "r.jsonl", [{"id": "a"}, {"id": 1.5}]))
+    for long in ([{"id": "a" * 9999}] * 2, [{"id": ["a"] * 9999}]):
+        with pytest.raises(UsageError) as caught:
+            Source(write(tmp_path / "r.jsonl", long))
+        assert len(str(caught.value)) < 500
     with pytest.raises(UsageError, match=r"line 1.*no field 'key'"):
         Source(write(tmp_path / "r.jsonl", [{"id": "a"}]), id_field="key")
     with pytest.raises(UsageError, match="holds no rows"):

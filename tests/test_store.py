@@ -215,6 +215,23 @@ def test_calls_that_the_file_would_not_take_are_in_the_next_run(tmp_path: Path, 
         again.close()
 
 
+def test_calls_taken_in_do_not_pass_for_others_that_are_not_synced_yet(tmp_path: Path) -> None:
+    disk = Refusing()
+    (tmp_path / "rescued.jsonl").write_bytes(b'{"id":"r","key":"k","nth":1}\n' * 3)
+    file = Journal(tmp_path / "j", lambda _: False, disk=disk)
+    file.append("safe", "k", 1, b"a", at=1.0, seconds=0.5)
+    mark = file.file.mark()
+    file.file.sync()
+    file.append("later", "k", 1, b"b", at=1.0, seconds=0.5)
+    file.synced(mark)
+    disk.sync_error = errno.EIO
+    with pytest.raises(StoreError):
+        file.file.sync()
+    disk.sync_error = None
+    file.close()
+    assert [line["id"] for line in lines(tmp_path / "rescued.jsonl")] == ["later"]
+
+
 def test_calls_that_can_be_written_nowhere_are_counted(tmp_path: Path) -> None:
     disk = Refusing()
     run = open_run(tmp_path, disk=disk)

@@ -3,7 +3,9 @@
     ManycallError
     ├── UsageError              the command or the call is wrong; nothing was sent
     ├── RunStopped              the run ended before its rows did: auth, quota, canary
-    │   └── Interrupted         ... because somebody pressed Ctrl-C
+    │   ├── Interrupted         ... because somebody pressed Ctrl-C
+    │   ├── BudgetSpent         ... because its tokens or its money are used up
+    │   └── DeadlinePassed      ... because its time is
     ├── StoreError              the files on disk refuse
     │   ├── RunDiffers          made with another prompt, model or parameter
     │   ├── RunLocked           another process writes there
@@ -58,15 +60,30 @@ class RunStopped(ManycallError):
 
     Attributes:
         done: how many rows are in the output.
+        remedy: what to do before the same command goes on.
     """
 
     done = 0
+    remedy: ClassVar[str] = "mend it, and run again"
 
 
 class Interrupted(RunStopped):
     """Somebody pressed Ctrl-C, or the process got SIGTERM."""
 
     exit_code = 130
+    remedy = "go on with"
+
+
+class BudgetSpent(RunStopped):
+    """What the output may cost is used up: its tokens, or its money."""
+
+    remedy = "raise the budget, and go on with"
+
+
+class DeadlinePassed(RunStopped):
+    """The time that the run was given is up."""
+
+    remedy = "go on with"
 
 
 class StoreError(ManycallError):

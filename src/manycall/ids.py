@@ -28,7 +28,7 @@ def given_id(fields: Mapping[str, Any], id_field: str | None) -> str | None:
             continue
         value = fields[name]
         if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-            raise ValueError(f"has {name!r}: {value!r}; an id must be a text or a whole number")
+            raise ValueError(f"has {name!r}: {value!r:.100}; an id must be a text or a whole number")
         return str(value)
     return None
 

@@ -26,6 +26,19 @@ InFlight = Annotated[
     typer.Option("-j", "--concurrency", help="Calls in flight. Default: it finds out how many are best."),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", help="Take only so many rows.")]
+MaxTokensTotal = Annotated[
+    int | None,
+    typer.Option("--max-tokens-total", help="Tokens that the output may cost, prompts and all sessions included."),
+]
+MaxCost = Annotated[float | None, typer.Option("--max-cost", help="Dollars that it may cost; needs --price.")]
+Price = Annotated[
+    str | None,
+    typer.Option("--price", metavar="IN/OUT", help="Dollars per million tokens of prompts and answers: 0.15/0.60"),
+]
+Deadline = Annotated[
+    str | None,
+    typer.Option("--deadline", metavar="TIME", help="No new call so long after the start: 90s, 30m, 2h."),
+]
 Samples = Annotated[int | None, typer.Option("-n", "--samples", help="Do each row so many times.")]
 IdField = Annotated[str | None, typer.Option("--id-field", help="The field that names a row. Default: id, custom_id.")]
 Temperature = Annotated[float | None, typer.Option("--temperature", help="Sampling temperature.")]
@@ -35,6 +48,9 @@ Param = Annotated[
     typer.Option("--param", metavar="NAME=VALUE", help="Any other parameter of the calls: --param top_p=0.9"),
 ]
 Timeout = Annotated[float, typer.Option("--timeout", help="Seconds for one attempt.")]
+PlainHttp = Annotated[
+    bool, typer.Option("--plain-http", help="Let the key go unencrypted to another machine, over http.")
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Move an earlier output aside and start over.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No status line.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
@@ -49,7 +65,8 @@ def common(ctx: typer.Context) -> dict[str, Any]:
 
 
 _AS_THEY_ARE = (
-    "model", "out", "url", "concurrency", "limit", "id_field", "temperature", "max_tokens", "timeout", "fresh",
+    "model", "out", "url", "concurrency", "limit", "id_field", "temperature", "max_tokens", "timeout", "plain_http",
+    "fresh", "max_tokens_total", "max_cost", "price", "deadline",
 )  # fmt: skip
 
 
@@ -63,7 +80,7 @@ def parameters(given: list[str]) -> dict[str, Any]:
     for pair in given:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise UsageError(f"--param {pair!r} is not name=value")
+            raise UsageError("--param wants name=value, as in --param top_p=0.9")
         try:
             params[name] = json.loads(value)
         except ValueError:

@@ -51,6 +51,7 @@ BY_CLASS: dict[type[errors.CallFailed], Rule] = {
 BY_STATUS: dict[int, Rule] = {
     301: WRONG_SETUP,
     302: WRONG_SETUP,
+    303: WRONG_SETUP,
     307: WRONG_SETUP,
     308: WRONG_SETUP,
     400: POISON,

@@ -5,7 +5,6 @@ Knows nothing of ids, samples or prompts.
 
 import csv
 import json
-import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,10 +37,16 @@ def read(path: Path) -> Iterator[Located]:
         raise UsageError(f"{path} is not a regular file, and rows are read twice: save them in one")
     try:
         yield from FORMATS.get(path.suffix.lower(), _json)(path)
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 at byte {error.start}: {error.reason}") from None
+    except UnicodeDecodeError as error:  # its position is that in a chunk
+        raise UsageError(f"{path}, line {_not_utf8(path)}: not UTF-8: {error.reason}") from None
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
+
+
+def _not_utf8(path: Path) -> int:
+    """The first line that is not UTF-8."""
+    with path.open("rb") as file:
+        return next(number for number, line in enumerate(file, 1) if line != line.decode(errors="ignore").encode())
 
 
 def _json(path: Path) -> Iterator[Located]:
@@ -82,6 +87,8 @@ def _array(path: Path) -> Iterator[Located]:
                 raise ValueError(f"{mark or 'the end'!r} where a comma or ] should be")
             if rest := text.peek():
                 raise ValueError(f"{rest!r} after the end of the array")
+        except UnicodeDecodeError:
+            raise
         except (ValueError, RecursionError) as error:
             reason = getattr(error, "msg", error)  # without the position, which is that in a chunk
             raise UsageError(f"{path}, line {text.line} (item {count + 1}): {reason}") from None
@@ -92,7 +99,7 @@ class _Text:
 
     def __init__(self, file: TextIO) -> None:
         self._file, self._text, self._at = file, "", 0
-        self._scan = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite).raw_decode
+        self._end = json.JSONDecoder(parse_float=str, parse_int=str).raw_decode
         self.line = 1
 
     def _more(self) -> bool:
@@ -122,30 +129,24 @@ class _Text:
         return mark
 
     def value(self) -> Any:
-        """The next JSON value, taken off."""
+        """The next JSON value, taken off. Python's json finds its end; its meaning is the same as in a line."""
         self.peek()
         while True:
             try:
-                value, end = self._scan(self._text, self._at)
-            except ValueError:
-                if not self._more():
+                _, end = self._end(self._text, self._at)
+            except json.JSONDecodeError as error:
+                if not self._is_cut_off(error) or not self._more():
                     raise
                 continue
             if end == len(self._text) and self._more():
                 continue  # a number may go on in the next chunk
+            value = msgspec.json.decode(self._text[self._at : end])
             self._go_to(end)
             return value
 
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text[:20]} is out of range")
-    return value
+    def _is_cut_off(self, error: json.JSONDecodeError) -> bool:
+        """Whether more text may mend it: it stands at the end (of an escape, at most), or in a text that has none."""
+        return len(self._text) - error.pos < 16 or error.msg.startswith("Unterminated")
 
 
 def _mapping(path: Path, where: str, fields: Any) -> Fields:
@@ -196,8 +197,8 @@ def _parquet(path: Path) -> Iterator[Located]:
                 for fields in batch.to_pylist():
                     number += 1
                     yield f"row {number}", msgspec.json.decode(msgspec.json.encode(fields))
-    except (pyarrow.ArrowException, ValueError, TypeError, OverflowError) as error:
-        raise UsageError(f"{path}: {error}") from None
+    except (pyarrow.ArrowException, OSError, ValueError, TypeError, OverflowError) as error:
+        raise UsageError(f"{path}: {' '.join(str(error).split())}") from None
 
 
 FORMATS: dict[str, Callable[[Path], Iterator[Located]]] = {

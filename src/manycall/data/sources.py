@@ -89,7 +89,7 @@ class Source:
             name = self._given(fields, where)
             content = name or self._content(fields, where)
             if name is not None and met.meet(name) is not Known.NOT:
-                raise UsageError(f"{path}, {where}: the id {name!r} stands on an earlier line too")
+                raise UsageError(f"{path}, {where}: the id {name!r:.100} stands on an earlier line too")
             digest.update(content.encode("utf-8", "surrogatepass"))
             count += 1
         if not count:
@@ -149,7 +149,7 @@ class Source:
                 row_id = self._sample_id(name, sample)
                 before = known.meet(row_id)
                 if before is Known.MET:
-                    raise UsageError(f"{self.name}, {where}: the id {row_id!r} came before")
+                    raise UsageError(f"{self.name}, {where}: the id {row_id!r:.100} came before")
                 if before is Known.NOT:
                     yield Row(row_id, fields, index, sample)
         if self.path is not None and (index + 1) * (self._samples or 1) != self.total:

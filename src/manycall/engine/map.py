@@ -16,6 +16,7 @@ import msgspec
 from manycall import clock
 from manycall._version import __version__
 from manycall.data.sources import Rows, Source
+from manycall.engine.allowance import Allowance, allowance
 from manycall.engine.blocking import blocking
 from manycall.engine.calls import Calls
 from manycall.engine.client import DEFAULT_TIMEOUT, Client
@@ -25,7 +26,7 @@ from manycall.engine.row import RowCalls
 from manycall.engine.scheduler import RowFunction, Scheduler
 from manycall.engine.watch import load, obeying_signals, ticking
 from manycall.errors import ManycallError, RunStopped, StoreError, UsageError
-from manycall.records import Row
+from manycall.records import Row, Secret
 from manycall.store.manifest import Manifest
 from manycall.store.run import Run
 
@@ -36,11 +37,16 @@ class Options(TypedDict, total=False):
     model: the model's name, as the endpoint knows it.
     out: the output file; beside it `<out>.run/` is made.
     url: the endpoint, or several; "sim" is the built-in one; default: OPENAI_BASE_URL, endpoints.toml, OpenAI.
-    api_key: default: OPENAI_API_KEY.
+    api_key: default: OPENAI_API_KEY; "": none.
+    plain_http: let the key go unencrypted to another machine (False).
     concurrency: calls in flight (default: it finds out how many are best).
     timeout: seconds for one attempt (600).
     temperature, max_tokens, params: parameters of every call; `params` holds any others.
     limit: take only so many rows.
+    max_tokens_total: tokens, of prompts and answers, that the output may cost, all sessions together.
+    max_cost: dollars that it may cost; needs `price`.
+    price: dollars per million tokens of prompts and of answers: (0.15, 0.60) or "0.15/0.60".
+    deadline: no new call so long after the start: seconds, or "90s", "30m", "2h".
     id_field: the field that names a row (default: `id` or `custom_id`, else a hash of the row).
     fresh: move an earlier output aside and start over.
     progress: show the status line on stderr (True).
@@ -49,13 +55,18 @@ class Options(TypedDict, total=False):
     model: Required[str]
     out: Required[str | Path]
     url: str | Sequence[str] | None
-    api_key: str | None
+    api_key: str | Secret | None
+    plain_http: bool
     concurrency: int | None
     timeout: float
     temperature: float
     max_tokens: int
     params: dict[str, Any]
     limit: int | None
+    max_tokens_total: int | None
+    max_cost: float | None
+    price: str | tuple[float, float] | None
+    deadline: str | float | None
     id_field: str | None
     fresh: bool
     progress: bool
@@ -72,6 +83,7 @@ class Job(msgspec.Struct, frozen=True):
         note: something for the status line.
         writes: the fields it adds to a row; a row that brings one of them along is refused.
         may_cancel: the function may cancel its calls (wait_for, a TaskGroup that fails): once sent, they are kept.
+        ending: which of them says why the answer ended; "" if none does.
     """
 
     name: str
@@ -81,6 +93,12 @@ class Job(msgspec.Struct, frozen=True):
     note: Callable[[], str] = str
     writes: tuple[str, ...] = ()
     may_cancel: bool = False
+    ending: str = ""
+
+    @property
+    def cut(self) -> bytes | None:
+        """What stands in the line of a row that was cut; in no text of one, where each quote has its backslash."""
+        return msgspec.json.encode(self.ending) + b':"length"' if self.ending else None
 
 
 def map(
@@ -106,6 +124,7 @@ def map(
         UsageError: before any call.
         RunStopped: no call can succeed, or somebody interrupted; the same call goes on from there.
     """
+    hide_key(options)
     name = getattr(function, "__name__", "function")
     if not asyncio.iscoroutinefunction(function):
         raise UsageError(f"{name!r} must be an async function: async def {name}(row, llm)")
@@ -116,6 +135,12 @@ def map(
     source = Source(rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))
     identity = {"job": f"run {name}", "samples": samples is not None}
     return run_job(Job(name, identity, one, may_cancel=True), source, options)
+
+
+def hide_key(options: Options) -> None:
+    """Make the key a Secret, in place and before all else: a traceback may be printed with what variables hold."""
+    if (key := options.pop("api_key", None)) is not None:
+        options["api_key"] = Secret(key)
 
 
 def run_job(job: Job, source: Source, options: Options) -> Report:
@@ -129,10 +154,14 @@ def run_job(job: Job, source: Source, options: Options) -> Report:
 async def _run_job(job: Job, source: Source, options: Options) -> Report:
     out = _output(job, source, options)
     params = {**job.params, **_params(options)}
+    allowed = allowance(
+        options.get("max_tokens_total"), options.get("max_cost"), options.get("price"), options.get("deadline")
+    )
     client = Client(
         options["model"],
         url=options.get("url"),
         api_key=options.get("api_key"),
+        plain_http=options.get("plain_http", False),
         concurrency=options.get("concurrency"),
         timeout=options.get("timeout", DEFAULT_TIMEOUT),
         params=params,
@@ -140,20 +169,24 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
     client.sees_calls_through = job.may_cancel
     identity = {**job.identity, "model": options["model"], "params": params}
     about = {"rows": source.name, "count": source.total, "hash": source.fingerprint}
-    run = Run(out, Manifest(__version__, identity, about), fresh=options.get("fresh", False), expected=source.total)
+    manifest = Manifest(__version__, identity, about)
+    run = Run(out, manifest, fresh=options.get("fresh", False), expected=source.total, cut=job.cut)
     before = len(run.known)
     client.counters.had_success = before > 0 or bool(run.failed_before)
     with _session(run, client) as session:
+        client.permits.budget = budget = allowed.budget(run.journal)
         async with client:
             began = clock.now()
-            await _drive(job, source, client, run, options.get("progress", True))
+            await _drive(job, source, client, run, allowed, options.get("progress", True))
             session["seconds"] = clock.now() - began
     c = client.counters
     return Report(
-        name=job.name, out=run.out, rows=source.total, done=before + c.done, failed=c.failed, truncated=c.truncated,
+        name=job.name, out=run.out, rows=source.total, done=before + c.done, failed=c.failed,
+        unfinished=c.unfinished, truncated=run.truncated + c.truncated,
         calls=c.answered, replayed=c.replayed, retries=c.retries, throttled=c.throttled, maybe_billed=c.maybe_billed,
         prompt_tokens=c.prompt_tokens, completion_tokens=c.completion_tokens, seconds=session["seconds"],
         reasons=run.reasons.most_common(3), sim=client.pool.sims[0].stats if client.pool.sims else None,
+        **allowed.figures(c, budget),
     )  # fmt: skip
 
 
@@ -217,7 +250,7 @@ def _params(options: Options) -> dict[str, Any]:
     return params
 
 
-async def _drive(job: Job, source: Source, client: Client, run: Run, show: bool) -> None:
+async def _drive(job: Job, source: Source, client: Client, run: Run, allowed: Allowance, show: bool) -> None:
     """The rows through the scheduler, with somebody watching the clock and the signals."""
     left = None if source.total is None else source.total - len(run.known)
     scheduler = Scheduler(client, run, job.function, job.writes, total=left)
@@ -226,10 +259,11 @@ async def _drive(job: Job, source: Source, client: Client, run: Run, show: bool)
         client.counters,
         total=source.total,
         before=len(run.known),
+        truncated=run.truncated,
         load=lambda now: load(client, now),
         note=job.note,
         stream=sys.stderr if show else None,
     )
-    with obeying_signals(scheduler):
+    with obeying_signals(scheduler), allowed.deadline(scheduler):
         async with ticking(scheduler, progress, run, client):
             await scheduler.run(source.rows(run.known))

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from manycall import clock
 from manycall.control import balance
 from manycall.control.affinity import Affinity
+from manycall.control.budget import Budget
 from manycall.control.quota import Cost
 from manycall.engine.endpoint import Endpoint
-from manycall.errors import RunStopped
+from manycall.errors import BudgetSpent, RunStopped
 
 AHEAD = 32
 """Rows that may wait, so that a server can choose the one that it knows best."""
@@ -21,6 +22,9 @@ OVERTAKEN = 128
 """Calls that may go before an older one for that reason."""
 UNEVEN = 1.25
 """Times the mean load that a server may have and still be preferred for what it knows."""
+CANARY_CALLS = 8
+"""In flight at first, until something was answered or a moment has gone by: if the key, the model or the address is
+wrong, a few calls tell it as well as hundreds."""
 
 
 class Waiting:
@@ -53,6 +57,8 @@ class Permits:
         closed: why no more are given; None while they are.
         closing: set when that happens.
         affinity: who has had which prompts; None where that does not matter.
+        budget: what the calls may cost; None: whatever they do.
+        canary_seconds: how long, from the first call, an answer is awaited before there are more than CANARY_CALLS.
     """
 
     def __init__(self, limit: int, endpoints: Sequence[Endpoint]) -> None:
@@ -61,6 +67,9 @@ class Permits:
         self.closed: RunStopped | None = None
         self.closing = asyncio.Event()
         self.affinity: Affinity | None = None
+        self.budget: Budget | None = None
+        self.canary_seconds = 0.0
+        self._canary_ends = float("-inf")
         self._endpoints = endpoints
         self._waiting: list[Waiting] = []  # a heap; those that were served out of turn leave it when they come up
         self._served = 0
@@ -83,10 +92,10 @@ class Permits:
         Raises:
             RunStopped: no new calls.
         """
+        if self.closed is None and not self._waiting and (open_ := self._open(cost)) is not None:
+            return self._begin(self._near(open_, prompt, cost), cost, prompt)
         if self.closed is not None:
             raise self.closed.with_traceback(None)
-        if not self._waiting and (open_ := self._open(cost)) is not None:
-            return self._begin(self._near(open_, prompt, cost), cost, prompt)
         turn: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
         self._ticket += 1
         heapq.heappush(self._waiting, Waiting(age, self._ticket, cost, prompt, turn))
@@ -113,10 +122,12 @@ class Permits:
 
     def _open(self, cost: Cost) -> Endpoint | None:
         """An endpoint with room for a call, if there is one now; otherwise see to it that we look again in time."""
-        if self.in_flight >= self.limit:
+        if self.in_flight >= self.limit or not self._may_spend():
             return None
         now = clock.now()
         endpoint, at = balance.pick(self._endpoints, cost, now, self._turn)
+        if self.in_flight >= CANARY_CALLS:
+            at = max(at, self._canary_ends)
         if at > now:
             if at < float("inf") and (self._timer is None or self._timer_at > at):
                 self._stop_timer()
@@ -124,7 +135,23 @@ class Permits:
             return None
         return endpoint
 
+    def _may_spend(self) -> bool:
+        """Whether the budget has room for a call. If it never will have, that is the end."""
+        if self.budget is None:
+            return True
+        if not self.in_flight and (why := self.budget.used_up) is not None:
+            self.close(BudgetSpent(why))
+        return self.budget.room(self.in_flight)
+
+    def answered(self) -> None:
+        """Something was: no canary is needed any more."""
+        if self._canary_ends > float("-inf"):
+            self._canary_ends = float("-inf")
+            self.look_again()
+
     def _begin(self, endpoint: Endpoint, cost: Cost, prompt: Sequence[int]) -> Endpoint:
+        if self._turn == 0 and self.canary_seconds:
+            self._canary_ends = clock.now() + self.canary_seconds
         self._turn += 1
         endpoint.begin(cost, clock.now())
         self.in_flight += 1
@@ -166,6 +193,8 @@ class Permits:
         """Take a permit for this endpoint, if nobody waits and there is one now."""
         now = clock.now()
         if self.closed is not None or self._waiting or self.in_flight >= self.limit or endpoint.when(Cost(), now) > now:
+            return False
+        if self.budget is not None and not self.budget.room(self.in_flight):
             return False
         endpoint.begin(Cost(), now)
         self.in_flight += 1

@@ -8,12 +8,15 @@ from typing import Any, NamedTuple, TextIO
 
 import msgspec
 
-from manycall.records import Completion, Embeddings
+from manycall.plain import plain_line
+from manycall.records import Completion, Embeddings, Unfinished, Usage
 
 PLAIN_SECONDS = 10.0
 """Seconds between lines when nobody watches (a log file, a pipe)."""
 RECENT_SECONDS = 10.0
 """Rates are over so many seconds."""
+APART: tuple[Unfinished, ...] = ("filtered", "empty", "invalid")
+"""Told apart in the line, where there are any; all else is an error."""
 
 
 class Counters(msgspec.Struct):
@@ -24,7 +27,9 @@ class Counters(msgspec.Struct):
         throttled: refusals with status 429. resent: calls that stalled and were sent to another endpoint too.
         maybe_billed: attempts without an answer that the server may have charged all the same.
         replayed: calls answered from the journal.
-        done, failed: rows. truncated: answers cut at max_tokens.
+        done, failed: rows. unfinished: why those failed, and how many. truncated: rows that are done with an answer
+            that was cut at max_tokens.
+        prompt_tokens, completion_tokens: of every reply, those that held no answer included.
         had_success: an earlier run of this output had answers.
     """
 
@@ -37,6 +42,7 @@ class Counters(msgspec.Struct):
     replayed: int = 0
     done: int = 0
     failed: int = 0
+    unfinished: dict[str, int] = {}
     truncated: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -50,9 +56,17 @@ class Counters(msgspec.Struct):
     def answer(self, answer: Completion | Embeddings) -> None:
         """Count one answer."""
         self.answered += 1
-        self.prompt_tokens += answer.usage.prompt_tokens
-        self.completion_tokens += answer.usage.completion_tokens
-        self.truncated += isinstance(answer, Completion) and answer.truncated
+        self.spent(answer.usage)
+
+    def spent(self, usage: Usage) -> None:
+        """Count the tokens of a reply."""
+        self.prompt_tokens += usage.prompt_tokens
+        self.completion_tokens += usage.completion_tokens
+
+    def gave_up(self, verdict: Unfinished) -> None:
+        """Count a row that is not done."""
+        self.failed += 1
+        self.unfinished[verdict] = self.unfinished.get(verdict, 0) + 1
 
 
 class Load(NamedTuple):
@@ -74,7 +88,8 @@ class Progress:
     Args:
         name: what is running.
         counters: read, never written.
-        total: rows of the whole input, if known; before: those that were done when we began.
+        total: rows of the whole input, if known; before: those that were done when we began; truncated: those of them
+            that were cut at max_tokens.
         load: what is in flight and what binds, asked once a second.
         note: something to add: a running score.
         stream: where the line goes; None: nowhere.
@@ -87,11 +102,13 @@ class Progress:
         *,
         total: int | None,
         before: int,
+        truncated: int = 0,
         load: Callable[[float], Load],
         note: Callable[[], str],
         stream: TextIO | None = sys.stderr,
     ) -> None:
-        self._name, self._counters, self._total, self._before = name, counters, total, before
+        self._name, self._counters, self._total = name, counters, total
+        self._before, self._truncated = before, truncated
         self._load, self._note, self._stream = load, note, stream
         self._live = stream is not None and stream.isatty()
         self._past: deque[tuple[float, int, int, int]] = deque()
@@ -104,7 +121,7 @@ class Progress:
             self._drawn = now
         if self._stream is not None and (self._live or now - self._drawn >= PLAIN_SECONDS):
             self._drawn = now
-            line = self.line(figures)
+            line = plain_line(self.line(figures))
             if self._live:
                 line = line[: get_terminal_size().columns - 1]
             self._say(f"\r{line}\x1b[K" if self._live else line + "\n")
@@ -151,12 +168,18 @@ class Progress:
             f"{self._name} {ended}{share}",
             f"{f['calls_per_s']:.1f} calls/s {_short(f['tokens_per_s'])} tok/s",
             f"{f['in_flight']} in flight ({f['binds']})",
-            f"ok {self._before + c.done} trunc {c.truncated} err {c.failed} retry {c.retries}",
+            f"ok {self._before + c.done} trunc {self._truncated + c.truncated} {_broken(c)} retry {c.retries}",
             self._note(),
         ]
         if self._total and f["rows_per_s"] > 0:
             parts.append(f"eta {_duration((self._total - ended) / f['rows_per_s'])}")
         return " | ".join(part for part in parts if part)
+
+
+def _broken(c: Counters) -> str:
+    apart = [(verdict, c.unfinished[verdict]) for verdict in APART if verdict in c.unfinished]
+    others = c.failed - sum(count for _, count in apart)
+    return " ".join(f"{what} {count}" for what, count in [*apart, ("err", others)])
 
 
 def _short(value: float) -> str:

@@ -1,12 +1,14 @@
 """How a run went, for people and for programs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from manycall.control.budget import dollars
+from manycall.plain import plain_line
 from manycall.store.lines import read_lines
 
 
@@ -14,10 +16,13 @@ class Report(msgspec.Struct, kw_only=True):
     """How a run went. `print` it for a table.
 
     Attributes:
-        rows: in the whole input, None if unknown. done: those in the output, earlier runs' included.
-        failed: given up in this run, and in failures.jsonl. truncated: answers cut at max_tokens.
+        rows: in the whole input, None if unknown. done: those in the output, earlier runs' included; truncated: of
+            these, the rows with an answer that was cut at max_tokens (after `map`: those of this run).
+        failed: rows given up in this run, and in failures.jsonl; unfinished: why, and how many (records.Unfinished).
         calls: answered in this run; replayed: taken from the journal instead.
         maybe_billed: attempts that gave no answer and may have been charged.
+        prompt_tokens, completion_tokens: of this run's replies; cost: in dollars, where a price was given.
+        total_tokens, total_cost: of all sessions of this output, where there was a budget; budgets: how much of it.
         seconds: wall time of this run.
         reasons: why rows were given up: the most frequent errors, and how often each came.
         sim: what the simulated endpoint says of itself; None with a real one.
@@ -28,6 +33,7 @@ class Report(msgspec.Struct, kw_only=True):
     rows: int | None
     done: int
     failed: int
+    unfinished: dict[str, int] = {}
     truncated: int = 0
     calls: int = 0
     replayed: int = 0
@@ -36,6 +42,10 @@ class Report(msgspec.Struct, kw_only=True):
     maybe_billed: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cost: float | None = None
+    total_tokens: int | None = None
+    total_cost: float | None = None
+    budgets: list[str] = []
     seconds: float = 0.0
     reasons: list[tuple[str, int]] = []
     sim: dict[str, Any] | None = None
@@ -55,16 +65,20 @@ class Report(msgspec.Struct, kw_only=True):
         rate = self.calls / self.seconds if self.seconds > 0 else 0.0
         spent = self.prompt_tokens + self.completion_tokens
         lines = [
-            ("rows", f"{self.done} done{_of(self.rows)}, {self.failed} failed, {self.truncated} truncated"),
+            ("rows", self._rows()),
             (
                 "calls",
                 f"{self.calls} ({rate:.1f}/s), {self.retries} retries, {self.replayed} replayed from the journal",
             ),
             ("tokens", f"{spent:,} ({self.prompt_tokens:,} in, {self.completion_tokens:,} out)"),
+            *([("cost", dollars(self.cost))] if self.cost is not None else []),
+            *([("all sessions", ", ".join(self.budgets))] if self.budgets else []),
             ("time", f"{self.seconds:.1f} s"),
             ("output", str(self.out)),
             ("beside it", f"{self.run_folder}/"),
         ]
+        if self.truncated:
+            lines.append(("truncated", f"{self.truncated} rows were cut at max_tokens, and are kept as they stand"))
         if self.maybe_billed:
             lines.insert(2, ("in doubt", f"{self.maybe_billed} attempts gave no answer and may have been billed"))
         if self.failed:
@@ -72,16 +86,23 @@ class Report(msgspec.Struct, kw_only=True):
             lines += [(f"{count} ×", reason) for reason, count in self.reasons]
         return lines
 
+    def _rows(self) -> str:
+        of = "" if self.rows is None else f" of {self.rows}"
+        cut = f" ({self.truncated} of them truncated)" if self.truncated else ""
+        return f"{self.done} done{of}{cut}" + (f"; {counted(self.unfinished)}" if self.failed else "")
+
     def __str__(self) -> str:
         return table((self.name, ""), self.lines())
 
 
-def _of(rows: int | None) -> str:
-    return "" if rows is None else f" of {rows}"
+def counted(unfinished: Mapping[str, int]) -> str:
+    """`12 not: 7 filtered, 5 empty`: the most frequent reason first."""
+    each = sorted(unfinished.items(), key=lambda pair: (-pair[1], pair[0]))
+    return f"{sum(unfinished.values())} not: " + ", ".join(f"{count} {verdict}" for verdict, count in each)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table that is Markdown too."""
+    """A table that is Markdown too. Its cells are plain text, whatever stands in them."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -89,9 +110,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     grid = Table(box=box.MARKDOWN)
     for name in head:
-        grid.add_column(Text(name), no_wrap=True)
+        grid.add_column(Text(plain_line(name)), no_wrap=True)
     for row in rows:
-        grid.add_row(*(Text(cell) for cell in row))
+        grid.add_row(*(Text(plain_line(cell)) for cell in row))
     text = StringIO()
     Console(file=text, width=1000, color_system=None).print(grid)
     return "\n".join(line.rstrip() for line in text.getvalue().strip().splitlines())

@@ -4,7 +4,7 @@ from manycall import clock, errors
 from manycall.engine.calls import Answer, Calls
 from manycall.engine.client import Client
 from manycall.errors import RunStopped
-from manycall.records import Request
+from manycall.records import Completion, Request
 from manycall.store.journal import Journal, request_key
 from manycall.wire import openai
 
@@ -18,6 +18,7 @@ class RowCalls(Calls):
     Attributes:
         made: how many calls the row has made, replayed ones included; tokens: of their answers.
         raw: what the server said last for this row.
+        truncated: an answer was cut at max_tokens.
         cut: a call was not made because the run stops; whatever the function made of that is void.
     """
 
@@ -27,7 +28,7 @@ class RowCalls(Calls):
         self._times: dict[str, int] = {}
         self.made = self.tokens = 0
         self.raw = b""
-        self.cut = False
+        self.truncated = self.cut = False
 
     def __repr__(self) -> str:
         return f"<llm for row {self._id}, {self.made} calls made>"
@@ -38,17 +39,19 @@ class RowCalls(Calls):
         key = request_key(request.api, body)
         nth = self._times[key] = self._times.get(key, 0) + 1
         answer = self._replay(request, key, nth)
-        if answer is not None:
-            return answer
+        if answer is None:
+            answer = await self._attempt(request, body, key, nth)
+            self.tokens += answer.usage.completion_tokens
+        self.truncated |= isinstance(answer, Completion) and answer.truncated
+        return answer
 
+    async def _attempt(self, request: Request, body: bytes, key: str, nth: int) -> Answer:
         def keep(reply: bytes, seconds: float) -> None:
             self.raw = reply
             self._journal.append(self._id, key, nth, reply, at=clock.wall(), seconds=seconds)
 
         try:
-            answer = await self._client.attempt(request, body, self._age, keep)
-            self.tokens += answer.usage.completion_tokens
-            return answer
+            return await self._client.attempt(request, body, self._age, keep)
         except RunStopped:
             self.cut = True
             raise

@@ -6,26 +6,21 @@ row is begun.
 """
 
 import asyncio
-import math
-import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any
 
 from manycall.control.order import AHEAD, Order
 from manycall.data.templates import BadPrompt
 from manycall.engine.client import Client
+from manycall.engine.outcome import checked, failure
 from manycall.engine.row import RowCalls
-from manycall.errors import CallFailed, Interrupted, ManycallError, RunStopped, StoreError
-from manycall.records import Completion, Failure, Row, Success
+from manycall.errors import DeadlinePassed, Interrupted, ManycallError, RunStopped, StoreError
+from manycall.records import Failure, Row, Success
 from manycall.store.run import Run
-from manycall.wire import openai
 
 RowFunction = Callable[[Row, RowCalls], Awaitable[dict[str, Any]]]
 """What is done with a row: returns the fields to write beside the row's own."""
-
-_HOME = Path(__file__).parent.parent
 
 MOST_WAITING = 256
 """Rows that may wait to be sent again, besides eight for each call that may be in flight."""
@@ -85,10 +80,16 @@ class Scheduler:
         except asyncio.CancelledError:
             self.abandon(Interrupted("cancelled"))
             raise
-        if self._reason is not None:
+        if self._reason is not None and not (isinstance(self._reason, DeadlinePassed) and self._finished):
             raise self._reason.with_traceback(None)
         if self._begun != self._counters.done + self._counters.failed:
             raise RunStopped(f"a bug in manycall: {self!r}, but {self._begun} rows were begun")
+
+    @property
+    def _finished(self) -> bool:
+        """Whether the rows had all been begun before anything said stop, and are done or failed."""
+        assert self._feeder is not None
+        return not self._feeder.cancelled() and self._begun == self._counters.done + self._counters.failed
 
     def end(self, reason: BaseException) -> None:
         """Begin no new row and make no new call; rows that need none still finish."""
@@ -166,25 +167,26 @@ class Scheduler:
         try:
             if self._writes & row.fields.keys():
                 raise BadPrompt(f"the row has a field {min(self._writes & row.fields.keys())!r}, where the answer goes")
-            result = _checked(row, await self._function(row, llm))
+            result = checked(row, await self._function(row, llm))
             if not llm.cut:
                 self._run.success(Success(row, result))
                 self._counters.done += 1
+                self._counters.truncated += llm.truncated
                 if self._order is not None:
                     self._order.learn(row, llm.tokens)
         except StoreError:
             raise
         except (Exception, asyncio.CancelledError) as error:
             if not llm.cut and not self._abandoned:
-                self._fail(_failure(row, llm, error))
+                self._fail(failure(row, llm, error))
 
-    def _fail(self, failure: Failure) -> None:
-        self._run.failure(failure)
-        self._counters.failed += 1
+    def _fail(self, failed: Failure) -> None:
+        self._run.failure(failed)
+        self._counters.gave_up(failed.verdict)
         if self._counters.failed >= CANARY_ROWS and not self._counters.done and not self._counters.had_success:
             self.end(
                 RunStopped(
-                    f"the first {CANARY_ROWS} rows all failed, the last with: {failure.error}. "
+                    f"the first {CANARY_ROWS} rows all failed, the last with: {failed.error}. "
                     "(The same command, run unchanged, will try every row)"
                 )
             )
@@ -193,55 +195,3 @@ class Scheduler:
 def _size(row: Row) -> int:
     """Characters of text in a row."""
     return sum(len(value) for value in row.fields.values() if isinstance(value, str))
-
-
-def _failure(row: Row, llm: RowCalls, error: BaseException) -> Failure:
-    """What a row that raised has come to."""
-    match error:
-        case BadPrompt():
-            return Failure(row, "bad prompt", str(error))
-        case CallFailed():
-            return Failure(row, "call failed", str(error), error.attempts, _text(error.body or llm.raw))
-        case _:  # the row function is the user's own code
-            return Failure(row, "function failed", _where(error), llm.made, _text(llm.raw))
-
-
-def _checked(row: Row, result: Any) -> dict[str, Any]:
-    if not isinstance(result, dict):
-        raise TypeError(f"the row function must return a dict of fields, not {type(result).__name__}")
-    if str(result.get("id", row.id)) != row.id:
-        raise ValueError("the row function returned another 'id', which is the row's name")
-    if _not_finite(result):
-        raise ValueError("the row function returned a number that JSON does not have: nan or infinity")
-    return result
-
-
-def _not_finite(value: Any) -> bool:
-    """Whether there is a nan or an infinity in it, which the JSON encoder would write as null."""
-    match value:
-        case float():
-            return not math.isfinite(value)
-        case dict():
-            return any(map(_not_finite, value.values()))
-        case list() | tuple():
-            return any(map(_not_finite, value))
-    return False
-
-
-def _where(error: BaseException) -> str:
-    """The error, and the line of the user's code that raised it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = (f for f in reversed(frames) if not Path(f.filename).is_relative_to(_HOME))
-    at = next((f"{Path(f.filename).name}, line {f.lineno}" for f in theirs), "")
-    return f"{type(error).__name__}: {error}" + (f" ({at})" if at else "")
-
-
-def _text(body: bytes) -> str | None:
-    """The answer's text in a reply, or else the reply itself, as far as it can be shown."""
-    if not body:
-        return None
-    try:
-        answer = openai.decode("chat", body)
-    except CallFailed:
-        return body[:10_000].decode("utf-8", "replace")
-    return answer.text if isinstance(answer, Completion) else None

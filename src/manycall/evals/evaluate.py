@@ -1,5 +1,6 @@
 """Ask a task's questions and score the answers; or score them again, from the file, with no call."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Unpack
@@ -7,7 +8,7 @@ from typing import Any, Unpack
 import msgspec
 
 from manycall.data.sources import Source
-from manycall.engine.map import Job, Options, run_job
+from manycall.engine.map import Job, Options, hide_key, run_job
 from manycall.engine.row import RowCalls
 from manycall.errors import UsageError
 from manycall.evals.metrics import Mean
@@ -15,7 +16,7 @@ from manycall.evals.report import Evaluation, Score
 from manycall.evals.tasks import SCORINGS, TASKS, Load, Scoring, Task
 from manycall.records import Row
 from manycall.sim import launch
-from manycall.store.lines import corrupt, read_lines
+from manycall.store.lines import UNREADABLE, corrupt, read_lines
 
 
 def evaluate(
@@ -41,6 +42,7 @@ def evaluate(
         UsageError: before any call.
         RunStopped: no call can succeed, or somebody interrupted; the same call goes on from there.
     """
+    hide_key(options)
     asked = _named(task)(data, shots) if isinstance(task, str) else task
     running = {name: Mean() for name in asked.scoring.filters}
 
@@ -63,7 +65,7 @@ def evaluate(
     source = Source(asked.rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))
     identity = {"job": f"eval {asked.name}", "samples": samples is not None, **asked.identity}
     writes = ("response", "finish_reason", "extracted", "score")
-    job = Job(asked.name, identity, one, asked.params, note, writes)
+    job = Job(asked.name, identity, one, asked.params, note, writes, ending="finish_reason")
     report = run_job(job, source, _with_key(options, asked.key))
     result = score(report.out, as_=asked.name, scoring=asked.scoring)
     result.run = report
@@ -100,7 +102,11 @@ def score(out: str | Path, *, as_: str | None = None, scoring: Scoring | None = 
             if each in means:
                 means[each].add(value)
     scores = [Score(name, each, mean.value, mean.stderr, mean.count) for each, mean in means.items()]
-    return Evaluation(task=name, out=out, scores=scores, rows=rows, truncated=truncated, failed=_failed(out))
+    unfinished = _unfinished(out)
+    return Evaluation(
+        task=name, out=out, scores=scores, rows=rows, truncated=truncated,
+        failed=sum(unfinished.values()), unfinished=unfinished,
+    )  # fmt: skip
 
 
 def _named(name: str) -> Load:
@@ -139,12 +145,24 @@ def _answered(out: Path, offset: int, line: bytes, target: str) -> tuple[str, st
     """(response, target, whether it was cut) of one row."""
     try:
         row = msgspec.json.decode(line, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise corrupt(out, offset, error) from None
     if not isinstance(row.get("response"), str) or target not in row:
         raise UsageError(f"{out}, the row at byte {offset:,}: to be scored it needs the fields response and {target}")
     return row["response"], str(row[target]), row.get("finish_reason") == "length"
 
 
-def _failed(out: Path) -> int:
-    return sum(1 for _ in read_lines(out.with_name(out.name + ".run") / "failures.jsonl"))
+class _Failed(msgspec.Struct):
+    verdict: str
+
+
+def _unfinished(out: Path) -> dict[str, int]:
+    """Why rows have no answer, and how many."""
+    path = out.with_name(out.name + ".run") / "failures.jsonl"
+    counts: Counter[str] = Counter()
+    for offset, line in read_lines(path):
+        try:
+            counts[msgspec.json.decode(line, type=_Failed).verdict] += 1
+        except UNREADABLE as error:
+            raise corrupt(path, offset, error) from None
+    return dict(sorted(counts.items()))

@@ -27,7 +27,7 @@ class Evaluation(msgspec.Struct, kw_only=True):
 
     Attributes:
         rows: scored. truncated: of these, answers that were cut at max_tokens, and scored as they stand.
-        failed: rows without an answer; they are in no score.
+        failed: rows without an answer; they are in no score. unfinished: why, and how many.
         run: how the run went that answered the questions; None if they were only scored again.
     """
 
@@ -37,6 +37,7 @@ class Evaluation(msgspec.Struct, kw_only=True):
     rows: int
     truncated: int
     failed: int
+    unfinished: dict[str, int] = {}
     run: Report | None = None
 
     def score(self, name: str) -> Score:
@@ -44,8 +45,8 @@ class Evaluation(msgspec.Struct, kw_only=True):
         return next(score for score in self.scores if score.filter == name)
 
     def __str__(self) -> str:
-        head = ("task", "filter", "exact match", "stderr", "rows scored", "truncated", "failed")
-        counts = (str(self.rows), str(self.truncated), str(self.failed))
+        head = ("task", "filter", "exact match", "stderr", "rows scored", "truncated", "failed", *self.unfinished)
+        counts = (*map(str, (self.rows, self.truncated, self.failed, *self.unfinished.values())),)
         rows = [
             (s.task, s.filter, f"{s.value:.4f}" if s.count else "N/A", _stderr(s.stderr), *counts) for s in self.scores
         ]

@@ -14,7 +14,7 @@ writes them to a file of their own, rescued.jsonl, and the next run takes them i
 """
 
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 
@@ -22,7 +22,7 @@ import msgspec
 
 from manycall.errors import StoreError
 from manycall.store.disk import DISK, Disk
-from manycall.store.lines import LineFile, corrupt, read_lines, write_whole
+from manycall.store.lines import UNREADABLE, LineFile, corrupt, read_lines, write_whole
 
 
 class _Call(msgspec.Struct, omit_defaults=True):
@@ -75,18 +75,18 @@ class Journal:
         disk: Disk = DISK,
         full: Callable[[], None] = lambda: None,
     ) -> None:
-        self._disk = disk
+        self._disk, self._out = disk, out
         self._rescued = path.with_name("rescued.jsonl")
         self.file = LineFile(path, disk, full)
+        self._take_in()
         self._unsynced: list[bytes] = []
         self._unwritten: list[bytes] = []
-        self._synced = 0
-        self._take_in()
+        self._synced = self.file.count
         self._offsets: dict[bytes, int] = {}
         for offset, line in read_lines(path, disk):
             try:
                 call = heading(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except UNREADABLE as error:
                 raise corrupt(path, offset, error, out) from None
             if not is_done(call.id):
                 self._offsets[_place(call.id, call.key, call.nth)] = offset
@@ -141,6 +141,11 @@ class Journal:
             self.file.sync()
             self._disk.remove(self._rescued)
 
+    def bodies(self) -> Iterator[bytes]:
+        """Every reply that was ever kept, oldest first; those of rows that are done, and of killed sessions, too."""
+        for offset, line in read_lines(self.file.path, self._disk):
+            yield self._body(offset, line)
+
     def replay(self, row_id: str, key: str, nth: int) -> bytes | None:
         """The reply to an equal call of an earlier run, once; None if there was none."""
         if not self._offsets:
@@ -148,12 +153,14 @@ class Journal:
         offset = self._offsets.pop(_place(row_id, key, nth), None)
         if offset is None:
             return None
-        line = self.file.read_at(offset)
+        return self._body(offset, self.file.read_at(offset))
+
+    def _body(self, offset: int, line: bytes) -> bytes:
         try:
             call = _decode_call(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise corrupt(self.file.path, offset, error) from None
-        return b64decode(call.body64) if call.body64 else call.body.encode()
+            return b64decode(call.body64, validate=True) if call.body64 else call.body.encode()
+        except (*UNREADABLE, ValueError) as error:
+            raise corrupt(self.file.path, offset, error, self._out) from None
 
 
 def _place(row_id: str, key: str, nth: int) -> bytes:

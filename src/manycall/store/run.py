@@ -23,7 +23,7 @@ from manycall.ids import IdTable
 from manycall.records import Failure, Success
 from manycall.store.disk import DISK, Disk, write_all
 from manycall.store.journal import Journal
-from manycall.store.lines import WHAT_TO_DO, LineFile, corrupt, read_lines, refusal, write_whole
+from manycall.store.lines import UNREADABLE, WHAT_TO_DO, LineFile, corrupt, read_lines, refusal, write_whole
 from manycall.store.manifest import Manifest
 
 MOST_REASONS = 1000
@@ -47,10 +47,11 @@ class Run:
         manifest: what is about to run.
         fresh: move what is there aside (to `<out>.old`, `.old2`, ...) and start over.
         expected: how many rows there will be, if that is known.
+        cut: what stands in the line of a row that was cut at max_tokens; None if that cannot be told.
         disk: where it all goes; for tests.
 
     Attributes:
-        known: the ids that are done.
+        known: the ids that are done. truncated: how many of them were cut at max_tokens.
         durable: rows in the output that would survive a power cut.
         full: called when so much was written that `sync` should not wait for its second.
         journal: the calls.
@@ -72,6 +73,7 @@ class Run:
         *,
         fresh: bool = False,
         expected: int | None = None,
+        cut: bytes | None = None,
         disk: Disk = DISK,
     ) -> None:
         self.out = out
@@ -80,6 +82,8 @@ class Run:
         self.full: Callable[[], None] = lambda: None
         self._disk = disk
         self._expected = expected or 0
+        self._cut = cut
+        self.truncated = 0
         self._lock = -1
         try:
             self._lock = take_lock(out, disk)
@@ -163,10 +167,11 @@ class Run:
         for offset, line in read_lines(self.out, self._disk):
             try:
                 name = row_name(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except UNREADABLE as error:
                 raise corrupt(self.out, offset, error, self.out) from None
             if not known.add_done(name):
                 raise corrupt(self.out, offset, f"the id {name!r} stands there twice", self.out)
+            self.truncated += self._cut is not None and self._cut in line
         return known
 
     def _keep_spare_room(self) -> None:
@@ -277,7 +282,7 @@ class Run:
         for offset, line in read_lines(path, self._disk):
             try:
                 name = row_name(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except UNREADABLE as error:
                 raise corrupt(path, offset, error, self.out) from None
             if not is_done(name):
                 last[name] = line

@@ -3,6 +3,7 @@
 Pure: bytes in, records out. Only the fields that are used are decoded; the rest of a reply stays bytes.
 """
 
+import math
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,11 @@ PATHS: dict[Api, str] = {
 }
 _CONTENT: dict[Api, str] = {"chat": "messages", "completions": "prompt", "embeddings": "input"}
 _RESERVED = {"model", "messages", "prompt", "input", "stream"}
+_KEYS = set(
+    "key api_key apikey api-key x-api-key token auth_token access_token bearer authorization Authorization secret "
+    "password headers extra_headers default_headers".split()
+)
+"""No parameters of a call, but what other clients call the key. A parameter is on the disk, in the manifest."""
 
 
 def base_url(url: str) -> str:
@@ -34,12 +40,11 @@ def base_url(url: str) -> str:
         parts, port_is_sound = urlsplit(""), False
     if "@" in url:
         raise errors.UsageError("-u wants a URL without a user and a password; keys come from OPENAI_API_KEY")
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_sound or re.search(r"\s", url):
-        raise errors.UsageError(f"-u {url!r} is not a URL like http://localhost:8000/v1")
-    if parts.query or parts.fragment:
-        raise errors.UsageError(
-            f"-u wants a bare URL like {parts.scheme}://{parts.hostname}/v1; keys come from OPENAI_API_KEY"
-        )
+    if re.search("[?#]", url):
+        raise errors.UsageError("-u wants a bare URL, without what comes after ? or #; keys come from OPENAI_API_KEY")
+    is_plain = url.isprintable() and " " not in url
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_sound or not is_plain:
+        raise errors.UsageError(f"-u {_KEY_LIKE.sub('***', url)!r} is not a URL like http://localhost:8000/v1")
     path = parts.path.rstrip("/")
     for tail in PATHS.values():
         path = path.removesuffix(tail)
@@ -54,9 +59,13 @@ def encode(request: Request) -> bytes:
     """
     if clash := _RESERVED & request.params.keys():
         raise errors.UsageError(f"{sorted(clash)[0]!r} is not a parameter to set: manycall sets it")
+    if key := _KEYS & request.params.keys():
+        raise errors.UsageError(f"{min(key)!r} is not a parameter: keys come from OPENAI_API_KEY or endpoints.toml")
     body: dict[str, Any] = {"model": request.model, _CONTENT[request.api]: request.content}
     for name in sorted(request.params):
-        body[name] = request.params[name]
+        body[name] = value = request.params[name]
+        if isinstance(value, float) and not math.isfinite(value):  # the encoder would write null
+            raise errors.UsageError(f"{name!r} is {value}, a number that JSON does not have")
     try:
         return msgspec.json.encode(body)
     except (TypeError, ValueError, RecursionError) as error:
@@ -83,6 +92,10 @@ class _Usage(msgspec.Struct):
     completion_tokens: float | None = None
 
 
+class _Spent(msgspec.Struct):
+    usage: _Usage | None = None
+
+
 class _Vector(msgspec.Struct):
     embedding: list[float]
     index: int = 0
@@ -97,13 +110,24 @@ class _Reply(msgspec.Struct):
 
 NO_ERROR = (b"", b"null", b'""', b"{}", b"false")
 _reply = msgspec.json.Decoder(_Reply)
+_spent = msgspec.json.Decoder(_Spent)
+
+
+def usage(body: bytes) -> Usage:
+    """The tokens of a reply, whether it holds an answer or not; none, if it does not say."""
+    try:
+        spent = _spent.decode(body).usage or _Usage()
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        spent = _Usage()
+    return Usage(_count(spent.prompt_tokens), _count(spent.completion_tokens))
 
 
 def decode(api: Api, body: bytes, replayed: bool = False) -> Completion | Embeddings:
     """The answer in a reply with status 200.
 
     Raises:
-        BadReply: not JSON, an error inside, no choice; EmptyAnswer, Filtered: a choice without a text.
+        BadReply: not JSON, an error inside, no choice; EmptyAnswer: a choice without a text; OutOfTokens: because
+            max_tokens was used up; Filtered: a content filter took it, or the rest of it.
     """
     try:
         reply = _reply.decode(body)
@@ -112,17 +136,17 @@ def decode(api: Api, body: bytes, replayed: bool = False) -> Completion | Embedd
     if bytes(reply.error) not in NO_ERROR:
         raise errors.BadReply(f"status 200 with an error inside: {refusal(body)[1]}", body=body)
     spent = reply.usage or _Usage()
-    usage = Usage(_count(spent.prompt_tokens), _count(spent.completion_tokens))
+    used = Usage(_count(spent.prompt_tokens), _count(spent.completion_tokens))
     if api == "embeddings":
         if not reply.data:
             raise errors.BadReply("the reply holds no embedding", body=body)
         vectors = [v.embedding for v in sorted(reply.data, key=lambda v: v.index)]
-        return Embeddings(vectors, usage, body, replayed)
+        return Embeddings(vectors, used, body, replayed)
     if not reply.choices:
         raise errors.BadReply("the reply holds no choice", body=body)
     choice = reply.choices[0]
     finish = choice.finish_reason or ""
-    return Completion(_text(choice, finish, body), finish, usage, body, replayed)
+    return Completion(_text(choice, finish, body), finish, used, body, replayed)
 
 
 MOST_TOKENS = 10_000_000
@@ -135,6 +159,8 @@ def _count(tokens: float | None) -> int:
 
 def _text(choice: _Choice, finish: str, body: bytes) -> str:
     """The choice's text, or the reason why there is none."""
+    if finish == "content_filter":  # what there is of it breaks off somewhere
+        raise errors.Filtered("a content filter took the answer", body=body)
     message = choice.message
     content = choice.text if message is None else message.content
     text = "".join(part.text for part in content) if isinstance(content, list) else content
@@ -142,8 +168,6 @@ def _text(choice: _Choice, finish: str, body: bytes) -> str:
         return text
     if message is not None and message.tool_calls:
         return ""
-    if finish == "content_filter":
-        raise errors.Filtered("a content filter took the answer", body=body)
     if finish == "length":
         raise errors.OutOfTokens("max_tokens was used up before any text: raise --max-tokens", body=body)
     raise errors.EmptyAnswer("the answer is empty", body=body)

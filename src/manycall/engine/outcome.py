@@ -1,0 +1,89 @@
+"""What a row has come to: a result that can be written, or the reason why it is not done."""
+
+import math
+import traceback
+from pathlib import Path
+from typing import Any
+
+from manycall import errors
+from manycall.data.templates import BadPrompt
+from manycall.engine.row import RowCalls
+from manycall.errors import CallFailed
+from manycall.records import Completion, Failure, Row, Unfinished
+from manycall.wire import openai
+
+VERDICTS: dict[type[BaseException], Unfinished] = {
+    BadPrompt: "bad prompt",
+    errors.Filtered: "filtered",
+    errors.EmptyAnswer: "empty",
+    errors.OutOfTokens: "empty",
+    errors.BadReply: "invalid",
+    errors.CallFailed: "call failed",
+    BaseException: "function failed",  # the row function is the user's own code
+}
+BY_CODE: dict[str, Unfinished] = {
+    "content_filter": "filtered",  # Azure refuses the prompt with status 400
+}
+
+_HOME = Path(__file__).parent.parent
+
+
+def verdict(error: BaseException) -> Unfinished:
+    """Why a row is not done whose function raised this."""
+    if isinstance(error, errors.Refused) and error.code in BY_CODE:
+        return BY_CODE[error.code]
+    return next(VERDICTS[kind] for kind in type(error).__mro__ if kind in VERDICTS)
+
+
+def failure(row: Row, llm: RowCalls, error: BaseException) -> Failure:
+    """The end of a row whose function raised this."""
+    if isinstance(error, CallFailed):
+        return Failure(row, verdict(error), str(error), error.attempts, _text(error.body or llm.raw))
+    said = str(error) if isinstance(error, BadPrompt) else _where(error)
+    return Failure(row, verdict(error), said, llm.made, _text(llm.raw))
+
+
+def checked(row: Row, result: Any) -> dict[str, Any]:
+    """The result, if it can be written.
+
+    Raises:
+        TypeError, ValueError: no dict, another id, a number that JSON does not have.
+    """
+    if not isinstance(result, dict):
+        raise TypeError(f"the row function must return a dict of fields, not {type(result).__name__}")
+    if str(result.get("id", row.id)) != row.id:
+        raise ValueError("the row function returned another 'id', which is the row's name")
+    if _not_finite(result):
+        raise ValueError("the row function returned a number that JSON does not have: nan or infinity")
+    return result
+
+
+def _not_finite(value: Any) -> bool:
+    """Whether there is a nan or an infinity in it, which the JSON encoder would write as null."""
+    match value:
+        case float():
+            return not math.isfinite(value)
+        case dict():
+            return any(map(_not_finite, value.values()))
+        case list() | tuple():
+            return any(map(_not_finite, value))
+    return False
+
+
+def _where(error: BaseException) -> str:
+    """The error, and the line of the user's code that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = (f for f in reversed(frames) if not Path(f.filename).is_relative_to(_HOME))
+    at = next((f"{Path(f.filename).name}, line {f.lineno}" for f in theirs), "")
+    return f"{type(error).__name__}: {error}" + (f" ({at})" if at else "")
+
+
+def _text(body: bytes) -> str | None:
+    """The answer's text in a reply, or else the reply itself, as far as it can be shown."""
+    if not body:
+        return None
+    try:
+        answer = openai.decode("chat", body)
+    except CallFailed:
+        return body[:10_000].decode("utf-8", "replace")
+    return answer.text if isinstance(answer, Completion) else None

@@ -1,0 +1,374 @@
+"""Budgets of tokens, money and time: kept to within a call or so, over all sessions, and never at a row's cost."""
+
+import asyncio
+import json
+import random
+import signal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import manycall
+from fakes import FakeTransport, Handler, answer, asked, refusal
+from manycall import errors
+from manycall.control.budget import FIRST_CALLS, FIRST_USAGE, Budget, Limit, Price, dollars, tokens
+from manycall.data.sources import Source
+from manycall.engine.allowance import Allowance, allowance
+from manycall.engine.client import Client
+from manycall.engine.scheduler import Scheduler
+from manycall.records import Usage
+from manycall.sim import virtual
+from manycall.store.manifest import Manifest
+from manycall.store.run import Run
+from manycall.wire.transport import HttpReply, HttpRequest
+from shell import finish, rows, sim, start
+from shell import manycall as command
+from test_kill import wait_until_calls
+from test_scheduler import ask, questions
+
+OUT = Path("out.jsonl")
+USAGES = st.builds(Usage, st.integers(1, 50), st.integers(0, 1000))
+
+
+def of_tokens(most: float) -> Limit:
+    return Limit(most, lambda prompt, completion: prompt + completion, tokens, "--max-tokens-total")
+
+
+def of_money(most: float, price: Price) -> Limit:
+    return Limit(most, price.of, dollars, "--max-cost")
+
+
+def worth(usage: Usage) -> int:
+    return usage.prompt_tokens + usage.completion_tokens
+
+
+# the pure part
+
+
+@given(st.lists(USAGES, min_size=1, max_size=80), st.integers(1, 20_000), st.integers(1, 64), st.randoms())
+def test_no_call_begins_at_the_budget_and_the_overshoot_is_that_of_the_expectation(
+    calls: list[Usage], most: int, at_once: int, rng: random.Random
+) -> None:
+    """Calls are begun while there is room, and end in any order."""
+    budget = Budget([of_tokens(most)])
+    ended: list[int] = []
+    flying: list[Usage] = []
+    bound = 0.0
+    waiting = list(calls)
+    while waiting or flying:
+        while waiting and len(flying) < at_once and budget.room(len(flying)):
+            sized = sum(c * c for c in ended) / sum(ended) if ended else worth(FIRST_USAGE)
+            expected = sized * (1 + len(flying) / (len(ended) or 1))
+            assert expected >= (sum(ended) / len(ended) if ended else 0) - 1e-6  # never less than the mean
+            assert sum(ended) + expected * len(flying) < most + 1e-6
+            assert ended or len(flying) < FIRST_CALLS
+            flying.append(waiting.pop())
+            bound = most + expected + sum(worth(each) - expected for each in flying)
+        if not flying:
+            assert budget.used_up  # it never waits for nothing
+            break
+        ended.append(worth(usage := flying.pop(rng.randrange(len(flying)))))
+        budget.spend(usage)
+    assert sum(budget.spent()) == pytest.approx(sum(ended))
+    assert sum(ended) <= bound + 1e-6
+    assert waiting == [] or sum(ended) >= most
+
+
+@given(st.lists(USAGES, min_size=1, max_size=40), st.integers(1, 5000), st.floats(0.001, 1), st.integers(0, 30))
+def test_of_several_limits_the_tightest_counts(calls: list[Usage], most: int, cost: float, in_flight: int) -> None:
+    price = Price(100, 700)
+    both, each = Budget([of_tokens(most), of_money(cost, price)]), [Budget([of_tokens(most)])]
+    each.append(Budget([of_money(cost, price)]))
+    for usage in calls:
+        for budget in (both, *each):
+            budget.spend(usage)
+    assert both.room(in_flight) == all(budget.room(in_flight) for budget in each)
+    assert bool(both.used_up) == any(budget.used_up for budget in each)
+
+
+def test_replies_that_do_not_say_what_they_cost_are_taken_for_what_the_others_did() -> None:
+    budget = Budget([of_tokens(1000)])
+    budget.spend(Usage())
+    assert sum(budget.spent()) == worth(FIRST_USAGE)
+    budget.spend(Usage(100, 20))
+    assert budget.spent() == (200, 40)
+    budget.spend(Usage())
+    assert budget.lines() == ["360 tokens of 1,000 tokens"]
+
+
+def test_money_is_tokens_at_their_price() -> None:
+    budget = Budget([of_money(2.0, Price(0.5, 1.5))])
+    budget.spend(Usage(1_000_000, 800_000))
+    assert budget.used_up is None
+    assert budget.lines() == ["$1.70 of $2.00"]
+    budget.spend(Usage(0, 200_000))
+    assert budget.used_up == (
+        "the budget of $2.00 (--max-cost) is used up: $2.00 were spent by all sessions of this output"
+    )
+    assert dollars(0.00123) == "$0.0012"
+
+
+@pytest.mark.parametrize(
+    ("given_", "expected"),
+    [
+        ({"deadline": 90}, 90),
+        ({"deadline": 0.5}, 0.5),
+        ({"deadline": "90"}, 90),
+        ({"deadline": "90s"}, 90),
+        ({"deadline": "30m"}, 1800),
+        ({"deadline": "1.5h"}, 5400),
+    ],
+)
+def test_a_deadline_is_seconds_or_a_text(given_: dict[str, Any], expected: float) -> None:
+    assert allowed(**given_).seconds == expected
+
+
+@pytest.mark.parametrize(
+    ("given_", "said"),
+    [
+        ({"deadline": "soon"}, "--deadline 'soon' is not a time like 90, 90s, 30m or 2h"),
+        ({"deadline": 0}, "--deadline 0"),
+        ({"deadline": float("nan")}, "--deadline nan"),
+        ({"deadline": "-5m"}, "--deadline '-5m'"),
+        ({"max_tokens_total": 0}, "--max-tokens-total must be more than 0"),
+        ({"max_cost": -1, "price": "1/2"}, "--max-cost must be more than 0"),
+        ({"max_cost": float("nan"), "price": "1/2"}, "--max-cost must be more than 0"),
+        ({"max_cost": 5}, "--max-cost needs the price of tokens: --price IN/OUT"),
+        ({"price": "0.15"}, "--price '0.15' is not IN/OUT"),
+        ({"price": "1/two"}, "--price '1/two' is not IN/OUT"),
+        ({"price": (1, -2)}, "is not IN/OUT"),
+        ({"price": 7}, "--price 7 is not IN/OUT"),
+    ],
+)
+def test_what_is_no_budget_is_said(given_: dict[str, Any], said: str) -> None:
+    with pytest.raises(errors.UsageError) as caught:
+        allowed(**given_)
+    assert said in str(caught.value)
+
+
+def allowed(**given_: Any) -> Allowance:
+    return allowance(*(given_.get(name) for name in ("max_tokens_total", "max_cost", "price", "deadline")))
+
+
+# in motion
+
+
+class World:
+    """One output, with a budget, in virtual time."""
+
+    def __init__(self, folder: Path, server: Handler | FakeTransport, *, concurrency: int = 512) -> None:
+        self.out = folder / "out.jsonl"
+        self.transport = server if isinstance(server, FakeTransport) else FakeTransport(server)
+        self.concurrency = concurrency
+
+    def go(self, count: int, **given_: Any) -> Client:
+        async def main() -> Client:
+            run = Run(self.out, Manifest("0", {}))
+            client = Client("m", url="http://h", transport=self.transport, concurrency=self.concurrency)
+            client.counters.had_success = len(run.known) > 0 or bool(run.failed_before)
+            client.permits.budget = self.budget = allowed(**given_).budget(run.journal)
+            scheduler = Scheduler(client, run, ask)
+            try:
+                async with client:
+                    with allowed(**given_).deadline(scheduler):
+                        await scheduler.run(Source(questions(count)).rows(run.known))
+            finally:
+                self.took = virtual.now()
+                run.close()
+            return client
+
+        return virtual.run(main())
+
+    @property
+    def done(self) -> int:
+        return len(self.out.read_bytes().splitlines())
+
+
+def costing(prompt: int, completion: int) -> HttpReply:
+    return answer(usage={"prompt_tokens": prompt, "completion_tokens": completion})
+
+
+class Uneven(FakeTransport):
+    """Answers of lognormal length, some 100 tokens a call; the long ones take long."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda body: costing(20, self._tokens(body)))
+
+    def _tokens(self, body: dict[str, Any]) -> int:
+        return round(random.Random(asked(body)).lognormvariate(4.2, 0.6))
+
+    async def send(self, request: HttpRequest) -> HttpReply:
+        await asyncio.sleep(0.02 * self._tokens(msgspec.json.decode(request.body)))
+        return await super().send(request)
+
+
+@pytest.mark.parametrize("most", [50_000, 100_000, 300_000])
+def test_hundreds_of_calls_in_flight_do_not_overshoot_by_hundreds(tmp_path: Path, most: int) -> None:
+    world = World(tmp_path, Uneven())
+    with pytest.raises(errors.BudgetSpent, match=rf"the budget of {most:,} tokens .* is used up"):
+        world.go(6000, max_tokens_total=most)
+    assert world.budget is not None
+    assert most <= sum(world.budget.spent()) < 1.06 * most
+    assert world.done == len(world.transport.log)
+    assert world.took < 30  # a few times the longest answer, which takes 9 s
+
+
+def test_a_budget_is_of_the_output_not_of_the_session(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda body: costing(60, 40), concurrency=32)
+    with pytest.raises(errors.BudgetSpent, match="10,000 tokens were spent"):
+        world.go(1000, max_tokens_total=10_000)
+    assert world.done == len(world.transport.log) == 100
+    for most in (9_000, 10_000):
+        with pytest.raises(errors.BudgetSpent):
+            world.go(1000, max_tokens_total=most)
+    assert len(world.transport.log) == 100
+    with pytest.raises(errors.BudgetSpent, match=r"\$0\.025[01] were spent"):
+        world.go(1000, max_cost=0.025, price="0.5/1.75")  # $0.0001 a call
+    assert world.done in (250, 251)
+    world.go(300, max_tokens_total=30_000)
+    assert world.done == 300
+
+
+def test_a_budget_that_is_just_enough_is_no_reason_to_stop(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda body: costing(60, 40), concurrency=8)
+    world.go(100, max_tokens_total=10_000)
+    world.go(100, max_tokens_total=10_000)
+    assert world.done == len(world.transport.log) == 100
+
+
+def test_what_was_paid_for_no_answer_counts_now_and_later(tmp_path: Path) -> None:
+    def thinking(body: dict[str, Any]) -> HttpReply:
+        first = asked(body) == "q0"
+        return answer("" if first else "fine", "length" if first else "stop", usage={"completion_tokens": 100})
+
+    world = World(tmp_path, thinking, concurrency=1)
+    with pytest.raises(errors.BudgetSpent, match="1,000 tokens were spent"):
+        world.go(1000, max_tokens_total=1000)
+    assert (world.done, len(world.transport.log)) == (9, 10)
+    with pytest.raises(errors.BudgetSpent):
+        world.go(1000, max_tokens_total=1000)
+    assert len(world.transport.log) == 10
+
+
+def test_a_tiny_budget_is_overrun_by_one_call(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda body: costing(500, 500))
+    with pytest.raises(errors.BudgetSpent):
+        world.go(1000, max_tokens_total=1)
+    assert len(world.transport.log) == 1
+
+
+def test_as_long_as_no_call_has_told_its_cost_there_are_few(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda body: costing(5000, 20_000))
+    with pytest.raises(errors.BudgetSpent):
+        world.go(1000, max_tokens_total=100_000)
+    assert len(world.transport.log) == FIRST_CALLS
+
+
+def test_calls_that_fail_for_nothing_take_no_budget_away(tmp_path: Path) -> None:
+    fails = random.Random(7)
+    world = World(tmp_path, lambda body: refusal(503) if fails.random() < 0.5 else costing(60, 40), concurrency=64)
+    with pytest.raises(errors.BudgetSpent, match="10,000 tokens were spent"):
+        world.go(1000, max_tokens_total=10_000)
+    assert world.done == 100
+
+
+def test_at_the_deadline_no_new_call_is_made_and_those_in_flight_finish(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda body: answer(), concurrency=4)
+    with pytest.raises(errors.DeadlinePassed, match=r"2\.5 s after the start"):
+        world.go(100, deadline=2.5)
+    assert (world.took, world.done) == (3.0, 12)
+    world.go(20, deadline="2.5s")  # the last two rounds: begun in time
+    assert (world.took, world.done) == (2.0, 20)
+
+
+def test_a_deadline_that_comes_while_the_last_calls_are_in_flight_stops_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda body: answer(), concurrency=4)
+    world.go(8, deadline=1.5)
+    assert (world.took, world.done) == (2.0, 8)
+
+
+def test_a_deadline_waits_for_no_retry(tmp_path: Path) -> None:
+    world = World(tmp_path, lambda body: refusal(503, headers={"retry-after": "3000"}))
+    with pytest.raises(errors.DeadlinePassed):
+        world.go(3, deadline="1m")
+    assert world.took == 60
+
+
+# from a shell
+
+
+def spent() -> int:
+    usages = (json.loads(call["body"])["usage"] for call in rows(Path("out.jsonl.run/calls.jsonl")))
+    return sum(usage["prompt_tokens"] + usage["completion_tokens"] for usage in usages)
+
+
+def test_sessions_that_are_killed_share_one_budget() -> None:
+    with sim("--latency", "0.05", "--token-latency", "0", "--tokens", "60") as endpoint:
+        words = ("generate", "-p", "x", "-n", "3000", "-j", "16", "-u", endpoint.url, "-m", "any", "-o", OUT)
+        budget = ("--max-tokens-total", "20000")
+        for calls in (60, 120):
+            process = start(*words, *budget)
+            wait_until_calls(calls)
+            process.send_signal(signal.SIGKILL)
+            assert finish(process).code == -signal.SIGKILL
+        stopped = command(*words, *budget)
+        assert stopped.code == 4
+        assert f"the budget of 20,000 tokens (--max-tokens-total) is used up: {spent():,} tokens" in stopped.err
+        assert f"{len(rows(OUT))} rows are on disk; raise the budget, and go on with: manycall generate" in stopped.err
+        assert 20_000 <= spent() < 20_500
+        calls = endpoint.stats["finished"]
+        assert command(*words, *budget).code == 4
+        assert endpoint.stats["finished"] == calls
+        more = command(*words, "--max-cost", "0.021", "--price", "1/1")
+    assert more.code == 4
+    assert 21_000 <= spent() < 21_500
+
+
+def test_the_report_says_what_was_spent() -> None:
+    words = ("generate", "-p", "x", "-u", "sim:latency=0", "-m", "any", "-o", OUT)
+    first = json.loads(command(*words, "-n", "10", "--price", "2/3", "--json").out)
+    dollars_ = (2 * first["prompt_tokens"] + 3 * first["completion_tokens"]) / 1e6
+    assert first["cost"] == pytest.approx(dollars_)
+    assert (first["total_tokens"], first["total_cost"], first["budgets"]) == (None, None, [])
+    budget = ("--max-tokens-total", "100000", "--max-cost", "3", "--price", "2/3")
+    second = json.loads(command(*words, "-n", "20", *budget, "--json").out)
+    assert second["total_tokens"] == spent()
+    assert second["total_cost"] == pytest.approx(second["cost"] + first["cost"])
+    third = command(*words, "-n", "20", *budget).out
+    assert f"{spent():,} tokens of 100,000 tokens, ${second['total_cost']:.4f} of $3.00" in third
+
+
+def test_a_deadline_ends_a_command_cleanly() -> None:
+    words = ("generate", "-p", "x", "-n", "100000", "-u", "sim:latency=0.1", "-m", "any", "-o", OUT, "-j", "4")
+    done = command(*words, "--deadline", "1s")
+    assert done.code == 4
+    assert "the deadline has come: 1 s after the start" in done.err
+    assert f"{len(rows(OUT))} rows are on disk; go on with: manycall generate" in done.err
+    assert len(rows(OUT)) == len(rows(Path("out.jsonl.run/calls.jsonl"))) > 0
+
+
+@pytest.mark.parametrize("verb", [("eval", "wordmath"), ("run", "f.py:f", "in.jsonl"), ("generate", "-p", "x")])
+def test_every_verb_that_calls_has_budgets(verb: tuple[str, ...]) -> None:
+    Path("f.py").write_text("async def f(row, llm):\n    return {'text': (await llm.chat('x')).text}\n")
+    Path("in.jsonl").write_text('{"q": 1}\n' * 50)
+    common: tuple[str | Path, ...] = (*verb, "-n", "50", "-u", "sim:latency=0", "-m", "any", "-o", OUT)
+    done = command(*common, "--max-tokens-total", "300", "--deadline", "1h")
+    assert (done.code, "is used up" in done.err) == (4, True)
+    done = command(*common, "--max-cost", "3")
+    assert (done.code, "--max-cost needs the price" in done.err) == (2, True)
+
+
+def test_from_python_a_budget_is_an_option(tmp_path: Path) -> None:
+    with pytest.raises(errors.RunStopped) as caught:
+        manycall.generate(
+            "x", samples=500, model="any", url="sim:latency=0", out="o.jsonl", progress=False,
+            max_cost=0.001, price=(1.0, 1.0), deadline=60.0, concurrency=4,
+        )  # fmt: skip
+    assert "$0.0010 (--max-cost) is used up" in str(caught.value)
+    assert caught.value.done == len(rows(Path("o.jsonl"))) > 0
+    manifest = msgspec.json.decode(Path("o.jsonl.run/manifest.json").read_bytes())
+    assert "price" not in json.dumps(manifest["identity"])

@@ -1,0 +1,96 @@
+"""A run that cannot succeed ends after a few calls, however many may be in flight; one that can loses a moment."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes import FakeTransport, answer, refusal
+from manycall import errors
+from manycall.data.sources import Source
+from manycall.engine.client import Client
+from manycall.engine.permits import CANARY_CALLS
+from manycall.engine.scheduler import CANARY_ROWS, Scheduler
+from manycall.sim import virtual
+from manycall.store.manifest import Manifest
+from manycall.store.run import Run
+from manycall.wire.transport import HttpReply
+from test_scheduler import ask, questions
+
+OURS: dict[str, Any] = {"url": "http://h"}
+HOSTED: dict[str, Any] = {"url": "https://h", "api_key": "sk-x"}
+
+
+def go(folder: Path, transport: FakeTransport, count: int, *, before: bool = False, **options: Any) -> float:
+    """Do so many rows; return the seconds that it took."""
+
+    async def main() -> float:
+        run = Run(folder / "out.jsonl", Manifest("0", {}))
+        client = Client("m", transport=transport, **options)
+        client.counters.had_success = before
+        try:
+            async with client:
+                await Scheduler(client, run, ask).run(Source(questions(count)).rows(run.known))
+        finally:
+            run.close()
+        return virtual.now()
+
+    return virtual.run(main())
+
+
+@pytest.mark.parametrize(("server", "seconds"), [(OURS, 0.09), (HOSTED, 1.9)])
+@pytest.mark.parametrize("reply", [refusal(401), refusal(403), refusal(404), refusal(429, code="insufficient_quota")])
+@pytest.mark.parametrize("concurrency", [1, 64, 512, None])
+def test_what_stops_a_run_stops_it_within_ten_calls(
+    tmp_path: Path, server: dict[str, Any], seconds: float, reply: HttpReply, concurrency: int | None
+) -> None:
+    transport = FakeTransport(lambda body: reply, seconds)
+    with pytest.raises(errors.RunStopped):
+        go(tmp_path, transport, 2000, concurrency=concurrency, **server)
+    assert 1 <= len(transport.log) <= 10
+
+
+@pytest.mark.parametrize(
+    ("server", "before", "seconds"),
+    [
+        (OURS, False, 2.1),  # four rounds of half a second, and the moment
+        (HOSTED, False, 2.5),  # the first answer came after half a second
+        (OURS, True, 2.0),
+        (HOSTED, True, 2.0),
+    ],
+)
+def test_a_run_that_is_well_loses_a_moment(
+    tmp_path: Path, server: dict[str, Any], before: bool, seconds: float
+) -> None:
+    transport = FakeTransport(lambda body: answer(), 0.5)
+    took = go(tmp_path, transport, 4 * 512 - 8, concurrency=512, before=before, **server)
+    assert took == pytest.approx(seconds)
+    assert transport.most == 512
+
+
+@pytest.mark.parametrize(("server", "seconds"), [(OURS, 0.1), (HOSTED, 2.0)])
+def test_a_first_answer_that_is_late_is_not_awaited(tmp_path: Path, server: dict[str, Any], seconds: float) -> None:
+    transport = FakeTransport(lambda body: answer(), 30.0)
+    assert go(tmp_path, transport, 100, concurrency=512, **server) == pytest.approx(30 + seconds)
+    assert [at for at, _ in transport.log] == pytest.approx([0.0] * CANARY_CALLS + [seconds] * (100 - CANARY_CALLS))
+
+
+@pytest.mark.parametrize("concurrency", [8, 512])
+def test_rows_that_all_fail_before_any_succeeds_stop_the_run_soon(tmp_path: Path, concurrency: int) -> None:
+    transport = FakeTransport(lambda body: refusal(400, "unknown parameter"), 0.04)
+    with pytest.raises(errors.RunStopped, match="first 10 rows all failed"):
+        go(tmp_path, transport, 2000, concurrency=concurrency, **OURS)
+    assert CANARY_ROWS <= len(transport.log) <= CANARY_ROWS + CANARY_CALLS
+
+
+def test_a_client_alone_has_its_canary_too() -> None:
+    transport = FakeTransport(lambda body: refusal(404), 0.05)
+
+    async def main() -> None:
+        async with Client("m", transport=transport, concurrency=100, **OURS) as llm:
+            ends = await asyncio.gather(*(llm.chat(str(n)) for n in range(100)), return_exceptions=True)
+            assert all(isinstance(end, errors.RunStopped) for end in ends)
+
+    virtual.run(main())
+    assert len(transport.log) == CANARY_CALLS
