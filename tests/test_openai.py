@@ -15,7 +15,7 @@ MESSAGES = [{"role": "user", "content": "hi"}]
 
 @pytest.mark.parametrize(
     "url",
-    ["http://h:8000", "http://h:8000/", "http://h:8000/v1", "http://h:8000/v1/", "http://h:8000/v1/chat/completions"],
+    ["http://h:8000", "http://h:8000/", "http://h:8000/v1", "http://h:8000/v1/", "http://h:8000/v1//chat/completions/"],
 )
 def test_the_usual_spellings_of_a_url_mean_the_same(url: str) -> None:
     assert openai.base_url(url) == "http://h:8000/v1"

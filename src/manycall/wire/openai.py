@@ -43,8 +43,8 @@ def base_url(url: str) -> str:
             f"-u wants a bare URL like {parts.scheme}://{parts.hostname}/v1; keys come from OPENAI_API_KEY"
         )
     path = parts.path.rstrip("/")
-    for tail in PATHS.values():
-        path = path.removesuffix(tail)
+    while tail := next((each for each in PATHS.values() if path.endswith(each)), ""):
+        path = path.removesuffix(tail).rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path or '/v1'}"
 
 
