@@ -1,5 +1,6 @@
 import binascii
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +15,7 @@ from documents import (
     JOURNALS,
     JSON_ARRAYS,
     JSON_LINES,
+    KEY,
     MANIFESTS,
     METRICS,
     OUTPUTS,
@@ -36,6 +38,9 @@ from invariants.rows import (
     check_value,
 )
 from invariants.store import check_journal, check_run
+from manycall.errors import StoreCorrupt
+from manycall.store.journal import Journal
+from manycall.store.repair import repair
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: f"{check.target}-{check.run.__name__}")
@@ -128,3 +133,16 @@ def test_a_line_that_is_nested_too_deep_is_damage(place: int) -> None:
 @pytest.mark.xfail(raises=binascii.Error, strict=True, reason="store/ does not take a broken body64 for damage")
 def test_a_body_that_is_not_base64_is_damage() -> None:
     check_journal(b'{"id":"a","key":"k","nth":1,"body64":"x"}\n')
+
+
+@pytest.mark.xfail(raises=StoreCorrupt, strict=True, reason="repair reads the heading of a call, and not its body")
+def test_after_repair_no_call_stops_a_run(tmp_path: Path) -> None:
+    out, calls = tmp_path / "out.jsonl", tmp_path / "out.jsonl.run" / "calls.jsonl"
+    calls.parent.mkdir()
+    calls.write_bytes(JOURNALS[0].replace(b"content", b"\xffontent", 1))
+    repair(out)
+    journal = Journal(calls, lambda name: False)
+    try:
+        journal.replay("a", KEY, 1)
+    finally:
+        journal.close()
