@@ -2,11 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test check sim format clean
+.PHONY: help setup demo test torture check sim format clean
 
 help:
 	@echo "make demo    write some stories and run an evaluation on the built-in endpoint"
 	@echo "make test    run the tests"
+	@echo "make torture kill -9, full disks, frozen processes, lost servers: nothing lost, nothing twice (10 minutes)"
 	@echo "make check   lint, types, layers, docs"
 	@echo "make sim     how well it finds limits, in virtual time: writes the table of docs/limits.md (12 minutes)"
 	@echo "make format  put the code in order"
@@ -25,6 +26,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+torture: setup
+	PYTHONPATH=tests $(BIN)/python -m torture $(TORTURE)
 
 check: setup
 	$(BIN)/ruff check

@@ -1,4 +1,8 @@
-"""What every test starts from: no key, no endpoint, a folder of its own."""
+"""What every test starts from: no key, no endpoint, a folder of its own.
+
+With `--key CANARY-...` every test has that key in OPENAI_API_KEY instead, and at the end the session fails if it
+stands in any file that a test left, or in anything that a test printed (see canary.py).
+"""
 
 import os
 from pathlib import Path
@@ -6,19 +10,32 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from canary import Search, holds, search
+
 settings.register_profile("here", deadline=None)  # a busy machine is not a failed test
 settings.load_profile("here")
 
 GSM8K = Path(__file__).parents[2] / "shared" / "data" / "gsm8k"
+ENVIRONMENT = {"OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """A user's own keys and endpoints must not leak into a test, nor a test's cache into theirs."""
-    for name in os.environ.keys() & {"OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}:
+    for name in os.environ.keys() & ENVIRONMENT:
         monkeypatch.delenv(name)
+    if key := request.config.getoption("--key"):
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+        # The tests' hosts are this machine, or made up; that keys stay off plain http is for test_keys.py to show.
+        monkeypatch.setattr("manycall.engine.resolve.is_loopback", lambda url: True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def no_key(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what is so only without a key, such as a server of one's own."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
 @pytest.fixture
@@ -27,3 +44,40 @@ def gsm8k() -> Path:
     if not GSM8K.exists():
         pytest.skip(f"the real GSM8K is not at {GSM8K}")
     return GSM8K
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--key", default="", help="Give every test this key, and fail if it gets out.")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if key := config.getoption("--key"):
+        config.pluginmanager.register(Canary(key))
+
+
+class Canary:
+    """Listens to what the tests say, and at the end looks through what they left."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._said = 0
+        self._told_by: list[str] = []
+        self._left = Search(0, 0, [])
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        said = "\n".join([report.longreprtext, *(text for _, text in report.sections)]).encode("utf-8", "replace")
+        self._said += len(said)
+        if holds(said, self._key):
+            self._told_by.append(report.nodeid)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        factory: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]
+        self._left = search([factory.getbasetemp()], self._key)
+        if self._told_by or self._left.found:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        terminalreporter.section("the key")
+        terminalreporter.line(f"left: {self._left}")
+        terminalreporter.line(f"said: {self._said:,} bytes, the key by {len(self._told_by)} tests {self._told_by}")

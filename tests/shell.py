@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
+
+from canary import holds
 
 COMMAND = [sys.executable, "-W", "error", "-m", "manycall"]
 SECONDS = 120
@@ -21,40 +23,43 @@ class Ended:
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
         assert "Traceback" not in err + out, err + out
+        if (key := os.environ.get("OPENAI_API_KEY", "")).startswith("CANARY-"):
+            assert not holds((err + out).encode(), key), "the key was printed"
 
 
-def manycall(*words: str | Path, env: dict[str, str] | None = None) -> Ended:
+def manycall(*words: str | Path, env: Mapping[str, str] | None = None, seconds: float = SECONDS) -> Ended:
     """Run a command to its end."""
-    done = subprocess.run(
-        [*COMMAND, *map(str, words)],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=SECONDS,
-        env={**os.environ, **(env or {})},
-        check=False,
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
+    return finish(start(*words, env=env), seconds)
 
 
-def start(*words: str | Path) -> subprocess.Popen[str]:
+def start(*words: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """Begin a command."""
     return subprocess.Popen(
-        [*COMMAND, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+        [*COMMAND, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, **(env or {})},
     )
 
 
-def finish(process: subprocess.Popen[str]) -> Ended:
+def finish(process: subprocess.Popen[str], seconds: float = SECONDS) -> Ended:
     """Wait for a command that was begun."""
-    out, err = process.communicate(timeout=SECONDS)
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
     return Ended(process.returncode, out, err)
 
 
 class Sim:
     """A simulated endpoint in its own process, which outlives the runs that call it."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, process: subprocess.Popen[str]) -> None:
+        self.url, self.process = url, process
 
     @property
     def stats(self) -> dict[str, Any]:
@@ -63,19 +68,19 @@ class Sim:
 
 
 @contextmanager
-def sim(*options: str) -> Iterator[Sim]:
-    """`manycall sim` with these options."""
+def sim(*options: str, port: int = 0, seconds: float = SECONDS) -> Iterator[Sim]:
+    """`manycall sim` with these options, for so long at most."""
     process = subprocess.Popen(
-        [*COMMAND, "sim", "--port", "0", "--until-stdin-closes", *options],
+        [*COMMAND, "sim", "--port", str(port), "--until-stdin-closes", *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     assert process.stdout is not None
-    watchdog = threading.Timer(SECONDS, process.kill)
+    watchdog = threading.Timer(seconds, process.kill)
     watchdog.start()
     try:
-        yield Sim(process.stdout.readline().strip())
+        yield Sim(process.stdout.readline().strip(), process)
     finally:
         watchdog.cancel()
         process.communicate(timeout=20)

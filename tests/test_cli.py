@@ -103,6 +103,7 @@ def test_run_takes_a_function_from_a_file() -> None:
         assert endpoint.stats["finished"] == 10
 
 
+@pytest.mark.usefixtures("no_key")
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

@@ -109,6 +109,7 @@ def test_a_request_that_can_never_succeed_is_sent_once() -> None:
     virtual.run(main())
 
 
+@pytest.mark.usefixtures("no_key")
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
@@ -166,7 +167,7 @@ def test_a_key_that_a_server_repeats_goes_nowhere(monkeypatch: pytest.MonkeyPatc
     transport = scripted(refusal(400, "your key is 0123456789abcdef"))
 
     async def main() -> None:
-        async with client(transport) as llm:
+        async with Client("m", url="https://h", transport=transport) as llm:
             with pytest.raises(errors.Refused) as caught:
                 await llm.chat("hi")
             assert "0123456789abcdef" not in f"{caught.value} {caught.value.body!r}"
@@ -202,7 +203,7 @@ def test_the_key_is_sent_and_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> N
     transport = scripted(refusal(500), answer())
 
     async def main() -> None:
-        async with client(transport) as llm:
+        async with Client("m", url="https://h", transport=transport) as llm:
             await llm.chat("hi")
             assert "canary" not in f"{llm!r} {llm.pool.endpoints!r} {vars(llm)!r}"
 
@@ -279,16 +280,16 @@ def test_a_server_that_counts_absurdly_upsets_nothing() -> None:
 
 
 def test_a_key_that_is_escaped_or_in_a_header_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "abc/def-canary")
-    body = b'{"error": {"message": "the key abc\\/def-canary is bad"}}'
+    monkeypatch.setenv("OPENAI_API_KEY", "abc/def-canary-1")
+    body = b'{"error": {"message": "the key abc\\/def-canary-1 is bad"}}'
     replies = [
         HttpReply(400, body, lambda name: None),
         HttpReply(400, b"", lambda name: None),
-        HttpReply(307, b"", lambda name: "https://x?key=abc/def-canary" if name == "location" else None),
+        HttpReply(307, b"", lambda name: "https://x?key=abc/def-canary-1" if name == "location" else None),
     ]
 
     async def main(reply: HttpReply) -> str:
-        async with Client("m", url=URL, transport=FakeTransport(lambda body: reply)) as llm:
+        async with Client("m", url="https://h", transport=FakeTransport(lambda body: reply)) as llm:
             with pytest.raises((errors.CallFailed, errors.RunStopped)) as caught:
                 await llm.chat("x")
             return str(caught.value)

@@ -9,27 +9,36 @@ from manycall.engine.resolve import OPENAI_URL, resolve
 from manycall.errors import UsageError
 
 
+def unset(name: str) -> None:
+    """An environment with no variable."""
+
+
 def test_urls_given_go_before_the_environment_and_the_file(tmp_path: Path) -> None:
-    environ = {"OPENAI_BASE_URL": "http://env", "OPENAI_API_KEY": "k"}
+    environ = {"OPENAI_BASE_URL": "https://env", "OPENAI_API_KEY": "k"}
     (tmp_path / "endpoints.toml").write_text('[[endpoint]]\nurl = "http://file"\n')
-    assert [e.url for e in resolve(["http://a", "http://b"], None, environ, tmp_path)] == ["http://a/v1", "http://b/v1"]
-    assert [e.url for e in resolve([], None, environ, tmp_path)] == ["http://env/v1"]
-    assert [e.url for e in resolve([], None, {"OPENAI_API_KEY": "k"}, tmp_path)] == ["http://file/v1"]
-    assert [e.url for e in resolve([], None, {"OPENAI_API_KEY": "k"}, tmp_path / "none")] == [OPENAI_URL]
+    assert [e.url for e in resolve(["https://a", "https://b"], environment=environ.get, folder=tmp_path)] == [
+        "https://a/v1",
+        "https://b/v1",
+    ]
+    assert [e.url for e in resolve([], environment=environ.get, folder=tmp_path)] == ["https://env/v1"]
+    assert [e.url for e in resolve([], environment={"OPENAI_API_KEY": "k"}.get, folder=tmp_path)] == ["http://file/v1"]
+    assert [e.url for e in resolve([], environment={"OPENAI_API_KEY": "k"}.get, folder=tmp_path / "none")] == [
+        OPENAI_URL
+    ]
 
 
 def test_keys_come_from_the_environment_or_the_file(tmp_path: Path) -> None:
     (tmp_path / "endpoints.toml").write_text(
-        '[[endpoint]]\nurl = "http://a"\nkey_env = "A_KEY"\n[[endpoint]]\nurl = "http://b"\nkey = "kb"\n'
+        '[[endpoint]]\nurl = "https://a"\nkey_env = "A_KEY"\n[[endpoint]]\nurl = "https://b"\nkey = "kb"\n'
         '[[endpoint]]\nurl = "http://c"\n'
     )
-    keys = [e.key and e.key.reveal() for e in resolve([], None, {"A_KEY": "ka"}, tmp_path)]
+    keys = [e.key and e.key.reveal() for e in resolve([], environment={"A_KEY": "ka"}.get, folder=tmp_path)]
     assert keys == ["ka", "kb", None]
 
 
 def test_with_nothing_at_all_the_ways_out_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
-        resolve([], None, {}, tmp_path)
+        resolve([], environment=unset, folder=tmp_path)
     for way in ("-u http", "OPENAI_BASE_URL", "OPENAI_API_KEY", "endpoints.toml", "-u sim"):
         assert way in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -37,7 +46,7 @@ def test_with_nothing_at_all_the_ways_out_are_named(tmp_path: Path) -> None:
 
 def test_openai_without_a_key_is_refused_before_any_call(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="set OPENAI_API_KEY"):
-        resolve([OPENAI_URL], None, {}, tmp_path)
+        resolve([OPENAI_URL], environment=unset, folder=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +67,7 @@ def test_openai_without_a_key_is_refused_before_any_call(tmp_path: Path) -> None
 def test_a_faulty_file_is_said_with_its_fault(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "endpoints.toml").write_text(text)
     with pytest.raises(UsageError, match=said):
-        resolve([], None, {}, tmp_path)
+        resolve([], environment=unset, folder=tmp_path)
 
 
 def test_what_binds_is_said() -> None:

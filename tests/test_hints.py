@@ -282,6 +282,18 @@ def test_other_spellings_of_retry_after_count_when_the_usual_ones_are_silent(
     assert hints.retry_after(headers.get, NOW) == seconds
 
 
+@pytest.mark.parametrize("ours", [NOW, NOW - DAY, NOW + DAY])
+def test_a_date_is_counted_from_the_servers_own_however_wrong_our_clock_is(ours: float) -> None:
+    headers: dict[str, str] = {"date": "Thu, 01 Jan 2026 00:00:00 GMT", "retry-after": "Thu, 01 Jan 2026 00:00:30 GMT"}
+    assert hints.retry_after(headers.get, hints.sent_at(headers.get, ours)) == 30
+
+
+@pytest.mark.parametrize("date", ["", "soon", "Thu, 99 Jan 2026 00:00:00 GMT", "9" * 400])
+def test_a_server_without_a_clock_is_judged_by_ours(date: str) -> None:
+    headers = {"date": date}
+    assert hints.sent_at(headers.get, NOW) == NOW
+
+
 NUMBERS = st.one_of(st.floats().map(str), st.integers().map(str), st.integers(0, 20_000).map("{}".format))
 TEXTS = st.one_of(
     st.text(max_size=60),

@@ -116,6 +116,7 @@ def test_a_cache_that_cannot_be_read_or_written_is_no_trouble(monkeypatch: pytes
     windows.remember({"a": 1})
 
 
+@pytest.mark.usefixtures("no_key")
 def test_rows_that_begin_alike_go_to_the_same_server() -> None:
     remembers = msgspec.structs.replace(GPU, slots=32, tokens=30, prefill_latency=1e-4, cache=40_000, spread=0.3)
 
@@ -181,6 +182,7 @@ def test_the_last_key_without_money_stops_the_run(tmp_path: Path) -> None:
         virtual.run(main())
 
 
+@pytest.mark.usefixtures("no_key")
 def test_a_call_that_stalls_is_sent_to_another_at_the_end() -> None:
     async def freeze(pool: Pool) -> None:
         await asyncio.sleep(20)
@@ -198,7 +200,7 @@ def test_a_call_that_stalls_is_sent_to_another_at_the_end() -> None:
 def test_what_may_be_billed_twice_is_not_sent_twice(tmp_path: Path) -> None:
     slow = msgspec.structs.replace(GPU, slots=16, tokens=60, token_latency=0.8)
     (tmp_path / "endpoints.toml").write_text(
-        '[[endpoint]]\nurl = "http://a"\nkey = "k"\n[[endpoint]]\nurl = "http://b"\nkey = "k"\n'
+        "".join(f'[[endpoint]]\nurl = "http://{name}"\nkey = "k"\nplain_http = true\n' for name in "ab")
     )
     witness = Witness(pool(a=GPU, b=slow)(), gauges=False)
 

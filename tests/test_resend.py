@@ -18,6 +18,8 @@ from manycall.store.run import Run
 from manycall.wire.transport import HttpReply, HttpRequest
 from simulate import ask
 
+pytestmark = pytest.mark.usefixtures("no_key")  # with a key, a copy might be billed
+
 Answering = Callable[[], Awaitable[HttpReply]]
 
 

@@ -26,6 +26,7 @@ RETRY, GIVE_UP, STOP = Verdict.RETRY, Verdict.GIVE_UP, Verdict.STOP
         (refused(403), STOP, GIVE_UP),
         (refused(404), STOP, GIVE_UP),
         (refused(301), STOP, GIVE_UP),
+        (refused(303), STOP, GIVE_UP),
         (refused(418), GIVE_UP, GIVE_UP),
         (refused(408), RETRY, RETRY),
         (refused(429), RETRY, RETRY),
@@ -63,8 +64,17 @@ def test_a_busy_server_is_given_more_patience_than_one_that_may_have_billed_us()
 def test_a_server_that_nobody_ever_reached_stops_the_run_soon() -> None:
     failure = errors.NeverSent("refused")
     assert [retry.judge(failure, n, any_success=False) for n in (1, 3, 4)] == [RETRY, RETRY, STOP]
-    assert retry.judge(failure, 11, any_success=True) is RETRY
-    assert retry.judge(failure, 12, any_success=True) is GIVE_UP
+    assert retry.judge(failure, 19, any_success=True) is RETRY
+    assert retry.judge(failure, 20, any_success=True) is GIVE_UP
+
+
+@pytest.mark.parametrize("kind", [errors.NeverSent, errors.ConnectionLost])
+def test_a_server_that_is_away_for_two_minutes_costs_no_row(kind: type[errors.CallFailed]) -> None:
+    failure = kind("gone")
+    for seed in range(2000):
+        rng = random.Random(seed)
+        waits = [retry.wait(failure, n, rng) for n in range(1, retry.rule(failure).attempts)]
+        assert sum(waits) > 120
 
 
 @given(st.integers(1, 100), st.integers())

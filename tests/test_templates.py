@@ -130,3 +130,46 @@ def test_a_template_that_does_not_parse_or_exist_is_said_at_once(tmp_path: Path)
     (tmp_path / "bad.j2").write_bytes(b"\xff")
     with pytest.raises(UsageError, match="cannot be read"):
         Template(tmp_path / "bad.j2")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{{ ''.__class__ }}", "unsafe"),
+        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "unsafe"),
+        ("{{ xs|attr('__class__') }}", "unsafe"),
+        ("{{ '{0.__class__}'.format(xs) }}", "unsafe"),
+        ("{{ cycler.__init__.__globals__.os.environ }}", "unsafe"),
+        ("{{ self.__init__ }}", "unsafe"),
+        ("{{ xs.append(1) }}", "unsafe"),
+        ("{{ config }}", "'config' is undefined"),
+        ("{{ lipsum() }}", "'lipsum' is undefined"),
+        ("{% include '/etc/passwd' %}", "no loader"),
+        ("{% import '/etc/passwd' as x %}", "no loader"),
+        ("{% extends '/etc/passwd' %}", "no loader"),
+        ("{{ 'x' * 10**9 }}", "more than 20,000,000 characters"),
+        ("{{ 10**9 * xs }}", "more than 20,000,000 characters"),
+        ("{{ 9 ** (9**9) }}", "more than 20,000,000 characters"),
+        ("{% for i in range(10**9) %}{% endfor %}", "Range too big"),
+        (
+            "{% for i in range(99999) %}{% for j in range(99999) %}{{ 'x' * 1000 }}{% endfor %}{% endfor %}",
+            "more than 20,000,000",
+        ),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion"),
+    ],
+)
+def test_a_template_reaches_nothing_but_its_row_and_makes_nothing_boundless(text: str, said: str) -> None:
+    fields: dict[str, Any] = {"xs": [1, 2], "nested": {"a": 1}}
+    with pytest.raises(BadPrompt, match=said):
+        Template(text).messages(row(**fields))
+    assert fields == {"xs": [1, 2], "nested": {"a": 1}}
+
+
+@pytest.mark.parametrize("hostile", ["{{ 7 * 7 }}", "{% include 'x' %}", "{# gone #}", "\\N{BULLET} %s {0}"])
+def test_what_stands_in_a_row_is_never_read_as_a_template(hostile: str) -> None:
+    assert Template("{{ text }}{% set t = text %}{{ t }}").messages(row(text=hostile))[0]["content"] == hostile * 2
+
+
+def test_products_and_powers_of_a_usual_size_work() -> None:
+    text = "{{ '-' * 3 }}{{ 3 * 4 }}{{ 2 ** 10 }}{{ 2.5 * 2 }}{{ ([1] * 2)|length }}"
+    assert Template(text).messages(row())[0]["content"] == "---1210245.02"

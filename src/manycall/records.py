@@ -1,5 +1,6 @@
 """The nouns: what goes in, what goes over the wire, what comes out. Frozen, typed, JSON-stable."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -10,21 +11,25 @@ Messages = list[Message]
 
 
 class Secret:
-    """A key. Shows itself to nobody but `reveal()`, which only the transport calls."""
+    """A key. Shows itself to nobody but `reveal()`, of which only the transport and the scrubber know.
 
-    __slots__ = ("_value",)
+    It holds the text in a function, so whoever walks through attributes (debuggers, encoders) finds no text. What a
+    variable holds may be printed with a traceback; so never keep what `reveal()` returns in one.
 
-    def __init__(self, value: str) -> None:
-        self._value = value
+    Attributes:
+        reveal: the key itself.
+    """
 
-    def reveal(self) -> str:
-        return self._value
+    __slots__ = ("reveal",)
+
+    def __init__(self, value: "str | Secret") -> None:
+        self.reveal: Callable[[], str] = value.reveal if isinstance(value, Secret) else lambda: value
 
     def __repr__(self) -> str:
         return "Secret(***)"
 
     def __reduce__(self) -> str:
-        raise TypeError("a Secret is not to be pickled or copied to disk")
+        raise TypeError("a Secret is not to be pickled or copied")
 
 
 class Row(msgspec.Struct, frozen=True):

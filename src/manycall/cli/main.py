@@ -1,14 +1,15 @@
 """The verbs: generate, eval, run, score, repair, sim."""
 
 import os
-import shlex
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from manycall._version import __version__
+from manycall.cli import words
 from manycall.cli.options import (
     Deadline,
     Fresh,
@@ -23,6 +24,7 @@ from manycall.cli.options import (
     Model,
     Out,
     Param,
+    PlainHttp,
     Price,
     Quiet,
     Samples,
@@ -32,6 +34,7 @@ from manycall.cli.options import (
     common,
 )  # fmt: skip
 from manycall.errors import ManycallError, RunStopped
+from manycall.plain import plain, plain_json
 
 app = typer.Typer(
     name="manycall",
@@ -73,6 +76,7 @@ def generate(
     deadline: Deadline = None,
     id_field: IdField = None,
     timeout: Timeout = 600.0,
+    plain_http: PlainHttp = False,
     fresh: Fresh = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -104,6 +108,7 @@ def evaluate(
     price: Price = None,
     deadline: Deadline = None,
     timeout: Timeout = 600.0,
+    plain_http: PlainHttp = False,
     fresh: Fresh = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -135,6 +140,7 @@ def run(
     deadline: Deadline = None,
     id_field: IdField = None,
     timeout: Timeout = 600.0,
+    plain_http: PlainHttp = False,
     fresh: Fresh = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -223,9 +229,9 @@ def _end(result: Any, as_json: bool, *, failed: int | None = None, below: bool =
     if as_json:
         import msgspec
 
-        print(msgspec.json.encode(result, enc_hook=str).decode())
+        print(plain_json(msgspec.json.encode(result, enc_hook=str).decode()))
     else:
-        print(result)
+        print(plain(str(result)))
     failed = getattr(result, "failed", 0) if failed is None else failed
     if below:
         raise typer.Exit(BELOW_MIN)
@@ -235,19 +241,20 @@ def _end(result: Any, as_json: bool, *, failed: int | None = None, below: bool =
 
 def main() -> None:
     """The command. Every error is one sentence on stderr, and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what the screen cannot show is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     try:
+        words.check(sys.argv[1:])
         app()
     except ManycallError as error:
-        print(f"manycall: {error}", file=sys.stderr)
+        print(plain(f"manycall: {error}"), file=sys.stderr)
         if isinstance(error, RunStopped):
-            print(f"{error.done} rows are on disk; {error.remedy}: {_command()}", file=sys.stderr)
+            again = words.again(sys.argv[1:])
+            print(plain(f"{error.done} rows are on disk; {error.remedy}: {again}"), file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # somebody piped us into `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _command() -> str:
-    return shlex.join(["manycall", *(word for word in sys.argv[1:] if word != "--fresh")])

@@ -48,6 +48,9 @@ Param = Annotated[
     typer.Option("--param", metavar="NAME=VALUE", help="Any other parameter of the calls: --param top_p=0.9"),
 ]
 Timeout = Annotated[float, typer.Option("--timeout", help="Seconds for one attempt.")]
+PlainHttp = Annotated[
+    bool, typer.Option("--plain-http", help="Let the key go unencrypted to another machine, over http.")
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Move an earlier output aside and start over.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No status line.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
@@ -62,8 +65,8 @@ def common(ctx: typer.Context) -> dict[str, Any]:
 
 
 _AS_THEY_ARE = (
-    "model", "out", "url", "concurrency", "limit", "id_field", "temperature", "max_tokens", "timeout", "fresh",
-    "max_tokens_total", "max_cost", "price", "deadline",
+    "model", "out", "url", "concurrency", "limit", "id_field", "temperature", "max_tokens", "timeout", "plain_http",
+    "fresh", "max_tokens_total", "max_cost", "price", "deadline",
 )  # fmt: skip
 
 
@@ -77,7 +80,7 @@ def parameters(given: list[str]) -> dict[str, Any]:
     for pair in given:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise UsageError(f"--param {pair!r} is not name=value")
+            raise UsageError("--param wants name=value, as in --param top_p=0.9")
         try:
             params[name] = json.loads(value)
         except ValueError:

@@ -34,6 +34,16 @@ RETRY_AFTER = (
 """How servers ask for patience, and the unit in seconds; the first that makes sense counts."""
 
 
+def sent_at(header: Header, wall: float) -> float:
+    """Seconds since 1970 by the server's own clock (Date, RFC 9110 §6.6.1): ours may be wrong.
+
+    Args:
+        wall: by our clock, for servers that do not say.
+    """
+    moment = _until(header("date") or "", 0.0)
+    return wall if moment is None else moment
+
+
 def retry_after(header: Header, wall: float) -> float | None:
     """How many seconds the server asks us to wait; None if it does not say, or says nonsense.
 

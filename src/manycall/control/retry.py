@@ -28,9 +28,10 @@ class Rule(NamedTuple):
     of_key: bool = False
 
 
-GONE = Rule(RETRY, 12)  # about two minutes of waiting, if it never comes back
+GONE = Rule(RETRY, 20)  # some six minutes of waiting: a large server takes some to start
 BUSY = Rule(RETRY, 100)  # nothing was done, nothing is paid: the better part of an hour
 DOUBTFUL = Rule(RETRY, 4)  # each attempt may be billed
+GARBLED = Rule(RETRY, 6)  # so may these, but it is soon seen; where one in twenty is, 4 would cost rows
 POISON = Rule(GIVE_UP)
 WRONG_SETUP = Rule(STOP, only_at_first=True)
 WRONG_KEY = Rule(STOP, of_key=True)
@@ -40,16 +41,17 @@ BY_CLASS: dict[type[errors.CallFailed], Rule] = {
     errors.NeverSent: GONE,
     errors.ConnectionLost: GONE,
     errors.TimedOut: DOUBTFUL,
-    errors.ReplyBroken: DOUBTFUL,
+    errors.ReplyBroken: GARBLED,
     errors.EmptyAnswer: DOUBTFUL,
     errors.OutOfTokens: POISON,
     errors.Filtered: POISON,
-    errors.BadReply: DOUBTFUL,
+    errors.BadReply: GARBLED,
 }
 
 BY_STATUS: dict[int, Rule] = {
     301: WRONG_SETUP,
     302: WRONG_SETUP,
+    303: WRONG_SETUP,
     307: WRONG_SETUP,
     308: WRONG_SETUP,
     400: POISON,

@@ -1,10 +1,11 @@
 """A Jinja template, or a function, makes the messages of a row.
 
 Jinja runs sandboxed and strict: a name that the row does not have is an error, not an empty string. The row's
-fields are data and are never themselves read as templates.
+fields are data and are never themselves read as templates. A template sees no file, no attribute with an underscore,
+no key, and changes no row; and what it makes is bounded.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from hashlib import blake2b
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError
 from jinja2.meta import find_undeclared_variables
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from manycall.errors import UsageError
@@ -22,7 +24,35 @@ Prompt = str | Path | Callable[[dict[str, Any]], str | Messages]
 """A template's text, a path to one (.j2, .jinja, .txt, .md), or a function of the row's fields."""
 
 _FILE_ENDINGS = (".j2", ".jinja", ".txt", ".md")
-_jinja = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+MOST_CHARACTERS = 20_000_000
+"""Of one prompt: more than any model reads. A loop that was not meant is an error, not the end of the memory."""
+
+
+class _Jinja(ImmutableSandboxedEnvironment):
+    """The sandbox, where `"x" * 10**9` and `9 ** (9 ** 9)` are refused before they are reckoned."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if _size(operator, left, right) > MOST_CHARACTERS:
+            raise OverflowError(f"{operator} would make more than {MOST_CHARACTERS:,} characters")
+        return super().call_binop(context, operator, left, right)
+
+
+def _size(operator: str, left: Any, right: Any) -> int:
+    """About how long the result will be; 0 if that is not known, or is no matter."""
+    match operator, left, right:
+        case ("*", str() | list() | tuple(), int()):
+            return len(left) * right
+        case ("*", int(), str() | list() | tuple()):
+            return left * len(right)
+        case ("**", int(), int()):
+            return left.bit_length() * right
+    return 0
+
+
+_jinja = _Jinja(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+del _jinja.globals["lipsum"]  # another text each time: no request would find its answer in the journal
 
 
 class BadPrompt(Exception):
@@ -81,7 +111,7 @@ def _compile(prompt: Prompt, what: str) -> tuple[str, Callable[[Row], Any]]:
         raise UsageError(f"{what}, line {error.lineno}: {error.message}") from None
     except Exception as error:  # too deep for the parser, or for Python's own
         raise UsageError(f"{what} cannot be compiled: {type(error).__name__}: {error}") from None
-    return text, _jinja_function(template.render)
+    return text, _jinja_function(template.generate)
 
 
 def _text(prompt: str | Path, what: str) -> str:
@@ -106,14 +136,23 @@ def _names_a_file(prompt: str) -> bool:
         return False
 
 
-def _jinja_function(render: Callable[..., str]) -> Callable[[Row], str]:
+def _jinja_function(pieces: Callable[..., Iterable[str]]) -> Callable[[Row], str]:
     def function(row: Row) -> str:
         try:
-            return render(row.fields)
+            return "".join(_bounded(pieces(row.fields)))
         except Exception as error:  # a template is code, and fails in as many ways
             raise BadPrompt(f"the prompt does not fit the row: {_reason(error, row.fields)}") from None
 
     return function
+
+
+def _bounded(pieces: Iterable[str]) -> Iterator[str]:
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > MOST_CHARACTERS:
+            raise OverflowError(f"it would have more than {MOST_CHARACTERS:,} characters")
+        yield piece
 
 
 def _reason(error: Exception, fields: Mapping[str, Any]) -> str:

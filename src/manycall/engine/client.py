@@ -20,7 +20,7 @@ from manycall.engine.endpoint import Endpoint
 from manycall.engine.pool import Pool
 from manycall.engine.progress import Counters
 from manycall.errors import RunStopped, UsageError, Verdict
-from manycall.records import Api, Request
+from manycall.records import Api, Request, Secret
 from manycall.wire import openai
 from manycall.wire.transport import HttpReply, HttpTransport, Transport
 
@@ -40,7 +40,8 @@ class Client(Calls):
         model: the model's name, as the endpoint knows it.
         url: the endpoint's URL, or several (one pool), or "sim"; default: OPENAI_BASE_URL, endpoints.toml,
             OpenAI itself.
-        api_key: default: OPENAI_API_KEY.
+        api_key: default: OPENAI_API_KEY; "": none.
+        plain_http: let the key go unencrypted to another machine (False).
         concurrency: how many calls may be in flight; default: as many as serve the endpoints best, which it finds.
         timeout: seconds for one attempt, from connecting to the last byte.
         params: sent with every text call: {"temperature": 0, "max_tokens": 512, ...}.
@@ -54,7 +55,7 @@ class Client(Calls):
         sees_calls_through: a call on the wire goes on when whoever waits for it is cancelled, and is kept.
 
     Raises:
-        UsageError: no model, no endpoint, or a URL that is none.
+        UsageError: no model, no endpoint, a URL that is none, or a key that would go where it can be read.
     """
 
     def __init__(
@@ -62,13 +63,15 @@ class Client(Calls):
         model: str,
         *,
         url: str | Sequence[str] | None = None,
-        api_key: str | None = None,
+        api_key: str | Secret | None = None,
+        plain_http: bool = False,
         concurrency: int | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         params: Mapping[str, Any] | None = None,
         transport: Transport | None = None,
         rng: random.Random | None = None,
     ) -> None:
+        api_key = None if api_key is None else Secret(api_key)  # first, so that no traceback shows it
         super().__init__(model, dict(params or {}))
         if not model:
             raise UsageError("no model: name one with -m")
@@ -76,11 +79,14 @@ class Client(Calls):
             raise UsageError(f"-j must be at least 1, not {concurrency}")
         if not 0 < timeout <= 86_400:
             raise UsageError(f"--timeout must be seconds, more than 0 and at most a day, not {timeout}")
-        openai.encode(Request("chat", model, [], self.params))  # a parameter that cannot be is said before any call
+        example = openai.encode(Request("chat", model, [], self.params))  # a parameter that cannot be is said now
         self.counters = Counters()
         self.sees_calls_through = False
         self._flying: set[asyncio.Task[Any]] = set()
-        self.pool = Pool(model, [url] if isinstance(url, str) else list(url or ()), api_key, concurrency, self.counters)
+        urls = [url] if isinstance(url, str) else list(url or ())
+        self.pool = Pool(model, urls, api_key, concurrency, self.counters, plain_http=plain_http)
+        if any(each.scrub(example) is not example for each in self.pool.endpoints):
+            raise UsageError("the model's name or a parameter holds the key, and goes to the disk: take it out")
         self.permits = self.pool.permits
         self._estimate = Estimate()
         self._transport = transport

@@ -13,6 +13,7 @@ from manycall.control.window import FULL, Window
 from manycall.errors import ManycallError, Refused, TimedOut, TransportError
 from manycall.records import Api, Secret
 from manycall.wire import openai
+from manycall.wire.scrub import scrubber
 from manycall.wire.transport import HttpReply, HttpRequest, Transport
 
 ITS_OWN_FAULT = frozenset({200, 400, 408, 409, 413, 422, 425, 429})
@@ -50,6 +51,7 @@ class Endpoint:
 
     Attributes:
         url: its base URL, which ends in /v1 or whatever stands for it.
+        scrub: takes the key out of a text (wire/scrub.py).
         in_flight: how many calls it is answering for us.
         quota: how many more it may be sent, as far as that was told.
         throttle: the same, as far as its refusals have taught it.
@@ -65,6 +67,7 @@ class Endpoint:
     ) -> None:
         self.url = openai.base_url(url)
         self.key = key
+        self.scrub = scrubber(key)
         self.may_resend = resend or key is None
         self.in_flight = 0
         self.most_take: float | None = None
@@ -178,6 +181,8 @@ class Endpoint:
             if isinstance(error, TimedOut):
                 self._busy(now)
             raise
+        if (clean := self.scrub(reply.body, pieces=reply.status != 200)) is not reply.body:  # it goes to the disk
+            reply = HttpReply(reply.status, clean, reply.header)
         now = clock.now()
         if reply.status >= 500:
             self.health.failed(now)
@@ -185,8 +190,6 @@ class Endpoint:
             self.health.well(now)
         if now >= self._listen_at or reply.status == 429:
             self._listen(reply, now)
-        if self.key is not None and (secret := self.key.reveal().encode()) in reply.body:
-            reply = HttpReply(reply.status, reply.body.replace(secret, b"***"), reply.header)  # it goes to the disk
         if reply.status != 200:
             raise self._refused(reply, sent, now)
         self._took(now - sent)
@@ -208,10 +211,9 @@ class Endpoint:
         if reply.status == 401 and self.key is None:
             message += " (no key was sent: set OPENAI_API_KEY)"
         if 300 <= reply.status < 400:
-            message = f"it redirects to {reply.header('location')!r}; give its real address"
-        if self.key is not None:
-            message = message.replace(self.key.reveal(), "***")  # it may have been escaped in the body
-        wait = hints.retry_after(reply.header, clock.wall())
+            where = self.scrub((reply.header("location") or "").encode("utf-8", "replace"), pieces=True).decode()
+            message = f"it redirects to {where!r}; give its real address"
+        wait = hints.retry_after(reply.header, hints.sent_at(reply.header, clock.wall()))
         refused = Refused(
             f"{self.url} answered {reply.status}: {message or 'no reason given'}",
             status=reply.status,
@@ -233,7 +235,7 @@ class Endpoint:
             self._dialect = hints.dialect(self._host, reply.header)
             if self._dialect is None:
                 return
-        told = self._dialect.read(reply.header, clock.wall())
+        told = self._dialect.read(reply.header, hints.sent_at(reply.header, clock.wall()))
         if (change := self.quota.hear(told, now)) is not None:
             self.note(now, change)
             self.trust_quota(now, HEARD)

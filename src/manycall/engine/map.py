@@ -26,7 +26,7 @@ from manycall.engine.row import RowCalls
 from manycall.engine.scheduler import RowFunction, Scheduler
 from manycall.engine.watch import load, obeying_signals, ticking
 from manycall.errors import ManycallError, RunStopped, StoreError, UsageError
-from manycall.records import Row
+from manycall.records import Row, Secret
 from manycall.store.manifest import Manifest
 from manycall.store.run import Run
 
@@ -37,7 +37,8 @@ class Options(TypedDict, total=False):
     model: the model's name, as the endpoint knows it.
     out: the output file; beside it `<out>.run/` is made.
     url: the endpoint, or several; "sim" is the built-in one; default: OPENAI_BASE_URL, endpoints.toml, OpenAI.
-    api_key: default: OPENAI_API_KEY.
+    api_key: default: OPENAI_API_KEY; "": none.
+    plain_http: let the key go unencrypted to another machine (False).
     concurrency: calls in flight (default: it finds out how many are best).
     timeout: seconds for one attempt (600).
     temperature, max_tokens, params: parameters of every call; `params` holds any others.
@@ -54,7 +55,8 @@ class Options(TypedDict, total=False):
     model: Required[str]
     out: Required[str | Path]
     url: str | Sequence[str] | None
-    api_key: str | None
+    api_key: str | Secret | None
+    plain_http: bool
     concurrency: int | None
     timeout: float
     temperature: float
@@ -122,6 +124,7 @@ def map(
         UsageError: before any call.
         RunStopped: no call can succeed, or somebody interrupted; the same call goes on from there.
     """
+    hide_key(options)
     name = getattr(function, "__name__", "function")
     if not asyncio.iscoroutinefunction(function):
         raise UsageError(f"{name!r} must be an async function: async def {name}(row, llm)")
@@ -132,6 +135,12 @@ def map(
     source = Source(rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))
     identity = {"job": f"run {name}", "samples": samples is not None}
     return run_job(Job(name, identity, one, may_cancel=True), source, options)
+
+
+def hide_key(options: Options) -> None:
+    """Make the key a Secret, in place and before all else: a traceback may be printed with what variables hold."""
+    if (key := options.pop("api_key", None)) is not None:
+        options["api_key"] = Secret(key)
 
 
 def run_job(job: Job, source: Source, options: Options) -> Report:
@@ -152,6 +161,7 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
         options["model"],
         url=options.get("url"),
         api_key=options.get("api_key"),
+        plain_http=options.get("plain_http", False),
         concurrency=options.get("concurrency"),
         timeout=options.get("timeout", DEFAULT_TIMEOUT),
         params=params,

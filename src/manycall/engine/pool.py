@@ -15,6 +15,7 @@ from manycall.engine.progress import Counters
 from manycall.engine.resend import Flights
 from manycall.engine.resolve import resolve
 from manycall.errors import RunStopped
+from manycall.records import Secret
 from manycall.sim import launch
 from manycall.store import windows
 from manycall.wire.transport import Transport
@@ -31,6 +32,7 @@ class Pool:
     Args:
         urls: where they are; none: as the environment says. Simulated ones are started by `open`.
         concurrency: how many calls may be in flight; None: as many as serve them best.
+        plain_http: keys may go unencrypted to other machines.
 
     Attributes:
         pinned: the concurrency, if it was given.
@@ -39,11 +41,18 @@ class Pool:
     """
 
     def __init__(
-        self, model: str, urls: Sequence[str], api_key: str | None, concurrency: int | None, counters: Counters
+        self,
+        model: str,
+        urls: Sequence[str],
+        api_key: Secret | None,
+        concurrency: int | None,
+        counters: Counters,
+        *,
+        plain_http: bool = False,
     ) -> None:
         self.sims = [launch.Sim(each) for each in urls if launch.is_sim(each)]
         real = [each for each in urls if not launch.is_sim(each)]
-        self.endpoints = [] if self.sims and not real else resolve(real, api_key)
+        self.endpoints = [] if self.sims and not real else resolve(real, api_key, plain_http=plain_http)
         self.pinned = concurrency
         self.busy = False
         self.permits = Permits(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TextIO
 
 import msgspec
 
+from manycall.plain import plain_line
 from manycall.records import Completion, Embeddings, Unfinished, Usage
 
 PLAIN_SECONDS = 10.0
@@ -120,7 +121,7 @@ class Progress:
             self._drawn = now
         if self._stream is not None and (self._live or now - self._drawn >= PLAIN_SECONDS):
             self._drawn = now
-            line = self.line(figures)
+            line = plain_line(self.line(figures))
             if self._live:
                 line = line[: get_terminal_size().columns - 1]
             self._say(f"\r{line}\x1b[K" if self._live else line + "\n")

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from manycall.control.budget import dollars
+from manycall.plain import plain_line
 from manycall.store.lines import read_lines
 
 
@@ -101,7 +102,7 @@ def counted(unfinished: Mapping[str, int]) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table that is Markdown too."""
+    """A table that is Markdown too. Its cells are plain text, whatever stands in them."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -109,9 +110,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     grid = Table(box=box.MARKDOWN)
     for name in head:
-        grid.add_column(Text(name), no_wrap=True)
+        grid.add_column(Text(plain_line(name)), no_wrap=True)
     for row in rows:
-        grid.add_row(*(Text(cell) for cell in row))
+        grid.add_row(*(Text(plain_line(cell)) for cell in row))
     text = StringIO()
     Console(file=text, width=1000, color_system=None).print(grid)
     return "\n".join(line.rstrip() for line in text.getvalue().strip().splitlines())

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import msgspec
 
 from manycall.data.sources import Source
-from manycall.engine.map import Job, Options, run_job
+from manycall.engine.map import Job, Options, hide_key, run_job
 from manycall.engine.row import RowCalls
 from manycall.errors import UsageError
 from manycall.evals.metrics import Mean
@@ -16,7 +16,7 @@ from manycall.evals.report import Evaluation, Score
 from manycall.evals.tasks import SCORINGS, TASKS, Load, Scoring, Task
 from manycall.records import Row
 from manycall.sim import launch
-from manycall.store.lines import corrupt, read_lines
+from manycall.store.lines import UNREADABLE, corrupt, read_lines
 
 
 def evaluate(
@@ -42,6 +42,7 @@ def evaluate(
         UsageError: before any call.
         RunStopped: no call can succeed, or somebody interrupted; the same call goes on from there.
     """
+    hide_key(options)
     asked = _named(task)(data, shots) if isinstance(task, str) else task
     running = {name: Mean() for name in asked.scoring.filters}
 
@@ -144,7 +145,7 @@ def _answered(out: Path, offset: int, line: bytes, target: str) -> tuple[str, st
     """(response, target, whether it was cut) of one row."""
     try:
         row = msgspec.json.decode(line, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise corrupt(out, offset, error) from None
     if not isinstance(row.get("response"), str) or target not in row:
         raise UsageError(f"{out}, the row at byte {offset:,}: to be scored it needs the fields response and {target}")
@@ -162,6 +163,6 @@ def _unfinished(out: Path) -> dict[str, int]:
     for offset, line in read_lines(path):
         try:
             counts[msgspec.json.decode(line, type=_Failed).verdict] += 1
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise corrupt(path, offset, error) from None
     return dict(sorted(counts.items()))

@@ -22,7 +22,7 @@ import msgspec
 
 from manycall.errors import StoreError
 from manycall.store.disk import DISK, Disk
-from manycall.store.lines import LineFile, corrupt, read_lines, write_whole
+from manycall.store.lines import UNREADABLE, LineFile, corrupt, read_lines, write_whole
 
 
 class _Call(msgspec.Struct, omit_defaults=True):
@@ -75,7 +75,7 @@ class Journal:
         disk: Disk = DISK,
         full: Callable[[], None] = lambda: None,
     ) -> None:
-        self._disk = disk
+        self._disk, self._out = disk, out
         self._rescued = path.with_name("rescued.jsonl")
         self.file = LineFile(path, disk, full)
         self._take_in()
@@ -86,7 +86,7 @@ class Journal:
         for offset, line in read_lines(path, disk):
             try:
                 call = heading(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except UNREADABLE as error:
                 raise corrupt(path, offset, error, out) from None
             if not is_done(call.id):
                 self._offsets[_place(call.id, call.key, call.nth)] = offset
@@ -158,9 +158,9 @@ class Journal:
     def _body(self, offset: int, line: bytes) -> bytes:
         try:
             call = _decode_call(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise corrupt(self.file.path, offset, error) from None
-        return b64decode(call.body64) if call.body64 else call.body.encode()
+            return b64decode(call.body64, validate=True) if call.body64 else call.body.encode()
+        except (*UNREADABLE, ValueError) as error:
+            raise corrupt(self.file.path, offset, error, self._out) from None
 
 
 def _place(row_id: str, key: str, nth: int) -> bytes:

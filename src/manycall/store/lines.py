@@ -19,6 +19,9 @@ MOST_LINES, MOST_BYTES = 1000, 8 << 20
 TAIL_BYTES = 64 << 20
 """So far back may be what a power cut can have harmed: far more than is ever written between two syncs."""
 
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding a line comes to that is not what it should be."""
+
 WHAT_TO_DO = {
     errno.ENOSPC: "Make room; the same command goes on",
     errno.EDQUOT: "Make room in your quota; the same command goes on",
@@ -192,7 +195,7 @@ class LineFile:
 def _is_json(line: bytes) -> bool:
     try:
         msgspec.json.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return False
     return True
 

@@ -8,7 +8,7 @@ import msgspec
 
 from manycall.errors import RunDiffers
 from manycall.store.disk import DISK, Disk
-from manycall.store.lines import corrupt, write_whole
+from manycall.store.lines import UNREADABLE, corrupt, write_whole
 
 FORMAT = 1
 _encode = msgspec.json.Encoder().encode
@@ -42,7 +42,7 @@ class Manifest(msgspec.Struct):
             content = file.read()
         try:
             return msgspec.json.decode(content, type=cls)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise corrupt(path, 0, error, path.parent.with_suffix("")) from None
 
     def write(self, path: Path, disk: Disk = DISK) -> None:

@@ -9,7 +9,7 @@ from manycall.errors import StoreCorrupt, UsageError
 from manycall.ids import IdTable
 from manycall.store.disk import DISK, write_all
 from manycall.store.journal import heading
-from manycall.store.lines import LineFile, read_lines, write_whole
+from manycall.store.lines import UNREADABLE, LineFile, read_lines, write_whole
 from manycall.store.manifest import Manifest
 from manycall.store.run import damaged, row_name, take_lock
 
@@ -47,7 +47,7 @@ def _reads(decode: Callable[[bytes], object]) -> Judge:
     def judge(line: bytes) -> str:
         try:
             decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             return str(error)
         return ""
 

@@ -23,7 +23,7 @@ from manycall.ids import IdTable
 from manycall.records import Failure, Success
 from manycall.store.disk import DISK, Disk, write_all
 from manycall.store.journal import Journal
-from manycall.store.lines import WHAT_TO_DO, LineFile, corrupt, read_lines, refusal, write_whole
+from manycall.store.lines import UNREADABLE, WHAT_TO_DO, LineFile, corrupt, read_lines, refusal, write_whole
 from manycall.store.manifest import Manifest
 
 MOST_REASONS = 1000
@@ -167,7 +167,7 @@ class Run:
         for offset, line in read_lines(self.out, self._disk):
             try:
                 name = row_name(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except UNREADABLE as error:
                 raise corrupt(self.out, offset, error, self.out) from None
             if not known.add_done(name):
                 raise corrupt(self.out, offset, f"the id {name!r} stands there twice", self.out)
@@ -282,7 +282,7 @@ class Run:
         for offset, line in read_lines(path, self._disk):
             try:
                 name = row_name(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except UNREADABLE as error:
                 raise corrupt(path, offset, error, self.out) from None
             if not is_done(name):
                 last[name] = line

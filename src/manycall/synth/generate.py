@@ -4,7 +4,7 @@ from typing import Any, Unpack
 
 from manycall.data.sources import Rows, Source
 from manycall.data.templates import BadPrompt, Prompt, Template
-from manycall.engine.map import Job, Options, run_job
+from manycall.engine.map import Job, Options, hide_key, run_job
 from manycall.engine.report import Report
 from manycall.engine.row import RowCalls
 from manycall.errors import UsageError
@@ -35,6 +35,7 @@ def generate(
         UsageError: before any call; also if the prompt does not fit the first row.
         RunStopped: no call can succeed, or somebody interrupted; the same call goes on from there.
     """
+    hide_key(options)
     if field in ("", "id"):
         raise UsageError(f"--field {field!r} cannot take the answer: it names the row")
     ending = f"{field}_finish_reason"

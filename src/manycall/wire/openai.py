@@ -20,6 +20,11 @@ PATHS: dict[Api, str] = {
 }
 _CONTENT: dict[Api, str] = {"chat": "messages", "completions": "prompt", "embeddings": "input"}
 _RESERVED = {"model", "messages", "prompt", "input", "stream"}
+_KEYS = set(
+    "key api_key apikey api-key x-api-key token auth_token access_token bearer authorization Authorization secret "
+    "password headers extra_headers default_headers".split()
+)
+"""No parameters of a call, but what other clients call the key. A parameter is on the disk, in the manifest."""
 
 
 def base_url(url: str) -> str:
@@ -35,13 +40,11 @@ def base_url(url: str) -> str:
         parts, port_is_sound = urlsplit(""), False
     if "@" in url:
         raise errors.UsageError("-u wants a URL without a user and a password; keys come from OPENAI_API_KEY")
+    if re.search("[?#]", url):
+        raise errors.UsageError("-u wants a bare URL, without what comes after ? or #; keys come from OPENAI_API_KEY")
     is_plain = url.isprintable() and " " not in url
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_sound or not is_plain:
-        raise errors.UsageError(f"-u {url!r} is not a URL like http://localhost:8000/v1")
-    if parts.query or parts.fragment:
-        raise errors.UsageError(
-            f"-u wants a bare URL like {parts.scheme}://{parts.hostname}/v1; keys come from OPENAI_API_KEY"
-        )
+        raise errors.UsageError(f"-u {_KEY_LIKE.sub('***', url)!r} is not a URL like http://localhost:8000/v1")
     path = parts.path.rstrip("/")
     while tail := next((each for each in PATHS.values() if path.endswith(each)), ""):
         path = path.removesuffix(tail).rstrip("/")
@@ -56,6 +59,8 @@ def encode(request: Request) -> bytes:
     """
     if clash := _RESERVED & request.params.keys():
         raise errors.UsageError(f"{sorted(clash)[0]!r} is not a parameter to set: manycall sets it")
+    if key := _KEYS & request.params.keys():
+        raise errors.UsageError(f"{min(key)!r} is not a parameter: keys come from OPENAI_API_KEY or endpoints.toml")
     body: dict[str, Any] = {"model": request.model, _CONTENT[request.api]: request.content}
     for name in sorted(request.params):
         body[name] = value = request.params[name]

@@ -24,12 +24,12 @@ from pyreqwest.response import Response
 
 from manycall import errors
 from manycall.records import Secret
+from manycall.wire.loopback import is_loopback
 
 # Servers close idle connections after 5 s (vLLM, llama-server, LiteLLM); a request that meets the closing is
 # lost, so ours go first.
 IDLE_SECONDS = 3.0
 CONNECT_SECONDS = 10.0
-LOOPBACK = ("http://127.0.0.1", "http://localhost", "http://[::1]")
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
@@ -78,7 +78,7 @@ class HttpTransport:
         self._near: Client = _builder().no_proxy().build()  # no proxy can reach this machine's own loopback
 
     async def send(self, request: HttpRequest) -> HttpReply:
-        client = self._near if request.url.startswith(LOOPBACK) else self._client
+        client = self._near if is_loopback(request.url) else self._client
         try:
             out = client.request(request.method, request.url).timeout(timedelta(seconds=request.timeout))
             if request.key is not None:

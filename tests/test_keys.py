@@ -1,0 +1,577 @@
+"""Where keys come from, and where they never go."""
+
+import asyncio
+import base64
+import copy
+import dataclasses
+import html
+import json
+import logging
+import os
+import pickle
+import re
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import msgspec
+import pytest
+
+import manycall
+from canary import search
+from fakes import FakeTransport, answer, refusal
+from manycall.cli import words
+from manycall.cli.main import main
+from manycall.engine.client import Client
+from manycall.engine.resolve import resolve
+from manycall.errors import ManycallError, UsageError
+from manycall.records import Secret
+from manycall.sim import virtual
+from manycall.wire.loopback import is_loopback
+from manycall.wire.scrub import scrubber
+from manycall.wire.transport import HttpReply, HttpRequest
+from servers import Connection, hang_up, http, read_request, reset, saying, serving, silence
+from shell import Ended, finish, rows, start
+from shell import manycall as command
+
+KEY = "CANARY-4b1d/9e+c7a60f35d2b8"
+
+
+@pytest.fixture(autouse=True)
+def the_real_rules(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("manycall.engine.resolve.is_loopback", is_loopback)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+
+def alike(text: str) -> str:
+    """The text without what any encoding adds to a key."""
+    return re.sub(r"[^a-z0-9]", "", text.lower())
+
+
+def shown(text: str) -> bool:
+    return KEY in text or "4b1d9ec7a60f35d2b8" in alike(text)
+
+
+# The secret itself
+
+
+@dataclasses.dataclass
+class Holder:
+    key: Any
+
+
+class Packed(msgspec.Struct):
+    key: Any
+
+
+def logged(secret: Secret) -> str:
+    record = logging.LogRecord("x", logging.INFO, "f", 1, "%s %r", (secret, [secret]), None)
+    return logging.Formatter().format(record)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        str, repr, ascii, logged,
+        lambda s: f"{s}", lambda s: f"{s!r}", "{}".format, "%s".__mod__, "%r".__mod__,
+        lambda s: repr(Holder(s)), lambda s: repr(Packed(s)), lambda s: repr(HttpRequest("http://h", key=s)),
+        lambda s: repr(msgspec.structs.asdict(Packed(s))), lambda s: repr(vars(Holder(s))), lambda s: repr(dir(s)),
+        lambda s: repr([getattr(s, name) for name in dir(s)]), lambda s: repr(s.__getstate__()),
+        lambda s: json.dumps({"key": s}, default=str),
+    ],
+)  # fmt: skip
+def test_a_secret_shows_nothing(way: Callable[[Any], str]) -> None:
+    assert not shown(way(Secret(KEY)))
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        pickle.dumps, copy.copy, copy.deepcopy, json.dumps, msgspec.json.encode, msgspec.msgpack.encode,
+        lambda s: dataclasses.asdict(Holder(s)), lambda s: msgspec.to_builtins(Packed(s)), lambda s: f"{s:>30}",
+        vars, lambda s: s.__reduce_ex__(4), lambda s: pickle.dumps(s, 0),
+    ],
+)  # fmt: skip
+def test_a_secret_cannot_be_written_or_copied(way: Callable[[Any], Any]) -> None:
+    with pytest.raises(TypeError) as caught:
+        way(Secret(KEY))
+    assert not shown(str(caught.value))
+
+
+# Tracebacks that show what every variable held
+
+
+async def chat(url: str) -> None:
+    async with Client("m", url=url, api_key=KEY, timeout=0.5) as llm:
+        await llm.chat("hi")
+
+
+async def function(row: Any, llm: Any) -> Any:
+    return (await llm.chat("hi")).text
+
+
+def run_map(url: str) -> None:
+    manycall.map(function, [{"a": 1}], model="m", url=url, api_key=KEY, out="o.jsonl", progress=False)
+
+
+def run_generate(url: str) -> None:
+    manycall.generate("hi", model="m", url=url, api_key=KEY, out="/dev/null/x", progress=False)
+
+
+def run_evaluate(url: str) -> None:
+    manycall.evaluate("wordmath", model="m", url=url, api_key=KEY, out="o.jsonl", limit=1, progress=False)
+
+
+def of_file(text: bytes) -> Callable[[str], None]:
+    def run(url: str) -> None:
+        Path("endpoints.toml").write_bytes(text.replace(b"@", KEY.encode()))
+        resolve([])
+
+    return run
+
+
+ECHO = http(401, json.dumps({"error": {"message": f"bad key {KEY}"}}).encode(), f"www-authenticate: Bearer {KEY}")
+
+
+@pytest.mark.parametrize(
+    ("server", "run"),
+    [
+        (saying(ECHO), lambda url: asyncio.run(chat(url))),
+        (hang_up, lambda url: asyncio.run(asyncio.wait_for(chat(url), 1))),
+        (silence, lambda url: asyncio.run(asyncio.wait_for(chat(url), 1))),
+        (hang_up, lambda url: asyncio.run(chat("http://127.0.0.1:1"))),
+        (hang_up, lambda url: asyncio.run(chat("http://gpu1:8000"))),
+        (hang_up, lambda url: Client("", api_key=KEY)),
+        (hang_up, lambda url: Client("m", url=url, api_key=KEY + "\n")),
+        (saying(ECHO), run_map), (saying(ECHO), run_generate), (saying(ECHO), run_evaluate),
+        (hang_up, lambda url: run_map("http://gpu1:8000")), (hang_up, lambda url: run_generate("nowhere")),
+        (hang_up, lambda url: manycall.generate("", model="m", api_key=KEY, out="o")),
+        (hang_up, lambda url: manycall.evaluate("none", model="m", api_key=KEY, out="o")),
+        (hang_up, lambda url: manycall.map(len, [], model="m", api_key=KEY, out="o")),  # type: ignore[arg-type]
+        (hang_up, lambda url: resolve(["http://gpu1"])),
+        (hang_up, lambda url: resolve(["nowhere"])),
+        (hang_up, of_file(b'[[endpoint]]\nkey = "KEY"\nurl = http')),
+        (hang_up, of_file(b'[[endpoint]]\nkey = "KEY"\nurl = "\xff"')),
+        (hang_up, of_file(b'[[endpoint]]\nkey = "KEY"')),
+        (hang_up, of_file(b'[[endpoint]]\napi_key = "KEY"\nurl = "https://h"')),
+        (hang_up, of_file(b'[[endpoint]]\nkey = ["KEY", 5]\nurl = "https://h"')),
+        (hang_up, of_file(b'[[endpoint]]\nkey = "KEY\xc3\xa4"\nurl = "https://h"')),
+        (hang_up, of_file(b'[[endpoint]]\nkey = "KEY"\nurl = "http://h"')),
+        (hang_up, of_file(b'[[endpoint]]\nkey_env = "OPENAI_API_KEY"\nurl = "http://h"')),
+    ],
+)  # fmt: skip
+def test_a_traceback_with_all_variables_holds_no_key(server: Connection, run: Callable[[str], None]) -> None:
+    with serving(server) as url, pytest.raises((ManycallError, TimeoutError)) as caught:
+        run(url)
+    for error in chain(caught.value):
+        assert not shown(f"{error!r} {error.args} {vars(error)}")
+        for frame, line in traceback.walk_tb(error.__traceback__):
+            for name, value in frame.f_locals.items():
+                assert not shown(safely(repr, value)), f"{name} in {frame.f_code.co_qualname}, line {line}"
+                assert not shown(safely(repr, vars(value) if hasattr(value, "__dict__") else None)), name
+
+
+def safely(show: Callable[[Any], str], value: Any) -> str:
+    """As those do it that print what variables hold: something may be half made."""
+    try:
+        return show(value)
+    except Exception as error:
+        return repr(error)
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The exception, and all that led to it, also those that are not told."""
+    seen: list[BaseException] = []
+    ahead = [error]
+    while ahead:
+        if (each := ahead.pop()) is not None and each not in seen:
+            seen.append(each)
+            ahead += [each.__cause__, each.__context__]
+            yield each
+
+
+# Plain http
+
+
+@pytest.mark.parametrize(
+    ("host", "near"),
+    [
+        ("127.0.0.1", True), ("127.0.0.1:8000", True), ("127.255.0.9", True), ("[::1]:80", True), ("localhost", True),
+        ("LOCALHOST:1", True), ("a.localhost", True), ("127.0.0.1.evil.com", False), ("localhost.evil.com", False),
+        ("notlocalhost", False), ("128.0.0.1", False), ("10.0.0.1", False), ("gpu1", False), ("[::2]", False),
+        ("0.0.0.0", False), ("0x7f000001", False), ("127.1", False), ("192.168.0.1", False),
+    ],
+)  # fmt: skip
+def test_loopback_is_this_machine_and_nothing_else(host: str, near: bool) -> None:
+    assert is_loopback(f"http://{host}/v1") is near
+    if near:
+        assert resolve([f"http://{host}/v1"])[0].key is not None
+    else:
+        with pytest.raises(UsageError, match="plain http"):
+            resolve([f"http://{host}/v1"])
+        assert resolve([f"http://{host}/v1"], plain_http=True)[0].key is not None
+        assert resolve([f"http://{host}/v1"], Secret(""))[0].key is None
+    assert resolve([f"https://{host}/v1"])[0].key is not None
+
+
+def test_one_of_several_over_plain_http_is_refused_too() -> None:
+    with pytest.raises(UsageError, match="http://gpu1/v1 would get the key"):
+        resolve(["https://a", "http://gpu1"])
+
+
+@pytest.mark.parametrize(
+    ("entry", "allowed"),
+    [
+        ('url = "http://gpu1"', True),
+        ('url = "http://gpu1"\nkey = "k"', False),
+        ('url = "http://gpu1"\nkey = "k"\nplain_http = true', True),
+        ('url = "http://gpu1"\nkey = "k"\nplain_http = false', False),
+        ('url = "https://gpu1"\nkey = "k"', True),
+        ('url = "http://127.0.0.1"\nkey = "k"', True),
+    ],
+)
+def test_an_endpoint_in_the_file_says_for_itself_whether_plain_http_will_do(entry: str, allowed: bool) -> None:
+    Path("endpoints.toml").write_text(f"[[endpoint]]\n{entry}\n")
+    if allowed:
+        resolve([])
+    else:
+        with pytest.raises(UsageError, match=r"endpoints.toml, endpoint 1\) over plain http.* plain_http = true there"):
+            resolve([])
+        resolve([], plain_http=True)
+
+
+GENERATE = ("generate", "-p", "Tell a story.", "-m", "any", "-n", "3", "-o", "o.jsonl")
+
+
+def test_a_key_for_somebody_else_is_refused_in_one_sentence_with_the_ways_out() -> None:
+    url = "http://gpu1.invalid:8000/v1"
+    done = command(*GENERATE, "-u", url)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    for way in (url, "https", "OPENAI_API_KEY= before the command", "--plain-http"):
+        assert way in done.err
+    assert not Path("o.jsonl").exists()
+    # each of the ways gets as far as the network
+    for more, env in ((("--plain-http",), {}), ((), {"OPENAI_API_KEY": ""})):
+        assert "no connection" in command(*GENERATE, *more, "-u", url, env=env).err
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        ("--api-key", "hunter2-hunter2"), ("--api-key=hunter2-hunter2",), ("--api_key", "hunter2-hunter2"),
+        ("--param", "api_key=hunter2-hunter2"), ("--param", "key=hunter2-hunter2"),
+        ("--param", "api_key hunter2-hunter2"), ("-p", "Bearer hunter2-hunter2-hunter2"),
+        ("--param", "Authorization=Bearer hunter2-hunter2"), ("--param", 'extra_headers={"a":"hunter2-hunter2"}'),
+        ("--param", f"user={KEY}"), ("-m", KEY), ("-u", f"http://127.0.0.1:1/{KEY}"),
+        ("-u", "http://me:hunter2-hunter2@h/v1"), ("-u", "http://h/v1?key=hunter2-hunter2"),
+        ("-u", "http:/h?hunter2-hunter2"),
+        ("-u", "http://h/v1#hunter2-hunter2"), ("-p", "sk-proj-hunter2-hunter2-hunter2"), ("-u", "sk-hunter2-hunter2"),
+    ],
+)  # fmt: skip
+def test_a_key_in_the_command_is_refused_and_not_repeated(bad: tuple[str, ...]) -> None:
+    done = command(*GENERATE, "-u", "http://127.0.0.1:1/v1", *bad) if "-u" not in bad else command(*GENERATE, *bad)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert "hunter2" not in done.err
+    assert not shown(done.err)
+    assert not Path("o.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    "innocent",
+    [
+        "Explain sk-learn and scikit-learn, in 2024", "risk-averse investors of the 20th century", "task-2024",
+        "What is a bearer bond worth in 1929?", "sim:key=wordmath", "--key", "prompt_cache_key=a", "pk-fire.txt",
+        "讲一个故事\n第二行\t", "gpt-5-mini", "Bearer of bad news, extraordinarily-long-word-without-number",
+    ],
+)  # fmt: skip
+def test_what_only_looks_a_little_like_a_key_is_let_through(innocent: str) -> None:
+    words.check([innocent])
+
+
+# On the wire
+
+
+class Witness:
+    """A server that notes the head of each request, and answers with these bytes.
+
+    Attributes:
+        heads: what came, in lower case.
+    """
+
+    def __init__(self, reply: bytes) -> None:
+        self.heads: list[bytes] = []
+        self._reply = reply
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head, _ = await read_request(reader)
+        self.heads.append(head.lower())
+        writer.write(self._reply)
+        await writer.drain()
+
+
+def has_key(head: bytes) -> bool:
+    return KEY.lower().encode() in head
+
+
+GOOD = http(200, answer().body)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("same_host", [True, False])
+def test_no_redirect_carries_the_key_anywhere(status: int, same_host: bool) -> None:
+    other = Witness(GOOD)
+    with serving(other) as there:
+        place = "/v1/elsewhere" if same_host else f"{there}/chat/completions"
+        first = Witness(http(status, b"", f"location: {place}"))
+        with serving(first) as here:
+            done = command(*GENERATE, "-u", here, "-j", "1")
+    assert done.code == 4
+    assert f"answered {status}: it redirects to '{place}'" in done.err
+    assert [has_key(head) for head in first.heads] == [True]
+    assert not other.heads
+
+
+def test_the_look_at_the_gauges_carries_no_key() -> None:
+    seen = []
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head, _ = await read_request(reader)
+        seen.append(head.lower())
+        if head.startswith(b"POST"):
+            await asyncio.sleep(1.5)
+        writer.write(GOOD if head.startswith(b"POST") else http(404, b""))
+        await writer.drain()
+
+    with serving(slow) as url:
+        assert command(*GENERATE, "-u", url).code == 0
+    looks = [head for head in seen if head.startswith(b"get /metrics")]
+    assert looks
+    assert not any(map(has_key, looks))
+    assert all(map(has_key, (head for head in seen if head.startswith(b"post"))))
+
+
+@pytest.mark.parametrize(
+    ("url", "more", "told"),
+    [
+        ("http://far.invalid/v1", ("--plain-http",), True),  # as the page on keys says
+        ("http://far.invalid/v1", (), None),
+        ("https://far.invalid/v1", (), False),
+        ("http://127.0.0.2:1/v1", (), None),
+    ],
+)
+def test_a_proxy_sees_the_key_only_where_plain_http_was_allowed(
+    url: str, more: tuple[str, ...], told: bool | None
+) -> None:
+    proxy = Witness(http(403, b"no"))
+    with serving(proxy) as at:
+        at = at.removesuffix("/v1")
+        env = {"HTTP_PROXY": at, "http_proxy": at, "HTTPS_PROXY": at, "https_proxy": at, "NO_PROXY": "", "no_proxy": ""}
+        command(*GENERATE, *more, "-u", url, "-j", "1", env=env)
+    assert {has_key(head) for head in proxy.heads} == (set() if told is None else {told})
+
+
+# What servers say
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "JSON": lambda key: json.dumps(key)[1:-1].replace("/", "\\/"),
+    "JSON, with every sign escaped": lambda key: re.sub(r"\W", lambda c: f"\\u{ord(c[0]):04X}", key),
+    "JSON in JSON": lambda key: json.dumps(json.dumps(key).replace("/", "\\/")),
+    "a URL": lambda key: quote(key, safe=""),
+    "a URL, in small letters": lambda key: re.sub("%..", lambda code: code[0].lower(), quote_plus(key)),
+    "HTML": lambda key: html.escape(key).replace("/", "&#x2F;").replace("+", "&#43;"),
+    "base64 of the header": lambda key: base64.b64encode(f"Bearer {key}".encode()).decode(),
+    "base64 of user and password": lambda key: base64.b64encode(f"me:{key}".encode()).decode(),
+    "base64 for URLs": lambda key: base64.urlsafe_b64encode(f":{key}!".encode()).decode(),
+    "twice": lambda key: f"{key} {key}",
+    "within a word": lambda key: f"x{key}y",
+}
+PIECES: dict[str, Callable[[str], str]] = {
+    "half masked": lambda key: key[:14] + "*" * (len(key) - 14),
+    "masked in the middle": lambda key: key[:12] + "..." + key[-9:],
+    "over two lines": lambda key: key[:13] + "\n" + key[13:],
+}
+KEYS = [KEY, "sk-proj-Ab3_dE6gH9-jK2mN5pQ8rT1", "a1b2c3d4", "x" * 9 + '"&<9>\\', "Zm9v.YmFy.cXV4MTIzNDU2Nzg5"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_is_taken_out_of_a_text_in_every_form(key: str, form: str) -> None:
+    said = FORMS[form](key)
+    text = scrubber(Secret(key))(f'{{"before": "{said}", "after": 1}}'.encode()).decode()
+    assert said not in text
+    assert "***" in text
+    assert text.startswith('{"before": "')
+    assert text.endswith('", "after": 1}')
+    longest = max(re.findall("[A-Za-z0-9]+", key), key=len)
+    assert longest not in text
+
+
+@pytest.mark.parametrize("form", PIECES)
+@pytest.mark.parametrize("key", KEYS[:2])
+def test_pieces_of_a_key_are_taken_out_of_errors(key: str, form: str) -> None:
+    text = scrubber(Secret(key))(f"Incorrect key {PIECES[form](key)}. See the manual".encode(), pieces=True).decode()
+    assert not any(key[n : n + 8] in text for n in range(len(key) - 7))
+    assert text.endswith(". See the manual")
+
+
+@pytest.mark.parametrize("key", ["EMPTY", "x", "none", "not-needed", "lm-studio", "ollama", "sk-no-key-required", "1"])
+def test_a_word_that_stands_for_a_key_does_not_mangle_answers(key: str) -> None:
+    text = f"The EMPTY box is not-needed; none of 1 {key} here. {base64.b64encode(key.encode()).decode()}".encode()
+    assert scrubber(Secret(key))(text, pieces=True) is text
+
+
+def test_a_text_without_the_key_is_not_even_copied() -> None:
+    text = json.dumps({"choices": ["a story of CANARY-4b1d, 9e and c7a60f35"]}).encode()
+    assert scrubber(Secret(KEY))(text) is text
+    assert scrubber(None)(text) is text
+
+
+@pytest.mark.parametrize("form", [*FORMS, *PIECES])
+def test_a_servers_error_is_shown_without_the_key_in_any_form(form: str) -> None:
+    said = {**FORMS, **PIECES}[form](KEY)
+
+    def handler(body: dict[str, Any]) -> HttpReply:
+        text = body["messages"][-1]["content"]
+        location = {"location": f"https://h/?{said}"} if text == "redirect" else {}
+        status = {"redirect": 307, "html": 400, "json": 400}[text]
+        page = HttpReply(status, f"<html><p>{said}</p></html>".encode(), no_header)
+        return page if text == "html" else refusal(status, said, said, location)
+
+    async def main() -> None:
+        async with Client("m", url="https://h", transport=FakeTransport(handler)) as llm:
+            for text in ("json", "html", "redirect"):
+                with pytest.raises(ManycallError) as caught:
+                    await llm.chat(text)
+                for error in chain(caught.value):
+                    assert said not in f"{error} {error.args} {vars(error)}"
+                    assert not shown(f"{error} {error.args} {vars(error)}")
+
+    virtual.run(main())
+
+
+def no_header(name: str) -> None:
+    pass
+
+
+# Every way a call can end, with the key in the environment, and then a search of all that was written
+
+
+def echo(status: int, wrap: str = '{{"error": {{"message": "{}", "code": "{}"}}}}') -> Connection:
+    said = " ".join(form(KEY) for name, form in FORMS.items() if "JSON" not in name)
+    body = wrap.format(said + " " + json.dumps(KEY)[1:-1].replace("/", "\\/"), KEY).encode()
+    return saying(http(status, body, f"www-authenticate: Bearer {KEY}", f"x-ratelimit-limit-requests: {KEY}"))
+
+
+RAISES = """
+import os
+async def f(row, llm):
+    answer = await llm.chat("hi")
+    things = [llm, llm._client, llm._client.pool, *llm._client.pool.endpoints]
+    raise ValueError(f"{things!r} {[vars(each) for each in things]} {answer}")
+"""
+CHOICE = '{{"choices": [{{"message": {{"content": "your key is {}"}}, "finish_reason": "stop"}}], "x": "{}"}}'
+PATHS: dict[str, tuple[Connection, str, int]] = {
+    "401 that echoes it": (echo(401), "answered 401", 4),
+    "403": (echo(403), "answered 403", 4),
+    "404": (echo(404), "answered 404", 4),
+    "400": (echo(400), "answered 400", 3),
+    "402, and no money": (echo(402, '{{"error": {{"message": "{}", "code": "x"}}, "x": "{}"}}'), "402", 4),
+    "500": (echo(500), "answered 500", 3),
+    "an HTML page": (echo(400, "<html><b>{}</b>{}</html>"), "<html>", 3),
+    "200 with an answer that holds it": (echo(200, CHOICE), "3 done", 0),
+    "200 with an error inside": (echo(200), "", 3),
+    "200 and no JSON": (echo(200, "{} {}"), "", 3),
+    "a connection that is lost": (reset, "the connection was lost", 3),
+    "silence": (silence, "no whole reply in time", 3),
+    "half a reply": (saying(f"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{KEY}".encode()), "broke off", 3),
+    "no HTTP": (saying(f"{KEY} {KEY}\r\n\r\n".encode()), "could not be read", 3),
+}  # fmt: skip
+
+
+@contextmanager
+def everything_searched(tmp_path: Path, said: list[str]) -> Iterator[None]:
+    """Afterwards no file, and nothing of what was said, holds the key."""
+    yield
+    result = search([tmp_path], KEY)
+    assert result.files > 3
+    assert result.found == []
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or not shown(path.read_text(errors="replace")), path
+    assert not any(map(shown, said))
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Runs a command in this process, where nobody waits before calling again."""
+    monkeypatch.setattr("manycall.control.retry.wait", lambda *_: 0.001)
+
+    def run(*given: str) -> Ended:
+        monkeypatch.setattr("sys.argv", ["manycall", *given])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return Ended(int(caught.value.code or 0), *capfd.readouterr())
+
+    return run
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_whatever_goes_wrong_the_key_is_in_no_file_and_on_no_screen(
+    path: str, tmp_path: Path, here: Callable[..., Ended]
+) -> None:
+    server, told, code = PATHS[path]
+    said: list[str] = []
+    with everything_searched(tmp_path, said), serving(server) as url:
+        done = here(*GENERATE, "-u", url, "-j", "3", "--timeout", "0.5")
+        said += [done.out, done.err]
+        assert told in done.out + done.err
+        assert done.code == code
+
+
+async def no_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+    writer.write(http(400, b"what?"))
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1/v1", "https://127.0.0.1:{}/v1", "https://nosuch.invalid/v1"])
+def test_a_server_that_is_not_there_or_speaks_no_tls_is_told_without_the_key(
+    address: str, tmp_path: Path, here: Callable[..., Ended]
+) -> None:
+    said: list[str] = []
+    with everything_searched(tmp_path, said), serving(no_tls) as url:
+        done = here(*GENERATE, "-u", address.format(re.findall(r"\d+", url)[4]))
+        said += [done.out, done.err]
+        assert (done.code, "no connection" in done.err) == (4, True)
+
+
+def test_a_row_function_that_tells_all_it_can_see_does_not_tell_the_key(tmp_path: Path) -> None:
+    Path("f.py").write_text(RAISES)
+    Path("in.jsonl").write_text('{"q": 1}\n')
+    said: list[str] = []
+    with everything_searched(tmp_path, said), serving(echo(200, CHOICE)) as url:
+        done = command("run", "f.py:f", "in.jsonl", "-u", url, "-m", "any", "-o", "o.jsonl")
+        said += [done.out, done.err]
+        assert done.code == 3
+        (failure,) = rows(Path("o.jsonl.run/failures.jsonl"))
+        assert "Secret(***)" in failure["error"]
+        assert "your key is ***" in failure["raw"]
+
+
+def test_ctrl_c_leaves_no_key_behind(tmp_path: Path) -> None:
+    said: list[str] = []
+    with everything_searched(tmp_path, said), serving(silence) as url:
+        process = start(*GENERATE, "-u", url)
+        while not Path("o.jsonl.run/timeline.jsonl").exists() or not Path("o.jsonl.run/timeline.jsonl").stat().st_size:
+            assert process.poll() is None
+            os.sched_yield()
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        said += [process.stderr.readline(), process.stderr.readline()]
+        process.send_signal(signal.SIGINT)
+        done = finish(process)
+        said += [done.out, done.err]
+        assert done.code == 130

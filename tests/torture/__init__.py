@@ -1,0 +1,20 @@
+"""Real processes and real faults: nothing lost, nothing twice. `make torture` tries for long, test_torture.py shortly.
+
+A trial is a function of a `Plan` that returns a `Result`; it is tried because it stands in `TRIALS`.
+"""
+
+from torture import chaos, clocks, disk, frozen, kills, restart, two
+from torture.trial import Plan, Result, Trial, suite
+
+TRIALS: dict[str, Trial] = {
+    "kills": kills.trial,
+    "disk": disk.trial,
+    "two": two.trial,
+    "frozen": frozen.trial,
+    "clocks": clocks.trial,
+    "restart": restart.trial,
+    "chaos": chaos.trial,
+    "signals": suite("test_kill.py"),
+}
+
+__all__ = ["TRIALS", "Plan", "Result"]
