@@ -20,7 +20,7 @@ from manycall.store.run import Run, damaged
 
 def lines_of(content: bytes) -> list[bytes]:
     """The lines that hold something, the last perhaps without its end."""
-    return [line for line in content.split(b"\n") if line.strip(b"\r")]
+    return [line for line in content.split(b"\n") if line not in {b"", b"\r"}]
 
 
 def is_ours(line: bytes) -> bool:
