@@ -1,159 +1,188 @@
-"""Inputs that mean harm: real documents, cut, flipped, doubled and salted; as hypothesis strategies."""
+"""Servers that lie, stall, flood or break off: one small behaviour each, on loopback."""
 
-import datetime
-import re
-from decimal import Decimal
-from typing import Any
+import asyncio
+import gzip
+import socket
+import ssl
+import struct
+import subprocess
+import zlib
+from base64 import b64decode
+from itertools import count
+from pathlib import Path
 
-from hypothesis import strategies as st
-from hypothesis.strategies import SearchStrategy
+from servers import PIECE, Connection, http, read_request, saying
 
-PIECES = [
-    *(bytes([n]) for n in (*range(14), 0x1C, 0x22, 0x5C, 0x7F, 0x85, 0xA0, 0xC3, 0xED, 0xFF)),
-    *b'\r\n|\n\n|\xef\xbb\xbf|\xff\xfe{\0|\xe2\x80\xa8|\xed\xa0\x80|\xc0\x80|,|:|[|]|{|}|""|\'|"a":1,'.split(b"|"),
-    *b"null true false NaN -Infinity 0 -0 -1 007 .5 1. 1e5 1e400 -1e400 1e-400 0.1 1e308 2.0".split(),
-    *(str(number).encode() for number in (2**63 - 1, 2**63, -(2**63) - 1, 2**64, 10**30, 10**400)),
-    *(rb'"\ud800"', rb'"\udc00\ud800"', rb'"\u0000"', rb'"\x"', b'"\xff"', b'"\0"', "文".encode(), "😀".encode()),
-    *rb'[] {} [{}] [[]] [null] [1] {"":1} {"id":1} {"a":{"b":[]}}'.split(),
-    *(b"[" * depth for depth in (100, 900, 1100, 100_000)),
-    *(b'{"a":' * depth for depth in (300, 5000)),
-    *(b"[" * depth + b"]" * depth for depth in (100, 400, 900, 985, 1100)),
-    *(b'{"a":' * depth + b"1" + b"}" * depth for depth in (300, 490, 900)),
-    b"9" * 4400,
-    b"x" * 70_000,
-    b'"' + b"y" * 70_000 + b'"',
-]
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|true|false|null|[][{},:]|[^\s",;=]+')
-
-
-NEAR = 5000
-"""Bytes in which a token to change is looked for: they take time to find."""
-
-
-def _cut(text: bytes, at: int, piece: bytes) -> bytes:
-    return text[:at]
-
-
-def _behead(text: bytes, at: int, piece: bytes) -> bytes:
-    return text[at:]
-
-
-def _flip(text: bytes, at: int, piece: bytes) -> bytes:
-    return text[:at] + bytes([text[at] ^ (1 << len(piece) % 8)]) + text[at + 1 :] if at < len(text) else text
-
-
-def _insert(text: bytes, at: int, piece: bytes) -> bytes:
-    return text[:at] + piece + text[at:]
-
-
-def _overwrite(text: bytes, at: int, piece: bytes) -> bytes:
-    return text[:at] + piece + text[at + len(piece) :]
-
-
-def _delete(text: bytes, at: int, piece: bytes) -> bytes:
-    return text[:at] + text[at + len(piece) :]
-
-
-def _repeat(text: bytes, at: int, piece: bytes) -> bytes:
-    return text + text[at:]
-
-
-def _replace_token(text: bytes, at: int, piece: bytes) -> bytes:
-    """Of a JSON text, or a header, another value in the place of one; so that the rest still makes sense."""
-    tokens = list(_TOKEN.finditer(text, 0, NEAR))
-    if not tokens:
-        return piece
-    token = tokens[at % len(tokens)]
-    return text[: token.start()] + piece + text[token.end() :]
-
-
-def _move_token(text: bytes, at: int, piece: bytes) -> bytes:
-    tokens = _TOKEN.findall(text, 0, NEAR)
-    return _replace_token(text, at, tokens[(at + len(piece)) % len(tokens)]) if tokens else text
-
-
-def _swap_lines(text: bytes, at: int, piece: bytes) -> bytes:
-    lines = text.splitlines(keepends=True)
-    if lines:
-        one, other = at % len(lines), (at + len(piece)) % len(lines)
-        lines[one], lines[other] = lines[other], lines[one]
-    return b"".join(lines)
-
-
-def _double_line(text: bytes, at: int, piece: bytes) -> bytes:
-    lines = text.splitlines(keepends=True)
-    return b"".join([*lines[: at % len(lines)], lines[at % len(lines)], *lines[at % len(lines) :]]) if lines else text
-
-
-def _crlf(text: bytes, at: int, piece: bytes) -> bytes:
-    return text.replace(b"\n", b"\r\n")
-
-
-def _bom(text: bytes, at: int, piece: bytes) -> bytes:
-    return b"\xef\xbb\xbf" + text
-
-
-def _utf_16(text: bytes, at: int, piece: bytes) -> bytes:
-    return text.decode("utf-8", "replace").encode("utf-16")
-
-
-_EDITS = (
-    *(_cut, _flip, _insert, _overwrite, _delete, _repeat, _swap_lines, _double_line, _behead, _crlf, _bom, _utf_16),
-    *(_replace_token, _move_token) * 4,
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n"
+FINE = (
+    b'{"choices":[{"index":0,"message":{"role":"assistant","content":"fine"},"finish_reason":"stop"}],'
+    b'"usage":{"prompt_tokens":3,"completion_tokens":2}}'
 )
-_EDIT = st.tuples(st.sampled_from(_EDITS), st.integers(0, 1 << 20), st.sampled_from(PIECES) | st.binary(max_size=9))
-LONGEST = 300_000
+DEEP = 10**6
+"""Brackets, digits or values: more than any reader should follow."""
 
 
-def mutated(documents: list[bytes], most: int = 4) -> SearchStrategy[bytes]:
-    """One of the documents, after up to so many edits; or, now and then, any bytes."""
-
-    def edited(text: bytes, edits: list[Any]) -> bytes:
-        for edit, where, piece in edits:
-            text = edit(text, where % (len(text) + 1), piece)[:LONGEST]
-        return text
-
-    some = st.builds(edited, st.sampled_from(documents), st.lists(_EDIT, max_size=most))
-    return st.one_of(some, some, some, st.binary(max_size=40))
+def chat(content: bytes, more: bytes = b"", finish: bytes = b'"stop"') -> bytes:
+    """A chat completion, of pieces of JSON that may be none."""
+    return b'{"choices":[{"message":{"content":' + content + b'},"finish_reason":' + finish + b"}]" + more + b"}"
 
 
-def texts(documents: list[str], most: int = 3) -> SearchStrategy[str]:
-    """The same, as text."""
-    return mutated([text.encode() for text in documents], most).map(lambda text: text.decode("utf-8", "replace"))
+def answering(status: int, body: bytes = b"", *headers: str) -> Connection:
+    """This reply to every request."""
+    return saying(http(status, body, *headers))
 
 
-SCALARS = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.text(st.characters(codec="utf-8"), max_size=20),
-    st.sampled_from([2**63, -(2**64), 10**300, -0.0, 1e308, "\0", "\x85", "\u2028", "{{ x }}", "😀", "0" * 5000]),
+def at_first(fault: Connection, times: int = 1) -> Connection:
+    """So many connections meet the fault; the others are answered well."""
+    number = count()
+
+    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if next(number) < times:
+            await fault(reader, writer)
+        else:
+            await read_request(reader)
+            writer.write(http(200, FINE))
+            await writer.drain()
+
+    return connection
+
+
+async def reset_at_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Accept, and reset."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+async def half_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Read a request, close the way back, and go on listening."""
+    await read_request(reader)
+    writer.write_eof()
+    await reader.read()
+
+
+async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Accept, and never say a word: no answer, no handshake."""
+    await reader.read()
+
+
+def stopping_after(reply: bytes) -> Connection:
+    """Read a request, say so much, and then nothing for ever."""
+
+    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(reply)
+        await reader.read()
+
+    return connection
+
+
+def without_end(head: bytes, piece: bytes, pause: float = 0.0) -> Connection:
+    """Read a request, say the head, and then this piece for ever."""
+
+    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(head)
+        while True:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(pause)
+
+    return connection
+
+
+ENDLESS = without_end(CHUNKED, b"10000\r\n" + 65_536 * b" " + b"\r\n")
+TEN_GB = without_end(OK + b"content-length: 10000000000\r\n\r\n", 65_536 * b" ")
+
+
+def blank_lines(seconds: float) -> Connection:
+    """Blank lines for so long, then the answer, as DeepSeek and OpenRouter do when they are busy."""
+
+    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(CHUNKED)
+        for _ in range(round(seconds / 0.02)):
+            writer.write(b"1\r\n\n\r\n")
+            await asyncio.sleep(0.02)
+        writer.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(FINE), FINE))
+        await writer.drain()
+
+    return connection
+
+
+def blurting(reply: bytes) -> Connection:
+    """Say this to whatever comes: a handshake, a CONNECT."""
+
+    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(PIECE)
+        writer.write(reply)
+        await writer.drain()
+
+    return connection
+
+
+async def tls_alert(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Refuse the version of TLS, as servers do that know old ones only (RFC 8446 §6.2)."""
+    await reader.read(1)
+    writer.write(b"\x15\x03\x01\x00\x02\x02\x46")
+    await reader.read()
+
+
+def gzip_bomb() -> bytes:
+    """100 MB of zeros, packed."""
+    packer = zlib.compressobj(9, wbits=31)
+    return b"".join([*(packer.compress(bytes(1_000_000)) for _ in range(100)), packer.flush()])
+
+
+def zstd_bomb() -> bytes:
+    """The same in 3 kB: blocks of one byte, repeated 128 KiB times (RFC 8878 §3.1.1.2)."""
+    block = struct.pack("<I", (128 << 10) << 3 | 1 << 1)[:3] + b"0"
+    last = struct.pack("<I", 1 << 3 | 1 << 1 | 1)[:3] + b"0"
+    return b"\x28\xb5\x2f\xfd\x00\x70" + 800 * block + last
+
+
+BROTLI_BOMB = b64decode(
+    "y///P/gnAOKxQCD3/o///3/wTwDEYRGA7v0f////4J8AiMMCAN37P/7//8E/ARCHBQC693/8//+DfwIgDgsAdO//+P//B/8EQBwW"
+    "AOje//H//w/+CYA4LADQvf/j//8f/BMAcVgAoHv/x///P/gnAOKwAED3/o///3/wTwDEYQGA7v0f////4J8AiMMCAN37v/wHr8M/"
+    "ARCHBQC62HU="
 )
-NAMES = st.text(st.characters(codec="utf-8"), max_size=6) | st.sampled_from(
-    ["id", "custom_id", "q", "text", "self", "loop", "range", "__class__", "items", "a.b", "a b", ""]
-)
-JSON: SearchStrategy[Any] = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=6
-)
+"""The same in 158 bytes."""
+
+BOMBS = {
+    "gzip": gzip_bomb(),
+    "deflate": zlib.compress(bytes(100_000_000), 9),
+    "zstd": zstd_bomb(),
+    "br": BROTLI_BOMB,
+    "gzip, gzip": gzip.compress(gzip_bomb()),
+}
 
 
-def _deep(depth: int) -> Any:
-    value: Any = 1
-    for _ in range(depth):
-        value = [value]
-    return value
+def packed(encoding: str, body: bytes) -> bytes:
+    """A reply in this encoding."""
+    return http(200, body, f"content-encoding: {encoding}")
 
 
-NOT_JSON = st.one_of(
-    st.floats(),
-    st.binary(max_size=4),
-    st.datetimes(),
-    st.decimals(),
-    st.text(max_size=6),
-    st.builds(set, st.lists(st.integers(), max_size=3)),
-    st.tuples(st.integers()),
-    st.dictionaries(st.none() | st.integers() | st.floats() | st.text(max_size=2), st.integers(), max_size=2),
-    st.sampled_from([object, 1j, Decimal("NaN"), datetime.timedelta(1), "\ud800", 10**5000]),
-    st.sampled_from([900, 5000]).map(_deep),
-)
+class Certificates:
+    """Certificates made by the `openssl` command, all signed by one authority of our own.
+
+    Attributes:
+        authority: the file to be trusted.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.authority = folder / "ca.pem"
+        self._openssl("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 3650 -subj /CN=tests")
+        self._openssl("req -newkey rsa:2048 -nodes -keyout key.pem -out csr.pem -subj /CN=localhost")
+
+    def context(self, name: str = "localhost", days: int = 3650, *, self_signed: bool = False) -> ssl.SSLContext:
+        """A server that is called so; valid for so many days (below 0: expired)."""
+        (self._folder / "names").write_text(f"subjectAltName=DNS:{name}\nbasicConstraints=CA:FALSE\n")
+        signer = "-signkey key.pem" if self_signed else "-CA ca.pem -CAkey ca.key -CAcreateserial"
+        self._openssl(f"x509 -req -in csr.pem {signer} -days {days} -extfile names -out cert.pem")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self._folder / "cert.pem", self._folder / "key.pem")
+        return context
+
+    def _openssl(self, words: str) -> None:
+        subprocess.run(["openssl", *words.split()], cwd=self._folder, check=True, capture_output=True, timeout=60)

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -10,10 +11,14 @@ from contextlib import contextmanager, suppress
 
 Connection = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
+PIECE = 1 << 16
+"""Bytes that are written at once."""
+
 
 @contextmanager
-def serving(connection: Connection) -> Iterator[str]:
-    """Serve every connection by this coroutine, in a thread of its own; yields the base URL."""
+def serving(connection: Connection, context: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Serve every connection by this coroutine, in a thread of its own, over TLS if there is a context; yields the
+    base URL."""
     listener = socket.create_server(("127.0.0.1", 0))
     up: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
@@ -24,12 +29,12 @@ def serving(connection: Connection) -> Iterator[str]:
             pass
         finally:
             writer.close()
-            with suppress(ConnectionError, asyncio.CancelledError):
+            with suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
 
     async def main() -> None:
         down = asyncio.Event()
-        async with await asyncio.start_server(guarded, sock=listener):
+        async with await asyncio.start_server(guarded, sock=listener, ssl=context):
             up.set_result((asyncio.get_running_loop(), down))
             await down.wait()
             others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -41,7 +46,8 @@ def serving(connection: Connection) -> Iterator[str]:
     thread.start()
     loop, down = up.result(10)
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        host = "127.0.0.1" if context is None else "localhost"
+        yield f"http{'s' * (context is not None)}://{host}:{listener.getsockname()[1]}/v1"
     finally:
         loop.call_soon_threadsafe(down.set)
         thread.join(10)
@@ -59,8 +65,9 @@ def saying(reply: bytes) -> Connection:
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
-        writer.write(reply)
-        await writer.drain()
+        for start in range(0, len(reply), PIECE):
+            writer.write(reply[start : start + PIECE])
+            await writer.drain()
 
     return connection
 

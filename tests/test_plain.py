@@ -75,7 +75,8 @@ def harmless(text: str) -> bool:
 
 
 def test_a_row_function_that_raises_a_hostile_text_is_harmless_on_the_screen_and_whole_in_the_file() -> None:
-    Path("f.py").write_text(f"async def f(row, llm):\n    raise ValueError({HOSTILE!r})\n")
+    said = "\x9b2J\u202e" + HOSTILE
+    Path("f.py").write_text(f"async def f(row, llm):\n    raise ValueError({said!r})\n")
     Path("in.jsonl").write_text('{"q": 1}\n')
     for more in ((), ("--json",)):
         done = manycall("run", "f.py:f", "in.jsonl", "-u", "sim", "-m", "any", "-o", "o.jsonl", *more)

@@ -156,6 +156,8 @@ def test_a_call_is_replayed_when_row_and_request_are_equal(tmp_path: Path) -> No
     key = request_key("chat", b'{"a":1}')
     first.append("r", key, 1, "你好\n".encode(), at=1.0, seconds=0.5)
     first.append("r", key, 2, b"\xff\x00", at=1.0, seconds=0.5)
+    first.append("r", key, 4, bytes(2_000_000), at=1.0, seconds=0.5)
+    assert first.file.end < 3_000_000  # not six characters for each zero
     first.file.close()
     again = journal(tmp_path / "j")
     assert again.replay("r", request_key("chat", b'{"a":2}'), 1) is None
@@ -164,6 +166,7 @@ def test_a_call_is_replayed_when_row_and_request_are_equal(tmp_path: Path) -> No
     assert again.replay("r", key, 3) is None
     assert again.replay("r", key, 1) == "你好\n".encode()
     assert again.replay("r", key, 2) == b"\xff\x00"
+    assert again.replay("r", key, 4) == bytes(2_000_000)
     assert again.replay("r", key, 1) is None
     assert json.loads((tmp_path / "j").read_bytes().splitlines()[0])["body"] == "你好\n"
 

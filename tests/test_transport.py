@@ -7,7 +7,7 @@ from pyreqwest import exceptions as http_errors
 
 from manycall import errors
 from manycall.records import Secret
-from manycall.wire.transport import HttpReply, HttpRequest, HttpTransport, translate
+from manycall.wire.transport import HttpReply, HttpRequest, HttpTransport, Room, translate
 from servers import Connection, flood, hang_up, http, read_request, reset, saying, serving, silence
 
 
@@ -54,9 +54,9 @@ OK = b"HTTP/1.1 200 OK\r\n"
         (saying(b"what?\r\n\r\n"), errors.ReplyBroken),
         (saying(OK + b"x: " + b"a" * 1_000_000 + b"\r\n\r\n"), errors.ReplyBroken),
         (saying(http(200, b"no gzip", "content-encoding: gzip")), errors.ReplyBroken),
-        (saying(http(200, b"x" * 100_001)), errors.ReplyBroken),
-        (saying(http(200, gzip.compress(b"0" * 10_000_000), "content-encoding: gzip")), errors.ReplyBroken),
-        (flood, errors.ReplyBroken),
+        (saying(http(200, b"x" * 100_001)), errors.TooLong),
+        (saying(http(200, gzip.compress(b"0" * 10_000_000), "content-encoding: gzip")), errors.TooLong),
+        (flood, errors.TooLong),
     ],
 )
 def test_a_reply_that_does_not_come_whole_is_perhaps_billed(
@@ -117,6 +117,27 @@ def test_every_error_of_the_http_library_has_one_of_ours() -> None:
         ours = translate(error)
         expected = errors.UsageError if kind is http_errors.BuilderError else errors.TransportError
         assert isinstance(ours, expected), kind
+
+
+def test_long_bodies_wait_for_one_another_and_none_is_lost() -> None:
+    room, order = Room(100), []
+
+    async def read(name: str, pieces: list[int]) -> None:
+        size = 0
+        for piece in pieces:
+            size += piece
+            await room.hold(name, size)
+            await asyncio.sleep(0)
+        room.leave(name)
+        order.append(name)
+
+    async def main() -> None:
+        await asyncio.gather(read("first", [60, 60, 60, 60]), read("second", [50, 10]), read("third", [10]))
+        assert repr(room) == "<Room: 0 of 100 bytes held by 0 replies>"
+
+    asyncio.run(asyncio.wait_for(main(), 5))
+    assert order[0] == "first"
+    assert sorted(order) == ["first", "second", "third"]
 
 
 def test_a_secret_shows_itself_to_nobody() -> None:

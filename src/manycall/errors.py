@@ -16,7 +16,8 @@
         │   │   └── Untrusted   its certificate was refused
         │   ├── ConnectionLost  sent, or perhaps sent, then lost: may be billed
         │   ├── TimedOut        no whole reply in time: may be billed
-        │   └── ReplyBroken     a reply began and broke off, or is not HTTP, or is too large
+        │   └── ReplyBroken     a reply began and broke off, or is not HTTP
+        │       └── TooLong     ... or goes on for longer than can be kept
         ├── Refused             a reply with an error status: status, code, retry_after
         └── BadReply            a 200 that holds no answer
             ├── EmptyAnswer     ... whose text is empty
@@ -148,9 +149,13 @@ class TimedOut(TransportError):
 
 
 class ReplyBroken(TransportError):
-    """A reply began, and broke off, or could not be read as HTTP, or was too large."""
+    """A reply began, and broke off, or could not be read as HTTP."""
 
     maybe_billed = True
+
+
+class TooLong(ReplyBroken):
+    """A reply was longer than can be kept. The next would be as long, and cost as much."""
 
 
 class Refused(CallFailed):

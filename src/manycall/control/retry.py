@@ -42,6 +42,7 @@ BY_CLASS: dict[type[errors.CallFailed], Rule] = {
     errors.ConnectionLost: GONE,
     errors.TimedOut: DOUBTFUL,
     errors.ReplyBroken: GARBLED,
+    errors.TooLong: POISON,
     errors.EmptyAnswer: DOUBTFUL,
     errors.OutOfTokens: POISON,
     errors.Filtered: POISON,
@@ -60,6 +61,7 @@ BY_STATUS: dict[int, Rule] = {
     403: WRONG_SETUP,
     404: WRONG_SETUP,  # no such path, or no such model
     405: WRONG_SETUP,
+    407: WRONG_SETUP,  # a proxy wants a password
     408: DOUBTFUL,
     409: BUSY,
     413: POISON,

@@ -147,7 +147,8 @@ class Client(Calls):
                 failure.attempts = sent
                 rule = retry.rule(failure)
                 failures[rule] = failures.get(rule, 0) + 1
-                self._settle(failure, failures[rule])
+                if not self._settle(failure, failures[rule]):
+                    raise
                 seconds = retry.wait(failure, sent, self._rng)
             await clock.sleep_unless(self.permits.closing, seconds)
 
@@ -227,16 +228,20 @@ class Client(Calls):
         most = request.params.get("max_completion_tokens") or request.params.get("max_tokens")
         return most if isinstance(most, int) and most > 0 else None
 
-    def _settle(self, failure: errors.CallFailed, count: int) -> None:
-        """Note the failure; raise unless it is to be sent again."""
+    def _settle(self, failure: errors.CallFailed, count: int) -> bool:
+        """Note the failure; return whether the call is to be sent again.
+
+        It is not raised here: it would hold this frame, this frame it, and the reply would be held until a collection.
+        """
         counters = self.counters
         counters.maybe_billed += failure.maybe_billed
         counters.throttled += isinstance(failure, errors.Refused) and failure.status == 429
         match retry.judge(failure, count, any_success=counters.any_success):
             case Verdict.RETRY:
                 counters.retries += 1
+                return True
             case Verdict.GIVE_UP:
-                raise failure
+                return False
             case Verdict.STOP:
                 self.stop(RunStopped(str(failure)))
                 raise self.stopped or failure from failure

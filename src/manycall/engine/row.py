@@ -8,6 +8,9 @@ from manycall.records import Completion, Request
 from manycall.store.journal import Journal, request_key
 from manycall.wire import openai
 
+LONGEST_RAW = 64 << 10
+"""Bytes of a row's last reply that are kept for its failure: many rows may wait to be sent again."""
+
 
 class RowCalls(Calls):
     """The `llm` that a row function gets: a client whose calls belong to one row.
@@ -47,7 +50,7 @@ class RowCalls(Calls):
 
     async def _attempt(self, request: Request, body: bytes, key: str, nth: int) -> Answer:
         def keep(reply: bytes, seconds: float) -> None:
-            self.raw = reply
+            self.raw = reply[:LONGEST_RAW]
             self._journal.append(self._id, key, nth, reply, at=clock.wall(), seconds=seconds)
 
         try:
@@ -61,7 +64,7 @@ class RowCalls(Calls):
         reply = self._journal.replay(self._id, key, nth)
         if reply is None:
             return None
-        self.raw = reply
+        self.raw = reply[:LONGEST_RAW]
         try:
             answer = openai.decode(request.api, reply, replayed=True)
         except errors.BadReply:

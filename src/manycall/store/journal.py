@@ -6,8 +6,8 @@ requests (two equal requests are two samples, not one). Its place among the row'
 calls made side by side find their answers in whatever order they come.
 
 One line a call: {"id": row, "key": hash of the request, "nth": which of the row's equal requests, from 1, "at":
-seconds since 1970, "seconds": how long it took, "body": the reply's text, exactly}. A body that is not UTF-8 stands
-in "body64" instead.
+seconds since 1970, "seconds": how long it took, "body": the reply's text, exactly}. A body that is no text stands in
+"body64" instead.
 
 What the disk would not take is kept in memory, and so is what it has not synced yet. If it comes to that, `close`
 writes them to a file of their own, rescued.jsonl, and the next run takes them in.
@@ -101,7 +101,7 @@ class Journal:
             StoreError: the disk would not take it; `close` will try elsewhere.
         """
         try:
-            call = _Call(row_id, key, nth, at, seconds, body.decode())
+            call = _Call(row_id, key, nth, at, seconds, _text(body))
         except UnicodeDecodeError:
             call = _Call(row_id, key, nth, at, seconds, body64=b64encode(body).decode())
         line = _encode(call) + b"\n"
@@ -161,6 +161,21 @@ class Journal:
             return b64decode(call.body64, validate=True) if call.body64 else call.body.encode()
         except (*UNREADABLE, ValueError) as error:
             raise corrupt(self.file.path, offset, error, self._out) from None
+
+
+LONG = 1 << 20
+_CONTROLS = bytes(range(32))
+
+
+def _text(body: bytes) -> str:
+    """The body as text.
+
+    Raises:
+        UnicodeDecodeError: it is none; or it is long, and its control characters, escaped, would make it far longer.
+    """
+    if len(body) > LONG and 2 * len(body.translate(None, _CONTROLS)) < len(body):
+        raise UnicodeDecodeError("utf-8", b"", 0, 0, "control characters")
+    return body.decode()
 
 
 def _place(row_id: str, key: str, nth: int) -> bytes:

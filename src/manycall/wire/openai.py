@@ -78,7 +78,7 @@ class _Part(msgspec.Struct):
 
 class _Message(msgspec.Struct):
     content: str | list[_Part] | None = None
-    tool_calls: list[Any] | None = None
+    tool_calls: msgspec.Raw = msgspec.Raw()
 
 
 class _Choice(msgspec.Struct):
@@ -101,23 +101,32 @@ class _Vector(msgspec.Struct):
     index: int = 0
 
 
-class _Reply(msgspec.Struct):
+class _Uncounted(msgspec.Struct):
     choices: list[_Choice] | None = None
     data: list[_Vector] | None = None
-    usage: _Usage | None = None
     error: msgspec.Raw = msgspec.Raw()
 
 
-NO_ERROR = (b"", b"null", b'""', b"{}", b"false")
+class _Reply(_Uncounted):
+    usage: _Usage | None = None
+
+
+NOTHING = (b"", b"null", b'""', b"{}", b"[]", b"false")
 _reply = msgspec.json.Decoder(_Reply)
 _spent = msgspec.json.Decoder(_Spent)
+_uncounted = msgspec.json.Decoder(_Uncounted)
+_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+_PRELUDE = re.compile(rb"(?:\xef\xbb\xbf|\s|:[^\n]*\n)*+")
+"""What some send before the JSON: a byte order mark, blank lines and comments (": keep-alive")."""
+MOST_VALUES = 1_000_000
+"""In one reply. Each takes Python some 60 bytes, though it may be only two in the reply."""
 
 
 def usage(body: bytes) -> Usage:
     """The tokens of a reply, whether it holds an answer or not; none, if it does not say."""
     try:
         spent = _spent.decode(body).usage or _Usage()
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         spent = _Usage()
     return Usage(_count(spent.prompt_tokens), _count(spent.completion_tokens))
 
@@ -126,27 +135,49 @@ def decode(api: Api, body: bytes, replayed: bool = False) -> Completion | Embedd
     """The answer in a reply with status 200.
 
     Raises:
-        BadReply: not JSON, an error inside, no choice; EmptyAnswer: a choice without a text; OutOfTokens: because
-            max_tokens was used up; Filtered: a content filter took it, or the rest of it.
+        BadReply: not JSON, an error inside, no choice; EmptyAnswer: a choice without a text, or an embedding without a
+            number; OutOfTokens: because max_tokens was used up; Filtered: a content filter took it, or the rest of it.
     """
     try:
-        reply = _reply.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise errors.BadReply(f"the reply is not what the API promises: {error}", body=body) from None
-    if bytes(reply.error) not in NO_ERROR:
+        reply: _Uncounted = _reply.decode(body) if len(body) <= 2 * MOST_VALUES else _long(body)
+    except _UNREADABLE as error:
+        reply, body = _mended(body, error)
+    if bytes(reply.error) not in NOTHING:
         raise errors.BadReply(f"status 200 with an error inside: {refusal(body)[1]}", body=body)
-    spent = reply.usage or _Usage()
+    spent = (reply.usage if isinstance(reply, _Reply) else None) or _Usage()
     used = Usage(_count(spent.prompt_tokens), _count(spent.completion_tokens))
     if api == "embeddings":
         if not reply.data:
             raise errors.BadReply("the reply holds no embedding", body=body)
         vectors = [v.embedding for v in sorted(reply.data, key=lambda v: v.index)]
+        if not all(vectors):
+            raise errors.EmptyAnswer("an embedding is empty", body=body)
         return Embeddings(vectors, used, body, replayed)
     if not reply.choices:
         raise errors.BadReply("the reply holds no choice", body=body)
     choice = reply.choices[0]
     finish = choice.finish_reason or ""
     return Completion(_text(choice, finish, body), finish, used, body, replayed)
+
+
+def _long(body: bytes) -> _Reply:
+    if body.count(b",") > MOST_VALUES:
+        raise errors.BadReply(f"the reply holds more than {MOST_VALUES:,} values", body=body)
+    return _reply.decode(body)
+
+
+def _mended(body: bytes, error: Exception) -> tuple[_Uncounted, bytes]:
+    """The reply, and its bytes, without what makes it unreadable though the answer is there: it is paid for."""
+    begins = _PRELUDE.match(body)
+    assert begins is not None, "it matches nothing, too"
+    mended = body[begins.end() :]
+    try:
+        return _uncounted.decode(mended), mended  # tokens that are counted in words are not worth the answer
+    except _UNREADABLE:
+        why = f"the reply is not what the API promises: {error}"
+    if mended.startswith((b"data:", b"event:")):
+        why = f"the reply is a stream of events, which nobody asked for: {refusal(mended)[1]}"
+    raise errors.BadReply(why, body=body) from None
 
 
 MOST_TOKENS = 10_000_000
@@ -166,7 +197,7 @@ def _text(choice: _Choice, finish: str, body: bytes) -> str:
     text = "".join(part.text for part in content) if isinstance(content, list) else content
     if text:
         return text
-    if message is not None and message.tool_calls:
+    if message is not None and bytes(message.tool_calls) not in NOTHING:
         return ""
     if finish == "length":
         raise errors.OutOfTokens("max_tokens was used up before any text: raise --max-tokens", body=body)
@@ -177,21 +208,26 @@ def _text(choice: _Choice, finish: str, body: bytes) -> str:
 _KEY_LIKE = re.compile(r"\b(sk|pk|key|gsk|hf|xai)[-_][\w*.-]{6,}|(?i:bearer)\s+\S+")
 
 
+LONGEST_ERROR = 64 << 10
+"""Bytes of an error body that are looked at."""
+
+
 def refusal(body: bytes) -> tuple[str, str]:
     """(code, message) of an error body, in any of the shapes seen: OpenAI's, FastAPI's, plain text, HTML.
 
     The message is one line, at most 300 characters, and shows no key.
     """
     found: Any
+    body = body[:LONGEST_ERROR]
     try:
         found = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         found = body.decode("utf-8", "replace")
     if isinstance(found, dict):
         found = found.get("error") or found.get("detail") or found.get("message") or found
     code = ""
     if isinstance(found, dict):
-        code = str(found.get("code") or found.get("type") or "").lower()
+        code = str(found.get("code") or found.get("type") or "").lower()[:100]
         found = found.get("message") or found
     message = found if isinstance(found, str) else msgspec.json.encode(found).decode()
     message = " ".join("".join(c if c.isprintable() else " " for c in message[:2000]).split())

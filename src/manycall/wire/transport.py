@@ -1,5 +1,8 @@
 """The one seam: send a request, get a reply. The only importer of the HTTP library.
 
+No server can fill our memory: the HTTP library bounds a reply's head, and what it reads ahead (up to 1.3 MB a call); a
+body that is too long is cut off; and long ones wait for one another (`Room`).
+
 What is behind it today is pyreqwest (Rust: reqwest and hyper), for its cost: 33 to 60 µs of CPU a request
 at any concurrency. Its known faults end in this file:
 
@@ -8,10 +11,12 @@ at any concurrency. Its known faults end in this file:
 * A connection lost after sending is a `ConnectError`, a late answer a `ConnectTimeoutError`. Whether
   anything was sent is told only by the causes, so those are read, in `translate`, and what stays unclear
   counts as sent.
+* Its thread may speak to the interpreter after all is closed; an interpreter that ends just then aborts.
 
 Knows nothing of JSON, models, retries.
 """
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -22,7 +27,7 @@ from pyreqwest import exceptions as http
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.response import Response
 
-from manycall import errors
+from manycall import clock, errors
 from manycall.records import Secret
 from manycall.wire.loopback import is_loopback
 
@@ -30,7 +35,14 @@ from manycall.wire.loopback import is_loopback
 # lost, so ours go first.
 IDLE_SECONDS = 3.0
 CONNECT_SECONDS = 10.0
-MAX_BODY_BYTES = 64 * 1024 * 1024
+MAX_BODY_BYTES = 16 << 20
+"""Of a reply, decompressed: 500 vectors of 1,536 numbers, or a thousand times a usual answer."""
+SMALL_BYTES = 64 << 10
+"""A body of so much always finds room: these are nearly all."""
+ROOM_BYTES = 16 << 20
+"""For the longer ones together."""
+LAST_SECONDS = 0.02
+"""For the HTTP library's own thread to end what it is at, after all is closed."""
 
 
 class HttpRequest(msgspec.Struct, frozen=True):
@@ -64,16 +76,17 @@ class Transport(Protocol):
 
 
 class HttpTransport:
-    """The real one, over TCP and TLS; it verifies certificates and follows no redirects.
+    """The real one, over TCP and TLS (1.2 or newer); it verifies certificates and follows no redirects.
 
     Honours HTTP_PROXY, HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE.
 
     Args:
-        max_body_bytes: a longer (decompressed) reply is cut off and counts as broken.
+        max_body_bytes: a longer (decompressed) reply is cut off.
     """
 
     def __init__(self, *, max_body_bytes: int = MAX_BODY_BYTES) -> None:
         self._max_body_bytes = max_body_bytes
+        self._room = Room(ROOM_BYTES)
         self._client: Client = _builder().build()
         self._near: Client = _builder().no_proxy().build()  # no proxy can reach this machine's own loopback
 
@@ -93,17 +106,59 @@ class HttpTransport:
 
     async def _read(self, reply: Response) -> bytes:
         reader = reply.body_reader
-        chunks, size = [], 0
-        while (chunk := await reader.read_chunk()) is not None:
-            size += len(chunk)
-            if size > self._max_body_bytes:
-                raise errors.ReplyBroken(f"a reply of more than {self._max_body_bytes:,} bytes was cut off")
-            chunks.append(bytes(chunk))
-        return b"".join(chunks)
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            while (chunk := await reader.read_chunk()) is not None:
+                chunks.append(bytes(chunk))
+                size += len(chunk)
+                if size > SMALL_BYTES:
+                    if size > self._max_body_bytes:
+                        raise errors.TooLong(f"a reply of more than {self._max_body_bytes:,} bytes was cut off")
+                    await self._room.hold(chunks, size)
+            return b"".join(chunks)
+        finally:
+            if size > SMALL_BYTES:
+                self._room.leave(chunks)
+                chunks.clear()  # an error's traceback may live on, and this frame with it
 
     async def close(self) -> None:
         await self._client.close()
         await self._near.close()
+        await clock.sleep(LAST_SECONDS)  # so that it does not end after the interpreter
+
+
+class Room:
+    """Memory for the long bodies that are being read, over all calls.
+
+    When it is full, only the first of them is read on: it ends, by its length or by its timeout, and the next is first.
+    The others wait, and the servers with them, because nobody takes what they send. None is lost by it.
+
+    Args:
+        size: bytes. What is held is at most this, the first body, and a chunk of each.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._held: dict[int, int] = {}  # of each body, how many bytes; the oldest body first
+        self._total = 0
+        self._changed = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Room: {self._total:,} of {self._size:,} bytes held by {len(self._held)} replies>"
+
+    async def hold(self, body: object, size: int) -> None:
+        """So much of this body has come; return when more may."""
+        self._total += size - self._held.get(id(body), 0)
+        self._held[id(body)] = size
+        while self._total > self._size and id(body) != next(iter(self._held)):
+            await self._changed.wait()
+
+    def leave(self, body: object) -> None:
+        """This body is read, or given up."""
+        self._total -= self._held.pop(id(body), 0)
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
 def _builder() -> ClientBuilder:
@@ -111,6 +166,9 @@ def _builder() -> ClientBuilder:
         ClientBuilder()
         .follow_redirects(False)  # a redirect would carry the key to another host
         .referer(False)
+        .min_tls_version("TLSv1.2")
+        .brotli(False)  # each reply that is being unpacked would need up to 16 MB; gzip needs 32 kB
+        .zstd(False)
         .pool_idle_timeout(timedelta(seconds=IDLE_SECONDS))
         .connect_timeout(timedelta(seconds=CONNECT_SECONDS))
         .default_headers({"content-type": "application/json"})
