@@ -74,6 +74,7 @@ def test_an_array_is_the_same_whatever_the_chunks(
         ("r.jsonl", b'{"a":1}\n{"a":NaN}\n', "line 2"),
         ("r.jsonl", b'{"a":"\xff"}\n', "line 1"),
         ("r.jsonl", b'{"a":' + b"[" * 100_000 + b"\n", "line 1"),
+        ("r.jsonl", b'{"a":' + b"[" * 500 + b"9" * 5000 + b"]" * 500 + b"}", "line 1"),
         ("r.json", b'[{"a":1},\n{"a":}]', "line 2 (item 2)"),
         ("r.json", b'[{"a":1},\n{"a":2}', "line 2 (item 3)"),
         ("r.json", b'[{"a":1}\n,3]', "line 2 (item 2)"),
@@ -100,6 +101,7 @@ def test_a_broken_row_is_named_by_file_and_line(tmp_path: Path, name: str, text:
     assert str(tmp_path / name) in str(caught.value)
     assert where in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
 
 
 def test_a_missing_file_and_a_folder_are_said_so(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +14,7 @@ from documents import (
     JOURNALS,
     JSON_ARRAYS,
     JSON_LINES,
+    KEY,
     MANIFESTS,
     METRICS,
     OUTPUTS,
@@ -35,6 +37,8 @@ from invariants.rows import (
     check_value,
 )
 from invariants.store import check_journal, check_run
+from manycall.store.journal import Journal
+from manycall.store.repair import repair
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: f"{check.target}-{check.run.__name__}")
@@ -125,3 +129,15 @@ def test_a_line_that_is_nested_too_deep_is_damage(place: int) -> None:
 
 def test_a_body_that_is_not_base64_is_damage() -> None:
     check_journal(b'{"id":"a","key":"k","nth":1,"body64":"x"}\n')
+
+
+def test_after_repair_no_call_stops_a_run(tmp_path: Path) -> None:
+    out, calls = tmp_path / "out.jsonl", tmp_path / "out.jsonl.run" / "calls.jsonl"
+    calls.parent.mkdir()
+    calls.write_bytes(JOURNALS[0].replace(b"content", b"\xffontent", 1))
+    repair(out)
+    journal = Journal(calls, lambda name: False)
+    try:
+        journal.replay("a", KEY, 1)
+    finally:
+        journal.close()

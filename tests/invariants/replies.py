@@ -18,7 +18,9 @@ KEY_LIKE = re.compile(r"\bsk-[A-Za-z0-9-]{6}|\bhf_[A-Za-z0-9]{6}|Bearer [A-Za-z0
 
 
 def check_reply(api: Api, body: bytes) -> str:
-    """A reply with status 200: an answer with a text, or BadReply."""
+    """A reply with status 200: an answer with a text, or BadReply; and tokens in bounds in any case."""
+    used = openai.usage(body)
+    assert all(type(n) is int and 0 <= n <= openai.MOST_TOKENS for n in msgspec.structs.astuple(used))
     try:
         answer = openai.decode(api, body)
     except BadReply as error:
@@ -28,7 +30,7 @@ def check_reply(api: Api, body: bytes) -> str:
         str(error).encode()
         return type(error).__name__
     assert body.endswith(answer.body)
-    assert all(type(n) is int and 0 <= n <= openai.MOST_TOKENS for n in msgspec.structs.astuple(answer.usage))
+    assert answer.usage == used
     if isinstance(answer, Embeddings):
         assert answer.vectors
         assert all(type(number) is float and math.isfinite(number) for vector in answer.vectors for number in vector)

@@ -67,7 +67,7 @@ def _lines(path: Path) -> Iterator[Located]:
             try:
                 fields = decode(line)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                raise UsageError(f"{path}, {where}: {error}") from None
+                raise UsageError(f"{path}, {where}: {error!s:.200}") from None
             yield where, _mapping(path, where, fields)
 
 
@@ -91,7 +91,7 @@ def _array(path: Path) -> Iterator[Located]:
             raise
         except (ValueError, RecursionError) as error:
             reason = getattr(error, "msg", error)  # without the position, which is that in a chunk
-            raise UsageError(f"{path}, line {text.line} (item {count + 1}): {reason}") from None
+            raise UsageError(f"{path}, line {text.line} (item {count + 1}): {reason!s:.200}") from None
 
 
 class _Text:
