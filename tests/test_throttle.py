@@ -18,13 +18,14 @@ class Outcome(NamedTuple):
     used: float
     refused: float
     rate: float
+    seconds: float
 
 
 class Server:
-    """A token bucket."""
+    """A token bucket, which besides refuses so many at random."""
 
-    def __init__(self, rate: Callable[[float], float], burst: float) -> None:
-        self._rate, self._burst = rate, burst
+    def __init__(self, rate: Callable[[float], float], burst: float, at_random: float, rng: random.Random) -> None:
+        self._rate, self._burst, self._at_random, self._rng = rate, burst, at_random, rng
         self._level, self._at = burst, 0.0
         self.offered = burst
 
@@ -32,7 +33,7 @@ class Server:
         gained = (now - self._at) * self._rate(now)
         self.offered += gained
         self._level, self._at = min(self._burst, self._level + gained), now
-        if self._level < 1:
+        if self._level < 1 or (self._at_random and self._rng.random() < self._at_random):
             return False
         self._level -= 1
         return True
@@ -46,10 +47,12 @@ def simulate(
     in_flight: int = 64,
     latency: float = 4.0,
     hint: float | None = None,
+    at_random: float = 0.0,
     seed: int = 1,
 ) -> Outcome:
     """Make so many calls as the throttle allows; answers take a lognormal time, refusals hardly any."""
-    rng, throttle, server = random.Random(seed), Throttle(), Server(rate, burst)
+    rng, throttle = random.Random(seed), Throttle()
+    server = Server(rate, burst, at_random, rng)
     out: list[tuple[float, int, float, bool]] = []
     now, todo, sent, refused, last = 0.0, calls, 0, 0, 0.0
     while todo or out:
@@ -69,7 +72,7 @@ def simulate(
                 todo, refused = todo + 1, refused + 1
     server.lets_in(last)
     first_wave = max(0, in_flight - int(burst))
-    return Outcome(calls / server.offered, (refused - first_wave) / sent, throttle.rate or 0.0)
+    return Outcome(calls / server.offered, (refused - first_wave) / sent, throttle.rate or 0.0, now)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +97,24 @@ def test_an_unknown_quota_is_found_and_used(
     outcome = simulate(per_second, burst, seed=seed, **more)
     assert outcome.used >= bar
     assert outcome.refused <= 0.015
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("at_random", "hint", "seconds"), [(0.02, None, 90), (0.1, None, 150), (0.1, 1.0, 200), (0.3, None, 400)]
+)
+def test_refusals_at_random_do_not_slow_a_run_down_for_ever(
+    at_random: float, hint: float | None, seconds: float, seed: int
+) -> None:
+    outcome = simulate(lambda t: 1e9, 1e9, calls=5000, latency=0.1, at_random=at_random, hint=hint, seed=seed)
+    assert outcome.seconds <= seconds  # 10 to 20 for a server that refuses nothing, or with a second's pause after each
+    assert outcome.refused == pytest.approx(at_random, rel=0.25)
+
+
+def test_a_quota_is_kept_to_where_some_are_refused_at_random_too() -> None:
+    outcome = simulate(lambda t: 50, 50, calls=6000, latency=0.1, at_random=0.05)
+    assert outcome.used >= 0.2
+    assert outcome.refused <= 0.3
 
 
 def test_a_server_that_refuses_nothing_is_never_paced() -> None:

@@ -14,7 +14,7 @@ LLMOCK = "AIMOCK"
 """Environment variable: the path of its program, node_modules/.bin/llmock (npm install @copilotkit/aimock)."""
 CASES = {
     "faults": (20_000, 1000, {"drop": 0.05, "malformed": 0.05, "disconnect": 0.05}),
-    "faults and 429": (150, 0, {"drop": 0.05, "malformed": 0.05, "disconnect": 0.05, "ratelimit": 0.1}),
+    "faults and 429": (20_000, 0, {"drop": 0.05, "malformed": 0.05, "disconnect": 0.05, "ratelimit": 0.1}),
 }
 """How many calls in the long form and in the short one, and which share of them comes to what. With its 429s aimock
 says that it takes 60 calls a minute and that one should wait for a second. It does not mean it, but it is kept to."""

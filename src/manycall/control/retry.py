@@ -82,7 +82,7 @@ BY_CODE: dict[str, Rule] = {  # a provider's own code says more than its status
 }
 
 UNKNOWN_REFUSAL = Rule(GIVE_UP)
-SERVER_FAULT = Rule(RETRY, 6)  # llama-server says 500 to what will never work, so not for ever
+SERVER_FAULT = Rule(RETRY, 8)  # llama-server says 500 to what will never work, so not for ever
 
 
 def rule(failure: errors.CallFailed) -> Rule:

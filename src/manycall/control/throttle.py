@@ -8,12 +8,16 @@ shut teach nothing more: one wave of refusals is one event.
 The pace starts from what was lately let in, and climbs slowly, faster the longer nothing is refused, so that a
 quota that has grown is found. A refusal is quick and an answer slow, so a call counts as let in unless it is
 refused within a few times as long as refusals take.
+
+Where refusals are no rarer at half the pace, and at a quarter, they come by chance (control/chance.py): the pace is
+given up, and from then on only what goes beyond chance teaches one. The gate still shuts as long as the server asks.
 """
 
 import math
 from collections import deque
 from collections.abc import Callable
 
+from manycall.control.chance import Chance
 from manycall.control.quota import Pace
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 30.0
@@ -44,6 +48,7 @@ class Throttle:
         self._patience = 1.0
         self._start: float | None = None
         self._let_in: deque[list[float]] = deque()  # [second, how many]
+        self._chance = Chance()
 
     def __repr__(self) -> str:
         return f"<Throttle {'no pace' if self._pace is None else f'{self._pace.rate:.3g}/s'}>"
@@ -93,6 +98,7 @@ class Throttle:
         if self._pace is not None:
             self._pace.take(1.0, now)
         self._calls += 1
+        self._chance.sent()
         self._count(now, 1)
 
     def refused(self, sent: float, now: float, wait: float | None, *, known: bool = False) -> None:
@@ -103,6 +109,7 @@ class Throttle:
                 longer than was guessed. Only if the next is refused too, somebody else must be using it.
         """
         self._count(sent, -1)
+        self._chance.refused()
         self._patience = min(2.0, max(0.05, 4 * (now - sent)))
         if wait is not None:
             self._until = max(self._until, now + wait)
@@ -110,13 +117,14 @@ class Throttle:
             if self._ramping:  # of the first wave much was counted as let in that was only not refused yet
                 self._base = min(self._base, max(self._measured(now), SLOWEST))
             return
-        self._streak = self._streak + 1 if now - self._shut_at < AGAIN_SECONDS else 1
+        by_chance = not self._chance.teaches()
+        self._streak = self._streak + 1 if now - self._shut_at < AGAIN_SECONDS and not by_chance else 1
         if wait is None:
             self._until = now + min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (self._streak - 1))
-        if not known or self._streak > 1:
+        if not by_chance and (not known or self._streak > 1):
             self._learn(now)
         self._shut_at, self._scout = now, None
-        self._needs_scout = self._streak > 1 or (self._ramping and not known)
+        self._needs_scout = not by_chance and (self._streak > 1 or (self._ramping and not known))
 
     def _learn(self, now: float) -> None:
         measured = self._measured(now)
@@ -129,6 +137,9 @@ class Throttle:
             self._ramping = False
         self._since, self._calls = max(now, self._until), 0
         self._note(now, f"429: on at {self._base:.3g} calls/s, in {max(0.0, self._until - now):.2g} s")
+        if self._chance.slowed(self._base, SLOWEST):
+            self._pace = None
+            self._note(now, f"429: {self._chance.share:.0%} of the calls, at whatever pace: it is given up")
 
     def _count(self, sent: float, change: int) -> None:
         second = float(int(sent))

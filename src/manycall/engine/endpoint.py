@@ -85,6 +85,7 @@ class Endpoint:
         # Only a server of one's own tells its queue to everybody; the key is for the API alone, and is not sent.
         self._gauges = f"{parts.scheme}://{parts.netloc}/metrics" if parts.scheme == "http" or key is None else None
         self._dialect: hints.Dialect | None = None
+        self._keeps_telling = False  # limits that stand in refusals alone may be made up
         self._listen_at = self._look_at = float("-inf")
         self._deaf = 0
 
@@ -236,7 +237,8 @@ class Endpoint:
             if self._dialect is None:
                 return
         told = self._dialect.read(reply.header, hints.sent_at(reply.header, clock.wall()))
-        if (change := self.quota.hear(told, now)) is not None:
+        self._keeps_telling = self._keeps_telling or (bool(told) and reply.status != 429)
+        if self._keeps_telling and (change := self.quota.hear(told, now)) is not None:
             self.note(now, change)
             self.trust_quota(now, HEARD)
         if (seconds := hints.until_reset(told)) is not None:
