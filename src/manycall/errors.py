@@ -166,9 +166,11 @@ class Refused(CallFailed):
         code: the provider's own code or type, lower case; "" if it gave none.
         retry_after: seconds the server asks us to wait; None if it did not say.
         elsewhere: another endpoint, or another key, may take the call.
+        of_all: a 429 that holds up all calls there, and not this one alone.
     """
 
     elsewhere = False
+    of_all = True
 
     def __init__(
         self,

@@ -7,6 +7,8 @@ down for ever. So the share that is refused is compared, each time that the pace
 
 FEWEST_CALLS, FEWEST_REFUSED = 30, 5
 """That a share is reckoned from."""
+BLOCK = 100
+"""Calls, between two looks whether it is still chance alone."""
 MOST = 0.5
 """A server that refuses more than half is not met by chance."""
 RARER = 0.5
@@ -53,7 +55,8 @@ class Chance:
         if not self._top:
             self._begin(pace)
             return False
-        if pace > max(self._top / 2, lowest) or not self._enough:
+        enough = self._sent >= FEWEST_CALLS and self._refused >= FEWEST_REFUSED
+        if pace > max(self._top / 2, lowest) or not enough:
             return False
         share = self._refused / self._sent
         in_vain = self._before is not None and RARER * self._before <= share <= MOST >= self._before
@@ -67,18 +70,14 @@ class Chance:
         """Whether the refusal that has just come says something of the pace: there may be a limit besides chance."""
         if self.share is None:
             return True
-        if not self._enough:
+        if self._sent < BLOCK:
             return False
         share = self._refused / self._sent
+        self._begin(self._top)
         if share > min(WORSE * self.share + MORE, MOST):
             return True
         self.share = min(self.share + SMOOTHING * (share - self.share), CREEP * self._found)
-        self._begin(0.0)
         return False
-
-    @property
-    def _enough(self) -> bool:
-        return self._sent >= FEWEST_CALLS and self._refused >= FEWEST_REFUSED
 
     def _begin(self, pace: float) -> None:
         self._top, self._sent, self._refused = pace, 0, 0

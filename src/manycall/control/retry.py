@@ -134,7 +134,7 @@ def wait(failure: errors.CallFailed, attempts: int, rng: random.Random) -> float
     5 s, at least half a second) is added, so that the waiting do not come back all at once. The longer of the
     two counts: servers that always say "1 s" are crowded all the same. A hint of more than an hour counts as one.
     """
-    if isinstance(failure, errors.Refused) and (failure.status == 429 or failure.elsewhere):
+    if isinstance(failure, errors.Refused) and (failure.elsewhere or (failure.status == 429 and failure.of_all)):
         return 0.0  # control/throttle.py says when anybody may go again, and who waits has its turn by age
     if isinstance(failure, errors.ConnectionLost) and attempts == 1:
         return 0.0  # most likely an idle connection that the server closed just as we used it

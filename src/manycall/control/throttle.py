@@ -10,7 +10,8 @@ quota that has grown is found. A refusal is quick and an answer slow, so a call 
 refused within a few times as long as refusals take.
 
 Where refusals are no rarer at half the pace, and at a quarter, they come by chance (control/chance.py): the pace is
-given up, and from then on only what goes beyond chance teaches one. The gate still shuts as long as the server asks.
+given up, and from then on only what goes beyond chance shuts the gate and teaches one. Any other refusal is the
+affair of its own call, which waits as long as it was told to.
 """
 
 import math
@@ -101,8 +102,10 @@ class Throttle:
         self._chance.sent()
         self._count(now, 1)
 
-    def refused(self, sent: float, now: float, wait: float | None, *, known: bool = False) -> None:
+    def refused(self, sent: float, now: float, wait: float | None, *, known: bool = False) -> bool:
         """A call that went at `sent` got 429, perhaps with a word on how long to wait.
+
+        Returns whether that concerns all calls; if not, it was chance, and this one alone is to wait.
 
         Args:
             known: the quota is known and kept to, so that a single refusal is no lesson: it may be a call that was
@@ -110,21 +113,23 @@ class Throttle:
         """
         self._count(sent, -1)
         self._chance.refused()
+        if not self._chance.teaches():
+            return False
         self._patience = min(2.0, max(0.05, 4 * (now - sent)))
         if wait is not None:
             self._until = max(self._until, now + wait)
         if sent < self._shut_at:
             if self._ramping:  # of the first wave much was counted as let in that was only not refused yet
                 self._base = min(self._base, max(self._measured(now), SLOWEST))
-            return
-        by_chance = not self._chance.teaches()
-        self._streak = self._streak + 1 if now - self._shut_at < AGAIN_SECONDS and not by_chance else 1
+            return True
+        self._streak = self._streak + 1 if now - self._shut_at < AGAIN_SECONDS else 1
         if wait is None:
             self._until = now + min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (self._streak - 1))
-        if not by_chance and (not known or self._streak > 1):
+        if not known or self._streak > 1:
             self._learn(now)
         self._shut_at, self._scout = now, None
-        self._needs_scout = not by_chance and (self._streak > 1 or (self._ramping and not known))
+        self._needs_scout = self._streak > 1 or (self._ramping and not known)
+        return True
 
     def _learn(self, now: float) -> None:
         measured = self._measured(now)

@@ -224,7 +224,7 @@ class Endpoint:
         )
         if reply.status == 429 and not retry.rule(refused).of_key:
             wait = None if wait is None else min(wait, retry.LONGEST_HINT_SECONDS)
-            self.throttle.refused(sent, now, wait, known=self.quota.limits != Limits())
+            refused.of_all = self.throttle.refused(sent, now, wait, known=self.quota.limits != Limits())
         elif reply.status in (503, 529):
             self._busy(now)
         return refused
