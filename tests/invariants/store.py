@@ -72,7 +72,7 @@ def paid(line: bytes) -> tuple[tuple[str, str, int], bytes | None] | None:
         assert all(type(found.get(name, 0)) in {int, float} for name in ("at", "seconds"))
         assert all(abs(found.get(name, 0)) < 2**63 for name in ("nth", "at", "seconds"))
         assert type(found["nth"]) is int
-        f"{whose} {found.get('body')}".encode()
+        "".join((found["id"], found["key"], found.get("body", ""))).encode()  # no half of a character
         text = found.get("body64", "")
         return whose, b64decode(text, validate=True) if text else found.get("body", "").encode()
     except (AssertionError, ValueError, TypeError):
