@@ -1,7 +1,7 @@
 """What every test starts from: no key, no endpoint, a folder of its own.
 
 With `--key CANARY-...` every test has that key in OPENAI_API_KEY instead, and at the end the session fails if it
-stands in any file that a test left, or in anything that a test printed (see canary.py).
+stands in any file that a test left, or in anything that a test printed (see leaks.py).
 """
 
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from canary import Search, holds, search
+from leaks import Search, holds, search
 
 settings.register_profile("here", deadline=None)  # a busy machine is not a failed test
 settings.load_profile("here")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from canary import holds
+from leaks import holds
 
 COMMAND = [sys.executable, "-W", "error", "-m", "manycall"]
 SECONDS = 120

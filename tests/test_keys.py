@@ -22,8 +22,8 @@ import msgspec
 import pytest
 
 import manycall
-from canary import search
 from fakes import FakeTransport, answer, refusal
+from leaks import search
 from manycall.cli import words
 from manycall.cli.main import main
 from manycall.engine.client import Client

@@ -189,3 +189,8 @@ def test_a_key_that_a_server_echoes_is_not_shown(said: str) -> None:
 
 def test_a_long_error_is_cut() -> None:
     assert len(openai.refusal(b"x" * 100_000)[1]) == 300
+
+
+def test_tokens_are_counted_behind_comments_too() -> None:
+    body = b'\xef\xbb\xbf: keep-alive\n\n{"choices":[{"text":"x"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}'
+    assert openai.usage(body) == openai.decode("completions", body).usage == Usage(3, 2)

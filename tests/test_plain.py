@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from canary import search
+from leaks import search
 from manycall.plain import plain, plain_json, plain_line
 from servers import http, saying, serving
 from shell import manycall, rows

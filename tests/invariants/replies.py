@@ -24,12 +24,12 @@ def check_reply(api: Api, body: bytes) -> str:
     try:
         answer = openai.decode(api, body)
     except BadReply as error:
-        assert error.body == body
+        assert body.endswith(error.body)  # without a byte order mark, and the like
         assert len(str(error)) < LONGEST_SENTENCE
         assert not KEY_LIKE.search(str(error))
         str(error).encode()
         return type(error).__name__
-    assert answer.body == body
+    assert body.endswith(answer.body)
     assert answer.usage == used
     if isinstance(answer, Embeddings):
         assert answer.vectors

@@ -3,7 +3,7 @@
 A trial is a function of a `Plan` that returns a `Result`; it is tried because it stands in `TRIALS`.
 """
 
-from torture import chaos, clocks, disk, frozen, kills, restart, two
+from torture import chaos, clocks, disk, frozen, kills, restart, states, two
 from torture.trial import Plan, Result, Trial, suite
 
 TRIALS: dict[str, Trial] = {
@@ -15,6 +15,16 @@ TRIALS: dict[str, Trial] = {
     "restart": restart.trial,
     "chaos": chaos.trial,
     "signals": suite("test_kill.py"),
+    "faults": suite(
+        "test_faults.py",
+        "test_faults_limits.py",
+        "test_faults_network.py",
+        "test_faults_memory.py",
+        "test_servers_quirks.py",
+    ),
+    "crashes": states.crashes,
+    "fuzzing": states.fuzzing,
+    "leaks": states.leaks,
 }
 
 __all__ = ["TRIALS", "Plan", "Result"]

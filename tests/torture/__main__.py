@@ -20,6 +20,7 @@ def main() -> int:
     words.add_argument("--only", choices=TRIALS, help="one trial")
     words.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="of everything that is drawn")
     words.add_argument("--kills", type=int, default=KILLS, help=f"how often to kill (default {KILLS})")
+    words.add_argument("--seconds", type=float, default=60.0, help="of fuzzing, for each kind of input (default 60)")
     words.add_argument("--short", action="store_true", help="as `make test` does it")
     asked = words.parse_args()
     print(f"seed {asked.seed}", flush=True)
@@ -27,7 +28,9 @@ def main() -> int:
     for name in [asked.only] if asked.only else TRIALS:
         folder = Path(tempfile.mkdtemp(prefix=f"torture-{name}-"))
         began = time.monotonic()
-        result = TRIALS[name](Plan(folder, asked.seed, asked.kills, not asked.short))
+        result = TRIALS[name](Plan(folder, asked.seed, asked.kills, not asked.short, asked.seconds))
+        if not result.faults and not result.skipped:
+            result.violations.append("nothing was tried")
         seconds = f"{time.monotonic() - began:.0f} s"
         lines.append([name, *_cells(result), seconds])
         print(f"{name}: {_outcome(result)}, {seconds}", flush=True)

@@ -18,12 +18,14 @@ class Plan(NamedTuple):
         seed: of everything that is drawn: which moments, which jobs.
         kills: how many kills.
         long: the long form; the short one takes a few seconds.
+        seconds: of fuzzing, for each kind of input.
     """
 
     folder: Path
     seed: int
     kills: int
     long: bool
+    seconds: float = 60.0
 
 
 class Case:
@@ -76,7 +78,7 @@ def suite(*files: str) -> Trial:
         result = Result()
         with result.case(" ".join(files)) as case:
             done = subprocess.run(
-                [sys.executable, "-m", "pytest", "-q", *(str(here / file) for file in files)],
+                [sys.executable, "-m", "pytest", *(str(here / file) for file in files)],
                 cwd=here.parent,
                 capture_output=True,
                 text=True,

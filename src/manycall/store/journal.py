@@ -45,7 +45,7 @@ class _Heading(msgspec.Struct):
 
 _encode = msgspec.json.Encoder().encode
 _decode_call = msgspec.json.Decoder(_Call).decode
-heading = msgspec.json.Decoder(_Heading).decode
+_decode_heading = msgspec.json.Decoder(_Heading).decode
 
 
 def request_key(path: str, body: bytes) -> str:
@@ -85,7 +85,7 @@ class Journal:
         self._offsets: dict[bytes, int] = {}
         for offset, line in read_lines(path, disk):
             try:
-                call = heading(line)
+                call = _decode_heading(line)
             except UNREADABLE as error:
                 raise corrupt(path, offset, error, out) from None
             if not is_done(call.id):
@@ -157,10 +157,15 @@ class Journal:
 
     def _body(self, offset: int, line: bytes) -> bytes:
         try:
-            call = _decode_call(line)
-            return b64decode(call.body64, validate=True) if call.body64 else call.body.encode()
+            return reply(line)
         except (*UNREADABLE, ValueError) as error:
             raise corrupt(self.file.path, offset, error, self._out) from None
+
+
+def reply(line: bytes) -> bytes:
+    """The reply that is kept in a line; any of UNREADABLE or a ValueError if it cannot be read."""
+    call = _decode_call(line)
+    return b64decode(call.body64, validate=True) if call.body64 else call.body.encode()
 
 
 LONG = 1 << 20

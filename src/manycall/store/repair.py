@@ -8,7 +8,7 @@ import msgspec
 from manycall.errors import StoreCorrupt, UsageError
 from manycall.ids import IdTable
 from manycall.store.disk import DISK, write_all
-from manycall.store.journal import heading
+from manycall.store.journal import reply
 from manycall.store.lines import UNREADABLE, LineFile, read_lines, write_whole
 from manycall.store.manifest import Manifest
 from manycall.store.run import damaged, row_name, take_lock
@@ -33,7 +33,7 @@ def repair(out: Path) -> list[str]:
     try:
         moved = [
             *_lines(out, _once(row_name)),
-            *_lines(folder / "calls.jsonl", _reads(heading)),
+            *_lines(folder / "calls.jsonl", _reads(reply)),
             *_lines(folder / "failures.jsonl", _reads(row_name)),
             *_lines(folder / "timeline.jsonl", _reads(msgspec.json.decode)),
             *_manifest(folder / "manifest.json"),
@@ -47,7 +47,7 @@ def _reads(decode: Callable[[bytes], object]) -> Judge:
     def judge(line: bytes) -> str:
         try:
             decode(line)
-        except UNREADABLE as error:
+        except (*UNREADABLE, ValueError) as error:
             return str(error)
         return ""
 

@@ -5,6 +5,7 @@ Pure: bytes in, records out. Only the fields that are used are decoded; the rest
 
 import math
 import re
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -124,10 +125,9 @@ MOST_VALUES = 1_000_000
 
 def usage(body: bytes) -> Usage:
     """The tokens of a reply, whether it holds an answer or not; none, if it does not say."""
-    try:
-        spent = _spent.decode(body).usage or _Usage()
-    except _UNREADABLE:
-        spent = _Usage()
+    spent = _Usage()
+    with suppress(*_UNREADABLE):
+        spent = _spent.decode(_without_prelude(body)).usage or spent
     return Usage(_count(spent.prompt_tokens), _count(spent.completion_tokens))
 
 
@@ -166,15 +166,18 @@ def _long(body: bytes) -> _Reply:
     return _reply.decode(body)
 
 
+def _without_prelude(body: bytes) -> bytes:
+    begins = _PRELUDE.match(body)
+    return body[begins.end() :] if begins is not None else body
+
+
 def _mended(body: bytes, error: Exception) -> tuple[_Uncounted, bytes]:
     """The reply, and its bytes, without what makes it unreadable though the answer is there: it is paid for."""
-    begins = _PRELUDE.match(body)
-    assert begins is not None, "it matches nothing, too"
-    mended = body[begins.end() :]
-    try:
-        return _uncounted.decode(mended), mended  # tokens that are counted in words are not worth the answer
-    except _UNREADABLE:
-        why = f"the reply is not what the API promises: {error}"
+    mended = _without_prelude(body)
+    for decoder in (_reply, _uncounted):  # tokens that are counted in words are not worth the answer
+        with suppress(*_UNREADABLE):
+            return decoder.decode(mended), mended
+    why = f"the reply is not what the API promises: {error}"
     if mended.startswith((b"data:", b"event:")):
         why = f"the reply is a stream of events, which nobody asked for: {refusal(mended)[1]}"
     raise errors.BadReply(why, body=body) from None

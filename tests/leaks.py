@@ -1,7 +1,7 @@
-"""Does a key get out? `python tests/canary.py` runs the whole suite with a key that nobody else has, and looks for it.
+"""Does a key get out? `python tests/leaks.py` runs the whole suite with a key that nobody else has, and looks for it.
 
 In every file that any test left, and in all that the run printed. Exit code 0: every test passed, and the key was
-found nowhere. Words that are given go to pytest: `python tests/canary.py tests/test_cli.py`.
+found nowhere. Words that are given go to pytest: `python tests/leaks.py tests/test_cli.py`.
 """
 
 import base64
@@ -57,7 +57,7 @@ def search(folders: Iterable[Path], key: str) -> Search:
 def main() -> int:
     """Run the suite with a new key; search; say the figures."""
     key = f"CANARY-{secrets.token_hex(16)}"
-    with tempfile.TemporaryDirectory(prefix="canary-") as folder:
+    with tempfile.TemporaryDirectory(prefix="leaks-") as folder:
         said, left = Path(folder) / "said", Path(folder) / "left"
         said.mkdir()
         command = [sys.executable, "-m", "pytest", "--key", key, "--basetemp", str(left), *(sys.argv[1:] or ["tests"])]
@@ -67,7 +67,7 @@ def main() -> int:
             ).returncode
         result = search([said, left, ROOT / ".pytest_cache", ROOT / ".hypothesis"], key)
         print("\n".join((said / "out").read_text(errors="replace").replace(key, "***").splitlines()[-30:]))
-    print(f"canary: pytest ended with {code}; {result}")
+    print(f"pytest ended with {code}; {result}")
     return int(code != 0 or bool(result.found))
 
 
