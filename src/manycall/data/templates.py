@@ -108,9 +108,9 @@ def _compile(prompt: Prompt, what: str) -> tuple[str, Callable[[Row], Any]]:
     try:
         template = _jinja.from_string(text)
     except TemplateSyntaxError as error:
-        raise UsageError(f"{what}, line {error.lineno}: {error.message}") from None
+        raise UsageError(f"{what}, line {error.lineno}: {error.message!s:.300}") from None
     except Exception as error:  # too deep for the parser, or for Python's own
-        raise UsageError(f"{what} cannot be compiled: {type(error).__name__}: {error}") from None
+        raise UsageError(f"{what} cannot be compiled: {type(error).__name__}: {error!s:.300}") from None
     return text, _jinja_function(template.generate)
 
 
