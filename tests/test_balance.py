@@ -36,7 +36,7 @@ def test_rests_double_until_a_call_is_answered() -> None:
         health.failed(now)
         rests.append(max(0.0, health.rests_until - now))
     assert rests == [0, 0, 1, 2, 4, 8, 16, 30, 30, 30, 30, 30]
-    health.well(200.0)
+    health.well(200.0, 200.0)
     assert not health.rests(200.0)
 
 
@@ -102,7 +102,7 @@ def test_one_that_rested_is_tried_with_a_single_call() -> None:
     health.failed(1.2)
     assert health.rests(3.1)
     health.sent(3.2)
-    health.well(3.3)
+    health.well(3.3, 3.3)
     assert not health.rests(3.3)
     assert said == [
         "to be left alone for 1 s: 3 calls in a row failed",
@@ -125,7 +125,7 @@ def test_one_that_fails_every_other_call_rests_too() -> None:
     for n in range(200):
         health.failed(0.0)
         if n % 2:
-            health.well(0.0)
+            health.well(0.0, 0.0)
     assert health.rests(0.5)
 
 
@@ -133,7 +133,7 @@ def test_one_failure_in_ten_is_no_illness() -> None:
     health = Health()
     for n in range(1000):
         if n % 10:
-            health.well(0.0)
+            health.well(0.0, 0.0)
         else:
             health.failed(0.0)
         assert not health.rests(0.0)

@@ -1,4 +1,5 @@
 import asyncio
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -296,3 +297,50 @@ def test_a_key_that_is_escaped_or_in_a_header_is_shown_nowhere(monkeypatch: pyte
 
     for reply in replies:
         assert "canary" not in virtual.run(main(reply))
+
+
+def test_when_an_outage_is_over_nobody_waits_any_longer() -> None:
+    """Down for 100 s: each call would look again within a minute of its own, the last of them long after."""
+    transport = FakeTransport(
+        lambda body: answer() if virtual.now() >= 100 else errors.NeverSent("nobody there"), seconds=0.1
+    )
+
+    async def main() -> list[float]:
+        ends: list[float] = []
+
+        async def one(number: int) -> None:
+            await llm.chat(f"q{number}")
+            ends.append(virtual.now())
+
+        async with client(transport, concurrency=8, rng=random.Random(1)) as llm:
+            llm.counters.had_success = True
+            await asyncio.gather(*(one(n) for n in range(40)))
+        return ends
+
+    ends = virtual.run(main())
+    assert min(ends) >= 100
+    assert max(ends) - min(ends) <= 1.0
+
+
+def test_what_a_server_asked_for_is_kept_when_another_call_is_answered() -> None:
+    asked_for = refusal(503, headers={"retry-after": "30"})
+    calls: Counter[str] = Counter()
+
+    def handler(body: dict[str, Any]) -> HttpReply | Exception:
+        calls[asked(body)] += 1
+        if asked(body) == "busy":
+            return asked_for if calls["busy"] == 1 else answer()
+        return answer() if virtual.now() > 12 else errors.NeverSent("nobody there")
+
+    transport = FakeTransport(handler, seconds=0.1)
+
+    async def main() -> float:
+        async with client(transport) as llm:
+            llm.counters.had_success = True
+            others = [asyncio.create_task(llm.chat(f"q{n}")) for n in range(8)]
+            await llm.chat("busy")
+            ended = virtual.now()
+            await asyncio.gather(*others)
+            return ended
+
+    assert virtual.run(main()) >= 30

@@ -14,6 +14,8 @@ WEIGHT = 0.05
 """Of the newest call in that share."""
 FIRST_REST, LONGEST_REST = 1.0, 30.0
 """Seconds; twice as long each time that the first call after it fails too."""
+OUTAGE = 3
+"""Rests in a row: 7 s of them."""
 PROBE_SECONDS = 30.0
 """If the call that tries it is not answered by then, another may."""
 
@@ -30,6 +32,7 @@ class Health:
         self._failures = 0
         self._share = 0.0
         self._rests = 0
+        self._began = float("-inf")  # the last rest
         self._probe = float("-inf")  # when the call went that tries it
         self._note = note
 
@@ -49,13 +52,16 @@ class Health:
         """The last call that was to go there did not."""
         self._probe = float("-inf")
 
-    def well(self, now: float) -> None:
-        """A call was answered, or refused for reasons of its own."""
+    def well(self, sent: float, now: float) -> bool:
+        """A call that went at `sent` was answered, or refused for its own reasons. Returns whether an outage ends."""
         self._failures = 0
         self._share -= WEIGHT * self._share
-        if self._rests and now >= self.rests_until:
-            self._rests, self._share = 0, 0.0
-            self._note(now, "it answers again")
+        if not self._rests or sent <= self._began:
+            return False
+        outage = self._rests >= OUTAGE
+        self._rests, self._share, self.rests_until = 0, 0.0, float("-inf")
+        self._note(now, "it answers again")
+        return outage
 
     def failed(self, now: float) -> None:
         """A call found nobody, or a server at fault. The calls that fail while it rests already do not count."""
@@ -70,5 +76,6 @@ class Health:
         """Leave it alone for a while."""
         seconds = min(LONGEST_REST, FIRST_REST * 2.0**self._rests)
         self._rests += 1
+        self._began = now
         self.rests_until, self._probe = now + seconds, float("-inf")
         self._note(now, f"to be left alone for {seconds:g} s: {why}")

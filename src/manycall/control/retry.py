@@ -126,6 +126,13 @@ CAP_SECONDS = 60.0
 LONGEST_HINT_SECONDS = 3600.0
 
 
+def may_hurry(failure: errors.CallFailed) -> bool:
+    """Whether the wait is for the server to come back, and may end as soon as it answers somebody."""
+    if isinstance(failure, errors.Refused):
+        return failure.status >= 500 and failure.retry_after is None
+    return isinstance(failure, errors.NeverSent | errors.ConnectionLost | errors.TimedOut)
+
+
 def wait(failure: errors.CallFailed, attempts: int, rng: random.Random) -> float:
     """Seconds to wait before the next attempt, after `attempts` that failed: exponential backoff, full jitter.
 

@@ -149,8 +149,15 @@ class Client(Calls):
                 failures[rule] = failures.get(rule, 0) + 1
                 if not self._settle(failure, failures[rule]):
                     raise
-                seconds = retry.wait(failure, sent, self._rng)
-            await clock.sleep_unless(self.permits.closing, seconds)
+                seconds, may_hurry = retry.wait(failure, sent, self._rng), retry.may_hurry(failure)
+            await self._wait(seconds, may_hurry)
+
+    async def _wait(self, seconds: float, may_hurry: bool) -> None:
+        """Wait, without a permit: so long, or until the run stops, or, if it may, until an outage is over."""
+        until = clock.now() + seconds
+        while await clock.sleep_unless(self.permits.alarm, until - clock.now()):
+            if may_hurry or self.stopped is not None:
+                return
 
     async def _send(self, request: Request, body: bytes, age: int, keep: Keep | None) -> Answer:
         """One attempt. The permit is back when the reply is in the journal, and what it cost in the budget."""

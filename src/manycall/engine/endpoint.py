@@ -1,6 +1,7 @@
 """One endpoint: a server and a key, and what has been learned of them."""
 
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -58,6 +59,7 @@ class Endpoint:
         window: how many it is given at once; None if that is pinned (-j).
         health: whether its last calls found it well.
         retired: why no more calls go there; None while they do.
+        back: called when an outage is over.
         changes: what was learned since somebody last took these away.
         most_take: seconds in which 99 % of the answers come; None as long as there is none.
     """
@@ -77,6 +79,7 @@ class Endpoint:
         self.window: Window | None = None
         self.health = Health(self.note)
         self.retired: str | None = None
+        self.back: Callable[[], None] = lambda: None
         self.paced_at = float("-inf")
         self._learned = False
         self._urls: dict[Api, str] = {api: self.url + path for api, path in openai.PATHS.items()}
@@ -187,8 +190,8 @@ class Endpoint:
         now = clock.now()
         if reply.status >= 500:
             self.health.failed(now)
-        elif reply.status in ITS_OWN_FAULT:
-            self.health.well(now)
+        elif reply.status in ITS_OWN_FAULT and self.health.well(sent, now):
+            self.back()
         if now >= self._listen_at or reply.status == 429:
             self._listen(reply, now)
         if reply.status != 200:
@@ -238,7 +241,9 @@ class Endpoint:
                 return
         told = self._dialect.read(reply.header, hints.sent_at(reply.header, clock.wall()))
         self._keeps_telling = self._keeps_telling or (bool(told) and reply.status != 429)
-        if self._keeps_telling and (change := self.quota.hear(told, now)) is not None:
+        if not self._keeps_telling:
+            return
+        if (change := self.quota.hear(told, now)) is not None:
             self.note(now, change)
             self.trust_quota(now, HEARD)
         if (seconds := hints.until_reset(told)) is not None:

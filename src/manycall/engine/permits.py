@@ -55,7 +55,8 @@ class Permits:
         limit: how many permits there are.
         in_flight: how many are out.
         closed: why no more are given; None while they are.
-        closing: set when that happens.
+        alarm: set when that happens; and, to be replaced at once, when an outage is over: whoever waits to send a call
+            again should look.
         affinity: who has had which prompts; None where that does not matter.
         budget: what the calls may cost; None: whatever they do.
         canary_seconds: how long, from the first call, an answer is awaited before there are more than CANARY_CALLS.
@@ -65,7 +66,7 @@ class Permits:
         self.limit = limit
         self.in_flight = 0
         self.closed: RunStopped | None = None
-        self.closing = asyncio.Event()
+        self.alarm = asyncio.Event()
         self.affinity: Affinity | None = None
         self.budget: Budget | None = None
         self.canary_seconds = 0.0
@@ -252,6 +253,12 @@ class Permits:
         self._room = asyncio.get_running_loop().create_future()
         await self._room
 
+    def sound(self) -> None:
+        """An endpoint answers again: the calls that wait for it need not wait any longer."""
+        if self.closed is None:
+            self.alarm.set()
+            self.alarm = asyncio.Event()
+
     def wake(self) -> None:
         """Let whoever waits for room look again."""
         if self._room is not None and not self._room.done():
@@ -261,7 +268,7 @@ class Permits:
         """Give no more: whoever waits, now or later, is told why."""
         if self.closed is None:
             self.closed = why
-            self.closing.set()
+            self.alarm.set()
             for each in self._waiting:
                 if not each.turn.done():
                     each.turn.set_exception(why)

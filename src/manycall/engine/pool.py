@@ -71,6 +71,8 @@ class Pool:
             self.endpoints.append(Endpoint(await asyncio.to_thread(sim.start)))
         if not self._counters.had_success:
             self.permits.canary_seconds = max(each.canary_seconds for each in self.endpoints)
+        for endpoint in self.endpoints:
+            endpoint.back = self.permits.sound
         if self.pinned is None:
             self._open_windows()
         if len(self.endpoints) > 1 and all(each.is_ours for each in self.endpoints):
