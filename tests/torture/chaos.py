@@ -17,7 +17,7 @@ CASES = {
     "faults and 429": (20_000, 0, {"drop": 0.05, "malformed": 0.05, "disconnect": 0.05, "ratelimit": 0.1}),
 }
 """How many calls in the long form and in the short one, and which share of them comes to what. With its 429s aimock
-says that it takes 60 calls a minute and that one should wait for a second. It does not mean it, but it is kept to."""
+says that it takes 60 calls a minute, which it does not mean."""
 
 
 def trial(plan: Plan) -> Result:
