@@ -45,7 +45,7 @@ def base_url(url: str) -> str:
         raise errors.UsageError("-u wants a bare URL, without what comes after ? or #; keys come from OPENAI_API_KEY")
     is_plain = url.isprintable() and " " not in url
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_sound or not is_plain:
-        raise errors.UsageError(f"-u {_KEY_LIKE.sub('***', url)!r} is not a URL like http://localhost:8000/v1")
+        raise errors.UsageError(f"-u {_KEY_LIKE.sub('***', url)!r:.300} is not a URL like http://localhost:8000/v1")
     path = parts.path.rstrip("/")
     while tail := next((each for each in PATHS.values() if path.endswith(each)), ""):
         path = path.removesuffix(tail).rstrip("/")
