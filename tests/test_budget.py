@@ -169,7 +169,7 @@ class World:
         async def main() -> Client:
             run = Run(self.out, Manifest("0", {}))
             client = Client("m", url="http://h", transport=self.transport, concurrency=self.concurrency)
-            client.counters.had_success = len(run.known) > 0 or bool(run.failed_before)
+            client.counters.had_success = len(run.known) > 0 or bool(run.failures.before)
             client.permits.budget = self.budget = allowed(**given_).budget(run.journal)
             scheduler = Scheduler(client, run, ask)
             try:

@@ -49,7 +49,7 @@ def work(run: Run, disk: Remembering, rng: random.Random, gives_up: bool) -> Cou
             else:
                 assert got == reply
         if gives_up and row == FAILS:
-            run.failure(Failure(Row(str(row), {"n": row}), "call failed", "503", 4))
+            run.failures.append(Failure(Row(str(row), {"n": row}), "call failed", "503", 4))
         else:
             run.success(Success(Row(str(row), {"n": row}), {"text": call(row, CALLS)[1].decode()}))
             disk.note("done", b"%d" % row)

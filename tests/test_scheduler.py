@@ -63,7 +63,7 @@ class World:
             run = Run(self.out, Manifest("0", {}), disk=self.disk)
             client = Client("m", url="http://h", transport=self.transport, concurrency=self.concurrency)
             client.sees_calls_through = self.sees_calls_through
-            client.counters.had_success = len(run.known) > 0 or bool(run.failed_before)
+            client.counters.had_success = len(run.known) > 0 or bool(run.failures.before)
             self.scheduler = Scheduler(client, run, function, writes)
             if stop_at is not None:
                 asyncio.get_running_loop().call_later(stop_at, self.scheduler.end, errors.Interrupted("interrupted"))

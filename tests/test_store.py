@@ -264,11 +264,11 @@ def test_a_run_knows_what_is_done_and_what_failed(tmp_path: Path) -> None:
     run = open_run(tmp_path)
     run.success(Success(Row("a", {"id": "a", "q": "問"}), {"text": "答"}))
     run.success(Success(Row("b", {"q": 1}), {"q": 2}))
-    run.failure(Failure(Row("c", {"q": 3}), "call failed", "503", 4, "raw"))
+    run.failures.append(Failure(Row("c", {"q": 3}), "call failed", "503", 4, "raw"))
     run.close()
     assert (tmp_path / "out.jsonl").read_text() == '{"id":"a","q":"問","text":"答"}\n{"id":"b","q":2}\n'
     again = open_run(tmp_path)
-    assert (bool(again.known.look("a")), bool(again.known.look("c")), again.failed_before) == (True, False, {"c"})
+    assert (bool(again.known.look("a")), bool(again.known.look("c")), again.failures.before) == (True, False, {"c"})
     again.success(Success(Row("c", {"q": 3}), {"text": "now"}))
     again.close()
     assert (tmp_path / "out.jsonl.run" / "failures.jsonl").read_bytes() == b""
@@ -314,7 +314,7 @@ def test_a_row_that_fails_twice_stands_once_among_the_failures(tmp_path: Path) -
     for attempt in ("first", "second"):
         run = open_run(tmp_path)
         run.success(Success(Row(attempt, {}), {}))
-        run.failure(Failure(Row("c", {}), "call failed", attempt))
+        run.failures.append(Failure(Row("c", {}), "call failed", attempt))
         run.close()
     (failure,) = lines(tmp_path / "out.jsonl.run" / "failures.jsonl")
     assert failure["error"] == "second"
@@ -322,12 +322,12 @@ def test_a_row_that_fails_twice_stands_once_among_the_failures(tmp_path: Path) -
 
 def test_a_failure_overtaken_by_a_crash_is_tidied_at_the_next_start(tmp_path: Path) -> None:
     run = open_run(tmp_path)
-    run.failure(Failure(Row("c", {}), "call failed", "503"))
+    run.failures.append(Failure(Row("c", {}), "call failed", "503"))
     run.success(Success(Row("c", {}), {"text": "after all"}))
     run.sync()
     os.close(run._lock)  # as a crash would
     again = open_run(tmp_path)
-    assert again.failed_before == set()
+    assert again.failures.before == set()
     again.close()
     assert lines(tmp_path / "out.jsonl.run" / "failures.jsonl") == []
 
@@ -459,7 +459,7 @@ def test_repair_moves_damaged_lines_aside_and_the_run_goes_on(tmp_path: Path) ->
     for name in "abc":
         run.journal.append(name, "k", 1, name.encode(), at=1.0, seconds=0.5)
         run.success(Success(Row(name, {}), {}))
-    run.failure(Failure(Row("d", {}), "call failed", "503"))
+    run.failures.append(Failure(Row("d", {}), "call failed", "503"))
     run.close()
     out, folder = tmp_path / "out.jsonl", tmp_path / "out.jsonl.run"
     out.write_bytes(b'{"id":"a"}\n{"id":"b" oops\n{"id":"a","twice":1}\n{"id":"c"}\n')
@@ -475,7 +475,7 @@ def test_repair_moves_damaged_lines_aside_and_the_run_goes_on(tmp_path: Path) ->
     assert len(said) == 4
     assert out.with_name("out.jsonl.damaged").read_bytes() == b'{"id":"b" oops\n{"id":"a","twice":1}\n'
     again = open_run(tmp_path)
-    assert (len(again.known), again.failed_before) == (2, {"d"})
+    assert (len(again.known), again.failures.before) == (2, {"d"})
     assert again.journal.replay("b", "k", 1) == b"b"
     again.close()
     assert repair(out) == [f"{out}: nothing is damaged"]

@@ -171,17 +171,17 @@ def use(out: Path) -> str:
     done, failed = ids_in(out.read_bytes()), ids_in((run.folder / "failures.jsonl").read_bytes())
     assert len(run.known) == len(done)
     assert all(run.known.look(name) for name in done)
-    assert run.failed_before == failed
+    assert run.failures.before == failed
     assert not failed & done
     new, lost = f"new\0{len(done)}", f"lost{len(done)}"
     run.success(Success(Row(new, {"q": "文"}), {"text": "\u2028"}))
-    run.failure(Failure(Row(lost, {}), "call failed", "503", raw="\0"))
+    run.failures.append(Failure(Row(lost, {}), "call failed", "503", raw="\0"))
     run.journal.append(lost, "k", 1, b"{", at=0.0, seconds=0.0)
     run.sync()
     run.close()
     again = Run(out, manifest)
     assert len(again.known) == len(done) + 1
-    assert again.failed_before == failed | {lost}
+    assert again.failures.before == failed | {lost}
     assert again.journal.replay(lost, "k", 1) == b"{"
     again.close()
     return f"{min(len(done), 3)} done, {min(len(failed), 3)} failed"

@@ -172,7 +172,7 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
     manifest = Manifest(__version__, identity, about)
     run = Run(out, manifest, fresh=options.get("fresh", False), expected=source.total, cut=job.cut)
     before = len(run.known)
-    client.counters.had_success = before > 0 or bool(run.failed_before)
+    client.counters.had_success = before > 0 or bool(run.failures.before)
     with _session(run, client) as session:
         client.permits.budget = budget = allowed.budget(run.journal)
         async with client:
@@ -185,7 +185,7 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
         unfinished=c.unfinished, truncated=run.truncated + c.truncated,
         calls=c.answered, replayed=c.replayed, retries=c.retries, throttled=c.throttled, maybe_billed=c.maybe_billed,
         prompt_tokens=c.prompt_tokens, completion_tokens=c.completion_tokens, seconds=session["seconds"],
-        reasons=run.reasons.most_common(3), sim=client.pool.sims[0].stats if client.pool.sims else None,
+        reasons=run.failures.reasons.most_common(3), sim=client.pool.sims[0].stats if client.pool.sims else None,
         **allowed.figures(c, budget),
     )  # fmt: skip
 

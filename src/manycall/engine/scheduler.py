@@ -181,7 +181,7 @@ class Scheduler:
                 self._fail(failure(row, llm, error))
 
     def _fail(self, failed: Failure) -> None:
-        self._run.failure(failed)
+        self._run.failures.append(failed)
         self._counters.gave_up(failed.verdict)
         if self._counters.failed >= CANARY_ROWS and not self._counters.done and not self._counters.had_success:
             self.end(

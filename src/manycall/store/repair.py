@@ -8,10 +8,12 @@ import msgspec
 from manycall.errors import StoreCorrupt, UsageError
 from manycall.ids import IdTable
 from manycall.store.disk import DISK, write_all
+from manycall.store.failures import row_name
 from manycall.store.journal import reply
 from manycall.store.lines import UNREADABLE, LineFile, read_lines, write_whole
+from manycall.store.lock import take_lock
 from manycall.store.manifest import Manifest
-from manycall.store.run import damaged, row_name, take_lock
+from manycall.store.run import damaged
 
 Judge = Callable[[bytes], str]
 """Why a line cannot stay; "" if it can."""

@@ -8,9 +8,6 @@ What is written survives the process; what is synced survives the machine. Every
 second, and after 1,000 lines or 8 MiB (group commit); rows that are synced are counted in `durable`.
 """
 
-import os
-import socket
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,25 +15,19 @@ from typing import Any
 
 import msgspec
 
-from manycall.errors import RunDiffers, RunLocked, StoreError, UsageError
+from manycall.errors import RunDiffers, StoreError, UsageError
 from manycall.ids import IdTable
-from manycall.records import Failure, Success
-from manycall.store.disk import DISK, Disk, write_all
+from manycall.records import Success
+from manycall.store.disk import DISK, Disk
+from manycall.store.failures import Failures, row_name
 from manycall.store.journal import Journal
-from manycall.store.lines import UNREADABLE, WHAT_TO_DO, LineFile, corrupt, read_lines, refusal, write_whole
+from manycall.store.lines import UNREADABLE, WHAT_TO_DO, LineFile, corrupt, read_lines, refusal
+from manycall.store.lock import take_lock
 from manycall.store.manifest import Manifest
 
-MOST_REASONS = 1000
 SPARE_BYTES = 4 << 20
 """Room that is kept so that a full disk still takes the answers in flight."""
 _encode = msgspec.json.Encoder().encode
-
-
-class _Named(msgspec.Struct):
-    id: str | int
-
-
-_decode_id = msgspec.json.Decoder(_Named).decode
 
 
 class Run:
@@ -54,9 +45,7 @@ class Run:
         known: the ids that are done. truncated: how many of them were cut at max_tokens.
         durable: rows in the output that would survive a power cut.
         full: called when so much was written that `sync` should not wait for its second.
-        journal: the calls.
-        reasons: why this run gave rows up, and how often.
-        failed_before: the ids that earlier runs gave up, and this one has not finished.
+        journal: the calls. failures: the rows that were given up.
 
     Raises:
         RunDiffers: what is there was made otherwise; the message is a diff.
@@ -97,7 +86,7 @@ class Run:
             raise UsageError(f"{error.filename or out} cannot be used for the output: {error.strerror}") from error
 
     def __repr__(self) -> str:
-        return f"<Run {self.out.name}, {len(self.known)} rows done, {len(self.failed_before)} failed>"
+        return f"<Run {self.out.name}, {len(self.known)} rows done, {len(self.failures.before)} failed>"
 
     def _open(self, fresh: bool) -> None:
         if fresh:
@@ -110,12 +99,10 @@ class Run:
         self.journal = Journal(
             self.folder / "calls.jsonl", self._is_done, out=self.out, disk=self._disk, full=self._is_full
         )
-        self._failures = self._file(self.folder / "failures.jsonl")
-        self.failed_before = self._tidy_failures(self._is_done)
-        self._failures = self._file(self.folder / "failures.jsonl")
+        self.failures = Failures(
+            self.folder / "failures.jsonl", self._is_done, out=self.out, disk=self._disk, full=self._is_full
+        )
         self._timeline = self._file(self.folder / "timeline.jsonl")
-        self._recovered: set[str] = set()
-        self.reasons: Counter[str] = Counter()
         self._keep_spare_room()
         self.save_manifest()
         self._disk.sync_folder(self.out.parent)
@@ -199,22 +186,7 @@ class Run:
         if "id" in row.fields and own != name:  # a sample, or --id-field named another one
             line.setdefault("original_id", own)
         self._rows.append(_encode(line) + b"\n")
-        if row.id in self.failed_before:
-            self._recovered.add(row.id)
-
-    def failure(self, failed: Failure) -> None:
-        """Note a row that was given up."""
-        if len(self.reasons) < MOST_REASONS or failed.error[:100] in self.reasons:
-            self.reasons[failed.error[:100]] += 1
-        line = {
-            "id": failed.row.id,
-            "verdict": failed.verdict,
-            "error": failed.error.encode("utf-8", "replace").decode(),
-            "attempts": failed.attempts,
-            "raw": failed.raw,
-            "row": failed.row.fields,
-        }
-        self._failures.append(_encode(line) + b"\n")
+        self.failures.done(row.id)
 
     def timeline(self, event: dict[str, Any]) -> None:
         """Note how the run is going."""
@@ -230,7 +202,7 @@ class Run:
         Raises:
             StoreError: the disk failed.
         """
-        for file in (self.journal.file, self._rows, self._failures, self._timeline):
+        for file in (self.journal.file, self._rows, self.failures.file, self._timeline):
             file.sync()
 
     def synced(self, mark: tuple[int, int]) -> None:
@@ -252,7 +224,7 @@ class Run:
         self._disk.remove(self.folder / "spare")
         lost = self.journal.close()
         troubles: list[StoreError] = []
-        for step in (self._rows.close, self._failures.close, self._timeline.close, self._tidy, self.save_manifest):
+        for step in (self._rows.close, self.failures.close, self._timeline.close, self.save_manifest):
             try:
                 step()
             except StoreError as error:
@@ -266,57 +238,12 @@ class Run:
             raise troubles[0]
         self.durable = self._before + self._rows.count
 
-    def _tidy(self) -> None:
-        self._tidy_failures(self._recovered.__contains__)
-
     def _unlock(self) -> None:
         if self._lock >= 0:
             self._disk.close(self._lock)
             self._lock = -1
 
-    def _tidy_failures(self, is_done: Callable[[str], bool]) -> set[str]:
-        """Keep one line for each row that is still failed, its last; return their ids."""
-        path = self._failures.path
-        self._failures.close()
-        last: dict[str, bytes] = {}
-        for offset, line in read_lines(path, self._disk):
-            try:
-                name = row_name(line)
-            except UNREADABLE as error:
-                raise corrupt(path, offset, error, self.out) from None
-            if not is_done(name):
-                last[name] = line
-        write_whole(path, b"".join(last.values()), self._disk)
-        return set(last)
-
-
-def row_name(line: bytes) -> str:
-    """The id of a row, in the output or among the failures."""
-    return str(_decode_id(line).id)
-
 
 def damaged(path: Path) -> Path:
     """Where `manycall repair` puts what it takes out of this file."""
     return path.with_name(path.name + ".damaged")
-
-
-def take_lock(out: Path, disk: Disk) -> int:
-    """Make the run directory and take its lock, which the kernel lets go when this process ends, however it ends.
-
-    Raises:
-        RunLocked: somebody else has it; the message names the process.
-    """
-    folder = out.with_name(out.name + ".run")
-    new = [each for each in folder.parents if not disk.exists(each)]
-    disk.make_folder(folder)
-    for each in new:
-        disk.sync_folder(each.parent)
-    fd = disk.open(folder / "lock")
-    if not disk.lock(fd):
-        holder = disk.read(fd, 200, 0).decode("utf-8", "replace").strip()
-        disk.close(fd)
-        raise RunLocked(f"{out} is being written by {holder or 'another process'}. Wait for it, or stop it")
-    disk.truncate(fd, 0)
-    with suppress(OSError):  # a full disk: the lock holds all the same
-        write_all(disk, fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-    return fd

@@ -1,0 +1,105 @@
+"""The rows that were given up: one line each in failures.jsonl, until a later run finishes them."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from manycall.records import Failure
+from manycall.store.disk import DISK, Disk
+from manycall.store.lines import UNREADABLE, LineFile, corrupt, read_lines, write_whole
+
+MOST_REASONS = 1000
+_encode = msgspec.json.Encoder().encode
+
+
+class _Named(msgspec.Struct):
+    id: str | int
+
+
+_decode_id = msgspec.json.Decoder(_Named).decode
+
+
+def row_name(line: bytes) -> str:
+    """The id of a row, in the output or among the failures."""
+    return str(_decode_id(line).id)
+
+
+class Failures:
+    """The failures of one output.
+
+    Args:
+        path: the file; made if it is not there.
+        is_done: whether a row is finished after all.
+        out: the output that it belongs to, for the sentence about damage.
+        full: called when so much was appended that it should be synced now.
+
+    Attributes:
+        file: the open file.
+        before: the ids that earlier runs gave up, and did not finish.
+        reasons: why this run gave rows up, and how often.
+
+    Raises:
+        StoreCorrupt: a line of it cannot be read.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        is_done: Callable[[str], bool],
+        *,
+        out: Path,
+        disk: Disk = DISK,
+        full: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._path, self._out, self._disk = path, out, disk
+        self._recovered: set[str] = set()
+        self.reasons: Counter[str] = Counter()
+        LineFile(path, disk).close()  # mends what a crash has left
+        self.before = self._tidy(is_done)
+        self.file = LineFile(path, disk, full)
+
+    def __repr__(self) -> str:
+        return f"<Failures: {len(self.before)} before, {self.reasons.total()} now>"
+
+    def append(self, failed: Failure) -> None:
+        """Note a row that was given up.
+
+        Raises:
+            StoreError: the disk would not take it.
+        """
+        if len(self.reasons) < MOST_REASONS or failed.error[:100] in self.reasons:
+            self.reasons[failed.error[:100]] += 1
+        line = {
+            "id": failed.row.id,
+            "verdict": failed.verdict,
+            "error": failed.error.encode("utf-8", "replace").decode(),
+            "attempts": failed.attempts,
+            "raw": failed.raw,
+            "row": failed.row.fields,
+        }
+        self.file.append(_encode(line) + b"\n")
+
+    def done(self, name: str) -> None:
+        """This row is finished, and may have been given up before."""
+        if name in self.before:
+            self._recovered.add(name)
+
+    def close(self) -> None:
+        """Close, and take out the rows that were finished after all."""
+        self.file.close()
+        self._tidy(self._recovered.__contains__)
+
+    def _tidy(self, is_done: Callable[[str], bool]) -> set[str]:
+        """Keep one line for each row that is still failed, its last; return their ids."""
+        last: dict[str, bytes] = {}
+        for offset, line in read_lines(self._path, self._disk):
+            try:
+                name = row_name(line)
+            except UNREADABLE as error:
+                raise corrupt(self._path, offset, error, self._out) from None
+            if not is_done(name):
+                last[name] = line
+        write_whole(self._path, b"".join(last.values()), self._disk)
+        return set(last)
