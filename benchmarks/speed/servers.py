@@ -125,14 +125,14 @@ class Load(msgspec.Struct):
     cpu: float
 
 
-def wrk(url: str, in_flight: int, folder: Path, seconds: float = 2) -> Load | None:
+def wrk(url: str, in_flight: int, folder: Path, seconds: int = 1) -> Load | None:
     """The same calls by wrk, which is as fast as it gets; None where it is not installed."""
     if not shutil.which("wrk"):
         return None
     script = folder / "post.lua"
     body = '{"model":"mock","messages":[{"role":"user","content":"' + "x" * 1000 + '"}]}'
     script.write_text(f"wrk.method = 'POST'\nwrk.body = '{body}'\nwrk.headers['content-type'] = 'application/json'\n")
-    command = ["wrk", "-t1", f"-c{in_flight}", f"-d{seconds:.0f}s", "-s", str(script), f"{url}/chat/completions"]
+    command = ["wrk", "-t1", f"-c{in_flight}", f"-d{seconds}s", "-s", str(script), f"{url}/chat/completions"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with on(0):
         said = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 20, check=True).stdout

@@ -54,25 +54,6 @@ class Runs:
         return statistics.median([max(group) / min(group) - 1 for group in groups.values() if len(group) > 1] or [0.0])
 
 
-def report(runs: Runs, versions: list[str], load: float, minutes: float, form: str) -> str:
-    """The whole text between the markers."""
-    parts = [
-        environment(versions, load, minutes, form, runs.spread()),
-        "**CPU of a row** (µs, user and system) · rows a second · times manycall generate's CPU, by calls in flight:",
-        markdown(cost(runs)),
-        "`*` bound by the server: even wrk had fewer than 1.5 times as many answers a second. `¹` one run, "
-        "because it is slow. `-` not done, or not tried: see below.",
-        *faults(runs),
-        "**Of the least time that waiting takes** (rows × latency / calls in flight / time):",
-        markdown(makespan(runs)),
-        "**Memory, start, resume**:",
-        markdown(others(runs)),
-        "**Targets**:",
-        markdown(targets(runs)),
-    ]
-    return "\n\n".join(parts)
-
-
 def environment(versions: list[str], load: float, minutes: float, form: str, spread: float) -> str:
     """Where and when, and how noisy it was."""
     cpu = platform.processor() or platform.machine()
@@ -105,7 +86,11 @@ def _cell(runs: Runs, case: str, who: str, in_flight: int) -> str:
     ratio = runs.ratio(case, who, OURS.label, in_flight)
     marks = "*" * (who != "wrk" and case == "cost" and runs.ceiling(case, in_flight) < BOUND * rate)
     marks += "¹" * (len(found) == 1)
-    return f"{cpu:,.0f} · {rate:,.0f}{marks}" + (f" · {ratio:.2g}×" if ratio and ratio < 99.5 else "")
+    return f"{cpu:,.0f} · {rate:,.0f}{marks}" + (f" · {_times(ratio)}" if ratio else "")
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f}×" if ratio >= 9.95 else f"{ratio:.2g}×"
 
 
 def faults(runs: Runs) -> Iterator[str]:
@@ -121,12 +106,16 @@ def efficiency(run: Run) -> float:
 
 
 def makespan(runs: Runs) -> Table:
-    """Who, by calls in flight and latency."""
+    """Who, by calls in flight and latency: the efficiency, and the CPU of a row when each wakes the client up."""
     cases = sorted({(run.in_flight, run.case) for run in runs.all if run.case.endswith(" s")})
     lines = [("", *(f"{in_flight:,}, {case}" for in_flight, case in cases))]
     for who in (OURS.label, FLOOR.label):
-        cells = [runs.median(case, who, in_flight, efficiency) for in_flight, case in cases]
-        lines.append((who, *("-" if cell is None else f"{cell:.3f}" for cell in cells)))
+        cells = []
+        for in_flight, case in cases:
+            share = runs.median(case, who, in_flight, efficiency)
+            cpu = runs.median(case, who, in_flight, lambda run: run.per_row)
+            cells.append("-" if share is None else f"{share:.3f} · {cpu:,.0f} µs")
+        lines.append((who, *cells))
     return lines
 
 
@@ -183,13 +172,13 @@ def _targets(runs: Runs) -> Iterator[Target]:
     ours, pyreqwest = OURS.label, FLOOR.label
     for in_flight, times in zip(IN_FLIGHT, (12, 15, 25, 35), strict=True):
         found = runs.ratio("cost", SCRIPT.label, ours, in_flight)
-        yield Target(f"less CPU than the AsyncOpenAI script, {in_flight:,} in flight", times, found)
+        yield Target(f"less CPU than {SCRIPT.label}, {in_flight:,} in flight", times, found)
     for who in (BARE.label, "async-batch-llm", "flexllm", "litellm Router"):
         ratios = [found for each in IN_FLIGHT if (found := runs.ratio("cost", who, ours, each)) is not None]
-        yield Target(f"less CPU than {who}, at its best", 1, min(ratios, default=None))
+        yield Target(f"less CPU than {who}, with any number in flight", 1, min(ratios, default=None))
     for in_flight in IN_FLIGHT:
         found = runs.ratio("cost", ours, pyreqwest, in_flight)
-        yield Target(f"CPU against the {pyreqwest}, {in_flight:,} in flight", 1.8, found, least=False)
+        yield Target(f"CPU against {pyreqwest}, {in_flight:,} in flight", 1.8, found, least=False)
     for in_flight, share in ((512, 0.97), (4096, 0.95)):
         found = runs.median("1 s", ours, in_flight, efficiency)
         yield Target(f"of the least time, 1 s a call, {in_flight:,} in flight", share, found, unit="")
@@ -204,3 +193,25 @@ def markdown(table: Table) -> str:
     """Its first line is the head."""
     head, *lines = table
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ("---",) * len(head), *lines))
+
+
+SECTIONS = {
+    "**CPU of a row** (µs, user and system) · rows a second · times manycall generate's CPU, by calls in flight:": cost,
+    "**Against the least time that waiting takes** (rows × latency / calls in flight / time) · CPU of a row:": makespan,
+    "**Memory, start, resume**:": others,
+    "**Targets**:": targets,
+}
+MARKS = (
+    "`*` bound by the server: nobody got 1.5 times as many answers a second from it. `¹` one run, because it is slow. "
+    "`-` not done in a minute, or not tried."
+)
+
+
+def report(runs: Runs, versions: list[str], load: float, minutes: float, form: str) -> str:
+    """The whole text between the markers; what was not measured is left out."""
+    parts = [environment(versions, load, minutes, form, runs.spread())]
+    for title, make in SECTIONS.items():
+        table = make(runs)
+        if len(table) > 1 and len(table[0]) > 1:
+            parts += [title, markdown(table), *((MARKS, *faults(runs)) if make is cost else ())]
+    return "\n\n".join(parts)
