@@ -58,7 +58,7 @@ CLIENTS = (
     Client("the same, on its aiohttp transport", "script_aiohttp", (1400, 1500, 1500, 4096), "openai"),
     BARE,
     Client("async-batch-llm", "batch_llm", (600, 600, 768, 4096), "async-batch-llm"),
-    Client("flexllm", "flex_llm", (3000, 3000, 3000, 8192), "flexllm"),
+    Client("flexllm", "flex_llm", (3000, 3000, 3000, 4096), "flexllm"),
     Client("litellm Router", "litellm_router", (300, 300, 512, 4096), "litellm"),
     FLOOR,
     Client("bare pyreqwest loop, only counting", "pyreqwest_count", (50_000, 50_000, 50_000, 50_000), writes=False),
