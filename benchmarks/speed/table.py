@@ -202,7 +202,7 @@ SECTIONS = {
     "**Targets**:": targets,
 }
 MARKS = (
-    "`*` bound by the server: nobody got 1.5 times as many answers a second from it. `¹` one run only, because it is slow. "
+    "`*` bound by the server: nobody got 1.5 times as many answers a second from it. `¹` one run only, as it is slow. "
     "`-` not done in a minute, or not tried."
 )
 
