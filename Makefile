@@ -2,14 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test torture check sim format clean
+.PHONY: help setup demo test torture check sim bench format clean
 
 help:
 	@echo "make demo    write some stories and run an evaluation on the built-in endpoint"
 	@echo "make test    run the tests"
-	@echo "make torture kill -9, full disks, frozen processes, lost servers: nothing lost, nothing twice (10 minutes)"
+	@echo "make torture kill -9, full disks, frozen processes, lost servers: nothing lost, nothing twice (20 minutes)"
 	@echo "make check   lint, types, layers, docs"
 	@echo "make sim     how well it finds limits, in virtual time: writes the table of docs/limits.md (12 minutes)"
+	@echo "make bench   what a row costs, beside others: writes the tables of docs/performance.md (10 minutes)"
 	@echo "make format  put the code in order"
 
 setup: .venv/ready
@@ -39,6 +40,9 @@ check: setup
 
 sim: setup
 	$(BIN)/python benchmarks/limits.py --write
+
+bench: setup
+	$(BIN)/python benchmarks/bench.py --write $(BENCH)
 
 format: setup
 	$(BIN)/ruff check --fix

@@ -1,0 +1,23 @@
+"""async-batch-llm with its own JSONL store."""
+
+import asyncio
+
+from async_batch_llm import JsonlArtifactStore, llm, process_stream
+
+from contract import Job, drive
+
+
+async def stream(job: Job) -> int:
+    """Its stream of results; the store writes each before it is given out."""
+    strategy = llm("openai-compatible:mock", base_url=job.url, api_key="EMPTY")
+    prompts = [(row["id"], row["prompt"]) for row in job.read()]
+    done = 0
+    async for result in process_stream(
+        strategy, prompts, concurrency=job.in_flight, artifact_store=JsonlArtifactStore(job.out)
+    ):
+        done += result.success
+    return done
+
+
+if __name__ == "__main__":
+    drive(lambda job: asyncio.run(stream(job)))

@@ -1,0 +1,35 @@
+"""litellm's Router with so many workers (its own batch methods are a gather over everything)."""
+
+import asyncio
+import json
+import os
+
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or it downloads a price list
+
+from litellm import Router
+
+from contract import Job, drive
+
+
+async def loop(job: Job) -> int:
+    """Ask for every row, write the answers as they come."""
+    deployment = {"model": "openai/mock", "api_base": job.url, "api_key": "EMPTY"}
+    router = Router(model_list=[{"model_name": "mock", "litellm_params": deployment}], num_retries=3)
+    lines, done = job.lines(), 0
+    with job.out.open("w", encoding="utf-8") as out:
+
+        async def worker() -> None:
+            nonlocal done
+            for line in lines:
+                row = json.loads(line)
+                reply = await router.acompletion("mock", [{"role": "user", "content": row["prompt"]}])
+                row["text"] = reply.choices[0].message.content
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+                done += bool(row["text"])
+
+        await asyncio.gather(*(worker() for _ in range(job.in_flight)))
+    return done
+
+
+if __name__ == "__main__":
+    drive(lambda job: asyncio.run(loop(job)))

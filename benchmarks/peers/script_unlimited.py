@@ -1,0 +1,19 @@
+"""The script with as many connections as calls in flight (the SDK's default is 1,000, of which it keeps 100 open)."""
+
+import asyncio
+
+import httpx2
+from openai import DefaultAsyncHttpxClient
+
+from contract import Job, drive
+from script import script
+
+
+async def unlimited(job: Job) -> int:
+    """The same script, another pool."""
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+    return await script(job, DefaultAsyncHttpxClient(limits=limits))
+
+
+if __name__ == "__main__":
+    drive(lambda job: asyncio.run(unlimited(job)))

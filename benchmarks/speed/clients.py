@@ -1,0 +1,84 @@
+"""Whom we measure: ourselves, the peers, the floors; and where the peers' packages are kept."""
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+HOME = Path(os.environ.get("BENCH_HOME", "~/.cache/manycall-bench")).expanduser()
+PEERS = Path(__file__).parents[1] / "peers"
+IN_FLIGHT = (8, 64, 512, 4096)
+
+PINS = {
+    "openai": ("openai[aiohttp]==3.54.0", "aiohttp==3.14.5", "httpx2==2.16.2"),
+    "aiohttp": ("aiohttp==3.14.5", "uvloop==0.23.0", "msgspec==0.22.0"),
+    "async-batch-llm": ("async-batch-llm[openai]==0.28.0", "openai==3.54.0"),
+    "flexllm": ("flexllm==0.17.10", "aiohttp==3.14.5"),
+    "litellm": ("litellm==1.106.2", "openai==2.54.0", "aiohttp==3.14.5"),
+}
+"""Each peer has an environment of its own, made when it is first needed."""
+
+
+class Client(msgspec.Struct, frozen=True):
+    """One line of the table.
+
+    Attributes:
+        label: what the table calls it.
+        driver: the file in peers/.
+        rows: how many, for 8, 64, 512 and 4096 in flight: 1 to 6 s of work, but where it is slow; None: not tried.
+        venv: whose packages (a key of PINS); "": this interpreter's.
+        writes: it writes its rows down.
+    """
+
+    label: str
+    driver: str
+    rows: tuple[int | None, ...]
+    venv: str = ""
+    writes: bool = True
+
+    @property
+    def python(self) -> str:
+        """The interpreter that runs it."""
+        return str(HOME / "venvs" / self.venv / "bin" / "python") if self.venv else sys.executable
+
+
+OURS = Client("manycall generate", "manycall_generate", (14_000, 16_000, 16_000, 20_000))
+MAP = Client("manycall.map", "manycall_map", (None, 16_000, None, 20_000))
+SCRIPT = Client("AsyncOpenAI script", "script", (1000, 900, 800, 4096), "openai")
+FLOOR = Client("bare pyreqwest loop, JSONL", "pyreqwest_loop", (40_000, 40_000, 40_000, 40_000))
+BARE = Client("bare aiohttp loop, JSONL", "aiohttp_loop", (12_000, 12_000, 12_000, 16_000), "aiohttp")
+CLIENTS = (
+    OURS,
+    MAP,
+    SCRIPT,
+    Client("the same, connections unlimited", "script_unlimited", (None, None, 512, None), "openai"),
+    Client("the same, on its aiohttp transport", "script_aiohttp", (1400, 1500, 1500, 4096), "openai"),
+    BARE,
+    Client("async-batch-llm", "batch_llm", (600, 600, 768, 4096), "async-batch-llm"),
+    Client("flexllm", "flex_llm", (3000, 3000, 3000, 4096), "flexllm"),
+    Client("litellm Router", "litellm_router", (300, 300, 512, 4096), "litellm"),
+    FLOOR,
+    Client("bare pyreqwest loop, only counting", "pyreqwest_count", (50_000, 50_000, 50_000, 50_000), writes=False),
+)
+
+
+def install(clients: tuple[Client, ...]) -> None:
+    """Make the environments that are not there yet."""
+    for name in sorted({client.venv for client in clients if client.venv}):
+        folder, pins = HOME / "venvs" / name, "\n".join(PINS[name])
+        if (done := folder / "pins.txt").exists() and done.read_text() == pins:
+            continue
+        print(f"installing {', '.join(PINS[name])} into {folder}", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        pip = (folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        subprocess.run([*pip, *PINS[name]], check=True, timeout=900)
+        done.write_text(pins)
+
+
+def versions(clients: tuple[Client, ...]) -> list[str]:
+    """name==version of everybody who took part."""
+    own = [f"{name}=={version(name)}" for name in ("manycall", "pyreqwest", "uvloop", "msgspec")]
+    return own + [pin for name in PINS for pin in PINS[name][:1] if name in {client.venv for client in clients}]

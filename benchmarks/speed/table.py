@@ -1,0 +1,217 @@
+"""The runs, as tables: medians, and ratios of runs that were made in the same round."""
+
+import os
+import platform
+import statistics
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from speed.clients import BARE, CLIENTS, FLOOR, IN_FLIGHT, OURS, SCRIPT
+from speed.measure import Run
+
+BOUND = 1.5
+"""A server that wrk (or whoever was quickest) drives less than so many times as fast as a client bounds that client."""
+Table = list[tuple[str, ...]]
+
+
+class Runs:
+    """All runs, found by what they are of."""
+
+    def __init__(self, runs: Iterable[Run]) -> None:
+        self.all = list(runs)
+
+    def of(self, case: str, who: str, in_flight: int | None = None) -> list[Run]:
+        """Those that came to an end."""
+        return [
+            run for run in self.all
+            if (run.case, run.who) == (case, who) and in_flight in (None, run.in_flight) and not run.fault
+        ]  # fmt: skip
+
+    def median(self, case: str, who: str, in_flight: int | None, figure: Callable[[Run], float]) -> float | None:
+        """The median of a figure; None if there is no run."""
+        return statistics.median(found) if (found := [figure(run) for run in self.of(case, who, in_flight)]) else None
+
+    def ratio(self, case: str, who: str, than: str, in_flight: int) -> float | None:
+        """CPU a row of one against another's: the median over rounds in which both had a run."""
+        others = {run.round: run.per_row for run in self.of(case, than, in_flight)}
+        ratios = [run.per_row / others[run.round] for run in self.of(case, who, in_flight) if run.round in others]
+        return statistics.median(ratios) if ratios else None
+
+    def ceiling(self, case: str, in_flight: int) -> float:
+        """Rows a second that the server was seen to give to somebody."""
+        rates = [run.rate for run in self.all if run.case == case and run.in_flight == in_flight and not run.fault]
+        return max(rates, default=0.0)
+
+    def spread(self) -> float:
+        """How far runs of one and the same thing lie apart: the median of (slowest / fastest - 1)."""
+        groups: dict[tuple[str, str, int], list[float]] = {}
+        for run in self.all:
+            if run.cpu and not run.fault:
+                groups.setdefault((run.case, run.who, run.in_flight), []).append(run.per_row)
+        return statistics.median([max(group) / min(group) - 1 for group in groups.values() if len(group) > 1] or [0.0])
+
+
+def environment(versions: list[str], load: float, minutes: float, form: str, spread: float) -> str:
+    """Where and when, and how noisy it was."""
+    cpu = platform.processor() or platform.machine()
+    if (info := Path("/proc/cpuinfo")).exists():
+        cpu = info.read_text().partition("model name\t: ")[2].partition("\n")[0] or cpu
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, the {form} form, {minutes:.0f} minutes. "
+        f"{cpu}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, "
+        f"Python {platform.python_version()}; {', '.join(versions)}. "
+        f"Load before it began: {load:.1f}. Runs of the same thing lay {spread:.0%} apart (median)."
+    )
+
+
+def cost(runs: Runs) -> Table:
+    """Clients by calls in flight, and over TLS."""
+    columns = [("cost", each) for each in IN_FLIGHT] + [("tls", 64)]
+    lines = [("", *(f"{each:,}" for each in IN_FLIGHT), "64, TLS")]
+    for who in [*(client.label for client in CLIENTS), "wrk"]:
+        if runs.of("cost", who) or any(run.who == who for run in runs.all):
+            lines.append((who, *(_cell(runs, case, who, each) for case, each in columns)))
+    return lines
+
+
+def _cell(runs: Runs, case: str, who: str, in_flight: int) -> str:
+    found = runs.of(case, who, in_flight)
+    if not found:
+        return "-"
+    cpu = statistics.median(run.per_row for run in found)
+    rate = statistics.median(run.rate for run in found)
+    ratio = runs.ratio(case, who, OURS.label, in_flight)
+    marks = "*" * (who != "wrk" and case == "cost" and runs.ceiling(case, in_flight) < BOUND * rate)
+    marks += "¹" * (len(found) == 1)
+    return f"{cpu:,.0f} · {rate:,.0f}{marks}" + (f" · {_times(ratio)}" if ratio else "")
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f}×" if ratio >= 9.95 else f"{ratio:.2g}×"
+
+
+def faults(runs: Runs) -> Iterator[str]:
+    """What did not come to an end, and why."""
+    said = {f"{run.who} at {run.in_flight:,} ({run.case}): {run.fault}" for run in runs.all if run.fault}
+    if said:
+        yield "Not done: " + "; ".join(sorted(said)) + "."
+
+
+def efficiency(run: Run) -> float:
+    """The share of the time in which as many calls as allowed were waited for; the case is the latency."""
+    return run.rows * float(run.case.split()[0]) / run.in_flight / run.wall
+
+
+def makespan(runs: Runs) -> Table:
+    """Who, by calls in flight and latency: the efficiency, and the CPU of a row when each wakes the client up."""
+    cases = sorted({(run.in_flight, run.case) for run in runs.all if run.case.endswith(" s")})
+    lines = [("", *(f"{in_flight:,}, {case}" for in_flight, case in cases))]
+    for who in (OURS.label, FLOOR.label):
+        cells = []
+        for in_flight, case in cases:
+            share = runs.median(case, who, in_flight, efficiency)
+            cpu = runs.median(case, who, in_flight, lambda run: run.per_row)
+            cells.append("-" if share is None else f"{share:.3f} · {cpu:,.0f} µs")
+        lines.append((who, *cells))
+    return lines
+
+
+def others(runs: Runs) -> Table:
+    """Figures that stand alone."""
+    lines: Table = [("", "")]
+    for run in runs.of("memory", OURS.label):
+        lines.append((f"peak memory, {run.rows:,} rows, 64 in flight", f"{run.rss:.1f} MB"))
+    if (slope := growth(runs)) is not None:
+        lines.append(("that is, for each further row", f"{slope:.0f} bytes"))
+    starts = dict.fromkeys(
+        (run.case, run.who, run.rows) for run in runs.all if run.case in ("start", "first", "resume")
+    )
+    words = {"first": "first call at the server: {}", "resume": "first new call after {rows:,} rows that are done: {}"}
+    for case, who, rows in starts:
+        if (seconds := runs.median(case, who, None, lambda run: run.wall)) is not None:
+            lines.append((words.get(case, "{}").format(who, rows=rows), f"{1000 * seconds:,.0f} ms"))
+    return lines
+
+
+def growth(runs: Runs) -> float | None:
+    """Bytes of memory for each row more."""
+    found = runs.of("memory", OURS.label)
+    if len(found) < 2:
+        return None
+    few, many = found[0], found[-1]
+    return 2**20 * (many.rss - few.rss) / (many.rows - few.rows)
+
+
+class Target(msgspec.Struct):
+    """What is wanted: at least (`least`) or at most `limit`; `found` is None if it was not measured."""
+
+    what: str
+    limit: float
+    found: float | None
+    least: bool = True
+    unit: str = "×"
+
+    def line(self) -> tuple[str, ...]:
+        """Its line of the table."""
+        wanted = f"{'≥' if self.least else '≤'} {self.limit:g}{self.unit}"
+        if self.found is None:
+            return self.what, wanted, "-", "-"
+        reached = self.found >= self.limit if self.least else self.found <= self.limit
+        return self.what, wanted, f"{self.found:.3g}{self.unit}", "reached" if reached else "**missed**"
+
+
+def targets(runs: Runs) -> Table:
+    """Each with what was measured."""
+    return [("", "wanted", "measured", ""), *(target.line() for target in _targets(runs))]
+
+
+def _targets(runs: Runs) -> Iterator[Target]:
+    ours, pyreqwest = OURS.label, FLOOR.label
+    for in_flight, times in zip(IN_FLIGHT, (12, 15, 25, 35), strict=True):
+        found = runs.ratio("cost", SCRIPT.label, ours, in_flight)
+        yield Target(f"less CPU than {SCRIPT.label}, {in_flight:,} in flight", times, found)
+    for who in (BARE.label, "async-batch-llm", "flexllm", "litellm Router"):
+        ratios = [found for each in IN_FLIGHT if (found := runs.ratio("cost", who, ours, each)) is not None]
+        yield Target(f"less CPU than {who}, with any number in flight", 1, min(ratios, default=None))
+    for in_flight in IN_FLIGHT:
+        found = runs.ratio("cost", ours, pyreqwest, in_flight)
+        yield Target(f"CPU against {pyreqwest}, {in_flight:,} in flight", 1.8, found, least=False)
+    for in_flight, share in ((512, 0.97), (4096, 0.95)):
+        found = runs.median("1 s", ours, in_flight, efficiency)
+        yield Target(f"of the least time, 1 s a call, {in_flight:,} in flight", share, found, unit="")
+    yield Target("memory for each further row", 40, growth(runs), least=False, unit=" bytes")
+    for case, who, limit in (("start", "manycall --help", 150), ("first", ours, 300)):
+        seconds = runs.median(case, who, None, lambda run: run.wall)
+        what = who if case == "start" else "first call at the server"
+        yield Target(what, limit, None if seconds is None else 1000 * seconds, least=False, unit=" ms")
+
+
+def markdown(table: Table) -> str:
+    """Its first line is the head."""
+    head, *lines = table
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ("---",) * len(head), *lines))
+
+
+SECTIONS = {
+    "**CPU of a row** (µs, user and system) · rows a second · times manycall generate's CPU, by calls in flight:": cost,
+    "**Against the least time that waiting takes** (rows × latency / calls in flight / time) · CPU of a row:": makespan,
+    "**Memory, start, resume**:": others,
+    "**Targets**:": targets,
+}
+MARKS = (
+    "`*` bound by the server: nobody got 1.5 times as many answers a second from it. `¹` one run only, as it is slow. "
+    "`-` not done in a minute, or not tried."
+)
+
+
+def report(runs: Runs, versions: list[str], load: float, minutes: float, form: str) -> str:
+    """The whole text between the markers; what was not measured is left out."""
+    parts = [environment(versions, load, minutes, form, runs.spread())]
+    for title, make in SECTIONS.items():
+        table = make(runs)
+        if len(table) > 1 and len(table[0]) > 1:
+            parts += [title, markdown(table), *((MARKS, *faults(runs)) if make is cost else ())]
+    return "\n\n".join(parts)
