@@ -38,6 +38,7 @@ def test_a_path_of_its_own_is_kept() -> None:
         "http://h:99999/v1",
         "http://a b/v1",
         "http://h\0/v1",
+        "x" * 9999,
     ],
 )
 def test_what_is_no_url_is_refused(url: str) -> None:
