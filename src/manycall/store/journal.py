@@ -137,7 +137,7 @@ class Journal:
         rescued = [line for _, line in read_lines(self._rescued, self._disk)]
         if rescued:
             for line in rescued:
-                self.file.append(line)
+                self.file.append(line.rstrip(b"\n") + b"\n")  # somebody's editor may have taken the last one
             self.file.sync()
             self._disk.remove(self._rescued)
 
