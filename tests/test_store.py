@@ -1,4 +1,5 @@
 import errno
+import gc
 import json
 import multiprocessing
 import os
@@ -255,6 +256,18 @@ def test_jq_reads_the_journal(tmp_path: Path) -> None:
     query = 'select(.id=="17").body | fromjson | .text'
     found = subprocess.check_output(["jq", query, tmp_path / "out.jsonl.run" / "calls.jsonl"], text=True)
     assert found == '"你好\\n"\n'
+
+
+def test_a_run_that_is_refused_leaves_no_file_open(tmp_path: Path) -> None:
+    paid(tmp_path)
+    (tmp_path / "out.jsonl.run" / "calls.jsonl").write_bytes(b"{oops}\n")
+    gc.collect()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        with pytest.raises(StoreCorrupt):
+            open_run(tmp_path)
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 # Run

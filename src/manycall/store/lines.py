@@ -55,6 +55,7 @@ class LineFile:
 
     def __init__(self, path: Path, disk: Disk = DISK, full: Callable[[], None] = lambda: None) -> None:
         self.path = path
+        self._fd = -1
         self._disk, self._full = disk, full
         self._fd = disk.open(path)
         self._dirty = True  # a repair, or the file's own creation
@@ -65,6 +66,10 @@ class LineFile:
 
     def __repr__(self) -> str:
         return f"<LineFile {self.path.name}, {self.end} bytes>"
+
+    def __del__(self) -> None:
+        if self._fd >= 0:  # whoever opened it could not go on
+            self._disk.close(self._fd)
 
     def append(self, line: bytes) -> None:
         """Write one line (with its newline).
