@@ -14,7 +14,7 @@ from pathlib import Path
 from servers import PIECE, Connection, http, read_request, saying
 
 OK = b"HTTP/1.1 200 OK\r\n"
-CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n"
+CHUNKED = OK + b"connection: close\r\ntransfer-encoding: chunked\r\n\r\n"
 FINE = (
     b'{"choices":[{"index":0,"message":{"role":"assistant","content":"fine"},"finish_reason":"stop"}],'
     b'"usage":{"prompt_tokens":3,"completion_tokens":2}}'

@@ -170,7 +170,7 @@ FAULTS = [
             "answered 101",
         ),
         ("999", answering(999), RETRY, REFUSED, "answered 999"),
-        ("401", answering(401, b"who?"), STOP, REFUSED, "set OPENAI_API_KEY"),
+        ("401", answering(401, b"who?"), STOP, REFUSED, "answered 401: who?"),
         ("402", answering(402, b"no money"), STOP, REFUSED, "no money"),
         ("403", answering(403, b"not you"), STOP, REFUSED, "not you"),
         ("404", answering(404, b'{"detail":"Not Found"}'), STOP, REFUSED, "Not Found"),

@@ -232,7 +232,7 @@ def test_files_and_memory_bound_what_is_in_flight() -> None:
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2]))); "
         "from manycall import Client; from manycall.engine.bounds import most_in_flight; "
-        "print(most_in_flight(), Client('m', url='http://h', concurrency=500).permits.limit)"
+        "print(most_in_flight(), Client('m', url='http://localhost', concurrency=500).permits.limit)"
     )
 
     def most(soft: int, hard: int) -> list[int]:
