@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -17,21 +17,9 @@ LONGEST_SENTENCE = 1000
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """A new folder; whatever is left open in it is closed."""
-    before = _open_files()
+    """A new folder."""
     with tempfile.TemporaryDirectory(dir=IN_MEMORY) as name:
         yield Path(name)
-        for left in _open_files() - before:
-            os.close(left)
-
-
-def _open_files() -> set[int]:
-    found = set()
-    for name in os.listdir("/dev/fd"):  # noqa: PTH208 (they are no files)
-        with suppress(OSError):  # that of the list itself is closed by now
-            os.fstat(int(name))
-            found.add(int(name))
-    return found
 
 
 def sentence(error: Exception, where: str = "") -> str:
