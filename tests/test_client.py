@@ -344,3 +344,19 @@ def test_what_a_server_asked_for_is_kept_when_another_call_is_answered() -> None
             return ended
 
     assert virtual.run(main()) >= 30
+
+
+@pytest.mark.parametrize(("told_with_answers", "rpm"), [(False, None), (True, 60.0)])
+def test_limits_that_only_refusals_tell_of_are_not_believed(told_with_answers: bool, rpm: float | None) -> None:
+    headers = {"x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-requests": "5"}
+    fine = answer()
+    if told_with_answers:
+        fine = HttpReply(200, fine.body, headers.get)
+    transport = scripted(refusal(429, headers=headers), fine)
+
+    async def main() -> float | None:
+        async with client(transport) as llm:
+            await llm.chat("hi")
+            return llm.pool.endpoints[0].quota.limits.rpm
+
+    assert virtual.run(main()) == rpm

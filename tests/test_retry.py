@@ -126,3 +126,10 @@ def test_every_spelling_of_retry_after(headers: dict[str, str], seconds: float |
 def test_no_header_can_do_harm(text: str) -> None:
     value = hints.retry_after({"retry-after": text}.get, NOW)
     assert value is None or value >= 0
+
+
+def test_a_refusal_by_chance_makes_its_own_call_wait_and_no_other() -> None:
+    refusal = errors.Refused("no", status=429, retry_after=5.0)
+    assert retry.wait(refusal, 1, random.Random(0)) == 0.0  # the gate is for all
+    refusal.of_all = False
+    assert 5.0 <= retry.wait(refusal, 1, random.Random(0)) <= 6.0

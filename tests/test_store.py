@@ -140,8 +140,8 @@ def test_lines_that_an_editor_left_empty_do_no_harm(tmp_path: Path) -> None:
 
 
 def test_replacing_a_file_leaves_nothing_else_behind(tmp_path: Path) -> None:
-    write_whole(tmp_path / "f", b"one")
-    write_whole(tmp_path / "f", b"two")
+    write_whole(tmp_path / "f", [b"one"])
+    write_whole(tmp_path / "f", [b"two"])
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"f": b"two"}
 
 

@@ -40,7 +40,7 @@ def fetch(url: str, checksum: str, name: str) -> Path:
     if sha256(body).hexdigest() != checksum:
         raise UsageError(f"{name} is not what it was (its SHA-256 differs): {ways_out}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, body)
+    write_whole(path, [body])
     return path
 
 

@@ -101,5 +101,5 @@ class Failures:
                 raise corrupt(self._path, offset, error, self._out) from None
             if not is_done(name):
                 last[name] = line
-        write_whole(self._path, b"".join(last.values()), self._disk)
+        write_whole(self._path, last.values(), self._disk)
         return set(last)

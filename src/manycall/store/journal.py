@@ -127,7 +127,7 @@ class Journal:
         kept_back = self._unsynced + self._unwritten
         try:
             if kept_back:
-                write_whole(self._rescued, b"".join(kept_back), self._disk)
+                write_whole(self._rescued, kept_back, self._disk)
         except OSError:
             return len(kept_back)
         return 0

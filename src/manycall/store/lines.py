@@ -5,7 +5,7 @@ power cut, zeros where lines should be. Appending to a torn tail would turn it i
 """
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -223,12 +223,13 @@ def read_lines(path: Path, disk: Disk = DISK) -> Iterator[tuple[int, bytes]]:
             offset += len(line)
 
 
-def write_whole(path: Path, content: bytes, disk: Disk = DISK) -> None:
+def write_whole(path: Path, pieces: Iterable[bytes], disk: Disk = DISK) -> None:
     """Replace a file in one step: after a crash it is the old one or the new one, never half of each."""
     scratch = path.with_name(path.name + ".new")
     fd = disk.create(scratch)
     try:
-        write_all(disk, fd, content)
+        for piece in pieces:
+            write_all(disk, fd, piece)
         disk.sync(fd)
     finally:
         disk.close(fd)

@@ -47,7 +47,7 @@ class Manifest(msgspec.Struct):
 
     def write(self, path: Path, disk: Disk = DISK) -> None:
         """Replace the file."""
-        write_whole(path, msgspec.json.format(_encode(self), indent=2) + b"\n", disk)
+        write_whole(path, [msgspec.json.format(_encode(self), indent=2), b"\n"], disk)
 
     def go_on_from(self, old: "Manifest", out: Path) -> None:
         """Take over what an earlier run of the same thing has noted.

@@ -7,7 +7,7 @@ import msgspec
 
 from manycall.errors import StoreCorrupt, UsageError
 from manycall.ids import IdTable
-from manycall.store.disk import DISK, write_all
+from manycall.store.disk import DISK
 from manycall.store.failures import row_name
 from manycall.store.journal import reply
 from manycall.store.lines import UNREADABLE, LineFile, read_lines, write_whole
@@ -82,28 +82,15 @@ def _lines(path: Path, judge: Judge) -> Iterator[str]:
         aside.append(line)
         yield f"{path}: the line at byte {offset:,} went to {aside.path.name}: {why}"
     aside.close()
-    _write_without({offset for offset, _, _ in found}, path)
-
-
-def _write_without(offsets: set[int], path: Path) -> None:
-    scratch = path.with_name(path.name + ".new")
-    fd = DISK.create(scratch)
-    try:
-        for offset, line in read_lines(path):
-            if offset not in offsets:
-                write_all(DISK, fd, line)
-        DISK.sync(fd)
-    finally:
-        DISK.close(fd)
-    DISK.replace(scratch, path)
-    DISK.sync_folder(path.parent)
+    gone = {offset for offset, _, _ in found}
+    write_whole(path, (line for offset, line in read_lines(path) if offset not in gone))
 
 
 def _manifest(path: Path) -> Iterator[str]:
     try:
         Manifest.read(path)
     except StoreCorrupt as error:
-        write_whole(damaged(path), path.read_bytes())
+        write_whole(damaged(path), [path.read_bytes()])
         DISK.remove(path)
         what = str(error).partition(". ")[0]
         yield f"{what}. It went to {damaged(path).name}, and the next command is taken at its word"

@@ -38,4 +38,4 @@ def remember(windows: Mapping[str, int]) -> None:
     kept = list({**old, **windows}.items())[-MOST_REMEMBERED:]
     with suppress(OSError, StoreError):
         path().parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path(), msgspec.json.encode(dict(kept)))
+        write_whole(path(), [msgspec.json.encode(dict(kept))])
