@@ -1,3 +1,5 @@
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,19 +32,26 @@ def test_table_keeps_everything_as_it_grows() -> None:
     assert not any(table.look(f"b{n}") for n in range(20_000))
 
 
-def test_table_stays_within_forty_bytes_an_id() -> None:
+@pytest.mark.parametrize("expected", [0, 200_000])
+def test_table_stays_within_forty_bytes_an_id(expected: int) -> None:
+    tracemalloc.start()
+    try:
+        table = IdTable(expected)
+        for n in range(200_000):
+            table.meet(str(n))
+        assert tracemalloc.get_traced_memory()[0] / len(table) <= 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_hash_that_lies_across_two_others_is_not_found() -> None:
     table = IdTable()
-    for n in range(100_000):
-        table.meet(str(n))
-    assert len(table._cells) / len(table) <= 40
-
-
-def test_table_of_a_known_size_need_not_grow() -> None:
-    table = IdTable(50_000)
-    cells = len(table._cells)
-    for n in range(50_000):
-        table.meet(str(n))
-    assert len(table._cells) == cells
+    table.meet("another one")
+    cell, line, _ = table._find("a")
+    line += b"\7" + cell + b"\7" * 12  # two cells of 12 bytes
+    assert table.look("a") is Known.NOT
+    line += cell + b"\1"
+    assert table.look("a") is Known.MET
 
 
 def test_content_decides_the_name_and_field_order_does_not() -> None:

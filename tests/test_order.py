@@ -1,7 +1,9 @@
+from functools import partial
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manycall.control.order import ANSWERS, ROWS_PER_CALL, Order
+from manycall.control.order import ANSWERS, LOOK, ROWS_PER_CALL, Order
 
 
 def order(sizes: list[int], *, tells: bool) -> Order[int]:
@@ -17,20 +19,20 @@ def test_the_first_goes_first_as_long_as_nothing_is_known() -> None:
     fresh: Order[int] = Order(float)
     for size in (3, 1, 2):
         fresh.put(size)
-    assert [fresh.take(1.0) for _ in range(3)] == [3, 1, 2]
+    assert [fresh.take(lambda: 1.0) for _ in range(3)] == [3, 1, 2]
 
 
 def test_where_long_rows_have_long_answers_they_go_first_if_there_are_few() -> None:
-    found = order([3, 1, 5, 2], tells=True)
-    assert found.take(ROWS_PER_CALL + 1) == 3
-    assert [found.take(ROWS_PER_CALL - 1) for _ in range(3)] == [5, 2, 1]
+    found = order([3] * LOOK + [1, 5, 2], tells=True)
+    assert [found.take(lambda: ROWS_PER_CALL + 1) for _ in range(LOOK)] == [3] * LOOK
+    assert [found.take(lambda: ROWS_PER_CALL - 1) for _ in range(3)] == [5, 2, 1]
     assert repr(found) == "<Order: 0 rows ahead, the longest first>"
 
 
 def test_where_they_do_not_the_order_stays() -> None:
     found = order([3, 1, 5, 2], tells=False)
     assert not found.tells
-    assert [found.take(1.0) for _ in range(4)] == [3, 1, 5, 2]
+    assert [found.take(lambda: 1.0) for _ in range(4)] == [3, 1, 5, 2]
 
 
 @given(st.lists(st.integers(0, 100)), st.booleans(), st.lists(st.floats(0, 100), max_size=200))
@@ -41,7 +43,7 @@ def test_no_row_is_lost_or_doubled(sizes: list[int], tells: bool, lefts: list[fl
         if todo:
             found.put(todo.pop())
         if left > 50 and found:
-            taken.append(found.take(left - 50))
+            taken.append(found.take(partial(float, left - 50)))
     while found:
-        taken.append(found.take(1.0))
+        taken.append(found.take(lambda: 1.0))
     assert sorted(taken + todo) == sorted(sizes)

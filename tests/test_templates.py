@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from manycall.data.templates import BadPrompt, Template
+from manycall.data.templates import BadPrompt, Template, _jinja
 from manycall.errors import UsageError
 from manycall.records import Row
 
@@ -173,3 +175,18 @@ def test_what_stands_in_a_row_is_never_read_as_a_template(hostile: str) -> None:
 def test_products_and_powers_of_a_usual_size_work() -> None:
     text = "{{ '-' * 3 }}{{ 3 * 4 }}{{ 2 ** 10 }}{{ 2.5 * 2 }}{{ ([1] * 2)|length }}"
     assert Template(text).messages(row())[0]["content"] == "---1210245.02"
+
+
+ODD = ["{{ a }}", "{{ b }}", "{{a}}", "%", "%s", "{ ", "x\n", "{# no #}", "{% raw %}{{ b }}{% endraw %}", " {{- a -}} "]
+
+
+@given(st.lists(st.sampled_from(ODD)))
+def test_a_template_of_nothing_but_names_is_as_jinja_would_have_it(parts: list[str]) -> None:
+    text = "".join(["x", *parts])
+    fields = {"a": "{{ b }} %s", "b": None}
+    assert Template(text).messages(row(**fields))[0]["content"] == _jinja.from_string(text).render(fields)
+
+
+def test_a_name_that_jinja_knows_itself_is_the_rows_if_it_has_one() -> None:
+    assert Template("{{ range }}").messages(row(range="5 km"))[0]["content"] == "5 km"
+    assert "function" in str(Template("{{ range }}").messages(row())[0]["content"])

@@ -15,8 +15,10 @@ from manycall.control.moments import Moments
 
 T = TypeVar("T")
 
-ANSWERS = 30
-"""Before anything is concluded."""
+ANSWERS, ENOUGH = 30, 1000
+"""Before anything is concluded; and after which there is no more to learn."""
+LOOK = 16
+"""Rows, between two looks whether the longest should go first."""
 CORRELATION = 0.3
 """Of the sizes of the rows and of their answers, from which the first tells something of the second."""
 ROWS_PER_CALL = 50
@@ -36,7 +38,7 @@ class Order(Generic[T]):
         self._size = size
         self._rows: deque[T] = deque()
         self._by_size: list[tuple[float, int, T]] = []
-        self._put = 0
+        self._put = self._taken = 0
         self._learned = Moments()
 
     def __repr__(self) -> str:
@@ -49,9 +51,15 @@ class Order(Generic[T]):
         """One more row was read."""
         self._rows.append(row)
 
-    def take(self, left: float) -> T:
-        """The next row: the longest if so many rows for each call in flight are few, and it tells; else the first."""
-        if self._by_size or (self.tells and left < ROWS_PER_CALL):
+    def take(self, left: Callable[[], float]) -> T:
+        """The next row: the longest, if that tells and few rows are left; else the first.
+
+        Args:
+            left: how many rows there are for each call in flight; it is asked now and then.
+        """
+        look = not self._taken % LOOK
+        self._taken += 1
+        if self._by_size or (look and self.tells and left() < ROWS_PER_CALL):
             while self._rows:
                 self._put += 1
                 row = self._rows.popleft()
@@ -61,7 +69,8 @@ class Order(Generic[T]):
 
     def learn(self, row: T, tokens: float) -> None:
         """This row had so long an answer."""
-        self._learned.add(self._size(row), tokens)
+        if self._learned.count < ENOUGH:
+            self._learned.add(self._size(row), tokens)
 
     @property
     def tells(self) -> bool:

@@ -63,6 +63,7 @@ class Source:
         self.fingerprint = ""
         self.first: Fields | None = None
         self.path: Path | None = None
+        self._all_named = False  # every row brings an id along, and no two the same
         self._rows: Iterable[Any] | AsyncIterable[Any] = ()
         if rows is None:
             self.name, self.first = "the prompt alone", {"id": 0}
@@ -84,10 +85,12 @@ class Source:
     def _check(self, path: Path) -> None:
         """Read the whole file once: every row readable, every id usable and different."""
         met, digest, count = IdTable(), blake2b(digest_size=16), 0
+        self._all_named = True
         for where, fields in self._cut(read(path)):
             self.first = fields if self.first is None else self.first
             name = self._given(fields, where)
             content = name or self._content(fields, where)
+            self._all_named = self._all_named and name is not None
             if name is not None and met.meet(name) is not Known.NOT:
                 raise UsageError(f"{path}, {where}: the id {name!r:.100} stands on an earlier line too")
             digest.update(content.encode("utf-8", "surrogatepass"))
@@ -131,7 +134,7 @@ class Source:
             yield f"row {index}", plain
 
     async def rows(self, known: IdTable) -> AsyncIterator[Row]:
-        """The rows that are still to be done: those not DONE in `known`, where each is noted as met.
+        """The rows that are still to be done: those not DONE in `known`, where each is noted as met if it need be.
 
         Raises:
             UsageError: a row that cannot be used, or an id that came before.
@@ -147,7 +150,7 @@ class Source:
                 name = _numbered(self._content(fields, where), repeats, known, self._sample_id)
             for sample in range(self._samples or 1):
                 row_id = self._sample_id(name, sample)
-                before = known.meet(row_id)
+                before = known.look(row_id) if self._all_named else known.meet(row_id)
                 if before is Known.MET:
                     raise UsageError(f"{self.name}, {where}: the id {row_id!r:.100} came before")
                 if before is Known.NOT:

@@ -5,14 +5,14 @@ fields are data and are never themselves read as templates. A template sees no f
 no key, and changes no row; and what it makes is bounded.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from hashlib import blake2b
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError
+from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, nodes
 from jinja2.meta import find_undeclared_variables
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -111,7 +111,8 @@ def _compile(prompt: Prompt, what: str) -> tuple[str, Callable[[Row], Any]]:
         raise UsageError(f"{what}, line {error.lineno}: {error.message!s:.300}") from None
     except Exception as error:  # too deep for the parser, or for Python's own
         raise UsageError(f"{what} cannot be compiled: {type(error).__name__}: {error!s:.300}") from None
-    return text, _jinja_function(template.generate)
+    template.globals = dict(template.globals)  # a chain of maps, which would be walked along for every row
+    return text, _jinja_function(template.generate, _plain(text))
 
 
 def _text(prompt: str | Path, what: str) -> str:
@@ -136,9 +137,11 @@ def _names_a_file(prompt: str) -> bool:
         return False
 
 
-def _jinja_function(pieces: Callable[..., Iterable[str]]) -> Callable[[Row], str]:
+def _jinja_function(pieces: Callable[..., Iterable[str]], plain: "_Plain | None") -> Callable[[Row], str]:
     def function(row: Row) -> str:
         try:
+            if plain is not None and plain.names <= row.fields.keys():
+                return plain.render(row.fields)
             return "".join(_bounded(pieces(row.fields)))
         except Exception as error:  # a template is code, and fails in as many ways
             raise BadPrompt(f"the prompt does not fit the row: {_reason(error, row.fields)}") from None
@@ -146,12 +149,42 @@ def _jinja_function(pieces: Callable[..., Iterable[str]]) -> Callable[[Row], str
     return function
 
 
+class _Plain:
+    """A template of nothing but text and names, as most are: made without Jinja, at a tenth of its cost."""
+
+    def __init__(self, parts: Sequence[nodes.Expr]) -> None:
+        texts = (part.data.replace("%", "%%") if isinstance(part, nodes.TemplateData) else "%s" for part in parts)
+        self._format = "".join(texts)
+        self._order = [part.name for part in parts if isinstance(part, nodes.Name)]
+        self.names = frozenset(self._order)
+
+    def render(self, fields: Mapping[str, Any]) -> str:
+        values = tuple([str(fields[name]) for name in self._order])
+        if sum(map(len, values)) > MOST_CHARACTERS:
+            raise _too_long()
+        return self._format % values
+
+
+def _plain(text: str) -> _Plain | None:
+    """The template, if it is so simple."""
+    body = _jinja.parse(text).body
+    parts = [part for node in body if isinstance(node, nodes.Output) for part in node.nodes]
+    simple = all(isinstance(node, nodes.Output) for node in body) and all(
+        isinstance(part, nodes.TemplateData) or (isinstance(part, nodes.Name) and part.name != "self") for part in parts
+    )
+    return _Plain(parts) if simple else None
+
+
+def _too_long() -> OverflowError:
+    return OverflowError(f"it would have more than {MOST_CHARACTERS:,} characters")
+
+
 def _bounded(pieces: Iterable[str]) -> Iterator[str]:
     size = 0
     for piece in pieces:
         size += len(piece)
         if size > MOST_CHARACTERS:
-            raise OverflowError(f"it would have more than {MOST_CHARACTERS:,} characters")
+            raise _too_long()
         yield piece
 
 

@@ -6,7 +6,7 @@ server with room knows better (control/affinity.py), but not for long.
 
 import asyncio
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from manycall import clock
 from manycall.control import balance
@@ -48,7 +48,7 @@ class Permits:
     endpoint no more than its window.
 
     If every endpoint says "later", the oldest waits for the first that will, and all others behind it:
-    so a large call is never overtaken by small ones for ever. The scheduler asks `room()` before it begins a
+    so a large call is never overtaken by small ones for ever. The scheduler asks `free` before it begins a
     row, so that rows exist only while there is work for them.
 
     Attributes:
@@ -59,6 +59,7 @@ class Permits:
             again should look.
         affinity: who has had which prompts; None where that does not matter.
         budget: what the calls may cost; None: whatever they do.
+        changed: called when there may be room, where there was none.
         canary_seconds: how long, from the first call, an answer is awaited before there are more than CANARY_CALLS.
     """
 
@@ -70,6 +71,7 @@ class Permits:
         self.affinity: Affinity | None = None
         self.budget: Budget | None = None
         self.canary_seconds = 0.0
+        self.changed: Callable[[], None] = lambda: None
         self._canary_ends = float("-inf")
         self._endpoints = endpoints
         self._waiting: list[Waiting] = []  # a heap; those that were served out of turn leave it when they come up
@@ -77,7 +79,6 @@ class Permits:
         self._ticket = self._turn = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._room: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Permits {self.in_flight}/{self.limit} in flight, {len(self._waiting)} waiting>"
@@ -119,7 +120,7 @@ class Permits:
     def _returned(self) -> None:
         self.in_flight -= 1
         self._serve()
-        self.wake()
+        self.changed()
 
     def _open(self, cost: Cost) -> Endpoint | None:
         """An endpoint with room for a call, if there is one now; otherwise see to it that we look again in time."""
@@ -210,7 +211,7 @@ class Permits:
     def look_again(self) -> None:
         """A window has changed for another reason than an answer."""
         self._serve()
-        self.wake()
+        self.changed()
 
     def _serve(self) -> None:
         """Give permits to whoever is first, as long as there are any."""
@@ -230,7 +231,7 @@ class Permits:
             else:
                 chosen.served = True
                 self._served += 1
-        self.wake()
+        self.changed()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -248,21 +249,11 @@ class Permits:
             return len(self._waiting) - self._served < AHEAD
         return self.in_flight < self.limit and not self._waiting
 
-    async def room(self) -> None:
-        """Wait for the next time that something has changed."""
-        self._room = asyncio.get_running_loop().create_future()
-        await self._room
-
     def sound(self) -> None:
         """An endpoint answers again: the calls that wait for it need not wait any longer."""
         if self.closed is None:
             self.alarm.set()
             self.alarm = asyncio.Event()
-
-    def wake(self) -> None:
-        """Let whoever waits for room look again."""
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
 
     def close(self, why: RunStopped) -> None:
         """Give no more: whoever waits, now or later, is told why."""
@@ -275,4 +266,4 @@ class Permits:
             self._waiting.clear()
             self._served = 0
             self._stop_timer()
-            self.wake()
+            self.changed()

@@ -21,6 +21,7 @@ class RowCalls(Calls):
     Attributes:
         made: how many calls the row has made, replayed ones included; tokens: of their answers.
         raw: what the server said last for this row.
+        sent: a call of it was not answered from the journal.
         truncated: an answer was cut at max_tokens.
         cut: a call was not made because the run stops; whatever the function made of that is void.
     """
@@ -31,7 +32,7 @@ class RowCalls(Calls):
         self._times: dict[str, int] = {}
         self.made = self.tokens = 0
         self.raw = b""
-        self.truncated = self.cut = False
+        self.sent = self.truncated = self.cut = False
 
     def __repr__(self) -> str:
         return f"<llm for row {self._id}, {self.made} calls made>"
@@ -53,6 +54,7 @@ class RowCalls(Calls):
             self.raw = reply[:LONGEST_RAW]
             self._journal.append(self._id, key, nth, reply, at=clock.wall(), seconds=seconds)
 
+        self.sent = True
         try:
             return await self._client.attempt(request, body, self._age, keep)
         except RunStopped:

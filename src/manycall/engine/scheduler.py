@@ -1,15 +1,16 @@
 """Rows in, results out; bounded, and fair to the oldest.
 
-A row's task is made only when a call could go at once, so memory is that of the calls in flight, never that of
-the rows. Rows whose calls wait to be sent again keep their task but no permit; so many may wait, and then no new
-row is begun.
+A worker is a task that does one row after the other, as long as a further call could go at once; so memory is that of
+the calls in flight, never that of the rows. Rows whose calls wait to be sent again keep their worker but no permit; so
+many may wait, and then no new row is begun.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import Any
 
+from manycall import clock
 from manycall.control.order import AHEAD, Order
 from manycall.data.templates import BadPrompt
 from manycall.engine.client import Client
@@ -52,13 +53,17 @@ class Scheduler:
         self._client, self._run, self._function = client, run, function
         self._writes = frozenset(writes)
         self._total = total
-        self._order: Order[Row] | None = None
+        self._ahead = Order[Row](_size)
         self._counters = client.counters
         self._live: set[asyncio.Task[None]] = set()
         self._feeder: asyncio.Task[None] | None = None
         self._begun = 0
+        self._few = 0
+        self._looking = False
+        self._changed: asyncio.Future[None] | None = None
         self._reason: BaseException | None = None
         self._abandoned = False
+        client.permits.changed = self._look_soon
 
     def __repr__(self) -> str:
         c = self._counters
@@ -76,7 +81,7 @@ class Scheduler:
             while self._live:
                 await asyncio.wait(self._live)
             while self._client.permits.in_flight and not self._abandoned:
-                await self._client.permits.room()  # calls that their row did not wait for; they are paid all the same
+                await self._change()  # calls that their row did not wait for; they are paid all the same
         except asyncio.CancelledError:
             self.abandon(Interrupted("cancelled"))
             raise
@@ -106,64 +111,83 @@ class Scheduler:
         for task in self._live:
             task.cancel()
         self._client.abandon()
-        self._client.permits.wake()
+        self._look_soon()
 
     async def _feed(self, rows: AsyncIterator[Row]) -> None:
-        permits = self._client.permits
+        """Read ahead: many, where it is known how many there are, for those that take long to go first; else one."""
+        most = 1 if self._total is None else AHEAD
+        self._few = most // 2
+        broken: Exception | None = None
         try:
-            async with aclosing(self._in_order(rows)) as ordered:
-                async for row in ordered:
-                    while not permits.free or (len(self._live) >= MOST_WAITING and self._crowded):
-                        await permits.room()
-                    self._begun += 1
-                    task = asyncio.create_task(self._do(row, self._begun))
-                    self._live.add(task)
-                    task.add_done_callback(self._ended)
-                    await asyncio.sleep(0)  # lets the row ask for its permit, before we look for room again
+            async with aclosing(rows):  # type: ignore[type-var]
+                async for row in rows:
+                    self._ahead.put(row)
+                    if len(self._ahead) >= most:
+                        self._look_soon()
+                        while len(self._ahead) > self._few:
+                            await self._change()
         except Exception as error:  # a row that cannot be used, or the user's own iterator
-            self.end(error)
+            broken = error  # it is told after the rows that stood before it
+        self._few = 0
+        self._look_soon()
+        while self._ahead:
+            await self._change()
+        if broken is not None:
+            self.end(broken)
 
-    async def _in_order(self, rows: AsyncIterator[Row]) -> AsyncGenerator[Row, None]:
-        """The rows; where it is known how many there are, and they are few, those first that may take long."""
-        async with aclosing(rows):  # type: ignore[type-var]
-            if self._total is None:
-                async for row in rows:
-                    yield row
-                return
-            self._order = order = Order(_size)
-            broken: Exception | None = None
-            try:
-                async for row in rows:
-                    order.put(row)
-                    if len(order) >= AHEAD:
-                        yield order.take(self._left)
-            except Exception as error:
-                broken = error  # after the rows that stood before it
-            while order:
-                yield order.take(self._left)
-            if broken is not None:
-                raise broken
+    async def _change(self) -> None:
+        """Wait until something may have changed, when so few rows are left that were read ahead."""
+        self._changed = asyncio.get_running_loop().create_future()
+        await self._changed
+
+    def _look_soon(self) -> None:
+        """Something has changed. If more than one thing does in this turn of the loop, one look is enough."""
+        if not self._looking:
+            self._looking = True
+            asyncio.get_running_loop().call_soon(self._look)
+
+    def _look(self) -> None:
+        """Is there work for one more worker? The next look is after it has asked for its permit."""
+        self._looking = False
+        if self._changed is not None and not self._changed.done() and len(self._ahead) <= self._few:
+            self._changed.set_result(None)
+        if self._ahead and self._has_room:
+            task = asyncio.create_task(self._work())
+            self._live.add(task)
+            task.add_done_callback(self._ended)
+            self._look_soon()
 
     @property
+    def _has_room(self) -> bool:
+        """Whether one more row may begin."""
+        if self._reason is not None or not self._client.permits.free:
+            return False
+        return len(self._live) < MOST_WAITING or len(self._live) < 8 * self._client.permits.width + MOST_WAITING
+
+    async def _work(self) -> None:
+        """One row after the other, as long as there is room."""
+        while self._ahead and self._has_room:
+            row = self._ahead.take(self._left)
+            self._begun += 1
+            llm = RowCalls(self._client, row.id, self._begun, self._run.journal)
+            await self._do(row, llm)
+            if self._client.stopped is not None:  # the row function may have hidden it from us
+                self.end(self._client.stopped)
+            if not llm.sent:
+                await clock.sleep(0)  # answered from the journal: others want their turn too
+
     def _left(self) -> float:
         """Rows that are still to be begun, for each call in flight."""
         return ((self._total or 0) - self._begun) / self._client.permits.width
 
-    @property
-    def _crowded(self) -> bool:
-        return len(self._live) >= 8 * self._client.permits.width + MOST_WAITING
-
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._live.discard(task)
-        self._client.permits.wake()
+        self._look_soon()
         if not task.cancelled() and (error := task.exception()):  # the disk, or a bug
             self.end(error)
-        if self._client.stopped is not None:  # the row function may have hidden it from us
-            self.end(self._client.stopped)
 
-    async def _do(self, row: Row, age: int) -> None:
+    async def _do(self, row: Row, llm: RowCalls) -> None:
         """One row, to its one end: a Success, a Failure, or not finished because the run stops."""
-        llm = RowCalls(self._client, row.id, age, self._run.journal)
         try:
             if self._writes & row.fields.keys():
                 raise BadPrompt(f"the row has a field {min(self._writes & row.fields.keys())!r}, where the answer goes")
@@ -172,8 +196,8 @@ class Scheduler:
                 self._run.success(Success(row, result))
                 self._counters.done += 1
                 self._counters.truncated += llm.truncated
-                if self._order is not None:
-                    self._order.learn(row, llm.tokens)
+                if self._total is not None:
+                    self._ahead.learn(row, llm.tokens)
         except StoreError:
             raise
         except (Exception, asyncio.CancelledError) as error:
