@@ -109,5 +109,5 @@ def test_the_line_speaks_of_the_endpoints_that_are_well() -> None:
     client.pool.endpoints[1].in_flight = 3
     assert load(client, 0.5) == Load(0, 20, "window 20")
     assert load(Client("m", url="http://a", concurrency=7), 0.0) == Load(0, 7, "-j 7")
-    client.pool.busy = True
-    assert load(client, 0.5).binds == "client-bound"
+    client.pool.effort.thread = 0.97
+    assert load(client, 0.5).binds == "client-bound: 97% of a core"

@@ -35,7 +35,8 @@ def wall() -> float:
     return wall()
 
 
-def cpu() -> float:
-    """Seconds of CPU that this thread has used."""
-    used: Callable[[], float] = getattr(asyncio.get_running_loop(), "cpu", time.thread_time)
+def cpu(*, of_all: bool = False) -> float:
+    """Seconds of CPU that this thread has used, or all threads of the process."""
+    real = time.process_time if of_all else time.thread_time
+    used: Callable[[], float] = getattr(asyncio.get_running_loop(), "cpu", real)
     return used()

@@ -21,6 +21,9 @@ def given_id(fields: Mapping[str, Any], id_field: str | None) -> str | None:
     Raises:
         ValueError: the field is there (or was asked for) but holds no usable id.
     """
+    value = fields.get(id_field or "id")
+    if isinstance(value, str) and value:  # as nearly all are
+        return value
     for name in (id_field,) if id_field else ID_FIELDS:
         if name not in fields:
             if id_field:
@@ -104,7 +107,7 @@ class IdTable:
     def _find(self, name: str) -> tuple[bytes, bytearray, int]:
         """Its hash, the line where that belongs, and its place there; -1 if it is not there."""
         cell = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=HASH).digest()
-        line = self._lines[int.from_bytes(cell[:4], "little") & self._mask]
+        line = self._lines[hash(cell) & self._mask]
         at = line.find(cell)
         while at > 0 and at % (HASH + 1):  # across two others
             at = line.find(cell, at + 1)

@@ -9,6 +9,7 @@ A call reserves what it may cost before it goes; once the answer says what it di
 settled. Calls must ask in turn (engine/permits.py): then nobody overtakes, and a large call never starves.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -147,7 +148,7 @@ class Quota:
 
     def when(self, cost: Cost) -> float:
         """The earliest moment at which a call may go; -inf if at any time."""
-        at = float("-inf")
+        at = -math.inf
         for pace in self._requests:
             at = max(at, pace.when(cost.requests))
         for pace in self._tokens:

@@ -7,6 +7,7 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,16 +18,22 @@ from manycall.errors import UsageError
 Fields = dict[str, Any]
 Located = tuple[str, Fields]
 """Where a row stands ("line 7"), and the row."""
+PASSED: Located = ("", {})
+"""A row that nobody will look at."""
 
-_CHUNK = 1 << 20
+_CHUNK = _BUFFER = 1 << 20
 _NOT_SPACE = re.compile(r"\S")
 
 
-def read(path: Path) -> Iterator[Located]:
+def read(path: Path, is_done: Callable[[str], Any] | None = None) -> Iterator[Located]:
     """The rows of one file, in order.
 
     The ending decides (.csv, .tsv, .parquet); anything else is JSON, where the first character tells an
     array from lines.
+
+    Args:
+        is_done: told the `id` of a row in JSON lines, whether nobody will look at it: then it comes as PASSED, without
+            its fields, which takes half the time.
 
     Raises:
         UsageError: no such file, or a row that cannot be read: file, line, reason.
@@ -36,7 +43,7 @@ def read(path: Path) -> Iterator[Located]:
     if not path.is_file():
         raise UsageError(f"{path} is not a regular file, and rows are read twice: save them in one")
     try:
-        yield from FORMATS.get(path.suffix.lower(), _json)(path)
+        yield from FORMATS.get(path.suffix.lower(), partial(_json, is_done=is_done))(path)
     except UnicodeDecodeError as error:  # its position is that in a chunk
         raise UsageError(f"{path}, line {_not_utf8(path)}: not UTF-8: {error.reason}") from None
     except OSError as error:
@@ -49,24 +56,37 @@ def _not_utf8(path: Path) -> int:
         return next(number for number, line in enumerate(file, 1) if line != line.decode(errors="ignore").encode())
 
 
-def _json(path: Path) -> Iterator[Located]:
+def _json(path: Path, is_done: Callable[[str], Any] | None) -> Iterator[Located]:
     with path.open("rb") as file:
         head = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
-    yield from _array(path) if head.startswith(b"[") else _lines(path)
+    yield from _array(path) if head.startswith(b"[") else _lines(path, is_done)
 
 
-def _lines(path: Path) -> Iterator[Located]:
-    decode = msgspec.json.Decoder().decode
-    with path.open("rb") as file:
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class _Named(msgspec.Struct):
+    id: str | int
+
+
+def _lines(path: Path, is_done: Callable[[str], Any] | None) -> Iterator[Located]:
+    decode, decode_id = msgspec.json.Decoder().decode, msgspec.json.Decoder(_Named).decode
+    with path.open("rb", _BUFFER) as file:
         for number, line in enumerate(file, 1):
             if number == 1:
                 line = line.removeprefix(b"\xef\xbb\xbf")
-            if not line.strip():
+            if line.isspace():
                 continue
+            try:
+                if is_done is not None and is_done(str(decode_id(line).id)):
+                    yield PASSED
+                    continue
+            except UNREADABLE:
+                pass  # it is read, and told
             where = f"line {number}"
             try:
                 fields = decode(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            except UNREADABLE as error:
                 raise UsageError(f"{path}, {where}: {error!s:.200}") from None
             yield where, _mapping(path, where, fields)
 

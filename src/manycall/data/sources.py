@@ -5,15 +5,15 @@ then lazily, as slots come free. An iterable can be read only once, so its fault
 """
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence, Sized
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence, Sized
 from hashlib import blake2b
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from manycall.data.files import Fields, Located, read
+from manycall.data.files import PASSED, Fields, Located, read
 from manycall.errors import UsageError
 from manycall.ids import IdTable, Known, content_id, given_id
 from manycall.records import Row
@@ -84,7 +84,7 @@ class Source:
 
     def _check(self, path: Path) -> None:
         """Read the whole file once: every row readable, every id usable and different."""
-        met, digest, count = IdTable(), blake2b(digest_size=16), 0
+        met, digest, rows = IdTable(), blake2b(digest_size=16), 0
         self._all_named = True
         for where, fields in self._cut(read(path)):
             self.first = fields if self.first is None else self.first
@@ -94,10 +94,10 @@ class Source:
             if name is not None and met.meet(name) is not Known.NOT:
                 raise UsageError(f"{path}, {where}: the id {name!r:.100} stands on an earlier line too")
             digest.update(content.encode("utf-8", "surrogatepass"))
-            count += 1
-        if not count:
+            rows += 1
+        if not rows:
             raise UsageError(f"{path} holds no rows")
-        self.total = count * (self._samples or 1)
+        self.total = rows * (self._samples or 1)
         self.fingerprint = digest.hexdigest()
 
     def _cut(self, rows: Iterable[T]) -> Iterable[T]:
@@ -115,24 +115,6 @@ class Source:
         except ValueError as error:  # half a surrogate pair
             raise UsageError(f"{self.name}, {where}: {error}") from None
 
-    async def _located(self) -> AsyncIterator[Located]:
-        if self.path is not None:
-            for located in self._cut(read(self.path)):
-                yield located
-            return
-        index = 0
-        async for fields in _stream(self._rows, self._limit):
-            index += 1
-            if not isinstance(fields, Mapping):
-                raise UsageError(
-                    f"{self.name}, row {index}: a row must be a mapping with fields, not {type(fields).__name__}"
-                )
-            try:
-                plain = msgspec.json.decode(msgspec.json.encode(dict(fields)))
-            except (TypeError, ValueError, RecursionError) as error:
-                raise UsageError(f"{self.name}, row {index}: cannot be written as JSON: {error}") from None
-            yield f"row {index}", plain
-
     async def rows(self, known: IdTable) -> AsyncIterator[Row]:
         """The rows that are still to be done: those not DONE in `known`, where each is noted as met if it need be.
 
@@ -140,48 +122,73 @@ class Source:
             UsageError: a row that cannot be used, or an id that came before.
         """
         repeats: dict[str, int] = {}
-        index = -1
-        async for where, fields in self._located():
-            index += 1
+        index = 0
+        if isinstance(self._rows, AsyncIterable):
+            async for given in _first(self._rows, self._limit):
+                for row in self._undone(*self._plain(given, index), index, known, repeats):
+                    yield row
+                index += 1
+            return
+        for located in self._cut(self._located(self._rows, known)):
             if not index % 1000:
                 await asyncio.sleep(0)  # passing over a million finished rows must not deafen us to Ctrl-C
-            name = self._given(fields, where)
-            if name is None:
-                name = _numbered(self._content(fields, where), repeats, known, self._sample_id)
-            for sample in range(self._samples or 1):
-                row_id = self._sample_id(name, sample)
-                before = known.look(row_id) if self._all_named else known.meet(row_id)
-                if before is Known.MET:
-                    raise UsageError(f"{self.name}, {where}: the id {row_id!r:.100} came before")
-                if before is Known.NOT:
-                    yield Row(row_id, fields, index, sample)
-        if self.path is not None and (index + 1) * (self._samples or 1) != self.total:
+            if located is not PASSED:
+                for row in self._undone(*located, index, known, repeats):
+                    yield row
+            index += 1
+        if self.path is not None and index * (self._samples or 1) != self.total:
             raise UsageError(f"{self.name} has changed while it was read")
+
+    def _located(self, rows: Iterable[Any], known: IdTable) -> Iterator[Located]:
+        if self.path is None:
+            return map(self._plain, rows, count())
+        may_pass = self._all_named and self._id_field is None and self._samples is None and len(known)
+        return read(self.path, known.look if may_pass else None)
+
+    def _plain(self, fields: Any, index: int) -> Located:
+        """A row that somebody's program gave, as it would be if it came from a file."""
+        where = f"row {index + 1}"
+        if not isinstance(fields, Mapping):
+            raise UsageError(f"{self.name}, {where}: a row must be a mapping with fields, not {type(fields).__name__}")
+        try:
+            return where, msgspec.json.decode(msgspec.json.encode(dict(fields)))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise UsageError(f"{self.name}, {where}: cannot be written as JSON: {error}") from None
+
+    def _undone(self, where: str, fields: Fields, index: int, known: IdTable, repeats: dict[str, int]) -> list[Row]:
+        """Of the samples of a row, those that are still to be done."""
+        name = self._given(fields, where)
+        if name is None:
+            name = self._numbered(self._content(fields, where), repeats, known)
+        rows = []
+        for sample in range(self._samples or 1):
+            row_id = self._sample_id(name, sample)
+            before = known.look(row_id) if self._all_named else known.meet(row_id)
+            if before is Known.MET:
+                raise UsageError(f"{self.name}, {where}: the id {row_id!r:.100} came before")
+            if before is Known.NOT:
+                rows.append(Row(row_id, fields, index, sample))
+        return rows
 
     def _sample_id(self, name: str, sample: int) -> str:
         return name if self._samples is None else f"{name}#{sample}"
 
+    def _numbered(self, name: str, repeats: dict[str, int], known: IdTable) -> str:
+        """`name`, or `name-2`, `name-3`, ... where rows of equal content came before."""
+        if known.look(self._sample_id(name, 0)) is not Known.MET:
+            return name
+        repeats[name] = repeats.get(name, 1) + 1
+        return f"{name}-{repeats[name]}"
 
-def _numbered(name: str, repeats: dict[str, int], known: IdTable, sample_id: Any) -> str:
-    """`name`, or `name-2`, `name-3`, ... where rows of equal content came before."""
-    if known.look(sample_id(name, 0)) is not Known.MET:
-        return name
-    repeats[name] = repeats.get(name, 1) + 1
-    return f"{name}-{repeats[name]}"
 
-
-async def _stream(rows: Iterable[Any] | AsyncIterable[Any], limit: int | None) -> AsyncIterator[Any]:
-    """At most `limit` rows; the one after them is never asked for."""
-    if isinstance(rows, AsyncIterable):
-        count = 0
-        each = aiter(rows)
-        while count != limit:
-            try:
-                row = await anext(each)
-            except StopAsyncIteration:
-                return
-            count += 1
-            yield row
-    else:
-        for row in islice(rows, limit):
-            yield row
+async def _first(rows: AsyncIterable[T], limit: int | None) -> AsyncIterator[T]:
+    """At most so many; the one after them is never asked for."""
+    asked = 0
+    each = aiter(rows)
+    while asked != limit:
+        try:
+            row = await anext(each)
+        except StopAsyncIteration:
+            return
+        asked += 1
+        yield row

@@ -1,8 +1,10 @@
 """From ordinary code into the loop and back."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import os
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from threading import Thread
 from typing import Any, TypeVar
 
@@ -56,8 +58,29 @@ def _in_thread(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _on_new_loop(work: Coroutine[Any, Any, T]) -> T:
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with _as_a_batch(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(work)
+
+
+@contextmanager
+def _as_a_batch() -> Iterator[None]:
+    """Where threads share a core (Linux only): a thread that wakes does not push another one aside.
+
+    The HTTP library's thread wakes ours for every answer. If it is left alone until it has handed over all that there
+    are, a row costs a quarter less. Threads that are started meanwhile stay so.
+    """
+    if not hasattr(os, "SCHED_BATCH") or os.sched_getscheduler(0) != os.SCHED_OTHER:
+        yield
+        return
+    try:
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except OSError:  # a sandbox
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

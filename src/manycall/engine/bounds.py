@@ -1,5 +1,6 @@
 """How many calls this machine can have in flight, whatever the servers say."""
 
+import os
 import resource
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +33,11 @@ def _files() -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 2 * MOST if soft == resource.RLIM_INFINITY else soft
+
+
+def cores() -> int:
+    """On how many this process may run."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory() -> float:

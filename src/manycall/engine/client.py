@@ -16,13 +16,13 @@ from manycall.control import retry
 from manycall.control.estimate import Estimate
 from manycall.control.quota import Cost
 from manycall.engine.calls import Answer, Calls
-from manycall.engine.endpoint import Endpoint
+from manycall.engine.endpoint import Endpoint, Landed
 from manycall.engine.pool import Pool
 from manycall.engine.progress import Counters
 from manycall.errors import RunStopped, UsageError, Verdict
 from manycall.records import Api, Request, Secret
 from manycall.wire import openai
-from manycall.wire.transport import HttpReply, HttpTransport, Transport
+from manycall.wire.transport import HttpTransport, Transport
 
 T = TypeVar("T")
 
@@ -163,20 +163,21 @@ class Client(Calls):
         """One attempt. The permit is back when the reply is in the journal, and what it cost in the budget."""
         assert self._transport is not None, "a Client works inside: async with Client(...) as llm"
         cost = self._cost(request, len(body)) if self.pool.may_count_tokens else ONE_REQUEST
-        endpoint = await self.permits.acquire(age, cost, self.pool.beginnings(body))
+        prompt = self.pool.beginnings(body)
+        endpoint = self.permits.at_once(cost, prompt) or await self.permits.acquire(age, cost, prompt)
         epoch = endpoint.window.epoch if endpoint.window is not None else None
         flight = self._fly(request.api, body, endpoint, keep)
-        reply, by, seconds = await (self._to_its_end(flight) if self.sees_calls_through else flight)
+        landed = await (self._to_its_end(flight) if self.sees_calls_through else flight)
         try:
-            answer = openai.decode(request.api, reply.body)
+            answer = openai.decode(request.api, landed.body)
         except errors.BadReply:
-            self.counters.spent(openai.usage(reply.body))
+            self.counters.spent(openai.usage(landed.body))
             raise
         self.counters.answer(answer)
         self.permits.answered()
         used = answer.usage
-        if epoch is not None and by is endpoint:
-            self.pool.answered(endpoint, epoch, seconds, used.completion_tokens or len(reply.body) // 4)
+        if epoch is not None and landed.by is endpoint:
+            self.pool.answered(endpoint, epoch, landed.seconds, used.completion_tokens or len(landed.body) // 4)
         if cost is not ONE_REQUEST:
             self._estimate.learn(len(body), used.prompt_tokens, used.completion_tokens)
             output = self._most(request) if endpoint.charges_most else None
@@ -185,26 +186,22 @@ class Client(Calls):
                 self.permits.look_again()  # what it did not use, the next may
         return answer
 
-    async def _fly(
-        self, api: Api, body: bytes, endpoint: Endpoint, keep: Keep | None
-    ) -> tuple[HttpReply, Endpoint, float]:
-        """On the wire and back, into the journal: (reply, who answered, seconds)."""
+    async def _fly(self, api: Api, body: bytes, endpoint: Endpoint, keep: Keep | None) -> Landed:
+        """On the wire and back, into the journal."""
         assert self._transport is not None
-        started = clock.now()
         self.counters.sent += 1
         try:
-            reply, by = await self.pool.flights.send(self._transport, endpoint, api, body, self._timeout)
-            seconds = clock.now() - started
+            landed = await self.pool.flights.send(self._transport, endpoint, api, body, self._timeout)
             if keep is not None:
-                keep(reply.body, seconds)
+                keep(landed.body, landed.seconds)
             if self.permits.budget is not None:
-                self.permits.budget.spend(openai.usage(reply.body))
+                self.permits.budget.spend(openai.usage(landed.body))
         except errors.Refused as refusal:
             self.pool.turned_away(endpoint, refusal)
             raise
         finally:
             self.permits.release(endpoint)
-        return reply, by, seconds
+        return landed
 
     async def _to_its_end(self, flight: Coroutine[Any, Any, T]) -> T:
         """Whoever waits for it may be cancelled; it is paid all the same."""

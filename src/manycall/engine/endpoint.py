@@ -1,5 +1,6 @@
 """One endpoint: a server and a key, and what has been learned of them."""
 
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,8 +22,8 @@ ITS_OWN_FAULT = frozenset({200, 400, 408, 409, 413, 422, 425, 429})
 """Statuses that say nothing against the server."""
 CANARY_SECONDS, HOSTED_CANARY_SECONDS = 0.1, 2.0
 """That the first answer is awaited: a refusal comes sooner, and a round of calls takes longer than that."""
-LISTEN_SECONDS = 0.25
-"""Between two looks at what the replies' headers say of limits."""
+LISTEN_SECONDS, SILENT_LOOKS = 0.25, 8
+"""Between two looks at what the replies' headers say of limits; after so many that found none, there are none."""
 LONGEST_HOLD = 1.0
 """A server that says that nothing is left is believed for so long, unless it refuses: a reset may be the moment at
 which all is left again."""
@@ -42,6 +43,14 @@ class Change(NamedTuple):
 
     at: float
     what: str
+
+
+class Landed(NamedTuple):
+    """The body of a reply with status 200, who sent it, and after how many seconds."""
+
+    body: bytes
+    by: "Endpoint"
+    seconds: float
 
 
 class Endpoint:
@@ -80,7 +89,7 @@ class Endpoint:
         self.health = Health(self.note)
         self.retired: str | None = None
         self.back: Callable[[], None] = lambda: None
-        self.paced_at = float("-inf")
+        self.paced_at = -math.inf
         self._learned = False
         self._urls: dict[Api, str] = {api: self.url + path for api, path in openai.PATHS.items()}
         parts = urlsplit(self.url)
@@ -88,8 +97,9 @@ class Endpoint:
         # Only a server of one's own tells its queue to everybody; the key is for the API alone, and is not sent.
         self._gauges = f"{parts.scheme}://{parts.netloc}/metrics" if parts.scheme == "http" or key is None else None
         self._dialect: hints.Dialect | None = None
+        self._silent = 0
         self._keeps_telling = False  # limits that stand in refusals alone may be made up
-        self._listen_at = self._look_at = float("-inf")
+        self._listen_at = self._look_at = -math.inf
         self._deaf = 0
 
     def __repr__(self) -> str:
@@ -125,15 +135,20 @@ class Endpoint:
         """Whether a call costs its max_tokens: so it is with OpenAI, and so it is safe where nobody knows."""
         return self._dialect is None or self._dialect.charges_most
 
+    @property
+    def may_count_tokens(self) -> bool:
+        """Whether it counts them, or may say so yet: hosted ones do, with their first answers."""
+        return self.quota.counts_tokens or (self.key is not None and self._silent < SILENT_LOOKS)
+
     def rests(self, now: float) -> bool:
         """Whether calls should rather go elsewhere."""
         return self.retired is not None or self.health.rests(now)
 
     def when(self, cost: Cost, now: float) -> float:
         """The earliest moment at which a call may go there; inf if not before another is done."""
-        room = self.window.when(self.in_flight, now) if self.window is not None else float("-inf")
-        if room == float("inf") or self.retired is not None:
-            return float("inf")
+        room = self.window.when(self.in_flight, now) if self.window is not None else -math.inf
+        if room == math.inf or self.retired is not None:
+            return math.inf
         quota, throttle = self.quota.when(cost), self.throttle.when(now)
         if max(quota, throttle) > max(now, room):
             self.paced_at, self._learned = now, throttle > quota
@@ -154,7 +169,7 @@ class Endpoint:
         Args:
             most: as far as it is trusted: there may be a small server behind a generous quota.
         """
-        if self.window is not None and (calls := self.quota.at_once(ANSWER_SECONDS)) < float("inf"):
+        if self.window is not None and (calls := self.quota.at_once(ANSWER_SECONDS)) < math.inf:
             self.window.paced(min(calls, most), now)
 
     def unused(self, cost: Cost) -> None:
@@ -169,8 +184,8 @@ class Endpoint:
         self.retired = why
         self.note(clock.now(), f"no more calls: {why}")
 
-    async def send(self, transport: Transport, api: Api, body: bytes, timeout: float) -> HttpReply:
-        """Send one attempt; return a reply with status 200.
+    async def send(self, transport: Transport, api: Api, body: bytes, timeout: float) -> Landed:
+        """Send one attempt.
 
         Raises:
             TransportError: no whole reply came.
@@ -197,7 +212,7 @@ class Endpoint:
         if reply.status != 200:
             raise self._refused(reply, sent, now)
         self._took(now - sent)
-        return reply
+        return Landed(reply.body, self, now - sent)
 
     def _took(self, seconds: float) -> None:
         """A step toward the quantile, from either side as often as it should be crossed (Robbins and Monro, 1951)."""
@@ -238,6 +253,7 @@ class Endpoint:
         if self._dialect is None:
             self._dialect = hints.dialect(self._host, reply.header)
             if self._dialect is None:
+                self._silent += 1
                 return
         told = self._dialect.read(reply.header, hints.sent_at(reply.header, clock.wall()))
         self._keeps_telling = self._keeps_telling or (bool(told) and reply.status != 429)

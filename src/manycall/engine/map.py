@@ -83,7 +83,7 @@ class Job(msgspec.Struct, frozen=True):
         note: something for the status line.
         writes: the fields it adds to a row; a row that brings one of them along is refused.
         may_cancel: the function may cancel its calls (wait_for, a TaskGroup that fails): once sent, they are kept.
-        ending: which of them says why the answer ended; "" if none does.
+        ending: which of them says why the answer ended, the last that it writes; "" if none does.
     """
 
     name: str
@@ -97,8 +97,8 @@ class Job(msgspec.Struct, frozen=True):
 
     @property
     def cut(self) -> bytes | None:
-        """What stands in the line of a row that was cut; in no text of one, where each quote has its backslash."""
-        return msgspec.json.encode(self.ending) + b':"length"' if self.ending else None
+        """How the line of a row ends that was cut at max_tokens."""
+        return msgspec.json.encode(self.ending) + b':"length"}\n' if self.ending else None
 
 
 def map(
@@ -185,6 +185,7 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
         unfinished=c.unfinished, truncated=run.truncated + c.truncated,
         calls=c.answered, replayed=c.replayed, retries=c.retries, throttled=c.throttled, maybe_billed=c.maybe_billed,
         prompt_tokens=c.prompt_tokens, completion_tokens=c.completion_tokens, seconds=session["seconds"],
+        client_bound=client.pool.effort.bound_seconds, client=client.pool.effort.worst,
         reasons=run.failures.reasons.most_common(3), sim=client.pool.sims[0].stats if client.pool.sims else None,
         **allowed.figures(c, budget),
     )  # fmt: skip

@@ -94,8 +94,8 @@ class Permits:
         Raises:
             RunStopped: no new calls.
         """
-        if self.closed is None and not self._waiting and (open_ := self._open(cost)) is not None:
-            return self._begin(self._near(open_, prompt, cost), cost, prompt)
+        if (endpoint := self.at_once(cost, prompt)) is not None:
+            return endpoint
         if self.closed is not None:
             raise self.closed.with_traceback(None)
         turn: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
@@ -112,6 +112,19 @@ class Permits:
             raise
         return endpoint
 
+    def at_once(self, cost: Cost, prompt: Sequence[int] = ()) -> Endpoint | None:
+        """Take a permit, if nobody waits and there is one now."""
+        if self._waiting or self.closed is not None:
+            return None
+        now = clock.now()
+        endpoint = self._open(cost, now)
+        if endpoint is None:
+            return None
+        if self.affinity is not None and prompt:
+            endpoint = self._near(endpoint, prompt, cost, now)
+        self._begin(endpoint, cost, prompt, now)
+        return endpoint
+
     def release(self, endpoint: Endpoint) -> None:
         """Give a permit back."""
         endpoint.in_flight -= 1
@@ -119,14 +132,14 @@ class Permits:
 
     def _returned(self) -> None:
         self.in_flight -= 1
-        self._serve()
+        if self._waiting:
+            self._serve()
         self.changed()
 
-    def _open(self, cost: Cost) -> Endpoint | None:
+    def _open(self, cost: Cost, now: float) -> Endpoint | None:
         """An endpoint with room for a call, if there is one now; otherwise see to it that we look again in time."""
-        if self.in_flight >= self.limit or not self._may_spend():
+        if self.in_flight >= self.limit or not (self.budget is None or self._may_spend(self.budget)):
             return None
-        now = clock.now()
         endpoint, at = balance.pick(self._endpoints, cost, now, self._turn)
         if self.in_flight >= CANARY_CALLS:
             at = max(at, self._canary_ends)
@@ -137,13 +150,11 @@ class Permits:
             return None
         return endpoint
 
-    def _may_spend(self) -> bool:
+    def _may_spend(self, budget: Budget) -> bool:
         """Whether the budget has room for a call. If it never will have, that is the end."""
-        if self.budget is None:
-            return True
-        if not self.in_flight and (why := self.budget.used_up) is not None:
+        if not self.in_flight and (why := budget.used_up) is not None:
             self.close(BudgetSpent(why))
-        return self.budget.room(self.in_flight)
+        return budget.room(self.in_flight)
 
     def answered(self) -> None:
         """Something was: no canary is needed any more."""
@@ -151,21 +162,19 @@ class Permits:
             self._canary_ends = float("-inf")
             self.look_again()
 
-    def _begin(self, endpoint: Endpoint, cost: Cost, prompt: Sequence[int]) -> Endpoint:
+    def _begin(self, endpoint: Endpoint, cost: Cost, prompt: Sequence[int], now: float) -> None:
         if self._turn == 0 and self.canary_seconds:
-            self._canary_ends = clock.now() + self.canary_seconds
+            self._canary_ends = now + self.canary_seconds
         self._turn += 1
-        endpoint.begin(cost, clock.now())
+        endpoint.begin(cost, now)
         self.in_flight += 1
         if self.affinity is not None and prompt:
             self.affinity.note(prompt, self._endpoints.index(endpoint))
-        return endpoint
 
-    def _near(self, endpoint: Endpoint, prompt: Sequence[int], cost: Cost) -> Endpoint:
+    def _near(self, endpoint: Endpoint, prompt: Sequence[int], cost: Cost, now: float) -> Endpoint:
         """Rather than this one, another with room that knows more of the prompt, if it is not much busier."""
-        if self.affinity is None or not prompt:
-            return endpoint
-        now, most = clock.now(), UNEVEN * sum(each.load for each in self._endpoints) / len(self._endpoints)
+        assert self.affinity is not None
+        most = UNEVEN * sum(each.load for each in self._endpoints) / len(self._endpoints)
         best, known = endpoint, self.affinity.known(prompt, self._endpoints.index(endpoint))
         for number, other in enumerate(self._endpoints):
             if other.load <= most and not other.rests(now) and other.when(cost, now) <= now:
@@ -209,7 +218,7 @@ class Permits:
         return min(self.limit, sum(self.limit if window is None else window.size for window in windows))
 
     def look_again(self) -> None:
-        """A window has changed for another reason than an answer."""
+        """There may be room for another reason than an answer: a window has changed."""
         self._serve()
         self.changed()
 
@@ -221,17 +230,18 @@ class Permits:
                 heapq.heappop(self._waiting)
                 self._served -= first.served
                 continue
-            endpoint = self._open(first.cost)
+            now = clock.now()
+            endpoint = self._open(first.cost, now)
             if endpoint is None:
                 return
             chosen = self._suited(endpoint)
-            chosen.turn.set_result(self._begin(endpoint, chosen.cost, chosen.prompt))
+            self._begin(endpoint, chosen.cost, chosen.prompt, now)
+            chosen.turn.set_result(endpoint)
             if chosen is first:
                 heapq.heappop(self._waiting)
             else:
                 chosen.served = True
                 self._served += 1
-        self.changed()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -241,6 +251,8 @@ class Permits:
     def _time_has_come(self) -> None:
         self._timer = None
         self._serve()
+        if not self._waiting:
+            self.changed()
 
     @property
     def free(self) -> bool:

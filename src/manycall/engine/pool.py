@@ -9,6 +9,7 @@ from manycall.control.affinity import CHUNK_BYTES, Affinity, chunks
 from manycall.control.epoch import Epoch
 from manycall.control.window import START, Window
 from manycall.engine.bounds import most_connections, most_in_flight
+from manycall.engine.effort import Effort
 from manycall.engine.endpoint import TOLD, Endpoint
 from manycall.engine.permits import Permits
 from manycall.engine.progress import Counters
@@ -22,8 +23,6 @@ from manycall.wire.transport import Transport
 
 SECONDS = 1.0
 """Between two looks."""
-BUSY = 0.9
-"""Of a core: when our one thread needs so much, more calls in flight would only wait for us."""
 
 
 class Pool:
@@ -36,7 +35,7 @@ class Pool:
 
     Attributes:
         pinned: the concurrency, if it was given.
-        busy: this process is what keeps the calls from being faster.
+        effort: how busy this process is itself.
         flights: the calls on their way.
     """
 
@@ -54,7 +53,7 @@ class Pool:
         real = [each for each in urls if not launch.is_sim(each)]
         self.endpoints = [] if self.sims and not real else resolve(real, api_key, plain_http=plain_http)
         self.pinned = concurrency
-        self.busy = False
+        self.effort = Effort()
         self.permits = Permits(
             min(concurrency, most_connections()) if concurrency else most_in_flight(), self.endpoints
         )
@@ -77,9 +76,8 @@ class Pool:
             self._open_windows()
         if len(self.endpoints) > 1 and all(each.is_ours for each in self.endpoints):
             self.permits.affinity = Affinity()
-        if self.pinned is None or len(self.endpoints) > 1:
-            self._tending = asyncio.create_task(self._tend(transport))
-            self._tending.add_done_callback(self._untended)
+        self._tending = asyncio.create_task(self._tend(transport))
+        self._tending.add_done_callback(self._untended)
 
     def _open_windows(self) -> None:
         known = {} if self.sims else windows.recall()
@@ -91,15 +89,13 @@ class Pool:
 
     async def _tend(self, transport: Transport) -> None:
         """What only a look once a second can show: gauges, calls that stall, and how busy we are ourselves."""
-        then, used = clock.now(), clock.cpu()
+        self.effort.look(0.0)
         while True:
             await clock.sleep(SECONDS)
-            now, cpu = clock.now(), clock.cpu()
-            self.busy = (cpu - used) > BUSY * (now - then)
-            then, used = now, cpu
+            self.effort.look(SECONDS)
             for endpoint in self.endpoints:
                 if endpoint.window is not None:
-                    endpoint.window.client_bound = self.busy
+                    endpoint.window.client_bound = self.effort.bound
             await asyncio.gather(*(endpoint.look(transport, self._model) for endpoint in self.endpoints))
             self.permits.look_again()
             self.flights.rescue(transport)
@@ -126,7 +122,7 @@ class Pool:
     @property
     def may_count_tokens(self) -> bool:
         """Whether some endpoint counts tokens, or may say so before the next call goes."""
-        return any(each.key is not None or each.quota.counts_tokens for each in self.endpoints)
+        return any(each.may_count_tokens for each in self.endpoints)
 
     def answered(self, endpoint: Endpoint, epoch: Epoch, seconds: float, tokens: int) -> None:
         """A call that began in that epoch of the endpoint's window took so long for so many tokens."""

@@ -11,6 +11,9 @@ from manycall.control.budget import dollars
 from manycall.plain import plain_line
 from manycall.store.lines import read_lines
 
+TELL = 0.1
+"""Of its time a run may be bound by the client before that is told."""
+
 
 class Report(msgspec.Struct, kw_only=True):
     """How a run went. `print` it for a table.
@@ -24,6 +27,7 @@ class Report(msgspec.Struct, kw_only=True):
         prompt_tokens, completion_tokens: of this run's replies; cost: in dollars, where a price was given.
         total_tokens, total_cost: of all sessions of this output, where there was a budget; budgets: how much of it.
         seconds: wall time of this run.
+        client_bound: for how many of them this process was the limit; client: how that looked at its worst.
         reasons: why rows were given up: the most frequent errors, and how often each came.
         sim: what the simulated endpoint says of itself; None with a real one.
     """
@@ -47,6 +51,8 @@ class Report(msgspec.Struct, kw_only=True):
     total_cost: float | None = None
     budgets: list[str] = []
     seconds: float = 0.0
+    client_bound: float = 0.0
+    client: str = ""
     reasons: list[tuple[str, int]] = []
     sim: dict[str, Any] | None = None
 
@@ -77,6 +83,9 @@ class Report(msgspec.Struct, kw_only=True):
             ("output", str(self.out)),
             ("beside it", f"{self.run_folder}/"),
         ]
+        if self.client_bound > TELL * self.seconds:
+            held = f"{self.client_bound:.0f} s of it this process was the limit ({self.client}), not the servers"
+            lines.insert(lines.index(("time", f"{self.seconds:.1f} s")) + 1, ("client-bound", held))
         if self.truncated:
             lines.append(("truncated", f"{self.truncated} rows were cut at max_tokens, and are kept as they stand"))
         if self.maybe_billed:

@@ -7,16 +7,17 @@ at the endpoint that would get the copy.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from manycall import clock
-from manycall.engine.endpoint import Endpoint
+from manycall.engine.endpoint import Endpoint, Landed
 from manycall.engine.permits import Permits
 from manycall.engine.progress import Counters
 from manycall.errors import CallFailed
 from manycall.records import Api
-from manycall.wire.transport import HttpReply, Transport
+from manycall.wire.transport import Transport
 
 BUDGET = 0.02
 """Of the calls may be sent twice; and a few in any case."""
@@ -30,7 +31,7 @@ class Flight:
 
     Attributes:
         task: who waits for it; cancelling: how many cancellations it had already lived through.
-        copy: the same call elsewhere; rescued: the answer that came from there, and from where.
+        copy: the same call elsewhere; rescued: the answer that came from there.
     """
 
     __slots__ = ("api", "body", "cancelling", "copy", "endpoint", "lost", "rescued", "since", "task", "timeout")
@@ -43,7 +44,7 @@ class Flight:
         self.task, self.cancelling = task, task.cancelling()
         self.copy: asyncio.Task[None] | None = None
         self.lost = False
-        self.rescued: tuple[HttpReply, Endpoint] | None = None
+        self.rescued: Landed | None = None
 
 
 class Flights:
@@ -56,16 +57,19 @@ class Flights:
     def __repr__(self) -> str:
         return f"<Flights: {len(self._flying)} on their way>"
 
-    async def send(
+    def send(
         self, transport: Transport, endpoint: Endpoint, api: Api, body: bytes, timeout: float
-    ) -> tuple[HttpReply, Endpoint]:
-        """As `endpoint.send`; with the endpoint that answered, which may be another."""
+    ) -> Coroutine[Any, Any, Landed]:
+        """As `endpoint.send`; it may come from another endpoint."""
         if len(self._endpoints) < 2:
-            return await endpoint.send(transport, api, body, timeout), endpoint
+            return endpoint.send(transport, api, body, timeout)
+        return self._watched(transport, endpoint, api, body, timeout)
+
+    async def _watched(self, transport: Transport, endpoint: Endpoint, api: Api, body: bytes, timeout: float) -> Landed:
         flight = Flight(endpoint, api, body, timeout)
         self._flying[flight] = None
         try:
-            return await endpoint.send(transport, api, body, timeout), endpoint
+            return await endpoint.send(transport, api, body, timeout)
         except asyncio.CancelledError:
             if flight.rescued is None or flight.task.uncancel() > flight.cancelling:
                 raise  # somebody else has cancelled it too
@@ -116,12 +120,12 @@ class Flights:
 
     async def _copy(self, flight: Flight, other: Endpoint, transport: Transport) -> None:
         try:
-            reply = await other.send(transport, flight.api, flight.body, flight.timeout)
+            landed = await other.send(transport, flight.api, flight.body, flight.timeout)
         except CallFailed as failure:
             self._counters.maybe_billed += failure.maybe_billed
             return  # the original is still on its way, and has its own retries
         if flight in self._flying:
-            flight.rescued = (reply, other)
+            flight.rescued = landed
             if not flight.lost:
                 self._counters.maybe_billed += 1
                 flight.task.cancel()

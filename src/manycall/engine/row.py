@@ -42,24 +42,22 @@ class RowCalls(Calls):
         body = openai.encode(request)
         key = request_key(request.api, body)
         nth = self._times[key] = self._times.get(key, 0) + 1
-        answer = self._replay(request, key, nth)
-        if answer is None:
-            answer = await self._attempt(request, body, key, nth)
-            self.tokens += answer.usage.completion_tokens
-        self.truncated |= isinstance(answer, Completion) and answer.truncated
-        return answer
 
-    async def _attempt(self, request: Request, body: bytes, key: str, nth: int) -> Answer:
         def keep(reply: bytes, seconds: float) -> None:
             self.raw = reply[:LONGEST_RAW]
             self._journal.append(self._id, key, nth, reply, at=clock.wall(), seconds=seconds)
 
-        self.sent = True
-        try:
-            return await self._client.attempt(request, body, self._age, keep)
-        except RunStopped:
-            self.cut = True
-            raise
+        answer = self._replay(request, key, nth)
+        if answer is None:
+            self.sent = True
+            try:
+                answer = await self._client.attempt(request, body, self._age, keep)
+            except RunStopped:
+                self.cut = True
+                raise
+            self.tokens += answer.usage.completion_tokens
+        self.truncated |= isinstance(answer, Completion) and answer.truncated
+        return answer
 
     def _replay(self, request: Request, key: str, nth: int) -> Answer | None:
         """The answer to this call that an earlier run has paid for, if it has one that can be used."""

@@ -151,22 +151,21 @@ class Scheduler:
         self._looking = False
         if self._changed is not None and not self._changed.done() and len(self._ahead) <= self._few:
             self._changed.set_result(None)
-        if self._ahead and self._has_room:
+        if self._ahead and self._has_room(len(self._live) + 1):
             task = asyncio.create_task(self._work())
             self._live.add(task)
             task.add_done_callback(self._ended)
             self._look_soon()
 
-    @property
-    def _has_room(self) -> bool:
-        """Whether one more row may begin."""
+    def _has_room(self, rows: int) -> bool:
+        """Whether one more row may begin, and there are so many."""
         if self._reason is not None or not self._client.permits.free:
             return False
-        return len(self._live) < MOST_WAITING or len(self._live) < 8 * self._client.permits.width + MOST_WAITING
+        return rows <= MOST_WAITING or rows <= 8 * self._client.permits.width + MOST_WAITING
 
     async def _work(self) -> None:
         """One row after the other, as long as there is room."""
-        while self._ahead and self._has_room:
+        while self._ahead and self._has_room(len(self._live)):
             row = self._ahead.take(self._left)
             self._begun += 1
             llm = RowCalls(self._client, row.id, self._begun, self._run.journal)

@@ -24,8 +24,8 @@ def load(client: Client, now: float) -> Load:
     width = min(pool.permits.limit, sum(each.window.size for each in alive if each.window is not None))
     if pool.pinned is not None:
         width = min(pool.pinned, pool.permits.limit)
-    if pool.busy:
-        binds = "client-bound"
+    if pool.effort.bound:
+        binds = f"client-bound: {pool.effort}"
     elif pool.pinned is not None:
         bound = f"-j {pool.pinned}" if pool.pinned <= pool.permits.limit else "ulimit -n"
         binds = ", ".join([bound, *dict.fromkeys(reasons)])

@@ -53,9 +53,9 @@ def evaluate(
             running[name].add(value)
         return {
             "response": reply.text,
-            "finish_reason": reply.finish_reason,
             "extracted": {name: answer for name, (answer, _) in found.items()},
             "score": {name: value for name, (_, value) in found.items()},
+            "finish_reason": reply.finish_reason,
         }
 
     def note() -> str:
@@ -64,7 +64,7 @@ def evaluate(
 
     source = Source(asked.rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))
     identity = {"job": f"eval {asked.name}", "samples": samples is not None, **asked.identity}
-    writes = ("response", "finish_reason", "extracted", "score")
+    writes = ("response", "extracted", "score", "finish_reason")
     job = Job(asked.name, identity, one, asked.params, note, writes, ending="finish_reason")
     report = run_job(job, source, _with_key(options, asked.key))
     result = score(report.out, as_=asked.name, scoring=asked.scoring)

@@ -10,6 +10,9 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+CHUNK_BYTES = 1 << 20
+"""Read at a time, where a file is gone through from its beginning."""
+
 
 class Disk:
     """The real one. Every method raises OSError when the system refuses."""
@@ -24,7 +27,7 @@ class Disk:
 
     def reader(self, path: Path) -> BinaryIO:
         """A file to read line by line; FileNotFoundError if it is not there."""
-        return path.open("rb")
+        return path.open("rb", CHUNK_BYTES)
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         """Append; return how many of the bytes were taken, which may be fewer."""

@@ -38,7 +38,7 @@ class Run:
         manifest: what is about to run.
         fresh: move what is there aside (to `<out>.old`, `.old2`, ...) and start over.
         expected: how many rows there will be, if that is known.
-        cut: what stands in the line of a row that was cut at max_tokens; None if that cannot be told.
+        cut: how the line of a row ends that was cut at max_tokens; None if that cannot be told.
         disk: where it all goes; for tests.
 
     Attributes:
@@ -158,7 +158,7 @@ class Run:
                 raise corrupt(self.out, offset, error, self.out) from None
             if not known.add_done(name):
                 raise corrupt(self.out, offset, f"the id {name!r} stands there twice", self.out)
-            self.truncated += self._cut is not None and self._cut in line
+            self.truncated += self._cut is not None and line.endswith(self._cut)
         return known
 
     def _keep_spare_room(self) -> None:
@@ -182,9 +182,11 @@ class Run:
         row = done.row
         own = row.fields.get("id")
         name = own if isinstance(own, int) and str(own) == row.id else row.id  # a number stays a number
-        line = {"id": name} | row.fields | done.result | {"id": name}
+        line = {"id": name, **row.fields}
         if "id" in row.fields and own != name:  # a sample, or --id-field named another one
             line.setdefault("original_id", own)
+        line.update(done.result)
+        line["id"] = name
         self._rows.append(_encode(line) + b"\n")
         self.failures.done(row.id)
 

@@ -112,6 +112,7 @@ class _Reply(_Uncounted):
     usage: _Usage | None = None
 
 
+_UNTOLD = _Usage()
 NOTHING = (b"", b"null", b'""', b"{}", b"[]", b"false")
 _reply = msgspec.json.Decoder(_Reply)
 _spent = msgspec.json.Decoder(_Spent)
@@ -125,7 +126,7 @@ MOST_VALUES = 1_000_000
 
 def usage(body: bytes) -> Usage:
     """The tokens of a reply, whether it holds an answer or not; none, if it does not say."""
-    spent = _Usage()
+    spent = _UNTOLD
     with suppress(*_UNREADABLE):
         spent = _spent.decode(_without_prelude(body)).usage or spent
     return Usage(_count(spent.prompt_tokens), _count(spent.completion_tokens))
@@ -144,7 +145,7 @@ def decode(api: Api, body: bytes, replayed: bool = False) -> Completion | Embedd
         reply, body = _mended(body, error)
     if bytes(reply.error) not in NOTHING:
         raise errors.BadReply(f"status 200 with an error inside: {refusal(body)[1]}", body=body)
-    spent = (reply.usage if isinstance(reply, _Reply) else None) or _Usage()
+    spent = (reply.usage if isinstance(reply, _Reply) else None) or _UNTOLD
     used = Usage(_count(spent.prompt_tokens), _count(spent.completion_tokens))
     if api == "embeddings":
         if not reply.data:

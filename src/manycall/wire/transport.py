@@ -106,16 +106,20 @@ class HttpTransport:
 
     async def _read(self, reply: Response) -> bytes:
         reader = reply.body_reader
+        chunk = await reader.read(SMALL_BYTES)
+        if chunk is not None and str(len(chunk)) == reply.get_header("content-length"):  # it is whole, and small
+            return bytes(chunk)
         chunks: list[bytes] = []
         size = 0
         try:
-            while (chunk := await reader.read_chunk()) is not None:
+            while chunk is not None:
                 chunks.append(bytes(chunk))
                 size += len(chunk)
                 if size > SMALL_BYTES:
                     if size > self._max_body_bytes:
                         raise errors.TooLong(f"a reply of more than {self._max_body_bytes:,} bytes was cut off")
                     await self._room.hold(chunks, size)
+                chunk = await reader.read_chunk()
             return b"".join(chunks)
         finally:
             if size > SMALL_BYTES:

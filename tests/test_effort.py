@@ -1,0 +1,62 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from manycall import clock
+from manycall.engine.effort import Effort
+from manycall.engine.report import Report
+from manycall.sim import virtual
+
+
+class Loop(virtual.VirtualLoop):
+    """So much CPU is used in every second; and now and then the loop is held up."""
+
+    share = 0.0
+
+    def cpu(self) -> float:
+        return self.share * self.time()
+
+    def hold_up(self, seconds: float) -> None:
+        self._virtual.now += seconds
+
+
+def watched(share: float, late: float = 0.0, seconds: int = 5) -> Effort:
+    async def main() -> Effort:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, Loop)
+        loop.share = share
+        effort = Effort()
+        effort.look(0.0)
+        for _ in range(seconds):
+            await clock.sleep(1.0)
+            loop.hold_up(late)
+            effort.look(1.0)
+        return effort
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        return runner.run(main())
+
+
+@pytest.mark.parametrize(
+    ("share", "late", "bound", "said"),
+    [
+        (0.5, 0.0, 0.0, "50% of a core"),
+        (0.97, 0.0, 5.0, "97% of a core"),
+        (0.1, 0.5, 7.5, "the loop is 0.5 s late"),
+        (0.1, 0.1, 0.0, "10% of a core"),
+    ],
+)
+def test_the_process_knows_when_it_is_the_limit(share: float, late: float, bound: float, said: str) -> None:
+    effort = watched(share, late)
+    assert effort.bound is (bound > 0)
+    assert effort.bound_seconds == pytest.approx(bound)
+    assert str(effort) == said
+    assert effort.worst == (said if bound else "")
+
+
+def test_the_report_tells_if_it_was_for_a_while() -> None:
+    report = Report(name="x", out=Path("o"), rows=1, done=1, failed=0, seconds=60.0, client="97% of a core")
+    assert "client-bound" not in str(report)
+    report.client_bound = 12.0
+    assert "12 s of it this process was the limit (97% of a core), not the servers" in str(report)
