@@ -26,7 +26,7 @@ BEGIN, END = "<!-- table: make bench -->", "<!-- end of table -->"
 def arguments() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--long", action="store_true", help="a million rows of memory, three runs of the slow ones too")
+    parser.add_argument("--long", action="store_true", help="three runs of the slow ones too")
     parser.add_argument("--write", action="store_true", help=f"write the tables to {PAGE.name}")
     parser.add_argument("--cases", default=",".join(CASES), help="only these")
     parser.add_argument(

@@ -187,6 +187,8 @@ def _targets(runs: Runs) -> Iterator[Target]:
         seconds = runs.median(case, who, None, lambda run: run.wall)
         what = who if case == "start" else "first call at the server"
         yield Target(what, limit, None if seconds is None else 1000 * seconds, least=False, unit=" ms")
+    waited = runs.median("resume", ours, None, lambda run: run.wall)
+    yield Target("first new call after a million rows that are done", 10, waited, least=False, unit=" s")
 
 
 def markdown(table: Table) -> str:

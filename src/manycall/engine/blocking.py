@@ -1,6 +1,7 @@
 """From ordinary code into the loop and back."""
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
@@ -12,6 +13,8 @@ T = TypeVar("T")
 
 LOOK_SECONDS = 0.2
 """How often the thread that waits looks whether it was told to stop."""
+SELDOM = 20_000
+"""New objects between two collections of garbage."""
 
 
 def blocking(work: Coroutine[Any, Any, T]) -> T:
@@ -58,7 +61,7 @@ def _in_thread(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _on_new_loop(work: Coroutine[Any, Any, T]) -> T:
-    with _as_a_batch(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with _as_a_batch(), _collecting_seldom(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(work)
 
 
@@ -81,6 +84,21 @@ def _as_a_batch() -> Iterator[None]:
         yield
     finally:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    """With thousands of calls in flight nearly all that a collection of garbage walks through is in use.
+
+    The usual 700 new objects between two collections cost a tenth of a row there. We leave no cycles behind.
+    """
+    usual = gc.get_threshold()
+    if 0 < usual[0] < SELDOM:
+        gc.set_threshold(SELDOM, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

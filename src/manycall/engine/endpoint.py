@@ -15,12 +15,13 @@ from manycall.control.window import FULL, Window
 from manycall.errors import ManycallError, Refused, TimedOut, TransportError
 from manycall.records import Api, Secret
 from manycall.wire import openai
+from manycall.wire.loopback import is_loopback
 from manycall.wire.scrub import scrubber
 from manycall.wire.transport import HttpReply, HttpRequest, Transport
 
 ITS_OWN_FAULT = frozenset({200, 400, 408, 409, 413, 422, 425, 429})
 """Statuses that say nothing against the server."""
-CANARY_SECONDS, HOSTED_CANARY_SECONDS = 0.1, 2.0
+NEAR_CANARY_SECONDS, CANARY_SECONDS, HOSTED_CANARY_SECONDS = 0.03, 0.1, 2.0
 """That the first answer is awaited: a refusal comes sooner, and a round of calls takes longer than that."""
 LISTEN_SECONDS, SILENT_LOOKS = 0.25, 8
 """Between two looks at what the replies' headers say of limits; after so many that found none, there are none."""
@@ -127,6 +128,8 @@ class Endpoint:
     @property
     def canary_seconds(self) -> float:
         """How long the first few calls go ahead of the others."""
+        if is_loopback(self.url):
+            return NEAR_CANARY_SECONDS
         hosted = self.key is not None and self.url.startswith("https:")
         return HOSTED_CANARY_SECONDS if hosted else CANARY_SECONDS
 
