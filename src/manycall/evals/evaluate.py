@@ -1,6 +1,5 @@
 """Ask a task's questions and score the answers; or score them again, from the file, with no call."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Unpack
@@ -12,7 +11,9 @@ from manycall.engine.map import Job, Options, hide_key, run_job
 from manycall.engine.row import RowCalls
 from manycall.errors import UsageError
 from manycall.evals.metrics import Mean
-from manycall.evals.report import Evaluation, Score
+from manycall.evals.outputs import Output
+from manycall.evals.report import Evaluation
+from manycall.evals.tally import Tally
 from manycall.evals.tasks import SCORINGS, TASKS, Load, Scoring, Task
 from manycall.records import Row
 from manycall.sim import launch
@@ -92,20 +93,17 @@ def score(out: str | Path, *, as_: str | None = None, scoring: Scoring | None = 
         scoring = SCORINGS[name]
     if only and only not in scoring.filters:
         raise UsageError(f"{name} has no filter {only!r}; it has {_listed(scoring.filters)}")
-    means = {each: Mean() for each in scoring.filters if each == only or not only}
+    output = Output.at(out)
+    tally = Tally(name, [each for each in scoring.filters if each == only or not only], output)
     rows = truncated = 0
     for offset, line in read_lines(out):
-        response, target, cut = _answered(out, offset, line, scoring.target)
+        row_id, response, target, cut = _answered(out, offset, line, scoring.target)
         rows += 1
         truncated += cut
-        for each, (_, value) in scoring.score(response, target).items():
-            if each in means:
-                means[each].add(value)
-    scores = [Score(name, each, mean.value, mean.stderr, mean.count) for each, mean in means.items()]
-    unfinished = _unfinished(out)
+        tally.add(row_id, scoring.score(response, target))
     return Evaluation(
-        task=name, out=out, scores=scores, rows=rows, truncated=truncated,
-        failed=sum(unfinished.values()), unfinished=unfinished,
+        task=name, out=out, scores=tally.scores(), rows=rows, truncated=truncated,
+        failed=output.failed, unfinished=output.unfinished, missing=output.missing(rows),
     )  # fmt: skip
 
 
@@ -141,28 +139,12 @@ def _task_of(out: Path) -> str:
     return str(name)
 
 
-def _answered(out: Path, offset: int, line: bytes, target: str) -> tuple[str, str, bool]:
-    """(response, target, whether it was cut) of one row."""
+def _answered(out: Path, offset: int, line: bytes, target: str) -> tuple[str, str, str, bool]:
+    """(id, response, target, whether it was cut) of one row."""
     try:
         row = msgspec.json.decode(line, type=dict[str, Any])
     except UNREADABLE as error:
         raise corrupt(out, offset, error) from None
     if not isinstance(row.get("response"), str) or target not in row:
         raise UsageError(f"{out}, the row at byte {offset:,}: to be scored it needs the fields response and {target}")
-    return row["response"], str(row[target]), row.get("finish_reason") == "length"
-
-
-class _Failed(msgspec.Struct):
-    verdict: str
-
-
-def _unfinished(out: Path) -> dict[str, int]:
-    """Why rows have no answer, and how many."""
-    path = out.with_name(out.name + ".run") / "failures.jsonl"
-    counts: Counter[str] = Counter()
-    for offset, line in read_lines(path):
-        try:
-            counts[msgspec.json.decode(line, type=_Failed).verdict] += 1
-        except UNREADABLE as error:
-            raise corrupt(path, offset, error) from None
-    return dict(sorted(counts.items()))
+    return str(row.get("id", "")), row["response"], str(row[target]), row.get("finish_reason") == "length"

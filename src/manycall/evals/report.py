@@ -1,10 +1,18 @@
 """What an evaluation says, and how sure it is."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from manycall.engine.report import Report, table
+from manycall.evals.intervals import Interval
+from manycall.evals.repeats import Repeated
+
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]
+"""(head, rows)."""
+IF_FAILED = "if all failed were wrong … right"
+OVER_SAMPLES = ("filter", "over samples", "value", "stderr", "questions")
 
 
 class Score(msgspec.Struct, frozen=True):
@@ -13,6 +21,11 @@ class Score(msgspec.Struct, frozen=True):
     Attributes:
         filter: how the answers were read out of the responses.
         value: mean over `count` rows, 0 to 1; stderr: its standard error, None for fewer than two rows.
+        interval: 95 %: Wilson's if every score is 0 or 1, else mean ± 1.96 standard errors; None if it has none.
+        clustered: the standard error with the samples of a question as one cluster; None if each was asked once.
+            The interval is by this one.
+        bounds: the mean if all failed rows were wrong, and if all were right.
+        repeated: mean@k, pass@k, pass^k, maj@k, where questions were asked several times.
     """
 
     task: str
@@ -20,6 +33,10 @@ class Score(msgspec.Struct, frozen=True):
     value: float
     stderr: float | None
     count: int
+    interval: Interval | None = None
+    clustered: float | None = None
+    bounds: Interval | None = None
+    repeated: list[Repeated] = []
 
 
 class Evaluation(msgspec.Struct, kw_only=True):
@@ -28,6 +45,7 @@ class Evaluation(msgspec.Struct, kw_only=True):
     Attributes:
         rows: scored. truncated: of these, answers that were cut at max_tokens, and scored as they stand.
         failed: rows without an answer; they are in no score. unfinished: why, and how many.
+        missing: a sentence if the run was interrupted, and these are not all rows; else "".
         run: how the run went that answered the questions; None if they were only scored again.
     """
 
@@ -38,6 +56,7 @@ class Evaluation(msgspec.Struct, kw_only=True):
     truncated: int
     failed: int
     unfinished: dict[str, int] = {}
+    missing: str = ""
     run: Report | None = None
 
     def score(self, name: str) -> Score:
@@ -45,19 +64,37 @@ class Evaluation(msgspec.Struct, kw_only=True):
         return next(score for score in self.scores if score.filter == name)
 
     def __str__(self) -> str:
-        head = ("task", "filter", "exact match", "stderr", "rows scored", "truncated", "failed", *self.unfinished)
-        counts = (*map(str, (self.rows, self.truncated, self.failed, *self.unfinished.values())),)
-        rows = [
-            (s.task, s.filter, f"{s.value:.4f}" if s.count else "N/A", _stderr(s.stderr), *counts) for s in self.scores
-        ]
-        parts = [table(head, rows)]
+        parts = [table(*cells) for cells in self.tables()]
         if self.run is not None:
             parts.append(str(self.run))
         return "\n\n".join([*parts, *self.remarks()])
 
+    def tables(self) -> list[Table]:
+        """(head, rows) of the scores; then of those over the samples of a question, where there are any."""
+        clustered = any(score.clustered is not None for score in self.scores)
+        head = [
+            "task", "filter", "exact match", "stderr", *(["clustered"] if clustered else []), "95 % interval",
+            *([IF_FAILED] if self.failed else []), "rows scored", "truncated", "failed", *self.unfinished,
+        ]  # fmt: skip
+        counts = [*map(str, (self.rows, self.truncated, self.failed, *self.unfinished.values()))]
+        rows = [
+            [
+                s.task, s.filter, f"{s.value:.4f}" if s.count else "N/A", _stderr(s.stderr),
+                *([_stderr(s.clustered)] if clustered else []), str(s.interval or "N/A"),
+                *([str(s.bounds)] if self.failed else []), *counts,
+            ]
+            for s in self.scores
+        ]  # fmt: skip
+        over = [
+            [s.filter, r.name, f"{r.value:.4f}" if r.count else "N/A", _stderr(r.stderr), str(r.count)]
+            for s in self.scores
+            for r in s.repeated
+        ]
+        return [(head, rows), *([(OVER_SAMPLES, over)] if over else [])]
+
     def remarks(self) -> list[str]:
         """What a reader of the number must know."""
-        remarks = []
+        remarks = [self.missing] if self.missing else []
         if self.failed:
             remarks.append(f"{self.failed} rows have no answer and are in no score; the same command tries them again.")
         if self.truncated:
