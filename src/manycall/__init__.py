@@ -39,7 +39,6 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.evals.evaluate import evaluate as evaluate
     from manycall.evals.evaluate import score as score
     from manycall.evals.report import Evaluation as Evaluation
-    from manycall.evals.tasks import Scoring as Scoring
     from manycall.evals.tasks import Task as Task
     from manycall.records import Completion as Completion
     from manycall.records import Embeddings as Embeddings
@@ -57,7 +56,7 @@ _FOUND_IN = {
     "synth.generate": ("generate",),
     "evals.evaluate": ("evaluate", "score"),
     "evals.report": ("Evaluation",),
-    "evals.tasks": ("Task", "Scoring"),
+    "evals.tasks": ("Task",),
     "errors": (
         "ManycallError", "UsageError", "RunStopped", "Interrupted", "StoreError",
         "CallFailed", "TransportError", "Refused",

@@ -90,9 +90,17 @@ def generate(
 @app.command("eval")
 def evaluate(
     ctx: typer.Context,
-    task: Annotated[str, typer.Argument(help="gsm8k, gsm8k_cot_zeroshot or wordmath.")],
+    task: Annotated[
+        str, typer.Argument(help="gsm8k, wordmath, ...; or your own: rows (.jsonl, .csv, ...) or FILE.py:task.")
+    ],
     model: Model,
     out: Out,
+    prompt: Annotated[
+        str | None, typer.Option("-p", "--prompt", help="For your own rows: a Jinja template. Default: the question.")
+    ] = None,
+    match: Annotated[
+        str | None, typer.Option("--match", help="For your own rows: exact, numeric, choice, boxed, regex:PATTERN.")
+    ] = None,
     data: Annotated[Path | None, typer.Option("--data", help="A local file of questions.")] = None,
     shots: Annotated[Path | None, typer.Option("--shots", help="A local file of solved examples.")] = None,
     samples: Samples = None,
@@ -107,6 +115,7 @@ def evaluate(
     max_cost: MaxCost = None,
     price: Price = None,
     deadline: Deadline = None,
+    id_field: IdField = None,
     timeout: Timeout = 600.0,
     plain_http: PlainHttp = False,
     fresh: Fresh = False,
@@ -114,9 +123,11 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Ask the questions of a benchmark and score the answers."""
+    from manycall.cli.load import load_task
     from manycall.evals.evaluate import evaluate as job
 
-    result = job(task, data=data, shots=shots, samples=samples, **common(ctx))
+    named = load_task(task)
+    result = job(named, data=data, shots=shots, prompt=prompt, match=match, samples=samples, **common(ctx))
     _end(result, json, failed=result.failed, below=_below(result, min))
 
 
@@ -154,15 +165,19 @@ def run(
 
 @app.command()
 def score(
-    out: Annotated[Path, typer.Argument(help="What `manycall eval` wrote.")],
-    as_: Annotated[str | None, typer.Option("--as", help="TASK or TASK/FILTER. Default: its own task.")] = None,
+    out: Annotated[Path, typer.Argument(help="What `manycall eval` wrote, or lm-eval's samples.")],
+    as_: Annotated[
+        str | None,
+        typer.Option("--as", help="TASK, TASK/FILTER, FILE.py:task, or as --match. Default: its own task."),
+    ] = None,
     min: Min = None,
     json: Json = False,
 ) -> None:
     """Score an output again, with no call."""
+    from manycall.cli.load import load_task
     from manycall.evals.evaluate import score as job
 
-    result = job(out, as_=as_)
+    result = job(out, as_=as_ and load_task(as_))
     _end(result, json, below=_below(result, min))
 
 

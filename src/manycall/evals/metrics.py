@@ -24,6 +24,11 @@ class Mean:
         self.count += times
         self._seen[x] += times
 
+    def take(self, other: "Mean") -> None:
+        """Take in all that another has."""
+        for x, times in other._seen.items():
+            self.add(x, times)
+
     @property
     def is_share(self) -> bool:
         """Whether every number was 0 or 1."""

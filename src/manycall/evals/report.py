@@ -15,6 +15,14 @@ IF_FAILED = "if all failed were wrong … right"
 OVER_SAMPLES = ("filter", "over samples", "value", "stderr", "questions")
 
 
+class Counted(msgspec.Struct, frozen=True):
+    """A mean over so many rows, with its standard error; None for fewer than two."""
+
+    value: float
+    stderr: float | None
+    count: int
+
+
 class Score(msgspec.Struct, frozen=True):
     """One number.
 
@@ -26,6 +34,8 @@ class Score(msgspec.Struct, frozen=True):
             The interval is by this one.
         bounds: the mean if all failed rows were wrong, and if all were right.
         repeated: mean@k, pass@k, pass^k, maj@k, where questions were asked several times.
+        as_lm_eval: the same with each failed row as a wrong one, which is what lm-evaluation-harness reports of such
+            a run; None if no row failed.
     """
 
     task: str
@@ -37,6 +47,7 @@ class Score(msgspec.Struct, frozen=True):
     clustered: float | None = None
     bounds: Interval | None = None
     repeated: list[Repeated] = []
+    as_lm_eval: Counted | None = None
 
 
 class Evaluation(msgspec.Struct, kw_only=True):

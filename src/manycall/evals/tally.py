@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from manycall.evals.intervals import bounds, clustered_stderr, normal
 from manycall.evals.metrics import Mean
 from manycall.evals.outputs import Output
-from manycall.evals.repeats import Repeated, Sample, repeated
-from manycall.evals.report import Score
+from manycall.evals.repeats import Repeated, Sample, majority, repeated
+from manycall.evals.report import Counted, Score
 
 
 class Tally:
@@ -35,9 +35,25 @@ class Tally:
             if self._output.sampled:
                 self._samples[name][question].append(Sample(number, answer, score))
 
-    def scores(self) -> list[Score]:
-        """One for each filter."""
-        return [self._score(name, mean) for name, mean in self._means.items()]
+    def scores(self, votes: Mapping[str, int] | None = None) -> list[Score]:
+        """One for each filter; if there are votes (name -> k), the filter's is that of the first sample of each
+        question, and one for each vote follows: of the first k samples, of the questions that have so many."""
+        if not votes or not self._output.sampled:
+            return [self._score(name, mean) for name, mean in self._means.items()]
+        return [
+            self._vote(title, name, k)
+            for name in self._means
+            for title, k in {name: 1, **votes}.items()
+            if k <= max(map(len, self._samples[name].values()), default=0)
+        ]
+
+    def _vote(self, title: str, name: str, k: int) -> Score:
+        mean = Mean()
+        for samples in self._samples[name].values():
+            first = sorted(sample for sample in samples if sample.number < k)
+            if len(first) == k:
+                mean.add(majority(first))
+        return Score(self._task, title, mean.value, mean.stderr, mean.count, mean.interval)
 
     def _score(self, name: str, mean: Mean) -> Score:
         clustered, interval, over = None, mean.interval, list[Repeated]()
@@ -47,5 +63,14 @@ class Tally:
             over = repeated(questions)
         return Score(
             self._task, name, mean.value, mean.stderr, mean.count, interval, clustered,
-            bounds(mean.value * mean.count, mean.count, self._output.failed), over,
+            bounds(mean.value * mean.count, mean.count, self._output.failed), over, self._as_lm_eval(mean),
         )  # fmt: skip
+
+    def _as_lm_eval(self, answered: Mean) -> Counted | None:
+        """With the rows that failed as wrong ones, which lm-eval makes of them: it reads an empty text from each."""
+        if not self._output.failed:
+            return None
+        mean = Mean()
+        mean.add(0.0, self._output.failed)
+        mean.take(answered)
+        return Counted(mean.value, mean.stderr, mean.count)

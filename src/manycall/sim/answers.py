@@ -51,15 +51,17 @@ class Answers:
         question = last_question(prompt) if self._key else ""
         if question in self._key:
             self.asked.add(question)
-            text = self._solution(question)
+            text = self._solution(
+                question, "The final answer is" if "The final answer is" in prompt else "The answer is"
+            )
         else:
             text = self._story(prompt, params)
         return _cut(text, params)
 
-    def _solution(self, question: str) -> str:
+    def _solution(self, question: str, wording: str) -> str:
         right = self._key[question]
         said = right if question in self._right else _wrong(right)
-        return f"Let us take it step by step. That leaves {said}.\nThe answer is {said}.\n#### {said}"
+        return f"Let us take it step by step. That leaves {said}.\n{wording} {said}.\n#### {said}"
 
     def _story(self, prompt: str, params: Mapping[str, Any]) -> str:
         """Words without sense, in the prompt's script; another one each time, unless the temperature is 0."""
@@ -100,12 +102,13 @@ _WANTS_DIGIT = re.compile(r"digit only|\u53ea\u5199\u6570\u5b57")
 
 
 def last_question(prompt: str) -> str:
-    """What follows the last "Question:" or "Q:", up to "Answer:", "A:" or an empty line."""
+    """What follows the last "Question:", "Q:" or "Problem:", up to "Answer:", "A:", what is asked of the response, or
+    an empty line."""
     start = 0
     for match in _QUESTION.finditer(prompt):
         start = match.end()
     tail = prompt[start:]
-    for end in ("\nAnswer:", "\nA:", "\n\n"):
+    for end in ("\nAnswer:", "\nA:", "\nYour response should", "\n\n"):
         tail = tail.partition(end)[0]
     return tail.strip()
 
