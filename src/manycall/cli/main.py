@@ -1,4 +1,4 @@
-"""The verbs: generate, eval, run, score, repair, sim."""
+"""The verbs: generate, eval, run, score, export, repair, sim."""
 
 import os
 import sys
@@ -179,6 +179,24 @@ def score(
 
     result = job(out, as_=as_ and load_task(as_))
     _end(result, json, below=_below(result, min))
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="What `manycall eval` wrote.")],
+    folder: Annotated[Path, typer.Argument(help="Where to: what lm-eval calls --output_path.")],
+    as_: Annotated[
+        str | None, typer.Option("--as", help="TASK, FILE.py:task, or as --match. Default: its own task.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="The local file of questions that were asked.")] = None,
+    shots: Annotated[Path | None, typer.Option("--shots", help="The local file of solved examples.")] = None,
+) -> None:
+    """Write an output as lm-evaluation-harness would have: results_*.json and samples_*.jsonl."""
+    from manycall.cli.load import load_task
+    from manycall.evals.export import export as job
+
+    for path in job(out, folder, as_=as_ and load_task(as_), data=data, shots=shots):
+        print(path)
 
 
 @app.command()

@@ -11,9 +11,10 @@ from manycall.engine.map import Job, Options, hide_key, run_job
 from manycall.engine.row import RowCalls
 from manycall.errors import UsageError
 from manycall.evals import lmeval
+from manycall.evals.matches import match as match_called
 from manycall.evals.metrics import Mean
 from manycall.evals.outputs import Output
-from manycall.evals.own import ENDINGS, listed, own, scoring
+from manycall.evals.own import ENDINGS, as_task, listed, own, scoring
 from manycall.evals.report import Evaluation
 from manycall.evals.tally import Tally
 from manycall.evals.tasks import TASKS, Asker, Task
@@ -95,7 +96,7 @@ def score(out: str | Path, *, as_: str | Task | None = None) -> Evaluation:
         UsageError: no such file, task or filter, or a row without a response.
     """
     output = lmeval.Samples.at(out) if lmeval.are_samples(out) else Output.at(out)
-    task, only = (as_, "") if isinstance(as_, Task) else scoring(as_ or _written_by(output))
+    task, only = scoring(as_) if isinstance(as_, str) else (as_ or written_by(output), "")
     tally = Tally(task.name, task.filters, output)
     rows = truncated = 0
     for offset, row in output.rows():
@@ -170,15 +171,19 @@ def _with_key(options: Options, key: str) -> Options:
     return {**options, "url": told} if told else options
 
 
-def _written_by(output: Output) -> str:
-    """The name of what wrote this output and can score it again."""
+def written_by(output: Output) -> Task:
+    """What wrote this output, as far as it is needed to score it again.
+
+    Raises:
+        UsageError: that cannot be known.
+    """
     job, _, name = str(output.identity.get("job", "")).partition(" ")
     if job == "eval" and name in TASKS:
-        return name
+        return TASKS[name]
     if job == "eval" and Path(name).suffix in ENDINGS:  # a file of one's own: its match stands in every row
-        _, row = next(output.rows(), (0, {}))
-        for match in row.get("score", {}):
-            return str(match)
+        _, row = next(output.rows(), (0, {"score": ()}))
+        for matched in row["score"]:
+            return as_task(matched, match_called(matched), name=name)
     mine = f" ({name}, whose functions are yours: --as FILE.py:task)" if job == "eval" and name else ""
     raise UsageError(f"{output.path} does not say which task wrote it{mine}: name one with --as ({listed()})")
 

@@ -53,14 +53,19 @@ def pass_all(k: int, n: int, right: int) -> float:
     return math.comb(right, k) / math.comb(n, k)
 
 
-def majority(samples: Sequence[Sample]) -> float:
-    """The score of the answer that came most often; of several such, of the one that came first.
+def winner(samples: Sequence[Sample]) -> Sample:
+    """The first sample with the answer that came most often; of several such answers, of the one that came first.
 
     As lm-evaluation-harness votes (`majority_vote`, by Counter.most_common): "[invalid]" has a vote as well.
     Self-consistency: Wang et al. (2022), arXiv:2203.11171.
     """
-    winner, _ = Counter(sample.answer for sample in samples).most_common(1)[0]
-    return next(sample.score for sample in samples if sample.answer == winner)
+    answer, _ = Counter(sample.answer for sample in samples).most_common(1)[0]
+    return next(sample for sample in samples if sample.answer == answer)
+
+
+def majority(samples: Sequence[Sample]) -> float:
+    """The score of the winner."""
+    return winner(samples).score
 
 
 def mean_of(samples: Sequence[Sample]) -> float:

@@ -106,7 +106,7 @@ def same_value(answer: str, target: str) -> float:
 
 _SAID = re.compile(r"(?i:answer|choice|option)[\s:*]*(?i:is|would be|should be)?[\s:*]*\(?([A-Z])\b(?!['’])")
 _BOXED_LETTER = re.compile(r"\\boxed\{\s*(?:\\text\{)?\s*\(?([A-Z])\b")
-_ALONE = re.compile(r"^[\s*(]*([A-Z])(?:[).:*\s]|$)", re.MULTILINE)
+_ALONE = re.compile(r"^[\s*(]*([A-Z])(?:[).:*]|\s*$)", re.MULTILINE)
 
 
 def choice(response: str) -> str:
