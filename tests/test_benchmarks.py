@@ -379,7 +379,7 @@ def test_the_samples_of_lm_eval_are_scored_again() -> None:
 def test_an_output_is_written_as_lm_eval_would_have_and_read_again(gsm8k: Path) -> None:
     words = ("--data", gsm8k / "test.jsonl", "--shots", gsm8k / "train.jsonl")
     with sim("--latency", "0", "--key", str(gsm8k / "test.jsonl"), "--accuracy", "0.7") as endpoint:
-        done = command("eval", "gsm8k", *words, "-u", endpoint.url, "-m", "a/b", "-o", OUT, "--limit", 20)
+        done = command("eval", "gsm8k", *words, "-u", endpoint.url, "-m", "a/b", "-o", OUT, "--limit", "20")
     assert done.code == 0, done.err
     made = command("export", OUT, "lm", *words)
     assert made.code == 0, made.err
@@ -400,7 +400,9 @@ def test_an_output_is_written_as_lm_eval_would_have_and_read_again(gsm8k: Path) 
 
 def test_ones_own_output_is_exported_by_its_manifest_and_without_what_failed() -> None:
     Path("mine.jsonl").write_text("".join(f'{{"question":"{n}?","answer":{n}}}\n' for n in range(9)))
-    with serving(replying(lambda question: refusal(400) if question == "4?" else answer(f"{question} {question}"))) as url:
+    with serving(
+        replying(lambda question: refusal(400) if question == "4?" else answer(f"{question} {question}"))
+    ) as url:
         done = command("eval", "mine.jsonl", "--match", "numeric", "-m", "m", "-u", url, "-o", OUT, "-n", "2")
     assert done.code == 3, done.err
     results, samples = map(Path, command("export", OUT, "lm").out.split())

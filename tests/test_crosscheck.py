@@ -57,3 +57,7 @@ def test_lm_eval_still_says_what_was_recorded(lm_eval: str, tmp_path: Path) -> N
 def test_the_request_bodies_and_the_scores_over_http_are_the_same(lm_eval: str, tmp_path: Path) -> None:
     names = ["gsm8k", "gsm8k_cot", "gsm8k_cot_zeroshot", "gsm8k_cot_llama", "gsm8k_platinum", "mmlu_generative"]
     assert over_http.compare(lm_eval, names, check.made_up(tmp_path), tmp_path, 6) == []
+
+
+def test_both_commands_say_the_same_of_the_simulated_endpoint(lm_eval: str, tmp_path: Path) -> None:
+    assert over_http.simulated(lm_eval, check.made_up(tmp_path), tmp_path) == []

@@ -1,6 +1,9 @@
 """Both against the same endpoint: the same request bodies, the same scores, the same samples.
 
 python -m crosscheck.over_http --python LM_EVALS_PYTHON [--gsm8k FOLDER] [--limit 20]
+
+First an endpoint that keeps what it is asked, all tasks, a few questions of each. Then `manycall sim`, gsm8k, every
+question, and how long the two commands took.
 """
 
 import argparse
@@ -11,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import manycall
+import shell
 from crosscheck import __main__ as check
 from crosscheck import ours, responses
 from manycall.sim.answers import last_question
@@ -45,7 +50,7 @@ class Endpoint:
         with self._lock:
             self.bodies[asked] += 1
         right = self.key.get(last_question(request["messages"][-1]["content"]), "B")
-        text = responses.response(random.Random(asked), right, "The answer is {n}.\n#### {n}")
+        text = responses.response(random.Random(asked), right, "The answer is {n}. The final answer is {n}.\n#### {n}")
         message = {"role": "assistant", "content": text}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         return json.dumps({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}).encode()
@@ -85,10 +90,10 @@ def serving(endpoint: Endpoint) -> Iterator[str]:
         server.server_close()
 
 
-def lm_eval(python: str, url: str, names: list[str], folder: Path, *words: str) -> Path:
+def lm_eval(python: str, url: str, names: list[str], folder: Path, at_once: int, *words: str) -> Path:
     """`lm_eval run` on the local tasks; the folder in which its results and samples are."""
     out = folder / "lm-eval-says"
-    model = f"model=any,base_url={url}/chat/completions,num_concurrent={CALLS_AT_ONCE},max_retries=1"
+    model = f"model=any,base_url={url}/chat/completions,num_concurrent={at_once},max_retries=1"
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(folder), "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1", "OPENAI_API_KEY": "none",
@@ -112,13 +117,15 @@ def compare(python: str, names: list[str], files: check.Files, folder: Path, lim
     check.harness(python, {"do": "tasks", "tasks": dict.fromkeys(names, "")}, files, folder)
     endpoint, bad = Endpoint(key), []
     with serving(endpoint) as url:
-        said = lm_eval(python, url, names, folder, "--limit", str(limit))
+        said = lm_eval(python, url, names, folder, CALLS_AT_ONCE, "--limit", str(limit))
         theirs = endpoint.taken()
         results = json.loads(next(said.glob("results_*.json")).read_text())["results"]
         for name in names:
             task = ours.loaded(name, *files[check.family(name)])
             out = folder / f"{name}.jsonl"
-            ran = manycall.evaluate(task, model="any", url=url, out=out, limit=limit, progress=False, concurrency=8)
+            ran = manycall.evaluate(
+                task, model="any", url=url, out=out, limit=limit, progress=False, concurrency=CALLS_AT_ONCE
+            )
             bad += _scores(name, ran, results[f"{name}_local"])
             again = manycall.score(next(said.glob(f"samples_{name}_local_*.jsonl")), as_=name)
             bad += _scores(f"{name} from lm-eval's samples", again, results[f"{name}_local"])
@@ -128,6 +135,23 @@ def compare(python: str, names: list[str], files: check.Files, folder: Path, lim
     for body in [*(mine - theirs), *(theirs - mine)][:4]:
         bad.append(f"sent {mine[body]} times by us, {theirs[body]} times by lm-eval: {body:.2000}")
     return bad
+
+
+def simulated(python: str, files: check.Files, folder: Path, at_once: int = 64) -> list[str]:
+    """gsm8k by both commands against the simulated endpoint; everything that differs."""
+    test, train = files["gsm8k"]
+    check.harness(python, {"do": "tasks", "tasks": {"gsm8k": ""}}, files, folder)
+    with shell.sim("--key", str(test), "--latency", "0.5", "--token-latency", "0", seconds=check.SECONDS) as endpoint:
+        began = time.perf_counter()
+        said = lm_eval(python, endpoint.url, ["gsm8k"], folder, at_once)
+        between = time.perf_counter()
+        words = ("--data", test, "--shots", train, "-m", "any", "-u", endpoint.url, "-o", folder / "sim.jsonl")
+        done = shell.manycall("eval", "gsm8k", *words, "-j", str(at_once), "--quiet", seconds=check.SECONDS)
+        ended = time.perf_counter()
+    theirs = json.loads(next(said.glob("results_*.json")).read_text())["results"]["gsm8k_local"]
+    ran = manycall.score(folder / "sim.jsonl")
+    print(f"{ran} \n{at_once} at once: lm-eval {between - began:.1f} s, manycall {ended - between:.1f} s, start to end")
+    return [done.err] if done.code else _scores("gsm8k at the simulated endpoint", ran, theirs)
 
 
 def _questions(names: list[str], files: check.Files) -> Iterator[dict[str, Any]]:
@@ -159,7 +183,11 @@ def main() -> None:
         files = check.made_up(folder)
         if options.gsm8k:
             files["gsm8k"] = (options.gsm8k / "test.jsonl", options.gsm8k / "train.jsonl")
-        bad = compare(options.python, list(ours.NAMES), files, folder, options.limit)
+        both, alone = folder / "recorded", folder / "simulated"
+        both.mkdir()
+        alone.mkdir()
+        bad = compare(options.python, list(ours.NAMES), files, both, options.limit)
+        bad += simulated(options.python, files, alone)
     sys.exit("\n".join(bad) or 0)
 
 

@@ -103,7 +103,7 @@ TASK = Task(
     score=partial(exact_match, ignore=(), drop=punctuation),
     name="mmlu_generative",
     system="The following are multiple choice questions (with answers) about {{ subject }}.\n\n",
-    params={"max_tokens": 256, "temperature": 0.0, "stop": ["</s>", "\n"], "seed": 1234},
+    params={"max_tokens": 256, "temperature": 0, "stop": ["</s>", "\n"], "seed": 1234},
     quick=True,
     load=load,
 )
