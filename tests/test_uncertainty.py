@@ -202,7 +202,7 @@ def test_failed_rows_are_in_no_score_but_in_its_bounds(tmp_path: Path) -> None:
     _write(tmp_path / "o.jsonl", rows, {"version": "1", "identity": {"job": "eval wordmath"}}, ["empty", "filtered"])
     found = score(tmp_path / "o.jsonl").score("strict-match")
     assert (found.value, found.count, found.bounds) == (0.75, 8, (0.6, 0.8))
-    assert "| 0.6000 … 0.8000                  |" in str(score(tmp_path / "o.jsonl"))
+    assert "| 0.6000 … 0.8000                    |" in str(score(tmp_path / "o.jsonl"))
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,13 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.errors import StoreError as StoreError
     from manycall.errors import TransportError as TransportError
     from manycall.errors import UsageError as UsageError
+    from manycall.evals.compare import compare as compare
+    from manycall.evals.comparison import Comparison as Comparison
     from manycall.evals.evaluate import evaluate as evaluate
     from manycall.evals.evaluate import score as score
+    from manycall.evals.judge import judge as judge
+    from manycall.evals.judgement import Judgement as Judgement
+    from manycall.evals.pages import write_report as write_report
     from manycall.evals.report import Evaluation as Evaluation
     from manycall.evals.tasks import Scoring as Scoring
     from manycall.evals.tasks import Task as Task
@@ -56,6 +61,11 @@ _FOUND_IN = {
     "engine.report": ("Report",),
     "synth.generate": ("generate",),
     "evals.evaluate": ("evaluate", "score"),
+    "evals.compare": ("compare",),
+    "evals.comparison": ("Comparison",),
+    "evals.judge": ("judge",),
+    "evals.judgement": ("Judgement",),
+    "evals.pages": ("write_report",),
     "evals.report": ("Evaluation",),
     "evals.tasks": ("Task", "Scoring"),
     "errors": (

@@ -19,10 +19,13 @@ class Tally:
     Args:
         filters: those to be scored.
         output: tells which rows are samples of one question.
+        scale: the worst score and the best.
     """
 
-    def __init__(self, task: str, filters: Iterable[str], output: Output) -> None:
-        self._task, self._output = task, output
+    def __init__(
+        self, task: str, filters: Iterable[str], output: Output, scale: tuple[float, float] = (0.0, 1.0)
+    ) -> None:
+        self._task, self._output, self._scale = task, output, scale
         self._means = {name: Mean() for name in filters}
         self._samples: dict[str, dict[str, list[Sample]]] = {name: defaultdict(list) for name in self._means}
 
@@ -47,5 +50,5 @@ class Tally:
             over = repeated(questions)
         return Score(
             self._task, name, mean.value, mean.stderr, mean.count, interval, clustered,
-            bounds(mean.value * mean.count, mean.count, self._output.failed), over,
+            bounds(mean.value * mean.count, mean.count, self._output.failed, *self._scale), over,
         )  # fmt: skip
