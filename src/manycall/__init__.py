@@ -42,8 +42,8 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.evals.evaluate import score as score
     from manycall.evals.judge import judge as judge
     from manycall.evals.judgement import Judgement as Judgement
-    from manycall.evals.pages import write_report as write_report
     from manycall.evals.report import Evaluation as Evaluation
+    from manycall.evals.reports import write_report as write_report
     from manycall.evals.tasks import Scoring as Scoring
     from manycall.evals.tasks import Task as Task
     from manycall.records import Completion as Completion
@@ -65,7 +65,7 @@ _FOUND_IN = {
     "evals.comparison": ("Comparison",),
     "evals.judge": ("judge",),
     "evals.judgement": ("Judgement",),
-    "evals.pages": ("write_report",),
+    "evals.reports": ("write_report",),
     "evals.report": ("Evaluation",),
     "evals.tasks": ("Task", "Scoring"),
     "errors": (

@@ -112,14 +112,19 @@ class Comparison(msgspec.Struct, frozen=True):
             "N/A" if d.p is None else f"{d.p:.3g}", *map(str, (d.wins, d.losses, d.ties)), stderr_text(d.unpaired),
         ]  # fmt: skip
 
-    def remarks(self) -> list[str]:
-        """What a reader of the numbers must know."""
-        remarks = [f"{side.out}: {side.missing}" for side in self.sides if side.missing]
-        remarks += ["They differ in " + plain_line(each) for each in self.differs]
+    def warnings(self) -> list[str]:
+        """What a reader of the numbers must know first."""
+        warnings = [f"{side.out}: {side.missing}" for side in self.sides if side.missing]
         for v in self.versus:
             if v.only_first or v.only_other:
                 one = f"{v.only_first:,} have a score only in run 1, {v.only_other:,} only in run {v.run}"
-                remarks.append(f"{v.by}: {v.difference.count:,} questions are compared; {one}.")
+                warnings.append(f"{v.by}: {v.difference.count:,} questions are compared; {one}.")
+        return warnings
+
+    def remarks(self) -> list[str]:
+        """These, and the rest."""
+        remarks = self.warnings()
+        remarks += ["They differ in " + plain_line(each) for each in self.differs]
         tests = " or ".join(sorted({v.difference.test for v in self.versus}))
         remarks.append(f"p: {tests}; the interval and SE are of the differences row by row.")
         if len(self.sides) > 2:

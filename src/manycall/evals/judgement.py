@@ -99,13 +99,18 @@ class Judgement(msgspec.Struct, kw_only=True):
             found.append(score_table([self.score], "score", self.rows, self.truncated, self.unfinished))
         return found
 
-    def remarks(self) -> list[str]:
-        """What a reader of the numbers must know."""
-        remarks = [self.missing] if self.missing else []
+    def warnings(self) -> list[str]:
+        """What a reader of the numbers must know first."""
+        warnings = [self.missing] if self.missing else []
         if self.failed:
-            remarks.append(
-                f"{self.failed} rows have no verdict and are in no score; the same command tries them again."
-            )
+            warnings.append(f"{self.failed} rows have no verdict, and are in no score; the same command asks again.")
+        if self.truncated:
+            warnings.append(f"{self.truncated} rows have a reply of the judge that was cut at max_tokens.")
+        return warnings
+
+    def remarks(self) -> list[str]:
+        """These, and how far the judge can be trusted."""
+        remarks = self.warnings()
         if self.asked_again:
             remarks.append(f"{self.asked_again} verdicts could be read only when they were asked for again.")
         if a := self.agreement:

@@ -99,15 +99,22 @@ class Evaluation(msgspec.Struct, kw_only=True):
         ]
         return [scores, *([(OVER_SAMPLES, over)] if over else [])]
 
-    def remarks(self) -> list[str]:
-        """What a reader of the number must know."""
-        remarks = [self.missing] if self.missing else []
+    def warnings(self) -> list[str]:
+        """What a reader of the number must know first."""
+        warnings = [self.missing] if self.missing else []
         if self.failed:
-            remarks.append(f"{self.failed} rows have no answer and are in no score; the same command tries them again.")
+            warnings.append(
+                f"{self.failed} rows have no answer, are in no score, and are tried again by the same command."
+            )
         if self.truncated:
-            remarks.append(
+            warnings.append(
                 f"{self.truncated} answers were cut at max_tokens and scored as they stand: raise it with --max-tokens."
             )
+        return warnings
+
+    def remarks(self) -> list[str]:
+        """These, and the rest."""
+        remarks = self.warnings()
         planted = (self.run.sim or {}).get("planted") if self.run else None
         if planted and planted["asked"]:
             right, asked = planted["right"], planted["asked"]
