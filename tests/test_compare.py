@@ -97,7 +97,7 @@ def test_different_protocols_are_refused_unless_one_says_so(identity: dict[str, 
 
 
 def test_the_models_of_a_run_may_differ_but_not_the_judges() -> None:
-    judge = {"job": "judge", "rubric": "r", "answers": {"model": "x"}}
+    judge: dict[str, Any] = {"job": "judge", "rubric": "r", "answers": {"model": "x"}}
     a, b = run("a", [0, 1], **judge, model="j"), run("b", [1, 1], **judge | {"answers": {"model": "y"}}, model="j")
     assert compare(a, b).differs == ['answers: {"model":"x"} | {"model":"y"}']
     with pytest.raises(UsageError, match="model: j and k"):

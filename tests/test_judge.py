@@ -182,7 +182,8 @@ def test_how_far_a_judge_agrees_with_itself_is_told() -> None:
             answers("a", "x", "y"), "?! {{ response }}", labels="right,wrong", samples=3, url=url, **OPTIONS
         )
     assert found.agreement is not None
-    assert (found.agreement.questions, found.agreement.value) == (2, pytest.approx((1 + 1 / 3) / 2))
+    assert found.agreement.questions == 2
+    assert found.agreement.value == pytest.approx((1 + 1 / 3) / 2)
     assert "Self-agreement: 66.7% of pairs of verdicts on one row are equal" in str(found)
 
 
@@ -194,7 +195,8 @@ def test_kappa_is_fleisss() -> None:
     ]  # fmt: skip
     found = agreement([str(label) for label, count in enumerate(row) for _ in range(count)] for row in table)
     assert found is not None
-    assert (found.value, found.kappa) == (pytest.approx(0.378, abs=5e-4), pytest.approx(0.210, abs=5e-4))
+    assert found.value == pytest.approx(0.378, abs=5e-4)
+    assert found.kappa == pytest.approx(0.210, abs=5e-4)
     assert agreement([["a"], ["b"]]) is None
     same = agreement([["a", "a"]])
     assert same is not None
@@ -293,11 +295,12 @@ def test_the_command_judges_with_the_simulated_endpoint() -> None:
         (("--rubric", PAIRWISE, "--against", "a.jsonl", "--scale", "1-3"), "--against and --scale do not go together"),
         (("--rubric", RUBRIC, "--against", "a.jsonl", "--field", "response"), "rename it"),
         (("--rubric", "{{ first.text }}", "--against", "a.jsonl"), "no attribute 'text'"),
+        (("--rubric", RUBRIC, "--against", "b.jsonl"), "'response' is undefined; the row has first, id, second"),
         (("--rubric", RUBRIC, "--field", "id"), "cannot take the verdict"),
     ],
 )
 def test_what_cannot_be_judged_is_one_sentence(words: tuple[str, ...], said: str) -> None:
-    answers("a", "x")
+    answers("a", "x"), answers("b", "y")
     done = command("judge", "a.jsonl", *words, "-m", "any", "-u", "sim", "-o", OUT)
     assert done.code == 2, done.err
     assert said in done.err

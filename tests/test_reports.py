@@ -15,9 +15,10 @@ from markupsafe import Markup
 
 import manycall
 from manycall.errors import UsageError
-from manycall.evals import pages, plots
 from manycall.evals.judgement import summary
-from manycall.evals.pages import Page, Quote, Section
+from manycall.evals.reports import page as pages
+from manycall.evals.reports import plots
+from manycall.evals.reports.page import Page, Quote, Section
 from shell import manycall as command
 
 HOSTILE = (

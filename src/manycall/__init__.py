@@ -7,7 +7,7 @@ The house, in the order in which a row goes through it:
     control/         decisions, as pure functions: retry, which endpoint
     wire/            one endpoint's bytes
     store/           the disk: journal, output, resume
-    evals/, synth/   the jobs: evaluate, generate
+    evals/, synth/   the jobs: evaluate, judge, generate; compare, and reports
     sim/             an endpoint to practise on
     cli/             the same, from a shell
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.evals.judge import judge as judge
     from manycall.evals.judgement import Judgement as Judgement
     from manycall.evals.report import Evaluation as Evaluation
-    from manycall.evals.reports import write_report as write_report
+    from manycall.evals.reports.contents import write_report as write_report
     from manycall.evals.tasks import Scoring as Scoring
     from manycall.evals.tasks import Task as Task
     from manycall.records import Completion as Completion
@@ -65,7 +65,7 @@ _FOUND_IN = {
     "evals.comparison": ("Comparison",),
     "evals.judge": ("judge",),
     "evals.judgement": ("Judgement",),
-    "evals.reports": ("write_report",),
+    "evals.reports.contents": ("write_report",),
     "evals.report": ("Evaluation",),
     "evals.tasks": ("Task", "Scoring"),
     "errors": (

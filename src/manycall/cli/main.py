@@ -299,7 +299,7 @@ def _end(
 ) -> None:
     """Print what came out, and end with the code that says how it went."""
     if report is not None:
-        from manycall.evals.reports import write_report
+        from manycall.evals.reports.contents import write_report
 
         write_report(result, report)
     if as_json:

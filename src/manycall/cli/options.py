@@ -68,7 +68,7 @@ Min = Annotated[float | None, typer.Option("--min", help="Exit with 4 if no filt
 
 def _page(path: Path) -> Path:
     """Look at the path before anything is paid for."""
-    from manycall.evals.pages import checked
+    from manycall.evals.reports.page import checked
 
     return checked(path)
 

@@ -10,8 +10,8 @@ from manycall.errors import UsageError
 from manycall.evals.comparison import Change, Comparison, Side, Versus
 from manycall.evals.metrics import Mean
 from manycall.evals.outputs import Output, derived
-from manycall.evals.paired import difference
 from manycall.evals.report import Score
+from manycall.evals.stats.paired import difference
 from manycall.ids import content_id
 from manycall.store.lines import write_whole
 

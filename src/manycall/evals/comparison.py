@@ -5,8 +5,8 @@ from pathlib import Path
 import msgspec
 
 from manycall.engine.report import table
-from manycall.evals.paired import Difference
 from manycall.evals.report import Score, Table, stderr_text
+from manycall.evals.stats.paired import Difference
 from manycall.plain import plain_line
 
 DIFFERENCE = ("difference", "score", "value", "SE", "95 % interval", "p", "wins", "losses", "ties", "SE unpaired")

@@ -41,7 +41,8 @@ def judge(
     Args:
         answers: what `evaluate` or `generate` wrote, or any rows.
         rubric: a Jinja template over a row's fields, as for `generate`, without the form of the verdict, which is
-            added. With `against` it names the two rows instead: {{ first.response }}, {{ second.response }}.
+            added. With `against` it names the two rows: {{ first.response }}, {{ second.response }}; a field that is
+            the same in both, {{ question }}, can be named alone.
         against: another output (JSONL) with the same ids: which answer is better? The judge says A, B or tie.
         scale: "1-5", which is the default: whole numbers from 1 to 5.
         labels: instead of a scale: "good,bad"; with what each is worth: "right=1,partly=0.5,wrong=0", or a mapping.
@@ -165,10 +166,11 @@ class _Pairs(_Alone):
         if name not in self._places:
             raise BadPrompt(f"{self._output.path} has no row {name!r:.100} to judge it against")
         other = self._output.row_at(self._places[name])
+        shared = {field: value for field, value in row.fields.items() if field in other and other[field] == value}
         coin = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=1).digest()[0] % 2 == 1
         for swapped in (False, True) if self._both else (coin,):
             first, second = (other, row.fields) if swapped else (row.fields, other)
-            yield swapped, {**row.fields, "first": first, "second": second}
+            yield swapped, {**shared, "first": first, "second": second}
 
     def decided(self, replies: Sequence[Mapping[str, Any]]) -> str:
         """A: the answers that were given win; B: those of the other run. Whoever does not win every time has a tie."""

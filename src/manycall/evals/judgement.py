@@ -9,11 +9,11 @@ import msgspec
 
 from manycall.engine.report import Report, table
 from manycall.errors import UsageError
-from manycall.evals.intervals import Interval, wilson
 from manycall.evals.metrics import Mean
 from manycall.evals.outputs import Output
-from manycall.evals.paired import mcnemar
 from manycall.evals.report import Score, Table, score_table
+from manycall.evals.stats.intervals import Interval, wilson
+from manycall.evals.stats.paired import mcnemar
 from manycall.evals.tally import Tally
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 
 from manycall.engine.report import Report, table
-from manycall.evals.intervals import Interval
-from manycall.evals.repeats import Repeated
+from manycall.evals.stats.intervals import Interval
+from manycall.evals.stats.repeats import Repeated
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 """(head, rows)."""

@@ -6,11 +6,11 @@ Held are the few different numbers that a score can be; and, where questions wer
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from manycall.evals.intervals import bounds, clustered_stderr, normal
 from manycall.evals.metrics import Mean
 from manycall.evals.outputs import Output
-from manycall.evals.repeats import Repeated, Sample, repeated
 from manycall.evals.report import Score
+from manycall.evals.stats.intervals import bounds, clustered_stderr, normal
+from manycall.evals.stats.repeats import Repeated, Sample, repeated
 
 
 class Tally:

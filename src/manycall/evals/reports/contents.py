@@ -1,27 +1,20 @@
 """What stands in the report of an evaluation, of a comparison, of a judgement."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from manycall.evals import pages, plots
 from manycall.evals.comparison import Comparison
-from manycall.evals.intervals import Z
 from manycall.evals.judgement import Judgement
 from manycall.evals.outputs import Output, derived
-from manycall.evals.pages import Figure, Grid, Page, Quote, Section
-from manycall.evals.plots import Bar, Mark
-from manycall.evals.provenance import UNKNOWN, facts
 from manycall.evals.report import Evaluation, Score
-from manycall.store.lines import read_lines
-
-MOST_QUOTES = 5
-"""Of each kind."""
-MOST_CHARACTERS = 4000
-"""Of a quoted text."""
+from manycall.evals.reports import page as pages
+from manycall.evals.reports import plots
+from manycall.evals.reports.excerpts import Seen, failures, short, verdicts
+from manycall.evals.reports.page import Figure, Grid, Page, Quote, Section
+from manycall.evals.reports.plots import Mark
+from manycall.evals.reports.provenance import UNKNOWN, facts
+from manycall.evals.stats.intervals import Z
 
 Result = Evaluation | Comparison | Judgement
 
@@ -43,7 +36,7 @@ def write_report(result: Result, path: str | Path) -> None:
 
 def _evaluation(result: Evaluation) -> Page:
     output = Output.at(result.out)
-    seen = _Seen(output, [score.filter for score in result.scores])
+    seen = Seen(output, [score.filter for score in result.scores])
     head = facts(output, result.rows, result.truncated)
     figure = Figure(
         "Each score with its 95 % interval; behind it, if rows failed, what it would be if all of them had the worst "
@@ -60,7 +53,7 @@ def _evaluation(result: Evaluation) -> Page:
             seen.lengths(),
             Section("Answers that were scored 0", quotes=seen.wrong),
             Section("Answers that were cut", quotes=seen.cut),
-            Section("Rows without an answer", quotes=_failures(output)),
+            Section("Rows without an answer", quotes=failures(output)),
         ],
     )
 
@@ -90,8 +83,8 @@ def _comparison(result: Comparison) -> Page:
         Quote(
             f"{c.id}: {c.by} {c.scores[0]:g} → {c.scores[1]:g}",
             [
-                ("question", _cut(c.question)), ("right", _cut(c.answer)),
-                *((run, _cut(text)) for run, text in zip(c.runs, c.responses, strict=True)),
+                ("question", short(c.question)), ("right", short(c.answer)),
+                *((run, short(text)) for run, text in zip(c.runs, c.responses, strict=True)),
             ],
         )
         for c in result.changes
@@ -125,8 +118,8 @@ def _judgement(result: Judgement) -> Page:
             Section("Verdicts", figures, [Grid(*cells) for cells in result.tables()], _notes(result)),
             _provenance([head]),
             Section("The rubric", quotes=[Quote("What the judge was asked", [each for each in rubric if each[1]])]),
-            Section("The first verdicts", quotes=list(_verdicts(output, result.field))),
-            Section("Rows without a verdict", quotes=_failures(output)),
+            Section("The first verdicts", quotes=list(verdicts(output, result.field))),
+            Section("Rows without a verdict", quotes=failures(output)),
         ],
     )
 
@@ -165,68 +158,3 @@ def _mark(score: Score, failed: bool) -> Mark:
 
 def _around(value: float, stderr: float | None) -> tuple[float, float] | None:
     return None if stderr is None else (value - Z * stderr, value + Z * stderr)
-
-
-class _Seen:
-    """What a look at every row gives: how long the answers are, and the first of those that went wrong."""
-
-    def __init__(self, output: Output, filters: Sequence[str]) -> None:
-        self.wrong, self.cut = list[Quote](), list[Quote]()
-        self._counts: Counter[tuple[int, bool]] = Counter()
-        for _, row in output.rows():
-            response = str(row.get("response", ""))
-            cut = row.get("finish_reason") == "length"
-            self._counts[len(response).bit_length(), cut] += 1
-            scores: Any = row.get("score") if isinstance(row.get("score"), dict) else {}
-            if cut and len(self.cut) < MOST_QUOTES:
-                self.cut.append(_quote(row, "cut at max_tokens"))
-            elif len(self.wrong) < MOST_QUOTES and any(scores.get(name) == 0 for name in filters):
-                read = ", ".join(f"{name} read {_read(row, name)}" for name in filters)
-                self.wrong.append(_quote(row, read))
-
-    def lengths(self) -> Section:
-        """A histogram by powers of two."""
-        sizes = [size for size, _ in self._counts]
-        rows = [
-            (f"{1 << size >> 1:,} – {(1 << size) - 1:,}", self._counts[size, False], self._counts[size, True])
-            for size in range(min(sizes, default=0), max(sizes, default=-1) + 1)
-        ]
-        drawn = plots.bars("lengths", [Bar(label, parts) for label, *parts in rows], ["--accent", "--other"])
-        figure = Figure("Answers by their length in characters:", drawn, [("--accent", "whole"), ("--other", "cut")])
-        grid = Grid(["characters", "whole", "cut"], [[label, *map(str, parts)] for label, *parts in rows])
-        return Section("How long the answers are", [figure], [grid])
-
-
-def _read(row: Mapping[str, Any], name: str) -> str:
-    extracted = row.get("extracted")
-    return repr(extracted.get(name)) if isinstance(extracted, dict) else "?"
-
-
-def _quote(row: Mapping[str, Any], what: str) -> Quote:
-    texts = [(name, _cut(str(row[name]))) for name in ("question", "response", "answer") if name in row]
-    return Quote(f"{row.get('id')}: {what}", texts)
-
-
-def _failures(output: Output) -> list[Quote]:
-    """The first rows that were given up, and why."""
-    quotes: list[Quote] = []
-    for _, line in read_lines(output.path.with_name(output.path.name + ".run") / "failures.jsonl"):
-        if len(quotes) == MOST_QUOTES:
-            break
-        failed = msgspec.json.decode(line, type=dict[str, Any])
-        said = [("what the server said", _cut(failed["raw"]))] if isinstance(failed.get("raw"), str) else []
-        error = [("error", _cut(str(failed.get("error"))))]
-        quotes.append(Quote(f"{failed.get('id')}: {failed.get('verdict')}", [*error, *said]))
-    return quotes
-
-
-def _verdicts(output: Output, field: str) -> Iterator[Quote]:
-    for (_, row), _ in zip(output.rows(), range(MOST_QUOTES), strict=False):
-        replies = row[field].get("replies") or []
-        said = [(f"judge{', places changed' * bool(r.get('swapped'))}", _cut(str(r.get("text")))) for r in replies]
-        answer = [("answer", _cut(str(row[name]))) for name in ("response", "text") if name in row][:1]
-        yield Quote(f"{row.get('id')}: {row[field].get('verdict')}", [*answer, *said])
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]} [...]"
