@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from manycall.evals.evaluate import score
-from manycall.evals.repeats import Sample, majority
+from manycall.evals.stats.repeats import Sample, majority
 from manycall.evals.tasks import TASKS, Asker, Task, mmlu
 from manycall.evals.tasks.gsm8k import problems
 from manycall.records import Row

@@ -27,8 +27,8 @@ from manycall.errors import UsageError
 from manycall.evals.evaluate import resolve, score, written_by
 from manycall.evals.outputs import Output
 from manycall.evals.own import own, scoring
-from manycall.evals.repeats import Sample, winner
 from manycall.evals.report import Evaluation
+from manycall.evals.stats.repeats import Sample, winner
 from manycall.evals.tasks import TASKS, Asker, Task
 from manycall.ids import IdTable
 from manycall.records import Row

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 
-from manycall.evals.intervals import Interval, normal, wilson
+from manycall.evals.stats.intervals import Interval, normal, wilson
 
 
 class Mean:

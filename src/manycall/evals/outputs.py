@@ -1,7 +1,7 @@
 """An output and what stands beside it: where its numbers come from, and whether it is whole."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +106,19 @@ def _unfinished(path: Path) -> dict[str, int]:
         except UNREADABLE as error:
             raise corrupt(path, offset, error) from None
     return dict(sorted(counts.items()))
+
+
+def derived(path: str | Path, inputs: Iterable[Path]) -> Path:
+    """A path for something made from these outputs, which may be made again and is overwritten.
+
+    Raises:
+        UsageError: it would overwrite one of them, or another run's output.
+    """
+    path = Path(path)
+    if any(path.resolve() == other.resolve() for other in inputs):
+        raise UsageError(f"{path} is read, and cannot be written at once")
+    if path.with_name(path.name + ".run").exists():
+        raise UsageError(f"{path} is the output of a run, and is not overwritten: choose another name")
+    if not path.name or path.is_dir() or not path.parent.is_dir():
+        raise UsageError(f"{str(path)!r} is not the name of a file in a folder that is there")
+    return path

@@ -1,17 +1,17 @@
 """What an evaluation says, and how sure it is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from manycall.engine.report import Report, table
-from manycall.evals.intervals import Interval
-from manycall.evals.repeats import Repeated
+from manycall.evals.stats.intervals import Interval
+from manycall.evals.stats.repeats import Repeated
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 """(head, rows)."""
-IF_FAILED = "if all failed were wrong … right"
+IF_FAILED = "if all failed had the worst … best"
 OVER_SAMPLES = ("filter", "over samples", "value", "stderr", "questions")
 
 
@@ -50,6 +50,26 @@ class Score(msgspec.Struct, frozen=True):
     as_lm_eval: Counted | None = None
 
 
+def score_table(scores: Sequence[Score], what: str, rows: int, truncated: int, unfinished: Mapping[str, int]) -> Table:
+    """(head, rows): each score, its doubt, and beside it the rows that were cut or have none."""
+    clustered = any(score.clustered is not None for score in scores)
+    failed = sum(unfinished.values())
+    head = [
+        "task", "filter", what, "stderr", *(["clustered"] if clustered else []), "95 % interval",
+        *([IF_FAILED] if failed else []), "rows scored", "truncated", "failed", *unfinished,
+    ]  # fmt: skip
+    counts = [*map(str, (rows, truncated, failed, *unfinished.values()))]
+    cells = [
+        [
+            s.task, s.filter, f"{s.value:.4f}" if s.count else "N/A", stderr_text(s.stderr),
+            *([stderr_text(s.clustered)] if clustered else []), str(s.interval or "N/A"),
+            *([str(s.bounds)] if failed else []), *counts,
+        ]
+        for s in scores
+    ]  # fmt: skip
+    return head, cells
+
+
 class Evaluation(msgspec.Struct, kw_only=True):
     """The scores of an output. `print` it for a table.
 
@@ -82,36 +102,30 @@ class Evaluation(msgspec.Struct, kw_only=True):
 
     def tables(self) -> list[Table]:
         """(head, rows) of the scores; then of those over the samples of a question, where there are any."""
-        clustered = any(score.clustered is not None for score in self.scores)
-        head = [
-            "task", "filter", "exact match", "stderr", *(["clustered"] if clustered else []), "95 % interval",
-            *([IF_FAILED] if self.failed else []), "rows scored", "truncated", "failed", *self.unfinished,
-        ]  # fmt: skip
-        counts = [*map(str, (self.rows, self.truncated, self.failed, *self.unfinished.values()))]
-        rows = [
-            [
-                s.task, s.filter, f"{s.value:.4f}" if s.count else "N/A", _stderr(s.stderr),
-                *([_stderr(s.clustered)] if clustered else []), str(s.interval or "N/A"),
-                *([str(s.bounds)] if self.failed else []), *counts,
-            ]
-            for s in self.scores
-        ]  # fmt: skip
+        scores = score_table(self.scores, "exact match", self.rows, self.truncated, self.unfinished)
         over = [
-            [s.filter, r.name, f"{r.value:.4f}" if r.count else "N/A", _stderr(r.stderr), str(r.count)]
+            [s.filter, r.name, f"{r.value:.4f}" if r.count else "N/A", stderr_text(r.stderr), str(r.count)]
             for s in self.scores
             for r in s.repeated
         ]
-        return [(head, rows), *([(OVER_SAMPLES, over)] if over else [])]
+        return [scores, *([(OVER_SAMPLES, over)] if over else [])]
 
-    def remarks(self) -> list[str]:
-        """What a reader of the number must know."""
-        remarks = [self.missing] if self.missing else []
+    def warnings(self) -> list[str]:
+        """What a reader of the number must know first."""
+        warnings = [self.missing] if self.missing else []
         if self.failed:
-            remarks.append(f"{self.failed} rows have no answer and are in no score; the same command tries them again.")
+            warnings.append(
+                f"{self.failed} rows have no answer, are in no score, and are tried again by the same command."
+            )
         if self.truncated:
-            remarks.append(
+            warnings.append(
                 f"{self.truncated} answers were cut at max_tokens and scored as they stand: raise it with --max-tokens."
             )
+        return warnings
+
+    def remarks(self) -> list[str]:
+        """These, and the rest."""
+        remarks = self.warnings()
         planted = (self.run.sim or {}).get("planted") if self.run else None
         if planted and planted["asked"]:
             right, asked = planted["right"], planted["asked"]
@@ -119,5 +133,6 @@ class Evaluation(msgspec.Struct, kw_only=True):
         return remarks
 
 
-def _stderr(value: float | None) -> str:
+def stderr_text(value: float | None) -> str:
+    """±0.0119, or N/A."""
     return "N/A" if value is None else f"±{value:.4f}"

@@ -6,11 +6,11 @@ Held are the few different numbers that a score can be; and, where questions wer
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from manycall.evals.intervals import bounds, clustered_stderr, normal
 from manycall.evals.metrics import Mean
 from manycall.evals.outputs import Output
-from manycall.evals.repeats import Repeated, Sample, majority, repeated
 from manycall.evals.report import Counted, Score
+from manycall.evals.stats.intervals import bounds, clustered_stderr, normal
+from manycall.evals.stats.repeats import Repeated, Sample, majority, repeated
 
 
 class Tally:
@@ -19,10 +19,13 @@ class Tally:
     Args:
         filters: those to be scored.
         output: tells which rows are samples of one question.
+        scale: the worst score and the best.
     """
 
-    def __init__(self, task: str, filters: Iterable[str], output: Output) -> None:
-        self._task, self._output = task, output
+    def __init__(
+        self, task: str, filters: Iterable[str], output: Output, scale: tuple[float, float] = (0.0, 1.0)
+    ) -> None:
+        self._task, self._output, self._scale = task, output, scale
         self._means = {name: Mean() for name in filters}
         self._samples: dict[str, dict[str, list[Sample]]] = {name: defaultdict(list) for name in self._means}
 
@@ -63,7 +66,8 @@ class Tally:
             over = repeated(questions)
         return Score(
             self._task, name, mean.value, mean.stderr, mean.count, interval, clustered,
-            bounds(mean.value * mean.count, mean.count, self._output.failed), over, self._as_lm_eval(mean),
+            bounds(mean.value * mean.count, mean.count, self._output.failed, *self._scale), over,
+            self._as_lm_eval(mean),
         )  # fmt: skip
 
     def _as_lm_eval(self, answered: Mean) -> Counted | None:

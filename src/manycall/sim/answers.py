@@ -64,7 +64,10 @@ class Answers:
         return f"Let us take it step by step. That leaves {said}.\n{wording} {said}.\n#### {said}"
 
     def _story(self, prompt: str, params: Mapping[str, Any]) -> str:
-        """Words without sense, in the prompt's script; another one each time, unless the temperature is 0."""
+        """A digit or a verdict where one is asked for; else words without sense, in the prompt's script.
+
+        Another one each time, unless the temperature is 0.
+        """
         digest = blake2b(prompt.encode("utf-8", "replace"), digest_size=12).digest()
         if _WANTS_DIGIT.search(prompt):
             return str(1 + int(5 * draw(self.behaviour.seed, "grade", digest.hex())))
@@ -72,6 +75,9 @@ class Answers:
         if params.get("temperature") != 0:
             turn = self._times_asked[digest] = self._times_asked.get(digest, -1) + 1
         u = draw(self.behaviour.seed, "story", digest.hex(), turn)
+        if wanted := _WANTS_VERDICT.search(prompt):
+            labels = wanted[1].split(", ")
+            return f"It has its merits, and its faults.\nVerdict: {labels[int(u * len(labels))]}"
         mean = self.behaviour.follow * token_count(prompt) or self.behaviour.tokens
         length = max(5, round(lognormal(mean, self.behaviour.spread, u)))
         return _story(_is_chinese(prompt), length, int(u * 2**56))
@@ -98,6 +104,7 @@ def _planted(key: Mapping[str, str], behaviour: Behaviour) -> frozenset[str]:
 _QUESTION = re.compile(r"(?:^|\n)(?:Question|Q|Problem): *")
 
 
+_WANTS_VERDICT = re.compile(r"where X is one of ([^\n]+):\nVerdict: X\Z")
 _WANTS_DIGIT = re.compile(r"digit only|\u53ea\u5199\u6570\u5b57")
 
 

@@ -11,8 +11,8 @@ from statistics import NormalDist
 
 import msgspec
 
-from manycall.evals.intervals import Interval, Z, normal
 from manycall.evals.metrics import Mean
+from manycall.evals.stats.intervals import Interval, Z, normal
 
 
 class Difference(msgspec.Struct, frozen=True):
