@@ -370,7 +370,10 @@ def test_the_samples_of_lm_eval_are_scored_again() -> None:
     assert (result.failed, result.unfinished) == (1, {"empty": 1})
     assert result.scores[0].as_lm_eval is not None
     assert result.scores[0].as_lm_eval.value == 0.75
+    assert "lm-evaluation-harness would score them 0, and say strict-match 0.7500 ±0.2500," in str(result)
     assert manycall.score(path, as_="numeric").scores[0].value == 1
+    done = command("score", path, "--report", "page.html")
+    assert (done.code, "gsm8k" in Path("page.html").read_text()) == (3, True)
     path.write_text(json.dumps({**lines[0], "resps": [[["-1.5", "True"]]]}) + "\n")
     with pytest.raises(UsageError, match="holds no text that a model generated"):
         manycall.score(path)

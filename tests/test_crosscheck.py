@@ -59,5 +59,9 @@ def test_the_request_bodies_and_the_scores_over_http_are_the_same(lm_eval: str, 
     assert over_http.compare(lm_eval, names, check.made_up(tmp_path), tmp_path, 6) == []
 
 
+def test_what_lm_eval_makes_of_failed_rows_is_said_beside_our_score(lm_eval: str, tmp_path: Path) -> None:
+    assert over_http.compare(lm_eval, ["gsm8k"], check.made_up(tmp_path), tmp_path, 30, broken=7) == []
+
+
 def test_both_commands_say_the_same_of_the_simulated_endpoint(lm_eval: str, tmp_path: Path) -> None:
     assert over_http.simulated(lm_eval, check.made_up(tmp_path), tmp_path) == []

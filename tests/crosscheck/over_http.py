@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -34,12 +34,15 @@ CALLS_AT_ONCE = 8
 class Endpoint:
     """Answers by what is asked alone, and keeps what was asked.
 
+    Args:
+        broken: questions to which it says, with status 200, that it is out of memory.
+
     Attributes:
         bodies: every request body, in a form in which equal ones are equal, and how often it came.
     """
 
-    def __init__(self, key: dict[str, str]) -> None:
-        self.key = key
+    def __init__(self, key: dict[str, str], broken: Iterable[str] = ()) -> None:
+        self.key, self._broken = key, frozenset(broken)
         self.bodies: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -49,7 +52,10 @@ class Endpoint:
         asked = json.dumps(request, sort_keys=True)
         with self._lock:
             self.bodies[asked] += 1
-        right = self.key.get(last_question(request["messages"][-1]["content"]), "B")
+        question = last_question(request["messages"][-1]["content"])
+        if question in self._broken:
+            return b'{"error": {"message": "out of memory"}}'
+        right = self.key.get(question, "B")
         text = responses.response(random.Random(asked), right, "The answer is {n}. The final answer is {n}.\n#### {n}")
         message = {"role": "assistant", "content": text}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
@@ -111,11 +117,13 @@ def lm_eval(python: str, url: str, names: list[str], folder: Path, at_once: int,
     return next(out.iterdir())
 
 
-def compare(python: str, names: list[str], files: check.Files, folder: Path, limit: int) -> list[str]:
-    """Everything that differs."""
+def compare(
+    python: str, names: list[str], files: check.Files, folder: Path, limit: int, broken: int | None = None
+) -> list[str]:
+    """Everything that differs, of so many questions of each task; every so manieth breaks, if that is given."""
     key = {row["question"].strip(): row["answer"].rpartition("#### ")[2] for row in _questions(names, files)}
     check.harness(python, {"do": "tasks", "tasks": dict.fromkeys(names, "")}, files, folder)
-    endpoint, bad = Endpoint(key), []
+    endpoint, bad = Endpoint(key, list(key)[::broken] if broken else ()), list[str]()
     with serving(endpoint) as url:
         said = lm_eval(python, url, names, folder, CALLS_AT_ONCE, "--limit", str(limit))
         theirs = endpoint.taken()
@@ -132,6 +140,8 @@ def compare(python: str, names: list[str], files: check.Files, folder: Path, lim
             print(f"{name:36} " + ", ".join(f"{score.filter} {score.value:.4f}" for score in ran.scores))
     mine = endpoint.taken()
     print(f"{mine.total():,} request bodies of ours, {theirs.total():,} of lm-eval's, {len(theirs):,} different ones")
+    if broken:  # what breaks we send again, lm-eval not
+        mine, theirs = Counter(set(mine)), Counter(set(theirs))
     for body in [*(mine - theirs), *(theirs - mine)][:4]:
         bad.append(f"sent {mine[body]} times by us, {theirs[body]} times by lm-eval: {body:.2000}")
     return bad
@@ -160,11 +170,12 @@ def _questions(names: list[str], files: check.Files) -> Iterator[dict[str, Any]]
 
 
 def _scores(name: str, ran: manycall.Evaluation, theirs: dict[str, Any]) -> list[str]:
-    """The scores that differ."""
+    """The scores that differ; failed rows are counted as lm-eval counts them."""
     bad = []
     for score in ran.scores:
-        for what, own in (("exact_match", score.value), ("exact_match_stderr", score.stderr)):
-            if abs(own - theirs[f"{what},{score.filter}"]) > 1e-12:
+        counted = score.as_lm_eval or score
+        for what, own in (("exact_match", counted.value), ("exact_match_stderr", counted.stderr)):
+            if own is None or abs(own - theirs[f"{what},{score.filter}"]) > 1e-12:
                 bad.append(f"{name}/{score.filter}: {what} {own}, lm-eval {theirs[f'{what},{score.filter}']}")
     if len(ran.scores) * 2 != sum(key.startswith("exact_match") for key in theirs):
         bad.append(f"{name}: we have {[score.filter for score in ran.scores]}, lm-eval {sorted(theirs)}")
@@ -187,6 +198,9 @@ def main() -> None:
         both.mkdir()
         alone.mkdir()
         bad = compare(options.python, list(ours.NAMES), files, both, options.limit)
+        half = folder / "broken"
+        half.mkdir()
+        bad += compare(options.python, ["gsm8k", "gsm8k_cot_zeroshot"], files, half, 40, broken=7)
         bad += simulated(options.python, files, alone)
     sys.exit("\n".join(bad) or 0)
 

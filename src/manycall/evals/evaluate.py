@@ -10,7 +10,7 @@ from manycall.data.templates import BadPrompt, Prompt
 from manycall.engine.map import Job, Options, hide_key, run_job
 from manycall.engine.row import RowCalls
 from manycall.errors import UsageError
-from manycall.evals import lmeval
+from manycall.evals.lmeval import opened
 from manycall.evals.matches import match as match_called
 from manycall.evals.metrics import Mean
 from manycall.evals.outputs import Output
@@ -95,7 +95,7 @@ def score(out: str | Path, *, as_: str | Task | None = None) -> Evaluation:
     Raises:
         UsageError: no such file, task or filter, or a row without a response.
     """
-    output = lmeval.Samples.at(out) if lmeval.are_samples(out) else Output.at(out)
+    output = opened(out)
     task, only = scoring(as_) if isinstance(as_, str) else (as_ or written_by(output), "")
     tally = Tally(task.name, task.filters, output)
     rows = truncated = 0

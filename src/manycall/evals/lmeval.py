@@ -15,6 +15,16 @@ from manycall.store.manifest import Manifest
 _NAME = re.compile(r"samples_(.+)_\d{4}-\d\d-\d\dT")
 
 
+def opened(path: str | Path) -> Output:
+    """An output of ours, or samples of lm-eval's.
+
+    Raises:
+        UsageError: there is no such file, or it holds samples of another kind than texts.
+        StoreCorrupt: it cannot be read.
+    """
+    return Samples.at(path) if are_samples(path) else Output.at(path)
+
+
 def are_samples(path: str | Path) -> bool:
     """Whether a file was written by lm-eval's `--log_samples`."""
     first = next((line for _, line in islice(read_lines(Path(path)), 1)), b"") if Path(path).is_file() else b""
@@ -50,11 +60,17 @@ class Samples(Output):
     def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """(offset, row): the fields of the document, `id`, `answer`, `response`."""
         for offset, sample in self._samples():
-            texts = sample["resps"][0]
-            for number, text in enumerate(texts):
-                name = f"{sample['doc_id']}#{number}" if self.sampled else str(sample["doc_id"])
-                if text:
-                    yield offset, {**sample["doc"], "id": name, "answer": sample["target"], "response": text}
+            yield from ((offset, row) for row in self._rows(sample))
+
+    def row_at(self, offset: int) -> dict[str, Any]:
+        """The first row of the sample that starts there."""
+        return next(self._rows(super().row_at(offset)))
+
+    def _rows(self, sample: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for number, text in enumerate(sample["resps"][0]):
+            name = f"{sample['doc_id']}#{number}" if self.sampled else str(sample["doc_id"])
+            if text:
+                yield {**sample["doc"], "id": name, "answer": sample["target"], "response": text}
 
     def _samples(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Each document once: its samples stand there again for every filter."""

@@ -117,11 +117,17 @@ class Evaluation(msgspec.Struct, kw_only=True):
             warnings.append(
                 f"{self.failed} rows have no answer, are in no score, and are tried again by the same command."
             )
+            warnings += [f"lm-evaluation-harness would score them 0, and say {said}." for said in self._as_lm_eval()]
         if self.truncated:
             warnings.append(
                 f"{self.truncated} answers were cut at max_tokens and scored as they stand: raise it with --max-tokens."
             )
         return warnings
+
+    def _as_lm_eval(self) -> list[str]:
+        """What it would say, in one text; or none."""
+        said = [(score.filter, score.as_lm_eval) for score in self.scores if score.as_lm_eval is not None]
+        return [", ".join(f"{name} {s.value:.4f} {stderr_text(s.stderr)}" for name, s in said)] if said else []
 
     def remarks(self) -> list[str]:
         """These, and the rest."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from manycall.evals.comparison import Comparison
 from manycall.evals.judgement import Judgement
+from manycall.evals.lmeval import opened
 from manycall.evals.outputs import Output, derived
 from manycall.evals.report import Evaluation, Score
 from manycall.evals.reports import page as pages
@@ -35,7 +36,7 @@ def write_report(result: Result, path: str | Path) -> None:
 
 
 def _evaluation(result: Evaluation) -> Page:
-    output = Output.at(result.out)
+    output = opened(result.out)
     seen = Seen(output, [score.filter for score in result.scores])
     head = facts(output, result.rows, result.truncated)
     figure = Figure(

@@ -84,12 +84,12 @@ class Asker:
         self._system = None if task.system is None else Template(task.system)
         shots = task.shots
         self._shots = shots if callable(shots) else lambda index: list(shots)
-        self.identity = {
+        about = {
             "prompt": self._turn.text,
             "system": self._system and self._system.text,
             "shots": getattr(shots, "__qualname__", "function") if callable(shots) else list(shots),
-            **task.identity,
         }
+        self.identity = {name: value for name, value in about.items() if value} | task.identity
 
     def messages(self, row: Row) -> Messages:
         """What is sent for this row.
