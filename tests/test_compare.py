@@ -1,15 +1,20 @@
 """Two runs over the same rows."""
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import manycall
 from manycall.errors import UsageError
 from manycall.evals.compare import compare
+from manycall.evals.judgement import summary
 from shell import manycall as command
 from shell import rows
 
@@ -142,14 +147,12 @@ def test_what_cannot_be_compared_is_one_sentence(words: tuple[str, ...], said: s
     for name in "abcdef":
         run(name, [0, 1])
     Path("c.jsonl").write_text('{"id": "z", "score": {"strict": 1}}\n')
-    Path("d.jsonl").write_text('{"id": "q0", "question": "Other?", "score": {"strict": 1}}\n')
+    Path("d.jsonl").write_text('{"id": "q0", "question": "Other?", "score": {"strict": 1}}\n')  # answer: not told
     Path("e.jsonl").write_text("{no json\n")
     Path("f.jsonl").write_text('{"score": {"strict": 1}}\n')
     before = Path("a.jsonl").read_bytes()
     done = command("compare", *words)
     assert done.code == (4 if "damaged" in said else 2)
-    import re
-
     assert re.search(said, done.err), done.err
     assert done.err.count("\n") == 1
     assert Path("a.jsonl").read_bytes() == before
@@ -167,4 +170,42 @@ def test_the_command_prints_tables_or_json() -> None:
 def test_what_models_say_gives_the_terminal_no_orders() -> None:
     path = run("a", [0, 1])
     path.write_text(path.read_text().replace('"strict": "0"', '"strict": "\\u001b]0;x\\u0007|\\n|"'))
-    assert "\x1b" not in str(manycall.compare(path, run("b", [1, 1])))
+    manifest = Path("a.jsonl.run/manifest.json")
+    manifest.write_text(manifest.read_text().replace('"sessions": []', '"sessions": [{"ending": "\\u001b]0;x"}]'))
+    path.write_text(path.read_text().splitlines()[0])
+    said = str(manycall.compare(path, run("b", [1, 1], model="\x1b[2J")))
+    assert "Partial" in said
+    assert "\x1b" not in said
+
+
+KEYS = st.sampled_from(["score", "verdict", "replies", "again", "a"])
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.just(10**400)
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner, max_size=2),
+    max_leaves=5,
+)
+FIELDS = ("id", "question", "answer", "response", "finish_reason", "extracted", "score", "judge")
+
+
+@settings(max_examples=400)
+@given(st.lists(st.dictionaries(st.sampled_from(FIELDS), JSON), max_size=3), st.sampled_from(["score", "judge.score"]))
+def test_whatever_stands_in_a_row_it_is_compared_or_refused_in_one_sentence(found: list[Any], by: str) -> None:
+    lines = (json.dumps({"id": n, **row}) for n, row in enumerate(found))
+    Path("x.jsonl").write_text("".join(line + "\n" for line in lines))
+    Path("y.jsonl").write_text('{"id": "", "score": 1, "judge": {"verdict": "x", "score": 2}}\n')
+    for other in ("x.jsonl", "y.jsonl"):
+        with refused_or_not("score in common|id in common|has no id"):
+            manycall.write_report(compare("x.jsonl", other, by=by, anyway=True, out="changed.jsonl"), "r.html")
+    with refused_or_not("no verdict in 'judge'"):
+        manycall.write_report(summary(Path("x.jsonl"), "judge"), "r.md")
+
+
+@contextmanager
+def refused_or_not(said: str) -> Iterator[None]:
+    refusals = []
+    try:
+        yield
+    except UsageError as error:
+        refusals.append(str(error))
+    assert all(re.search(said, refusal) and "\n" not in refusal for refusal in refusals), refusals

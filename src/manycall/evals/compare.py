@@ -9,10 +9,9 @@ import msgspec
 from manycall.errors import UsageError
 from manycall.evals.comparison import Change, Comparison, Side, Versus
 from manycall.evals.metrics import Mean
-from manycall.evals.outputs import Output, derived
+from manycall.evals.outputs import NO_SCORE, Output, derived
 from manycall.evals.report import Score
 from manycall.evals.stats.paired import difference
-from manycall.ids import content_id
 from manycall.store.lines import write_whole
 
 MOST_SHOWN = 10
@@ -85,7 +84,7 @@ class _Read:
         self.output = output
         self.scores: dict[str, dict[str, tuple[int, float]]] = {}  # name -> question -> (samples, their sum)
         self.places: dict[str, int] = {}
-        self.asked: dict[str, str] = {}
+        self.asked: dict[str, tuple[int | None, ...]] = {}
         self.rows = self.truncated = 0
         for offset, row in output.rows():
             if "id" not in row:
@@ -94,7 +93,7 @@ class _Read:
             self.rows += 1
             self.truncated += row.get("finish_reason") == "length"
             self.places.setdefault(question, offset)
-            self.asked[question] = content_id({name: row[name] for name in _ASKED if name in row})
+            self.asked[question] = tuple(hash(repr(row[name])) if name in row else None for name in _ASKED)
             for name, value in _numbers(row, by):
                 questions = self.scores.setdefault(name, {})
                 count, total = questions.get(question, (0, 0.0))
@@ -121,14 +120,14 @@ def _numbers(row: Mapping[str, Any], by: str | None) -> Iterator[tuple[str, floa
     if isinstance(judged, dict):
         found["judge"] = judged.get("score")
     if by is not None:
-        found = {by: found.get(by, _field(row, by))}
+        found = {by: found.get(by, _field(row, by.split(".")))}
     for name, value in found.items():
-        if isinstance(value, int | float):
+        if isinstance(value, int | float) and abs(value) < NO_SCORE:
             yield name, float(value)
 
 
-def _field(row: Any, path: str) -> Any:
-    for name in path.split("."):
+def _field(row: Any, path: Sequence[str]) -> Any:
+    for name in path:
         row = row.get(name) if isinstance(row, dict) else None
     return row
 
@@ -182,7 +181,8 @@ def _common(first: _Read, other: _Read, anyway: bool) -> list[str]:
         examples = [repr(next(iter(read.places), "no row")) for read in (first, other)]
         raise UsageError(f"{first.output.path} and {other.output.path} have no id in common ({', '.join(examples)})")
     for question in both:
-        if first.asked[question] != other.asked[question] and not anyway:
+        told = zip(first.asked[question], other.asked[question], strict=True)
+        if not anyway and any(a != b for a, b in told if a is not None and b is not None):
             raise UsageError(
                 f"the row {question!r:.100} has another question or answer in {other.output.path} than in "
                 f"{first.output.path}; --anyway compares them all the same"
@@ -203,7 +203,7 @@ def _change(first: _Read, other: _Read, name: str, question: str) -> Change:
         scores=[_mean(side.scores[name][question]) for side in sides],
         question=str(rows[0].get("question", "")),
         answer=str(rows[0].get("answer", "")),
-        extracted=[str((row.get("extracted") or {}).get(name, "")) for row in rows],
+        extracted=[str(_field(row, ["extracted", name]) or "") for row in rows],
         responses=[str(row.get("response", row.get("text", ""))) for row in rows],
         runs=[str(side.output.path) for side in sides],
     )

@@ -83,6 +83,9 @@ def judge(
             running.add(worth)
         return {field: {"verdict": verdict, "score": worth, "replies": replies}, f"{field}_finish_reason": ending}
 
+    def note() -> str:
+        return f"score {running}" if running.count else ""
+
     identity = {
         "job": "judge",
         "rubric": template.text,
@@ -94,9 +97,8 @@ def judge(
         "answers": _made_by(source.path),
         "against": _made_by(Path(against)) if against is not None else None,
     }
-    writes = (field, f"{field}_finish_reason")
-    note = lambda: f"score {running}" if running.count else ""  # noqa: E731
-    job = Job("judge", identity, one, {}, note, writes, ending=f"{field}_finish_reason")
+    ending = f"{field}_finish_reason"
+    job = Job("judge", identity, one, note=note, writes=(field, ending), ending=ending)
     report = run_job(job, source, options)
     return summary(report.out, field, report)
 

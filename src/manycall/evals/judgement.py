@@ -1,16 +1,16 @@
 """What a judge has found, and how far it can be trusted."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import msgspec
 
 from manycall.engine.report import Report, table
 from manycall.errors import UsageError
 from manycall.evals.metrics import Mean
-from manycall.evals.outputs import Output
+from manycall.evals.outputs import NO_SCORE, Output
 from manycall.evals.report import Score, Table, score_table
 from manycall.evals.stats.intervals import Interval, wilson
 from manycall.evals.stats.paired import mcnemar
@@ -128,6 +128,27 @@ class Judgement(msgspec.Struct, kw_only=True):
         return remarks
 
 
+def _worth(output: Output) -> dict[str, float | None]:
+    """The labels, and what they are worth; nothing for a file that does not say."""
+    try:
+        return dict(msgspec.convert(output.identity.get("labels", []), list[tuple[str, float | None]]))
+    except msgspec.ValidationError:
+        return {}
+
+
+class _Reply(msgspec.Struct):
+    verdict: str
+    again: bool = False
+
+
+class _Found(msgspec.Struct):
+    """What `judge` writes."""
+
+    verdict: str
+    score: Annotated[float, msgspec.Meta(gt=-NO_SCORE, lt=NO_SCORE)] | None = None
+    replies: list[_Reply] = []
+
+
 def summary(out: Path, field: str, run: Report | None = None) -> Judgement:
     """What stands in a judge's output; no call is made.
 
@@ -135,7 +156,7 @@ def summary(out: Path, field: str, run: Report | None = None) -> Judgement:
         UsageError: a row without a verdict.
     """
     output = Output.at(out)
-    worth = dict(msgspec.convert(output.identity.get("labels", []), list[tuple[str, float | None]]))
+    worth = _worth(output)
     numbers = [value for value in worth.values() if value is not None]
     least, most = min(numbers, default=0.0), max(numbers, default=1.0)
     tally = Tally("judge", [field], output, (least, most))
@@ -144,20 +165,21 @@ def summary(out: Path, field: str, run: Report | None = None) -> Judgement:
     places = _Places()
     rows = again = truncated = scored = 0
     for offset, row in output.rows():
-        found = row.get(field)
-        if not isinstance(found, dict) or not isinstance(found.get("verdict"), str):
-            raise UsageError(f"{out}, the row at byte {offset:,} has no verdict in {field!r}")
-        verdict, replies, score = found["verdict"], found.get("replies") or [], found.get("score")
+        try:
+            found = msgspec.convert(row.get(field), _Found)
+        except msgspec.ValidationError:
+            raise UsageError(f"{out}, the row at byte {offset:,} has no verdict in {field!r}") from None
+        name = str(row.get("id", ""))
         rows += 1
-        counts[verdict] += 1
-        again += any(reply.get("again") for reply in replies)
+        counts[found.verdict] += 1
+        again += any(reply.again for reply in found.replies)
         truncated += row.get(f"{field}_finish_reason") == "length"
-        places.look(replies)
+        places.look(found.replies)
         if output.sampled:
-            questions[output.split(str(row["id"]))[0]].append(verdict)
-        if score is not None:
+            questions[output.split(name)[0]].append(found.verdict)
+        if found.score is not None:
             scored += 1
-            tally.add(str(row["id"]), {field: (verdict, float(score))})
+            tally.add(name, {field: (found.verdict, found.score)})
     shares = [Share(v, counts[v], counts[v] / rows, wilson(counts[v], rows)) for v in worth or counts if rows]
     (mean,) = tally.scores()
     return Judgement(
@@ -193,14 +215,14 @@ class _Places:
         self._both = self._consistent = 0
         self._won: Counter[str] = Counter()
 
-    def look(self, replies: Sequence[Mapping[str, Any]]) -> None:
+    def look(self, replies: Sequence[_Reply]) -> None:
         """Take in one row."""
-        said = [reply.get("verdict") for reply in replies]
+        said = [reply.verdict for reply in replies]
         if len(said) == 2:
             self._both += 1
             self._consistent += set(said) in ({"A", "B"}, {"tie"})
         if len(set(said)) == 1:
-            self._won[str(said[0])] += 1  # for the same place in both orders, or in the only one
+            self._won[said[0]] += 1  # for the same place in both orders, or in the only one
 
     def found(self) -> Position:
         """What that says of the judge."""

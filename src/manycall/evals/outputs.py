@@ -8,8 +8,12 @@ from typing import Any
 import msgspec
 
 from manycall.errors import UsageError
+from manycall.plain import plain_line
 from manycall.store.lines import UNREADABLE, corrupt, read_lines
 from manycall.store.manifest import Manifest
+
+NO_SCORE = 1e100
+"""A number as large as this is no score, and its square is more than a float holds."""
 
 
 class _Failed(msgspec.Struct):
@@ -95,7 +99,7 @@ class Output(msgspec.Struct):
             return ""
         of = f" of {self.expected:,}" if self.expected is not None else ""
         why = f"; the last session ended with: {ending}" if ending not in ("", "finished") else ""
-        return f"Partial: only {done + self.failed:,}{of} rows were asked{why}. The same command goes on."
+        return plain_line(f"Partial: only {done + self.failed:,}{of} rows were asked{why}. The same command goes on.")
 
 
 def _unfinished(path: Path) -> dict[str, int]:

@@ -17,7 +17,7 @@ _SAID_APART = {"job", "model", "params", "samples", "rubric", "system", "answers
 def facts(output: Output, rows: int, truncated: int) -> dict[str, str]:
     """What somebody must know who wants to trust the numbers, or get them again."""
     identity, manifest = output.identity, output.manifest
-    params = identity.get("params") or {}
+    params = msgspec.convert(identity.get("params") or {}, dict[str, Any])
     sessions = manifest.sessions if manifest else []
     return {
         "output": str(output.path),
