@@ -157,6 +157,20 @@ def test_functions_that_were_mended_do_not_ask_again() -> None:
     assert ([first.scores[0].value, second.scores[0].value], heard) == ([0, 1], ["a"])
 
 
+def test_a_scorer_that_fails_is_one_sentence_and_costs_no_answer() -> None:
+    Path("bench.py").write_text(TEN_LINES.replace("answer == target", "1 / 0 if target == '9' else float(target)"))
+    with serving(replying(lambda question: answer("It is 9."))) as url:
+        done = command("eval", "bench.py:task", "-m", "m", "-u", url, "-o", OUT)
+        assert (done.code, "1 function failed" in done.out) == (3, True)
+        Path("bench.py").write_text(TEN_LINES.replace("answer == target", "float('nan') if target == '4' else 1"))
+        again = command("score", OUT, "--as", "bench.py:task")
+        assert (again.code, again.err.count("\n")) == (2, 1)
+        assert "task cannot score it: ValueError: a score must be a number, not nan" in again.err
+        Path("bench.py").write_text(TEN_LINES.replace("answer == target", "1"))
+        mended = command("eval", "bench.py:task", "-m", "m", "-u", url, "-o", OUT, "--min", "1")
+    assert (mended.code, "1 replayed from the journal" in mended.out) == (0, True)
+
+
 def test_another_prompt_is_another_benchmark() -> None:
     with serving(replying(lambda question: answer("a"))) as url:
         for prompt, refused in (("{{ question }}", False), ("{{ question }}!", True)):
@@ -201,6 +215,9 @@ def test_a_slow_scorer_holds_no_call_up() -> None:
         (("bench.py:nosuch",), "no task 'nosuch'"),
         (("bench.py:manycall",), "not a manycall.Task, but module"),
         (("mmlu_generative",), "needs its files"),
+        (("gsm8k_platinum",), "give a local copy with --data"),
+        (("gsm8k_platinum", "--data", "q.jsonl"), "holds 1 problems; 6 are needed"),
+        (("q.jsonl", "--match", "exact", "-n", "0"), "-n must be at least 1"),
         (("gsm8k_platinum", "--shots", "q.jsonl"), "takes no --shots"),
     ],
 )
@@ -224,6 +241,11 @@ def test_what_cannot_be_asked_is_one_sentence(words: tuple[str, ...], said: str)
         ("numeric", "none", INVALID, "18", 0),
         ("numeric", "none", INVALID, "none", 0),
         ("numeric", "18, ", "18", 18, 1),
+        ("numeric", "1, 2,3", "3", "3", 1),
+        ("numeric", "so 10-4", "4", "4", 1),
+        ("numeric", "a loss of −$5", "-5", "-5", 1),
+        ("numeric", "at .5", ".5", "0.50", 1),
+        ("numeric", "1,200,000.50 in all", "1,200,000.50", "1200000.5", 1),
         ("choice", "The answer is (C).", "C", "C", 1),
         ("choice", "**Answer:** B", "B", "B", 1),
         ("choice", r"A or B: \boxed{\text{D}}", "D", "D", 1),
@@ -235,6 +257,8 @@ def test_what_cannot_be_asked_is_one_sentence(words: tuple[str, ...], said: str)
         ("boxed", r"\boxed{1,200}", "1,200", "#### 1200", 1),
         ("boxed", r"\boxed{\$18.0}", r"\$18.0", "18", 1),
         ("boxed", r"\boxed{18", INVALID, "18", 0),
+        ("boxed", r"\boxed{sNaN}", "sNaN", "18", 0),
+        ("boxed", r"\boxed{x + 1}", "x + 1", "x+1", 1),
         ("vllm", "1,200 eggs", "1200", "#### 1,200", 1),
         ("vllm", "-18.5", "5", "5", 1),
         ("vllm", "007", INVALID, "7", 0),
@@ -322,6 +346,8 @@ def test_mmlu_is_read_from_the_authors_files() -> None:
     ("text", "said"),
     [
         ("Why?,a,b,c,d,E\n", "line 1: an MMLU row is"),
+        ("Why?,a,b,c,d,\n", "line 1: an MMLU row is"),
+        ("Why?,a,b,c,d,AB\n", "line 1: an MMLU row is"),
         ("Why?,a,b,c,D\n", "line 1: an MMLU row is"),
         ('Why?,"a,b,c,d,D\n', "line 1"),
         ("", "has not 5 examples for anatomy"),

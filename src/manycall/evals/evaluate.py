@@ -54,7 +54,7 @@ def evaluate(
     """
     hide_key(options)
     asked = resolve(task, data=data, shots=shots, prompt=prompt, match=match)
-    samples = samples or asked.samples
+    samples = asked.samples if samples is None else samples
     source = Source(asked.rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))
     asker = Asker(asked)
     _try_first(asked, asker, source)
@@ -103,7 +103,7 @@ def score(out: str | Path, *, as_: str | Task | None = None) -> Evaluation:
         response, target = _answered(output.path, offset, row, task.target)
         rows += 1
         truncated += row.get("finish_reason") == "length"
-        tally.add(str(row.get("id", "")), task.grade(response, target))
+        tally.add(str(row.get("id", "")), _graded(task, response, target, f"{output.path}, the row at byte {offset:,}"))
     scores = [score for score in tally.scores(task.votes) if only in ("", score.filter)]
     return Evaluation(
         task=task.name, out=output.path, scores=scores, rows=rows, truncated=truncated,
@@ -186,6 +186,13 @@ def written_by(output: Output) -> Task:
             return as_task(matched, match_called(matched), name=name)
     mine = f" ({name}, whose functions are yours: --as FILE.py:task)" if job == "eval" and name else ""
     raise UsageError(f"{output.path} does not say which task wrote it{mine}: name one with --as ({listed()})")
+
+
+def _graded(task: Task, response: str, target: Any, where: str) -> dict[str, tuple[Any, float]]:
+    try:
+        return task.grade(response, target)
+    except Exception as error:  # the user's own functions
+        raise UsageError(f"{where}: {task.name} cannot score it: {type(error).__name__}: {error}") from error
 
 
 def _answered(out: Path, offset: int, row: dict[str, Any], target: str) -> tuple[str, Any]:

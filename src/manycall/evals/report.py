@@ -35,7 +35,7 @@ class Score(msgspec.Struct, frozen=True):
         bounds: the mean if all failed rows were wrong, and if all were right.
         repeated: mean@k, pass@k, pass^k, maj@k, where questions were asked several times.
         as_lm_eval: the same with each failed row as a wrong one, which is what lm-evaluation-harness reports of such
-            a run; None if no row failed.
+            a run; None if no row failed, or if questions were asked several times.
     """
 
     task: str

@@ -7,7 +7,7 @@
 import ast
 import re
 from collections.abc import Callable, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 INVALID = "[invalid]"
@@ -63,13 +63,17 @@ def same_integer(answer: str, target: str) -> float:
     return float(answer != INVALID and answer == last_integer(target))
 
 
-_NUMBER = re.compile(r"-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
+_NUMBER = re.compile(r"(?:(?<![\w)])-)?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)")
+_SIGNS = str.maketrans({"−": "-", "$": None})
 
 
 def last_number(text: str) -> str:
-    """The last number in a text, with sign and decimals; INVALID if there is none."""
-    found = _NUMBER.findall(text)
-    return found[-1].rstrip(",") if found else INVALID
+    """The last number in a text, with sign, commas and decimals; INVALID if there is none.
+
+    A minus after a digit or a word is none: 10-4 ends in 4.
+    """
+    found = _NUMBER.findall(text.translate(_SIGNS))
+    return str(found[-1]) if found else INVALID
 
 
 def same_number(answer: str, target: str) -> float:
@@ -79,10 +83,7 @@ def same_number(answer: str, target: str) -> float:
 
 
 def _value(number: str) -> Decimal | None:
-    try:
-        return Decimal(number.replace(",", ""))
-    except InvalidOperation:
-        return None
+    return Decimal(number.replace(",", "")) if _NUMBER.fullmatch(number) else None
 
 
 def boxed(response: str) -> str:
@@ -97,11 +98,10 @@ def boxed(response: str) -> str:
 
 
 def same_value(answer: str, target: str) -> float:
-    """1.0 if answer and target are the same number, or else the same text but for spaces and dollar signs."""
-    target = target.rpartition("#### ")[2]
-    bare, aim = (re.sub(r"\\?[\s$]|\\[,;!]", "", text) for text in (answer, target))
+    """1.0 if answer and target are the same number, or the same text but for spaces and dollar signs."""
+    bare, aim = (re.sub(r"\\?[\s$]|\\[,;!]", "", text) for text in (answer, target.rpartition("#### ")[2]))
     value = _value(bare)
-    return float(bare == aim if value is None else value == _value(aim))
+    return float(bare == aim or (value is not None and value == _value(aim)))
 
 
 _SAID = re.compile(r"(?i:answer|choice|option)[\s:*]*(?i:is|would be|should be)?[\s:*]*\(?([A-Z])\b(?!['’])")

@@ -71,8 +71,9 @@ class Tally:
         )  # fmt: skip
 
     def _as_lm_eval(self, answered: Mean) -> Counted | None:
-        """With the rows that failed as wrong ones, which lm-eval makes of them: it reads an empty text from each."""
-        if not self._output.failed:
+        """With the rows that failed as wrong ones, which lm-eval makes of them: it reads an empty text from each.
+        Of several samples it scores the first alone, which is another number."""
+        if not self._output.failed or self._output.sampled:
             return None
         mean = Mean()
         mean.add(0.0, self._output.failed)

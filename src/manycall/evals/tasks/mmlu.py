@@ -6,8 +6,11 @@ The files are those of the authors' `data.tar`: `test/anatomy_test.csv`, `dev/an
 
 The protocol is that of lm-evaluation-harness 0.4.13, group `mmlu_generative` (version 3.0), in chat form: prompt,
 system message, stop strings, filter; without shots, its default, or with the first five of `--shots` (its
-`--num_fewshot 5`). A model must begin with the letter: "B" and "b." are right, "The answer is B" is not; for that,
-score the same answers again `--as choice`.
+`--num_fewshot 5`). One file is its task `mmlu_anatomy_generative`. Over several files the mean is that of its group,
+and the standard error that of all questions together.
+
+A model must begin with the letter: "B" and "b." are right, "The answer is B" is not; for that, score the same answers
+again `--as choice`.
 """
 
 import csv
@@ -77,7 +80,7 @@ def questions(path: Path) -> Iterator[dict[str, Any]]:
             reader = csv.reader(lines, strict=True)
             try:
                 for number, cells in enumerate(reader):
-                    if len(cells) != 6 or cells[5].strip() not in CHOICES:
+                    if len(cells) != 6 or cells[5].strip() not in [*CHOICES]:
                         raise UsageError(
                             f"{file}, line {reader.line_num}: an MMLU row is a question, four choices, and A, B, C or D"
                         )

@@ -1,5 +1,6 @@
 """What every task is: a value."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -62,8 +63,15 @@ class Task(msgspec.Struct, frozen=True):
         return {name: (answer, self.compare(answer, target)) for name, answer in read.items()}
 
     def compare(self, answer: Any, target: Any) -> float:
-        """The score of what was read."""
-        return float(self.score(answer, target if isinstance(target, list | dict) else str(target)))
+        """The score of what was read.
+
+        Raises:
+            ValueError: it is no number.
+        """
+        value = float(self.score(answer, target if isinstance(target, list | dict) else str(target)))
+        if not math.isfinite(value):
+            raise ValueError(f"a score must be a number, not {value}")
+        return value
 
 
 class Load(Protocol):
