@@ -68,20 +68,20 @@ def judge(
     template = Template(rubric, system)
     shown = _Pairs(Path(against), options.get("id_field"), both_orders) if against is not None else _Alone()
     _try_first(template, source, shown)
-    running = Mean()
+    running, ending = Mean(), f"{field}_finish_reason"
 
     async def one(row: Row, llm: RowCalls) -> dict[str, Any]:
         replies: list[dict[str, Any]] = []
-        ending = ""
+        why = ""
         for swapped, fields in shown.views(row):
             verdict, reply, again = await _verdict(llm, form, template.messages(Row(row.id, fields)))
             replies.append({"verdict": verdict, "swapped": swapped, "again": again, "text": reply.text})
-            ending = "length" if "length" in (ending, reply.finish_reason) else reply.finish_reason
+            why = "length" if "length" in (why, reply.finish_reason) else reply.finish_reason
         verdict = shown.decided(replies)
         worth = form.labels[verdict]
         if worth is not None:
             running.add(worth)
-        return {field: {"verdict": verdict, "score": worth, "replies": replies}, f"{field}_finish_reason": ending}
+        return {field: {"verdict": verdict, "score": worth, "replies": replies}, ending: why}
 
     def note() -> str:
         return f"score {running}" if running.count else ""
@@ -97,7 +97,6 @@ def judge(
         "answers": _made_by(source.path),
         "against": _made_by(Path(against)) if against is not None else None,
     }
-    ending = f"{field}_finish_reason"
     job = Job("judge", identity, one, note=note, writes=(field, ending), ending=ending)
     report = run_job(job, source, options)
     return summary(report.out, field, report)
