@@ -171,6 +171,15 @@ def test_a_scorer_that_fails_is_one_sentence_and_costs_no_answer() -> None:
     assert (mended.code, "1 replayed from the journal" in mended.out) == (0, True)
 
 
+def test_what_is_read_may_be_anything_that_json_has() -> None:
+    task = Task(
+        [{"question": "a", "answer": [1, 2]}], "{{ question }}", json.loads, lambda read, target: read == target
+    )
+    with serving(replying(lambda question: answer("[1, 2]"))) as url:
+        result = manycall.evaluate(task, url=url, out=OUT, samples=2, **QUIET)
+    assert (result.scores[0].value, rows(OUT)[0]["extracted"]) == (1, {"score": [1, 2]})
+
+
 def test_another_prompt_is_another_benchmark() -> None:
     with serving(replying(lambda question: answer("a"))) as url:
         for prompt, refused in (("{{ question }}", False), ("{{ question }}!", True)):

@@ -50,7 +50,8 @@ def response(rng: random.Random, right: str, habit: str = "{n}") -> str:
     """What a model may say to a question with this answer, often by its habit; never empty."""
     said = number(rng, right)
     ending = habit if rng.random() < 0.7 else rng.choice(ENDINGS)
-    text = rng.choice(REASONING) + ending.format(n=said, w=number(rng, right))
+    reasoning = "" if right in tuple("ABCD") else rng.choice(REASONING)  # a letter has to come first
+    text = reasoning + ending.format(n=said, w=number(rng, right))
     return text[: rng.randint(1, len(text))] if rng.random() < 0.05 else text
 
 

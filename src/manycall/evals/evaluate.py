@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
+from msgspec.structs import replace
+
 from manycall.data.sources import Source
 from manycall.data.templates import BadPrompt, Prompt
 from manycall.engine.map import Job, Options, hide_key, run_job
 from manycall.engine.row import RowCalls
 from manycall.errors import UsageError
 from manycall.evals.lmeval import opened
-from manycall.evals.matches import match as match_called
 from manycall.evals.metrics import Mean
 from manycall.evals.outputs import Output
 from manycall.evals.own import ENDINGS, as_task, listed, own, scoring
@@ -183,7 +184,7 @@ def written_by(output: Output) -> Task:
     if job == "eval" and Path(name).suffix in ENDINGS:  # a file of one's own: its match stands in every row
         _, row = next(output.rows(), (0, {"score": ()}))
         for matched in row["score"]:
-            return as_task(matched, match_called(matched), name=name)
+            return replace(as_task(matched), name=name)
     mine = f" ({name}, whose functions are yours: --as FILE.py:task)" if job == "eval" and name else ""
     raise UsageError(f"{output.path} does not say which task wrote it{mine}: name one with --as ({listed()})")
 

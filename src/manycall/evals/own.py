@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from manycall.data.files import read
 from manycall.data.templates import Prompt
 from manycall.errors import UsageError
-from manycall.evals.matches import MATCHES, REGEX, Match, match
+from manycall.evals.matches import MATCHES, REGEX, match
 from manycall.evals.tasks import TASKS, Task
 
 QUESTION = "{{ question }}"
@@ -27,13 +29,17 @@ def own(rows: Path, prompt: Prompt | None = None, matched: str | None = None) ->
     for where, fields in read(rows):
         if "answer" not in fields:
             raise UsageError(f"{rows}, {where}: a question needs the field answer; the row has {', '.join(fields)}")
-    return as_task(matched, match(matched), rows=rows, prompt=prompt or QUESTION, name=rows.name, key=str(rows))
+    return replace(as_task(matched), rows=rows, prompt=prompt or QUESTION, name=rows.name, key=str(rows))
 
 
-def as_task(named: str, way: Match, **more: object) -> Task:
-    """A task that reads and compares answers in this way."""
-    given: dict[str, object] = {"rows": (), "prompt": QUESTION, "name": named, **more}
-    return Task(extract={named: way.extract}, score=way.score, quick=True, **given)  # type: ignore[arg-type]
+def as_task(matched: str) -> Task:
+    """A task that reads and compares answers in this way, without rows.
+
+    Raises:
+        UsageError: there is no such match.
+    """
+    way = match(matched)
+    return Task((), QUESTION, {matched: way.extract}, way.score, name=matched, quick=True)
 
 
 def scoring(name: str) -> tuple[Task, str]:
@@ -48,7 +54,7 @@ def scoring(name: str) -> tuple[Task, str]:
             raise UsageError(f"{head} has no filter {only!r}; it has {', '.join(TASKS[head].filters)}")
         return TASKS[head], only
     if name in MATCHES or name.startswith(REGEX):
-        return as_task(name, match(name)), ""
+        return as_task(name), ""
     raise UsageError(f"there is no task {name!r}; there are {listed()}, and to score with {', '.join(MATCHES)}")
 
 

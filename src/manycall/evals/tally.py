@@ -5,6 +5,7 @@ Held are the few different numbers that a score can be; and, where questions wer
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from manycall.evals.metrics import Mean
 from manycall.evals.outputs import Output
@@ -29,14 +30,14 @@ class Tally:
         self._means = {name: Mean() for name in filters}
         self._samples: dict[str, dict[str, list[Sample]]] = {name: defaultdict(list) for name in self._means}
 
-    def add(self, row_id: str, found: Mapping[str, tuple[str, float]]) -> None:
+    def add(self, row_id: str, found: Mapping[str, tuple[Any, float]]) -> None:
         """Take in what the filters found in one row: name -> (answer, score)."""
         question, number = self._output.split(row_id)
         for name, mean in self._means.items():
             answer, score = found[name]
             mean.add(score)
             if self._output.sampled:
-                self._samples[name][question].append(Sample(number, answer, score))
+                self._samples[name][question].append(Sample(number, str(answer), score))
 
     def scores(self, votes: Mapping[str, int] | None = None) -> list[Score]:
         """One for each filter; if there are votes (name -> k), the filter's is that of the first sample of each
