@@ -216,6 +216,7 @@ def test_a_slow_scorer_holds_no_call_up() -> None:
         (("nosuch.jsonl", "--match", "exact"), "no such file"),
         (("q.jsonl",), r"--match exact|numeric"),
         (("q.jsonl", "--match", "nosuch"), "no match 'nosuch'"),
+        (("q.jsonl", "--match", "judge"), "`manycall judge OUT --rubric RUBRIC`"),
         (("q.jsonl", "--match", "regex:("), "not a regular expression"),
         (("q.jsonl", "--match", "exact", "-p", "{{ nosuch }}"), "'nosuch' is undefined"),
         (("q.jsonl", "--match", "exact", "--data", "q.jsonl"), "--data and --shots go with the tasks that have a name"),
@@ -311,6 +312,27 @@ def test_every_named_task_says_how_it_is_asked_and_read() -> None:
         assert task.load is not None
         assert task.quick
         assert "max_tokens" in task.params
+
+
+LLAMAS = ["<|eot_id|>", "<|start_header_id|>user<|end_header_id|>", "Q:", "</s>"]
+
+
+@pytest.mark.parametrize(
+    ("names", "temperature", "stop"),
+    [
+        (("gsm8k", "gsm8k_platinum"), 0, ["Question:", "</s>", "<|im_end|>"]),
+        (("gsm8k_cot", "gsm8k_platinum_cot"), 0, ["Q:", "</s>", "<|im_end|>"]),
+        (("gsm8k_cot_zeroshot", "gsm8k_platinum_cot_zeroshot"), 0, ["Q:", "</s>", "<|im_end|>"]),
+        (("gsm8k_cot_llama", "gsm8k_platinum_cot_llama"), 0, LLAMAS),
+        (("gsm8k_cot_self_consistency", "gsm8k_platinum_cot_self_consistency"), 0.2, ["Q:", "\n\n"]),
+        (("mmlu_generative",), 0, ["</s>", "\n"]),
+    ],
+)
+def test_calls_have_the_parameters_that_lm_eval_sends(
+    names: tuple[str, ...], temperature: float, stop: list[str]
+) -> None:
+    for name in names:
+        assert TASKS[name].params == {"max_tokens": 256, "temperature": temperature, "stop": stop, "seed": 1234}
 
 
 def test_the_eight_exemplars_are_those_of_the_paper_and_of_lm_eval() -> None:

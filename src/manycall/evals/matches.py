@@ -44,6 +44,8 @@ def match(name: str) -> Match:
         except re.error as error:
             raise UsageError(f"--match {name}: not a regular expression: {error}") from None
         return Match(partial(scorers.extract, pattern=pattern, which=-1), scorers.one_of(scorers.same_text))
+    if name == "judge":
+        raise UsageError("a judge needs answers: take any --match now, then `manycall judge OUT --rubric RUBRIC`")
     if name not in MATCHES:
         raise UsageError(f"there is no match {name!r}; there are {', '.join(MATCHES)} and regex:PATTERN")
     return MATCHES[name]
