@@ -2,12 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test torture check sim bench format clean
+GSM8K ?=
+LM_EVAL := .venv-lmeval/bin/python
+
+.PHONY: help setup demo test torture crosscheck check sim bench format clean
 
 help:
 	@echo "make demo    write some stories and run an evaluation on the built-in endpoint"
 	@echo "make test    run the tests"
 	@echo "make torture kill -9, full disks, frozen processes, lost servers: nothing lost, nothing twice (20 minutes)"
+	@echo "make crosscheck  lm-evaluation-harness's own code beside ours, and writes down what it says (GSM8K=FOLDER: on the real set)"
 	@echo "make check   lint, types, layers, docs"
 	@echo "make sim     how well it finds limits, in virtual time: writes the table of docs/limits.md (12 minutes)"
 	@echo "make bench   what a row costs, beside others: writes the tables of docs/performance.md (10 minutes)"
@@ -31,6 +35,15 @@ test: setup
 torture: setup
 	PYTHONPATH=tests $(BIN)/python -m torture $(TORTURE)
 
+.venv-lmeval/ready:
+	$(PYTHON) -m venv .venv-lmeval
+	$(LM_EVAL) -m pip install --quiet --disable-pip-version-check 'lm_eval[api]==0.4.13'
+	@touch $@
+
+crosscheck: setup .venv-lmeval/ready
+	PYTHONPATH=tests $(BIN)/python -m crosscheck --python $(LM_EVAL) $(if $(GSM8K),--gsm8k $(GSM8K) --record)
+	PYTHONPATH=tests $(BIN)/python -m crosscheck.over_http --python $(LM_EVAL) $(if $(GSM8K),--gsm8k $(GSM8K))
+
 check: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -49,4 +62,4 @@ format: setup
 	$(BIN)/ruff format
 
 clean:
-	rm -rf .venv demo dist build
+	rm -rf .venv .venv-lmeval demo dist build

@@ -239,7 +239,7 @@ def test_embeddings_and_raw_completions_work_too() -> None:
 
 
 def test_help_and_version_are_there() -> None:
-    for verb in ("generate", "eval", "run", "score", "sim"):
+    for verb in ("generate", "eval", "run", "score", "compare", "judge", "sim"):
         assert verb in manycall("--help").out
         assert manycall(verb, "--help").code == 0
     assert manycall("--version").out.startswith("manycall ")

@@ -14,7 +14,7 @@ from manycall.evals import download
 from manycall.evals.evaluate import score
 from manycall.evals.metrics import Mean
 from manycall.evals.scorers import INVALID, exact_match
-from manycall.evals.tasks import SCORINGS, TASKS, gsm8k, wordmath
+from manycall.evals.tasks import TASKS, Asker, Task, gsm8k, wordmath
 from manycall.records import Row
 
 
@@ -90,20 +90,24 @@ def test_one_number_has_no_standard_error() -> None:
 # GSM8K
 
 
-def test_the_shots_are_those_that_lm_eval_draws(gsm8k: Path) -> None:
-    from manycall.evals.tasks.gsm8k import Draws
+def loaded(name: str, data: Path | None = None, shots: Path | None = None) -> Task:
+    """The task of this name, with its rows."""
+    task = TASKS[name]
+    assert task.load is not None
+    return task.load(task, data, shots)
 
-    draws = Draws(7473, 5, 1234)
-    assert draws[2] == [5677, 687, 806, 6279, 2905]
-    assert draws[0] == [6374, 3610, 957, 61, 742]
-    assert draws[1] == [7462, 6610, 4769, 286, 5501]
+
+def test_the_shots_are_those_that_lm_eval_draws() -> None:
+    draws = gsm8k.Draws([{"question": str(n)} for n in range(7473)], 5)
+    drawn = [[int(shot["question"]) for shot in draws[index]] for index in (2, 0, 1)]
+    assert drawn == [[5677, 687, 806, 6279, 2905], [6374, 3610, 957, 61, 742], [7462, 6610, 4769, 286, 5501]]
 
 
 def test_five_shot_asks_as_lm_eval_does(gsm8k: Path) -> None:
-    task = TASKS["gsm8k"](gsm8k / "test.jsonl", gsm8k / "train.jsonl")
+    task = loaded("gsm8k", gsm8k / "test.jsonl", gsm8k / "train.jsonl")
     first = json.loads((gsm8k / "test.jsonl").read_bytes().splitlines()[0])
     train = [json.loads(line) for line in (gsm8k / "train.jsonl").read_bytes().splitlines()]
-    messages = task.prompt(Row("x", first, 0))
+    messages = Asker(task).messages(Row("x", first, 0))
     assert [m["role"] for m in messages] == ["user", "assistant"] * 5 + ["user"]
     assert messages[0]["content"] == f"Question: {train[6374]['question']}\nAnswer:"
     assert messages[1]["content"] == train[6374]["answer"]
@@ -117,8 +121,8 @@ def test_five_shot_asks_as_lm_eval_does(gsm8k: Path) -> None:
 
 
 def test_zero_shot_asks_as_lm_eval_does(gsm8k: Path) -> None:
-    task = TASKS["gsm8k_cot_zeroshot"](gsm8k / "test.jsonl")
-    assert task.prompt(Row("x", {"question": "Why?"}, 0)) == [
+    task = loaded("gsm8k_cot_zeroshot", gsm8k / "test.jsonl")
+    assert Asker(task).messages(Row("x", {"question": "Why?"}, 0)) == [
         {"role": "user", "content": "Q: Why?\nA: Let's think step by step."}
     ]
     assert task.params["stop"] == ["Q:", "</s>", "<|im_end|>"]
@@ -128,21 +132,21 @@ def test_the_right_answers_score_one_under_their_own_protocol(gsm8k: Path) -> No
     answers = [json.loads(line)["answer"] for line in (gsm8k / "test.jsonl").read_bytes().splitlines()]
     assert len(answers) == 1319
     for answer in answers:
-        found = SCORINGS["gsm8k"].score(answer, answer)
+        found = TASKS["gsm8k"].grade(answer, answer)
         assert found["strict-match"][1] == 1.0
 
 
 def test_files_of_the_wrong_kind_are_refused(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text('{"question":"q","answer":"a"}\n{"question":"q"}\n')
     with pytest.raises(UsageError, match=r"line 2.*question and answer"):
-        TASKS["gsm8k_cot_zeroshot"](tmp_path / "r.jsonl")
+        loaded("gsm8k_cot_zeroshot", tmp_path / "r.jsonl")
     with pytest.raises(UsageError, match="takes no --shots"):
-        TASKS["gsm8k_cot_zeroshot"](tmp_path / "r.jsonl", tmp_path / "r.jsonl")
+        loaded("gsm8k_cot_zeroshot", tmp_path / "r.jsonl", tmp_path / "r.jsonl")
     (tmp_path / "r.jsonl").write_text('{"question":"q","answer":"a"}\n')
     with pytest.raises(UsageError, match="holds 1 problems; 5 are needed"):
-        TASKS["gsm8k"](tmp_path / "r.jsonl", tmp_path / "r.jsonl")
+        loaded("gsm8k", tmp_path / "r.jsonl", tmp_path / "r.jsonl")
     with pytest.raises(UsageError, match="built in"):
-        TASKS["wordmath"](tmp_path / "r.jsonl")
+        loaded("wordmath", tmp_path / "r.jsonl")
 
 
 def test_a_download_is_checked_and_kept(tmp_path: Path) -> None:
@@ -200,9 +204,9 @@ def test_every_answer_follows_from_the_numbers_in_its_question(story: Callable[.
 
 
 def test_wordmath_reads_the_line_it_asks_for() -> None:
-    scoring = SCORINGS["wordmath"]
-    assert scoring.score("2+2=4\nThe answer is 1,200.", "1200")["strict-match"] == ("1,200", 1.0)
-    assert scoring.score("It may be 7.", "7") == {"strict-match": (INVALID, 0.0), "last-number": ("7", 1.0)}
+    scoring = TASKS["wordmath"]
+    assert scoring.grade("2+2=4\nThe answer is 1,200.", "1200")["strict-match"] == ("1,200", 1.0)
+    assert scoring.grade("It may be 7.", "7") == {"strict-match": (INVALID, 0.0), "last-number": ("7", 1.0)}
 
 
 # score

@@ -6,8 +6,9 @@ from pathlib import Path
 import manycall
 
 EXPORTED = """
-    Calls Client Completion Embeddings Evaluation CallFailed Interrupted ManycallError Options Prompt Refused Report
-    Row Rows RunStopped Scoring StoreError Task TransportError UsageError __version__ evaluate generate map score
+    Calls Client Comparison Completion Embeddings Evaluation Judgement CallFailed Interrupted ManycallError Options
+    Prompt Refused Report Row Rows RunStopped StoreError Task TransportError UsageError __version__ compare
+    evaluate generate judge map score write_report
 """.split()
 
 

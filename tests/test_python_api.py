@@ -44,8 +44,9 @@ def test_a_task_of_ones_own_is_a_value() -> None:
     task = manycall.Task(
         name="parity",
         rows=[{"question": str(n), "answer": "odd" if n % 2 else "even"} for n in range(10)],
-        prompt=lambda row: [{"role": "user", "content": row.fields["question"]}],
-        scoring=manycall.Scoring({"any": lambda text: "odd"}, lambda got, target: float(got == target)),
+        prompt="{{ question }}",
+        extract=lambda text: "odd",
+        score=lambda answer, target: answer == target,
     )
     with sim("--latency", "0") as endpoint:
         assert manycall.evaluate(task, url=endpoint.url, out="e.jsonl", **OPTIONS).scores[0].value == 0.5

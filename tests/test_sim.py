@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manycall.errors import UsageError
-from manycall.evals.tasks import TASKS, wordmath
+from manycall.evals.tasks import TASKS, Asker, Task, wordmath
+from manycall.evals.tasks.gsm8k import find
 from manycall.records import Row
 from manycall.sim import launch
 from manycall.sim.answers import Answers, last_question, lognormal, token_count
@@ -25,22 +26,25 @@ def test_exactly_the_planted_fraction_is_answered_right(accuracy: float, seed: i
 def test_every_question_of_a_task_is_recognised_in_its_prompt(gsm8k: Path) -> None:
     from manycall.cli.load import load_key
 
-    tasks = [
-        TASKS["gsm8k"](gsm8k / "test.jsonl", gsm8k / "train.jsonl"),
-        TASKS["gsm8k_cot_zeroshot"](gsm8k / "test.jsonl"),
-    ]
-    rows = [json.loads(line) for line in (gsm8k / "test.jsonl").read_bytes().splitlines()]
+    test, train = gsm8k / "test.jsonl", gsm8k / "train.jsonl"
+    names = ("gsm8k_cot", "gsm8k_cot_zeroshot", "gsm8k_cot_llama", "gsm8k_platinum")
+    tasks = [gsm8k_of("gsm8k", test, train), *(gsm8k_of(name, test) for name in names)]
+    rows = [json.loads(line) for line in test.read_bytes().splitlines()]
     for task in tasks:
-        model = Answers(Behaviour(accuracy=1), load_key(task.key))
+        model, asker = Answers(Behaviour(accuracy=1), load_key(task.key)), Asker(task)
         for index, row in enumerate(rows):
-            prompt = "\n\n".join(message["content"] for message in task.prompt(Row("x", row, index)))
-            found = task.scoring.score(model.answer(prompt, task.params).text, row["answer"])
+            prompt = "\n\n".join(message["content"] for message in asker.messages(Row("x", row, index)))
+            found = task.grade(model.answer(prompt, task.params).text, row["answer"])
             assert {value for _, value in found.values()} == {1.0}, row["question"]
-    model = Answers(Behaviour(accuracy=0), load_key("wordmath"))
-    task = TASKS["wordmath"]()
+    model, task = Answers(Behaviour(accuracy=0), load_key("wordmath")), TASKS["wordmath"]
     for problem in wordmath.problems():
-        text = model.answer(task.prompt(Row("x", dict(problem), 0))[0]["content"], {}).text
-        assert {value for _, value in task.scoring.score(text, problem["answer"]).values()} == {0.0}
+        text = model.answer(Asker(task).messages(Row("x", dict(problem), 0))[0]["content"], {}).text
+        assert {value for _, value in task.grade(text, problem["answer"]).values()} == {0.0}
+
+
+def gsm8k_of(name: str, *files: Path) -> Task:
+    """A GSM8K task with its rows."""
+    return find(TASKS[name], *files, draw=5 if name in ("gsm8k", "gsm8k_platinum") else 0, platinum="plat" in name)
 
 
 def test_the_same_seed_gives_the_same_answers_in_any_order() -> None:

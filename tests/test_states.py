@@ -122,8 +122,9 @@ def test_an_evaluation_shows_what_has_no_answer_beside_the_score() -> None:
     task = manycall.Task(
         name="kinds",
         rows=[{"question": kind, "answer": "fine"} for kind in ("done", "cut", "filtered", "thinking", "refused")],
-        prompt=lambda row: [{"role": "user", "content": row.fields["question"]}],
-        scoring=manycall.Scoring({"exact": str.strip}, lambda answer, target: float(answer == target)),
+        prompt="{{ question }}",
+        extract=str.strip,
+        score=lambda answer, target: answer == target,
     )
     with serving(server) as url:
         for _ in range(2):

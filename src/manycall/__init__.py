@@ -7,7 +7,7 @@ The house, in the order in which a row goes through it:
     control/         decisions, as pure functions: retry, which endpoint
     wire/            one endpoint's bytes
     store/           the disk: journal, output, resume
-    evals/, synth/   the jobs: evaluate, generate
+    evals/, synth/   the jobs: evaluate, judge, generate; compare, and reports
     sim/             an endpoint to practise on
     cli/             the same, from a shell
 
@@ -36,10 +36,14 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.errors import StoreError as StoreError
     from manycall.errors import TransportError as TransportError
     from manycall.errors import UsageError as UsageError
+    from manycall.evals.compare import compare as compare
+    from manycall.evals.comparison import Comparison as Comparison
     from manycall.evals.evaluate import evaluate as evaluate
     from manycall.evals.evaluate import score as score
+    from manycall.evals.judge import judge as judge
+    from manycall.evals.judgement import Judgement as Judgement
     from manycall.evals.report import Evaluation as Evaluation
-    from manycall.evals.tasks import Scoring as Scoring
+    from manycall.evals.reports.contents import write_report as write_report
     from manycall.evals.tasks import Task as Task
     from manycall.records import Completion as Completion
     from manycall.records import Embeddings as Embeddings
@@ -56,8 +60,13 @@ _FOUND_IN = {
     "engine.report": ("Report",),
     "synth.generate": ("generate",),
     "evals.evaluate": ("evaluate", "score"),
+    "evals.compare": ("compare",),
+    "evals.comparison": ("Comparison",),
+    "evals.judge": ("judge",),
+    "evals.judgement": ("Judgement",),
+    "evals.reports.contents": ("write_report",),
     "evals.report": ("Evaluation",),
-    "evals.tasks": ("Task", "Scoring"),
+    "evals.tasks": ("Task",),
     "errors": (
         "ManycallError", "UsageError", "RunStopped", "Interrupted", "StoreError",
         "CallFailed", "TransportError", "Refused",

@@ -15,10 +15,34 @@ def load_function(spec: str) -> Callable[..., Any]:
     Raises:
         UsageError: no such file or function, or the file cannot be run.
     """
+    function = _load(spec, "function")
+    if not callable(function):
+        raise UsageError(f"{spec} is not a function")
+    return function  # type: ignore[no-any-return]
+
+
+def load_task(spec: str) -> Any:
+    """The task in FILE.py:task; whatever else is named, as it is.
+
+    Raises:
+        UsageError: no such file or task, or the file cannot be run.
+    """
+    if ".py:" not in spec or spec.startswith("regex:"):
+        return spec
+    from manycall.evals.tasks import Task
+
+    task = _load(spec, "task")
+    if not isinstance(task, Task):
+        raise UsageError(f"{spec} is not a manycall.Task, but {type(task).__name__}")
+    return task
+
+
+def _load(spec: str, what: str) -> Any:
+    """What has this name in this file."""
     name, colon, attribute = spec.rpartition(":")
     path = Path(name)
     if not colon or not attribute or path.suffix != ".py":
-        raise UsageError(f"{spec!r} is not FILE.py:function")
+        raise UsageError(f"{spec!r} is not FILE.py:{what}")
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file")
     module_spec = importlib.util.spec_from_file_location(f"_user_{path.stem}", path)
@@ -34,10 +58,9 @@ def load_function(spec: str) -> Callable[..., Any]:
         raise UsageError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
     finally:
         sys.dont_write_bytecode = usual
-    function = getattr(module, attribute, None)
-    if not callable(function):
-        raise UsageError(f"{path} has no function {attribute!r}")
-    return function  # type: ignore[no-any-return]
+    if not hasattr(module, attribute):
+        raise UsageError(f"{path} has no {what} {attribute!r}")
+    return getattr(module, attribute)
 
 
 def load_key(key: str | None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The verbs: generate, eval, run, score, repair, sim."""
+"""The verbs: generate, eval, run, score, export, repair, sim."""
 
 import os
 import sys
@@ -27,6 +27,7 @@ from manycall.cli.options import (
     PlainHttp,
     Price,
     Quiet,
+    Report,
     Samples,
     Temperature,
     Timeout,
@@ -90,13 +91,22 @@ def generate(
 @app.command("eval")
 def evaluate(
     ctx: typer.Context,
-    task: Annotated[str, typer.Argument(help="gsm8k, gsm8k_cot_zeroshot or wordmath.")],
+    task: Annotated[
+        str, typer.Argument(help="gsm8k, wordmath, ...; or your own: rows (.jsonl, .csv, ...) or FILE.py:task.")
+    ],
     model: Model,
     out: Out,
+    prompt: Annotated[
+        str | None, typer.Option("-p", "--prompt", help="For your own rows: a Jinja template. Default: the question.")
+    ] = None,
+    match: Annotated[
+        str | None, typer.Option("--match", help="For your own rows: exact, numeric, choice, boxed, regex:PATTERN.")
+    ] = None,
     data: Annotated[Path | None, typer.Option("--data", help="A local file of questions.")] = None,
     shots: Annotated[Path | None, typer.Option("--shots", help="A local file of solved examples.")] = None,
     samples: Samples = None,
     min: Min = None,
+    report: Report = None,
     url: Url = None,
     concurrency: InFlight = None,
     temperature: Temperature = None,
@@ -107,6 +117,7 @@ def evaluate(
     max_cost: MaxCost = None,
     price: Price = None,
     deadline: Deadline = None,
+    id_field: IdField = None,
     timeout: Timeout = 600.0,
     plain_http: PlainHttp = False,
     fresh: Fresh = False,
@@ -114,10 +125,12 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Ask the questions of a benchmark and score the answers."""
+    from manycall.cli.load import load_task
     from manycall.evals.evaluate import evaluate as job
 
-    result = job(task, data=data, shots=shots, samples=samples, **common(ctx))
-    _end(result, json, failed=result.failed, below=_below(result, min))
+    named = load_task(task)
+    result = job(named, data=data, shots=shots, prompt=prompt, match=match, samples=samples, **common(ctx))
+    _end(result, json, failed=result.failed, below=_below(result, min), report=report)
 
 
 @app.command()
@@ -154,16 +167,106 @@ def run(
 
 @app.command()
 def score(
-    out: Annotated[Path, typer.Argument(help="What `manycall eval` wrote.")],
-    as_: Annotated[str | None, typer.Option("--as", help="TASK or TASK/FILTER. Default: its own task.")] = None,
+    out: Annotated[Path, typer.Argument(help="What `manycall eval` wrote, or lm-eval's samples.")],
+    as_: Annotated[
+        str | None,
+        typer.Option("--as", help="TASK, TASK/FILTER, FILE.py:task, or as --match. Default: its own task."),
+    ] = None,
     min: Min = None,
+    report: Report = None,
     json: Json = False,
 ) -> None:
     """Score an output again, with no call."""
+    from manycall.cli.load import load_task
     from manycall.evals.evaluate import score as job
 
-    result = job(out, as_=as_)
-    _end(result, json, below=_below(result, min))
+    result = job(out, as_=as_ and load_task(as_))
+    _end(result, json, below=_below(result, min), report=report)
+
+
+@app.command()
+def judge(
+    ctx: typer.Context,
+    answers: Annotated[Path, typer.Argument(help="What `manycall eval` or `generate` wrote, or any rows.")],
+    rubric: Annotated[
+        str, typer.Option("--rubric", help="A Jinja template over a row's fields, or its file (.j2, .txt, .md).")
+    ],
+    model: Model,
+    out: Out,
+    scale: Annotated[str | None, typer.Option("--scale", help="Whole numbers, as 1-10. Default: 1-5.")] = None,
+    labels: Annotated[
+        str | None, typer.Option("--labels", help="Verdicts instead: good,bad, or with numbers: right=1,wrong=0.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="Another output with the same ids: which answer is better?")
+    ] = None,
+    one_order: Annotated[
+        bool, typer.Option("--one-order", help="Show the two in one order, by chance, instead of in both.")
+    ] = False,
+    samples: Samples = None,
+    system: Annotated[str | None, typer.Option("-s", "--system", help="A template for the system message.")] = None,
+    field: Annotated[str, typer.Option("--field", help="The field that takes the verdict.")] = "judge",
+    report: Report = None,
+    url: Url = None,
+    concurrency: InFlight = None,
+    temperature: Temperature = None,
+    max_tokens: MaxTokens = None,
+    param: Param = None,
+    limit: Limit = None,
+    max_tokens_total: MaxTokensTotal = None,
+    max_cost: MaxCost = None,
+    price: Price = None,
+    deadline: Deadline = None,
+    id_field: IdField = None,
+    timeout: Timeout = 600.0,
+    plain_http: PlainHttp = False,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """A model judges answers: by a rubric, or two runs' answers against each other."""
+    from manycall.evals.judge import judge as job
+
+    result = job(
+        answers, rubric, against=against, scale=scale, labels=labels, both_orders=not one_order, samples=samples,
+        system=system, field=field, **common(ctx),
+    )  # fmt: skip
+    _end(result, json, report=report)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="What `manycall eval` or `judge` wrote; the first is the base.")],
+    by: Annotated[
+        str | None, typer.Option("--by", help="The score: a filter, or a field (judge.score). Default: all in common.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Where the rows that changed go.")] = None,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Compare different protocols all the same.")] = False,
+    report: Report = None,
+    json: Json = False,
+) -> None:
+    """How much better is one run than another, on the same rows, and on which rows?"""
+    from manycall.evals.compare import compare as job
+
+    _end(job(*runs, by=by, anyway=anyway, out=out), json, report=report)
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="What `manycall eval` wrote.")],
+    folder: Annotated[Path, typer.Argument(help="Where to: what lm-eval calls --output_path.")],
+    as_: Annotated[
+        str | None, typer.Option("--as", help="TASK, FILE.py:task, or as --match. Default: its own task.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="The local file of questions that were asked.")] = None,
+    shots: Annotated[Path | None, typer.Option("--shots", help="The local file of solved examples.")] = None,
+) -> None:
+    """Write an output as lm-evaluation-harness would have: results_*.json and samples_*.jsonl."""
+    from manycall.cli.load import load_task
+    from manycall.evals.export import export as job
+
+    for path in job(out, folder, as_=as_ and load_task(as_), data=data, shots=shots):
+        print(path)
 
 
 @app.command()
@@ -224,8 +327,14 @@ def _below(result: Any, least: float | None) -> bool:
     return least is not None and max(score.value for score in result.scores) < least
 
 
-def _end(result: Any, as_json: bool, *, failed: int | None = None, below: bool = False) -> None:
+def _end(
+    result: Any, as_json: bool, *, failed: int | None = None, below: bool = False, report: Path | None = None
+) -> None:
     """Print what came out, and end with the code that says how it went."""
+    if report is not None:
+        from manycall.evals.reports.contents import write_report
+
+        write_report(result, report)
     if as_json:
         import msgspec
 

@@ -54,7 +54,23 @@ PlainHttp = Annotated[
 Fresh = Annotated[bool, typer.Option("--fresh", help="Move an earlier output aside and start over.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No status line.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="FILE",
+        callback=lambda path: path and _page(path),
+        help="Write a page about it: .html, or .md (Markdown).",
+    ),
+]
 Min = Annotated[float | None, typer.Option("--min", help="Exit with 4 if no filter's score reaches this.")]
+
+
+def _page(path: Path) -> Path:
+    """Look at the path before anything is paid for."""
+    from manycall.evals.reports.page import checked
+
+    return checked(path)
 
 
 def common(ctx: typer.Context) -> dict[str, Any]:

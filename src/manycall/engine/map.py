@@ -174,6 +174,7 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
     before = len(run.known)
     client.counters.had_success = before > 0 or bool(run.failures.before)
     with _session(run, client) as session:
+        session["endpoints"] = client.pool.urls
         client.permits.budget = budget = allowed.budget(run.journal)
         async with client:
             began = clock.now()

@@ -3,6 +3,9 @@
 import os
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from manycall.engine.blocking import blocking
 from manycall.errors import TransportError, UsageError
@@ -15,6 +18,29 @@ TIMEOUT_SECONDS = 120.0
 def cache_folder() -> Path:
     """$XDG_CACHE_HOME/manycall, or ~/.cache/manycall."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "manycall"
+
+
+def checksum(rows: Path | list[dict[str, Any]]) -> str:
+    """SHA-256 of a file, or of rows as JSON."""
+    return sha256(rows.read_bytes() if isinstance(rows, Path) else msgspec.json.encode(rows)).hexdigest()
+
+
+def from_hub(dataset: str, config: str, split: str) -> list[dict[str, Any]]:
+    """The rows of a dataset on the Hugging Face hub, by their own library, which keeps them.
+
+    Raises:
+        UsageError: the library is not here, or it cannot have them.
+    """
+    local = "or give a local copy with --data"
+    try:
+        import datasets
+    except ImportError:
+        raise UsageError(f"{dataset} needs the extra: pip install 'manycall[datasets]', {local}") from None
+    try:
+        return [dict(row) for row in datasets.load_dataset(dataset, config, split=split)]
+    except Exception as error:  # a foreign library, a network, a disk
+        reason = str(error).partition("\n")[0]
+        raise UsageError(f"{dataset} could not be had ({type(error).__name__}: {reason}): {local}") from None
 
 
 def fetch(url: str, checksum: str, name: str) -> Path:

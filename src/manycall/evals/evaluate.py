@@ -1,37 +1,48 @@
 """Ask a task's questions and score the answers; or score them again, from the file, with no call."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-import msgspec
+from msgspec.structs import replace
 
 from manycall.data.sources import Source
+from manycall.data.templates import BadPrompt, Prompt
 from manycall.engine.map import Job, Options, hide_key, run_job
 from manycall.engine.row import RowCalls
 from manycall.errors import UsageError
+from manycall.evals.lmeval import opened
 from manycall.evals.metrics import Mean
-from manycall.evals.report import Evaluation, Score
-from manycall.evals.tasks import SCORINGS, TASKS, Load, Scoring, Task
+from manycall.evals.outputs import Output
+from manycall.evals.own import ENDINGS, as_task, listed, own, scoring
+from manycall.evals.report import Evaluation
+from manycall.evals.tally import Tally
+from manycall.evals.tasks import TASKS, Asker, Task
 from manycall.records import Row
 from manycall.sim import launch
-from manycall.store.lines import UNREADABLE, corrupt, read_lines
+
+WRITES = ("response", "extracted", "score", "finish_reason")
 
 
 def evaluate(
-    task: str | Task,
+    task: str | Path | Task,
     *,
     data: str | Path | None = None,
     shots: str | Path | None = None,
+    prompt: Prompt | None = None,
+    match: str | None = None,
     samples: int | None = None,
     **options: Unpack[Options],
 ) -> Evaluation:
     """Ask a model the questions of a benchmark, and score what it answers.
 
     Args:
-        task: "gsm8k", "gsm8k_cot_zeroshot", "wordmath", or a `Task`.
+        task: the name of a benchmark ("gsm8k"; `manycall.evals.tasks.TASKS` has all), a `Task`, or the path of a
+            file of one's own whose rows have `question` and `answer`.
         data: a local file of questions, instead of the one that is downloaded; shots: likewise for the examples.
+        prompt, match: for a file of one's own: what to ask (default: the question), and how to read and compare
+            answers: "exact", "numeric", "choice", "boxed", "regex:PATTERN".
         samples: ask each question so many times.
         options: see `manycall.Options`.
 
@@ -43,18 +54,23 @@ def evaluate(
         RunStopped: no call can succeed, or somebody interrupted; the same call goes on from there.
     """
     hide_key(options)
-    asked = _named(task)(data, shots) if isinstance(task, str) else task
-    running = {name: Mean() for name in asked.scoring.filters}
+    asked = resolve(task, data=data, shots=shots, prompt=prompt, match=match)
+    samples = asked.samples if samples is None else samples
+    source = Source(asked.rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))
+    asker = Asker(asked)
+    _try_first(asked, asker, source)
+    running = {name: Mean() for name in asked.filters}
 
     async def one(row: Row, llm: RowCalls) -> dict[str, Any]:
-        reply = await llm.chat(asked.prompt(row))
-        found = asked.scoring.score(reply.text, str(row.fields[asked.scoring.target]))
-        for name, (_, value) in found.items():
+        target = _target(asked, row.fields)
+        reply = await llm.chat(asker.messages(row))
+        grades = asked.grade(reply.text, target) if asked.quick else await _grade_aside(asked, reply.text, target)
+        for name, (_, value) in grades.items():
             running[name].add(value)
         return {
             "response": reply.text,
-            "extracted": {name: answer for name, (answer, _) in found.items()},
-            "score": {name: value for name, (_, value) in found.items()},
+            "extracted": {name: answer for name, (answer, _) in grades.items()},
+            "score": {name: value for name, (_, value) in grades.items()},
             "finish_reason": reply.finish_reason,
         }
 
@@ -62,61 +78,88 @@ def evaluate(
         name, mean = list(running.items())[-1]
         return f"{name} {mean}" if mean.count else ""
 
-    source = Source(asked.rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))
-    identity = {"job": f"eval {asked.name}", "samples": samples is not None, **asked.identity}
-    writes = ("response", "extracted", "score", "finish_reason")
-    job = Job(asked.name, identity, one, asked.params, note, writes, ending="finish_reason")
+    identity = {"job": f"eval {asked.name}", "samples": samples is not None, **asker.identity}
+    job = Job(asked.name, identity, one, asked.params, note, WRITES, ending="finish_reason")
     report = run_job(job, source, _with_key(options, asked.key))
-    result = score(report.out, as_=asked.name, scoring=asked.scoring)
+    result = score(report.out, as_=asked)
     result.run = report
     return result
 
 
-def score(out: str | Path, *, as_: str | None = None, scoring: Scoring | None = None) -> Evaluation:
+def score(out: str | Path, *, as_: str | Task | None = None) -> Evaluation:
     """Score the responses in an output again, with no call.
 
     Args:
-        out: what `evaluate` wrote: rows with `response` and `answer`.
-        as_: "task" or "task/filter"; default: the task that wrote it.
-        scoring: instead of that task's own.
+        out: what `evaluate` wrote, or any rows with `response` and `answer`; or lm-eval's samples_*.jsonl.
+        as_: a `Task`, "task", "task/filter", or a match ("numeric", "regex:PATTERN"); default: the task that wrote it.
 
     Raises:
         UsageError: no such file, task or filter, or a row without a response.
     """
-    out = Path(out)
-    if not out.is_file():
-        raise UsageError(f"{out}: there is no such file")
-    name, _, only = (as_ or _task_of(out)).partition("/")
-    if scoring is None:
-        _named(name)
-        scoring = SCORINGS[name]
-    if only and only not in scoring.filters:
-        raise UsageError(f"{name} has no filter {only!r}; it has {_listed(scoring.filters)}")
-    means = {each: Mean() for each in scoring.filters if each == only or not only}
+    output = opened(out)
+    task, only = scoring(as_) if isinstance(as_, str) else (as_ or written_by(output), "")
+    tally = Tally(task.name, task.filters, output)
     rows = truncated = 0
-    for offset, line in read_lines(out):
-        response, target, cut = _answered(out, offset, line, scoring.target)
+    for offset, row in output.rows():
+        response, target = _answered(output.path, offset, row, task.target)
         rows += 1
-        truncated += cut
-        for each, (_, value) in scoring.score(response, target).items():
-            if each in means:
-                means[each].add(value)
-    scores = [Score(name, each, mean.value, mean.stderr, mean.count) for each, mean in means.items()]
-    unfinished = _unfinished(out)
+        truncated += row.get("finish_reason") == "length"
+        tally.add(str(row.get("id", "")), _graded(task, response, target, f"{output.path}, the row at byte {offset:,}"))
+    scores = [score for score in tally.scores(task.votes) if only in ("", score.filter)]
     return Evaluation(
-        task=name, out=out, scores=scores, rows=rows, truncated=truncated,
-        failed=sum(unfinished.values()), unfinished=unfinished,
+        task=task.name, out=output.path, scores=scores, rows=rows, truncated=truncated,
+        failed=output.failed, unfinished=output.unfinished, missing=output.missing(rows),
     )  # fmt: skip
 
 
-def _named(name: str) -> Load:
-    if name not in TASKS:
-        raise UsageError(f"there is no task {name!r}; there are {_listed(TASKS)}")
-    return TASKS[name]
+def resolve(
+    task: str | Path | Task,
+    *,
+    data: str | Path | None = None,
+    shots: str | Path | None = None,
+    prompt: Prompt | None = None,
+    match: str | None = None,
+) -> Task:
+    """The task that is meant, with its rows.
+
+    Raises:
+        UsageError: there is none, or what is given with it does not go with it.
+    """
+    is_named = isinstance(task, str) and task in TASKS
+    if not is_named and (data is not None or shots is not None):
+        raise UsageError("--data and --shots go with the tasks that have a name; yours brings its own rows")
+    if (is_named or isinstance(task, Task)) and (prompt is not None or match is not None):
+        raise UsageError("--prompt and --match go with a file of your own; a task has them already")
+    if isinstance(task, Task):
+        return task
+    if is_named:
+        named = TASKS[str(task)]
+        return named if named.load is None else named.load(named, data, shots)
+    path = Path(task)
+    if path.suffix.lower() not in ENDINGS and not path.is_file():
+        raise UsageError(f"there is no task {str(task)!r}; there are {listed()}, or a file of your own (.jsonl, .csv)")
+    return own(path, prompt, match)
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)
+async def _grade_aside(task: Task, response: str, target: Any) -> dict[str, tuple[Any, float]]:
+    """In a thread: the user's own functions may take long, and meanwhile calls go out and answers come in."""
+    return await asyncio.to_thread(task.grade, response, target)
+
+
+def _target(task: Task, fields: dict[str, Any]) -> Any:
+    if task.target not in fields:
+        raise BadPrompt(f"the row has no field {task.target!r}, which the score compares with: name it with target=")
+    return fields[task.target]
+
+
+def _try_first(task: Task, asker: Asker, source: Source) -> None:
+    """A misspelt name costs nothing if it is found before the first call."""
+    if source.first is not None:
+        try:
+            _target(task, source.first)
+            asker.messages(Row("first", source.first))
+        except BadPrompt as error:
+            raise UsageError(f"{source.name}: {error}") from None
 
 
 def _with_key(options: Options, key: str) -> Options:
@@ -129,40 +172,32 @@ def _with_key(options: Options, key: str) -> Options:
     return {**options, "url": told} if told else options
 
 
-def _task_of(out: Path) -> str:
-    """The task that wrote this output, from the manifest beside it."""
-    try:
-        manifest = msgspec.json.decode((out.with_name(out.name + ".run") / "manifest.json").read_bytes())
-        job, _, name = manifest["identity"]["job"].partition(" ")
-    except (OSError, msgspec.MsgspecError, LookupError, TypeError, AttributeError):
-        job = name = ""
-    if job != "eval":
-        raise UsageError(f"{out} does not say which task wrote it: name one with --as ({_listed(TASKS)})")
-    return str(name)
+def written_by(output: Output) -> Task:
+    """What wrote this output, as far as it is needed to score it again.
+
+    Raises:
+        UsageError: that cannot be known.
+    """
+    job, _, name = str(output.identity.get("job", "")).partition(" ")
+    if job == "eval" and name in TASKS:
+        return TASKS[name]
+    if job == "eval" and Path(name).suffix in ENDINGS:  # a file of one's own: its match stands in every row
+        _, row = next(output.rows(), (0, {"score": ()}))
+        for matched in row["score"]:
+            return replace(as_task(matched), name=name)
+    mine = f" ({name}, whose functions are yours: --as FILE.py:task)" if job == "eval" and name else ""
+    raise UsageError(f"{output.path} does not say which task wrote it{mine}: name one with --as ({listed()})")
 
 
-def _answered(out: Path, offset: int, line: bytes, target: str) -> tuple[str, str, bool]:
-    """(response, target, whether it was cut) of one row."""
+def _graded(task: Task, response: str, target: Any, where: str) -> dict[str, tuple[Any, float]]:
     try:
-        row = msgspec.json.decode(line, type=dict[str, Any])
-    except UNREADABLE as error:
-        raise corrupt(out, offset, error) from None
+        return task.grade(response, target)
+    except Exception as error:  # the user's own functions
+        raise UsageError(f"{where}: {task.name} cannot score it: {type(error).__name__}: {error}") from error
+
+
+def _answered(out: Path, offset: int, row: dict[str, Any], target: str) -> tuple[str, Any]:
+    """(response, target) of one row."""
     if not isinstance(row.get("response"), str) or target not in row:
         raise UsageError(f"{out}, the row at byte {offset:,}: to be scored it needs the fields response and {target}")
-    return row["response"], str(row[target]), row.get("finish_reason") == "length"
-
-
-class _Failed(msgspec.Struct):
-    verdict: str
-
-
-def _unfinished(out: Path) -> dict[str, int]:
-    """Why rows have no answer, and how many."""
-    path = out.with_name(out.name + ".run") / "failures.jsonl"
-    counts: Counter[str] = Counter()
-    for offset, line in read_lines(path):
-        try:
-            counts[msgspec.json.decode(line, type=_Failed).verdict] += 1
-        except UNREADABLE as error:
-            raise corrupt(path, offset, error) from None
-    return dict(sorted(counts.items()))
+    return row["response"], row[target]

@@ -3,6 +3,8 @@
 import math
 from collections import Counter
 
+from manycall.evals.stats.intervals import Interval, normal, wilson
+
 
 class Mean:
     """A mean and its standard error, over numbers that arrive one by one.
@@ -17,10 +19,27 @@ class Mean:
         self.count = 0
         self._seen: Counter[float] = Counter()
 
-    def add(self, x: float) -> None:
-        """Take one number in."""
-        self.count += 1
-        self._seen[x] += 1
+    def add(self, x: float, times: int = 1) -> None:
+        """Take one number in, so many times."""
+        self.count += times
+        self._seen[x] += times
+
+    def take(self, other: "Mean") -> None:
+        """Take in all that another has."""
+        for x, times in other._seen.items():
+            self.add(x, times)
+
+    @property
+    def is_share(self) -> bool:
+        """Whether every number was 0 or 1."""
+        return self._seen.keys() <= {0.0, 1.0}
+
+    @property
+    def interval(self) -> Interval | None:
+        """95 %: Wilson's for a share, else mean ± 1.96 standard errors; None for nothing, or for one number."""
+        if self.count and self.is_share:
+            return wilson(self._seen[1.0], self.count)
+        return None if self.stderr is None else normal(self.value, self.stderr)
 
     @property
     def value(self) -> float:

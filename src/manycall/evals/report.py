@@ -1,10 +1,26 @@
 """What an evaluation says, and how sure it is."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from manycall.engine.report import Report, table
+from manycall.evals.stats.intervals import Interval
+from manycall.evals.stats.repeats import Repeated
+
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]
+"""(head, rows)."""
+IF_FAILED = "if all failed had the worst … best"
+OVER_SAMPLES = ("filter", "over samples", "value", "stderr", "questions")
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """A mean over so many rows, with its standard error; None for fewer than two."""
+
+    value: float
+    stderr: float | None
+    count: int
 
 
 class Score(msgspec.Struct, frozen=True):
@@ -13,6 +29,13 @@ class Score(msgspec.Struct, frozen=True):
     Attributes:
         filter: how the answers were read out of the responses.
         value: mean over `count` rows, 0 to 1; stderr: its standard error, None for fewer than two rows.
+        interval: 95 %: Wilson's if every score is 0 or 1, else mean ± 1.96 standard errors; None if it has none.
+        clustered: the standard error with the samples of a question as one cluster; None if each was asked once.
+            The interval is by this one.
+        bounds: the mean if all failed rows were wrong, and if all were right.
+        repeated: mean@k, pass@k, pass^k, maj@k, where questions were asked several times.
+        as_lm_eval: the same with each failed row as a wrong one, which is what lm-evaluation-harness reports of such
+            a run; None if no row failed, or if questions were asked several times.
     """
 
     task: str
@@ -20,6 +43,31 @@ class Score(msgspec.Struct, frozen=True):
     value: float
     stderr: float | None
     count: int
+    interval: Interval | None = None
+    clustered: float | None = None
+    bounds: Interval | None = None
+    repeated: list[Repeated] = []
+    as_lm_eval: Counted | None = None
+
+
+def score_table(scores: Sequence[Score], what: str, rows: int, truncated: int, unfinished: Mapping[str, int]) -> Table:
+    """(head, rows): each score, its doubt, and beside it the rows that were cut or have none."""
+    clustered = any(score.clustered is not None for score in scores)
+    failed = sum(unfinished.values())
+    head = [
+        "task", "filter", what, "stderr", *(["clustered"] if clustered else []), "95 % interval",
+        *([IF_FAILED] if failed else []), "rows scored", "truncated", "failed", *unfinished,
+    ]  # fmt: skip
+    counts = [*map(str, (rows, truncated, failed, *unfinished.values()))]
+    cells = [
+        [
+            s.task, s.filter, f"{s.value:.4f}" if s.count else "N/A", stderr_text(s.stderr),
+            *([stderr_text(s.clustered)] if clustered else []), str(s.interval or "N/A"),
+            *([str(s.bounds)] if failed else []), *counts,
+        ]
+        for s in scores
+    ]  # fmt: skip
+    return head, cells
 
 
 class Evaluation(msgspec.Struct, kw_only=True):
@@ -28,6 +76,7 @@ class Evaluation(msgspec.Struct, kw_only=True):
     Attributes:
         rows: scored. truncated: of these, answers that were cut at max_tokens, and scored as they stand.
         failed: rows without an answer; they are in no score. unfinished: why, and how many.
+        missing: a sentence if the run was interrupted, and these are not all rows; else "".
         run: how the run went that answered the questions; None if they were only scored again.
     """
 
@@ -38,6 +87,7 @@ class Evaluation(msgspec.Struct, kw_only=True):
     truncated: int
     failed: int
     unfinished: dict[str, int] = {}
+    missing: str = ""
     run: Report | None = None
 
     def score(self, name: str) -> Score:
@@ -45,25 +95,43 @@ class Evaluation(msgspec.Struct, kw_only=True):
         return next(score for score in self.scores if score.filter == name)
 
     def __str__(self) -> str:
-        head = ("task", "filter", "exact match", "stderr", "rows scored", "truncated", "failed", *self.unfinished)
-        counts = (*map(str, (self.rows, self.truncated, self.failed, *self.unfinished.values())),)
-        rows = [
-            (s.task, s.filter, f"{s.value:.4f}" if s.count else "N/A", _stderr(s.stderr), *counts) for s in self.scores
-        ]
-        parts = [table(head, rows)]
+        parts = [table(*cells) for cells in self.tables()]
         if self.run is not None:
             parts.append(str(self.run))
         return "\n\n".join([*parts, *self.remarks()])
 
-    def remarks(self) -> list[str]:
-        """What a reader of the number must know."""
-        remarks = []
+    def tables(self) -> list[Table]:
+        """(head, rows) of the scores; then of those over the samples of a question, where there are any."""
+        scores = score_table(self.scores, "exact match", self.rows, self.truncated, self.unfinished)
+        over = [
+            [s.filter, r.name, f"{r.value:.4f}" if r.count else "N/A", stderr_text(r.stderr), str(r.count)]
+            for s in self.scores
+            for r in s.repeated
+        ]
+        return [scores, *([(OVER_SAMPLES, over)] if over else [])]
+
+    def warnings(self) -> list[str]:
+        """What a reader of the number must know first."""
+        warnings = [self.missing] if self.missing else []
         if self.failed:
-            remarks.append(f"{self.failed} rows have no answer and are in no score; the same command tries them again.")
+            warnings.append(
+                f"{self.failed} rows have no answer, are in no score, and are tried again by the same command."
+            )
+            warnings += [f"lm-evaluation-harness would score them 0, and say {said}." for said in self._as_lm_eval()]
         if self.truncated:
-            remarks.append(
+            warnings.append(
                 f"{self.truncated} answers were cut at max_tokens and scored as they stand: raise it with --max-tokens."
             )
+        return warnings
+
+    def _as_lm_eval(self) -> list[str]:
+        """What it would say, in one text; or none."""
+        said = [(score.filter, score.as_lm_eval) for score in self.scores if score.as_lm_eval is not None]
+        return [", ".join(f"{name} {s.value:.4f} {stderr_text(s.stderr)}" for name, s in said)] if said else []
+
+    def remarks(self) -> list[str]:
+        """These, and the rest."""
+        remarks = self.warnings()
         planted = (self.run.sim or {}).get("planted") if self.run else None
         if planted and planted["asked"]:
             right, asked = planted["right"], planted["asked"]
@@ -71,5 +139,6 @@ class Evaluation(msgspec.Struct, kw_only=True):
         return remarks
 
 
-def _stderr(value: float | None) -> str:
+def stderr_text(value: float | None) -> str:
+    """±0.0119, or N/A."""
     return "N/A" if value is None else f"±{value:.4f}"

@@ -51,18 +51,23 @@ class Answers:
         question = last_question(prompt) if self._key else ""
         if question in self._key:
             self.asked.add(question)
-            text = self._solution(question)
+            text = self._solution(
+                question, "The final answer is" if "The final answer is" in prompt else "The answer is"
+            )
         else:
             text = self._story(prompt, params)
         return _cut(text, params)
 
-    def _solution(self, question: str) -> str:
+    def _solution(self, question: str, wording: str) -> str:
         right = self._key[question]
         said = right if question in self._right else _wrong(right)
-        return f"Let us take it step by step. That leaves {said}.\nThe answer is {said}.\n#### {said}"
+        return f"Let us take it step by step. That leaves {said}.\n{wording} {said}.\n#### {said}"
 
     def _story(self, prompt: str, params: Mapping[str, Any]) -> str:
-        """Words without sense, in the prompt's script; another one each time, unless the temperature is 0."""
+        """A digit or a verdict where one is asked for; else words without sense, in the prompt's script.
+
+        Another one each time, unless the temperature is 0.
+        """
         digest = blake2b(prompt.encode("utf-8", "replace"), digest_size=12).digest()
         if _WANTS_DIGIT.search(prompt):
             return str(1 + int(5 * draw(self.behaviour.seed, "grade", digest.hex())))
@@ -70,6 +75,9 @@ class Answers:
         if params.get("temperature") != 0:
             turn = self._times_asked[digest] = self._times_asked.get(digest, -1) + 1
         u = draw(self.behaviour.seed, "story", digest.hex(), turn)
+        if wanted := _WANTS_VERDICT.search(prompt):
+            labels = wanted[1].split(", ")
+            return f"It has its merits, and its faults.\nVerdict: {labels[int(u * len(labels))]}"
         mean = self.behaviour.follow * token_count(prompt) or self.behaviour.tokens
         length = max(5, round(lognormal(mean, self.behaviour.spread, u)))
         return _story(_is_chinese(prompt), length, int(u * 2**56))
@@ -96,16 +104,18 @@ def _planted(key: Mapping[str, str], behaviour: Behaviour) -> frozenset[str]:
 _QUESTION = re.compile(r"(?:^|\n)(?:Question|Q|Problem): *")
 
 
+_WANTS_VERDICT = re.compile(r"where X is one of ([^\n]+):\nVerdict: X\Z")
 _WANTS_DIGIT = re.compile(r"digit only|\u53ea\u5199\u6570\u5b57")
 
 
 def last_question(prompt: str) -> str:
-    """What follows the last "Question:" or "Q:", up to "Answer:", "A:" or an empty line."""
+    """What follows the last "Question:", "Q:" or "Problem:", up to "Answer:", "A:", what is asked of the response, or
+    an empty line."""
     start = 0
     for match in _QUESTION.finditer(prompt):
         start = match.end()
     tail = prompt[start:]
-    for end in ("\nAnswer:", "\nA:", "\n\n"):
+    for end in ("\nAnswer:", "\nA:", "\nYour response should", "\n\n"):
         tail = tail.partition(end)[0]
     return tail.strip()
 

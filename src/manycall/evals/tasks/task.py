@@ -1,58 +1,109 @@
-"""What every task is."""
+"""What every task is: a value."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
 from manycall.data.sources import Rows
-from manycall.records import Messages, Row
+from manycall.data.templates import Prompt, Template
+from manycall.records import Message, Messages, Row
 
-Extract = Callable[[str], str]
+Extract = Callable[[str], Any]
 """A response -> the answer in it."""
 
 
-class Scoring(msgspec.Struct, frozen=True):
-    """How answers are read and compared. It needs no data, so it can be done again at any time.
-
-    Attributes:
-        filters: name -> how the answer is read out of a response. Each gives a score of its own.
-        match: (what was read, target) -> 1.0 or 0.0.
-        target: the field that holds the right answer.
-    """
-
-    filters: Mapping[str, Extract]
-    match: Callable[[str, str], float]
-    target: str = "answer"
-
-    def score(self, response: str, target: str) -> dict[str, tuple[str, float]]:
-        """Filter -> (what was read, score)."""
-        read = {name: extract(response) for name, extract in self.filters.items()}
-        return {name: (answer, self.match(answer, target)) for name, answer in read.items()}
-
-
 class Task(msgspec.Struct, frozen=True):
-    """A benchmark.
+    """A benchmark: what to ask, how to read the answers, and whether they are right.
 
     Attributes:
         rows: the questions: a path or mappings.
-        prompt: the messages for one of them.
+        prompt: the user's turn: a Jinja template over a row's fields, its path, or a function of them.
+        extract: how the answer is read out of a response; or several ways, by name, each of which gives a score.
+        score: (what was read, target) -> 1.0 or 0.0, or anything between.
+        target: the field that holds the right answer; `score` gets it as text, unless it is a list or an object.
+        name: what it is called in the report.
+        system: a template for a system message. shots: turns that go between it and the question: always the same,
+            or those for the row of this index.
         params: what every call is sent with.
-        identity: whatever makes two runs of this task incomparable, besides its name and the parameters.
+        samples: how often each question is asked, if nobody says; None: once.
+        votes: name -> k: a further score, of the answer that the most of a row's first k samples gave.
+        quick: `extract` and `score` take microseconds; others run in a thread, so that no call waits for them.
+        identity: whatever makes two runs of this task incomparable, besides its name, prompt and parameters.
         key: what the simulated endpoint's `--key` takes to know the answers.
+        load: gives it its rows and shots, from local files if they are given.
     """
 
-    name: str
     rows: Rows
-    prompt: Callable[[Row], Messages]
-    scoring: Scoring
+    prompt: Prompt
+    extract: Extract | Mapping[str, Extract]
+    score: Callable[[Any, Any], float]
+    target: str = "answer"
+    name: str = "task"
+    system: str | None = None
+    shots: Sequence[Message] | Callable[[int], Messages] = ()
     params: dict[str, Any] = {}
+    samples: int | None = None
+    votes: Mapping[str, int] = {}
+    quick: bool = False
     identity: dict[str, Any] = {}
     key: str = ""
+    load: "Load | None" = None
+
+    @property
+    def filters(self) -> Mapping[str, Extract]:
+        """Name -> how an answer is read."""
+        return {"score": self.extract} if callable(self.extract) else self.extract
+
+    def grade(self, response: str, target: Any) -> dict[str, tuple[Any, float]]:
+        """Filter -> (what was read, score) of one response."""
+        read = {name: extract(response) for name, extract in self.filters.items()}
+        return {name: (answer, self.compare(answer, target)) for name, answer in read.items()}
+
+    def compare(self, answer: Any, target: Any) -> float:
+        """The score of what was read.
+
+        Raises:
+            ValueError: it is no number.
+        """
+        value = float(self.score(answer, target if isinstance(target, list | dict) else str(target)))
+        if not math.isfinite(value):
+            raise ValueError(f"a score must be a number, not {value}")
+        return value
 
 
 class Load(Protocol):
-    """Makes a task, from local files if they are given."""
+    """Gives a task its rows and shots, from local files if they are given."""
 
-    def __call__(self, data: str | Path | None = None, shots: str | Path | None = None) -> Task: ...
+    def __call__(self, task: Task, data: str | Path | None = None, shots: str | Path | None = None) -> Task: ...
+
+
+class Asker:
+    """Makes the messages of a row: the system message, the shots, the question.
+
+    Attributes:
+        identity: what tells one task's questions from another's.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._turn = Template(task.prompt)
+        self._system = None if task.system is None else Template(task.system)
+        shots = task.shots
+        self._shots = shots if callable(shots) else lambda index: list(shots)
+        about = {
+            "prompt": self._turn.text,
+            "system": self._system and self._system.text,
+            "shots": getattr(shots, "__qualname__", "function") if callable(shots) else list(shots),
+        }
+        self.identity = {name: value for name, value in about.items() if value} | task.identity
+
+    def messages(self, row: Row) -> Messages:
+        """What is sent for this row.
+
+        Raises:
+            BadPrompt: a template that does not fit, or a function that failed.
+        """
+        system = [] if self._system is None else self._system.messages(row)
+        return [*({**turn, "role": "system"} for turn in system), *self._shots(row.index), *self._turn.messages(row)]

@@ -9,37 +9,38 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from manycall.errors import UsageError
 from manycall.evals.scorers import exact_match, extract
-from manycall.evals.tasks.task import Scoring, Task
-from manycall.records import Messages, Row
+from manycall.evals.tasks.task import Task
 
 COUNT = 1200
 SEED = 20_26
 
-SCORING = Scoring(
-    {
-        "strict-match": partial(extract, pattern=r"The answer is \$?(-?[0-9][0-9,]*)"),
-        "last-number": partial(extract, pattern=r"-?[0-9][0-9,]*", which=-1),
-    },
-    exact_match,
-)
-PROMPT = "Question: {question}\n\nReason step by step. End with one line of this form: The answer is N."
 
-
-def load(data: str | Path | None = None, shots: str | Path | None = None) -> Task:
+def load(task: Task, data: str | Path | None = None, shots: str | Path | None = None) -> Task:
     """The task. It is built in, so it takes no files."""
     if data is not None or shots is not None:
         raise UsageError("wordmath is built in: it takes neither --data nor --shots")
-    return Task(
-        name="wordmath",
-        rows=problems(),
-        prompt=_prompt,
-        scoring=SCORING,
-        params={"temperature": 0.0, "max_tokens": 1024},
-        identity={"seed": SEED, "count": COUNT},
-        key="wordmath",
-    )
+    return replace(task, rows=problems())
+
+
+TASK = Task(
+    rows=(),
+    prompt="Question: {{ question }}\n\nReason step by step. End with one line of this form: The answer is N.",
+    extract={
+        "strict-match": partial(extract, pattern=r"The answer is \$?(-?[0-9][0-9,]*)"),
+        "last-number": partial(extract, pattern=r"-?[0-9][0-9,]*", which=-1),
+    },
+    score=exact_match,
+    name="wordmath",
+    params={"temperature": 0.0, "max_tokens": 1024},
+    quick=True,
+    identity={"seed": SEED, "count": COUNT},
+    key="wordmath",
+    load=load,
+)
 
 
 def problems(count: int = COUNT, seed: int = SEED) -> list[dict[str, str]]:
@@ -53,10 +54,6 @@ def problems(count: int = COUNT, seed: int = SEED) -> list[dict[str, str]]:
             asked.add(question)
             rows.append({"id": f"wordmath-{len(rows)}", "question": question, "answer": str(answer)})
     return rows
-
-
-def _prompt(row: Row) -> Messages:
-    return [{"role": "user", "content": PROMPT.format(question=row.fields["question"])}]
 
 
 NAMES = [

@@ -1,0 +1,63 @@
+"""A benchmark of one's own: a file with the fields `question` and `answer`, a prompt, and a match."""
+
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from manycall.data.files import read
+from manycall.data.templates import Prompt
+from manycall.errors import UsageError
+from manycall.evals.matches import MATCHES, REGEX, match
+from manycall.evals.tasks import TASKS, Task
+
+QUESTION = "{{ question }}"
+ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+
+
+def own(rows: Path, prompt: Prompt | None = None, matched: str | None = None) -> Task:
+    """The task in a file.
+
+    Args:
+        prompt: over a row's fields; default: the question alone.
+        matched: how an answer is read and compared: see `MATCHES`.
+
+    Raises:
+        UsageError: a row without an answer, no such match, or none given.
+    """
+    if matched is None:
+        raise UsageError(f"{rows}: say how answers are compared: --match {'|'.join(MATCHES)}|{REGEX}PATTERN")
+    for where, fields in read(rows):
+        if "answer" not in fields:
+            raise UsageError(f"{rows}, {where}: a question needs the field answer; the row has {', '.join(fields)}")
+    return replace(as_task(matched), rows=rows, prompt=prompt or QUESTION, name=rows.name, key=str(rows))
+
+
+def as_task(matched: str) -> Task:
+    """A task that reads and compares answers in this way, without rows.
+
+    Raises:
+        UsageError: there is no such match.
+    """
+    way = match(matched)
+    return Task((), QUESTION, {matched: way.extract}, way.score, name=matched, quick=True)
+
+
+def scoring(name: str) -> tuple[Task, str]:
+    """(task, its one filter or "") for `--as`: a task, TASK/FILTER, or a match; enough to score with, without rows.
+
+    Raises:
+        UsageError: there is no such thing.
+    """
+    head, _, only = name.partition("/")
+    if head in TASKS:
+        if only and only not in {*TASKS[head].filters, *TASKS[head].votes}:
+            raise UsageError(f"{head} has no filter {only!r}; it has {', '.join(TASKS[head].filters)}")
+        return TASKS[head], only
+    if name in MATCHES or name.startswith(REGEX):
+        return as_task(name), ""
+    raise UsageError(f"there is no task {name!r}; there are {listed()}, and to score with {', '.join(MATCHES)}")
+
+
+def listed() -> str:
+    """The names of all tasks."""
+    return ", ".join(TASKS)

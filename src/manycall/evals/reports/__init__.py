@@ -1,0 +1,1 @@
+"""Pages about what came out, for people: Markdown, or HTML that loads nothing and runs nothing."""

@@ -1,0 +1,85 @@
+"""What is quoted in a report, and counted for it, by a look at every row."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from manycall.evals.outputs import Output
+from manycall.evals.reports import plots
+from manycall.evals.reports.page import Figure, Grid, Quote, Section
+from manycall.evals.reports.plots import Bar
+from manycall.store.lines import read_lines
+
+MOST_QUOTES = 5
+"""Of each kind."""
+MOST_CHARACTERS = 4000
+"""Of a quoted text."""
+
+
+class Seen:
+    """What a look at every row gives: how long the answers are, and the first of those that went wrong."""
+
+    def __init__(self, output: Output, filters: Sequence[str]) -> None:
+        self.wrong, self.cut = list[Quote](), list[Quote]()
+        self._counts: Counter[tuple[int, bool]] = Counter()
+        for _, row in output.rows():
+            response = str(row.get("response", ""))
+            cut = row.get("finish_reason") == "length"
+            self._counts[len(response).bit_length(), cut] += 1
+            scores: Any = row.get("score") if isinstance(row.get("score"), dict) else {}
+            if cut and len(self.cut) < MOST_QUOTES:
+                self.cut.append(_quote(row, "cut at max_tokens"))
+            elif len(self.wrong) < MOST_QUOTES and any(scores.get(name) == 0 for name in filters):
+                read = ", ".join(f"{name} read {_read(row, name)}" for name in filters)
+                self.wrong.append(_quote(row, read))
+
+    def lengths(self) -> Section:
+        """A histogram by powers of two."""
+        sizes = [size for size, _ in self._counts]
+        rows = [
+            (f"{1 << size >> 1:,} – {(1 << size) - 1:,}", self._counts[size, False], self._counts[size, True])
+            for size in range(min(sizes, default=0), max(sizes, default=-1) + 1)
+        ]
+        drawn = plots.bars("lengths", [Bar(label, parts) for label, *parts in rows], ["--accent", "--other"])
+        figure = Figure("Answers by their length in characters:", drawn, [("--accent", "whole"), ("--other", "cut")])
+        grid = Grid(["characters", "whole", "cut"], [[label, *map(str, parts)] for label, *parts in rows])
+        return Section("How long the answers are", [figure], [grid])
+
+
+def _read(row: Mapping[str, Any], name: str) -> str:
+    extracted = row.get("extracted")
+    return repr(extracted.get(name)) if isinstance(extracted, dict) else "?"
+
+
+def _quote(row: Mapping[str, Any], what: str) -> Quote:
+    texts = [(name, short(str(row[name]))) for name in ("question", "response", "answer") if name in row]
+    return Quote(f"{row.get('id')}: {what}", texts)
+
+
+def failures(output: Output) -> list[Quote]:
+    """The first rows that were given up, and why."""
+    quotes: list[Quote] = []
+    for _, line in read_lines(output.path.with_name(output.path.name + ".run") / "failures.jsonl"):
+        if len(quotes) == MOST_QUOTES:
+            break
+        failed = msgspec.json.decode(line, type=dict[str, Any])
+        said = [("what the server said", short(failed["raw"]))] if isinstance(failed.get("raw"), str) else []
+        error = [("error", short(str(failed.get("error"))))]
+        quotes.append(Quote(f"{failed.get('id')}: {failed.get('verdict')}", [*error, *said]))
+    return quotes
+
+
+def verdicts(output: Output, field: str) -> Iterator[Quote]:
+    """The first verdicts of a judge, and what it said."""
+    for (_, row), _ in zip(output.rows(), range(MOST_QUOTES), strict=False):
+        replies = row[field].get("replies") or []
+        said = [(f"judge{', places changed' * bool(r.get('swapped'))}", short(str(r.get("text")))) for r in replies]
+        answer = [("answer", short(str(row[name]))) for name in ("response", "text") if name in row][:1]
+        yield Quote(f"{row.get('id')}: {row[field].get('verdict')}", [*answer, *said])
+
+
+def short(text: str) -> str:
+    """A text that is not too long to be quoted."""
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]} [...]"

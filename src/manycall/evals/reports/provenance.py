@@ -1,0 +1,73 @@
+"""Where the numbers of an output come from: the head of every report."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from manycall._version import __version__
+from manycall.engine.report import counted
+from manycall.evals.outputs import Output
+
+UNKNOWN = "not recorded"
+_SAID_APART = {"job", "model", "params", "samples", "rubric", "system", "answers", "against", "labels"}
+
+
+def facts(output: Output, rows: int, truncated: int) -> dict[str, str]:
+    """What somebody must know who wants to trust the numbers, or get them again."""
+    identity, manifest = output.identity, output.manifest
+    params = msgspec.convert(identity.get("params") or {}, dict[str, Any])
+    sessions = manifest.sessions if manifest else []
+    return {
+        "output": str(output.path),
+        "protocol": str(identity.get("job", UNKNOWN)),
+        "model": str(identity.get("model", UNKNOWN)),
+        "endpoint": ", ".join(dict.fromkeys(_endpoints(sessions))) or UNKNOWN,
+        "max_tokens": str(params.get("max_tokens", params.get("max_completion_tokens", "the endpoint's own"))),
+        "parameters": _listed({k: v for k, v in params.items() if k != "max_tokens"}) or "none",
+        **{name: _short(value) for name, value in identity.items() if name not in _SAID_APART},
+        "rows": _rows(output, rows, truncated),
+        "failures": counted(output.unfinished) if output.unfinished else "none",
+        "sessions": _ran(sessions),
+        "tokens": _tokens(sessions),
+        "versions": f"run by manycall {manifest.version if manifest else '?'}, scored by {__version__}",
+    }
+
+
+def _endpoints(sessions: Sequence[dict[str, Any]]) -> Iterator[str]:
+    for session in sessions:
+        yield from map(str, session.get("endpoints") or [])
+
+
+def _rows(output: Output, rows: int, truncated: int) -> str:
+    of = "" if output.expected is None else f" of {output.expected:,}"
+    return f"{rows:,} scored{of}, {truncated:,} of them truncated; {output.failed:,} failed"
+
+
+def _ran(sessions: Sequence[dict[str, Any]]) -> str:
+    if not sessions:
+        return UNKNOWN
+    first, last = sessions[0].get("started"), sessions[-1]
+    ended = f"{_when(last.get('ended'))}: {last.get('ending', 'killed')}"
+    return f"{len(sessions)}, from {_when(first)} to {ended}"
+
+
+def _when(seconds: Any) -> str:
+    if not isinstance(seconds, int | float):
+        return "?"
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _tokens(sessions: Sequence[dict[str, Any]]) -> str:
+    into, out = (sum(s.get(name) or 0 for s in sessions) for name in ("prompt_tokens", "completion_tokens"))
+    return f"{into:,} in, {out:,} out"
+
+
+def _listed(params: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {_short(value)}" for name, value in params.items())
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -1,0 +1,1 @@
+"""Formulas, each with its source: how good, how sure, how much better. Pure; the standard library only."""

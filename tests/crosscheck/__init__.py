@@ -1,0 +1,8 @@
+"""lm-evaluation-harness beside ours, on the same recorded responses: `make crosscheck`.
+
+harness.py     runs in lm-eval's own environment, and asks its code
+ours.py        asks ours
+responses.py   what both are given: made-up answers, of every kind that models give
+over_http.py   both against the same endpoint, their request bodies recorded
+__main__.py    compares, and notes what lm-eval said in recorded.json, for `make test` on machines without it
+"""

@@ -1,0 +1,87 @@
+"""The same questions to our own code, answered in the shape in which harness.py answers."""
+
+import json
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from manycall.evals.evaluate import score
+from manycall.evals.stats.repeats import Sample, majority
+from manycall.evals.tasks import TASKS, Asker, Task, mmlu
+from manycall.evals.tasks.gsm8k import problems
+from manycall.records import Row
+
+GSM8K = tuple(name for name in TASKS if name.startswith("gsm8k"))
+NAMES = (*GSM8K, "mmlu_generative")
+MOST_SAMPLES = 64
+
+
+def samples_of(name: str) -> int:
+    """How many responses there are to each question."""
+    return TASKS[name].samples or 1
+
+
+def loaded(name: str, test: Path, train: Path) -> Task:
+    """The task on these files."""
+    task = TASKS[name]
+    assert task.load is not None
+    return task.load(task, test, train if name in ("gsm8k", "mmlu_generative") else None)
+
+
+def rows_of(name: str, test: Path) -> list[dict[str, Any]]:
+    """Its questions."""
+    return list(mmlu.questions(test)) if name == "mmlu_generative" else [fields for _, fields in problems(test)]
+
+
+def digest(lines: Iterator[str]) -> str:
+    """SHA-256 of lines."""
+    return sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def whole(name: str, test: Path, train: Path, responses: list[list[str]], folder: Path) -> dict[str, Any]:
+    """What we send, read, score and say of one task."""
+    task, rows = loaded(name, test, train), rows_of(name, test)
+    asker = Asker(task)
+    prompts = digest(json.dumps(asker.messages(Row("x", row, n)), ensure_ascii=False) for n, row in enumerate(rows))
+    graded = [
+        [task.grade(text, row[task.target]) for text in texts] for row, texts in zip(rows, responses, strict=True)
+    ]
+    filters: dict[str, Any] = {}
+    for key in task.filters:
+        filters[key] = {
+            "read": digest(str(first[key][0]) for first, *_ in graded),
+            "scores": digest(repr(first[key][1]) for first, *_ in graded),
+        }
+        for vote, k in task.votes.items():
+            filters[vote] = {"scores": digest(repr(majority(_samples(texts[:k], key))) for texts in graded)}
+    for said in score(_output(folder, name, rows, responses), as_=name).scores:
+        filters[said.filter] |= {"mean": said.value, "stderr": said.stderr, "count": said.count}
+    return {"prompts": prompts, "filters": filters}
+
+
+def _samples(grades: list[dict[str, tuple[Any, float]]], key: str) -> list[Sample]:
+    return [Sample(n, str(grade[key][0]), grade[key][1]) for n, grade in enumerate(grades)]
+
+
+def _output(folder: Path, name: str, rows: list[dict[str, Any]], responses: list[list[str]]) -> Path:
+    """The file that `evaluate` would have written."""
+    out = folder / f"{name}.jsonl"
+    run = out.with_name(out.name + ".run")
+    run.mkdir(parents=True)
+    identity = {"job": f"eval {name}", "samples": samples_of(name) > 1}
+    (run / "manifest.json").write_text(json.dumps({"version": "0", "identity": identity}))
+    with out.open("w") as file:
+        for n, (row, texts) in enumerate(zip(rows, responses, strict=True)):
+            for k, text in enumerate(texts):
+                row_id = f"{n}#{k}" if identity["samples"] else str(n)
+                file.write(json.dumps({**row, "id": row_id, "response": text}) + "\n")
+    return out
+
+
+def fuzzed(name: str, pairs: list[dict[str, str]]) -> Iterator[list[list[Any]]]:
+    """What the filters of a task make of responses."""
+    task = TASKS[name]
+    for pair in pairs:
+        target = pair["letter" if name.startswith("mmlu") else "answer"]
+        yield [[key, read, value] for key, (read, value) in task.grade(pair["response"], target).items()]

@@ -1,0 +1,473 @@
+"""Benchmarks with a name, benchmarks of one's own, and what a score says of rows that were not answered."""
+
+import asyncio
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import manycall
+from fakes import answer, asked, refusal
+from manycall.errors import UsageError
+from manycall.evals.matches import MATCHES, match
+from manycall.evals.scorers import INVALID
+from manycall.evals.tasks import TASKS, Asker, Task, mmlu
+from manycall.evals.tasks.gsm8k import EXEMPLARS, Draws
+from manycall.records import Row
+from servers import Connection, http, read_request, serving
+from shell import manycall as command
+from shell import rows, sim
+
+OUT = Path("out.jsonl")
+QUIET: dict[str, Any] = {"model": "m", "progress": False}
+
+
+def replying(reply: Callable[[str], Any]) -> Connection:
+    """A server whose reply follows from the last message."""
+
+    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, body = await read_request(reader)
+        said = reply(asked(json.loads(body))) if body else refusal(404)
+        writer.write(http(said.status, said.body))
+        await writer.drain()
+
+    return connection
+
+
+def noting(heard: list[str], text: str) -> Callable[[str], Any]:
+    """Say always the same, and note what was asked."""
+
+    def say(question: str) -> Any:
+        heard.append(question)
+        return answer(text)
+
+    return say
+
+
+# what was not answered
+
+
+@pytest.mark.parametrize(
+    ("kind", "reply", "verdict"),
+    [
+        ("a bad request", refusal(400, "too long"), "call failed"),
+        ("200 with an error in it", refusal(200, "out of memory"), "invalid"),
+        ("an empty answer", answer(""), "empty"),
+        ("an answer of null", answer(None), "empty"),  # type: ignore[arg-type]
+        ("cut before it began", answer("", "length"), "empty"),
+        ("filtered", answer("how to", "content_filter"), "filtered"),
+    ],
+)
+def test_one_row_without_an_answer_is_in_no_score(kind: str, reply: Any, verdict: str) -> None:
+    questions = [{"question": f"{n} + 1?", "answer": str(n + 1)} for n in range(40)]
+    Path("q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
+
+    def say(question: str) -> Any:
+        n = int(question.split(maxsplit=1)[0])
+        if n == 7:
+            return reply
+        return answer(f"It is {n + 1 if n < 30 else n}.")
+
+    with serving(replying(say)) as url:
+        result = manycall.evaluate("q.jsonl", match="numeric", url=url, out=OUT, **QUIET)
+    score = result.score("numeric")
+    assert (score.value, score.count) == (29 / 39, 39)
+    assert (result.rows, result.failed, result.unfinished) == (39, 1, {verdict: 1})
+    assert score.as_lm_eval is not None
+    assert (score.as_lm_eval.value, score.as_lm_eval.count) == (29 / 40, 40)
+    assert len(rows(OUT)) == 39
+    assert [each["id"] for each in rows(OUT)].count(rows(Path("out.jsonl.run/failures.jsonl"))[0]["id"]) == 0
+
+
+def test_a_truncated_answer_is_scored_as_it_stands_and_counted() -> None:
+    questions = [{"question": f"{n} + 1?", "answer": str(n + 1)} for n in range(10)]
+    with serving(replying(lambda q: answer("It is 1", "length") if q[0] == "3" else answer("It is 1."))) as url:
+        task = Task(questions, "{{ question }}", {"last": lambda text: text[-2]}, lambda read, target: read == target)
+        result = manycall.evaluate(task, url=url, out=OUT, **QUIET)
+    assert (result.rows, result.truncated, result.failed) == (10, 1, 0)
+    assert (result.scores[0].value, result.scores[0].count, result.scores[0].as_lm_eval) == (0.1, 10, None)
+    assert "1 answers were cut at max_tokens" in str(result)
+
+
+# a benchmark of one's own
+
+
+def test_a_file_of_ones_own_needs_one_command_and_can_be_scored_again() -> None:
+    Path("mine.jsonl").write_text('{"question":"Q: 20?","answer":20}\n{"question":"Q: 1,300?","answer":"1300"}\n')
+    with serving(replying(lambda question: answer(f"It may be {question[3:-1]}.00."))) as url:
+        done = command("eval", "mine.jsonl", "--match", "numeric", "-m", "m", "-u", url, "-o", OUT, "--json")
+    assert done.code == 0, done.err
+    score = json.loads(done.out)["scores"][0]
+    assert (score["task"], score["filter"], score["value"], score["count"]) == ("mine.jsonl", "numeric", 1, 2)
+    assert json.loads(command("score", OUT, "--json").out)["scores"] == [score]
+    assert json.loads(command("score", OUT, "--as", "exact", "--json").out)["scores"][0]["value"] == 0
+    again = command("score", OUT, "--as", r"regex:may be ([\d,]+)", "--json")
+    assert json.loads(again.out)["scores"][0]["value"] == 0.5
+
+
+def test_the_prompt_is_a_template_over_a_rows_fields() -> None:
+    Path("mine.csv").write_text("question,hint,answer\nWhere?,there,B\n")
+    Path("p.j2").write_text("{{ question }} ({{ hint }})")
+    heard = list[str]()
+    with serving(replying(noting(heard, "**Answer: (B)**"))) as url:
+        words = ("eval", "mine.csv", "-p", "p.j2", "--match", "choice", "-m", "m", "-u", url, "-o", OUT)
+        assert command(*words).code == 0
+    assert heard == ["Where? (there)"]
+    assert rows(OUT)[0]["extracted"] == {"choice": "B"}
+
+
+TEN_LINES = """
+import manycall
+
+task = manycall.Task(
+    rows=[{"n": n, "answer": n * n} for n in range(12)],
+    prompt="What is {{ n }} squared?",
+    extract=lambda response: response.split()[-1].rstrip("."),
+    score=lambda answer, target: answer == target,
+)
+"""
+
+
+def test_ten_lines_of_python_are_a_benchmark() -> None:
+    Path("bench.py").write_text(TEN_LINES)
+    with serving(replying(lambda question: answer(f"It is {int(question.split()[2]) ** 2}."))) as url:
+        done = command("eval", "bench.py:task", "-m", "m", "-u", url, "-o", OUT, "--min", "1")
+    assert done.code == 0, done.err
+    assert "| task | score  | 1.0000" in done.out
+    assert command("score", OUT, "--as", "bench.py:task", "--min", "1").code == 0
+    untold = command("score", OUT)
+    assert (untold.code, "--as FILE.py:task" in untold.err) == (2, True)
+
+
+def test_functions_that_were_mended_do_not_ask_again() -> None:
+    questions = [{"question": "a", "answer": "A"}]
+
+    def task(extract: Callable[[str], str]) -> Task:
+        return Task(questions, "{{ question }}", extract, lambda answer, target: answer == target)
+
+    heard = list[str]()
+    with serving(replying(noting(heard, "a"))) as url:
+        first = manycall.evaluate(task(str.strip), url=url, out=OUT, **QUIET)
+        second = manycall.evaluate(task(str.upper), url=url, out=OUT, **QUIET)
+    assert ([first.scores[0].value, second.scores[0].value], heard) == ([0, 1], ["a"])
+
+
+def test_a_scorer_that_fails_is_one_sentence_and_costs_no_answer() -> None:
+    Path("bench.py").write_text(TEN_LINES.replace("answer == target", "1 / 0 if target == '9' else float(target)"))
+    with serving(replying(lambda question: answer("It is 9."))) as url:
+        done = command("eval", "bench.py:task", "-m", "m", "-u", url, "-o", OUT)
+        assert (done.code, "1 function failed" in done.out) == (3, True)
+        Path("bench.py").write_text(TEN_LINES.replace("answer == target", "float('nan') if target == '4' else 1"))
+        again = command("score", OUT, "--as", "bench.py:task")
+        assert (again.code, again.err.count("\n")) == (2, 1)
+        assert "task cannot score it: ValueError: a score must be a number, not nan" in again.err
+        Path("bench.py").write_text(TEN_LINES.replace("answer == target", "1"))
+        mended = command("eval", "bench.py:task", "-m", "m", "-u", url, "-o", OUT, "--min", "1")
+    assert (mended.code, "1 replayed from the journal" in mended.out) == (0, True)
+
+
+def test_what_is_read_may_be_anything_that_json_has() -> None:
+    task = Task(
+        [{"question": "a", "answer": [1, 2]}], "{{ question }}", json.loads, lambda read, target: read == target
+    )
+    with serving(replying(lambda question: answer("[1, 2]"))) as url:
+        result = manycall.evaluate(task, url=url, out=OUT, samples=2, **QUIET)
+    assert (result.scores[0].value, rows(OUT)[0]["extracted"]) == (1, {"score": [1, 2]})
+
+
+def test_another_prompt_is_another_benchmark() -> None:
+    with serving(replying(lambda question: answer("a"))) as url:
+        for prompt, refused in (("{{ question }}", False), ("{{ question }}!", True)):
+            task = Task([{"question": "a", "answer": "A"}], prompt, str.strip, lambda answer, target: 1.0)
+            if refused:
+                with pytest.raises(manycall.ManycallError, match="prompt"):
+                    manycall.evaluate(task, url=url, out=OUT, **QUIET)
+            else:
+                manycall.evaluate(task, url=url, out=OUT, **QUIET)
+
+
+def test_a_slow_scorer_holds_no_call_up() -> None:
+    """The first answer's scorer returns only when the server has heard all the other questions."""
+    everybody = threading.Event()
+    heard = Counter[str]()
+
+    def say(question: str) -> Any:
+        heard[question] += 1
+        if len(heard) == 8:
+            everybody.set()
+        return answer("yes")
+
+    questions = [{"question": str(n), "answer": "yes"} for n in range(8)]
+    task = Task(questions, "{{ question }}", lambda text: str(everybody.wait(20)), lambda read, target: read == "True")
+    with serving(replying(say)) as url:
+        result = manycall.evaluate(task, url=url, out=OUT, concurrency=2, **QUIET)
+    assert result.scores[0].value == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("nosuch",), "no task 'nosuch'; there are gsm8k"),
+        (("nosuch.jsonl", "--match", "exact"), "no such file"),
+        (("q.jsonl",), r"--match exact|numeric"),
+        (("q.jsonl", "--match", "nosuch"), "no match 'nosuch'"),
+        (("q.jsonl", "--match", "judge"), "`manycall judge OUT --rubric RUBRIC`"),
+        (("q.jsonl", "--match", "regex:("), "not a regular expression"),
+        (("q.jsonl", "--match", "exact", "-p", "{{ nosuch }}"), "'nosuch' is undefined"),
+        (("q.jsonl", "--match", "exact", "--data", "q.jsonl"), "--data and --shots go with the tasks that have a name"),
+        (("wordmath", "--match", "exact"), "go with a file of your own"),
+        (("bad.jsonl", "--match", "exact"), "line 2: a question needs the field answer"),
+        (("bench.py:nosuch",), "no task 'nosuch'"),
+        (("bench.py:manycall",), "not a manycall.Task, but module"),
+        (("mmlu_generative",), "needs its files"),
+        (("gsm8k_platinum",), "give a local copy with --data"),
+        (("gsm8k_platinum", "--data", "q.jsonl"), "holds 1 problems; 6 are needed"),
+        (("q.jsonl", "--match", "exact", "-n", "0"), "-n must be at least 1"),
+        (("gsm8k_platinum", "--shots", "q.jsonl"), "takes no --shots"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_sentence(words: tuple[str, ...], said: str) -> None:
+    Path("q.jsonl").write_text('{"question":"a","answer":"b"}\n')
+    Path("bad.jsonl").write_text('{"question":"a","answer":"b"}\n{"question":"a"}\n')
+    Path("bench.py").write_text(TEN_LINES)
+    done = command("eval", *words, "-m", "m", "-u", "http://127.0.0.1:1/v1", "-o", OUT)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert said in done.err
+
+
+@pytest.mark.parametrize(
+    ("name", "response", "read", "target", "right"),
+    [
+        ("exact", " Paris\n", "Paris", "Paris", 1),
+        ("exact", "Paris.", "Paris.", "Paris", 0),
+        ("exact", "Lutetia", "Lutetia", ["Paris", "Lutetia"], 1),
+        ("numeric", "3 and then -1,200.50!", "-1,200.50", "-1200.5", 1),
+        ("numeric", "It is 18.", "18", "so\n#### 18", 1),
+        ("numeric", "none", INVALID, "18", 0),
+        ("numeric", "none", INVALID, "none", 0),
+        ("numeric", "18, ", "18", 18, 1),
+        ("numeric", "1, 2,3", "3", "3", 1),
+        ("numeric", "so 10-4", "4", "4", 1),
+        ("numeric", "a loss of −$5", "-5", "-5", 1),
+        ("numeric", "at .5", ".5", "0.50", 1),
+        ("numeric", "1,200,000.50 in all", "1,200,000.50", "1200000.5", 1),
+        ("choice", "The answer is (C).", "C", "C", 1),
+        ("choice", "**Answer:** B", "B", "B", 1),
+        ("choice", r"A or B: \boxed{\text{D}}", "D", "D", 1),
+        ("choice", "B", "B", "B", 1),
+        ("choice", "B) because A is wrong", "B", "B", 1),
+        ("choice", "I think so", INVALID, "I", 0),
+        ("choice", "A man walks", INVALID, "A", 0),
+        ("boxed", r"\boxed{1} \boxed{\frac{1}{2}} or 3", r"\frac{1}{2}", r"\frac{1}{2}", 1),
+        ("boxed", r"\boxed{1,200}", "1,200", "#### 1200", 1),
+        ("boxed", r"\boxed{\$18.0}", r"\$18.0", "18", 1),
+        ("boxed", r"\boxed{18", INVALID, "18", 0),
+        ("boxed", r"\boxed{sNaN}", "sNaN", "18", 0),
+        ("boxed", r"\boxed{x + 1}", "x + 1", "x+1", 1),
+        ("vllm", "1,200 eggs", "1200", "#### 1,200", 1),
+        ("vllm", "-18.5", "5", "5", 1),
+        ("vllm", "007", INVALID, "7", 0),
+        ("vllm", "none", INVALID, "none", 0),
+        ("regex:([a-z]+)!", "a! b! c", "b", "b", 1),
+        ("regex:x", "y", INVALID, "x", 0),
+    ],
+)
+def test_each_match_reads_and_compares_in_its_way(name: str, response: str, read: str, target: Any, right: int) -> None:
+    way = match(name)
+    assert way.extract(response) == read
+    assert way.score(way.extract(response), target) == right
+    assert name.partition(":")[0] in {*MATCHES, "regex"}
+
+
+# samples and votes
+
+
+def test_a_vote_is_over_the_first_samples_of_each_question() -> None:
+    said = {"a": "2 1 1 1 2 2 2 2", "b": "5 4 4 5 5 5 5 5", "c": "1 1 1 1 1 1 1"}
+    lines = [
+        {"id": f"{name}#{k}", "answer": "#### 1" if name != "b" else "#### 5", "response": f"The answer is {n}."}
+        for name, texts in said.items()
+        for k, n in reversed(list(enumerate(texts.split())))
+    ]
+    OUT.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run = Path("out.jsonl.run")
+    run.mkdir()
+    identity = {"job": "eval gsm8k_cot_self_consistency", "samples": True}
+    (run / "manifest.json").write_text(json.dumps({"version": "0", "identity": identity}))
+    scores = {score.filter: (score.value, score.count) for score in manycall.score(OUT).scores}
+    assert scores == {"score-first": (2 / 3, 3), "maj@8": (0.5, 2)}  # c has but seven; nobody has 64
+
+
+# the benchmarks with a name
+
+
+def test_every_named_task_says_how_it_is_asked_and_read() -> None:
+    for name, task in TASKS.items():
+        assert task.name == name
+        assert task.load is not None
+        assert task.quick
+        assert "max_tokens" in task.params
+
+
+LLAMAS = ["<|eot_id|>", "<|start_header_id|>user<|end_header_id|>", "Q:", "</s>"]
+
+
+@pytest.mark.parametrize(
+    ("names", "temperature", "stop"),
+    [
+        (("gsm8k", "gsm8k_platinum"), 0, ["Question:", "</s>", "<|im_end|>"]),
+        (("gsm8k_cot", "gsm8k_platinum_cot"), 0, ["Q:", "</s>", "<|im_end|>"]),
+        (("gsm8k_cot_zeroshot", "gsm8k_platinum_cot_zeroshot"), 0, ["Q:", "</s>", "<|im_end|>"]),
+        (("gsm8k_cot_llama", "gsm8k_platinum_cot_llama"), 0, LLAMAS),
+        (("gsm8k_cot_self_consistency", "gsm8k_platinum_cot_self_consistency"), 0.2, ["Q:", "\n\n"]),
+        (("mmlu_generative",), 0, ["</s>", "\n"]),
+    ],
+)
+def test_calls_have_the_parameters_that_lm_eval_sends(
+    names: tuple[str, ...], temperature: float, stop: list[str]
+) -> None:
+    for name in names:
+        assert TASKS[name].params == {"max_tokens": 256, "temperature": temperature, "stop": stop, "seed": 1234}
+
+
+def test_the_eight_exemplars_are_those_of_the_paper_and_of_lm_eval() -> None:
+    turns = [turn["content"] for turn in TASKS["gsm8k_cot"].shots]  # type: ignore[union-attr]
+    text = "".join(f"{q} {a}\n\n" for q, a in zip(turns[::2], turns[1::2], strict=True))
+    assert (len(EXEMPLARS), len(text)) == (8, 2141)
+    assert sha256(text.encode()).hexdigest() == "3d55795c084e26f6ebb6925833999a44f75c4280eb7ab4d66f9bb940244e4847"
+    llama = json.dumps(TASKS["gsm8k_cot_llama"].shots)
+    assert sha256(llama.encode()).hexdigest() == "e0d834303549c5c5c0a8ce4519e7c7b4077fab95db94f2d2f9a2207674220237"
+
+
+def test_a_platinum_question_is_never_its_own_example() -> None:
+    pool = [{"question": str(n % 9), "answer": "#### 1"} for n in range(12)]  # three stand there twice
+    draws = Draws(pool, 5, without_itself=True)
+    for index, asked_row in enumerate(pool):
+        assert len(draws[index]) == 5
+        assert asked_row not in draws[index]
+
+
+def test_mmlu_is_read_from_the_authors_files() -> None:
+    Path("test").mkdir()
+    Path("test/high_school_physics_test.csv").write_text('"  Two\n lines, ""so"" ",1,2,3,4,B\n')
+    Path("test/anatomy_test.csv").write_text("Why?,a,b,c,d,D\n")
+    Path("dev").mkdir()
+    for subject in ("high_school_physics", "anatomy"):
+        Path(f"dev/{subject}_dev.csv").write_text("".join(f"{subject}{n}?,a,b,c,d,A\n" for n in range(6)))
+    task = mmlu.load(mmlu.TASK, "test", "dev")
+    assert isinstance(task.rows, list)
+    assert [row["id"] for row in task.rows] == ["anatomy-0", "high_school_physics-0"]
+    messages = Asker(task).messages(Row("x", dict(task.rows[1]), 1))
+    assert [each["role"] for each in messages] == ["system", *["user", "assistant"] * 5, "user"]
+    assert messages[0]["content"].endswith("about high school physics.\n\n")
+    assert messages[1]["content"] == "high_school_physics0?\nA. a\nB. b\nC. c\nD. d\nAnswer:"
+    assert messages[-1]["content"] == 'Two\n lines, "so"\nA. 1\nB. 2\nC. 3\nD. 4\nAnswer:'
+    assert task.grade("\nB", "B") == {"get_response": ("", 0.0)}
+    assert task.grade(" b.\nC", "B") == {"get_response": ("b.", 1.0)}
+    assert task.grade("b. ", "B") == {"get_response": ("b.", 1.0)}
+    assert task.grade("The answer is B", "B")["get_response"][1] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Why?,a,b,c,d,E\n", "line 1: an MMLU row is"),
+        ("Why?,a,b,c,d,\n", "line 1: an MMLU row is"),
+        ("Why?,a,b,c,d,AB\n", "line 1: an MMLU row is"),
+        ("Why?,a,b,c,D\n", "line 1: an MMLU row is"),
+        ('Why?,"a,b,c,d,D\n', "line 1"),
+        ("", "has not 5 examples for anatomy"),
+    ],
+)
+def test_files_that_are_not_mmlus_are_refused(text: str, said: str) -> None:
+    Path("anatomy_dev.csv").write_text(text)
+    Path("anatomy_test.csv").write_text("Why?,a,b,c,d,D\n")
+    with pytest.raises(UsageError, match=said):
+        mmlu.load(mmlu.TASK, "anatomy_test.csv", "anatomy_dev.csv")
+
+
+def test_the_simulated_endpoint_answers_every_variant_of_gsm8k() -> None:
+    questions = [{"question": f"{n} pears and one?", "answer": f"So\n#### {n + 1}"} for n in range(12)]
+    Path("t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
+    with sim("--latency", "0", "--key", "t.jsonl", "--accuracy", "0.75") as endpoint:
+        for name in TASKS:
+            if name.startswith("gsm8k"):
+                shots = "t.jsonl" if name == "gsm8k" else None
+                result = manycall.evaluate(
+                    name, data="t.jsonl", shots=shots, samples=TASKS[name].samples and 8, url=endpoint.url,
+                    out=f"{name}.jsonl", **QUIET,
+                )  # fmt: skip
+                assert {score.value for score in result.scores} == {0.75}, name
+
+
+# lm-eval's samples
+
+
+def test_the_samples_of_lm_eval_are_scored_again() -> None:
+    lines = [
+        {
+            "doc_id": n, "doc": {"question": "q", "answer": f"#### {n}"}, "target": f"#### {n}", "arguments": {},
+            "resps": [[f"#### {n}" if n else ""]], "filtered_resps": ["x"], "filter": name, "exact_match": 0.0,
+        }
+        for name in ("strict-match", "flexible-extract")
+        for n in range(4)
+    ]  # fmt: skip
+    path = Path("samples_gsm8k_2026-01-02T03-04-05.678901.jsonl")
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = manycall.score(path)
+    assert [(s.filter, s.value, s.count) for s in result.scores] == [
+        ("strict-match", 1, 3),
+        ("flexible-extract", 1, 3),
+    ]
+    assert (result.failed, result.unfinished) == (1, {"empty": 1})
+    assert result.scores[0].as_lm_eval is not None
+    assert result.scores[0].as_lm_eval.value == 0.75
+    assert "lm-evaluation-harness would score them 0, and say strict-match 0.7500 ±0.2500," in str(result)
+    assert manycall.score(path, as_="numeric").scores[0].value == 1
+    done = command("score", path, "--report", "page.html")
+    assert (done.code, "gsm8k" in Path("page.html").read_text()) == (3, True)
+    path.write_text(json.dumps({**lines[0], "resps": [[["-1.5", "True"]]]}) + "\n")
+    with pytest.raises(UsageError, match="holds no text that a model generated"):
+        manycall.score(path)
+
+
+def test_an_output_is_written_as_lm_eval_would_have_and_read_again(gsm8k: Path) -> None:
+    words = ("--data", gsm8k / "test.jsonl", "--shots", gsm8k / "train.jsonl")
+    with sim("--latency", "0", "--key", str(gsm8k / "test.jsonl"), "--accuracy", "0.7") as endpoint:
+        done = command("eval", "gsm8k", *words, "-u", endpoint.url, "-m", "a/b", "-o", OUT, "--limit", "20")
+    assert done.code == 0, done.err
+    made = command("export", OUT, "lm", *words)
+    assert made.code == 0, made.err
+    results, samples = map(Path, made.out.split())
+    assert results.parent == Path("lm/a__b")
+    said, first = json.loads(results.read_bytes()), rows(samples)[0]
+    score = manycall.score(OUT).score("strict-match")
+    assert said["results"]["gsm8k"]["exact_match,strict-match"] == score.value
+    assert said["results"]["gsm8k"]["exact_match_stderr,strict-match"] == score.stderr
+    assert (said["n-shot"], said["n-samples"]) == ({"gsm8k": 5}, {"gsm8k": {"original": 1319, "effective": 20}})
+    assert [row["doc_id"] for row in rows(samples)] == [*range(20)] * 2
+    assert json.loads(first["arguments"]["gen_args_0"]["arg_0"][0])[-1]["content"].startswith("Question: Janet")
+    again = manycall.score(samples)
+    assert [(s.filter, s.value, s.count) for s in again.scores] == [
+        (s.filter, s.value, s.count) for s in manycall.score(OUT).scores
+    ]
+
+
+def test_ones_own_output_is_exported_by_its_manifest_and_without_what_failed() -> None:
+    Path("mine.jsonl").write_text("".join(f'{{"question":"{n}?","answer":{n}}}\n' for n in range(9)))
+    with serving(
+        replying(lambda question: refusal(400) if question == "4?" else answer(f"{question} {question}"))
+    ) as url:
+        done = command("eval", "mine.jsonl", "--match", "numeric", "-m", "m", "-u", url, "-o", OUT, "-n", "2")
+    assert done.code == 3, done.err
+    results, samples = map(Path, command("export", OUT, "lm").out.split())
+    assert [row["doc_id"] for row in rows(samples)] == [0, 1, 2, 3, 5, 6, 7, 8]
+    assert rows(samples)[0]["resps"] == [["0? 0?", "0? 0?"]]
+    said = json.loads(results.read_bytes())
+    assert said["results"]["mine.jsonl"]["score,numeric"] == 1
+    assert (said["n-samples"]["mine.jsonl"]["original"], said["manycall"]["failed"]) == (9, 2)

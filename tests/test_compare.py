@@ -1,0 +1,211 @@
+"""Two runs over the same rows."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import manycall
+from manycall.errors import UsageError
+from manycall.evals.compare import compare
+from manycall.evals.judgement import summary
+from shell import manycall as command
+from shell import rows
+
+
+def run(name: str, scores: Sequence[float | None], *, samples: bool = False, failed: int = 0, **identity: Any) -> Path:
+    """The output of an eval, and what stands beside it."""
+    folder = Path(f"{name}.jsonl.run")
+    folder.mkdir()
+    lines = [
+        {
+            "id": f"q{n // 2}#{n % 2}" if samples else f"q{n}",
+            "question": f"Q{n // 2 if samples else n}?",
+            "answer": "1",
+            "response": f"{name} says {value}",
+            "finish_reason": "length" if n == 0 else "stop",
+            "extracted": {"strict": str(value)},
+            "score": {"strict": value},
+        }
+        for n, value in enumerate(scores)
+        if value is not None
+    ]
+    Path(f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    known = {"job": "eval t", "data": "abc", "samples": samples, "model": f"model-{name}", "params": {"max_tokens": 9}}
+    manifest = {"version": "1", "identity": {**known, **identity}, "source": {"count": len(scores)}, "sessions": []}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "failures.jsonl").write_text('{"id":"x","verdict":"empty"}\n' * failed)
+    return Path(f"{name}.jsonl")
+
+
+def test_the_second_run_is_compared_with_the_first_on_the_rows_that_both_have() -> None:
+    a = run("a", [0, 0, 1, 1, 1, None], failed=1)
+    b = run("b", [1, 1, 0, 1, None, 1], params={"max_tokens": 2048})
+    found = compare(a, b)
+    (versus,) = found.versus
+    assert (versus.by, versus.difference.value, versus.difference.count) == ("strict", 0.25, 4)
+    assert (versus.difference.wins, versus.difference.losses, versus.difference.ties) == (2, 1, 1)
+    assert (versus.only_first, versus.only_other) == (1, 1)
+    assert [score.value for side in found.sides for score in side.scores] == [0.6, 0.8]
+    assert found.differs == ["model: model-a | model-b", "params.max_tokens: 9 | 2048"]
+    said = str(found)
+    assert "| 1   | a.jsonl | model-a | 0.6000 | 5           | 1         | 1      |" in said
+    assert "| 2 - 1      | strict | +0.2500 |" in said
+    assert "4 questions are compared; 1 have a score only in run 1, 1 only in run 2." in said
+    assert "b.jsonl: Partial: only 5 of 6 rows were asked" in said
+
+
+def test_the_rows_that_changed_are_written_with_both_answers() -> None:
+    found = compare(run("a", [0, 1, 1]), run("b", [1, 1, 0]), out="changed.jsonl")
+    assert [(row["id"], row["scores"]) for row in rows(Path("changed.jsonl"))] == [("q0", [0, 1]), ("q2", [1, 0])]
+    assert rows(Path("changed.jsonl"))[0] == {
+        "id": "q0", "by": "strict", "scores": [0.0, 1.0], "question": "Q0?", "answer": "1", "extracted": ["0", "1"],
+        "responses": ["a says 0", "b says 1"], "runs": ["a.jsonl", "b.jsonl"],
+    }  # fmt: skip
+    assert (found.changed, len(found.changes)) == (2, 2)
+
+
+def test_samples_of_a_question_are_meaned_before_they_are_paired() -> None:
+    sampled = run("a", [0, 1, 1, 1, 0, 0], samples=True)
+    (versus,) = compare(run("b", [1, 1, 0]), sampled).versus
+    assert versus.difference.count == 3
+    assert versus.difference.value == pytest.approx((-0.5 + 0 + 0) / 3)
+    assert versus.difference.test == "paired z"
+
+
+def test_several_runs_are_each_compared_with_the_first() -> None:
+    found = compare(*(run(name, scores) for name, scores in {"a": [0, 0], "b": [1, 0], "c": [1, 1]}.items()))
+    assert [(v.run, v.difference.value) for v in found.versus] == [(2, 0.5), (3, 1.0)]
+    assert "No p is corrected for there being 2 of them" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("identity", "said"),
+    [
+        ({"job": "eval other"}, r"different protocols \(job: eval t and eval other\)"),
+        ({"data": "xyz"}, r"different protocols \(data: abc and xyz\)"),
+        ({"shots": 3}, r"different protocols \(shots: null and 3\)"),
+        ({"job": "judge", "rubric": "r"}, r"different protocols"),
+    ],
+)
+def test_different_protocols_are_refused_unless_one_says_so(identity: dict[str, Any], said: str) -> None:
+    a, b = run("a", [0, 1]), run("b", [1, 1], **identity)
+    with pytest.raises(UsageError, match=said):
+        compare(a, b)
+    assert compare(a, b, anyway=True).versus[0].difference.value == 0.5
+
+
+def test_the_models_of_a_run_may_differ_but_not_the_judges() -> None:
+    judge: dict[str, Any] = {"job": "judge", "rubric": "r", "answers": {"model": "x"}}
+    a, b = run("a", [0, 1], **judge, model="j"), run("b", [1, 1], **judge | {"answers": {"model": "y"}}, model="j")
+    assert compare(a, b).differs == ['answers: {"model":"x"} | {"model":"y"}']
+    with pytest.raises(UsageError, match="model: j and k"):
+        compare(a, run("c", [1, 1], **judge, model="k"))
+
+
+def test_a_file_that_does_not_say_how_it_was_made_is_refused_unless_one_says_so() -> None:
+    a = run("a", [0, 1])
+    Path("plain.jsonl").write_text('{"id": "q0", "score": {"strict": true}}\n{"id": "q1", "score": {"strict": 1}}\n')
+    with pytest.raises(UsageError, match=r"plain\.jsonl does not say how it was made"):
+        compare(a, "plain.jsonl")
+    assert compare(a, "plain.jsonl", anyway=True).versus[0].difference.value == 0.5
+
+
+def test_any_number_in_the_rows_can_be_compared() -> None:
+    for name, value in (("a", 2), ("b", 4)):
+        Path(f"{name}.jsonl").write_text(
+            json.dumps({"id": 7, "score": 1, "judge": {"score": value, "verdict": "x"}, "cost": {"usd": value}}) + "\n"
+        )
+    found = compare("a.jsonl", "b.jsonl", anyway=True)
+    assert [(v.by, v.difference.value) for v in found.versus] == [("score", 0), ("judge", 2)]
+    (versus,) = compare("a.jsonl", "b.jsonl", by="cost.usd", anyway=True).versus
+    assert versus.difference.value == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("a.jsonl",), "two runs or more"),
+        (("a.jsonl", "none.jsonl"), r"none\.jsonl: there is no such file"),
+        (("a.jsonl", "b.jsonl", "--by", "nosuch"), r"no score in common \(a\.jsonl: none; b\.jsonl: none\)"),
+        (("a.jsonl", "c.jsonl"), r"no id in common \('q0', 'z'\)"),
+        (("a.jsonl", "d.jsonl"), "'q0' has another question or answer in d.jsonl than in a.jsonl"),
+        (("a.jsonl", "e.jsonl"), r"e\.jsonl is damaged at byte 0"),
+        (("a.jsonl", "f.jsonl"), "has no id"),
+        (("a.jsonl", "b.jsonl", "-o", "a.jsonl"), "is read, and cannot be written at once"),
+        (("a.jsonl", "b.jsonl", "-o", "c.jsonl"), "is the output of a run"),
+        (("a.jsonl", "b.jsonl", "-o", "no/where.jsonl"), "folder that is there"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_sentence(words: tuple[str, ...], said: str) -> None:
+    for name in "abcdef":
+        run(name, [0, 1])
+    Path("c.jsonl").write_text('{"id": "z", "score": {"strict": 1}}\n')
+    Path("d.jsonl").write_text('{"id": "q0", "question": "Other?", "score": {"strict": 1}}\n')  # answer: not told
+    Path("e.jsonl").write_text("{no json\n")
+    Path("f.jsonl").write_text('{"score": {"strict": 1}}\n')
+    before = Path("a.jsonl").read_bytes()
+    done = command("compare", *words)
+    assert done.code == (4 if "damaged" in said else 2)
+    assert re.search(said, done.err), done.err
+    assert done.err.count("\n") == 1
+    assert Path("a.jsonl").read_bytes() == before
+
+
+def test_the_command_prints_tables_or_json() -> None:
+    run("a", [0, 1, 1]), run("b", [1, 1, 1])
+    done = command("compare", "a.jsonl", "b.jsonl", "-o", "changed.jsonl")
+    assert (done.code, len(rows(Path("changed.jsonl")))) == (0, 1)
+    assert "| q0      | strict | 0 0   | 1 1   |" in done.out
+    found = json.loads(command("compare", "a.jsonl", "b.jsonl", "--json").out)
+    assert found["versus"][0]["difference"]["wins"] == 1
+
+
+def test_what_models_say_gives_the_terminal_no_orders() -> None:
+    path = run("a", [0, 1])
+    path.write_text(path.read_text().replace('"strict": "0"', '"strict": "\\u001b]0;x\\u0007|\\n|"'))
+    manifest = Path("a.jsonl.run/manifest.json")
+    manifest.write_text(manifest.read_text().replace('"sessions": []', '"sessions": [{"ending": "\\u001b]0;x"}]'))
+    path.write_text(path.read_text().splitlines()[0])
+    said = str(manycall.compare(path, run("b", [1, 1], model="\x1b[2J")))
+    assert "Partial" in said
+    assert "\x1b" not in said
+
+
+KEYS = st.sampled_from(["score", "verdict", "replies", "again", "a"])
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.just(10**400)
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner, max_size=2),
+    max_leaves=5,
+)
+FIELDS = ("id", "question", "answer", "response", "finish_reason", "extracted", "score", "judge")
+
+
+@settings(max_examples=400)
+@given(st.lists(st.dictionaries(st.sampled_from(FIELDS), JSON), max_size=3), st.sampled_from(["score", "judge.score"]))
+def test_whatever_stands_in_a_row_it_is_compared_or_refused_in_one_sentence(found: list[Any], by: str) -> None:
+    lines = (json.dumps({"id": n, **row}) for n, row in enumerate(found))
+    Path("x.jsonl").write_text("".join(line + "\n" for line in lines))
+    Path("y.jsonl").write_text('{"id": "", "score": 1, "judge": {"verdict": "x", "score": 2}}\n')
+    for other in ("x.jsonl", "y.jsonl"):
+        with refused_or_not("score in common|id in common|has no id"):
+            manycall.write_report(compare("x.jsonl", other, by=by, anyway=True, out="changed.jsonl"), "r.html")
+    with refused_or_not("no verdict in 'judge'"):
+        manycall.write_report(summary(Path("x.jsonl"), "judge"), "r.md")
+
+
+@contextmanager
+def refused_or_not(said: str) -> Iterator[None]:
+    refusals = []
+    try:
+        yield
+    except UsageError as error:
+        refusals.append(str(error))
+    assert all(re.search(said, refusal) and "\n" not in refusal for refusal in refusals), refusals

@@ -1,0 +1,67 @@
+"""Our GSM8K and MMLU beside lm-evaluation-harness's own code, on the same recorded responses.
+
+recorded.json holds what lm-eval 0.4.13 said, as hashes; `make crosscheck` writes it, and runs far more. Where lm-eval
+is at hand (LM_EVAL_PYTHON, or the environment that `make crosscheck` makes), it is asked again.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from crosscheck import __main__ as check
+from crosscheck import ours, over_http
+
+SAID = json.loads(check.RECORDED.read_text())
+LM_EVAL = os.environ.get("LM_EVAL_PYTHON") or str(Path(__file__).parents[1] / ".venv-lmeval" / "bin" / "python")
+
+
+@pytest.fixture
+def lm_eval() -> str:
+    """The Python that has lm-eval."""
+    if not Path(LM_EVAL).exists():
+        pytest.skip("lm-eval is not here: make crosscheck")
+    return LM_EVAL
+
+
+@pytest.mark.parametrize("name", ours.NAMES)
+def test_we_send_read_and_score_as_lm_eval_did(name: str, tmp_path: Path) -> None:
+    mine = check.said_by_us([name], check.made_up(tmp_path), tmp_path)
+    assert check.differences(mine, {name: SAID["made-up"][name]}) == []
+
+
+@pytest.mark.parametrize("name", [name for name in ours.GSM8K if "self_consistency" not in name])
+def test_so_it_is_over_the_real_gsm8k(name: str, gsm8k: Path, tmp_path: Path) -> None:
+    files = {"gsm8k": (gsm8k / "test.jsonl", gsm8k / "train.jsonl")}
+    mine = check.said_by_us([name], files, tmp_path)
+    assert check.differences(mine, {name: SAID["gsm8k"][name]}) == []
+
+
+def test_a_difference_is_seen(tmp_path: Path) -> None:
+    mine = check.said_by_us(["gsm8k"], check.made_up(tmp_path), tmp_path)
+    theirs = json.loads(json.dumps(SAID["made-up"]["gsm8k"]))
+    theirs["prompts"] = "another"
+    theirs["filters"]["strict-match"]["stderr"] *= 1 + 1e-10
+    theirs["filters"]["flexible-extract"]["read"] = "another"
+    assert len(check.differences(mine, {"gsm8k": theirs})) == 3
+
+
+def test_lm_eval_still_says_what_was_recorded(lm_eval: str, tmp_path: Path) -> None:
+    files = check.made_up(tmp_path)
+    said = check.said_by_lm_eval(lm_eval, list(ours.NAMES), files, tmp_path)
+    assert (said["version"], said["tasks"]) == (SAID["version"], SAID["made-up"])
+    assert check.fuzz(lm_eval, 1000, files, tmp_path) > 9000
+
+
+def test_the_request_bodies_and_the_scores_over_http_are_the_same(lm_eval: str, tmp_path: Path) -> None:
+    names = ["gsm8k", "gsm8k_cot", "gsm8k_cot_zeroshot", "gsm8k_cot_llama", "gsm8k_platinum", "mmlu_generative"]
+    assert over_http.compare(lm_eval, names, check.made_up(tmp_path), tmp_path, 6) == []
+
+
+def test_what_lm_eval_makes_of_failed_rows_is_said_beside_our_score(lm_eval: str, tmp_path: Path) -> None:
+    assert over_http.compare(lm_eval, ["gsm8k"], check.made_up(tmp_path), tmp_path, 30, broken=7) == []
+
+
+def test_both_commands_say_the_same_of_the_simulated_endpoint(lm_eval: str, tmp_path: Path) -> None:
+    assert over_http.simulated(lm_eval, check.made_up(tmp_path), tmp_path) == []

@@ -1,0 +1,66 @@
+"""What a score is a share of, when not every question got an answer."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import manycall
+from manycall.evals.tasks import wordmath
+from servers import http, read_request, serving
+
+QUESTIONS = wordmath.problems()[:20]
+
+
+def reply(text: str | None, finish_reason: str = "stop") -> bytes:
+    return http(200, json.dumps({"choices": [{"message": {"content": text}, "finish_reason": finish_reason}]}).encode())
+
+
+FAULTS = {  # by the number of the question
+    3: http(400, b'{"error":{"message":"this prompt is not to my taste"}}'),
+    5: http(200, b'{"error":{"message":"out of order","code":"server_is_sad"}}'),
+    7: reply(""),
+    9: reply(None),
+    11: reply(None, "content_filter"),
+    13: reply("Let us take it step by st", "length"),
+}
+"""The last one is an answer, of a kind. The others are none."""
+
+
+async def server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    asked = json.loads((await read_request(reader))[1])["messages"][0]["content"]
+    number = next(n for n, row in enumerate(QUESTIONS) if row["question"] in asked)
+    said = reply(f"The answer is {QUESTIONS[number]['answer']}.")
+    writer.write(FAULTS.get(number, said))
+    await writer.drain()
+
+
+@pytest.fixture
+def result() -> manycall.Evaluation:
+    """What comes of twenty questions, of which five get no answer and one gets half of one."""
+    options: dict[str, Any] = {"model": "any", "out": "o.jsonl", "limit": 20, "progress": False}
+    with serving(server) as url:
+        return manycall.evaluate("wordmath", url=url, **options)
+
+
+def test_what_was_not_answered_is_in_no_score_and_counted_by_its_reason(result: manycall.Evaluation) -> None:
+    found = result.score("strict-match")
+    assert (found.value, found.count) == (14 / 15, 15)
+    assert (result.rows, result.truncated, result.failed) == (15, 1, 5)
+    assert result.unfinished == {"call failed": 1, "empty": 2, "filtered": 1, "invalid": 1}
+    assert found.bounds == (14 / 20, 19 / 20)
+    assert result.missing == ""
+
+
+def test_the_report_says_all_of_it(result: manycall.Evaluation) -> None:
+    assert "| 15          | 1         | 5      | 1           | 2     | 1        | 1       |" in str(result)
+    for name in ("r.md", "r.html"):
+        manycall.write_report(manycall.score("o.jsonl"), name)
+        page = Path(name).read_text()
+        for said in (
+            "15 scored of 20, 1 of them truncated; 5 failed", "5 not: 2 empty, 1 call failed, 1 filtered, 1 invalid",
+            "this prompt is not to my taste", "out of order", "Let us take it step by st", "0.7000 … 0.9500",
+        ):  # fmt: skip
+            assert said in page, said

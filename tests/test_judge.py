@@ -1,0 +1,312 @@
+"""A model judges answers, and is judged itself."""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import manycall
+from manycall.errors import UsageError
+from manycall.evals import forms
+from manycall.evals.forms import PAIR, Form, Unreadable
+from manycall.evals.judgement import agreement
+from manycall.records import Completion, Usage
+from servers import http, read_request, serving
+from shell import manycall as command
+from shell import rows, sim
+
+OUT = Path("judged.jsonl")
+OPTIONS: dict[str, Any] = {"model": "judge", "out": OUT, "progress": False}
+RUBRIC = "Is it good? {{ response }}"
+PAIRWISE = "Which is better? First: {{ first.response }} Second: {{ second.response }}"
+
+
+@contextmanager
+def judging(say: Callable[[list[dict[str, str]]], str]) -> Iterator[tuple[str, list[list[dict[str, str]]]]]:
+    """A judge that answers a conversation by a function; yields its URL, and the conversations."""
+    asked: list[list[dict[str, str]]] = []
+
+    async def server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        messages = json.loads((await read_request(reader))[1])["messages"]
+        asked.append(messages)
+        choice = {"message": {"content": say(messages)}, "finish_reason": "stop"}
+        writer.write(http(200, json.dumps({"choices": [choice]}).encode()))
+        await writer.drain()
+
+    with serving(server) as url:
+        yield url, asked
+
+
+def answers(name: str, *texts: str) -> Path:
+    path = Path(f"{name}.jsonl")
+    lines = (json.dumps({"id": f"q{n}", "response": text}) + "\n" for n, text in enumerate(texts))
+    path.write_text("".join(lines))
+    return path
+
+
+# what is read
+
+
+@pytest.mark.parametrize(
+    ("labels", "reply", "verdict"),
+    [
+        ("1-5", "It is good.\nVerdict: 4", "4"),
+        ("1-5", "Verdict: 2\nNo, wait.\nverdict:  5 \n", "5"),
+        ("1-5", "**Verdict:** 4", "4"),
+        ("1-5", "**Verdict: 4/5**", "4"),
+        ("1-5", "Verdict: 4.0", "4"),
+        ("1-5", "Verdict: 4 / 5.", "4"),
+        ("1-5", "Verdict： 4。", "4"),
+        ("1-5", " 3\n", "3"),
+        ("-2-2", "Verdict: -1", "-1"),
+        ("right,wrong", "Verdict: WRONG.", "wrong"),
+        ("right,wrong", 'Verdict: "right"', "right"),
+        ("C*=1,D=0", "Verdict: C*", "C*"),
+        ("A,B,tie", "Verdict: [[A]]", "A"),
+    ],
+)
+def test_a_verdict_is_read_as_people_write_it(labels: str, reply: str, verdict: str) -> None:
+    found = forms.labels(labels) if "," in labels else forms.scale(labels)
+    assert Form(found).read(Completion(reply, "stop", Usage(), b"")) == verdict
+
+
+@pytest.mark.parametrize(
+    ("reply", "ending", "reason"),
+    [
+        ("I like it.", "stop", "no line that begins"),
+        ("I like it. 4", "stop", "no line that begins"),
+        ("Verdict: 6", "stop", "'6' is none of 1, 2, 3, 4, 5"),
+        ("Verdict: 4.5", "stop", "'4.5' is none of"),
+        ("Verdict: 4/10", "stop", "'4/10' is none of"),
+        ("Verdict: 4 or 5", "stop", "'4 or 5' is none of"),
+        ("Verdict:", "stop", "'' is none of"),
+        ("Let me think", "length", "it was cut before its verdict"),
+    ],
+)
+def test_a_verdict_is_never_guessed(reply: str, ending: str, reason: str) -> None:
+    with pytest.raises(Unreadable, match=re.escape(reason)):
+        Form(forms.scale("1-5")).read(Completion(reply, ending, Usage(), b""))
+
+
+def test_what_is_asked_for_goes_to_the_end_of_the_rubric() -> None:
+    (last,) = Form(PAIR).on([{"role": "user", "content": "Which?"}])
+    assert last["content"] == "Which?\n\nEnd with one line of this form, where X is one of A, B, tie:\nVerdict: X"
+    image = [{"type": "image_url", "image_url": {"url": "data:"}}]
+    (last,) = Form(PAIR).on([{"role": "user", "content": image}])
+    assert [part["type"] for part in last["content"]] == ["image_url", "text"]
+    assert len(image) == 1
+
+
+# one answer at a time
+
+
+def test_each_answer_gets_its_verdict_and_the_same_call_asks_nothing_again() -> None:
+    good = answers("a", *"135")
+    with judging(lambda messages: f"Well.\nVerdict: {re.findall('[135]', messages[0]['content'])[0]}") as (url, asked):
+        for _ in range(2):
+            found = manycall.judge(good, RUBRIC, url=url, **OPTIONS)
+            assert len(asked) == 3
+    assert [(s.verdict, s.count) for s in found.shares] == [("1", 1), ("2", 0), ("3", 1), ("4", 0), ("5", 1)]
+    assert found.score is not None
+    assert (found.score.value, found.score.count, found.score.bounds) == (3, 3, (3, 3))
+    row = next(row for row in rows(OUT) if row["id"] == "q1")
+    reply = {"verdict": "3", "swapped": False, "again": False, "text": "Well.\nVerdict: 3"}
+    assert row["judge"] == {"verdict": "3", "score": 3.0, "replies": [reply]}
+    assert row["response"] == "3"
+    assert "| judge | judge  | 3.0000 |" in str(found)
+
+
+def test_a_verdict_that_cannot_be_read_is_asked_for_once_more_with_the_reason() -> None:
+    with judging(lambda messages: "Verdict: 4" if len(messages) > 1 else "I like it, 9/10.") as (url, asked):
+        found = manycall.judge(answers("a", "x"), RUBRIC, url=url, **OPTIONS)
+    assert [len(messages) for messages in asked] == [1, 3]
+    assert asked[1][1] == {"role": "assistant", "content": "I like it, 9/10."}
+    assert 'no line that begins with "Verdict:"' in asked[1][2]["content"]
+    assert (found.rows, found.asked_again, found.failed) == (1, 1, 0)
+    assert "1 verdicts could be read only when they were asked for again" in str(found)
+
+
+def test_a_judge_without_a_verdict_fails_the_row_and_scores_it_nothing() -> None:
+    mended = False
+
+    def say(messages: list[dict[str, str]]) -> str:
+        return "Verdict: 5" if mended or "x1" in messages[0]["content"] else "Who am I to judge?"
+
+    given = answers("a", "x0", "x1")
+    with judging(say) as (url, asked):
+        found = manycall.judge(given, RUBRIC, url=url, **OPTIONS)
+        assert (found.rows, found.failed, found.unfinished) == (1, 1, {"invalid": 1})
+        assert found.score is not None
+        assert (found.score.value, found.score.count, found.score.bounds) == (5, 1, (3, 5))
+        (failure,) = rows(Path("judged.jsonl.run/failures.jsonl"))
+        assert failure["verdict"] == "invalid"
+        assert failure["error"].startswith("the judge gave no verdict, twice: there is no line")
+        assert failure["raw"] == "Who am I to judge?"
+        assert len(asked) == 3
+        manycall.judge(given, RUBRIC, url=url, **OPTIONS)
+        assert len(asked) == 5  # what was told before is not asked for again, nor taken for the last word
+        mended = True
+        found = manycall.judge(given, RUBRIC, url=url, **OPTIONS)
+    assert (found.rows, found.failed, len(asked)) == (2, 0, 6)
+
+
+def test_labels_need_not_be_worth_a_number() -> None:
+    with judging(lambda messages: "Verdict: spam") as (url, _):
+        found = manycall.judge(answers("a", "x", "y"), RUBRIC, labels="ham,spam", url=url, **OPTIONS)
+    assert found.score is None
+    assert [(s.verdict, s.count) for s in found.shares] == [("ham", 0), ("spam", 2)]
+
+
+def test_labels_may_be_worth_one() -> None:
+    with judging(lambda messages: "Verdict: partly") as (url, _):
+        found = manycall.judge(answers("a", "x"), RUBRIC, labels={"right": 1, "partly": 0.25}, url=url, **OPTIONS)
+    assert found.score is not None
+    assert found.score.value == 0.25
+
+
+def test_how_far_a_judge_agrees_with_itself_is_told() -> None:
+    counts: dict[str, int] = {}
+
+    def say(messages: list[dict[str, str]]) -> str:
+        text = messages[0]["content"]
+        counts[text] = counts.get(text, 0) + 1
+        return "Verdict: " + ("wrong" if "?! y" in text and counts[text] == 3 else "right")
+
+    with judging(say) as (url, _):
+        found = manycall.judge(
+            answers("a", "x", "y"), "?! {{ response }}", labels="right,wrong", samples=3, url=url, **OPTIONS
+        )
+    assert found.agreement is not None
+    assert found.agreement.questions == 2
+    assert found.agreement.value == pytest.approx((1 + 1 / 3) / 2)
+    assert "Self-agreement: 66.7% of pairs of verdicts on one row are equal" in str(found)
+
+
+def test_kappa_is_fleisss() -> None:
+    """The table of Fleiss (1971), by way of Wikipedia: 14 raters, 10 subjects, κ = 0.210."""
+    table = [
+        (0, 0, 0, 0, 14), (0, 2, 6, 4, 2), (0, 0, 3, 5, 6), (0, 3, 9, 2, 0), (2, 2, 8, 1, 1),
+        (7, 7, 0, 0, 0), (3, 2, 6, 3, 0), (2, 5, 3, 2, 2), (6, 5, 2, 1, 0), (0, 2, 2, 3, 7),
+    ]  # fmt: skip
+    found = agreement([str(label) for label, count in enumerate(row) for _ in range(count)] for row in table)
+    assert found is not None
+    assert found.value == pytest.approx(0.378, abs=5e-4)
+    assert found.kappa == pytest.approx(0.210, abs=5e-4)
+    assert agreement([["a"], ["b"]]) is None
+    same = agreement([["a", "a"]])
+    assert same is not None
+    assert same.kappa is None
+
+
+# pairs
+
+
+def by_length(messages: list[dict[str, str]]) -> str:
+    """A fair judge, who likes the longer one."""
+    first, second = re.findall(r"(?:First|Second): (x+)", messages[0]["content"])
+    return "Verdict: " + ("A" if len(first) > len(second) else "B" if first < second else "tie")
+
+
+def test_a_fair_judge_says_the_same_in_both_orders() -> None:
+    a, b = answers("a", "xxx", "x", "xx"), answers("b", "xx", "xx", "xx")
+    with judging(by_length) as (url, asked):
+        found = manycall.judge(a, PAIRWISE, against=b, url=url, **OPTIONS)
+    assert len(asked) == 6
+    assert {row["id"]: row["judge"]["verdict"] for row in rows(OUT)} == {"q0": "A", "q1": "B", "q2": "tie"}
+    assert found.score is not None
+    assert found.score.value == 0.5
+    assert found.position is not None
+    assert (found.position.both, found.position.consistent, found.position.p) == (3, 3, 1)
+
+
+def test_a_judge_who_likes_the_first_place_finds_ties_and_is_found_out() -> None:
+    a, b = answers("a", *["xxx"] * 20), answers("b", *["x"] * 20)
+    with judging(lambda messages: "Verdict: A") as (url, _):
+        found = manycall.judge(a, PAIRWISE, against=b, url=url, **OPTIONS)
+    assert {row["judge"]["verdict"] for row in rows(OUT)} == {"tie"}
+    assert found.position is not None
+    assert (found.position.consistent, found.position.first, found.position.second) == (0, 20, 0)
+    assert found.position.p < 1e-5
+    assert "the answer shown first won 20 times by its place, the second 0" in str(found)
+
+
+def test_in_one_order_a_coin_decides_which_and_the_verdict_is_for_the_answer_not_the_place() -> None:
+    a, b = answers("a", *["xxx"] * 40), answers("b", *["x"] * 40)
+    with judging(by_length) as (url, asked):
+        found = manycall.judge(a, PAIRWISE, against=b, both_orders=False, url=url, **OPTIONS)
+    assert len(asked) == 40
+    assert {row["judge"]["verdict"] for row in rows(OUT)} == {"A"}
+    assert 8 < sum(row["judge"]["replies"][0]["swapped"] for row in rows(OUT)) < 32
+    assert found.position is not None
+    assert found.position.first + found.position.second == 40
+    assert found.position.p > 0.01
+
+
+def test_an_answer_without_a_counterpart_is_a_failed_row() -> None:
+    with judging(by_length) as (url, _):
+        found = manycall.judge(
+            answers("a", "x", "x", "x"), PAIRWISE, against=answers("b", "x", "x"), url=url, **OPTIONS
+        )
+    assert (found.rows, found.unfinished) == (2, {"bad prompt": 1})
+    assert rows(Path("judged.jsonl.run/failures.jsonl"))[0]["error"] == "b.jsonl has no row 'q2' to judge it against"
+
+
+# the command
+
+
+def test_another_runs_answers_into_the_same_output_are_refused() -> None:
+    with sim("--latency", "0") as endpoint:
+        options = ("-m", "any", "-u", endpoint.url, "-o", OUT)
+        assert command("judge", answers("a", "x"), "--rubric", RUBRIC, *options).code == 0
+        done = command("judge", answers("b", "y"), "--rubric", RUBRIC, *options)
+    assert done.code == 2
+    assert "-a.jsonl" in done.err
+    assert "+b.jsonl" in done.err
+
+
+def test_the_command_judges_with_the_simulated_endpoint() -> None:
+    answers("a", *"abcdefgh"), answers("b", *"ABCDEFGH")
+    Path("pair.j2").write_text(PAIRWISE)
+    words = ("judge", "a.jsonl", "--against", "b.jsonl", "--rubric", "pair.j2", "-m", "any", "-u", "sim:latency=0")
+    done = command(*words, "-n", "2", "-o", OUT, "--json")
+    assert done.code == 0
+    found = json.loads(done.out)
+    assert (found["rows"], found["position"]["both"], found["agreement"]["questions"]) == (16, 16, 8)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--rubric", "Is it good?"), "same for every row"),
+        (("--rubric", "{{ text }}"), "'text' is undefined; the row has id, response"),
+        (("--rubric", "none.j2"), "there is no file 'none.j2'"),
+        (("--rubric", RUBRIC, "--scale", "5"), "--scale '5' is not LOW-HIGH"),
+        (("--rubric", RUBRIC, "--scale", "0-1000"), "at most 101 steps"),
+        (("--rubric", RUBRIC, "--labels", "good"), "two or more different labels"),
+        (("--rubric", RUBRIC, "--labels", "a,A"), "two or more different labels"),
+        (("--rubric", RUBRIC, "--labels", "a=1,b=x"), "must be a number"),
+        (("--rubric", RUBRIC, "--labels", "a,b", "--scale", "1-5"), "--scale and --labels do not go together"),
+        (("--rubric", PAIRWISE, "--against", "none.jsonl"), "no such file"),
+        (("--rubric", PAIRWISE, "--against", "a.jsonl", "--scale", "1-3"), "--against and --scale do not go together"),
+        (("--rubric", RUBRIC, "--against", "a.jsonl", "--field", "response"), "rename it"),
+        (("--rubric", "{{ first.text }}", "--against", "a.jsonl"), "no attribute 'text'"),
+        (("--rubric", RUBRIC, "--against", "b.jsonl"), "'response' is undefined; the row has first, id, second"),
+        (("--rubric", RUBRIC, "--field", "id"), "cannot take the verdict"),
+    ],
+)
+def test_what_cannot_be_judged_is_one_sentence(words: tuple[str, ...], said: str) -> None:
+    answers("a", "x"), answers("b", "y")
+    done = command("judge", "a.jsonl", *words, "-m", "any", "-u", "sim", "-o", OUT)
+    assert done.code == 2, done.err
+    assert said in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_row_with_labels_of_no_kind_is_refused() -> None:
+    with pytest.raises(UsageError, match="must be a number"):
+        forms.labels({"a": 1, "b": "x"})  # type: ignore[dict-item]

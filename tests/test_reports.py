@@ -1,0 +1,212 @@
+"""The pages about what came out, of which half was written by models."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+import manycall
+from manycall.errors import UsageError
+from manycall.evals.judgement import summary
+from manycall.evals.reports import page as pages
+from manycall.evals.reports import plots
+from manycall.evals.reports.page import Page, Quote, Section
+from shell import manycall as command
+
+HOSTILE = (
+    '<script>document.title="pwned"</script><img src="http://evil.example/x.png" onerror="document.title=\'pwned\'"> '
+    "![x](http://evil.example/y.png) [x](javascript:alert(1)) ```\n# h\n````\n</pre></details></td></style>"
+    "<style>*{display:none}</style> {{ 7*7 }} {% raw %} \u202egnp.exe \x1b]0;pwned\x07 \x00 | a | "
+    "<svg onload=alert(1)> &amp;"
+)
+HARMLESS = set(
+    "html head meta title style body h1 h2 p div figure figcaption span table thead tbody tr th td details summary pre "
+    "footer svg line circle rect text".split()
+)
+
+
+def output(name: str, lines: list[dict[str, Any]], identity: dict[str, Any], failed: int = 0) -> Path:
+    folder = Path(f"{name}.jsonl.run")
+    folder.mkdir()
+    Path(f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    session = {"started": 1.6e9, "ended": 1.6e9 + 60, "ending": HOSTILE, "endpoints": ["http://gpu1:8000/v1"]}
+    manifest = {"version": "0.9", "identity": identity, "source": {"count": len(lines) + 9}, "sessions": [session]}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    row = {"id": f"f{HOSTILE}", "verdict": "empty", "error": HOSTILE, "raw": HOSTILE}
+    (folder / "failures.jsonl").write_text((json.dumps(row) + "\n") * failed)
+    return Path(f"{name}.jsonl")
+
+
+def evaluated(name: str, right: int) -> Path:
+    lines = [
+        {
+            "id": f"q{n}{HOSTILE}",
+            "question": HOSTILE,
+            "answer": "18",
+            "response": f"The answer is {18 if n < right else 7}. {HOSTILE}",
+            "finish_reason": "length" if n == 0 else "stop",
+            "extracted": {"strict-match": HOSTILE, "last-number": "1"},
+            "score": {"strict-match": float(n < right), "last-number": 0.0},
+        }
+        for n in range(10)
+    ]
+    params = {"max_tokens": 77, "temperature": 0.5, "stop": [HOSTILE]}
+    return output(name, lines, {"job": "eval wordmath", "model": name + HOSTILE, "params": params}, failed=2)
+
+
+def judged() -> Path:
+    replies = [{"verdict": "A", "swapped": swapped, "again": True, "text": HOSTILE} for swapped in (False, True)]
+    lines = [
+        {"id": f"q{n}", "response": HOSTILE, "judge": {"verdict": "tie", "score": 0.5, "replies": replies}}
+        for n in range(4)
+    ]
+    labels = [["A", 1.0], ["B", 0.0], ["tie", 0.5]]
+    identity = {"job": "judge", "model": HOSTILE, "params": {}, "rubric": HOSTILE, "labels": labels, "orders": 2}
+    return output("judged", lines, identity, failed=1)
+
+
+@pytest.fixture(params=["eval", "compare", "judge"])
+def result(request: pytest.FixtureRequest) -> Any:
+    """What came out of hostile answers."""
+    if request.param == "eval":
+        return manycall.score(evaluated("a", 6))
+    if request.param == "compare":
+        return manycall.compare(evaluated("a", 6), evaluated("b", 8))
+    return summary(judged(), "judge")
+
+
+class Tags(HTMLParser):
+    """What a browser would find on a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_on_a_page_what_models_say_is_text_and_nothing_else(result: Any) -> None:
+    manycall.write_report(result, "r.html")
+    text = Path("r.html").read_text(encoding="utf-8")
+    page = Tags(text)
+    assert {tag for tag, _ in page.found} <= HARMLESS
+    attributes = {name for _, attrs in page.found for name in attrs}
+    assert not {name for name in attributes if name.startswith("on")} | attributes & {"src", "href", "srcset", "action"}
+    policy = next(attrs["content"] for tag, attrs in page.found if attrs.get("http-equiv") == "Content-Security-Policy")
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    assert text.index("Content-Security-Policy") < text.index("<title>")
+    assert page.text.count('<script>document.title="pwned"</script>') > 3
+    assert "{{ 7*7 }}" in page.text
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e]", text)
+    assert text.count("<style>") == 1
+
+
+def test_in_markdown_what_models_say_is_text_and_nothing_else(result: Any) -> None:
+    manycall.write_report(result, Path("r.md"))
+    text = Path("r.md").read_text(encoding="utf-8")
+    rendered = MarkdownIt("commonmark").enable("table").render(text)
+    found = {tag for tag, _ in Tags(rendered).found}
+    assert found <= set("h1 h2 p blockquote strong table thead tbody tr th td pre code".split())
+    assert "pwned" in Tags(rendered).text
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e]", text)
+
+
+def test_the_head_says_where_the_numbers_come_from() -> None:
+    manycall.write_report(manycall.score(evaluated("a", 6)), "r.html")
+    cells = re.sub(r"\s+", " ", Tags(Path("r.html").read_text()).text)
+    for said in (
+        "protocoleval wordmath", "endpointhttp://gpu1:8000/v1", "max_tokens77", "temperature 0.5",
+        "10 scored of 19, 1 of them truncated; 2 failed", "2 not: 2 empty", "run by manycall 0.9, scored by",
+        "1, from 2020-09-13 12:26:40 UTC to 2020-09-13 12:27:40 UTC", "Partial: only 12 of 19 rows",
+        "2 rows have no answer, are in no score", "1 answers were cut at max_tokens",
+        "wordmathstrict-match0.6000±0.16330.3127 … 0.83180.5000 … 0.66671012",
+    ):  # fmt: skip
+        assert said in cells, said
+
+
+def test_plots_are_whole_and_show_every_number() -> None:
+    evil = "<b>&\"'"
+    drawn = [
+        plots.dots(evil, [plots.Mark(evil, 0.5, (0.4, 0.6), (0.3, 0.8)), plots.Mark("no interval", 0.55, None)]),
+        plots.dots("differences", [plots.Mark("x", 0.02, (0.01, 0.03))], zero=True),
+        plots.dots("nothing", []),
+        plots.dots("one", [plots.Mark("same", 1.0, (1.0, 1.0))]),
+        plots.bars("lengths", [plots.Bar(evil, (3, 4)), plots.Bar("none", (0, 0))], ["--accent", "--other"]),
+        plots.bars("no rows", [], []),
+        plots.sides("wins", [(evil, 3, 12), ("none", 0, 0)]),
+    ]
+    for svg in drawn:
+        root = ElementTree.fromstring(svg)
+        assert root.attrib["aria-label"] == root[0].text
+        for number in re.findall(r'"(-?[\d.e+-]+)"', svg):
+            assert -1 <= float(number) <= 2000
+    texts = [text.text for text in ElementTree.fromstring(drawn[0]).iter("text")]
+    assert {"0.5000", "0.5500", evil, "0.4", "0.6"} <= set(texts)
+    circles = ElementTree.fromstring(drawn[0]).iter("circle")
+    assert len({circle.attrib["cx"] for circle in circles}) == 2
+
+
+def test_sections_that_hold_nothing_are_left_out() -> None:
+    page = Page("t", "", [], [Section("Empty"), Section("Full", remarks=["something"])])
+    for write in (pages.html, pages.markdown):
+        assert "Full" in write(page)
+        assert "Empty" not in write(page)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"), [("r.txt", r"is \.html or \.md"), ("no/r.md", "there is no folder no"), ("r", r"\.html or \.md")]
+)
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_paid(path: str, said: str) -> None:
+    done = command("eval", "wordmath", "-u", "sim", "-m", "any", "-o", "o.jsonl", "--report", path)
+    assert done.code == 2
+    assert re.search(said, done.err)
+    assert not Path("o.jsonl").exists()
+
+
+def test_a_report_never_overwrites_a_run() -> None:
+    evaluated("a", 6)
+    Path("a.md.run").mkdir()
+    with pytest.raises(UsageError, match="output of a run"):
+        manycall.write_report(manycall.score("a.jsonl"), "a.md")
+
+
+def test_every_command_with_a_score_writes_a_report() -> None:
+    words = ("-u", "sim:latency=0", "-m", "any", "--limit", "20")
+    assert command("eval", "wordmath", *words, "-o", "a.jsonl", "--report", "eval.html").code == 0
+    assert command("score", "a.jsonl", "--report", "score.md").code == 0
+    assert command("compare", "a.jsonl", "a.jsonl", "--report", "compare.html").code == 0
+    judge = ("judge", "a.jsonl", "--rubric", "{{ response }}", "-o", "j.jsonl", "--report", "judge.HTML")
+    assert command(*judge, *words).code == 0
+    titles = [re.sub("<.*?>|#", "", Path(name).read_text()) for name in ("eval.html", "score.md", "compare.html")]
+    assert all("a.jsonl" in title for title in titles)
+    assert "Judgement: j.jsonl" in Path("judge.HTML").read_text()
+
+
+def test_a_browser_finds_nothing_to_run(result: Any) -> None:
+    """Not even if a text had not been escaped: the page forbids itself scripts."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("there is no Chromium here")
+    manycall.write_report(result, "r.html")
+    broken = Page("kept", "", [], [Section("s", quotes=[Quote("q", [("x", Markup(HOSTILE))])])])
+    Path("broken.html").write_text(pages.html(broken), encoding="utf-8")
+    for name, title in (("r.html", ""), ("broken.html", "kept")):
+        words = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", Path(name).resolve().as_uri()]
+        dom = subprocess.run(words, capture_output=True, timeout=60, check=True).stdout.decode()
+        found = re.search("<title>(.*?)</title>", dom)
+        assert found is not None
+        assert title in found[1] != "pwned"
