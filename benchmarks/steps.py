@@ -82,7 +82,8 @@ async def measure(folder: Path) -> list[tuple[str, float]]:
     await client.pool.open(Instant())
     permits.canary_seconds = 0.0
     row = Row("r0000001", {"id": "r0000001", "prompt": PROMPT})
-    request = Request("chat", "mock", template.messages(row), client.params)
+    messages = template.messages(row)
+    request = Request("chat", "mock", messages, client.params)
     body, result = openai.encode(request), {"text": "x" * 1000, "text_finish_reason": "stop"}
     key = request_key("chat", body)
 
@@ -116,7 +117,7 @@ async def measure(folder: Path) -> list[tuple[str, float]]:
         ("the output's line", each(lambda: run.success(Success(row, result)))),
         (
             "all from the row's function to its answer",
-            each(lambda: at_once(RowCalls(client, row.id, 1, run.journal).chat(request.content))),
+            each(lambda: at_once(RowCalls(client, row.id, 1, run.journal).chat(messages))),
         ),
     ]
     await client.pool.close()

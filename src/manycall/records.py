@@ -1,4 +1,8 @@
-"""The nouns: what goes in, what goes over the wire, what comes out. Frozen, typed, JSON-stable."""
+"""The nouns: what goes in, what goes over the wire, what comes out. Frozen, typed, JSON-stable.
+
+Those on the path of every row are not looked through for cycles of garbage (gc=False): what they hold is JSON, and has
+none.
+"""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -32,7 +36,7 @@ class Secret:
         raise TypeError("a Secret is not to be pickled or copied")
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One row to be done.
 
     Attributes:
@@ -48,7 +52,7 @@ class Row(msgspec.Struct, frozen=True):
     sample: int = 0
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """One call, before it is bytes.
 
     Attributes:
@@ -62,14 +66,14 @@ class Request(msgspec.Struct, frozen=True):
     params: dict[str, Any]
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens, as the server counted them."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
 
-class Completion(msgspec.Struct, frozen=True):
+class Completion(msgspec.Struct, frozen=True, gc=False):
     """One answer.
 
     Attributes:
@@ -110,7 +114,7 @@ class Embeddings(msgspec.Struct, frozen=True):
         return msgspec.json.decode(self.body)
 
 
-class Success(msgspec.Struct, frozen=True):
+class Success(msgspec.Struct, frozen=True, gc=False):
     """A row that is done: what its function made of it."""
 
     row: Row

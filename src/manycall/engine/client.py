@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 from manycall import clock, errors
 from manycall.control import retry
+from manycall.control.epoch import Epoch
 from manycall.control.estimate import Estimate
 from manycall.control.quota import Cost
 from manycall.engine.calls import Answer, Calls
@@ -137,15 +138,23 @@ class Client(Calls):
             body: the request, encoded.
             age: place in the queue for permits; smaller goes first.
         """
-        failures: dict[retry.Rule, int] = {}
+        assert self._transport is not None, "a Client works inside: async with Client(...) as llm"
+        failures: dict[retry.Rule, int] | None = None
         sent = 0
         while True:
             sent += 1
+            cost = self._cost(request, len(body)) if self.pool.may_count_tokens else ONE_REQUEST
+            prompt = self.pool.beginnings(body)
             try:
-                return await self._send(request, body, age, keep)
+                endpoint = self.permits.at_once(cost, prompt) or await self.permits.acquire(age, cost, prompt)
+                epoch = endpoint.window.epoch if endpoint.window is not None else None
+                flight = self._fly(request.api, body, endpoint, keep)
+                landed = await (self._to_its_end(flight) if self.sees_calls_through else flight)
+                return self._read(request, body, cost, endpoint, epoch, landed)
             except errors.CallFailed as failure:
                 failure.attempts = sent
                 rule = retry.rule(failure)
+                failures = failures or {}
                 failures[rule] = failures.get(rule, 0) + 1
                 if not self._settle(failure, failures[rule]):
                     raise
@@ -159,15 +168,27 @@ class Client(Calls):
             if may_hurry or self.stopped is not None:
                 return
 
-    async def _send(self, request: Request, body: bytes, age: int, keep: Keep | None) -> Answer:
-        """One attempt. The permit is back when the reply is in the journal, and what it cost in the budget."""
-        assert self._transport is not None, "a Client works inside: async with Client(...) as llm"
-        cost = self._cost(request, len(body)) if self.pool.may_count_tokens else ONE_REQUEST
-        prompt = self.pool.beginnings(body)
-        endpoint = self.permits.at_once(cost, prompt) or await self.permits.acquire(age, cost, prompt)
-        epoch = endpoint.window.epoch if endpoint.window is not None else None
-        flight = self._fly(request.api, body, endpoint, keep)
-        landed = await (self._to_its_end(flight) if self.sees_calls_through else flight)
+    async def _fly(self, api: Api, body: bytes, endpoint: Endpoint, keep: Keep | None) -> Landed:
+        """On the wire and back. The permit is back when the reply is in the journal, and what it cost in the budget."""
+        assert self._transport is not None
+        self.counters.sent += 1
+        try:
+            landed = await self.pool.flights.send(self._transport, endpoint, api, body, self._timeout)
+            if keep is not None:
+                keep(landed.body, landed.seconds)
+            if self.permits.budget is not None:
+                self.permits.budget.spend(openai.usage(landed.body))
+        except errors.Refused as refusal:
+            self.pool.turned_away(endpoint, refusal)
+            raise
+        finally:
+            self.permits.release(endpoint)
+        return landed
+
+    def _read(
+        self, request: Request, body: bytes, cost: Cost, endpoint: Endpoint, epoch: Epoch | None, landed: Landed
+    ) -> Answer:
+        """The answer; and what it teaches of the endpoint, the quota, the next estimate."""
         try:
             answer = openai.decode(request.api, landed.body)
         except errors.BadReply:
@@ -185,23 +206,6 @@ class Client(Calls):
             if endpoint.quota.counts_tokens:
                 self.permits.look_again()  # what it did not use, the next may
         return answer
-
-    async def _fly(self, api: Api, body: bytes, endpoint: Endpoint, keep: Keep | None) -> Landed:
-        """On the wire and back, into the journal."""
-        assert self._transport is not None
-        self.counters.sent += 1
-        try:
-            landed = await self.pool.flights.send(self._transport, endpoint, api, body, self._timeout)
-            if keep is not None:
-                keep(landed.body, landed.seconds)
-            if self.permits.budget is not None:
-                self.permits.budget.spend(openai.usage(landed.body))
-        except errors.Refused as refusal:
-            self.pool.turned_away(endpoint, refusal)
-            raise
-        finally:
-            self.permits.release(endpoint)
-        return landed
 
     async def _to_its_end(self, flight: Coroutine[Any, Any, T]) -> T:
         """Whoever waits for it may be cancelled; it is paid all the same."""

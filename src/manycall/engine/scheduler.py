@@ -164,12 +164,23 @@ class Scheduler:
         return rows <= MOST_WAITING or rows <= 8 * self._client.permits.width + MOST_WAITING
 
     async def _work(self) -> None:
-        """One row after the other, as long as there is room."""
+        """One row after the other, as long as there is room: each to its one end.
+
+        That is a Success, a Failure, or not finished because the run stops.
+        """
         while self._ahead and self._has_room(len(self._live)):
             row = self._ahead.take(self._left)
             self._begun += 1
             llm = RowCalls(self._client, row.id, self._begun, self._run.journal)
-            await self._do(row, llm)
+            try:
+                if not self._writes.isdisjoint(row.fields):
+                    raise BadPrompt(f"the row has a field {self._taken(row)!r}, where the answer goes")
+                self._finish(row, llm, await self._function(row, llm))
+            except StoreError:
+                raise
+            except (Exception, asyncio.CancelledError) as error:
+                if not llm.cut and not self._abandoned:
+                    self._fail(failure(row, llm, error))
             if self._client.stopped is not None:  # the row function may have hidden it from us
                 self.end(self._client.stopped)
             if not llm.sent:
@@ -185,23 +196,18 @@ class Scheduler:
         if not task.cancelled() and (error := task.exception()):  # the disk, or a bug
             self.end(error)
 
-    async def _do(self, row: Row, llm: RowCalls) -> None:
-        """One row, to its one end: a Success, a Failure, or not finished because the run stops."""
-        try:
-            if self._writes & row.fields.keys():
-                raise BadPrompt(f"the row has a field {min(self._writes & row.fields.keys())!r}, where the answer goes")
-            result = checked(row, await self._function(row, llm))
-            if not llm.cut:
-                self._run.success(Success(row, result))
-                self._counters.done += 1
-                self._counters.truncated += llm.truncated
-                if self._total is not None:
-                    self._ahead.learn(row, llm.tokens)
-        except StoreError:
-            raise
-        except (Exception, asyncio.CancelledError) as error:
-            if not llm.cut and not self._abandoned:
-                self._fail(failure(row, llm, error))
+    def _taken(self, row: Row) -> str:
+        return min(self._writes & row.fields.keys())
+
+    def _finish(self, row: Row, llm: RowCalls, result: Any) -> None:
+        """The row's function has come to its end; if the run did not cut it short, the row is done."""
+        result = checked(row, result)
+        if not llm.cut:
+            self._run.success(Success(row, result))
+            self._counters.done += 1
+            self._counters.truncated += llm.truncated
+            if self._total is not None:
+                self._ahead.learn(row, llm.tokens)
 
     def _fail(self, failed: Failure) -> None:
         self._run.failures.append(failed)
