@@ -95,6 +95,10 @@ async def measure(folder: Path) -> list[tuple[str, float]]:
         run.journal.append(row.id, key, 1, BODY, at=1.0, seconds=1.0)
         run.journal.synced(run.journal.file.count)
 
+    def whole() -> None:
+        at_once(RowCalls(client, row.id, 1, run.journal).chat(messages))
+        run.journal.synced(run.journal.file.count)
+
     def admit() -> None:
         endpoint = permits.at_once(Cost())
         assert endpoint is not None
@@ -115,10 +119,7 @@ async def measure(folder: Path) -> list[tuple[str, float]]:
         ("the journal's line", each(journal)),
         ("is the result sound", each(lambda: checked(row, result))),
         ("the output's line", each(lambda: run.success(Success(row, result)))),
-        (
-            "all from the row's function to its answer",
-            each(lambda: at_once(RowCalls(client, row.id, 1, run.journal).chat(messages))),
-        ),
+        ("all that a call takes, from the row's function and back", each(whole)),
     ]
     await client.pool.close()
     run.close()

@@ -138,19 +138,12 @@ class Client(Calls):
             body: the request, encoded.
             age: place in the queue for permits; smaller goes first.
         """
-        assert self._transport is not None, "a Client works inside: async with Client(...) as llm"
         failures: dict[retry.Rule, int] | None = None
         sent = 0
         while True:
             sent += 1
-            cost = self._cost(request, len(body)) if self.pool.may_count_tokens else ONE_REQUEST
-            prompt = self.pool.beginnings(body)
             try:
-                endpoint = self.permits.at_once(cost, prompt) or await self.permits.acquire(age, cost, prompt)
-                epoch = endpoint.window.epoch if endpoint.window is not None else None
-                flight = self._fly(request.api, body, endpoint, keep)
-                landed = await (self._to_its_end(flight) if self.sees_calls_through else flight)
-                return self._read(request, body, cost, endpoint, epoch, landed)
+                return await self._send(request, body, age, keep)
             except errors.CallFailed as failure:
                 failure.attempts = sent
                 rule = retry.rule(failure)
@@ -167,6 +160,17 @@ class Client(Calls):
         while await clock.sleep_unless(self.permits.alarm, until - clock.now()):
             if may_hurry or self.stopped is not None:
                 return
+
+    async def _send(self, request: Request, body: bytes, age: int, keep: Keep | None) -> Answer:
+        """One attempt. Nothing of it is left while the next is waited for: its reply may be large."""
+        assert self._transport is not None, "a Client works inside: async with Client(...) as llm"
+        cost = self._cost(request, len(body)) if self.pool.may_count_tokens else ONE_REQUEST
+        prompt = self.pool.beginnings(body)
+        endpoint = self.permits.at_once(cost, prompt) or await self.permits.acquire(age, cost, prompt)
+        epoch = endpoint.window.epoch if endpoint.window is not None else None
+        flight = self._fly(request.api, body, endpoint, keep)
+        landed = await (self._to_its_end(flight) if self.sees_calls_through else flight)
+        return self._read(request, body, cost, endpoint, epoch, landed)
 
     async def _fly(self, api: Api, body: bytes, endpoint: Endpoint, keep: Keep | None) -> Landed:
         """On the wire and back. The permit is back when the reply is in the journal, and what it cost in the budget."""
