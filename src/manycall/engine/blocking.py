@@ -90,7 +90,7 @@ def _as_a_batch() -> Iterator[None]:
 def _collecting_seldom() -> Iterator[None]:
     """With thousands of calls in flight nearly all that a collection of garbage walks through is in use.
 
-    The usual 700 new objects between two collections cost a tenth of a row there. We leave no cycles behind.
+    The usual 700 new objects between two collections cost a tenth of a row there.
     """
     usual = gc.get_threshold()
     if 0 < usual[0] < SELDOM:

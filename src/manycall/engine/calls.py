@@ -16,8 +16,6 @@ class Calls:
         params: sent with every text call.
     """
 
-    __slots__ = ("model", "params")
-
     def __init__(self, model: str, params: dict[str, Any]) -> None:
         self.model = model
         self.params = params

@@ -26,8 +26,6 @@ class RowCalls(Calls):
         cut: a call was not made because the run stops; whatever the function made of that is void.
     """
 
-    __slots__ = ("_age", "_client", "_id", "_journal", "_times", "cut", "made", "raw", "sent", "tokens", "truncated")
-
     def __init__(self, client: Client, row_id: str, age: int, journal: Journal) -> None:
         super().__init__(client.model, client.params)
         self._client, self._id, self._age, self._journal = client, row_id, age, journal
