@@ -293,9 +293,9 @@ def test_the_command_judges_with_the_simulated_endpoint() -> None:
         (("--rubric", RUBRIC, "--labels", "a,b", "--scale", "1-5"), "--scale and --labels do not go together"),
         (("--rubric", PAIRWISE, "--against", "none.jsonl"), "no such file"),
         (("--rubric", PAIRWISE, "--against", "a.jsonl", "--scale", "1-3"), "--against and --scale do not go together"),
-        (("--rubric", RUBRIC, "--against", "a.jsonl", "--field", "response"), "rename it"),
-        (("--rubric", "{{ first.text }}", "--against", "a.jsonl"), "no attribute 'text'"),
-        (("--rubric", RUBRIC, "--against", "b.jsonl"), "'response' is undefined; the row has first, id, second"),
+        (("--rubric", PAIRWISE, "--against", "a.jsonl", "--field", "response"), "rename it"),
+        (("--rubric", "{{ first.text }}{{ second }}", "--against", "a.jsonl"), "no attribute 'text'"),
+        (("--rubric", RUBRIC, "--against", "b.jsonl"), "must show both answers"),
         (("--rubric", RUBRIC, "--field", "id"), "cannot take the verdict"),
     ],
 )
@@ -310,3 +310,10 @@ def test_what_cannot_be_judged_is_one_sentence(words: tuple[str, ...], said: str
 def test_a_row_with_labels_of_no_kind_is_refused() -> None:
     with pytest.raises(UsageError, match="must be a number"):
         forms.labels({"a": 1, "b": "x"})  # type: ignore[dict-item]
+
+
+def test_a_rubric_for_pairs_that_shows_but_one_answer_is_refused() -> None:
+    a, b = answers("a", "same", "one"), answers("b", "same", "other")  # the first row would not show it
+    for rubric in (RUBRIC, "{{ first.response }}"):
+        with pytest.raises(UsageError, match="must show both answers"):
+            manycall.judge(a, rubric=rubric, against=b, url="http://127.0.0.1:9", **OPTIONS)

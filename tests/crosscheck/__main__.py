@@ -146,7 +146,7 @@ def _lists(path: Path) -> list[list[str]]:
 def main() -> None:
     """Compare, say what was compared, and fail if anything differs."""
     parser = argparse.ArgumentParser(prog="crosscheck")
-    parser.add_argument("--python", default=sys.executable, help="the Python that has lm_eval")
+    parser.add_argument("--python", type=os.path.abspath, default=sys.executable, help="the Python that has lm_eval")
     parser.add_argument("--gsm8k", type=Path, help="a folder with the real test.jsonl and train.jsonl")
     parser.add_argument("--fuzz", type=int, default=100_000, help="made-up responses")
     parser.add_argument("--record", action="store_true", help="write recorded.json")

@@ -185,7 +185,7 @@ def _scores(name: str, ran: manycall.Evaluation, theirs: dict[str, Any]) -> list
 def main() -> None:
     """Compare, and fail if anything differs."""
     parser = argparse.ArgumentParser(prog="crosscheck.over_http")
-    parser.add_argument("--python", default=sys.executable, help="the Python that has lm_eval")
+    parser.add_argument("--python", type=os.path.abspath, default=sys.executable, help="the Python that has lm_eval")
     parser.add_argument("--gsm8k", type=Path, help="a folder with the real test.jsonl and train.jsonl")
     parser.add_argument("--limit", type=int, default=20, help="questions of each task")
     options = parser.parse_args()

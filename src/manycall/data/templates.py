@@ -81,8 +81,15 @@ class Template:
     @property
     def is_the_same_for_all(self) -> bool:
         """Whether it names nothing of the row."""
+        return self.names == set()
+
+    @property
+    def names(self) -> set[str] | None:
+        """What it names of the row; None if it is a function, of which nobody knows."""
+        if self._is_function:
+            return None
         texts = [text for text in (self.text, self.system_text) if text is not None]
-        return not self._is_function and not any(find_undeclared_variables(_jinja.parse(text)) for text in texts)
+        return set().union(*(find_undeclared_variables(_jinja.parse(text)) for text in texts))
 
     def __repr__(self) -> str:
         return f"<Template {self.text[:60]!r}>"

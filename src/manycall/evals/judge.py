@@ -187,6 +187,8 @@ def _try_first(template: Template, source: Source, shown: _Alone) -> None:
     """A misspelt name costs nothing if it is found before the first call."""
     if template.is_the_same_for_all:
         raise UsageError("the rubric is the same for every row; name a field in it, as in {{ response }}")
+    if shown.orders and template.names is not None and not {"first", "second"} <= template.names:
+        raise UsageError("the rubric must show both answers, as in {{ first.response }} and {{ second.response }}")
     if source.first is None:
         return
     try:
