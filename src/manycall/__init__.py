@@ -44,6 +44,7 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.records import Completion as Completion
     from manycall.records import Embeddings as Embeddings
     from manycall.records import Row as Row
+    from manycall.synth.batch import batch as batch
     from manycall.synth.generate import generate as generate
 
 _FOUND_IN = {
@@ -54,6 +55,7 @@ _FOUND_IN = {
     "engine.client": ("Client",),
     "engine.map": ("map", "Options"),
     "engine.report": ("Report",),
+    "synth.batch": ("batch",),
     "synth.generate": ("generate",),
     "evals.evaluate": ("evaluate", "score"),
     "evals.report": ("Evaluation",),

@@ -23,6 +23,7 @@ from manycall.cli.options import (
     Min,
     Model,
     Out,
+    OwnModel,
     Param,
     PlainHttp,
     Price,
@@ -123,10 +124,13 @@ def evaluate(
 @app.command()
 def run(
     ctx: typer.Context,
-    function: Annotated[str, typer.Argument(help="FILE.py:function, an async function of (row, llm).")],
-    rows: Annotated[Path, typer.Argument(help="Rows: .jsonl, .json, .csv, .tsv, .parquet.")],
-    model: Model,
+    function: Annotated[
+        str,
+        typer.Argument(help="FILE.py:function, an async function of (row, llm); or a file of OpenAI Batch requests."),
+    ],
     out: Out,
+    rows: Annotated[Path | None, typer.Argument(help="A function's rows: .jsonl, .json, .csv, .tsv, .parquet.")] = None,
+    model: OwnModel = None,
     samples: Samples = None,
     url: Url = None,
     concurrency: InFlight = None,
@@ -145,11 +149,15 @@ def run(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Your own async function for each row, with as many calls as it likes."""
+    """Your own async function for each row, with as many calls as it likes; or the requests of an OpenAI Batch file."""
     from manycall.cli.load import load_function
     from manycall.engine.map import map as job
+    from manycall.synth.batch import batch
 
-    _end(job(load_function(function), rows, samples=samples, **common(ctx)), json)
+    if rows is None:
+        _end(batch(function, samples=samples, **common(ctx)), json)
+    else:
+        _end(job(load_function(function), rows, samples=samples, **common(ctx)), json)
 
 
 @app.command()

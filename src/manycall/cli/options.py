@@ -9,6 +9,12 @@ import typer
 from manycall.errors import UsageError
 
 Model = Annotated[str, typer.Option("-m", "--model", help="The model's name, as the endpoint knows it.")]
+OwnModel = Annotated[
+    str | None,
+    typer.Option(
+        "-m", "--model", help="The model's name, as the endpoint knows it; of batch requests, for those that name none."
+    ),
+]
 Out = Annotated[Path, typer.Option("-o", "--out", help="The output file. The same command resumes it.")]
 Url = Annotated[
     list[str] | None,
