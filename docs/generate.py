@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 PAGE = Path(__file__).with_name("cli.md")
-VERBS = ("generate", "eval", "run", "score", "sim")
+VERBS = ("generate", "eval", "run", "score", "quality", "export", "card", "repair", "sim")
 
 
 def page() -> str:

@@ -203,11 +203,11 @@ CHECK = """
 import json, sys
 from openai.types import Completion, CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion
-TYPES = {"/v1/chat/completions": ChatCompletion, "/v1/completions": Completion, "/v1/embeddings": CreateEmbeddingResponse}
+TYPES = {"chat/completions": ChatCompletion, "completions": Completion, "embeddings": CreateEmbeddingResponse}
 asked = {row["custom_id"]: row for row in map(json.loads, open("batch.jsonl"))}
 for row in map(json.loads, open("out.jsonl")):
     assert set(row) == {"id", "custom_id", "response", "error"}, row
-    TYPES[asked.pop(row["custom_id"])["url"]].model_validate(row["response"]["body"], strict=True)
+    TYPES[asked.pop(row["custom_id"])["url"][4:]].model_validate(row["response"]["body"], strict=True)
 print(len(asked), "left")
 """
 

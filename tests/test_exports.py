@@ -7,7 +7,8 @@ import manycall
 
 EXPORTED = """
     Calls Client Completion Embeddings Evaluation CallFailed Interrupted ManycallError Options Prompt Refused Report
-    Row Rows RunStopped Scoring StoreError Task TransportError UsageError __version__ evaluate generate map score
+    Row Rows RunStopped Scoring StoreError Task TransportError UsageError __version__ batch card evaluate
+    export generate map quality score
 """.split()
 
 

@@ -45,7 +45,10 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.records import Embeddings as Embeddings
     from manycall.records import Row as Row
     from manycall.synth.batch import batch as batch
+    from manycall.synth.card import card as card
+    from manycall.synth.export import export as export
     from manycall.synth.generate import generate as generate
+    from manycall.synth.quality import quality as quality
 
 _FOUND_IN = {
     "data.sources": ("Rows",),
@@ -57,6 +60,9 @@ _FOUND_IN = {
     "engine.report": ("Report",),
     "synth.batch": ("batch",),
     "synth.generate": ("generate",),
+    "synth.quality": ("quality",),
+    "synth.export": ("export",),
+    "synth.card": ("card",),
     "evals.evaluate": ("evaluate", "score"),
     "evals.report": ("Evaluation",),
     "evals.tasks": ("Task", "Scoring"),

@@ -178,13 +178,13 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
     )
     client.sees_calls_through = job.may_cancel
     identity = {**job.identity, "model": options["model"], "params": params}
-    about = {"rows": source.name, "count": source.total, "hash": source.fingerprint}
-    manifest = Manifest(__version__, identity, about)
+    manifest = Manifest(__version__, identity, source.about)
     fresh = options.get("fresh", False)
     run = Run(out, manifest, fresh=fresh, expected=source.total, cut=job.cut, shape=job.shape)
     before = len(run.known)
     client.counters.had_success = before > 0 or bool(run.failures.before)
     with _session(run, client) as session:
+        session.update(version=__version__, endpoints=client.pool.names, price=allowed.price)
         client.permits.budget = budget = allowed.budget(run.journal)
         async with client:
             began = clock.now()

@@ -39,7 +39,7 @@ def request(line: Line, model: str = "", params: dict[str, Any] | None = None) -
     if own.get("encoding_format", "float") != "float":
         raise UsageError("body.encoding_format must be float")
     content: Any = body.get(CONTENT[api])
-    if not content or not isinstance(content, KINDS[api]):
+    if not content or type(content) not in KINDS[api]:
         raise UsageError(f"body.{CONTENT[api]} must be {SAID[api]}, not {content!r:.100}")
     wanted = body.get("model") or model
     if not wanted or not isinstance(wanted, str):
