@@ -30,7 +30,14 @@ def finished(
     about: dict[str, Any] | None = None,
 ) -> Path:
     """An output, as a run leaves it."""
-    identity = {"job": "generate", "prompt": prompt, "system": system, "field": "text", "model": "m", "params": {}}
+    identity: dict[str, Any] = {
+        "job": "generate",
+        "prompt": prompt,
+        "system": system,
+        "field": "text",
+        "model": "m",
+        "params": {},
+    }
     run = Run(OUT, Manifest("0", identity, about or {}))
     for row, result in results:
         run.success(Success(row, result))

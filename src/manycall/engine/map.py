@@ -28,7 +28,7 @@ from manycall.engine.watch import load, obeying_signals, ticking
 from manycall.errors import ManycallError, RunStopped, StoreError, UsageError
 from manycall.records import Row, Secret
 from manycall.store.inplace import Shape
-from manycall.store.manifest import Manifest
+from manycall.store.manifest import KILLED, Manifest
 from manycall.store.run import Run
 
 
@@ -183,8 +183,7 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
     run = Run(out, manifest, fresh=fresh, expected=source.total, cut=job.cut, shape=job.shape)
     before = len(run.known)
     client.counters.had_success = before > 0 or bool(run.failures.before)
-    with _session(run, client) as session:
-        session.update(version=__version__, endpoints=client.pool.names, price=allowed.price)
+    with _session(run, client, allowed) as session:
         client.permits.budget = budget = allowed.budget(run.journal)
         async with client:
             began = clock.now()
@@ -204,12 +203,13 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
 
 
 @contextmanager
-def _session(run: Run, client: Client) -> Iterator[dict[str, Any]]:
+def _session(run: Run, client: Client, allowed: Allowance) -> Iterator[dict[str, Any]]:
     """However it ends, the manifest says how, and the files are closed."""
-    session: dict[str, Any] = {"started": clock.wall(), "ending": "finished", "seconds": 0.0}
-    run.manifest.sessions.append(session)
+    session: dict[str, Any] = {"started": clock.wall(), "ending": KILLED, "seconds": 0.0, "version": __version__}
+    session.update(endpoints=client.pool.names, price=allowed.price)
     before = len(run.known)
     try:
+        run.begin(session)
         yield session
     except BaseException as error:
         session["ending"] = str(error) or repr(error)
@@ -223,6 +223,7 @@ def _session(run: Run, client: Client) -> Iterator[dict[str, Any]]:
             if str(second) != str(error):
                 error.args = (f"{error}. {second}",)
         raise
+    session["ending"] = "finished"
     _close(run, client, session)
 
 

@@ -1,6 +1,5 @@
 """An output, opened to be read: its rows, and what its run directory tells of them. A run may still write it."""
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -95,10 +94,9 @@ class Output:
             raise UsageError(f"-o {str(path)!r} is not the name of a file in a folder that is there")
         return path
 
-    def failures(self) -> Counter[str]:
-        """How many rows are given up, by verdict."""
-        last = {name: row["verdict"] for _, name, row in _rows(self.folder / "failures.jsonl")}
-        return Counter(last.values())
+    def failures(self) -> dict[str, str]:
+        """The rows that were given up, with the verdict. While a run goes on, or after a kill, some are done by now."""
+        return {name: row["verdict"] for _, name, row in _rows(self.folder / "failures.jsonl")}
 
     def replies(self) -> Iterator[bytes]:
         """Every reply that was paid for, those of killed sessions too."""

@@ -234,6 +234,18 @@ class Run:
         """Write the manifest as it stands."""
         self.manifest.write(self.folder / "manifest.json", self._disk)
 
+    def begin(self, session: dict[str, Any]) -> None:
+        """Write the manifest with a session in it, so that one that is killed has left its name.
+
+        Raises:
+            StoreError: the disk would not take it.
+        """
+        self.manifest.sessions.append(session)
+        try:
+            self.save_manifest()
+        except OSError as error:
+            raise refusal(self.folder, error) from error
+
     def close(self) -> None:
         """Sync, tidy failures.jsonl, write the manifest, let the lock go: as much of this as the disk allows.
 

@@ -18,10 +18,11 @@ from manycall.control.budget import Price, dollars
 from manycall.engine.allowance import read_price
 from manycall.engine.report import table
 from manycall.store.lines import write_whole
+from manycall.store.manifest import KILLED
 from manycall.store.output import Output
 from manycall.synth.duplicates import Duplicates
 from manycall.synth.quality import share, text_of
-from manycall.wire import openai
+from manycall.wire import batch, openai
 
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M", 10_000_000: "1M<n<10M"}
 
@@ -37,7 +38,7 @@ class Card(msgspec.Struct, kw_only=True):
         replies: all that were paid for; prompt_tokens, completion_tokens: theirs, as the servers counted them.
         cost: in dollars, where a price was given.
         prompt_sha256: of the template's text, as it stands in `prompt`; so with `system`.
-        seconds: that the sessions took together.
+        sessions: that ended, and the seconds that they took together; killed: those that did not end by themselves.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Card(msgspec.Struct, kw_only=True):
     completion_tokens: int
     cost: float | None
     sessions: int
+    killed: int
     seconds: float
     versions: list[str]
     data: str | None = None
@@ -92,13 +94,17 @@ class Card(msgspec.Struct, kw_only=True):
             ("left out", _counted(self.left_out)),
             ("replies", f"{self.replies:,}"),
             ("tokens", f"{self.prompt_tokens:,} in, {self.completion_tokens:,} out"),
-            ("time", f"{self.seconds:,.0f} s in {self.sessions} sessions"),
+            ("time", self._time()),
         ]
         if self.duplicates is not None:
             lines.insert(8, ("duplicates", share(self.duplicates, self.rows)))
         if self.cost is not None:
             lines.append(("cost", dollars(self.cost)))
         return lines
+
+    def _time(self) -> str:
+        killed = f" ({self.killed} more were killed)" if self.killed else ""
+        return f"{self.seconds:,.0f} s in {self.sessions} sessions{killed}"
 
     def __str__(self) -> str:
         yaml = "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in self.header().items())
@@ -140,27 +146,33 @@ def card(
     manifest = output.made_by()
     identity, last = manifest.identity, manifest.sessions[-1] if manifest.sessions else {}
     field = field or identity.get("field")
-    rows, truncated, duplicates = 0, 0, Duplicates()
+    rows, truncated, duplicates, failures = 0, 0, Duplicates(), output.failures()
+    in_place = identity.get("job") == "batch"
     for row in output.rows():
+        if in_place and batch.unanswered(row):
+            continue
         rows += 1
+        failures.pop(str(row["id"]), None)
         truncated += row.get(f"{field}_finish_reason") == "length"
         if field is not None:
             duplicates.add(text_of(row, field))
     replies, prompt_tokens, completion_tokens = _spent(output)
     paid = read_price(price) if price is not None else Price(*last["price"]) if last.get("price") else None
+    killed = sum(each.get("ending") == KILLED for each in manifest.sessions)
     system, prompt = identity.get("system"), identity.get("prompt")
     return Card(
         name=output.path.stem, job=identity.get("job", ""), model=identity.get("model", ""),
         endpoints=sorted({each for session in manifest.sessions for each in session.get("endpoints", [])}),
         params=identity.get("params", {}), source=Path(manifest.source.get("rows", "")).name,
         prompt=prompt, prompt_sha256=_digest(prompt), system=system, system_sha256=_digest(system),
-        rows=rows, failures=dict(output.failures()), truncated=truncated,
+        rows=rows, failures=dict(Counter(failures.values())), truncated=truncated,
         left_out=dict(Counter(reason.partition(":")[0] for reason in output.rejects.values())),
         duplicates=duplicates.count if field is not None else None,
         duplicate_rate=round(duplicates.count / rows, 6) if field is not None and rows else None,
         replies=replies, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens,
         cost=paid.of(prompt_tokens, completion_tokens) if paid is not None else None,
-        sessions=len(manifest.sessions), seconds=sum(each.get("seconds", 0.0) for each in manifest.sessions),
+        sessions=len(manifest.sessions) - killed, killed=killed,
+        seconds=sum(each.get("seconds", 0.0) for each in manifest.sessions),
         versions=sorted({f"manycall {each.get('version', __version__)}" for each in manifest.sessions}),
         data=data,
     )  # fmt: skip

@@ -68,10 +68,10 @@ def generate(
         "samples": samples is not None and rows is not None,
     }
     job = Job("generate", identity, one, writes=(field, ending), ending=ending)
-    return run_job(_counting(job, field, options) if duplicates else job, source, options)
+    return run_job(counting(job, field, options) if duplicates else job, source, options)
 
 
-def _counting(job: Job, field: str, options: Options) -> Job:
+def counting(job: Job, field: str, options: Options) -> Job:
     """The same job, with the duplicates among its texts in the status line."""
     met, out = Duplicates(), Path(options["out"])
     if out.is_file() and not options.get("fresh"):

@@ -99,6 +99,12 @@ def is_failed(line: bytes) -> bool:
     return told.error is not None or told.response is None or told.response.status_code != 200
 
 
+def unanswered(line: Line) -> bool:
+    """The same, of a line that was decoded."""
+    response = line.get("response") or {}
+    return line.get("error") is not None or response.get("status_code") != 200
+
+
 class _Response(msgspec.Struct):
     status_code: int
 
