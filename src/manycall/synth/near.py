@@ -21,7 +21,7 @@ BANDS, MORE_BANDS = 32, 64
 class Near:
     """Texts that came before, for whether one is much like the next.
 
-    Takes some 2 kB a text in memory.
+    Takes some 5 kB a text in memory.
 
     Args:
         threshold: share of five-word pieces that two texts must have in common (Jaccard), more than 0, at most 1.
