@@ -3,20 +3,23 @@
 import json
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import manycall as package
-from disks import Refusing
+from disks import Refusing, Remembering, crashes
 from manycall.records import Failure, Row, Success
 from manycall.store.disk import Disk
 from manycall.store.failures import row_name
 from manycall.store.manifest import Manifest
 from manycall.store.run import Run
 from manycall.synth.batch import SHAPE
+from manycall.wire.batch import request
 from servers import http, read_request, serving
 from shell import manycall, rows, sim, start
 
@@ -197,6 +200,72 @@ def test_failed_lines_are_no_done_rows_when_the_output_is_opened_again(tmp_path:
     assert (bool(run.known.look("a")), bool(run.known.look("b"))) == (True, False)
     run.close()  # not ended: whoever is not done is not told of
     assert len((tmp_path / "out.jsonl").read_bytes().splitlines()) == 1
+
+
+FOLDER = Path("/folder")
+
+
+def a_session(disk: Remembering, failing: str) -> None:
+    """Three requests, of which some fail."""
+    run = open_run(FOLDER, disk)
+    for name in "abc":
+        if name in failing:
+            run.failures.append(Failure(Row(name, {}), "call failed", "it broke"))
+        elif not run.known.look(name):
+            answer = {
+                "custom_id": name,
+                "response": {"status_code": 200, "request_id": name, "body": {}},
+                "error": None,
+            }
+            run.success(Success(Row(name, {}), answer))
+            disk.note("done", name.encode())
+    run.ended = True
+    run.close()
+    disk.note("durable")
+
+
+def test_after_a_crash_at_any_moment_each_request_has_one_line_in_the_end() -> None:
+    disk = Remembering()
+    for failing in ("bc", "c"):
+        a_session(disk, failing)
+    states = 0
+    for end in range(len(disk.log) + 1):
+        for crash in crashes(disk, end):
+            last = (
+                end
+                if crash.how == "killed"
+                else max((n for n in range(end) if disk.log[n].kind == "durable"), default=0)
+            )
+            done = {op.data.decode() for op in disk.log[:last] if op.kind == "done"}
+            left = Remembering(crash.files)
+            run = open_run(FOLDER, left)
+            assert all(run.known.look(name) for name in done), (end, crash.how)
+            run.close()
+            a_session(left, "c")
+            lines = [json.loads(each) for each in left.files[FOLDER / "out.jsonl"].splitlines()]
+            assert sorted((each["id"], each["error"] is None) for each in lines) == [
+                ("a", True),
+                ("b", True),
+                ("c", False),
+            ]
+            states += 1
+    assert states > 500
+
+
+def objects(each: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    names = "custom_id url body model messages prompt input stream n".split()
+    return st.dictionaries(st.sampled_from(names), each)
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(max_size=3), lambda each: st.lists(each) | objects(each)))
+def test_any_line_is_a_request_or_one_sentence(value: Any) -> None:
+    for fields in (
+        value if isinstance(value, dict) else {},
+        {**ask("a", "x"), "body": value},
+        {"custom_id": "a", "url": value},
+    ):
+        with suppress(package.UsageError):
+            assert request(fields, "m").model
 
 
 CHECK = """

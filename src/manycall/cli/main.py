@@ -322,7 +322,7 @@ def _end(result: Any, as_json: bool, *, failed: int | None = None, below: bool =
 
         print(plain_json(msgspec.json.encode(result, enc_hook=str).decode()))
     else:
-        print(result)
+        print(plain(str(result)))
     failed = getattr(result, "failed", 0) if failed is None else failed
     if below:
         raise typer.Exit(BELOW_MIN)

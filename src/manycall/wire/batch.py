@@ -81,10 +81,10 @@ def failed(failure: Line) -> Line:
         return _line(failure["id"], None, error)
     try:
         body = msgspec.json.decode(raw or "")
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         body = None
     if status == 200:
-        return _line(failure["id"], body and {"status_code": status, "body": body}, error)
+        return _line(failure["id"], None if body is None else {"status_code": status, "body": body}, error)
     if not isinstance(body, dict) or "error" not in body:
         body = {"error": error}
     return _line(failure["id"], {"status_code": status, "body": body})
