@@ -80,7 +80,7 @@ def test_killed_sessions_are_in_the_figures() -> None:
     told = msgspec.structs.asdict(card("out.jsonl"))
     for figure in ("rows", "replies", "prompt_tokens", "completion_tokens"):
         assert told[figure] == jq(COUNTS[figure][1], COUNTS[figure][0]), figure
-    assert (told["sessions"], told["killed"], told["failures"]) == (1, 1, {})
+    assert (told["sessions"], told["cut_off"], told["failures"]) == (1, 1, {})
 
 
 def test_failed_requests_of_a_batch_are_failures_and_no_rows() -> None:

@@ -84,7 +84,10 @@ def test_rejects_are_written_with_all_their_reasons() -> None:
     assert rejected["2"]["reason"].endswith(piece)
     assert rejected["cut"]["reason"].startswith("truncated: ")
     assert rejected["1"]["row"]["text"] == f"So, {SENTENCE}, he said"
-    assert manycall("export", out, "-o", "kept.jsonl", "--without", "rejects.jsonl").code == 0
+    with Path("rejects.jsonl").open("a") as file:
+        file.write('{"id":"of another file","reason":"x"}\n')
+    done = manycall("export", out, "-o", "kept.jsonl", "--without", "rejects.jsonl", "--json")
+    assert (json.loads(done.out)["rows"], json.loads(done.out)["left_out"]) == (1, 3)
     assert [row["id"] for row in rows(Path("kept.jsonl"))] == ["0"]
 
 

@@ -28,7 +28,7 @@ from manycall.engine.watch import load, obeying_signals, ticking
 from manycall.errors import ManycallError, RunStopped, StoreError, UsageError
 from manycall.records import Row, Secret
 from manycall.store.inplace import Shape
-from manycall.store.manifest import KILLED, Manifest
+from manycall.store.manifest import NOT_ENDED, Manifest
 from manycall.store.run import Run
 
 
@@ -205,7 +205,7 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
 @contextmanager
 def _session(run: Run, client: Client, allowed: Allowance) -> Iterator[dict[str, Any]]:
     """However it ends, the manifest says how, and the files are closed."""
-    session: dict[str, Any] = {"started": clock.wall(), "ending": KILLED, "seconds": 0.0, "version": __version__}
+    session: dict[str, Any] = {"started": clock.wall(), "ending": NOT_ENDED, "seconds": 0.0, "version": __version__}
     session.update(endpoints=client.pool.names, price=allowed.price)
     before = len(run.known)
     try:

@@ -1,5 +1,6 @@
 """An output, opened to be read: its rows, and what its run directory tells of them. A run may still write it."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,10 @@ class Output:
                 raise UsageError(f"{each}: there is no such file")
         self.folder = path.with_name(path.name + ".run")
         self.manifest = Manifest.read(self.folder / "manifest.json")
-        self.rejects = {name: row.get("reason", "") for each in without for _, name, row in _rows(each)}
+        self._rejects = {name: row.get("reason", "") for each in without for _, name, row in _rows(each)}
 
     def __repr__(self) -> str:
-        return f"<Output {self.path.name}, without {len(self.rejects)} rows>"
+        return f"<Output {self.path.name}, but for {len(self._rejects)} rows>"
 
     @property
     def identity(self) -> Fields:
@@ -64,12 +65,12 @@ class Output:
         Raises:
             StoreCorrupt: a line cannot be read.
         """
-        return (row for _, name, row in _rows(self.path) if name not in self.rejects)
+        return (row for _, name, row in _rows(self.path) if name not in self._rejects)
 
     def places(self) -> Iterator[tuple[str, int]]:
         """(id, offset in the file) of each."""
         named = ((row_name(line), at) for at, line in _whole_lines(self.path))
-        return ((name, at) for name, at in named if name not in self.rejects)
+        return ((name, at) for name, at in named if name not in self._rejects)
 
     def at(self, offsets: Iterator[int]) -> Iterator[Fields]:
         """The rows that stand there."""
@@ -77,6 +78,11 @@ class Output:
             for offset in offsets:
                 file.seek(offset)
                 yield _decode(file.readline())
+
+    def left_out(self) -> Counter[str]:
+        """How many rows of the file are passed over, by the first words of the reason."""
+        named = (row_name(line) for _, line in _whole_lines(self.path)) if self._rejects else ()
+        return Counter(self._rejects[name].partition(":")[0] for name in named if name in self._rejects)
 
     def may_write(self, path: Path) -> Path:
         """The same path, if nothing that was paid for, or that it was made of, stands there.

@@ -13,12 +13,11 @@ from typing import Any
 
 import msgspec
 
-from manycall._version import __version__
 from manycall.control.budget import Price, dollars
 from manycall.engine.allowance import read_price
 from manycall.engine.report import table
 from manycall.store.lines import write_whole
-from manycall.store.manifest import KILLED
+from manycall.store.manifest import NOT_ENDED, Manifest
 from manycall.store.output import Output
 from manycall.synth.duplicates import Duplicates
 from manycall.synth.quality import share, text_of
@@ -38,7 +37,8 @@ class Card(msgspec.Struct, kw_only=True):
         replies: all that were paid for; prompt_tokens, completion_tokens: theirs, as the servers counted them.
         cost: in dollars, where a price was given.
         prompt_sha256: of the template's text, as it stands in `prompt`; so with `system`.
-        sessions: that ended, and the seconds that they took together; killed: those that did not end by themselves.
+        sessions: that came to their end, and the seconds that they took together; cut_off: those that did not: killed,
+            or still going on.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Card(msgspec.Struct, kw_only=True):
     completion_tokens: int
     cost: float | None
     sessions: int
-    killed: int
+    cut_off: int
     seconds: float
     versions: list[str]
     data: str | None = None
@@ -103,8 +103,8 @@ class Card(msgspec.Struct, kw_only=True):
         return lines
 
     def _time(self) -> str:
-        killed = f" ({self.killed} more were killed)" if self.killed else ""
-        return f"{self.seconds:,.0f} s in {self.sessions} sessions{killed}"
+        cut_off = f" ({self.cut_off} more did not end)" if self.cut_off else ""
+        return f"{self.seconds:,.0f} s in {self.sessions} sessions{cut_off}"
 
     def __str__(self) -> str:
         yaml = "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in self.header().items())
@@ -144,38 +144,69 @@ def card(
     """
     output = Output(Path(out), tuple(map(Path, without)))
     manifest = output.made_by()
-    identity, last = manifest.identity, manifest.sessions[-1] if manifest.sessions else {}
-    field = field or identity.get("field")
+    field = field or output.identity.get("field")
+    figures = {**_made(manifest), **_rows(output, field), **_spent(output, _price(manifest, price))}
+    return Card(name=output.path.stem, left_out=dict(output.left_out()), data=data, **figures)
+
+
+def _made(manifest: Manifest) -> dict[str, Any]:
+    """What ran, and when."""
+    identity, sessions = manifest.identity, manifest.sessions
+    cut_off = sum(each.get("ending") == NOT_ENDED for each in sessions)
+    return {
+        "job": identity.get("job", ""),
+        "model": identity.get("model", ""),
+        "params": identity.get("params", {}),
+        "prompt": identity.get("prompt"),
+        "prompt_sha256": _digest(identity.get("prompt")),
+        "system": identity.get("system"),
+        "system_sha256": _digest(identity.get("system")),
+        "source": Path(manifest.source.get("rows", "")).name,
+        "endpoints": sorted({url for each in sessions for url in each.get("endpoints", [])}),
+        "versions": sorted({f"manycall {each.get('version', manifest.version)}" for each in sessions}),
+        "sessions": len(sessions) - cut_off,
+        "cut_off": cut_off,
+        "seconds": sum(each.get("seconds", 0.0) for each in sessions),
+    }
+
+
+def _rows(output: Output, field: str | None) -> dict[str, Any]:
+    """The rows that are done, and those that are not."""
     rows, truncated, duplicates, failures = 0, 0, Duplicates(), output.failures()
-    in_place = identity.get("job") == "batch"
+    failures_in_place = output.identity.get("job") == "batch"
     for row in output.rows():
-        if in_place and batch.unanswered(row):
+        if failures_in_place and batch.unanswered(row):
             continue
         rows += 1
-        failures.pop(str(row["id"]), None)
+        failures.pop(str(row["id"]), None)  # done by now
         truncated += row.get(f"{field}_finish_reason") == "length"
         if field is not None:
             duplicates.add(text_of(row, field))
-    replies, prompt_tokens, completion_tokens = _spent(output)
-    paid = read_price(price) if price is not None else Price(*last["price"]) if last.get("price") else None
-    killed = sum(each.get("ending") == KILLED for each in manifest.sessions)
-    system, prompt = identity.get("system"), identity.get("prompt")
-    return Card(
-        name=output.path.stem, job=identity.get("job", ""), model=identity.get("model", ""),
-        endpoints=sorted({each for session in manifest.sessions for each in session.get("endpoints", [])}),
-        params=identity.get("params", {}), source=Path(manifest.source.get("rows", "")).name,
-        prompt=prompt, prompt_sha256=_digest(prompt), system=system, system_sha256=_digest(system),
-        rows=rows, failures=dict(Counter(failures.values())), truncated=truncated,
-        left_out=dict(Counter(reason.partition(":")[0] for reason in output.rejects.values())),
-        duplicates=duplicates.count if field is not None else None,
-        duplicate_rate=round(duplicates.count / rows, 6) if field is not None and rows else None,
-        replies=replies, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens,
-        cost=paid.of(prompt_tokens, completion_tokens) if paid is not None else None,
-        sessions=len(manifest.sessions) - killed, killed=killed,
-        seconds=sum(each.get("seconds", 0.0) for each in manifest.sessions),
-        versions=sorted({f"manycall {each.get('version', __version__)}" for each in manifest.sessions}),
-        data=data,
-    )  # fmt: skip
+    return {
+        "rows": rows,
+        "truncated": truncated,
+        "failures": dict(Counter(failures.values())),
+        "duplicates": None if field is None else duplicates.count,
+        "duplicate_rate": round(duplicates.count / rows, 6) if field is not None and rows else None,
+    }
+
+
+def _spent(output: Output, price: Price | None) -> dict[str, Any]:
+    """All that was paid for."""
+    replies = prompt = completion = 0
+    for body in output.replies():
+        used = openai.usage(body)
+        replies, prompt, completion = replies + 1, prompt + used.prompt_tokens, completion + used.completion_tokens
+    cost = None if price is None else price.of(prompt, completion)
+    return {"replies": replies, "prompt_tokens": prompt, "completion_tokens": completion, "cost": cost}
+
+
+def _price(manifest: Manifest, price: str | tuple[float, float] | None) -> Price | None:
+    """The one given, or else that of the last session that had one."""
+    if price is not None:
+        return read_price(price)
+    noted = [each["price"] for each in manifest.sessions if each.get("price")]
+    return Price(*noted[-1]) if noted else None
 
 
 def save(made: Card, out: str | Path, to: str | Path) -> None:
@@ -185,15 +216,6 @@ def save(made: Card, out: str | Path, to: str | Path) -> None:
         UsageError: something else would be overwritten.
     """
     write_whole(Output(Path(out)).may_write(Path(to)), [str(made).encode("utf-8", "replace")])
-
-
-def _spent(output: Output) -> tuple[int, int, int]:
-    """(replies, tokens of prompts, tokens of answers) of all that was paid for."""
-    replies = prompt = completion = 0
-    for body in output.replies():
-        used = openai.usage(body)
-        replies, prompt, completion = replies + 1, prompt + used.prompt_tokens, completion + used.completion_tokens
-    return replies, prompt, completion
 
 
 def _digest(text: str | None) -> str | None:

@@ -79,7 +79,7 @@ def export(
     output = Output(Path(out), tuple(map(Path, without)))
     total = sum(1 for _ in output.places())
     paths = [output.may_write(path) for path in shards(Path(to), total, shard_rows)]
-    done = Exported(out=output.path, files=paths, rows=total, left_out=len(output.rejects))
+    done = Exported(out=output.path, files=paths, rows=total, left_out=output.left_out().total())
     field = field or output.identity.get("field", "text")
     shaped = _shaped(output, shape, prompt, field)
     offsets = array("Q", ordered(output)) if in_order else None
