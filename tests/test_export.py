@@ -234,6 +234,29 @@ def test_memory_is_not_that_of_the_rows() -> None:
     assert peaks["in order"] < 3_000_000 + 65536 * 120 + 20_000 * 100
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_half_a_dataset_is_none(ending: str) -> None:
+    pytest.importorskip("pyarrow")
+    pairs = {"chosen": "a", "rejected": "b"}
+    finished([(Row(str(n), {"topic": "tea"} | (pairs if n < 5 else {})), {"text": "x"}) for n in range(6)])
+    with pytest.raises(UsageError, match="row '5' has no field 'chosen'"):
+        export(OUT, f"to.{ending}", shape="dpo", shard_rows=2)
+    assert not list(Path().glob("to*"))
+    Path(f"to.{ending}").write_bytes(b"an older one")
+    with pytest.raises(UsageError):
+        export(OUT, f"to.{ending}", shape="dpo")
+    assert [path.read_bytes() for path in Path().glob("to*")] == [b"an older one"]
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_an_output_without_rows_is_a_file_without_rows(ending: str) -> None:
+    pytest.importorskip("pyarrow")
+    finished([])
+    done = export(OUT, f"to.{ending}", shape="messages", shard_rows=2)
+    assert (done.rows, [str(path) for path in done.files]) == (0, [f"to-00000-of-00001.{ending}"])
+    assert done.files[0].exists()
+
+
 def test_a_line_that_is_being_written_is_not_read() -> None:
     one()
     with OUT.open("ab") as file:

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -91,12 +92,25 @@ def export(
             yield shaped(row)
 
     each, write = rows(), WRITERS[_ending(Path(to))](rows)
-    try:
+    with _all_or_none(paths) as written:
         for path in paths:
             write(path, islice(each, shard_rows))
-    except OSError as error:
-        raise StoreError(f"{error.filename or to} could not be written: {error.strerror or error}") from None
+            written.append(path)
     return done
+
+
+@contextmanager
+def _all_or_none(paths: list[Path]) -> Iterator[list[Path]]:
+    """Half a dataset looks like a whole one: if anything goes wrong, those that were written are taken away."""
+    written: list[Path] = []
+    try:
+        yield written
+    except BaseException as error:
+        for path in [*written, *(path.with_name(path.name + ".new") for path in paths)]:
+            path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise StoreError(f"{error.filename or paths[0]} could not be written: {error.strerror or error}") from None
+        raise
 
 
 def _shaped(output: Output, shape: str, prompt: str | None, field: str) -> Callable[[Fields], Fields]:
