@@ -37,6 +37,7 @@ def dataset(*texts: Any, field: str = "text", **more: Any) -> Path:
         ("!!!", "???", False),
         ("", " ", False),
         ("é", "e", False),
+        ("कि", "का", False),
     ],
 )
 def test_duplicates_are_those_that_differ_in_case_space_and_punctuation_alone(one: str, other: str, same: bool) -> None:

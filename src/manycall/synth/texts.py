@@ -3,10 +3,25 @@
 import re
 from collections.abc import Iterator
 from typing import Any
+from unicodedata import category
 
-_APART = re.compile(r"[\W_]+")
 _HAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_WORD = re.compile(f"[{_HAN}]|[^\\W_{_HAN}]+")
+_WORD = re.compile(f"[{_HAN}]|[^\\s{_HAN}]+")
+
+
+class _Plain(dict[int, str]):
+    """For `str.translate`: what is no letter, no number and no mark upon one becomes a space.
+
+    A regular expression takes six times as long, and tears Hindi words apart at their vowels.
+    """
+
+    def __missing__(self, code: int) -> str:
+        letter = chr(code)
+        self[code] = plain = letter if letter.isalnum() or category(letter).startswith("M") else " "
+        return plain
+
+
+_PLAIN = _Plain()
 
 
 def normal(text: str) -> str:
@@ -14,12 +29,13 @@ def normal(text: str) -> str:
 
     A text of nothing but signs is its own normal form, so that "!!!" and "???" stay two.
     """
-    return _APART.sub(" ", text.casefold()).strip() or text
+    return " ".join(text.casefold().translate(_PLAIN).split()) or text
 
 
 def words(text: str) -> list[str]:
     """Its words, in lower case. Chinese and Japanese, written without spaces, are cut into characters."""
-    return _WORD.findall(text.casefold())
+    plain = text.casefold().translate(_PLAIN)
+    return plain.split() if plain.isascii() else _WORD.findall(plain)
 
 
 def grams(sequence: list[str], n: int) -> Iterator[str]:
