@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 PAGE = Path(__file__).with_name("cli.md")
-VERBS = ("generate", "eval", "run", "score", "export", "compare", "judge", "sim")
+VERBS = (
+    "generate", "eval", "run", "score", "compare", "judge", "lm-eval", "quality", "export", "card", "repair", "sim",
+)  # fmt: skip
 
 
 def page() -> str:

@@ -441,7 +441,7 @@ def test_an_output_is_written_as_lm_eval_would_have_and_read_again(gsm8k: Path) 
     with sim("--latency", "0", "--key", str(gsm8k / "test.jsonl"), "--accuracy", "0.7") as endpoint:
         done = command("eval", "gsm8k", *words, "-u", endpoint.url, "-m", "a/b", "-o", OUT, "--limit", "20")
     assert done.code == 0, done.err
-    made = command("export", OUT, "lm", *words)
+    made = command("lm-eval", OUT, "lm", *words)
     assert made.code == 0, made.err
     results, samples = map(Path, made.out.split())
     assert results.parent == Path("lm/a__b")
@@ -465,7 +465,7 @@ def test_ones_own_output_is_exported_by_its_manifest_and_without_what_failed() -
     ) as url:
         done = command("eval", "mine.jsonl", "--match", "numeric", "-m", "m", "-u", url, "-o", OUT, "-n", "2")
     assert done.code == 3, done.err
-    results, samples = map(Path, command("export", OUT, "lm").out.split())
+    results, samples = map(Path, command("lm-eval", OUT, "lm").out.split())
     assert [row["doc_id"] for row in rows(samples)] == [0, 1, 2, 3, 5, 6, 7, 8]
     assert rows(samples)[0]["resps"] == [["0? 0?", "0? 0?"]]
     said = json.loads(results.read_bytes())

@@ -7,8 +7,8 @@ import manycall
 
 EXPORTED = """
     Calls Client Comparison Completion Embeddings Evaluation Judgement CallFailed Interrupted ManycallError Options
-    Prompt Refused Report Row Rows RunStopped StoreError Task TransportError UsageError __version__ compare
-    evaluate generate judge map score write_report
+    Prompt Refused Report Row Rows RunStopped StoreError Task TransportError UsageError __version__ batch card compare
+    evaluate export generate judge map quality score write_report
 """.split()
 
 

@@ -48,7 +48,11 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.records import Completion as Completion
     from manycall.records import Embeddings as Embeddings
     from manycall.records import Row as Row
+    from manycall.synth.batch import batch as batch
+    from manycall.synth.card import card as card
+    from manycall.synth.export import export as export
     from manycall.synth.generate import generate as generate
+    from manycall.synth.quality import quality as quality
 
 _FOUND_IN = {
     "data.sources": ("Rows",),
@@ -58,7 +62,11 @@ _FOUND_IN = {
     "engine.client": ("Client",),
     "engine.map": ("map", "Options"),
     "engine.report": ("Report",),
+    "synth.batch": ("batch",),
     "synth.generate": ("generate",),
+    "synth.quality": ("quality",),
+    "synth.export": ("export",),
+    "synth.card": ("card",),
     "evals.evaluate": ("evaluate", "score"),
     "evals.compare": ("compare",),
     "evals.comparison": ("Comparison",),

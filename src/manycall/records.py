@@ -138,6 +138,7 @@ class Failure(msgspec.Struct, frozen=True):
         error: a sentence.
         attempts: how often its last call was sent.
         raw: the last text the server gave for this row, if it gave one.
+        status: of the last reply, if there was one: 200 for one that holds no answer.
     """
 
     row: Row
@@ -145,6 +146,7 @@ class Failure(msgspec.Struct, frozen=True):
     error: str
     attempts: int = 0
     raw: str | None = None
+    status: int | None = None
 
 
 Result = Success | Failure

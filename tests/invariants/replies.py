@@ -78,7 +78,7 @@ def check_request(content: Any, params: dict[str, Any]) -> str:
     assert openai.encode(Request(api, "m", content, dict(reversed(params.items())))) == body
     found = json.loads(body)
     assert found["model"] == "m"
-    assert found[openai._CONTENT[api]] == content
+    assert found[openai.CONTENT[api]] == content
     assert not any(isinstance(value, float) and not math.isfinite(value) for value in params.values())
     try:
         is_plain = json.loads(json.dumps(params)) == params

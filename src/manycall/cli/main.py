@@ -1,4 +1,4 @@
-"""The verbs: generate, eval, run, score, export, repair, sim."""
+"""The verbs that call, and those that look at scores; datasets.py has those for datasets."""
 
 import os
 import sys
@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from manycall._version import __version__
-from manycall.cli import words
+from manycall.cli import datasets, words
+from manycall.cli.datasets import show
 from manycall.cli.options import (
     Deadline,
     Fresh,
@@ -23,6 +24,7 @@ from manycall.cli.options import (
     Min,
     Model,
     Out,
+    OwnModel,
     Param,
     PlainHttp,
     Price,
@@ -35,7 +37,7 @@ from manycall.cli.options import (
     common,
 )  # fmt: skip
 from manycall.errors import ManycallError, RunStopped
-from manycall.plain import plain, plain_json
+from manycall.plain import plain
 
 app = typer.Typer(
     name="manycall",
@@ -65,6 +67,7 @@ def generate(
     system: Annotated[str | None, typer.Option("-s", "--system", help="A template for the system message.")] = None,
     samples: Samples = None,
     field: Annotated[str, typer.Option("--field", help="The field that takes the answer.")] = "text",
+    duplicates: Annotated[bool, typer.Option("--duplicates", help="Count duplicates in the status line.")] = False,
     url: Url = None,
     concurrency: InFlight = None,
     temperature: Temperature = None,
@@ -85,7 +88,7 @@ def generate(
     """One text for each row (or -n texts for a prompt alone)."""
     from manycall.synth.generate import generate as job
 
-    _end(job(prompt, rows, samples=samples, system=system, field=field, **common(ctx)), json)
+    _end(job(prompt, rows, samples=samples, system=system, field=field, duplicates=duplicates, **common(ctx)), json)
 
 
 @app.command("eval")
@@ -136,10 +139,13 @@ def evaluate(
 @app.command()
 def run(
     ctx: typer.Context,
-    function: Annotated[str, typer.Argument(help="FILE.py:function, an async function of (row, llm).")],
-    rows: Annotated[Path, typer.Argument(help="Rows: .jsonl, .json, .csv, .tsv, .parquet.")],
-    model: Model,
+    function: Annotated[
+        str,
+        typer.Argument(help="FILE.py:function, an async function of (row, llm); or a file of OpenAI Batch requests."),
+    ],
     out: Out,
+    rows: Annotated[Path | None, typer.Argument(help="A function's rows: .jsonl, .json, .csv, .tsv, .parquet.")] = None,
+    model: OwnModel = None,
     samples: Samples = None,
     url: Url = None,
     concurrency: InFlight = None,
@@ -158,11 +164,15 @@ def run(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Your own async function for each row, with as many calls as it likes."""
+    """Your own async function for each row, with as many calls as it likes; or the requests of an OpenAI Batch file."""
     from manycall.cli.load import load_function
     from manycall.engine.map import map as job
+    from manycall.synth.batch import batch
 
-    _end(job(load_function(function), rows, samples=samples, **common(ctx)), json)
+    if rows is None:
+        _end(batch(function, samples=samples, **common(ctx)), json)
+    else:
+        _end(job(load_function(function), rows, samples=samples, **common(ctx)), json)
 
 
 @app.command()
@@ -251,8 +261,8 @@ def compare(
     _end(job(*runs, by=by, anyway=anyway, out=out), json, report=report)
 
 
-@app.command()
-def export(
+@app.command("lm-eval")
+def lm_eval(
     out: Annotated[Path, typer.Argument(help="What `manycall eval` wrote.")],
     folder: Annotated[Path, typer.Argument(help="Where to: what lm-eval calls --output_path.")],
     as_: Annotated[
@@ -267,6 +277,10 @@ def export(
 
     for path in job(out, folder, as_=as_ and load_task(as_), data=data, shots=shots):
         print(path)
+
+
+for verb in (datasets.quality, datasets.export, datasets.card):
+    app.command()(verb)
 
 
 @app.command()
@@ -335,12 +349,7 @@ def _end(
         from manycall.evals.reports.contents import write_report
 
         write_report(result, report)
-    if as_json:
-        import msgspec
-
-        print(plain_json(msgspec.json.encode(result, enc_hook=str).decode()))
-    else:
-        print(result)
+    show(result, as_json)
     failed = getattr(result, "failed", 0) if failed is None else failed
     if below:
         raise typer.Exit(BELOW_MIN)

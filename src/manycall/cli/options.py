@@ -9,6 +9,12 @@ import typer
 from manycall.errors import UsageError
 
 Model = Annotated[str, typer.Option("-m", "--model", help="The model's name, as the endpoint knows it.")]
+OwnModel = Annotated[
+    str | None,
+    typer.Option(
+        "-m", "--model", help="The model's name, as the endpoint knows it; of batch requests, for those that name none."
+    ),
+]
 Out = Annotated[Path, typer.Option("-o", "--out", help="The output file. The same command resumes it.")]
 Url = Annotated[
     list[str] | None,
@@ -41,6 +47,12 @@ Deadline = Annotated[
 ]
 Samples = Annotated[int | None, typer.Option("-n", "--samples", help="Do each row so many times.")]
 IdField = Annotated[str | None, typer.Option("--id-field", help="The field that names a row. Default: id, custom_id.")]
+TextField = Annotated[
+    str | None, typer.Option("--field", help="The field with the text. Default: the one that generate wrote.")
+]
+Without = Annotated[
+    list[Path] | None, typer.Option("--without", metavar="FILE", help="Leave out the rows in this file of rejects.")
+]
 Temperature = Annotated[float | None, typer.Option("--temperature", help="Sampling temperature.")]
 MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Longest answer, in tokens.")]
 Param = Annotated[

@@ -115,6 +115,18 @@ class Source:
         except ValueError as error:  # half a surrogate pair
             raise UsageError(f"{self.name}, {where}: {error}") from None
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the manifest says of it: enough to read the same rows again, if they are in a file."""
+        about = {"rows": self.name, "count": self.total, "hash": self.fingerprint, "samples": self._samples}
+        return {**about, "id_field": self._id_field, "is_file": self.path is not None}
+
+    def ids(self) -> Iterator[str]:
+        """The ids of a file's rows, in its order. Otherwise as `rows`."""
+        known, repeats = IdTable(), dict[str, int]()
+        for index, located in enumerate(self._cut(self._located((), known))):
+            yield from (row.id for row in self._undone(*located, index, known, repeats))
+
     async def rows(self, known: IdTable) -> AsyncIterator[Row]:
         """The rows that are still to be done: those not DONE in `known`, where each is noted as met if it need be.
 

@@ -90,7 +90,7 @@ def allowance(
     return Allowance(
         _positive("--max-tokens-total", max_tokens_total),
         _positive("--max-cost", max_cost),
-        None if price is None else _price(price),
+        None if price is None else read_price(price),
         None if deadline is None else _seconds(deadline),
     )
 
@@ -101,7 +101,12 @@ def _positive(option: str, amount: float | None) -> float | None:
     raise UsageError(f"{option} must be more than 0, not {amount}")
 
 
-def _price(given: str | tuple[float, float]) -> Price:
+def read_price(given: str | tuple[float, float]) -> Price:
+    """Dollars for a million tokens of prompts and of answers, from (0.15, 0.60) or "0.15/0.60".
+
+    Raises:
+        UsageError: it is neither.
+    """
     try:
         prompt, completion = given.split("/") if isinstance(given, str) else given
         price = Price(float(prompt), float(completion))

@@ -52,5 +52,9 @@ class Calls:
             raise errors.BadReply(f"{len(answer.vectors)} vectors for {wanted} texts", body=answer.body)
         return answer
 
+    async def ask(self, request: Request) -> Answer:
+        """Any request as it stands, of whatever model. The client's own parameters do not go along."""
+        return await self._call(request)
+
     async def _call(self, request: Request) -> Answer:
         raise NotImplementedError

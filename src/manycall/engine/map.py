@@ -27,14 +27,14 @@ from manycall.engine.scheduler import RowFunction, Scheduler
 from manycall.engine.watch import load, obeying_signals, ticking
 from manycall.errors import ManycallError, RunStopped, StoreError, UsageError
 from manycall.records import Row, Secret
-from manycall.store.manifest import Manifest
+from manycall.store.inplace import Shape
+from manycall.store.manifest import NOT_ENDED, Manifest
 from manycall.store.run import Run
 
 
-class Options(TypedDict, total=False):
+class Common(TypedDict, total=False):
     """What every job takes, as keywords.
 
-    model: the model's name, as the endpoint knows it.
     out: the output file; beside it `<out>.run/` is made.
     url: the endpoint, or several; "sim" is the built-in one; default: OPENAI_BASE_URL, endpoints.toml, OpenAI.
     api_key: default: OPENAI_API_KEY; "": none.
@@ -52,7 +52,6 @@ class Options(TypedDict, total=False):
     progress: show the status line on stderr (True).
     """
 
-    model: Required[str]
     out: Required[str | Path]
     url: str | Sequence[str] | None
     api_key: str | Secret | None
@@ -72,6 +71,15 @@ class Options(TypedDict, total=False):
     progress: bool
 
 
+class Options(Common):
+    """What every job takes, as keywords: those of `Common`, and
+
+    model: the model's name, as the endpoint knows it.
+    """
+
+    model: str
+
+
 class Job(msgspec.Struct, frozen=True):
     """What is to be done.
 
@@ -84,6 +92,7 @@ class Job(msgspec.Struct, frozen=True):
         writes: the fields it adds to a row; a row that brings one of them along is refused.
         may_cancel: the function may cancel its calls (wait_for, a TaskGroup that fails): once sent, they are kept.
         ending: which of them says why the answer ended, the last that it writes; "" if none does.
+        shape: the lines of its output, if what the function returns is not written beside the row's own fields.
     """
 
     name: str
@@ -94,6 +103,7 @@ class Job(msgspec.Struct, frozen=True):
     writes: tuple[str, ...] = ()
     may_cancel: bool = False
     ending: str = ""
+    shape: Shape | None = None
 
     @property
     def cut(self) -> bytes | None:
@@ -168,18 +178,18 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
     )
     client.sees_calls_through = job.may_cancel
     identity = {**job.identity, "model": options["model"], "params": params}
-    about = {"rows": source.name, "count": source.total, "hash": source.fingerprint}
-    manifest = Manifest(__version__, identity, about)
-    run = Run(out, manifest, fresh=options.get("fresh", False), expected=source.total, cut=job.cut)
+    manifest = Manifest(__version__, identity, source.about)
+    fresh = options.get("fresh", False)
+    run = Run(out, manifest, fresh=fresh, expected=source.total, cut=job.cut, shape=job.shape)
     before = len(run.known)
     client.counters.had_success = before > 0 or bool(run.failures.before)
-    with _session(run, client) as session:
-        session["endpoints"] = client.pool.urls
+    with _session(run, client, allowed) as session:
         client.permits.budget = budget = allowed.budget(run.journal)
         async with client:
             began = clock.now()
             await _drive(job, source, client, run, allowed, options.get("progress", True))
             session["seconds"] = clock.now() - began
+            run.ended = True
     c = client.counters
     return Report(
         name=job.name, out=run.out, rows=source.total, done=before + c.done, failed=c.failed,
@@ -193,12 +203,13 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
 
 
 @contextmanager
-def _session(run: Run, client: Client) -> Iterator[dict[str, Any]]:
+def _session(run: Run, client: Client, allowed: Allowance) -> Iterator[dict[str, Any]]:
     """However it ends, the manifest says how, and the files are closed."""
-    session: dict[str, Any] = {"started": clock.wall(), "ending": "finished", "seconds": 0.0}
-    run.manifest.sessions.append(session)
+    session: dict[str, Any] = {"started": clock.wall(), "ending": NOT_ENDED, "seconds": 0.0, "version": __version__}
+    session.update(endpoints=client.pool.names, price=allowed.price)
     before = len(run.known)
     try:
+        run.begin(session)
         yield session
     except BaseException as error:
         session["ending"] = str(error) or repr(error)
@@ -212,6 +223,7 @@ def _session(run: Run, client: Client) -> Iterator[dict[str, Any]]:
             if str(second) != str(error):
                 error.args = (f"{error}. {second}",)
         raise
+    session["ending"] = "finished"
     _close(run, client, session)
 
 
@@ -229,7 +241,7 @@ def _output(job: Job, source: Source, options: Options) -> Path:
     if unknown := options.keys() - Options.__annotations__:
         raise UsageError(f"there is no option {min(unknown)!r}; there are {', '.join(Options.__annotations__)}")
     if missing := {"model", "out"} - options.keys():
-        raise UsageError(f"the option {min(missing)!r} is missing")
+        raise UsageError(f"the option {min(missing)!r} is missing (-m names the model, -o the output)")
     out = Path(options["out"])
     if not out.name or str(out) == "-" or (out.exists() and not out.is_file()):
         raise UsageError(f"-o {str(out)!r} is not the name of a file")

@@ -35,10 +35,17 @@ def verdict(error: BaseException) -> Unfinished:
     return next(VERDICTS[kind] for kind in type(error).__mro__ if kind in VERDICTS)
 
 
+def status(error: CallFailed) -> int | None:
+    """Of the reply in which there was no answer; None if there was no whole reply."""
+    if isinstance(error, errors.Refused):
+        return error.status
+    return 200 if isinstance(error, errors.BadReply) else None
+
+
 def failure(row: Row, llm: RowCalls, error: BaseException) -> Failure:
     """The end of a row whose function raised this."""
     if isinstance(error, CallFailed):
-        return Failure(row, verdict(error), str(error), error.attempts, _text(error.body or llm.raw))
+        return Failure(row, verdict(error), str(error), error.attempts, _text(error.body or llm.raw), status(error))
     said = str(error) if isinstance(error, BadPrompt) else _where(error)
     return Failure(row, verdict(error), said, llm.made, _text(llm.raw))
 

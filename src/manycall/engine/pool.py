@@ -34,7 +34,7 @@ class Pool:
         plain_http: keys may go unencrypted to other machines.
 
     Attributes:
-        urls: where the calls go.
+        names: of the endpoints, as they were given.
         pinned: the concurrency, if it was given.
         effort: how busy this process is itself.
         flights: the calls on their way.
@@ -53,7 +53,7 @@ class Pool:
         self.sims = [launch.Sim(each) for each in urls if launch.is_sim(each)]
         real = [each for each in urls if not launch.is_sim(each)]
         self.endpoints = [] if self.sims and not real else resolve(real, api_key, plain_http=plain_http)
-        self.urls = [each.url for each in self.endpoints] + ["sim"] * len(self.sims)
+        self.names = [*filter(launch.is_sim, urls), *(endpoint.url for endpoint in self.endpoints)]
         self.pinned = concurrency
         self.effort = Effort()
         self.permits = Permits(

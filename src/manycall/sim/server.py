@@ -186,12 +186,12 @@ def _prompt(path: str, asked: Mapping[str, Any]) -> str:
 def _chat(asked: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
     message = {"role": "assistant", "content": answer.text}
     choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason}
-    return {"object": "chat.completion", "choices": [choice]}
+    return {"object": "chat.completion", "created": int(clock.wall()), "choices": [choice]}
 
 
 def _completion(asked: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
     choice = {"index": 0, "text": answer.text, "finish_reason": answer.finish_reason}
-    return {"object": "text_completion", "choices": [choice]}
+    return {"object": "text_completion", "created": int(clock.wall()), "choices": [choice]}
 
 
 def _embeddings(asked: Mapping[str, Any], answer: Answer) -> dict[str, Any]:

@@ -76,6 +76,7 @@ class Failures:
             "verdict": failed.verdict,
             "error": failed.error.encode("utf-8", "replace").decode(),
             "attempts": failed.attempts,
+            "status": failed.status,
             "raw": failed.raw,
             "row": failed.row.fields,
         }

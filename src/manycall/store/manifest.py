@@ -11,6 +11,8 @@ from manycall.store.disk import DISK, Disk
 from manycall.store.lines import UNREADABLE, corrupt, write_whole
 
 FORMAT = 1
+NOT_ENDED = "not ended"
+"""The ending of a session that goes on, or had no time to write another."""
 _encode = msgspec.json.Encoder().encode
 
 

@@ -20,6 +20,7 @@ from manycall.ids import IdTable
 from manycall.records import Success
 from manycall.store.disk import DISK, Disk
 from manycall.store.failures import Failures, row_name
+from manycall.store.inplace import Shape, put_in, take_out
 from manycall.store.journal import Journal
 from manycall.store.lines import UNREADABLE, WHAT_TO_DO, LineFile, corrupt, read_lines, refusal
 from manycall.store.lock import take_lock
@@ -39,12 +40,14 @@ class Run:
         fresh: move what is there aside (to `<out>.old`, `.old2`, ...) and start over.
         expected: how many rows there will be, if that is known.
         cut: how the line of a row ends that was cut at max_tokens; None if that cannot be told.
+        shape: the lines of the output, if they are not the row's fields with the answer among them.
         disk: where it all goes; for tests.
 
     Attributes:
         known: the ids that are done. truncated: how many of them were cut at max_tokens.
         durable: rows in the output that would survive a power cut.
         full: called when so much was written that `sync` should not wait for its second.
+        ended: every row of the input has come to its end; to be set before `close`.
         journal: the calls. failures: the rows that were given up.
 
     Raises:
@@ -63,6 +66,7 @@ class Run:
         fresh: bool = False,
         expected: int | None = None,
         cut: bytes | None = None,
+        shape: Shape | None = None,
         disk: Disk = DISK,
     ) -> None:
         self.out = out
@@ -71,7 +75,8 @@ class Run:
         self.full: Callable[[], None] = lambda: None
         self._disk = disk
         self._expected = expected or 0
-        self._cut = cut
+        self._cut, self._shape = cut, shape
+        self.ended = False
         self.truncated = 0
         self._lock = -1
         try:
@@ -92,6 +97,8 @@ class Run:
         if fresh:
             self._set_aside()
         self._adopt_manifest()
+        if self._shape is not None:
+            take_out(self.out, self._shape, self._disk)
         self._rows = self._file(self.out)
         self.known = self._read_done()
         self.durable = len(self.known)
@@ -179,6 +186,13 @@ class Run:
             StoreError: the disk would not take it.
             TypeError, ValueError: its result cannot be written as JSON; nothing was written.
         """
+        line = self._line(done) if self._shape is None else {"id": done.row.id, **done.result}
+        self._rows.append(_encode(line) + b"\n")
+        self.failures.done(done.row.id)
+
+    @staticmethod
+    def _line(done: Success) -> dict[str, Any]:
+        """The row's fields, and what its function made of them."""
         row = done.row
         own = row.fields.get("id")
         name = own if isinstance(own, int) and str(own) == row.id else row.id  # a number stays a number
@@ -187,8 +201,11 @@ class Run:
             line.setdefault("original_id", own)
         line.update(done.result)
         line["id"] = name
-        self._rows.append(_encode(line) + b"\n")
-        self.failures.done(row.id)
+        return line
+
+    def _tell_failures(self) -> None:
+        if self.ended and self._shape is not None:
+            put_in(self.out, self.folder / "failures.jsonl", self._shape, self._disk)
 
     def timeline(self, event: dict[str, Any]) -> None:
         """Note how the run is going."""
@@ -217,6 +234,18 @@ class Run:
         """Write the manifest as it stands."""
         self.manifest.write(self.folder / "manifest.json", self._disk)
 
+    def begin(self, session: dict[str, Any]) -> None:
+        """Write the manifest with a session in it, so that one that is killed has left its name.
+
+        Raises:
+            StoreError: the disk would not take it.
+        """
+        self.manifest.sessions.append(session)
+        try:
+            self.save_manifest()
+        except OSError as error:
+            raise refusal(self.folder, error) from error
+
     def close(self) -> None:
         """Sync, tidy failures.jsonl, write the manifest, let the lock go: as much of this as the disk allows.
 
@@ -226,7 +255,13 @@ class Run:
         self._disk.remove(self.folder / "spare")
         lost = self.journal.close()
         troubles: list[StoreError] = []
-        for step in (self._rows.close, self.failures.close, self._timeline.close, self.save_manifest):
+        for step in (
+            self._rows.close,
+            self.failures.close,
+            self._tell_failures,
+            self._timeline.close,
+            self.save_manifest,
+        ):
             try:
                 step()
             except StoreError as error:

@@ -1,6 +1,9 @@
 """A prompt for every row, and the text that comes back."""
 
+from pathlib import Path
 from typing import Any, Unpack
+
+import msgspec
 
 from manycall.data.sources import Rows, Source
 from manycall.data.templates import BadPrompt, Prompt, Template
@@ -9,6 +12,8 @@ from manycall.engine.report import Report
 from manycall.engine.row import RowCalls
 from manycall.errors import UsageError
 from manycall.records import Row
+from manycall.store.output import Output
+from manycall.synth.duplicates import Duplicates
 
 
 def generate(
@@ -18,6 +23,7 @@ def generate(
     samples: int | None = None,
     system: str | None = None,
     field: str = "text",
+    duplicates: bool = False,
     **options: Unpack[Options],
 ) -> Report:
     """Ask for one text for each row, and write it beside the row's own fields.
@@ -29,6 +35,7 @@ def generate(
         samples: do each row so many times, as `id#0`, `id#1`, ...
         system: a template for the system message.
         field: where the text goes; why it ended goes to `<field>_finish_reason`.
+        duplicates: count them in the status line, as `quality` does; 15 bytes a row.
         options: see `manycall.Options`.
 
     Raises:
@@ -60,7 +67,23 @@ def generate(
         "field": field,
         "samples": samples is not None and rows is not None,
     }
-    return run_job(Job("generate", identity, one, writes=(field, ending), ending=ending), source, options)
+    job = Job("generate", identity, one, writes=(field, ending), ending=ending)
+    return run_job(counting(job, field, options) if duplicates else job, source, options)
+
+
+def counting(job: Job, field: str, options: Options) -> Job:
+    """The same job, with the duplicates among its texts in the status line."""
+    met, out = Duplicates(), Path(options["out"])
+    if out.is_file() and not options.get("fresh"):
+        for row in Output(out).rows():
+            met.add(str(row.get(field)))
+
+    async def one(row: Row, llm: RowCalls) -> dict[str, Any]:
+        result = await job.function(row, llm)
+        met.add(result[field])
+        return result
+
+    return msgspec.structs.replace(job, function=one, note=lambda: f"dup {met.count}")
 
 
 def _try_first(template: Template, source: Source) -> None:

@@ -19,7 +19,7 @@ PATHS: dict[Api, str] = {
     "completions": "/completions",
     "embeddings": "/embeddings",
 }
-_CONTENT: dict[Api, str] = {"chat": "messages", "completions": "prompt", "embeddings": "input"}
+CONTENT: dict[Api, str] = {"chat": "messages", "completions": "prompt", "embeddings": "input"}
 _RESERVED = {"model", "messages", "prompt", "input", "stream"}
 _KEYS = set(
     "key api_key apikey api-key x-api-key token auth_token access_token bearer authorization Authorization secret "
@@ -62,7 +62,7 @@ def encode(request: Request) -> bytes:
         raise errors.UsageError(f"{sorted(clash)[0]!r} is not a parameter to set: manycall sets it")
     if key := _KEYS & request.params.keys():
         raise errors.UsageError(f"{min(key)!r} is not a parameter: keys come from OPENAI_API_KEY or endpoints.toml")
-    body: dict[str, Any] = {"model": request.model, _CONTENT[request.api]: request.content}
+    body: dict[str, Any] = {"model": request.model, CONTENT[request.api]: request.content}
     for name in sorted(request.params):
         body[name] = value = request.params[name]
         if isinstance(value, float) and not math.isfinite(value):  # the encoder would write null

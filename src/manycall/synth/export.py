@@ -1,0 +1,157 @@
+"""An output in another order, shape and format: what one trains on."""
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from manycall.engine.report import table
+from manycall.errors import StoreError, UsageError
+from manycall.store.lines import write_whole
+from manycall.store.output import Fields, Output
+from manycall.synth.columns import Columns
+from manycall.synth.order import in_order as ordered
+from manycall.synth.quality import share
+from manycall.synth.shapes import SHAPES, asking
+
+Rows = Callable[[], Iterator[Fields]]
+Write = Callable[[Path, Iterable[Fields]], None]
+
+
+class Exported(msgspec.Struct, kw_only=True):
+    """What was written. `print` it for a table.
+
+    Attributes:
+        rows: in all files together. left_out: rows of the output that were rejected.
+        truncated: of the rows, those whose answer was cut at max_tokens.
+    """
+
+    out: Path
+    files: list[Path]
+    rows: int
+    left_out: int
+    truncated: int = 0
+
+    def lines(self) -> list[tuple[str, str]]:
+        """What there is to say, as (what, how much)."""
+        names = [str(path) for path in self.files]
+        return [
+            ("rows", f"{self.rows:,}"),
+            ("left out", f"{self.left_out:,}"),
+            ("truncated", share(self.truncated, self.rows)),
+            ("files", names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"),
+        ]
+
+    def __str__(self) -> str:
+        return table((str(self.out), ""), self.lines())
+
+
+def export(
+    out: str | Path,
+    to: str | Path,
+    *,
+    shape: str = "rows",
+    prompt: str | None = None,
+    field: str | None = None,
+    in_order: bool = False,
+    without: Sequence[str | Path] = (),
+    shard_rows: int | None = None,
+) -> Exported:
+    """Write an output anew. Memory is that of one row group; in input order, and 22 bytes a row.
+
+    Args:
+        out: what `generate` or `run` wrote.
+        to: the file; its ending says how: .jsonl or .parquet. One that is there is replaced.
+        shape: "rows" (as they are), "messages" (OpenAI, TRL), "sharegpt", "alpaca" or "dpo" (rows with the fields
+            `chosen` and `rejected`).
+        prompt: the field that holds what was asked, a text or messages (default: the run's template is rendered again).
+        field: the one that holds the answer (default: the one that `generate` wrote).
+        in_order: in the order of the input, instead of that in which rows finished.
+        without: files of rejects (see `quality`), whose rows are left out.
+        shard_rows: in one file; `data.parquet` becomes data-00000-of-00010.parquet, ...
+
+    Raises:
+        UsageError: a file that cannot be read or written, or a row that does not have what the shape needs.
+    """
+    output = Output(Path(out), tuple(map(Path, without)))
+    total = sum(1 for _ in output.places())
+    paths = [output.may_write(path) for path in shards(Path(to), total, shard_rows)]
+    done = Exported(out=output.path, files=paths, rows=total, left_out=output.left_out().total())
+    field = field or output.identity.get("field", "text")
+    shaped = _shaped(output, shape, prompt, field)
+    offsets = array("Q", ordered(output)) if in_order else None
+
+    def rows() -> Iterator[Fields]:
+        done.truncated = 0
+        for row in output.rows() if offsets is None else output.at(iter(offsets)):
+            done.truncated += row.get(f"{field}_finish_reason") == "length"
+            yield shaped(row)
+
+    each, write = rows(), WRITERS[_ending(Path(to))](rows)
+    with _all_or_none(paths) as written:
+        for path in paths:
+            write(path, islice(each, shard_rows))
+            written.append(path)
+    return done
+
+
+@contextmanager
+def _all_or_none(paths: list[Path]) -> Iterator[list[Path]]:
+    """Half a dataset looks like a whole one: if anything goes wrong, those that were written are taken away."""
+    written: list[Path] = []
+    try:
+        yield written
+    except BaseException as error:
+        for path in [*written, *(path.with_name(path.name + ".new") for path in paths)]:
+            path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise StoreError(f"{error.filename or paths[0]} could not be written: {error.strerror or error}") from None
+        raise
+
+
+def _shaped(output: Output, shape: str, prompt: str | None, field: str) -> Callable[[Fields], Fields]:
+    if shape == "rows":
+        return lambda row: row
+    if shape not in SHAPES:
+        raise UsageError(f"--as {shape!r} is none of rows, {', '.join(SHAPES)}")
+    asked, made = asking(output, prompt, field), SHAPES[shape]
+    return lambda row: made(row, asked(row), field)
+
+
+def shards(path: Path, rows: int, shard_rows: int | None) -> list[Path]:
+    """The names of the files, as the hub knows them: data-00000-of-00010.parquet.
+
+    Raises:
+        UsageError: less than one row in a file, or more files than the names have room for.
+    """
+    _ending(path)
+    if shard_rows is None:
+        return [path]
+    if shard_rows < 1:
+        raise UsageError(f"--shard-rows must be at least 1, not {shard_rows}")
+    count = max(1, -(-rows // shard_rows))
+    if count > 99_999:
+        raise UsageError(f"--shard-rows {shard_rows} makes {count:,} files: give them more rows")
+    return [path.with_name(f"{path.stem}-{n:05}-of-{count:05}{path.suffix}") for n in range(count)]
+
+
+def _ending(path: Path) -> str:
+    if path.suffix not in WRITERS:
+        raise UsageError(f"-o {str(path)!r} must end in {' or '.join(WRITERS)}")
+    return path.suffix
+
+
+def _jsonl(rows: Rows) -> Write:
+    encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+    return lambda path, some: write_whole(path, (encode(row) + b"\n" for row in some))
+
+
+def _parquet(rows: Rows) -> Write:
+    return Columns(rows()).write
+
+
+WRITERS: dict[str, Callable[[Rows], Write]] = {".jsonl": _jsonl, ".parquet": _parquet}

@@ -1,0 +1,56 @@
+"""What a text is when it is compared with others: its normal form, its words, its n-grams. Pure."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from unicodedata import category
+
+_HAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_WORD = re.compile(f"[{_HAN}]|[^\\s{_HAN}]+")
+
+
+class _Plain(dict[int, str]):
+    """For `str.translate`: what is no letter, no number and no mark upon one becomes a space.
+
+    A regular expression takes six times as long, and tears Hindi words apart at their vowels.
+    """
+
+    def __missing__(self, code: int) -> str:
+        letter = chr(code)
+        self[code] = plain = letter if letter.isalnum() or category(letter).startswith("M") else " "
+        return plain
+
+
+_PLAIN = _Plain()
+
+
+def normal(text: str) -> str:
+    """The text without case, white space and punctuation; two that differ in nothing else are one.
+
+    A text of nothing but signs is its own normal form, so that "!!!" and "???" stay two.
+    """
+    return " ".join(text.casefold().translate(_PLAIN).split()) or text
+
+
+def words(text: str) -> list[str]:
+    """Its words, in lower case. Chinese and Japanese, written without spaces, are cut into characters."""
+    plain = text.casefold().translate(_PLAIN)
+    return plain.split() if plain.isascii() else _WORD.findall(plain)
+
+
+def grams(sequence: list[str], n: int) -> Iterator[str]:
+    """Each n of them that follow one another; nothing if there are fewer."""
+    return (" ".join(sequence[at : at + n]) for at in range(len(sequence) - n + 1))
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text in a JSON value, however deep."""
+    match value:
+        case str():
+            yield value
+        case dict():
+            for each in value.values():
+                yield from texts(each)
+        case list():
+            for each in value:
+                yield from texts(each)

@@ -1,0 +1,143 @@
+"""The card's figures are those that somebody else counts in the same files."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from manycall import UsageError, card
+from shell import finish, manycall, rows, sim, start
+
+HUB = Path.home() / ".cache" / "manycall-bench" / "venvs" / "datasets" / "bin" / "python"
+PROMPT = "Say ``` to {{ name }}."
+COMMAND = (
+    "generate", "-p", PROMPT, "in.jsonl", "-n", "2", "-m", "m", "-o", "out.jsonl", "--max-tokens", "2", "--quiet",
+)  # fmt: skip
+COUNTS = {
+    "rows": ("out.jsonl", "length"),
+    "truncated": ("out.jsonl", '[.[] | select(.text_finish_reason == "length")] | length'),
+    "duplicates": (
+        "out.jsonl",
+        "length - ([.[].text | ascii_downcase | "
+        r'gsub("[\\W_]+"; " ") | sub("^ "; "") | sub(" $"; "")] | unique | length)',
+    ),
+    "failures": ("out.jsonl.run/failures.jsonl", "[group_by(.verdict)[] | {(.[0].verdict): length}] | add // {}"),
+    "replies": ("out.jsonl.run/calls.jsonl", "length"),
+    "prompt_tokens": ("out.jsonl.run/calls.jsonl", "[.[].body | fromjson | .usage.prompt_tokens // 0] | add"),
+    "completion_tokens": ("out.jsonl.run/calls.jsonl", "[.[].body | fromjson | .usage.completion_tokens // 0] | add"),
+    "sessions": ("out.jsonl.run/manifest.json", ".[0].sessions | length"),
+}
+
+
+def made() -> None:
+    """A run of two sessions, with failures, retries and duplicates."""
+    names = "".join(f'{{"name": "n{n}"}}\n' for n in range(100))
+    Path("in.jsonl").write_text(names + '{"other": 1}\n')
+    with sim("--latency", "0", "--tokens", "2", "--error-rate", "0.1") as endpoint:
+        for limit in ("50", "200"):
+            manycall(*COMMAND, "-u", endpoint.url, "--limit", limit, "--price", "1/2")
+
+
+def jq(program: str, file: str) -> Any:
+    done = subprocess.run(["jq", "-s", program, file], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not there")
+def test_every_figure_is_what_jq_counts() -> None:
+    made()
+    told = json.loads(manycall("card", "out.jsonl", "--json").out)
+    for figure, (file, program) in COUNTS.items():
+        assert told[figure] == jq(program, file), figure
+    assert told["rows"] == 200
+    assert told["duplicates"] > 0
+    assert told["failures"] == {"bad prompt": 2}
+    assert told["duplicate_rate"] == round(told["duplicates"] / told["rows"], 6)
+    assert told["cost"] == pytest.approx((told["prompt_tokens"] + 2 * told["completion_tokens"]) / 1e6)
+    assert (told["model"], told["params"], told["source"]) == ("m", {"max_tokens": 2}, "in.jsonl")
+    assert told["prompt_sha256"] == hashlib.sha256(PROMPT.encode()).hexdigest()
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", *told["endpoints"])
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not there")
+def test_killed_sessions_are_in_the_figures() -> None:
+    command = ("generate", "-p", "x", "-n", "300", "-m", "m", "-o", "out.jsonl", "-j", "4")
+    with sim("--latency", "0.01", "--slots", "4") as endpoint:
+        first = start(*command, "-u", endpoint.url)
+        while not Path("out.jsonl").exists() or Path("out.jsonl").read_bytes().count(b"\n") < 20:
+            assert first.poll() is None
+        first.kill()
+        finish(first)
+        assert 20 <= card("out.jsonl").rows < 300
+        assert manycall(*command, "-u", endpoint.url).code == 0
+    told = msgspec.structs.asdict(card("out.jsonl"))
+    for figure in ("rows", "replies", "prompt_tokens", "completion_tokens"):
+        assert told[figure] == jq(COUNTS[figure][1], COUNTS[figure][0]), figure
+    assert (told["sessions"], told["cut_off"], told["failures"]) == (1, 1, {})
+
+
+def test_failed_requests_of_a_batch_are_failures_and_no_rows() -> None:
+    chats = [[{"role": "user", "content": "x"}], [{"role": "user"}]]  # the second has nothing to say: 400
+    bodies = [{"model": "m", "messages": chats[n == 3]} for n in range(4)]
+    lines = [{"custom_id": str(n), "url": "/v1/chat/completions", "body": body} for n, body in enumerate(bodies)]
+    Path("b.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert manycall("run", "b.jsonl", "-u", "sim:latency=0", "-o", "out.jsonl").code == 3
+    told = card("out.jsonl")
+    assert (told.rows, told.failures, told.duplicates) == (3, {"call failed": 1}, None)
+
+
+def test_rows_that_were_left_out_are_counted_by_reason() -> None:
+    made()
+    q = json.loads(manycall("quality", "out.jsonl", "--rejects", "rejects.jsonl", "--json").out)
+    told = card("out.jsonl", without=["rejects.jsonl"])
+    assert told.rows == 200 - q["rejected"]
+    assert told.duplicates == 0
+    assert sum(told.left_out.values()) == len(rows(Path("rejects.jsonl"))) == q["rejected"]
+    assert told.left_out["duplicate"] == q["duplicates"]
+
+
+def test_the_page_says_the_same_and_the_prompt_stays_in_its_fence() -> None:
+    made()
+    assert manycall("card", "out.jsonl", "-o", "README.md", "--data", "data-*.parquet").code == 0
+    page, told = Path("README.md").read_text(), card("out.jsonl")
+    assert re.search(rf"^\| rows +\| {told.rows} +\|$", page, re.M)
+    assert re.search(r"^\| failed +\| 2 \(2 bad prompt\) +\|$", page, re.M)
+    assert f"````text\n{PROMPT}\n````" in page
+    assert page.startswith("---\npretty_name: ")
+    assert manycall("card", "out.jsonl", "-o", "out.jsonl").code == 2
+    assert manycall("card", "out.jsonl", "-o", "README.md").code == 0
+
+
+def test_without_a_manifest_there_is_no_card() -> None:
+    Path("plain.jsonl").write_text('{"id":"a","text":"x"}\n')
+    with pytest.raises(UsageError, match=r"plain\.jsonl has no plain\.jsonl\.run/manifest\.json beside it"):
+        card("plain.jsonl")
+
+
+LOAD = """
+from huggingface_hub import DatasetCard
+data = DatasetCard.load("hub/README.md").data.to_dict()
+print(data["size_categories"], data["configs"][0]["data_files"][0]["path"], data["tags"])
+import datasets
+datasets.disable_progress_bars()
+print(datasets.load_dataset("./hub", split="train").num_rows)
+"""
+
+
+@pytest.mark.skipif(not HUB.exists(), reason="the hub's libraries are not there")
+def test_the_hub_understands_the_card_and_finds_the_shards(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    made()
+    Path("hub").mkdir()
+    assert manycall("export", "out.jsonl", "-o", "hub/data.parquet", "--shard-rows", "70").code == 0
+    assert manycall("card", "out.jsonl", "-o", "hub/README.md", "--data", "data-*.parquet").code == 0
+    env = {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([HUB, "-c", LOAD], capture_output=True, text=True, timeout=120, env=env, check=False)
+    assert done.stdout.splitlines() == ["['n<1K'] data-*.parquet ['synthetic', 'manycall']", "200"], done.stderr

@@ -1,0 +1,291 @@
+"""What one trains on: shapes, orders, formats, files."""
+
+import json
+import random
+import subprocess
+import tracemalloc
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manycall import UsageError, export, generate
+from manycall.data.sources import Source
+from manycall.records import Row, Success
+from manycall.store.manifest import Manifest
+from manycall.store.run import Run
+from shell import manycall, rows
+
+DATASETS = Path.home() / ".cache" / "manycall-bench" / "venvs" / "datasets" / "bin" / "python"
+OUT = Path("out.jsonl")
+SYSTEM = "You are {{ who }}."
+
+
+def finished(
+    results: Iterable[tuple[Row, dict[str, Any]]],
+    *,
+    prompt: str | None = "About {{ topic }}",
+    system: str | None = None,
+    about: dict[str, Any] | None = None,
+) -> Path:
+    """An output, as a run leaves it."""
+    identity: dict[str, Any] = {
+        "job": "generate",
+        "prompt": prompt,
+        "system": system,
+        "field": "text",
+        "model": "m",
+        "params": {},
+    }
+    run = Run(OUT, Manifest("0", identity, about or {}))
+    for row, result in results:
+        run.success(Success(row, result))
+    run.close()
+    return OUT
+
+
+def one(prompt: str | None = "About {{ topic }}", system: str | None = None, **fields: Any) -> Path:
+    result = {"text": fields.pop("text", "Once."), "text_finish_reason": "stop"}
+    return finished([(Row("a", {"topic": "tea", **fields}), result)], prompt=prompt, system=system)
+
+
+USER, ANSWER = {"role": "user", "content": "About tea"}, {"role": "assistant", "content": "Once."}
+BE = {"role": "system", "content": "You are Ann."}
+
+
+@pytest.mark.parametrize(
+    ("shape", "system", "expected"),
+    [
+        ("messages", None, {"messages": [USER, ANSWER]}),
+        ("messages", SYSTEM, {"messages": [BE, USER, ANSWER]}),
+        (
+            "sharegpt",
+            SYSTEM,
+            {
+                "conversations": [
+                    {"from": "system", "value": "You are Ann."},
+                    {"from": "human", "value": "About tea"},
+                    {"from": "gpt", "value": "Once."},
+                ]
+            },
+        ),
+        ("alpaca", None, {"instruction": "About tea", "input": "", "output": "Once."}),
+        ("alpaca", SYSTEM, {"instruction": "About tea", "input": "", "output": "Once.", "system": "You are Ann."}),
+        (
+            "dpo",
+            None,
+            {
+                "prompt": [USER],
+                "chosen": [{"role": "assistant", "content": "good"}],
+                "rejected": [{"role": "assistant", "content": "bad"}],
+            },
+        ),
+        (
+            "rows",
+            None,
+            {"id": "a", "topic": "tea", "who": "Ann", "chosen": "good", "rejected": "bad"}
+            | {"text": "Once.", "text_finish_reason": "stop"},
+        ),
+    ],
+)
+def test_each_shape_is_what_trainers_take(shape: str, system: str | None, expected: dict[str, Any]) -> None:
+    one(system=system, who="Ann", chosen="good", rejected="bad")
+    assert export(OUT, "to.jsonl", shape=shape).rows == 1
+    assert rows(Path("to.jsonl")) == [expected]
+
+
+def test_what_was_asked_may_stand_in_a_field() -> None:
+    talk = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes?"}, USER]
+    one(prompt=None, question="About tea", talk=talk)
+    export(OUT, "to.jsonl", shape="messages", prompt="question")
+    assert rows(Path("to.jsonl")) == [{"messages": [USER, ANSWER]}]
+    export(OUT, "to.jsonl", shape="messages", prompt="talk")
+    assert rows(Path("to.jsonl")) == [{"messages": [*talk, ANSWER]}]
+
+
+def test_samples_are_asked_what_their_row_was_asked() -> None:
+    Path("in.jsonl").write_text('{"id":"x","topic":"tea"}\n{"id":"y","topic":"cat"}\n')
+    generate(
+        "{{ id }} about {{ topic }}", "in.jsonl", samples=2, model="m", url="sim:latency=0", out=OUT, progress=False
+    )
+    export(OUT, "to.jsonl", shape="alpaca", in_order=True)
+    asked = [row["instruction"] for row in rows(Path("to.jsonl"))]
+    assert asked == ["x about tea", "x about tea", "y about cat", "y about cat"]
+
+
+@pytest.mark.parametrize(
+    ("made", "options", "sentence"),
+    [
+        ({}, {"shape": "xml"}, "--as 'xml' is none of rows, messages, sharegpt, alpaca, dpo"),
+        ({}, {"shape": "dpo"}, "row 'a' has no field 'chosen'"),
+        ({"prompt": None}, {"shape": "messages"}, "name the field that holds it with --prompt"),
+        ({"prompt": "function ask 0123456789abcdef"}, {"shape": "alpaca"}, "does not say what was asked"),
+        ({}, {"shape": "messages", "prompt": "nothing"}, "row 'a' has no field 'nothing' (it has id, topic, text"),
+        ({}, {"shape": "messages", "field": "story"}, "row 'a' has no field 'story'"),
+        ({"talk": [USER, ANSWER, USER]}, {"shape": "alpaca", "prompt": "talk"}, "is more than one question"),
+        ({"talk": [{**USER, "content": []}]}, {"shape": "sharegpt", "prompt": "talk"}, "a message is not one text"),
+        ({}, {"shard_rows": 0}, "--shard-rows must be at least 1, not 0"),
+        ({}, {"without": ["nowhere.jsonl"]}, "nowhere.jsonl: there is no such file"),
+        ({}, {"in_order": True}, "did not come from a file"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_and_no_file(made: Any, options: Any, sentence: str) -> None:
+    one(**made)
+    with pytest.raises(UsageError) as told:
+        export(OUT, "to.jsonl", **options)
+    assert sentence in str(told.value)
+    assert not Path("to.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("to", "sentence"),
+    [
+        ("to.csv", "must end in .jsonl or .parquet"),
+        ("out.jsonl", "is an output of manycall, and would be overwritten"),
+        ("in.jsonl", "is the rows of manycall, and would be overwritten"),
+        ("no/where.jsonl", "is not the name of a file in a folder that is there"),
+    ],
+)
+def test_nothing_is_overwritten_that_was_paid_for(to: str, sentence: str) -> None:
+    Path("in.jsonl").write_text('{"topic":"tea"}\n')
+    finished([(Row("a", {"topic": "tea"}), {"text": "x"})], about=Source("in.jsonl").about)
+    before = OUT.read_bytes()
+    with pytest.raises(UsageError, match=sentence):
+        export(OUT, to)
+    assert OUT.read_bytes() == before
+    assert export(OUT, "to.jsonl").rows == export(OUT, "to.jsonl").rows == 1  # its own files it may replace
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("samples", [None, 3])
+def test_rows_come_in_the_order_of_the_input(named: bool, samples: int | None) -> None:
+    lines = [{"topic": f"t{n % 40}"} | ({"key": f"k{n}"} if named else {}) for n in range(50)]
+    Path("in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    source = Source("in.jsonl", samples=samples, id_field="key" if named else None)
+    ids = list(source.ids())
+    assert len(set(ids)) == 50 * (samples or 1)
+    mixed = random.Random(0).sample(ids, len(ids))
+    finished([(Row(name, {}), {"text": name}) for name in mixed], about=source.about)
+    export(OUT, "to.jsonl", in_order=True)
+    assert [row["id"] for row in rows(Path("to.jsonl"))] == ids
+    Path("in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[:10]))
+    export(OUT, "to.jsonl", in_order=True)  # the others are not lost
+    again = [row["id"] for row in rows(Path("to.jsonl"))]
+    first = 10 * (samples or 1)
+    assert again == [*ids[:first], *(name for name in mixed if name not in ids[:first])]
+
+
+def test_samples_of_a_prompt_alone_have_an_order_too() -> None:
+    generate("x", samples=30, model="m", url="sim:latency=0", out=OUT, progress=False)
+    assert export(OUT, "to.jsonl", in_order=True).rows == 30
+    assert [row["id"] for row in rows(Path("to.jsonl"))] == list(range(30))
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_shards_have_the_hubs_names_and_together_all_rows(ending: str) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    finished([(Row(str(n), {"late": n} if n > 20 else {}), {"text": f"text {n}"}) for n in range(25)])
+    done = export(OUT, f"data.{ending}", shard_rows=10)
+    assert [str(path) for path in done.files] == [f"data-0000{n}-of-00003.{ending}" for n in range(3)]
+    assert sorted(path.name for path in Path().glob("data*")) == [path.name for path in done.files]
+    read = rows if ending == "jsonl" else lambda path: pq.read_table(path).to_pylist()
+    parts = [read(path) for path in done.files]
+    assert [len(part) for part in parts] == [10, 10, 5]
+    assert [row["text"] for part in parts for row in part] == [f"text {n}" for n in range(25)]
+    if ending == "parquet":
+        assert len({str(pq.read_schema(path)) for path in done.files}) == 1
+
+
+def test_parquet_holds_whatever_rows_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("manycall.synth.columns.GROUP_ROWS", 2)
+    given: list[dict[str, Any]] = [
+        {"n": 1, "mixed": 1, "list": [1, 2], "nested": {"a": 1}, "empty": {}, "big": 1},
+        {"n": 2, "mixed": "two", "list": [], "nested": {"a": 2, "b": "x"}, "none": None},
+        {"n": 2.5, "mixed": [3], "nested": None, "big": 10**30, "text": "从前"},
+        {},
+        {"late": True, "nested": {"b": "y"}},
+    ]
+    finished([(Row(str(n), fields), {"text": "从前"}) for n, fields in enumerate(given)])
+    export(OUT, "to.parquet")
+    read = pq.read_table("to.parquet").to_pylist()
+    assert [row["n"] for row in read] == [1.0, 2.0, 2.5, None, None]
+    assert [row["mixed"] for row in read] == ["1", '"two"', "[3]", None, None]
+    assert [row["big"] for row in read] == ["1", None, str(10**30), None, None]
+    assert [row["empty"] for row in read] == ["{}", None, None, None, None]
+    assert read[1]["nested"] == {"a": 2, "b": "x"}
+    assert [row["late"] for row in read] == [None, None, None, None, True]
+    assert {row["text"] for row in read} == {"从前"}
+    assert pq.ParquetFile("to.parquet").num_row_groups == 3
+
+
+def test_memory_is_not_that_of_the_rows() -> None:
+    about = {"rows": "the prompt alone", "count": 20_000}
+    finished([(Row(str(n), {}), {"text": f"{n} " + "x" * 1000}) for n in range(20_000)], about=about)
+    peaks = {}
+    for name, options in {"as it is": {}, "in order": {"in_order": True}}.items():
+        tracemalloc.start()
+        export(OUT, "to.jsonl", shape="messages", prompt="id", **options)  # type: ignore[arg-type]
+        peaks[name] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert OUT.stat().st_size > 20_000_000
+    assert peaks["as it is"] < 3_000_000
+    assert peaks["in order"] < 3_000_000 + 65536 * 120 + 20_000 * 100
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_half_a_dataset_is_none(ending: str) -> None:
+    pytest.importorskip("pyarrow")
+    pairs = {"chosen": "a", "rejected": "b"}
+    finished([(Row(str(n), {"topic": "tea"} | (pairs if n < 5 else {})), {"text": "x"}) for n in range(6)])
+    with pytest.raises(UsageError, match="row '5' has no field 'chosen'"):
+        export(OUT, f"to.{ending}", shape="dpo", shard_rows=2)
+    assert not list(Path().glob("to*"))
+    Path(f"to.{ending}").write_bytes(b"an older one")
+    with pytest.raises(UsageError):
+        export(OUT, f"to.{ending}", shape="dpo")
+    assert [path.read_bytes() for path in Path().glob("to*")] == [b"an older one"]
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_an_output_without_rows_is_a_file_without_rows(ending: str) -> None:
+    pytest.importorskip("pyarrow")
+    finished([])
+    done = export(OUT, f"to.{ending}", shape="messages", shard_rows=2)
+    assert (done.rows, [str(path) for path in done.files]) == (0, [f"to-00000-of-00001.{ending}"])
+    assert done.files[0].exists()
+
+
+def test_a_line_that_is_being_written_is_not_read() -> None:
+    one()
+    with OUT.open("ab") as file:
+        file.write(b'{"id":"b","te')
+    assert export(OUT, "to.jsonl").rows == 1
+
+
+def test_the_command_says_what_it_wrote() -> None:
+    one()
+    done = manycall("export", OUT, "-o", "to.jsonl", "--as", "messages")
+    assert (done.code, "| rows " in done.out, "to.jsonl" in done.out) == (0, True, True)
+    done = manycall("export", "nothing.jsonl", "-o", "to.jsonl")
+    assert (done.code, done.err) == (2, "manycall: nothing.jsonl: there is no such file\n")
+
+
+LOAD = """
+import sys, datasets
+datasets.disable_progress_bars()
+for kind, path in (("json", "out.jsonl"), ("json", "to.jsonl"), ("parquet", "to*.parquet")):
+    print(kind, datasets.load_dataset(kind, data_files=path, split="train").num_rows)
+"""
+
+
+@pytest.mark.skipif(not DATASETS.exists(), reason="the datasets library is not there")
+def test_the_hubs_library_loads_the_output_and_what_is_made_of_it(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    finished([(Row(str(n), {"topic": "tea"}), {"text": "从前", "text_finish_reason": "stop"}) for n in range(7)])
+    export(OUT, "to.jsonl", shape="messages")
+    export(OUT, "to.parquet", shape="sharegpt", shard_rows=3)
+    env = {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([DATASETS, "-c", LOAD], capture_output=True, text=True, timeout=120, env=env, check=False)
+    assert done.stdout.split() == ["json", "7", "json", "7", "parquet", "7"], done.stderr

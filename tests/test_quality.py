@@ -1,0 +1,155 @@
+"""What is counted of a dataset, against what was planted in it."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manycall import UsageError, quality
+from manycall.engine.map import Job
+from manycall.records import Row
+from manycall.synth.contamination import Benchmarks
+from manycall.synth.generate import counting
+from manycall.synth.texts import normal, words
+from planted import found
+from shell import manycall, rows
+
+SENTENCE = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+
+
+def dataset(*texts: Any, field: str = "text", **more: Any) -> Path:
+    lines = [{"id": str(n), field: text, **more} for n, text in enumerate(texts)]
+    Path("out.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return Path("out.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("The cat.", "the  CAT!", True),
+        ("The cat.", "the cats", False),
+        ("Straße", "STRASSE", True),
+        ("从前，有座山。", "从前 有座山", True),
+        ("a_b", "a b", True),
+        ("ice cream", "icecream", False),
+        ("!!!", "???", False),
+        ("", " ", False),
+        ("é", "e", False),
+        ("कि", "का", False),
+    ],
+)
+def test_duplicates_are_those_that_differ_in_case_space_and_punctuation_alone(one: str, other: str, same: bool) -> None:
+    assert (normal(one) == normal(other)) is same
+
+
+def test_words_are_cut_where_no_space_does_it() -> None:
+    assert words("Don't stop, 从前有 café_1!") == ["don", "t", "stop", "从", "前", "有", "café", "1"]
+
+
+def test_duplicates_and_variety_are_counted() -> None:
+    q = quality(dataset("A cat sat.", "a CAT sat", "a dog sat", "a cat, sat", "A dog ran"))
+    assert (q.rows, q.duplicates, q.near, q.contaminated) == (5, 2, None, None)
+    assert (q.distinct_1, q.distinct_2) == (round(5 / 15, 4), 0.5)
+    assert "| duplicates " in str(q)
+
+
+def test_what_was_planted_is_found(tmp_path: Path) -> None:
+    pytest.importorskip("rensa")
+    for name, (recall, precision, many) in found(tmp_path, 2500).items():
+        assert many == 49, name
+        assert recall >= 0.98, name
+        assert precision >= 0.98, name
+
+
+def test_without_rensa_near_duplicates_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "rensa", None)
+    with pytest.raises(UsageError, match=r"pip install 'manycall\[near\]'"):
+        quality(dataset("x"), near=0.8)
+
+
+def test_rejects_are_written_with_all_their_reasons() -> None:
+    Path("bench.jsonl").write_text(json.dumps({"question": SENTENCE.upper()}) + "\n")
+    out = dataset("fine", f"So, {SENTENCE}, he said", f"so {SENTENCE} he said", text_finish_reason="stop")
+    with out.open("a") as file:
+        file.write('{"id":"cut","text":"and the","text_finish_reason":"length"}\n')
+    q = quality(out, against=["bench.jsonl"], rejects="rejects.jsonl")
+    assert (q.duplicates, q.contaminated, q.truncated, q.rejected) == (1, 2, 1, 3)
+    assert [(each.found, each.items, each.short) for each in q.benchmarks] == [(1, 1, 0)]
+    rejected = {row["id"]: row for row in rows(Path("rejects.jsonl"))}
+    assert rejected.keys() == {"1", "2", "cut"}
+    piece = "contaminated: bench.jsonl, line 1: " + " ".join(SENTENCE.split()[:13])
+    assert rejected["1"]["reason"] == piece
+    assert rejected["2"]["reason"].startswith("duplicate: ")
+    assert rejected["2"]["reason"].endswith(piece)
+    assert rejected["cut"]["reason"].startswith("truncated: ")
+    assert rejected["1"]["row"]["text"] == f"So, {SENTENCE}, he said"
+    with Path("rejects.jsonl").open("a") as file:
+        file.write('{"id":"of another file","reason":"x"}\n')
+    done = manycall("export", out, "-o", "kept.jsonl", "--without", "rejects.jsonl", "--json")
+    assert (json.loads(done.out)["rows"], json.loads(done.out)["left_out"]) == (1, 3)
+    assert [row["id"] for row in rows(Path("kept.jsonl"))] == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("item", "text", "options", "hit"),
+    [
+        (SENTENCE, SENTENCE, {}, True),
+        (SENTENCE, " ".join(SENTENCE.split()[:12]), {}, False),
+        (SENTENCE, " ".join(SENTENCE.split()[:12]), {"n": 12}, True),
+        (SENTENCE, SENTENCE.replace("seven", "7"), {}, False),
+        (" ".join(SENTENCE.split()[:8]), f"x {SENTENCE}", {}, True),  # a short item, whole
+        (" ".join(SENTENCE.split()[:7]), SENTENCE, {}, False),  # too short to be looked for
+        (" ".join(SENTENCE.split()[:7]), SENTENCE, {"n": 5}, True),
+        ("从前有座山山上有座庙庙里有个", "他说从前有座山，山上有座庙，庙里有个老和尚", {}, True),
+    ],
+)
+def test_a_piece_of_a_benchmark_is_so_many_words_in_a_row(item: str, text: str, options: Any, hit: bool) -> None:
+    Path("bench.jsonl").write_text(json.dumps({"deep": [{"question": item}]}) + "\n")
+    benchmarks = Benchmarks([Path("bench.jsonl")], **options)
+    assert (benchmarks.look({"messages": [{"content": text}]}) is not None) is hit
+    assert len(benchmarks.found["bench.jsonl"]) == hit
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"field": "story"}, r"row '0' has no field 'story': name one with --field \(it has id, text\)"),
+        ({"near": 1.5}, "--near must be more than 0 and at most 1, not 1.5"),
+        ({"words": 0}, "--words must be at least 1, not 0"),
+        ({"against": ["none.jsonl"]}, "none.jsonl: there is no such file"),
+        ({"rejects": "out.jsonl"}, "out.jsonl is an output of manycall"),
+    ],
+)
+def test_bad_options_are_one_sentence(options: Any, sentence: str) -> None:
+    dataset("x")
+    with pytest.raises(UsageError, match=sentence):
+        quality("out.jsonl", **options)
+    assert len(rows(Path("out.jsonl"))) == 1
+
+
+def test_the_status_line_counts_duplicates_over_all_sessions() -> None:
+    answers = iter(["A cat.", "a dog", "a cat", "A DOG!"])
+
+    async def answer(row: Row, llm: Any) -> dict[str, Any]:
+        return {"text": next(answers)}
+
+    def count(texts: int, **options: Any) -> str:
+        given: Any = {"model": "m", "out": "out.jsonl", **options}
+        job = counting(Job("generate", {}, answer), "text", given)
+        for _ in range(texts):
+            asyncio.run(job.function(Row("0", {}), None))  # type: ignore[arg-type]
+        return job.note()
+
+    assert count(3) == "dup 1"
+    dataset("A cat.", "a dog", "a cat")
+    assert count(1) == "dup 2"
+    assert count(0, fresh=True) == "dup 0"
+
+
+def test_a_run_that_counts_duplicates_ends_as_any_other() -> None:
+    words = ("-p", "x", "-n", "60", "-u", "sim:latency=0", "-m", "any", "-o", "out.jsonl", "--duplicates")
+    for _ in range(2):
+        assert manycall("generate", *words, "--max-tokens", "1").code == 0
+    assert quality("out.jsonl").duplicates > 0
