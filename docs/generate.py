@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 PAGE = Path(__file__).with_name("cli.md")
-VERBS = ("generate", "eval", "run", "score", "sim")
+VERBS = ("generate", "steps", "eval", "run", "score", "sim")
 
 
 def page() -> str:

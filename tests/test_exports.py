@@ -6,8 +6,9 @@ from pathlib import Path
 import manycall
 
 EXPORTED = """
-    Calls Client Completion Embeddings Evaluation CallFailed Interrupted ManycallError Options Prompt Refused Report
-    Row Rows RunStopped Scoring StoreError Task TransportError UsageError __version__ evaluate generate map score
+    Calls Client Completion Embeddings Evaluation Evolve CallFailed Generate Interrupted Judge Keep ManycallError
+    Options Prompt Refused Rejected Report Row Rows RunStopped Scoring Set StoreError Task TransportError UsageError
+    __version__ evaluate generate map score steps
 """.split()
 
 

@@ -7,7 +7,7 @@ The house, in the order in which a row goes through it:
     control/         decisions, as pure functions: retry, which endpoint
     wire/            one endpoint's bytes
     store/           the disk: journal, output, resume
-    evals/, synth/   the jobs: evaluate, generate
+    evals/, synth/   the jobs: evaluate, generate, steps
     sim/             an endpoint to practise on
     cli/             the same, from a shell
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.errors import Interrupted as Interrupted
     from manycall.errors import ManycallError as ManycallError
     from manycall.errors import Refused as Refused
+    from manycall.errors import Rejected as Rejected
     from manycall.errors import RunStopped as RunStopped
     from manycall.errors import StoreError as StoreError
     from manycall.errors import TransportError as TransportError
@@ -45,6 +46,12 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.records import Embeddings as Embeddings
     from manycall.records import Row as Row
     from manycall.synth.generate import generate as generate
+    from manycall.synth.kinds import Evolve as Evolve
+    from manycall.synth.kinds import Generate as Generate
+    from manycall.synth.kinds import Judge as Judge
+    from manycall.synth.kinds import Keep as Keep
+    from manycall.synth.kinds import Set as Set
+    from manycall.synth.steps import steps as steps
 
 _FOUND_IN = {
     "data.sources": ("Rows",),
@@ -55,12 +62,14 @@ _FOUND_IN = {
     "engine.map": ("map", "Options"),
     "engine.report": ("Report",),
     "synth.generate": ("generate",),
+    "synth.kinds": ("Generate", "Evolve", "Judge", "Keep", "Set"),
+    "synth.steps": ("steps",),
     "evals.evaluate": ("evaluate", "score"),
     "evals.report": ("Evaluation",),
     "evals.tasks": ("Task", "Scoring"),
     "errors": (
         "ManycallError", "UsageError", "RunStopped", "Interrupted", "StoreError",
-        "CallFailed", "TransportError", "Refused",
+        "CallFailed", "TransportError", "Refused", "Rejected",
     ),
 }  # fmt: skip
 _MODULES = {name: f"manycall.{module}" for module, names in _FOUND_IN.items() for name in names}

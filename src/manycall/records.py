@@ -110,11 +110,15 @@ class Embeddings(msgspec.Struct, frozen=True):
         return msgspec.json.decode(self.body)
 
 
+Made = dict[str, Any] | list[dict[str, Any]]
+"""What a row function makes of a row: fields beside the row's own; or, where its job allows that, many rows."""
+
+
 class Success(msgspec.Struct, frozen=True):
     """A row that is done: what its function made of it."""
 
     row: Row
-    result: dict[str, Any]
+    result: Made
 
 
 Unfinished = Literal["filtered", "empty", "invalid", "call failed", "function failed", "bad prompt"]

@@ -1,4 +1,4 @@
-"""The verbs: generate, eval, run, score, repair, sim."""
+"""The verbs: generate, steps, eval, run, score, repair, sim."""
 
 import os
 import sys
@@ -11,7 +11,10 @@ import typer
 from manycall._version import __version__
 from manycall.cli import words
 from manycall.cli.options import (
+    Cross,
     Deadline,
+    Draw,
+    DryRun,
     Fresh,
     IdField,
     InFlight,
@@ -27,11 +30,13 @@ from manycall.cli.options import (
     PlainHttp,
     Price,
     Quiet,
+    Reask,
     Samples,
     Temperature,
     Timeout,
     Url,
     common,
+    variables,
 )  # fmt: skip
 from manycall.errors import ManycallError, RunStopped
 from manycall.plain import plain, plain_json
@@ -56,7 +61,9 @@ def generate(
     out: Out,
     prompt: Annotated[
         str,
-        typer.Option("-p", "--prompt", help="A Jinja template over a row's fields, or its file (.j2, .txt, .md)."),
+        typer.Option(
+            "-p", "--prompt", help="A Jinja template over a row's fields, or its file (.j2, .txt, .md; .toml: turns)."
+        ),
     ],
     rows: Annotated[
         Path | None, typer.Argument(help="Rows: .jsonl, .json, .csv, .tsv, .parquet. Without: the prompt alone.")
@@ -64,6 +71,16 @@ def generate(
     system: Annotated[str | None, typer.Option("-s", "--system", help="A template for the system message.")] = None,
     samples: Samples = None,
     field: Annotated[str, typer.Option("--field", help="The field that takes the answer.")] = "text",
+    schema: Annotated[
+        Path | None, typer.Option("--schema", help="A JSON schema (.json, .toml) that each answer must fit.")
+    ] = None,
+    reask: Reask = 2,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Send the prompt to /completions as it is, without a chat template.")
+    ] = False,
+    draw: Draw = None,
+    cross: Cross = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the draws: the same seed gives the same prompts.")] = 0,
     url: Url = None,
     concurrency: InFlight = None,
     temperature: Temperature = None,
@@ -77,6 +94,7 @@ def generate(
     id_field: IdField = None,
     timeout: Timeout = 600.0,
     plain_http: PlainHttp = False,
+    dry_run: DryRun = False,
     fresh: Fresh = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -84,7 +102,44 @@ def generate(
     """One text for each row (or -n texts for a prompt alone)."""
     from manycall.synth.generate import generate as job
 
-    _end(job(prompt, rows, samples=samples, system=system, field=field, **common(ctx)), json)
+    own = {"samples": samples, "system": system, "field": field, "schema": schema, "reask": reask, "raw": raw}
+    _end(job(prompt, rows, seed=seed, **own, **variables(ctx), **common(ctx)), json)
+
+
+@app.command()
+def steps(
+    ctx: typer.Context,
+    chain: Annotated[Path, typer.Argument(help="A file of steps (.toml, .json): generate, evolve, judge, keep, set.")],
+    model: Model,
+    out: Out,
+    rows: Annotated[Path | None, typer.Argument(help="Rows. Without: rows with nothing but an id, -n of them.")] = None,
+    samples: Samples = None,
+    reask: Reask = 2,
+    draw: Draw = None,
+    cross: Cross = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of the draws. Default: the file's, or 0.")] = None,
+    url: Url = None,
+    concurrency: InFlight = None,
+    temperature: Temperature = None,
+    max_tokens: MaxTokens = None,
+    param: Param = None,
+    limit: Limit = None,
+    max_tokens_total: MaxTokensTotal = None,
+    max_cost: MaxCost = None,
+    price: Price = None,
+    deadline: Deadline = None,
+    id_field: IdField = None,
+    timeout: Timeout = 600.0,
+    plain_http: PlainHttp = False,
+    dry_run: DryRun = False,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Several steps for each row: generate, evolve, judge, keep; rejects go to a file of their own."""
+    from manycall.synth.steps import steps as job
+
+    _end(job(chain, rows, samples=samples, reask=reask, seed=seed, **variables(ctx), **common(ctx)), json)
 
 
 @app.command("eval")
@@ -141,6 +196,7 @@ def run(
     id_field: IdField = None,
     timeout: Timeout = 600.0,
     plain_http: PlainHttp = False,
+    dry_run: DryRun = False,
     fresh: Fresh = False,
     quiet: Quiet = False,
     json: Json = False,

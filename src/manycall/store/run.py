@@ -1,8 +1,9 @@
 """The run directory: who may write, what ran, what is done, what failed.
 
 `stories.jsonl` holds the finished rows; beside it `stories.jsonl.run/` holds manifest.json, calls.jsonl,
-failures.jsonl, timeline.jsonl and the lock. Everything is plain text. Each row's id stands in the output
-exactly once; a row given up stands in failures.jsonl until a later run finishes it.
+failures.jsonl, rejected.jsonl, timeline.jsonl and the lock. Everything is plain text. Each row's id stands in the
+output exactly once; a row given up stands in failures.jsonl until a later run finishes it; one that a row function
+did not want stands in rejected.jsonl, and is as good as done.
 
 What is written survives the process; what is synced survives the machine. Everything is synced at least once a
 second, and after 1,000 lines or 8 MiB (group commit); rows that are synced are counted in `durable`.
@@ -15,15 +16,16 @@ from typing import Any
 
 import msgspec
 
-from manycall.errors import RunDiffers, StoreError, UsageError
+from manycall.errors import Rejected, RunDiffers, StoreError, UsageError
 from manycall.ids import IdTable
-from manycall.records import Success
+from manycall.records import Row, Success
 from manycall.store.disk import DISK, Disk
 from manycall.store.failures import Failures, row_name
 from manycall.store.journal import Journal
 from manycall.store.lines import UNREADABLE, WHAT_TO_DO, LineFile, corrupt, read_lines, refusal
 from manycall.store.lock import take_lock
 from manycall.store.manifest import Manifest
+from manycall.store.parts import PARTS, must_be_parts, part_id, whole
 
 SPARE_BYTES = 4 << 20
 """Room that is kept so that a full disk still takes the answers in flight."""
@@ -39,10 +41,12 @@ class Run:
         fresh: move what is there aside (to `<out>.old`, `.old2`, ...) and start over.
         expected: how many rows there will be, if that is known.
         cut: how the line of a row ends that was cut at max_tokens; None if that cannot be told.
+        parted: a row may become many (store/parts.py).
         disk: where it all goes; for tests.
 
     Attributes:
-        known: the ids that are done. truncated: how many of them were cut at max_tokens.
+        known: the ids that are done, rejected ones too. truncated: how many of them were cut at max_tokens.
+        rejected: how many of them are not wanted. written: rows that the others have become, where they may be many.
         durable: rows in the output that would survive a power cut.
         full: called when so much was written that `sync` should not wait for its second.
         journal: the calls. failures: the rows that were given up.
@@ -63,6 +67,7 @@ class Run:
         fresh: bool = False,
         expected: int | None = None,
         cut: bytes | None = None,
+        parted: bool = False,
         disk: Disk = DISK,
     ) -> None:
         self.out = out
@@ -71,8 +76,8 @@ class Run:
         self.full: Callable[[], None] = lambda: None
         self._disk = disk
         self._expected = expected or 0
-        self._cut = cut
-        self.truncated = 0
+        self._cut, self._parted = cut, parted
+        self.truncated = self.rejected = self.written = 0
         self._lock = -1
         try:
             self._lock = take_lock(out, disk)
@@ -93,6 +98,8 @@ class Run:
             self._set_aside()
         self._adopt_manifest()
         self._rows = self._file(self.out)
+        self._rejected = self.folder / "rejected.jsonl"
+        self._rejects: LineFile | None = None  # until there is one
         self.known = self._read_done()
         self.durable = len(self.known)
         self._before = self.durable
@@ -151,15 +158,26 @@ class Run:
 
     def _read_done(self) -> IdTable:
         known = IdTable(self._expected)
+        if self._disk.exists(self._rejected):
+            self._rejects = self._file(self._rejected)
+            for offset, line in read_lines(self._rejected, self._disk):
+                self._add(known, self._rejected, offset, _name(self._rejected, offset, line, self.out))
+            self.rejected = len(known)
+        if self._parted:
+            for offset, name, parts in whole(self.out, self._disk):
+                self._add(known, self.out, offset, name)
+                self.written += parts
+            self._rows.close()
+            self._rows = self._file(self.out)
+            return known
         for offset, line in read_lines(self.out, self._disk):
-            try:
-                name = row_name(line)
-            except UNREADABLE as error:
-                raise corrupt(self.out, offset, error, self.out) from None
-            if not known.add_done(name):
-                raise corrupt(self.out, offset, f"the id {name!r} stands there twice", self.out)
+            self._add(known, self.out, offset, _name(self.out, offset, line, self.out))
             self.truncated += self._cut is not None and line.endswith(self._cut)
         return known
+
+    def _add(self, known: IdTable, path: Path, offset: int, name: str) -> None:
+        if not known.add_done(name):
+            raise corrupt(path, offset, f"the id {name!r} stands there twice", self.out)
 
     def _keep_spare_room(self) -> None:
         with suppress(OSError):  # not every disk can
@@ -179,15 +197,32 @@ class Run:
             StoreError: the disk would not take it.
             TypeError, ValueError: its result cannot be written as JSON; nothing was written.
         """
-        row = done.row
-        own = row.fields.get("id")
-        name = own if isinstance(own, int) and str(own) == row.id else row.id  # a number stays a number
-        line = {"id": name, **row.fields}
-        if "id" in row.fields and own != name:  # a sample, or --id-field named another one
-            line.setdefault("original_id", own)
-        line.update(done.result)
-        line["id"] = name
-        self._rows.append(_encode(line) + b"\n")
+        row, result = done.row, done.result
+        if isinstance(result, list) or (self._parted and must_be_parts(row.id)):
+            self._become(row, result if isinstance(result, list) else [result])
+        else:
+            self._rows.append(_line(row, row.id, result))
+            self.written += 1
+        self.failures.done(row.id)
+
+    def _become(self, row: Row, results: list[dict[str, Any]]) -> None:
+        """Write the rows that a row has become, with one write."""
+        each = [{**result, PARTS: len(results)} for result in results]
+        self._rows.append(b"".join(_line(row, part_id(row.id, n), part) for n, part in enumerate(each)))
+        self.written += len(results)
+
+    def reject(self, row: Row, why: Rejected) -> None:
+        """Write a row that is not wanted.
+
+        Raises:
+            StoreError: the disk would not take it.
+            TypeError, ValueError: what was made of it cannot be written as JSON.
+        """
+        if self._rejects is None:
+            self._rejects = self._file(self._rejected)
+        line = {**row.fields, **why.fields, "reason": str(why), "id": row.id}
+        self._rejects.append(_encode(line) + b"\n")
+        self.rejected += 1
         self.failures.done(row.id)
 
     def timeline(self, event: dict[str, Any]) -> None:
@@ -204,8 +239,11 @@ class Run:
         Raises:
             StoreError: the disk failed.
         """
-        for file in (self.journal.file, self._rows, self.failures.file, self._timeline):
+        for file in (self.journal.file, *self._results(), self.failures.file, self._timeline):
             file.sync()
+
+    def _results(self) -> list[LineFile]:
+        return [self._rows] if self._rejects is None else [self._rows, self._rejects]
 
     def synced(self, mark: tuple[int, int]) -> None:
         """All that was written before this mark is durable."""
@@ -226,7 +264,8 @@ class Run:
         self._disk.remove(self.folder / "spare")
         lost = self.journal.close()
         troubles: list[StoreError] = []
-        for step in (self._rows.close, self.failures.close, self._timeline.close, self.save_manifest):
+        files = [file.close for file in self._results()]
+        for step in (*files, self.failures.close, self._timeline.close, self.save_manifest):
             try:
                 step()
             except StoreError as error:
@@ -244,6 +283,25 @@ class Run:
         if self._lock >= 0:
             self._disk.close(self._lock)
             self._lock = -1
+
+
+def _name(path: Path, offset: int, line: bytes, out: Path) -> str:
+    try:
+        return row_name(line)
+    except UNREADABLE as error:
+        raise corrupt(path, offset, error, out) from None
+
+
+def _line(row: Row, row_id: str, result: dict[str, Any]) -> bytes:
+    """A row of the output: its name, its own fields, what was made of it."""
+    own = row.fields.get("id")
+    name = own if isinstance(own, int) and str(own) == row_id else row_id  # a number stays a number
+    line = {"id": name, **row.fields}
+    if "id" in row.fields and own != name:  # a sample, or --id-field named another one
+        line.setdefault("original_id", own)
+    line.update(result)
+    line["id"] = name
+    return _encode(line) + b"\n"
 
 
 def damaged(path: Path) -> Path:
