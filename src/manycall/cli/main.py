@@ -102,8 +102,11 @@ def generate(
     """One text for each row (or -n texts for a prompt alone)."""
     from manycall.synth.generate import generate as job
 
-    own = {"samples": samples, "system": system, "field": field, "schema": schema, "reask": reask, "raw": raw}
-    _end(job(prompt, rows, seed=seed, **own, **variables(ctx), **common(ctx)), json)
+    report = job(
+        prompt, rows, samples=samples, system=system, field=field, schema=schema, raw=raw, reask=reask, seed=seed,
+        **variables(ctx), **common(ctx),
+    )  # fmt: skip
+    _end(report, json)
 
 
 @app.command()
@@ -257,6 +260,7 @@ def sim(
     error_rate: Annotated[float, typer.Option(help="Fraction of calls that get a 500.")] = 0.0,
     drop_rate: Annotated[float, typer.Option(help="Fraction of replies cut off in the middle.")] = 0.0,
     slow_rate: Annotated[float, typer.Option(help="Fraction of calls that take ten times as long.")] = 0.0,
+    invalid_rate: Annotated[float, typer.Option(help="Fraction of answers that do not fit their schema.")] = 0.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same answers.")] = 0,
     until_stdin_closes: Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)] = False,
 ) -> None:

@@ -22,6 +22,7 @@ from manycall.ids import IdTable
 from manycall.records import Completion, Request, Usage
 from manycall.store.journal import reply
 from manycall.store.lines import UNREADABLE, read_lines
+from manycall.store.parts import count
 from manycall.wire import openai
 
 SHOWN, MEASURED = 2, 100
@@ -31,7 +32,8 @@ LEARNED_FROM = 1000
 IN_FLIGHT = 64
 SECONDS, TOKENS_PER_SECOND = 1.0, 50.0
 """Of a call, and of one answer: guesses of a server of the usual kind."""
-STAND_IN = "(here stands what the model will say)"
+STAND_IN = "(what the model says to request {})"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # a digit might pass for a score
 
 
 class Mean(NamedTuple):
@@ -78,17 +80,16 @@ class Plan(Report):
 
 
 class Rehearsal(Calls):
-    """An `llm` that notes what it is asked, and says nothing of use."""
+    """An `llm` that notes what it is asked, and says nothing of use: so nothing is asked again, for it was cut."""
 
     def __init__(self, model: str, params: dict[str, Any]) -> None:
         super().__init__(model, params)
         self.requests: list[Request] = []
 
     async def _call(self, request: Request) -> Answer:
+        said = STAND_IN.format(LETTERS[len(self.requests) % len(LETTERS)])
         self.requests.append(request)
-        if "response_format" in request.params:
-            raise NotImplementedError("an answer of this shape is not to be had for nothing")
-        return Completion(STAND_IN, "stop", Usage(), b"{}")
+        return Completion(said, "length", Usage(), b"{}")
 
 
 async def plan(
@@ -115,7 +116,8 @@ async def plan(
         if len(rehearsed) == MEASURED:
             break
     mean = _learned(out) or _guessed([request for requests in rehearsed for request in requests], len(rehearsed))
-    done = sum(1 for _ in read_lines(out))
+    rejected = sum(1 for _ in read_lines(_beside(out, "rejected.jsonl")))
+    done = count(out) + rejected
     calls = round(mean.calls * max((source.total or 0) - done, 0))
     prompt, answer = round(calls * mean.prompt), round(calls * mean.answer)
     shown = [request for requests in rehearsed[:SHOWN] for request in requests]
@@ -129,15 +131,19 @@ async def plan(
 
 
 def _guessed(requests: list[Request], rows: int) -> Mean:
-    most = [request.params.get("max_completion_tokens") or request.params.get("max_tokens") for request in requests]
+    most = [r.params.get("max_completion_tokens") or r.params.get("max_tokens") for r in requests]
     answers = [float(each) if isinstance(each, int) else FIRST_OUTPUT for each in most]
     sizes = [len(msgspec.json.encode(request.content)) / BYTES_PER_TOKEN for request in requests]
-    count = max(len(requests), 1)
-    answer = sum(answers) / count
+    each = 1 / max(len(requests), 1)
+    answer = sum(answers) * each
     basis = (
         f"guessed: {BYTES_PER_TOKEN:g} bytes a token, answers of {answer:.0f} tokens (--limit 5 first makes it better)"
     )
-    return Mean(len(requests) / max(rows, 1), sum(sizes) / count, answer, SECONDS + answer / TOKENS_PER_SECOND, basis)
+    return Mean(len(requests) / max(rows, 1), sum(sizes) * each, answer, SECONDS + answer / TOKENS_PER_SECOND, basis)
+
+
+def _beside(out: Path, name: str) -> Path:
+    return out.with_name(out.name + ".run") / name
 
 
 class _Call(msgspec.Struct):
@@ -147,14 +153,13 @@ class _Call(msgspec.Struct):
 
 def _learned(out: Path) -> Mean | None:
     """From the calls that the output has cost so far."""
-    calls = list(islice(_calls(out.with_name(out.name + ".run") / "calls.jsonl"), LEARNED_FROM))
+    calls = list(islice(_calls(_beside(out, "calls.jsonl")), LEARNED_FROM))
     if not calls:
         return None
-    count = len(calls)
-    rows = len({call.id for call, _ in calls})
-    prompt, answer = (sum(each) / count for each in zip(*(used for _, used in calls), strict=True))
-    seconds = sum(call.seconds for call, _ in calls) / count
-    return Mean(count / rows, prompt, answer, seconds, f"from {count} calls in the journal")
+    made, rows = len(calls), len({call.id for call, _ in calls})
+    prompt, answer = (sum(each) / made for each in zip(*(used for _, used in calls), strict=True))
+    seconds = sum(call.seconds for call, _ in calls) / made
+    return Mean(made / rows, prompt, answer, seconds, f"from {made} calls in the journal")
 
 
 def _calls(path: Path) -> Iterator[tuple[_Call, tuple[int, int]]]:

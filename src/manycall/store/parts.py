@@ -65,6 +65,11 @@ def whole(path: Path, disk: Disk = DISK) -> Iterator[tuple[int, str, int]]:
         _take_out(path, set().union(*found.values()), disk)
 
 
+def count(path: Path) -> int:
+    """How many rows of the source an output has, whether they may have become many or not."""
+    return round(sum(1 / (_decode(line).parts or 1) for _, line in read_lines(path)))
+
+
 def _take_out(path: Path, names: set[str], disk: Disk) -> None:
     """Move these lines to `<name>.torn`."""
     aside = LineFile(path.with_name(path.name + ".torn"), disk)

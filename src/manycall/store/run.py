@@ -220,8 +220,7 @@ class Run:
         """
         if self._rejects is None:
             self._rejects = self._file(self._rejected)
-        line = {**row.fields, **why.fields, "reason": str(why), "id": row.id}
-        self._rejects.append(_encode(line) + b"\n")
+        self._rejects.append(_line(row, row.id, {**why.fields, "reason": str(why)}))
         self.rejected += 1
         self.failures.done(row.id)
 
