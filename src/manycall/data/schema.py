@@ -44,7 +44,7 @@ class Shape:
             raise UsageError("the schema has a property 'id', which names the row: call it otherwise")
         self._asked = _in_an_object(self.schema) if self.is_list else self.schema
         wanted = {"name": "answer", "schema": self._asked, "strict": all(map(_is_closed, _objects(self._asked)))}
-        self.response_format = {"type": "json_schema", "json_schema": wanted}
+        self.response_format: dict[str, Any] = {"type": "json_schema", "json_schema": wanted}
 
     def __repr__(self) -> str:
         return f"<Shape {msgspec.json.encode(self.schema)[:80]!r}>"

@@ -98,8 +98,7 @@ class Run:
             self._set_aside()
         self._adopt_manifest()
         self._rows = self._file(self.out)
-        self._rejected = self.folder / "rejected.jsonl"
-        self._rejects: LineFile | None = None  # until there is one
+        self._rejects = self._file(self.folder / "rejected.jsonl")
         self.known = self._read_done()
         self.durable = len(self.known)
         self._before = self.durable
@@ -158,11 +157,10 @@ class Run:
 
     def _read_done(self) -> IdTable:
         known = IdTable(self._expected)
-        if self._disk.exists(self._rejected):
-            self._rejects = self._file(self._rejected)
-            for offset, line in read_lines(self._rejected, self._disk):
-                self._add(known, self._rejected, offset, _name(self._rejected, offset, line, self.out))
-            self.rejected = len(known)
+        path = self._rejects.path
+        for offset, line in read_lines(path, self._disk):
+            self._add(known, path, offset, _name(path, offset, line, self.out))
+        self.rejected = len(known)
         if self._parted:
             for offset, name, parts in whole(self.out, self._disk):
                 self._add(known, self.out, offset, name)
@@ -218,8 +216,6 @@ class Run:
             StoreError: the disk would not take it.
             TypeError, ValueError: what was made of it cannot be written as JSON.
         """
-        if self._rejects is None:
-            self._rejects = self._file(self._rejected)
         self._rejects.append(_line(row, row.id, {**why.fields, "reason": str(why)}))
         self.rejected += 1
         self.failures.done(row.id)
@@ -238,11 +234,8 @@ class Run:
         Raises:
             StoreError: the disk failed.
         """
-        for file in (self.journal.file, *self._results(), self.failures.file, self._timeline):
+        for file in (self.journal.file, self._rows, self._rejects, self.failures.file, self._timeline):
             file.sync()
-
-    def _results(self) -> list[LineFile]:
-        return [self._rows] if self._rejects is None else [self._rows, self._rejects]
 
     def synced(self, mark: tuple[int, int]) -> None:
         """All that was written before this mark is durable."""
@@ -263,8 +256,8 @@ class Run:
         self._disk.remove(self.folder / "spare")
         lost = self.journal.close()
         troubles: list[StoreError] = []
-        files = [file.close for file in self._results()]
-        for step in (*files, self.failures.close, self._timeline.close, self.save_manifest):
+        files = (self._rows, self._rejects, self.failures, self._timeline)
+        for step in (*(file.close for file in files), self.save_manifest):
             try:
                 step()
             except StoreError as error:
