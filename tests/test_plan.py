@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import manycall
-from manycall.engine.plan import FIRST_OUTPUT, IN_FLIGHT, SECONDS, TOKENS_PER_SECOND
+from manycall.control.estimate import FIRST_OUTPUT
+from manycall.engine.plan import IN_FLIGHT, SECONDS, TOKENS_PER_SECOND
 from shell import manycall as command
 from shell import rows, sim
 

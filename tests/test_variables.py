@@ -120,6 +120,8 @@ def test_all_combinations_are_never_held() -> None:
         ({"x": {"from": ["a"], "weights": [1]}}, "'weights'; there are"),
         ({"x": {"by": "y", "from": ["a"]}}, "needs a table 'from'"),
         ({"id": ["a"]}, "cannot be called 'id'"),
+        ({"y": ["a", "b"], "x": {"by": "y", "from": {"a": [1]}}}, "nothing is said for 'b'"),
+        ({"x": {"by": "y", "from": {"a": [1]}}, "y": ["a"]}, "must stand before it"),
     ],
 )
 def test_a_variable_that_cannot_be_drawn_is_told_at_once(specs: Any, said_of_it: str) -> None:
@@ -138,6 +140,13 @@ def test_a_variable_that_cannot_be_drawn_is_told_at_once(specs: Any, said_of_it:
 def test_a_row_that_nothing_can_be_drawn_for_is_told(specs: Any, fields: dict[str, Any], said_of_it: str) -> None:
     with pytest.raises(UsageError, match=said_of_it):
         Draw(specs)("r", fields)
+
+
+def test_a_file_is_looked_through_for_such_rows_before_any_call(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"y": "a"}\n{"y": "b"}\n')
+    with pytest.raises(UsageError, match="nothing is said for y = 'b'"):
+        Source(path, draw=Draw({"x": {"by": "y", "from": {"a": [1]}}}))
 
 
 def test_the_command_line_takes_lists_and_files(tmp_path: Path) -> None:

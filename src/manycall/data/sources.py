@@ -106,6 +106,8 @@ class Source:
             if name is not None and met.meet(name) is not Known.NOT:
                 raise UsageError(f"{path}, {where}: the id {name!r:.100} stands on an earlier line too")
             digest.update(content.encode("utf-8", "surrogatepass"))
+            if self._draw is not None:
+                self._with_variables(fields)  # a condition that nothing is drawn for is told now
             rows += 1
         if not rows:
             raise UsageError(f"{path} holds no rows")

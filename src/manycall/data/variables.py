@@ -64,6 +64,7 @@ class Draw:
         self._picks = {name: _pick(spec, f"the variable {name!r}") for name, spec in specs.items()}
         if "id" in self._picks:
             raise UsageError("a variable cannot be called 'id', which names the row")
+        _check_conditions(specs)
         told = {name: _plain(spec) for name, spec in specs.items()}
         digest = blake2b(msgspec.json.encode(told), digest_size=8).hexdigest()
         self.identity: dict[str, Any] = {"variables": list(specs), "hash": digest, "seed": seed}
@@ -142,6 +143,28 @@ def said(words: Sequence[str]) -> dict[str, Spec]:
         else:
             specs[name] = values if values.endswith(".txt") else values.split(",")
     return specs
+
+
+def _check_conditions(specs: Mapping[str, Spec]) -> None:
+    """Every value that a variable may have must be provided for where another is drawn by it."""
+    before: dict[str, set[str]] = {}
+    for name, spec in specs.items():
+        by = spec.get("by") if isinstance(spec, Mapping) else None
+        if by in specs and by not in before:
+            raise UsageError(f"the variable {name!r} is drawn by {by!r}, which must stand before it")
+        if isinstance(spec, Mapping) and by in before and (missing := before[by] - set(map(str, spec["from"]))):
+            raise UsageError(f"the variable {name!r} is drawn by {by!r}: nothing is said for {min(missing)!r}")
+        before[name] = _possible(spec)
+
+
+def _possible(spec: Any) -> set[str]:
+    """All that may be drawn, where it can be told."""
+    if isinstance(spec, Mapping) and spec.keys() & _FULL:
+        if "take" in spec:
+            return set()
+        parts = spec["from"].values() if "by" in spec else [spec["from"]]
+        return set().union(*map(_possible, parts))
+    return set(map(str, _values(spec, "a variable")[0]))
 
 
 def _pick(spec: Spec, what: str) -> Pick:

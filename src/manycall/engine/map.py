@@ -183,8 +183,8 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
     run = Run(
         out, manifest, fresh=options.get("fresh", False), expected=source.total, cut=job.cut, parted=job.may_be_many
     )
-    before = len(run.known)
-    client.counters.had_success = before > 0 or bool(run.failures.before)
+    before = len(run.known) - run.rejected
+    client.counters.had_success = len(run.known) > 0 or bool(run.failures.before)
     with _session(run, client) as session:
         client.permits.budget = budget = allowed.budget(run.journal)
         async with client:
@@ -193,7 +193,7 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
             session["seconds"] = clock.now() - began
     c = client.counters
     return Report(
-        name=job.name, out=run.out, rows=source.total, done=before + c.done - run.rejected, failed=c.failed,
+        name=job.name, out=run.out, rows=source.total, done=before + c.done, failed=c.failed,
         rejected=run.rejected, written=run.written if job.may_be_many else None, tally=job.tally,
         unfinished=c.unfinished, truncated=run.truncated + c.truncated,
         calls=c.answered, replayed=c.replayed, retries=c.retries, throttled=c.throttled, maybe_billed=c.maybe_billed,
@@ -209,7 +209,7 @@ def _session(run: Run, client: Client) -> Iterator[dict[str, Any]]:
     """However it ends, the manifest says how, and the files are closed."""
     session: dict[str, Any] = {"started": clock.wall(), "ending": "finished", "seconds": 0.0}
     run.manifest.sessions.append(session)
-    before = len(run.known)
+    before = len(run.known) - run.rejected
     try:
         yield session
     except BaseException as error:
@@ -273,6 +273,7 @@ async def _drive(job: Job, source: Source, client: Client, run: Run, allowed: Al
         client.counters,
         total=source.total,
         before=len(run.known),
+        rejected=run.rejected,
         truncated=run.truncated,
         load=lambda now: load(client, now),
         note=job.note,

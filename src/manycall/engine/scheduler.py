@@ -89,14 +89,14 @@ class Scheduler:
             raise
         if self._reason is not None and not (isinstance(self._reason, DeadlinePassed) and self._finished):
             raise self._reason.with_traceback(None)
-        if self._begun != self._counters.done + self._counters.failed:
+        if self._begun != self._counters.ended:
             raise RunStopped(f"a bug in manycall: {self!r}, but {self._begun} rows were begun")
 
     @property
     def _finished(self) -> bool:
         """Whether the rows had all been begun before anything said stop, and are done or failed."""
         assert self._feeder is not None
-        return not self._feeder.cancelled() and self._begun == self._counters.done + self._counters.failed
+        return not self._feeder.cancelled() and self._begun == self._counters.ended
 
     def end(self, reason: BaseException) -> None:
         """Begin no new row and make no new call; rows that need none still finish."""
@@ -211,14 +211,15 @@ class Scheduler:
     def _reject(self, row: Row, llm: RowCalls, why: Rejected) -> None:
         try:
             self._run.reject(row, why)
-            self._counters.done += 1
+            self._counters.rejected += 1
         except (TypeError, ValueError) as error:
             self._fail(failure(row, llm, error))
 
     def _fail(self, failed: Failure) -> None:
         self._run.failures.append(failed)
         self._counters.gave_up(failed.verdict)
-        if self._counters.failed >= CANARY_ROWS and not self._counters.done and not self._counters.had_success:
+        c = self._counters
+        if c.failed >= CANARY_ROWS and not c.done and not c.rejected and not c.had_success:
             self.end(
                 RunStopped(
                     f"the first {CANARY_ROWS} rows all failed, the last with: {failed.error}. "

@@ -43,6 +43,8 @@ def evaluate(
         RunStopped: no call can succeed, or somebody interrupted; the same call goes on from there.
     """
     hide_key(options)
+    if options.get("dry_run"):
+        raise UsageError("a dry run has no score: dry_run is for generate, steps and map")
     asked = _named(task)(data, shots) if isinstance(task, str) else task
     running = {name: Mean() for name in asked.scoring.filters}
 
