@@ -1,6 +1,6 @@
 """Many short rows from a two-variable draw, killed twice on the way: memory, and the same prompts for the same seed.
 
-    python benchmarks/draws.py --rows 1000000
+    python benchmarks/draws.py 1000000
 
 Prints a line for each session (how far, peak memory), then: every id once; every row holds what the seed draws for it;
 a hash over all prompts, in the order of the ids, to compare with another run's. Needs Linux (/proc).
@@ -93,7 +93,7 @@ def check(folder: Path, rows: int, seed: int) -> str:
 def main() -> None:
     """Three sessions, the first two killed, and the check."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--rows", type=int, default=20_000)
+    options.add_argument("rows", type=int, nargs="?", default=20_000)
     options.add_argument("--seed", type=int, default=7)
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as name:

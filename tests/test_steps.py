@@ -149,9 +149,20 @@ def through(step: Any, fields: dict[str, Any], *says: str) -> tuple[Any, list[st
 
 
 @pytest.mark.parametrize(
-    ("said", "score"), [("4", 4), ("Score: 4", 4), ("It has 12 faults, 2 of them grave. 3", 3), ("5/5", 5)]
+    ("said", "score"),
+    [
+        ("4", 4),
+        ("Score: 4", 4),
+        ("It has 12 faults, 2 of them grave. 3", 3),
+        ("4/5", 4),
+        ("4 out of 5.", 4),
+        ("3.5", 3.5),
+        ("**2**", 2),
+        ("4分（满分5分）", 4),
+        ("1" * 5000 + " 4", 4),
+    ],
 )
-def test_a_judge_reads_the_last_number_of_its_scale(said: str, score: int) -> None:
+def test_a_judge_reads_the_last_number_of_its_scale(said: str, score: float) -> None:
     assert through(manycall.Judge("Good? {{ t }}"), {"t": "x"}, said)[0] == {"score": score}
 
 
@@ -233,6 +244,14 @@ def test_a_step_asks_with_its_own_parameters_schema_and_raw_text() -> None:
     assert report.done == 3
     assert all(isinstance(row["a"], int) and row["instruction"] for row in rows(OUT))
     assert not any("<|end|>" in row["instruction"] for row in rows(OUT))
+
+
+def test_a_judge_may_be_another_model(tmp_path: Path) -> None:
+    judge = manycall.Judge("{{ q }}", params={"model": "judge", "temperature": 0}).compiled(Shared(2, 0, {}))
+    world = World(tmp_path, lambda body: answer("4" if body["model"] == "judge" else "no"))
+    world.go([{"id": "a", "q": "x"}], judge.function)
+    assert world.rows["a"]["score"] == 4
+    assert '"temperature":0' in world.transport.requests[0].body.decode()
 
 
 def test_the_answers_of_a_row_that_fails_midway_are_not_paid_again(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ It is sent as `response_format`, and what comes back is checked here all the sam
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,17 +80,21 @@ def _read(schema: Schema) -> tuple[dict[str, Any], Callable[[Any], Any]]:
         return dict(schema), _validator(dict(schema))
     model: Any = schema
     if hasattr(model, "model_json_schema"):  # pydantic's own mark; pydantic need not be installed
-
-        def fit(value: Any) -> Any:
-            return model.model_validate(value).model_dump(mode="json")
-
-        return model.model_json_schema(), fit
+        return model.model_json_schema(), partial(_pydantic, model)
     try:
         made = msgspec.json.schema(model)
     except (TypeError, RuntimeError) as error:
         raise UsageError(f"the schema {schema!r} is no type that a JSON schema can be made of: {error}") from None
     found = {**_followed(made, made), **{name: made[name] for name in _DEFINITIONS if name in made}}
     return found, lambda value: msgspec.to_builtins(msgspec.convert(value, model), str_keys=True)
+
+
+def _pydantic(model: Any, value: Any) -> Any:
+    try:
+        return model.model_validate(value).model_dump(mode="json")
+    except ValueError as error:
+        faults = [f"{_at(fault['loc'])}{fault['msg']}" for fault in error.errors()]  # type: ignore[attr-defined]
+        raise ValueError("; ".join(faults[:MOST_TOLD])) from None
 
 
 def _validator(schema: dict[str, Any]) -> Callable[[Any], Any]:
@@ -120,8 +125,9 @@ def _no_others(uri: str) -> Any:
     raise ValueError(f"it refers to {uri}, and no schema is fetched: put it in")
 
 
-def _at(path: list[str | int]) -> str:
-    return "".join(f"/{each}" for each in path) + ": " if path else ""
+def _at(path: Iterable[str | int]) -> str:
+    steps = [f"/{each}" for each in path]
+    return f"{''.join(steps)}: " if steps else ""
 
 
 def _followed(whole: Mapping[str, Any], part: Mapping[str, Any]) -> Mapping[str, Any]:

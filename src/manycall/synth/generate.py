@@ -74,9 +74,8 @@ def generate(
         )
 
     async def one(row: Row, llm: RowCalls) -> Made:
+        assert parse is not None
         made = await ask(row, llm)
-        if parse is None:
-            return made
         answer = made[field] if isinstance(made, dict) and ask.shape is None else made
         return parse({**deepcopy(row.fields), "id": row.id}, answer)
 
@@ -91,7 +90,7 @@ def generate(
     may_be_many = parse is not None or (ask.shape is not None and ask.shape.is_list)
     writes = ask.writes if parse is None else (PARTS,)
     job = Job(
-        "generate", identity, one, note=lambda: told(tally), writes=writes, ending=ask.writes[-1] if is_text else "",
+        "generate", identity, ask if parse is None else one, note=lambda: told(tally), writes=writes, ending=ask.writes[-1] if is_text else "",
         may_be_many=may_be_many, tally=tally,
     )  # fmt: skip
     return run_job(job, source, options)

@@ -22,6 +22,9 @@ from manycall.records import Completion, Messages, Row
 from manycall.synth.ask import Ask, Tally, fitting
 from manycall.synth.evolve import WAYS, drawn
 
+_NUMBER = re.compile(r"(?<![\d.])-?\d+(?:\.\d+)?")
+_OUT_OF = re.compile(r"(?:/|out of|满分)\s*\d+")
+
 Function = Callable[[Row, Calls], Awaitable[dict[str, Any]]]
 
 
@@ -163,13 +166,14 @@ class Judge(Step):
         settings = {"min": self.min, "scale": list(self.scale), "params": self.params}
         return Compiled(function, (self.into,), {**identity, **settings})
 
-    def _score(self, text: str) -> int:
-        """The last number of the scale in an answer: those that explain first, say it at the end."""
+    def _score(self, text: str) -> float:
+        """The last number of the scale in an answer (those that explain first, say it at the end); of 4/5 it is 4."""
         least, most = self.scale
-        found = [int(each) for each in re.findall(r"-?\d+", text) if least <= int(each[:9]) <= most]
+        numbers = map(float, _NUMBER.findall(_OUT_OF.sub(" ", text)))
+        found = [number for number in numbers if least <= number <= most]
         if not found:
             raise ValueError(f"there is no number from {least} to {most} in it")
-        return found[-1]
+        return int(found[-1]) if found[-1].is_integer() else found[-1]
 
 
 class Keep(Step):
