@@ -199,7 +199,13 @@ def test_fields_can_be_made_of_others() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("steps = 3", "has no steps"),
+        ("steps = 3", "Expected `array`, got `int`"),
+        ('seed = "x"\nsteps = []', "Expected `int`, got `str` - at `$.seed`"),
+        ("[[steps]]\ngenerate = 3", "the prompt must be a text, not int"),
+        ('[[steps]]\ngenerate = "x"\n[[steps]]\ngenerate = "{{ txt }}"', "step 2 needs 'txt'; there are id, text"),
+        ('[[steps]]\nkeep = "scor > 3"', "step 1 needs 'scor'"),
+        ('[[steps]]\nevolve = "q"', "step 1 needs 'q'"),
+        ('[[steps]]\ngenerate = "x"\n[[steps]]\ngenerate = "y"', "step 2 writes 'text', as one before it does"),
         ("steps = []", "there are no steps"),
         ('[[steps]]\nwrite = "x"', "step 1 must have one of the keys generate, evolve, judge, keep, set"),
         ('[[steps]]\ngenerate = "x"\n[[steps]]\njudge = "x"\nmax = 3', "step 2 (judge): Object contains unknown field"),
@@ -207,7 +213,7 @@ def test_fields_can_be_made_of_others() -> None:
         ('[[steps]]\nkeep = "score >"', "the prompt, line 1"),
         ('[[steps]]\nevolve = "q"\nways = ["sideways"]', "no way 'sideways'"),
         ('[[steps]]\ngenerate = "{{ x"', "the prompt, line 1"),
-        ('[[stebs]]\ngenerate = "x"', "there is no 'stebs'"),
+        ('[[stebs]]\ngenerate = "x"', "chain.toml: Object"),
         ("[[steps", "chain.toml: "),
         ('[[steps]]\ngenerate = "x"\nschema = {type = "array"}', "cannot make many rows of one"),
     ],

@@ -82,10 +82,21 @@ class Template:
             self.system_text, self._system = _compile(system, "the system prompt")
 
     @property
+    def names(self) -> set[str]:
+        """What it names of the row; a function's are not known."""
+        texts = [] if self._is_function else [text for text in (self.text, self.system_text) if text is not None]
+        return set().union(*(find_undeclared_variables(_jinja.parse(text)) for text in texts))
+
+    @property
     def is_the_same_for_all(self) -> bool:
         """Whether it names nothing of the row."""
-        texts = [text for text in (self.text, self.system_text) if text is not None]
-        return not self._is_function and not any(find_undeclared_variables(_jinja.parse(text)) for text in texts)
+        return not self._is_function and not self.names
+
+    @property
+    def needs(self) -> set[str]:
+        """The names that every row must have; none where it asks whether there is one."""
+        asks = "defined" in self.text or "default" in self.text
+        return set() if asks else self.names
 
     def __repr__(self) -> str:
         return f"<Template {self.text[:60]!r}>"
@@ -135,6 +146,8 @@ def _turns(messages: Messages, what: str) -> tuple[str, Callable[[Row], Messages
 
 
 def _text(prompt: str | Path, what: str) -> str:
+    if not isinstance(prompt, str | Path):
+        raise UsageError(f"{what} must be a text, not {type(prompt).__name__}")
     if not prompt:
         raise UsageError(f"{what} is empty")
     if isinstance(prompt, str) and not _names_a_file(prompt):

@@ -87,12 +87,16 @@ def generate(
         **drawn,
     }
     is_text = ask.shape is None and parse is None
-    may_be_many = parse is not None or (ask.shape is not None and ask.shape.is_list)
-    writes = ask.writes if parse is None else (PARTS,)
     job = Job(
-        "generate", identity, ask if parse is None else one, note=lambda: told(tally), writes=writes, ending=ask.writes[-1] if is_text else "",
-        may_be_many=may_be_many, tally=tally,
-    )  # fmt: skip
+        "generate",
+        identity,
+        ask if parse is None else one,
+        note=lambda: told(tally),
+        writes=ask.writes if parse is None else (PARTS,),
+        ending=ask.writes[-1] if is_text else "",
+        may_be_many=parse is not None or (ask.shape is not None and ask.shape.is_list),
+        tally=tally,
+    )
     return run_job(job, source, options)
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from manycall.data.schema import Schema
-from manycall.data.templates import Prompt, Template, source_of
+from manycall.data.templates import BadPrompt, Prompt, Template, source_of
 from manycall.engine.calls import Calls
 from manycall.errors import Rejected, UsageError
 from manycall.records import Completion, Messages, Row
@@ -37,10 +37,12 @@ class Shared(NamedTuple):
 
 
 class Compiled(NamedTuple):
-    """A step, ready to be called. `writes` are the fields that it adds, `identity` what changes an answer."""
+    """A step, ready to be called. `writes` are the fields that it adds, `needs` those that must be there before,
+    `identity` is what changes an answer."""
 
     function: Function
     writes: tuple[str, ...]
+    needs: set[str]
     identity: dict[str, Any]
 
 
@@ -86,7 +88,7 @@ class Generate(Step):
             assert isinstance(made, dict)
             return made
 
-        return Compiled(function, ask.writes, {"generate": ask.identity})
+        return Compiled(function, ask.writes, ask.template.needs, {"generate": ask.identity})
 
 
 class Evolve(Step):
@@ -114,7 +116,7 @@ class Evolve(Step):
 
         async def function(row: Row, llm: Calls) -> dict[str, Any]:
             if self.evolve not in row.fields:
-                raise Rejected(f"there is no field {self.evolve!r} to evolve")
+                raise BadPrompt(f"there is no field {self.evolve!r} to evolve")
             text, done = str(row.fields[self.evolve]), []
             for turn in range(self.times):
                 name = drawn(ways, shared.seed, row.id, turn)
@@ -126,7 +128,7 @@ class Evolve(Step):
             return {self.into: text, by: done}
 
         identity = {"evolve": self.evolve, "into": self.into, "times": self.times, "ways": ways, "params": self.params}
-        return Compiled(function, (self.into, by), identity)
+        return Compiled(function, (self.into, by), {self.evolve}, identity)
 
 
 class Judge(Step):
@@ -164,7 +166,7 @@ class Judge(Step):
 
         identity = {"judge": template.text, "system": template.system_text, "into": self.into}
         settings = {"min": self.min, "scale": list(self.scale), "params": self.params}
-        return Compiled(function, (self.into,), {**identity, **settings})
+        return Compiled(function, (self.into,), template.needs, {**identity, **settings})
 
     def _score(self, text: str) -> float:
         """The last number of the scale in an answer (those that explain first, say it at the end); of 4/5 it is 4."""
@@ -188,15 +190,18 @@ class Keep(Step):
     reason: str = ""
 
     def compiled(self, shared: Shared) -> Compiled:
-        holds = self.keep if callable(self.keep) else _expression(str(self.keep))
-        said = source_of(self.keep) if callable(self.keep) else str(self.keep)
+        template = None if callable(self.keep) else Template(f"{{% if {self.keep} %}}yes{{% endif %}}")
+        said = source_of(self.keep) if template is None else str(self.keep)
+
+        def holds(fields: dict[str, Any]) -> bool:
+            return bool(self.keep(fields) if template is None else _text(template, fields))
 
         async def function(row: Row, llm: Calls) -> dict[str, Any]:
             if not holds({**row.fields, "id": row.id}):
                 raise Rejected(self.reason or f"not so: {said}")
             return {}
 
-        return Compiled(function, (), {"keep": said})
+        return Compiled(function, (), set() if template is None else template.needs - {"id"}, {"keep": said})
 
 
 class Set(Step):
@@ -212,9 +217,12 @@ class Set(Step):
         templates = {name: Template(text) for name, text in self.set.items()}
 
         async def function(row: Row, llm: Calls) -> dict[str, Any]:
-            return {name: template.messages(row)[-1]["content"] for name, template in templates.items()}
+            return {name: _text(template, row.fields) for name, template in templates.items()}
 
-        return Compiled(function, tuple(templates), {"set": {name: each.text for name, each in templates.items()}})
+        needs = set().union(*(template.needs for template in templates.values()))
+        return Compiled(
+            function, tuple(templates), needs, {"set": {name: each.text for name, each in templates.items()}}
+        )
 
 
 KINDS: dict[str, type[Step]] = {"generate": Generate, "evolve": Evolve, "judge": Judge, "keep": Keep, "set": Set}
@@ -237,9 +245,9 @@ def step(given: "Step | Mapping[str, Any]", number: int) -> Step:
         raise UsageError(f"step {number} ({named[0]}): {error}") from None
 
 
-def _expression(text: str) -> Callable[[dict[str, Any]], bool]:
-    template = Template(f"{{% if {text} %}}yes{{% endif %}}")
-    return lambda fields: template.messages(Row("", fields))[-1]["content"] == "yes"
+def _text(template: Template, fields: dict[str, Any]) -> str:
+    text: str = template.messages(Row("", fields))[-1]["content"]
+    return text
 
 
 def _plain(text: str) -> str:

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
+import msgspec
+
 from manycall.data.settings import settings
-from manycall.data.sources import Rows
+from manycall.data.sources import Rows, Source
 from manycall.engine.map import Job, Options, hide_key, run_job
 from manycall.engine.report import Report
 from manycall.engine.row import RowCalls
@@ -15,11 +17,19 @@ from manycall.errors import Rejected, UsageError
 from manycall.records import Row
 from manycall.synth.ask import REASK, Tally
 from manycall.synth.generate import Variables, told, varied
-from manycall.synth.kinds import Shared, Step, step
+from manycall.synth.kinds import Compiled, Shared, Step, step
 
 Chain = str | Path | Sequence[Step | Mapping[str, Any]]
 """A file (.toml, .json) with a list `steps`, or the list itself."""
-_KEYS = {"steps", "draw", "cross", "seed"}
+
+
+class Recipe(msgspec.Struct, forbid_unknown_fields=True):
+    """A file of steps, and the variables that it brings along."""
+
+    steps: list[Any]
+    draw: dict[str, Any] = {}
+    cross: dict[str, Any] = {}
+    seed: int = 0
 
 
 def steps(
@@ -49,16 +59,15 @@ def steps(
         RunStopped: no call can succeed, or somebody interrupted; the same call goes on from there.
     """
     hide_key(options)
-    recipe: dict[str, Any] = _read(chain) if isinstance(chain, str | Path) else {"steps": chain}
-    seeded: int = recipe.get("seed", 0) if seed is None else seed
-    drawing = {**recipe.get("draw", {}), **(draw or {})}
-    crossing = {**recipe.get("cross", {}), **(cross or {})}
+    recipe = _read(chain) if isinstance(chain, str | Path) else Recipe(list(chain))
+    seeded = recipe.seed if seed is None else seed
     tally: Tally = {}
     shared = Shared(reask, seeded, tally)
-    compiled = [step(each, number).compiled(shared) for number, each in enumerate(recipe["steps"], 1)]
-    if not compiled:
-        raise UsageError("there are no steps")
-    source, drawn = varied(rows, samples, drawing, crossing, seeded, options)
+    compiled = [step(each, number).compiled(shared) for number, each in enumerate(recipe.steps, 1)]
+    source, drawn = varied(
+        rows, samples, {**recipe.draw, **(draw or {})}, {**recipe.cross, **(cross or {})}, seeded, options
+    )
+    _check(compiled, source)
 
     async def one(row: Row, llm: RowCalls) -> dict[str, Any]:
         made: dict[str, Any] = {}
@@ -81,10 +90,26 @@ def steps(
     return run_job(Job("steps", identity, one, note=lambda: told(tally), writes=writes, tally=tally), source, options)
 
 
-def _read(path: str | Path) -> dict[str, Any]:
-    found = settings(Path(path))
-    if unknown := found.keys() - _KEYS:
-        raise UsageError(f"{path}: there is no {min(unknown)!r}; there are {', '.join(sorted(_KEYS))}")
-    if not isinstance(found.get("steps"), list):
-        raise UsageError(f"{path} has no steps: [[steps]] tables, each with what it does")
-    return found
+def _read(path: str | Path) -> Recipe:
+    try:
+        return msgspec.convert(settings(Path(path)), Recipe)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{path}: {error}. It needs [[steps]], and may have [draw], [cross] and seed") from None
+
+
+def _check(compiled: list[Compiled], source: Source) -> None:
+    """What a step needs must be there before: in the rows, as the first one tells, or made by an earlier step.
+
+    Raises:
+        UsageError: it is not; or two steps write the same field.
+    """
+    there, written = set(source.first or {}), set[str]()
+    for number, each in enumerate(compiled, 1):
+        if source.first is not None and (missing := each.needs - there):
+            raise UsageError(f"step {number} needs {min(missing)!r}; there are {', '.join(sorted(there))}")
+        if twice := written & set(each.writes):
+            raise UsageError(f"step {number} writes {min(twice)!r}, as one before it does: say `into`")
+        there.update(each.writes)
+        written.update(each.writes)
+    if not compiled:
+        raise UsageError("there are no steps")
