@@ -71,3 +71,9 @@ def test_turns_in_a_file_are_templates_each() -> None:
     Path("bad.toml").write_text('[[messages]]\nrole = "user"\n')
     ended = command("generate", "-p", "bad.toml", *NOWHERE)
     assert (ended.code, "needs messages, each with a role and a content" in ended.err) == (2, True)
+
+
+def test_a_torn_line_is_no_matter_to_a_dry_run() -> None:
+    OUT.write_text('{"id": 0, "text": "x"}\n{"id": 1, "te')
+    ended = command("generate", "-p", "Hi", "-n", "10", *NOWHERE, "--json")
+    assert (ended.code, json.loads(ended.out)["done"]) == (0, 1)

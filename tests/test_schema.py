@@ -119,7 +119,7 @@ def test_the_simulated_endpoint_makes_what_fits_and_what_does_not(schema: dict[s
     shape = Shape(schema)
     for n in range(20):
         made = instance(schema, 0, n)
-        assert shape._fit(json.loads(made)) is not None or made == "null"
+        assert shape.fit(json.loads(made)) is not None or made == "null"
     for u in (0.0, 0.4, 0.9):
         with pytest.raises(ValueError, match=r"."):
             Shape(STORY).read(spoilt(instance(STORY, 0), u))
@@ -134,7 +134,7 @@ def test_of_answers_that_are_invalid_three_times_in_ten_only_valid_ones_come_thr
         finished = endpoint.stats["finished"]
     shape = Shape(STORY)
     for row in rows(OUT):
-        assert shape._fit({name: row[name] for name in ("title", "words")})
+        assert shape.fit({name: row[name] for name in ("title", "words")})
     failures = rows(Path("out.jsonl.run/failures.jsonl"))
     assert len(rows(OUT)) + len(failures) == 1000
     assert 10 < len(failures) < 50  # 0.3 ** 3 of them: 27
@@ -260,3 +260,23 @@ def test_a_function_that_takes_the_names_that_are_ours_has_failed() -> None:
             "x", parse=lambda row, text: [{"id": 1}], model="m", url=url, out=OUT, progress=False
         )
     assert report.unfinished == {"function failed": 1}
+
+
+def test_a_function_that_was_mended_goes_on_without_a_call() -> None:
+    options: dict[str, Any] = {"model": "m", "out": OUT, "progress": False}
+
+    def parse(row: dict[str, Any], text: str) -> dict[str, Any]:
+        return {"number": int(text)}
+
+    first = parse
+
+    def mended(row: dict[str, Any], text: str) -> dict[str, Any]:
+        return {"number": len(text)}
+
+    mended.__name__ = "parse"
+    server = Server(answer("many"))
+    with serving(server) as url:
+        assert manycall.generate("x", parse=first, url=url, **options).unfinished == {"function failed": 1}
+        assert manycall.generate("x", parse=mended, url=url, **options).done == 1
+    assert len(server.asked) == 1
+    assert rows(OUT)[0]["number"] == 4

@@ -203,6 +203,7 @@ def test_fields_can_be_made_of_others() -> None:
         ('seed = "x"\nsteps = []', "Expected `int`, got `str` - at `$.seed`"),
         ("[[steps]]\ngenerate = 3", "the prompt must be a text, not int"),
         ('[[steps]]\ngenerate = "x"\n[[steps]]\ngenerate = "{{ txt }}"', "step 2 needs 'txt'; there are id, text"),
+        ("steps = [3]", "step 1 must have one of the keys"),
         ('[[steps]]\nkeep = "scor > 3"', "step 1 needs 'scor'"),
         ('[[steps]]\nevolve = "q"', "step 1 needs 'q'"),
         ('[[steps]]\ngenerate = "x"\n[[steps]]\ngenerate = "y"', "step 2 writes 'text', as one before it does"),

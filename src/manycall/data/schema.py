@@ -30,6 +30,7 @@ class Shape:
     Attributes:
         is_list: its top is an array; each of its items is a row of its own.
         response_format: for the body of a request. `strict`, which makes OpenAI hold the model to it, where it may be.
+        fit: checks a JSON value, and returns it as it is to be kept; a ValueError says why it does not fit.
         fields: the names that an answer brings; () if it is no object, or a list of others.
 
     Raises:
@@ -37,7 +38,7 @@ class Shape:
     """
 
     def __init__(self, schema: Schema) -> None:
-        self.schema, self._fit = _read(schema)
+        self.schema, self.fit = _read(schema)
         self.is_list = self.schema.get("type") == "array"
         one = self.schema.get("items", {}) if self.is_list else self.schema
         self.fields = tuple(_followed(self.schema, one).get("properties", ()))
@@ -69,7 +70,7 @@ class Shape:
             raise ValueError(f"it is not JSON: {error}") from None
         if self.is_list and isinstance(value, dict) and value.keys() == {ROWS}:
             value = value[ROWS]
-        return self._fit(value)
+        return self.fit(value)
 
 
 def _read(schema: Schema) -> tuple[dict[str, Any], Callable[[Any], Any]]:

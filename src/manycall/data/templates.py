@@ -117,7 +117,7 @@ class Template:
 def _compile(prompt: Prompt, what: str) -> tuple[str, Callable[[Row], Any]]:
     """(the text that identifies the prompt, the function that renders it)."""
     if callable(prompt):
-        return source_of(prompt), _function(prompt)
+        return _source(prompt), _function(prompt)
     if isinstance(prompt, str | Path) and _names_a_file(str(prompt)) and str(prompt).endswith(_TURNS):
         prompt = settings(Path(prompt)).get("messages") or []
     if isinstance(prompt, list):
@@ -240,7 +240,7 @@ def _function(prompt: Callable[[dict[str, Any]], str | Messages]) -> Callable[[R
     return function
 
 
-def source_of(function: Callable[..., Any]) -> str:
+def _source(function: Callable[..., Any]) -> str:
     """What tells one function from another: its name and what it compiles to; not its place, nor its comments."""
     name = getattr(function, "__qualname__", type(function).__name__)
     code = getattr(function, "__code__", None)

@@ -157,25 +157,28 @@ class Run:
 
     def _read_done(self) -> IdTable:
         known = IdTable(self._expected)
-        path = self._rejects.path
-        for offset, line in read_lines(path, self._disk):
-            self._add(known, path, offset, _name(path, offset, line, self.out))
+        self._read_names(self._rejects.path, known)
         self.rejected = len(known)
-        if self._parted:
-            for offset, name, parts in whole(self.out, self._disk):
-                self._add(known, self.out, offset, name)
-                self.written += parts
-            self._rows.close()
-            self._rows = self._file(self.out)
+        if not self._parted:
+            self._read_names(self.out, known)
             return known
-        for offset, line in read_lines(self.out, self._disk):
-            self._add(known, self.out, offset, _name(self.out, offset, line, self.out))
-            self.truncated += self._cut is not None and line.endswith(self._cut)
+        for offset, name, parts in whole(self.out, self._disk):
+            if not known.add_done(name):
+                raise corrupt(self.out, offset, f"the id {name!r} stands there twice", self.out)
+            self.written += parts
+        self._rows.close()  # it may be another file now
+        self._rows = self._file(self.out)
         return known
 
-    def _add(self, known: IdTable, path: Path, offset: int, name: str) -> None:
-        if not known.add_done(name):
-            raise corrupt(path, offset, f"the id {name!r} stands there twice", self.out)
+    def _read_names(self, path: Path, known: IdTable) -> None:
+        for offset, line in read_lines(path, self._disk):
+            try:
+                name = row_name(line)
+            except UNREADABLE as error:
+                raise corrupt(path, offset, error, self.out) from None
+            if not known.add_done(name):
+                raise corrupt(path, offset, f"the id {name!r} stands there twice", self.out)
+            self.truncated += self._cut is not None and line.endswith(self._cut)
 
     def _keep_spare_room(self) -> None:
         with suppress(OSError):  # not every disk can
@@ -275,13 +278,6 @@ class Run:
         if self._lock >= 0:
             self._disk.close(self._lock)
             self._lock = -1
-
-
-def _name(path: Path, offset: int, line: bytes, out: Path) -> str:
-    try:
-        return row_name(line)
-    except UNREADABLE as error:
-        raise corrupt(path, offset, error, out) from None
 
 
 def _line(row: Row, row_id: str, result: dict[str, Any]) -> bytes:

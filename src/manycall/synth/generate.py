@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 from manycall.data.schema import Schema
 from manycall.data.sources import Rows, Source
-from manycall.data.templates import BadPrompt, Prompt, Template, source_of
+from manycall.data.templates import BadPrompt, Prompt, Template
 from manycall.data.variables import Draw, Spec, combinations
 from manycall.engine.map import Job, Options, hide_key, run_job
 from manycall.engine.report import Report
@@ -83,7 +83,7 @@ def generate(
         "job": "generate",
         **ask.identity,
         "samples": samples is not None and rows is not None,
-        **({"parse": source_of(parse)} if parse is not None else {}),
+        **({"parse": getattr(parse, "__name__", "function")} if parse is not None else {}),
         **drawn,
     }
     is_text = ask.shape is None and parse is None

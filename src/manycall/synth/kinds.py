@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from manycall.data.schema import Schema
-from manycall.data.templates import BadPrompt, Prompt, Template, source_of
+from manycall.data.templates import BadPrompt, Prompt, Template
 from manycall.engine.calls import Calls
 from manycall.errors import Rejected, UsageError
 from manycall.records import Completion, Messages, Row
@@ -191,7 +191,7 @@ class Keep(Step):
 
     def compiled(self, shared: Shared) -> Compiled:
         template = None if callable(self.keep) else Template(f"{{% if {self.keep} %}}yes{{% endif %}}")
-        said = source_of(self.keep) if template is None else str(self.keep)
+        said = getattr(self.keep, "__name__", "a function") if template is None else str(self.keep)
 
         def holds(fields: dict[str, Any]) -> bool:
             return bool(self.keep(fields) if template is None else _text(template, fields))
@@ -236,7 +236,7 @@ def step(given: "Step | Mapping[str, Any]", number: int) -> Step:
     """
     if isinstance(given, Step):
         return given
-    named = [kind for kind in KINDS if kind in given]
+    named = [kind for kind in KINDS if kind in given] if isinstance(given, Mapping) else []
     if len(named) != 1:
         raise UsageError(f"step {number} must have one of the keys {', '.join(KINDS)}")
     try:
