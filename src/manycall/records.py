@@ -124,9 +124,9 @@ class Success(msgspec.Struct, frozen=True):
 Unfinished = Literal["filtered", "empty", "invalid", "call failed", "function failed", "bad prompt"]
 """Why a row is not done.
 
-filtered: a content filter took the answer. empty: the answer has no text. invalid: the reply holds no answer,
-or none that fits what was asked for. call failed: there was no reply, or it was a refusal. function failed: the row function raised, or returned what
-cannot be written. bad prompt: the template does not fit the row.
+filtered: a content filter took the answer. empty: the answer has no text. invalid: the reply holds no answer, or none
+that fits what was asked for. call failed: there was no reply, or it was a refusal. function failed: the row function
+raised, or returned what cannot be written. bad prompt: the template does not fit the row.
 """
 
 
