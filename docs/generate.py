@@ -8,7 +8,8 @@ from pathlib import Path
 
 PAGE = Path(__file__).with_name("cli.md")
 VERBS = (
-    "generate", "eval", "run", "score", "compare", "judge", "lm-eval", "quality", "export", "card", "repair", "sim",
+    "generate", "steps", "eval", "run", "score", "compare", "judge", "lm-eval",
+    "quality", "export", "card", "repair", "sim",
 )  # fmt: skip
 
 

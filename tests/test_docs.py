@@ -1,5 +1,6 @@
 """Programs people copy must run, and pages must say what is so."""
 
+import json as jsonlib
 import re
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pyarrow import json
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
@@ -20,9 +22,22 @@ def run(*words: str | Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", ["client", "judge", "stories"])
+@pytest.mark.parametrize("name", ["client", "judge", "stories", "self_instruct"])
 def test_an_example_runs(name: str) -> None:
     assert run(ROOT / "examples" / f"{name}.py").strip()
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*.toml")), ids=lambda path: str(path.stem))
+def test_a_recipe_runs_as_it_says_and_makes_a_table(path: Path) -> None:
+    """Its own first lines hold the command; what it writes has the same columns, with the same types, in each row."""
+    command = re.search(r"^# manycall (.*)$", path.read_text(), re.M)
+    assert command is not None
+    words = command[1].replace("examples/", f"{ROOT}/examples/").split()
+    out = Path(words[-1])
+    run("-m", "manycall", *words, "--quiet")
+    table = json.read_json(out)  # as datasets.load_dataset("json") does
+    assert table.num_rows == len(out.read_bytes().splitlines()) >= 3
+    assert len({tuple(jsonlib.loads(line)) for line in out.read_bytes().splitlines()}) == 1
 
 
 def test_the_gsm8k_example_is_faster_with_more_in_flight(gsm8k: Path, tmp_path: Path) -> None:
@@ -36,9 +51,17 @@ def test_the_gsm8k_example_is_faster_with_more_in_flight(gsm8k: Path, tmp_path: 
     assert float(found.group(1)) > 3
 
 
+def test_the_recipes_in_the_pages_are_those_that_run() -> None:
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    for path in [*ROOT.glob("examples/*.toml"), ROOT / "examples" / "self_instruct.py"]:
+        assert path.read_text(encoding="utf-8").rstrip() in page, path
+
+
 def test_examples_are_short() -> None:
     for path in ROOT.glob("examples/*.py"):
         assert len(path.read_text().splitlines()) <= 20, path
+    for path in ROOT.glob("examples/*.toml"):
+        assert sum(1 for line in path.read_text().splitlines() if line) <= 24, path
 
 
 def test_pages_lead_somewhere_and_match_the_commands() -> None:

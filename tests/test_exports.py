@@ -6,9 +6,9 @@ from pathlib import Path
 import manycall
 
 EXPORTED = """
-    Calls Client Comparison Completion Embeddings Evaluation Judgement CallFailed Interrupted ManycallError Options
-    Prompt Refused Report Row Rows RunStopped StoreError Task TransportError UsageError __version__ batch card compare
-    evaluate export generate judge map quality score write_report
+    Calls Client Comparison Completion Embeddings Evaluation Evolve CallFailed Generate Interrupted Judge Judgement
+    Keep ManycallError Options Prompt Refused Rejected Report Row Rows RunStopped Set StoreError Task TransportError
+    UsageError __version__ batch card compare evaluate export generate judge map quality score steps write_report
 """.split()
 
 

@@ -50,6 +50,14 @@ def test_the_line_says_how_far_how_fast_what_is_broken_and_how_long(monkeypatch:
     )
 
 
+def test_rejected_rows_are_neither_ok_nor_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    counters, stream = Counters(done=9, rejected=3), Terminal()
+    progress(counters, stream).tick(0.0)
+    assert "gsm8k 112/1319 8%" in stream.getvalue()
+    assert "| ok 109 trunc 0 err 0 retry 0 | rejected 3 |" in stream.getvalue()
+
+
 def test_the_line_tells_apart_how_rows_are_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     counters, stream = Counters(done=9, truncated=1), Terminal()

@@ -7,7 +7,7 @@ The house, in the order in which a row goes through it:
     control/         decisions, as pure functions: retry, which endpoint
     wire/            one endpoint's bytes
     store/           the disk: journal, output, resume
-    evals/, synth/   the jobs: evaluate, judge, generate; compare, and reports
+    evals/, synth/   the jobs: evaluate, judge, generate, steps; compare, and reports
     sim/             an endpoint to practise on
     cli/             the same, from a shell
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.errors import Interrupted as Interrupted
     from manycall.errors import ManycallError as ManycallError
     from manycall.errors import Refused as Refused
+    from manycall.errors import Rejected as Rejected
     from manycall.errors import RunStopped as RunStopped
     from manycall.errors import StoreError as StoreError
     from manycall.errors import TransportError as TransportError
@@ -52,7 +53,13 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.synth.card import card as card
     from manycall.synth.export import export as export
     from manycall.synth.generate import generate as generate
+    from manycall.synth.kinds import Evolve as Evolve
+    from manycall.synth.kinds import Generate as Generate
+    from manycall.synth.kinds import Judge as Judge
+    from manycall.synth.kinds import Keep as Keep
+    from manycall.synth.kinds import Set as Set
     from manycall.synth.quality import quality as quality
+    from manycall.synth.steps import steps as steps
 
 _FOUND_IN = {
     "data.sources": ("Rows",),
@@ -67,6 +74,8 @@ _FOUND_IN = {
     "synth.quality": ("quality",),
     "synth.export": ("export",),
     "synth.card": ("card",),
+    "synth.kinds": ("Generate", "Evolve", "Judge", "Keep", "Set"),
+    "synth.steps": ("steps",),
     "evals.evaluate": ("evaluate", "score"),
     "evals.compare": ("compare",),
     "evals.comparison": ("Comparison",),
@@ -77,7 +86,7 @@ _FOUND_IN = {
     "evals.tasks": ("Task",),
     "errors": (
         "ManycallError", "UsageError", "RunStopped", "Interrupted", "StoreError",
-        "CallFailed", "TransportError", "Refused",
+        "CallFailed", "TransportError", "Refused", "Rejected",
     ),
 }  # fmt: skip
 _MODULES = {name: f"manycall.{module}" for module, names in _FOUND_IN.items() for name in names}

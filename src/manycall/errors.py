@@ -10,6 +10,7 @@
     │   ├── RunDiffers          made with another prompt, model or parameter
     │   ├── RunLocked           another process writes there
     │   └── StoreCorrupt        damage that is not a torn tail: says at which byte
+    ├── Rejected                a row function wants no part of this row: neither done nor failed
     └── CallFailed              one call gave no answer
         ├── TransportError      no whole reply came
         │   ├── NeverSent       no connection: the server has seen nothing
@@ -22,6 +23,7 @@
         └── BadReply            a 200 that holds no answer
             ├── EmptyAnswer     ... whose text is empty
             ├── OutOfTokens     ... because max_tokens was used up before any text
+            ├── Misshapen       ... that fits the schema, or the scale, that was asked for
             └── Filtered        ... because a content filter took it
 
 Split by *when* a call failed, because that decides whether it may have been paid for. Exceptions are
@@ -30,7 +32,7 @@ for stopping the run and for the author of a row function; a row itself ends in 
 """
 
 import enum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class Verdict(enum.Enum):
@@ -105,6 +107,19 @@ class RunLocked(StoreError):
 
 class StoreCorrupt(StoreError):
     """A file is damaged in its middle, which no crash of ours explains."""
+
+
+class Rejected(ManycallError):
+    """Raised by a row function: this row is not wanted. It goes to rejected.jsonl, and is not asked for again.
+
+    Args:
+        reason: why.
+        fields: what was made of it so far.
+    """
+
+    def __init__(self, reason: str, **fields: Any) -> None:
+        super().__init__(reason)
+        self.fields = fields
 
 
 class CallFailed(ManycallError):
@@ -199,6 +214,11 @@ class EmptyAnswer(BadReply):
 
 class OutOfTokens(BadReply):
     """max_tokens was used up before any text, by thinking."""
+
+
+class Misshapen(BadReply):
+    """The answer is not what was asked for, after all the times that it was asked again: no JSON, or not that of the
+    schema; no number, or not of the scale."""
 
 
 class Filtered(BadReply):

@@ -114,19 +114,23 @@ class Embeddings(msgspec.Struct, frozen=True):
         return msgspec.json.decode(self.body)
 
 
+Made = dict[str, Any] | list[dict[str, Any]]
+"""What a row function makes of a row: fields beside the row's own; or, where its job allows that, many rows."""
+
+
 class Success(msgspec.Struct, frozen=True, gc=False):
     """A row that is done: what its function made of it."""
 
     row: Row
-    result: dict[str, Any]
+    result: Made
 
 
 Unfinished = Literal["filtered", "empty", "invalid", "call failed", "function failed", "bad prompt"]
 """Why a row is not done.
 
-filtered: a content filter took the answer. empty: the answer has no text. invalid: the reply holds no answer.
-call failed: there was no reply, or it was a refusal. function failed: the row function raised, or returned what
-cannot be written. bad prompt: the template does not fit the row.
+filtered: a content filter took the answer. empty: the answer has no text. invalid: the reply holds no answer, or none
+that fits what was asked for. call failed: there was no reply, or it was a refusal. function failed: the row function
+raised, or returned what cannot be written. bad prompt: the template does not fit the row.
 """
 
 

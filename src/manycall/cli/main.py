@@ -12,7 +12,10 @@ from manycall._version import __version__
 from manycall.cli import datasets, words
 from manycall.cli.datasets import show
 from manycall.cli.options import (
+    Cross,
     Deadline,
+    Draw,
+    DryRun,
     Fresh,
     IdField,
     InFlight,
@@ -29,12 +32,14 @@ from manycall.cli.options import (
     PlainHttp,
     Price,
     Quiet,
+    Reask,
     Report,
     Samples,
     Temperature,
     Timeout,
     Url,
     common,
+    variables,
 )  # fmt: skip
 from manycall.errors import ManycallError, RunStopped
 from manycall.plain import plain
@@ -59,7 +64,9 @@ def generate(
     out: Out,
     prompt: Annotated[
         str,
-        typer.Option("-p", "--prompt", help="A Jinja template over a row's fields, or its file (.j2, .txt, .md)."),
+        typer.Option(
+            "-p", "--prompt", help="A Jinja template over a row's fields, or its file (.j2, .txt, .md; .toml: turns)."
+        ),
     ],
     rows: Annotated[
         Path | None, typer.Argument(help="Rows: .jsonl, .json, .csv, .tsv, .parquet. Without: the prompt alone.")
@@ -67,6 +74,16 @@ def generate(
     system: Annotated[str | None, typer.Option("-s", "--system", help="A template for the system message.")] = None,
     samples: Samples = None,
     field: Annotated[str, typer.Option("--field", help="The field that takes the answer.")] = "text",
+    schema: Annotated[
+        Path | None, typer.Option("--schema", help="A JSON schema (.json, .toml) that each answer must fit.")
+    ] = None,
+    reask: Reask = 2,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Send the prompt to /completions as it is, without a chat template.")
+    ] = False,
+    draw: Draw = None,
+    cross: Cross = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the draws: the same seed gives the same prompts.")] = 0,
     duplicates: Annotated[bool, typer.Option("--duplicates", help="Count duplicates in the status line.")] = False,
     url: Url = None,
     concurrency: InFlight = None,
@@ -81,6 +98,7 @@ def generate(
     id_field: IdField = None,
     timeout: Timeout = 600.0,
     plain_http: PlainHttp = False,
+    dry_run: DryRun = False,
     fresh: Fresh = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -88,7 +106,47 @@ def generate(
     """One text for each row (or -n texts for a prompt alone)."""
     from manycall.synth.generate import generate as job
 
-    _end(job(prompt, rows, samples=samples, system=system, field=field, duplicates=duplicates, **common(ctx)), json)
+    report = job(
+        prompt, rows, samples=samples, system=system, field=field, schema=schema, raw=raw, reask=reask, seed=seed,
+        duplicates=duplicates, **variables(ctx), **common(ctx),
+    )  # fmt: skip
+    _end(report, json)
+
+
+@app.command()
+def steps(
+    ctx: typer.Context,
+    chain: Annotated[Path, typer.Argument(help="A file of steps (.toml, .json): generate, evolve, judge, keep, set.")],
+    model: Model,
+    out: Out,
+    rows: Annotated[Path | None, typer.Argument(help="Rows. Without: rows with nothing but an id, -n of them.")] = None,
+    samples: Samples = None,
+    reask: Reask = 2,
+    draw: Draw = None,
+    cross: Cross = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of the draws. Default: the file's, or 0.")] = None,
+    url: Url = None,
+    concurrency: InFlight = None,
+    temperature: Temperature = None,
+    max_tokens: MaxTokens = None,
+    param: Param = None,
+    limit: Limit = None,
+    max_tokens_total: MaxTokensTotal = None,
+    max_cost: MaxCost = None,
+    price: Price = None,
+    deadline: Deadline = None,
+    id_field: IdField = None,
+    timeout: Timeout = 600.0,
+    plain_http: PlainHttp = False,
+    dry_run: DryRun = False,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Several steps for each row: generate, evolve, judge, keep; rejects go to a file of their own."""
+    from manycall.synth.steps import steps as job
+
+    _end(job(chain, rows, samples=samples, reask=reask, seed=seed, **variables(ctx), **common(ctx)), json)
 
 
 @app.command("eval")
@@ -160,6 +218,7 @@ def run(
     id_field: IdField = None,
     timeout: Timeout = 600.0,
     plain_http: PlainHttp = False,
+    dry_run: DryRun = False,
     fresh: Fresh = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -318,6 +377,7 @@ def sim(
     error_rate: Annotated[float, typer.Option(help="Fraction of calls that get a 500.")] = 0.0,
     drop_rate: Annotated[float, typer.Option(help="Fraction of replies cut off in the middle.")] = 0.0,
     slow_rate: Annotated[float, typer.Option(help="Fraction of calls that take ten times as long.")] = 0.0,
+    invalid_rate: Annotated[float, typer.Option(help="Fraction of answers that do not fit their schema.")] = 0.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same answers.")] = 0,
     until_stdin_closes: Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)] = False,
 ) -> None:

@@ -63,6 +63,20 @@ Timeout = Annotated[float, typer.Option("--timeout", help="Seconds for one attem
 PlainHttp = Annotated[
     bool, typer.Option("--plain-http", help="Let the key go unencrypted to another machine, over http.")
 ]
+Draw = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--draw", metavar="NAME=VALUES", help="Draw a variable for each row: NAME=a,b,c or NAME=FILE.txt; or FILE.toml."
+    ),
+]
+Cross = Annotated[
+    list[str] | None,
+    typer.Option("--cross", metavar="NAME=VALUES", help="Do each row for every value (all combinations of several)."),
+]
+Reask = Annotated[int, typer.Option("--reask", help="Ask again, so often, for an answer that does not fit.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show the first requests, and what all would cost; call nothing.")
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Move an earlier output aside and start over.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No status line.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
@@ -94,8 +108,19 @@ def common(ctx: typer.Context) -> dict[str, Any]:
 
 _AS_THEY_ARE = (
     "model", "out", "url", "concurrency", "limit", "id_field", "temperature", "max_tokens", "timeout", "plain_http",
-    "fresh", "max_tokens_total", "max_cost", "price", "deadline",
+    "dry_run", "fresh", "max_tokens_total", "max_cost", "price", "deadline",
 )  # fmt: skip
+
+
+def variables(ctx: typer.Context) -> dict[str, Any]:
+    """The options about variables, as `generate` and `steps` take them.
+
+    Raises:
+        UsageError: a variable that says not what it is drawn from, or a file of them that cannot be read.
+    """
+    from manycall.data.variables import said
+
+    return {name: said(ctx.params[name]) if ctx.params[name] else None for name in ("draw", "cross")}
 
 
 def parameters(given: list[str]) -> dict[str, Any]:

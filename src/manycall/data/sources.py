@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from manycall.data.files import PASSED, Fields, Located, read
+from manycall.data.variables import Crossing, Draw
 from manycall.errors import UsageError
 from manycall.ids import IdTable, Known, content_id, given_id
 from manycall.records import Row
@@ -33,6 +34,8 @@ class Source:
             Without rows it is their number.
         id_field: the field that names a row, instead of `id` or `custom_id`.
         limit: take only so many rows (not samples).
+        crossing: do each row once for every combination of these variables; without rows they are the rows.
+        draw: variables that every row (and every sample of it) gets besides its own fields.
 
     Attributes:
         name: what messages call it.
@@ -49,7 +52,11 @@ class Source:
         samples: int | None = None,
         id_field: str | None = None,
         limit: int | None = None,
+        crossing: Crossing | None = None,
+        draw: Draw | None = None,
     ) -> None:
+        if rows is None and crossing is not None:
+            rows, crossing = crossing, None
         for name, value in (("-n", samples), ("--limit", limit)):
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}")
@@ -58,6 +65,9 @@ class Source:
         self._samples = None if rows is None else samples
         self._id_field = id_field
         self._limit = limit
+        self._crossing, self._draw = crossing, draw
+        self._rows_of = self._undone if crossing is None else self._crossed
+        self._times = (samples or 1) * (1 if crossing is None else len(crossing))
         self.name = "the rows given"
         self.total: int | None = None
         self.fingerprint = ""
@@ -77,7 +87,9 @@ class Source:
             if isinstance(rows, Sequence) and rows and isinstance(rows[0], Mapping):
                 self.first = dict(rows[0])
             if isinstance(rows, Sized):
-                self.total = len(range(len(rows))[:limit]) * (samples or 1)
+                self.total = len(range(len(rows))[:limit]) * self._times
+        if self.first is not None:
+            self.first = self._with_variables(self.first)
 
     def __repr__(self) -> str:
         return f"<Source {self.name}, {'?' if self.total is None else self.total} rows>"
@@ -94,11 +106,19 @@ class Source:
             if name is not None and met.meet(name) is not Known.NOT:
                 raise UsageError(f"{path}, {where}: the id {name!r:.100} stands on an earlier line too")
             digest.update(content.encode("utf-8", "surrogatepass"))
+            if self._draw is not None:
+                self._with_variables(fields)  # a condition that nothing is drawn for is told now
             rows += 1
         if not rows:
             raise UsageError(f"{path} holds no rows")
-        self.total = rows * (self._samples or 1)
+        self.total = rows * self._times
         self.fingerprint = digest.hexdigest()
+
+    def _with_variables(self, fields: Fields) -> Fields:
+        """As one of the rows will look that are made of this one."""
+        if self._crossing is not None:
+            _, fields = next(self._crossing.times(fields))
+        return fields if self._draw is None else self._draw("first", fields)
 
     def _cut(self, rows: Iterable[T]) -> Iterable[T]:
         return islice(rows, self._limit)
@@ -137,7 +157,7 @@ class Source:
         index = 0
         if isinstance(self._rows, AsyncIterable):
             async for given in _first(self._rows, self._limit):
-                for row in self._undone(*self._plain(given, index), index, known, repeats):
+                for row in self._rows_of(*self._plain(given, index), index, known, repeats):
                     yield row
                 index += 1
             return
@@ -145,10 +165,10 @@ class Source:
             if not index % 1000:
                 await asyncio.sleep(0)  # passing over a million finished rows must not deafen us to Ctrl-C
             if located is not PASSED:
-                for row in self._undone(*located, index, known, repeats):
+                for row in self._rows_of(*located, index, known, repeats):
                     yield row
             index += 1
-        if self.path is not None and index * (self._samples or 1) != self.total:
+        if self.path is not None and index * self._times != self.total:
             raise UsageError(f"{self.name} has changed while it was read")
 
     def _located(self, rows: Iterable[Any], known: IdTable) -> Iterator[Located]:
@@ -167,11 +187,20 @@ class Source:
         except (TypeError, ValueError, RecursionError) as error:
             raise UsageError(f"{self.name}, {where}: cannot be written as JSON: {error}") from None
 
-    def _undone(self, where: str, fields: Fields, index: int, known: IdTable, repeats: dict[str, int]) -> list[Row]:
-        """Of the samples of a row, those that are still to be done."""
+    def _crossed(self, where: str, fields: Fields, index: int, known: IdTable, repeats: dict[str, int]) -> list[Row]:
+        assert self._crossing is not None
+        each = self._crossing.times(fields)
+        return [row for tail, more in each for row in self._undone(where, more, index, known, repeats, tail)]
+
+    def _undone(
+        self, where: str, fields: Fields, index: int, known: IdTable, repeats: dict[str, int], tail: str = ""
+    ) -> list[Row]:
+        """Of the samples of a row, those that are still to be done. `tail` is what its name gets from a crossing."""
         name = self._given(fields, where)
         if name is None:
             name = self._numbered(self._content(fields, where), repeats, known)
+        elif tail:
+            name += tail
         rows = []
         for sample in range(self._samples or 1):
             row_id = self._sample_id(name, sample)
@@ -179,7 +208,8 @@ class Source:
             if before is Known.MET:
                 raise UsageError(f"{self.name}, {where}: the id {row_id!r:.100} came before")
             if before is Known.NOT:
-                rows.append(Row(row_id, fields, index, sample))
+                drawn = fields if self._draw is None else self._draw(row_id, fields)
+                rows.append(Row(row_id, drawn, index, sample))
         return rows
 
     def _sample_id(self, name: str, sample: int) -> str:

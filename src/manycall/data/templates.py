@@ -17,13 +17,16 @@ from jinja2.meta import find_undeclared_variables
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from manycall.data.settings import settings
 from manycall.errors import UsageError
 from manycall.records import Messages, Row
 
-Prompt = str | Path | Callable[[dict[str, Any]], str | Messages]
-"""A template's text, a path to one (.j2, .jinja, .txt, .md), or a function of the row's fields."""
+Prompt = str | Path | Messages | Callable[[dict[str, Any]], str | Messages]
+"""A template's text; a path to one (.j2, .jinja, .txt, .md), or to turns (.toml, .json: a list `messages`); a list of
+messages whose contents are templates; or a function of the row's fields."""
 
-_FILE_ENDINGS = (".j2", ".jinja", ".txt", ".md")
+_TURNS = (".toml", ".json")
+_FILE_ENDINGS = (".j2", ".jinja", ".txt", ".md", *_TURNS)
 MOST_CHARACTERS = 20_000_000
 """Of one prompt: more than any model reads. A loop that was not meant is an error, not the end of the memory."""
 
@@ -63,7 +66,7 @@ class Template:
     """Makes messages of rows.
 
     Args:
-        prompt: becomes the user's message; a function may return whole messages instead.
+        prompt: becomes the user's message; several turns, or a function that returns such, are the whole messages.
         system: a template for a system message that goes before it.
 
     Raises:
@@ -79,17 +82,21 @@ class Template:
             self.system_text, self._system = _compile(system, "the system prompt")
 
     @property
-    def is_the_same_for_all(self) -> bool:
-        """Whether it names nothing of the row."""
-        return self.names == set()
+    def names(self) -> set[str]:
+        """What it names of the row; a function's are not known."""
+        texts = [] if self._is_function else [text for text in (self.text, self.system_text) if text is not None]
+        return set().union(*(find_undeclared_variables(_jinja.parse(text)) for text in texts))
 
     @property
-    def names(self) -> set[str] | None:
-        """What it names of the row; None if it is a function, of which nobody knows."""
-        if self._is_function:
-            return None
-        texts = [text for text in (self.text, self.system_text) if text is not None]
-        return set().union(*(find_undeclared_variables(_jinja.parse(text)) for text in texts))
+    def is_the_same_for_all(self) -> bool:
+        """Whether it names nothing of the row."""
+        return not self._is_function and not self.names
+
+    @property
+    def needs(self) -> set[str]:
+        """The names that every row must have; none where it asks whether there is one."""
+        asks = "defined" in self.text or "default" in self.text
+        return set() if asks else self.names
 
     def __repr__(self) -> str:
         return f"<Template {self.text[:60]!r}>"
@@ -111,6 +118,10 @@ def _compile(prompt: Prompt, what: str) -> tuple[str, Callable[[Row], Any]]:
     """(the text that identifies the prompt, the function that renders it)."""
     if callable(prompt):
         return _source(prompt), _function(prompt)
+    if isinstance(prompt, str | Path) and _names_a_file(str(prompt)) and str(prompt).endswith(_TURNS):
+        prompt = settings(Path(prompt)).get("messages") or []
+    if isinstance(prompt, list):
+        return _turns(prompt, what)
     text = _text(prompt, what)
     try:
         template = _jinja.from_string(text)
@@ -122,7 +133,21 @@ def _compile(prompt: Prompt, what: str) -> tuple[str, Callable[[Row], Any]]:
     return text, _jinja_function(template.generate, _plain(text))
 
 
+def _turns(messages: Messages, what: str) -> tuple[str, Callable[[Row], Messages]]:
+    """Several turns, each with a template; whatever else a message holds goes along as it is."""
+    if not messages or not all(isinstance(turn.get(key), str) for turn in messages for key in ("role", "content")):
+        raise UsageError(f"{what} needs messages, each with a role and a content, which are texts")
+    turns = [(turn, *_compile(turn["content"], f"{what}, turn {n}")) for n, turn in enumerate(messages, 1)]
+
+    def function(row: Row) -> Messages:
+        return [{**turn, "content": render(row)} for turn, _, render in turns]
+
+    return "\n".join(f"{turn['role']}: {text}" for turn, text, _ in turns), function
+
+
 def _text(prompt: str | Path, what: str) -> str:
+    if not isinstance(prompt, str | Path):
+        raise UsageError(f"{what} must be a text, not {type(prompt).__name__}")
     if not prompt:
         raise UsageError(f"{what} is empty")
     if isinstance(prompt, str) and not _names_a_file(prompt):

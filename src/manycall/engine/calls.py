@@ -20,11 +20,12 @@ class Calls:
         self.model = model
         self.params = params
 
-    async def chat(self, prompt: str | Messages, **params: Any) -> Completion:
+    async def chat(self, prompt: str | Messages, *, model: str = "", **params: Any) -> Completion:
         """Ask for a chat completion.
 
         Args:
             prompt: the user's message, or whole messages (dicts with role and content).
+            model: another one than the client's, at the same endpoints.
             params: what the body holds besides: temperature, max_tokens, stop, ...; they override those
                 that the client was made with.
 
@@ -33,19 +34,19 @@ class Calls:
             RunStopped: no call can succeed: the key, the model, the quota, the address.
         """
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        answer = await self._call(Request("chat", self.model, messages, {**self.params, **params}))
+        answer = await self._call(Request("chat", model or self.model, messages, {**self.params, **params}))
         assert isinstance(answer, Completion)
         return answer
 
-    async def complete(self, prompt: str, **params: Any) -> Completion:
+    async def complete(self, prompt: str, *, model: str = "", **params: Any) -> Completion:
         """Ask for a raw completion (base models). Otherwise as `chat`."""
-        answer = await self._call(Request("completions", self.model, prompt, {**self.params, **params}))
+        answer = await self._call(Request("completions", model or self.model, prompt, {**self.params, **params}))
         assert isinstance(answer, Completion)
         return answer
 
-    async def embed(self, texts: str | list[str], **params: Any) -> Embeddings:
+    async def embed(self, texts: str | list[str], *, model: str = "", **params: Any) -> Embeddings:
         """Ask for embeddings. The client's own parameters are for text and do not go along."""
-        answer = await self._call(Request("embeddings", self.model, texts, params))
+        answer = await self._call(Request("embeddings", model or self.model, texts, params))
         assert isinstance(answer, Embeddings)
         wanted = 1 if isinstance(texts, str) else len(texts)
         if len(answer.vectors) != wanted:

@@ -20,6 +20,7 @@ from manycall.engine.allowance import Allowance, allowance
 from manycall.engine.blocking import blocking
 from manycall.engine.calls import Calls
 from manycall.engine.client import DEFAULT_TIMEOUT, Client
+from manycall.engine.plan import plan
 from manycall.engine.progress import Progress
 from manycall.engine.report import Report
 from manycall.engine.row import RowCalls
@@ -48,6 +49,7 @@ class Common(TypedDict, total=False):
     price: dollars per million tokens of prompts and of answers: (0.15, 0.60) or "0.15/0.60".
     deadline: no new call so long after the start: seconds, or "90s", "30m", "2h".
     id_field: the field that names a row (default: `id` or `custom_id`, else a hash of the row).
+    dry_run: make no call; return a `Plan`, the report of what the run would do.
     fresh: move an earlier output aside and start over.
     progress: show the status line on stderr (True).
     """
@@ -67,6 +69,7 @@ class Common(TypedDict, total=False):
     price: str | tuple[float, float] | None
     deadline: str | float | None
     id_field: str | None
+    dry_run: bool
     fresh: bool
     progress: bool
 
@@ -93,6 +96,8 @@ class Job(msgspec.Struct, frozen=True):
         may_cancel: the function may cancel its calls (wait_for, a TaskGroup that fails): once sent, they are kept.
         ending: which of them says why the answer ended, the last that it writes; "" if none does.
         shape: the lines of its output, if what the function returns is not written beside the row's own fields.
+        may_be_many: a row may become many (it returns a list).
+        tally: what it counts by itself, for the report: "re-asked", ...
     """
 
     name: str
@@ -104,6 +109,8 @@ class Job(msgspec.Struct, frozen=True):
     may_cancel: bool = False
     ending: str = ""
     shape: Shape | None = None
+    may_be_many: bool = False
+    tally: dict[str, int] = {}
 
     @property
     def cut(self) -> bytes | None:
@@ -123,7 +130,7 @@ def map(
     The function gets the row's fields (with its `id`) and an `llm` with `chat`, `complete`, `embed`; it may call
     as often as it likes. What it returns is written beside the row's own fields. If it raises, that row has
     failed, and the others go on; its finished calls are kept, so once the function is mended the row is
-    finished without paying again.
+    finished without paying again. If it raises `Rejected("why")`, the row is not wanted: it goes to rejected.jsonl.
 
     Args:
         rows: a path (.jsonl, .json, .csv, .tsv, .parquet) or an iterable or async iterable of mappings.
@@ -167,6 +174,9 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
     allowed = allowance(
         options.get("max_tokens_total"), options.get("max_cost"), options.get("price"), options.get("deadline")
     )
+    if options.get("dry_run"):
+        in_flight = options.get("concurrency")
+        return await plan(job.name, job.function, source, out, options["model"], params, allowed.price, in_flight)
     client = Client(
         options["model"],
         url=options.get("url"),
@@ -179,10 +189,10 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
     client.sees_calls_through = job.may_cancel
     identity = {**job.identity, "model": options["model"], "params": params}
     manifest = Manifest(__version__, identity, source.about)
-    fresh = options.get("fresh", False)
-    run = Run(out, manifest, fresh=fresh, expected=source.total, cut=job.cut, shape=job.shape)
-    before = len(run.known)
-    client.counters.had_success = before > 0 or bool(run.failures.before)
+    fresh, many = options.get("fresh", False), job.may_be_many
+    run = Run(out, manifest, fresh=fresh, expected=source.total, cut=job.cut, shape=job.shape, parted=many)
+    before = len(run.known) - run.rejected
+    client.counters.had_success = len(run.known) > 0 or bool(run.failures.before)
     with _session(run, client, allowed) as session:
         client.permits.budget = budget = allowed.budget(run.journal)
         async with client:
@@ -193,6 +203,7 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
     c = client.counters
     return Report(
         name=job.name, out=run.out, rows=source.total, done=before + c.done, failed=c.failed,
+        rejected=run.rejected, written=run.written if job.may_be_many else None, tally=job.tally,
         unfinished=c.unfinished, truncated=run.truncated + c.truncated,
         calls=c.answered, replayed=c.replayed, retries=c.retries, throttled=c.throttled, maybe_billed=c.maybe_billed,
         prompt_tokens=c.prompt_tokens, completion_tokens=c.completion_tokens, seconds=session["seconds"],
@@ -207,7 +218,7 @@ def _session(run: Run, client: Client, allowed: Allowance) -> Iterator[dict[str,
     """However it ends, the manifest says how, and the files are closed."""
     session: dict[str, Any] = {"started": clock.wall(), "ending": NOT_ENDED, "seconds": 0.0, "version": __version__}
     session.update(endpoints=client.pool.names, price=allowed.price)
-    before = len(run.known)
+    before = len(run.known) - run.rejected
     try:
         run.begin(session)
         yield session
@@ -267,12 +278,13 @@ def _params(options: Options) -> dict[str, Any]:
 async def _drive(job: Job, source: Source, client: Client, run: Run, allowed: Allowance, show: bool) -> None:
     """The rows through the scheduler, with somebody watching the clock and the signals."""
     left = None if source.total is None else source.total - len(run.known)
-    scheduler = Scheduler(client, run, job.function, job.writes, total=left)
+    scheduler = Scheduler(client, run, job.function, job.writes, total=left, may_be_many=job.may_be_many)
     progress = Progress(
         job.name,
         client.counters,
         total=source.total,
         before=len(run.known),
+        rejected=run.rejected,
         truncated=run.truncated,
         load=lambda now: load(client, now),
         note=job.note,

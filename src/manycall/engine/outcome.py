@@ -9,7 +9,8 @@ from manycall import errors
 from manycall.data.templates import BadPrompt
 from manycall.engine.row import RowCalls
 from manycall.errors import CallFailed
-from manycall.records import Completion, Failure, Row, Unfinished
+from manycall.records import Completion, Failure, Made, Row, Unfinished
+from manycall.store.parts import PARTS
 from manycall.wire import openai
 
 VERDICTS: dict[type[BaseException], Unfinished] = {
@@ -50,12 +51,21 @@ def failure(row: Row, llm: RowCalls, error: BaseException) -> Failure:
     return Failure(row, verdict(error), said, llm.made, _text(llm.raw))
 
 
-def checked(row: Row, result: Any) -> dict[str, Any]:
+def checked(row: Row, result: Any, may_be_many: bool = False) -> Made:
     """The result, if it can be written.
 
     Raises:
+        Rejected: no rows at all.
         TypeError, ValueError: no dict, another id, a number that JSON does not have.
     """
+    if isinstance(result, list) and may_be_many:
+        if not result:
+            raise errors.Rejected("the answer gave no rows")
+        for each in result:
+            checked(row, each)
+            if taken := {"id", PARTS} & each.keys():
+                raise ValueError(f"one of many rows brings {min(taken)!r} along, which is ours to give")
+        return result
     if not isinstance(result, dict):
         raise TypeError(f"the row function must return a dict of fields, not {type(result).__name__}")
     if str(result.get("id", row.id)) != row.id:

@@ -27,8 +27,8 @@ class Counters(msgspec.Struct):
         throttled: refusals with status 429. resent: calls that stalled and were sent to another endpoint too.
         maybe_billed: attempts without an answer that the server may have charged all the same.
         replayed: calls answered from the journal.
-        done, failed: rows. unfinished: why those failed, and how many. truncated: rows that are done with an answer
-            that was cut at max_tokens.
+        done, failed, rejected: rows. unfinished: why those failed, and how many. truncated: rows that are done with
+            an answer that was cut at max_tokens.
         prompt_tokens, completion_tokens: of every reply, those that held no answer included.
         had_success: an earlier run of this output had answers.
     """
@@ -42,6 +42,7 @@ class Counters(msgspec.Struct):
     replayed: int = 0
     done: int = 0
     failed: int = 0
+    rejected: int = 0
     unfinished: dict[str, int] = {}
     truncated: int = 0
     prompt_tokens: int = 0
@@ -52,6 +53,11 @@ class Counters(msgspec.Struct):
     def any_success(self) -> bool:
         """Some call has been answered, now or in an earlier run."""
         return self.had_success or self.answered > 0
+
+    @property
+    def ended(self) -> int:
+        """Rows that have come to their end, whichever."""
+        return self.done + self.failed + self.rejected
 
     def answer(self, answer: Completion | Embeddings) -> None:
         """Count one answer."""
@@ -88,8 +94,8 @@ class Progress:
     Args:
         name: what is running.
         counters: read, never written.
-        total: rows of the whole input, if known; before: those that were done when we began; truncated: those of them
-            that were cut at max_tokens.
+        total: rows of the whole input, if known; before: those that were done when we began, and those of them that
+            were rejected; truncated: those that were cut at max_tokens.
         load: what is in flight and what binds, asked once a second.
         note: something to add: a running score.
         stream: where the line goes; None: nowhere.
@@ -102,13 +108,14 @@ class Progress:
         *,
         total: int | None,
         before: int,
+        rejected: int = 0,
         truncated: int = 0,
         load: Callable[[float], Load],
         note: Callable[[], str],
         stream: TextIO | None = sys.stderr,
     ) -> None:
         self._name, self._counters, self._total = name, counters, total
-        self._before, self._truncated = before, truncated
+        self._before, self._rejected, self._truncated = before, rejected, truncated
         self._load, self._note, self._stream = load, note, stream
         self._live = stream is not None and stream.isatty()
         self._past: deque[tuple[float, int, int, int]] = deque()
@@ -145,7 +152,7 @@ class Progress:
         """Rates over the last seconds, and the counters."""
         c = self._counters
         tokens = c.prompt_tokens + c.completion_tokens
-        self._past.append((now, c.answered, tokens, c.done + c.failed))
+        self._past.append((now, c.answered, tokens, c.ended))
         while len(self._past) > 2 and now - self._past[0][0] > RECENT_SECONDS:
             self._past.popleft()
         then, answered, old_tokens, ended = self._past[0]
@@ -154,7 +161,7 @@ class Progress:
         return {
             "calls_per_s": round((c.answered - answered) / span, 2),
             "tokens_per_s": round((tokens - old_tokens) / span, 1),
-            "rows_per_s": round((c.done + c.failed - ended) / span, 2),
+            "rows_per_s": round((c.ended - ended) / span, 2),
             **load._asdict(),
             **msgspec.structs.asdict(c),
         }
@@ -162,13 +169,15 @@ class Progress:
     def line(self, f: dict[str, Any]) -> str:
         """How far, how fast, how much is broken, how long: in one line."""
         c = self._counters
-        ended = self._before + c.done + c.failed
+        ended = self._before + c.ended
+        ok, rejected = self._before - self._rejected + c.done, self._rejected + c.rejected
         share = f"/{self._total} {ended * 100 // self._total}%" if self._total else " rows"
         parts = [
             f"{self._name} {ended}{share}",
             f"{f['calls_per_s']:.1f} calls/s {_short(f['tokens_per_s'])} tok/s",
             f"{f['in_flight']} in flight ({f['binds']})",
-            f"ok {self._before + c.done} trunc {self._truncated + c.truncated} {_broken(c)} retry {c.retries}",
+            f"ok {ok} trunc {self._truncated + c.truncated} {_broken(c)} retry {c.retries}",
+            f"rejected {rejected}" if rejected else "",
             self._note(),
         ]
         if self._total and f["rows_per_s"] > 0:

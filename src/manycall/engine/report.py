@@ -21,6 +21,9 @@ class Report(msgspec.Struct, kw_only=True):
     Attributes:
         rows: in the whole input, None if unknown. done: those in the output, earlier runs' included; truncated: of
             these, the rows with an answer that was cut at max_tokens (after `map`: those of this run).
+        rejected: rows that were not wanted, earlier runs' included; done + rejected + failed = rows, when all is over.
+        written: lines in the output, where a row may become many; None where it may not.
+        tally: what the job counted in this run besides.
         failed: rows given up in this run, and in failures.jsonl; unfinished: why, and how many (records.Unfinished).
         calls: answered in this run; replayed: taken from the journal instead.
         maybe_billed: attempts that gave no answer and may have been charged.
@@ -39,6 +42,9 @@ class Report(msgspec.Struct, kw_only=True):
     failed: int
     unfinished: dict[str, int] = {}
     truncated: int = 0
+    rejected: int = 0
+    written: int | None = None
+    tally: dict[str, int] = {}
     calls: int = 0
     replayed: int = 0
     retries: int = 0
@@ -86,6 +92,9 @@ class Report(msgspec.Struct, kw_only=True):
         if self.client_bound > TELL * self.seconds:
             held = f"{self.client_bound:.0f} s of it this process was the limit ({self.client}), not the servers"
             lines.insert(lines.index(("time", f"{self.seconds:.1f} s")) + 1, ("client-bound", held))
+        lines += [(what, f"{count:,}") for what, count in self.tally.items()]
+        if self.rejected:
+            lines.append(("rejects", f"{self.run_folder / 'rejected.jsonl'} (with the reasons)"))
         if self.truncated:
             lines.append(("truncated", f"{self.truncated} rows were cut at max_tokens, and are kept as they stand"))
         if self.maybe_billed:
@@ -98,7 +107,9 @@ class Report(msgspec.Struct, kw_only=True):
     def _rows(self) -> str:
         of = "" if self.rows is None else f" of {self.rows}"
         cut = f" ({self.truncated} of them truncated)" if self.truncated else ""
-        return f"{self.done} done{of}{cut}" + (f"; {counted(self.unfinished)}" if self.failed else "")
+        wrote = "" if self.written is None else f" (they gave {self.written})"
+        rejected = f"; {self.rejected} rejected" if self.rejected else ""
+        return f"{self.done} done{of}{cut}{wrote}{rejected}" + (f"; {counted(self.unfinished)}" if self.failed else "")
 
     def __str__(self) -> str:
         return table((self.name, ""), self.lines())

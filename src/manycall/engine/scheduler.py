@@ -8,7 +8,6 @@ many may wait, and then no new row is begun.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
-from typing import Any
 
 from manycall import clock
 from manycall.control.order import AHEAD, Order
@@ -16,12 +15,12 @@ from manycall.data.templates import BadPrompt
 from manycall.engine.client import Client
 from manycall.engine.outcome import checked, failure
 from manycall.engine.row import RowCalls
-from manycall.errors import DeadlinePassed, Interrupted, ManycallError, RunStopped, StoreError
-from manycall.records import Failure, Row, Success
+from manycall.errors import DeadlinePassed, Interrupted, ManycallError, Rejected, RunStopped, StoreError
+from manycall.records import Failure, Made, Row, Success
 from manycall.store.run import Run
 
-RowFunction = Callable[[Row, RowCalls], Awaitable[dict[str, Any]]]
-"""What is done with a row: returns the fields to write beside the row's own."""
+RowFunction = Callable[[Row, RowCalls], Awaitable[Made]]
+"""What is done with a row: returns the fields to write beside the row's own; or raises Rejected."""
 
 MOST_WAITING = 256
 """Rows that may wait to be sent again, besides eight for each call that may be in flight."""
@@ -39,6 +38,7 @@ class Scheduler:
         function: what is done with a row. Whatever it raises is that row's failure.
         writes: the fields it adds; a row that brings one of them along fails.
         total: how many rows there are; None if nobody knows.
+        may_be_many: a row may become many.
     """
 
     def __init__(
@@ -49,10 +49,12 @@ class Scheduler:
         writes: Iterable[str] = (),
         *,
         total: int | None = None,
+        may_be_many: bool = False,
     ) -> None:
         self._client, self._run, self._function = client, run, function
         self._writes = frozenset(writes)
         self._total = total
+        self._may_be_many = may_be_many
         self._ahead = Order[Row](_size)
         self._counters = client.counters
         self._live: set[asyncio.Task[None]] = set()
@@ -87,14 +89,14 @@ class Scheduler:
             raise
         if self._reason is not None and not (isinstance(self._reason, DeadlinePassed) and self._finished):
             raise self._reason.with_traceback(None)
-        if self._begun != self._counters.done + self._counters.failed:
+        if self._begun != self._counters.ended:
             raise RunStopped(f"a bug in manycall: {self!r}, but {self._begun} rows were begun")
 
     @property
     def _finished(self) -> bool:
         """Whether the rows had all been begun before anything said stop, and are done or failed."""
         assert self._feeder is not None
-        return not self._feeder.cancelled() and self._begun == self._counters.done + self._counters.failed
+        return not self._feeder.cancelled() and self._begun == self._counters.ended
 
     def end(self, reason: BaseException) -> None:
         """Begin no new row and make no new call; rows that need none still finish."""
@@ -178,6 +180,9 @@ class Scheduler:
                 self._finish(row, llm, await self._function(row, llm))
             except StoreError:
                 raise
+            except Rejected as why:
+                if not llm.cut:
+                    self._reject(row, llm, why)
             except (Exception, asyncio.CancelledError) as error:
                 if not llm.cut and not self._abandoned:
                     self._fail(failure(row, llm, error))
@@ -199,9 +204,9 @@ class Scheduler:
     def _taken(self, row: Row) -> str:
         return min(self._writes & row.fields.keys())
 
-    def _finish(self, row: Row, llm: RowCalls, result: Any) -> None:
+    def _finish(self, row: Row, llm: RowCalls, result: Made) -> None:
         """The row's function has come to its end; if the run did not cut it short, the row is done."""
-        result = checked(row, result)
+        result = checked(row, result, self._may_be_many)
         if not llm.cut:
             self._run.success(Success(row, result))
             self._counters.done += 1
@@ -209,10 +214,18 @@ class Scheduler:
             if self._total is not None:
                 self._ahead.learn(row, llm.tokens)
 
+    def _reject(self, row: Row, llm: RowCalls, why: Rejected) -> None:
+        try:
+            self._run.reject(row, why)
+            self._counters.rejected += 1
+        except (TypeError, ValueError) as error:
+            self._fail(failure(row, llm, error))
+
     def _fail(self, failed: Failure) -> None:
         self._run.failures.append(failed)
         self._counters.gave_up(failed.verdict)
-        if self._counters.failed >= CANARY_ROWS and not self._counters.done and not self._counters.had_success:
+        c = self._counters
+        if c.failed >= CANARY_ROWS and not c.done and not c.rejected and not c.had_success:
             self.end(
                 RunStopped(
                     f"the first {CANARY_ROWS} rows all failed, the last with: {failed.error}. "

@@ -54,6 +54,8 @@ def evaluate(
         RunStopped: no call can succeed, or somebody interrupted; the same call goes on from there.
     """
     hide_key(options)
+    if options.get("dry_run"):
+        raise UsageError("a dry run has no score: dry_run is for generate, steps and map")
     asked = resolve(task, data=data, shots=shots, prompt=prompt, match=match)
     samples = asked.samples if samples is None else samples
     source = Source(asked.rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))

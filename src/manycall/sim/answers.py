@@ -12,6 +12,7 @@ from hashlib import blake2b
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
+from manycall.sim.instances import asked_schema, instance, spoilt
 from manycall.sim.model import Behaviour, draw
 
 
@@ -48,6 +49,8 @@ class Answers:
 
     def answer(self, prompt: str, params: Mapping[str, Any]) -> Answer:
         """The answer to a prompt: the last question in it that the key holds, or else a story."""
+        if (schema := asked_schema(params)) is not None:
+            return _cut(self._shaped(prompt, params, schema), params)
         question = last_question(prompt) if self._key else ""
         if question in self._key:
             self.asked.add(question)
@@ -57,6 +60,22 @@ class Answers:
         else:
             text = self._story(prompt, params)
         return _cut(text, params)
+
+    def _which(self, prompt: str, params: Mapping[str, Any]) -> tuple[bytes, int]:
+        """What tells one answer from another: the prompt, and how often it came, unless the temperature is 0."""
+        digest = blake2b(prompt.encode("utf-8", "replace"), digest_size=12).digest()
+        turn = 0
+        if params.get("temperature") != 0:
+            turn = self._times_asked[digest] = self._times_asked.get(digest, -1) + 1
+        return digest, turn
+
+    def _shaped(self, prompt: str, params: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+        """JSON of the schema that was asked for; or, as often as was ordered, something else."""
+        digest, turn = self._which(prompt, params)
+        seed = self.behaviour.seed
+        said = instance(schema, seed, digest.hex(), turn)
+        u = draw(seed, "invalid", digest.hex(), turn) / (self.behaviour.invalid_rate or 1)
+        return said if self.behaviour.invalid_rate == 0 or u >= 1 else spoilt(said, u)
 
     def _solution(self, question: str, wording: str) -> str:
         right = self._key[question]
@@ -68,12 +87,9 @@ class Answers:
 
         Another one each time, unless the temperature is 0.
         """
-        digest = blake2b(prompt.encode("utf-8", "replace"), digest_size=12).digest()
+        digest, turn = self._which(prompt, params)
         if _WANTS_DIGIT.search(prompt):
             return str(1 + int(5 * draw(self.behaviour.seed, "grade", digest.hex())))
-        turn = 0
-        if params.get("temperature") != 0:
-            turn = self._times_asked[digest] = self._times_asked.get(digest, -1) + 1
         u = draw(self.behaviour.seed, "story", digest.hex(), turn)
         if wanted := _WANTS_VERDICT.search(prompt):
             labels = wanted[1].split(", ")

@@ -36,6 +36,7 @@ class Behaviour(msgspec.Struct, frozen=True):
         accuracy: fraction of the answer key's questions that it answers right, exactly.
         error_rate, drop_rate, slow_rate: fractions of calls that get a 500, that are cut off in the middle of
             the reply, that take ten times as long.
+        invalid_rate: fraction of answers that do not fit the schema that was asked for.
         seed: of everything that is drawn.
     """
 
@@ -58,6 +59,7 @@ class Behaviour(msgspec.Struct, frozen=True):
     error_rate: float = 0.0
     drop_rate: float = 0.0
     slow_rate: float = 0.0
+    invalid_rate: float = 0.0
     seed: int = 0
 
     def fault(self, ticket: int) -> str:

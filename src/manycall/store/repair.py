@@ -37,6 +37,7 @@ def repair(out: Path) -> list[str]:
             *_lines(out, _once(row_name)),
             *_lines(folder / "calls.jsonl", _reads(reply)),
             *_lines(folder / "failures.jsonl", _reads(row_name)),
+            *_lines(folder / "rejected.jsonl", _once(row_name)),
             *_lines(folder / "timeline.jsonl", _reads(msgspec.json.decode)),
             *_manifest(folder / "manifest.json"),
         ]

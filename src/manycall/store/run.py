@@ -1,8 +1,9 @@
 """The run directory: who may write, what ran, what is done, what failed.
 
 `stories.jsonl` holds the finished rows; beside it `stories.jsonl.run/` holds manifest.json, calls.jsonl,
-failures.jsonl, timeline.jsonl and the lock. Everything is plain text. Each row's id stands in the output
-exactly once; a row given up stands in failures.jsonl until a later run finishes it.
+failures.jsonl, rejected.jsonl, timeline.jsonl and the lock. Everything is plain text. Each row's id stands in the
+output exactly once; a row given up stands in failures.jsonl until a later run finishes it; one that a row function
+did not want stands in rejected.jsonl, and is as good as done.
 
 What is written survives the process; what is synced survives the machine. Everything is synced at least once a
 second, and after 1,000 lines or 8 MiB (group commit); rows that are synced are counted in `durable`.
@@ -15,9 +16,9 @@ from typing import Any
 
 import msgspec
 
-from manycall.errors import RunDiffers, StoreError, UsageError
+from manycall.errors import Rejected, RunDiffers, StoreError, UsageError
 from manycall.ids import IdTable
-from manycall.records import Success
+from manycall.records import Row, Success
 from manycall.store.disk import DISK, Disk
 from manycall.store.failures import Failures, row_name
 from manycall.store.inplace import Shape, put_in, take_out
@@ -25,6 +26,7 @@ from manycall.store.journal import Journal
 from manycall.store.lines import UNREADABLE, WHAT_TO_DO, LineFile, corrupt, read_lines, refusal
 from manycall.store.lock import take_lock
 from manycall.store.manifest import Manifest
+from manycall.store.parts import PARTS, must_be_parts, part_id, whole
 
 SPARE_BYTES = 4 << 20
 """Room that is kept so that a full disk still takes the answers in flight."""
@@ -41,10 +43,12 @@ class Run:
         expected: how many rows there will be, if that is known.
         cut: how the line of a row ends that was cut at max_tokens; None if that cannot be told.
         shape: the lines of the output, if they are not the row's fields with the answer among them.
+        parted: a row may become many (store/parts.py).
         disk: where it all goes; for tests.
 
     Attributes:
-        known: the ids that are done. truncated: how many of them were cut at max_tokens.
+        known: the ids that are done, rejected ones too. truncated: how many of them were cut at max_tokens.
+        rejected: how many of them are not wanted. written: rows that the others have become, where they may be many.
         durable: rows in the output that would survive a power cut.
         full: called when so much was written that `sync` should not wait for its second.
         ended: every row of the input has come to its end; to be set before `close`.
@@ -67,6 +71,7 @@ class Run:
         expected: int | None = None,
         cut: bytes | None = None,
         shape: Shape | None = None,
+        parted: bool = False,
         disk: Disk = DISK,
     ) -> None:
         self.out = out
@@ -75,9 +80,9 @@ class Run:
         self.full: Callable[[], None] = lambda: None
         self._disk = disk
         self._expected = expected or 0
-        self._cut, self._shape = cut, shape
+        self._cut, self._shape, self._parted = cut, shape, parted
         self.ended = False
-        self.truncated = 0
+        self.truncated = self.rejected = self.written = 0
         self._lock = -1
         try:
             self._lock = take_lock(out, disk)
@@ -100,6 +105,7 @@ class Run:
         if self._shape is not None:
             take_out(self.out, self._shape, self._disk)
         self._rows = self._file(self.out)
+        self._rejects = self._file(self.folder / "rejected.jsonl")
         self.known = self._read_done()
         self.durable = len(self.known)
         self._before = self.durable
@@ -158,15 +164,28 @@ class Run:
 
     def _read_done(self) -> IdTable:
         known = IdTable(self._expected)
-        for offset, line in read_lines(self.out, self._disk):
+        self._read_names(self._rejects.path, known)
+        self.rejected = len(known)
+        if not self._parted:
+            self._read_names(self.out, known)
+            return known
+        for offset, name, parts in whole(self.out, self._disk):
+            if not known.add_done(name):
+                raise corrupt(self.out, offset, f"the id {name!r} stands there twice", self.out)
+            self.written += parts
+        self._rows.close()  # it may be another file now
+        self._rows = self._file(self.out)
+        return known
+
+    def _read_names(self, path: Path, known: IdTable) -> None:
+        for offset, line in read_lines(path, self._disk):
             try:
                 name = row_name(line)
             except UNREADABLE as error:
-                raise corrupt(self.out, offset, error, self.out) from None
+                raise corrupt(path, offset, error, self.out) from None
             if not known.add_done(name):
-                raise corrupt(self.out, offset, f"the id {name!r} stands there twice", self.out)
+                raise corrupt(path, offset, f"the id {name!r} stands there twice", self.out)
             self.truncated += self._cut is not None and line.endswith(self._cut)
-        return known
 
     def _keep_spare_room(self) -> None:
         with suppress(OSError):  # not every disk can
@@ -186,26 +205,35 @@ class Run:
             StoreError: the disk would not take it.
             TypeError, ValueError: its result cannot be written as JSON; nothing was written.
         """
-        line = self._line(done) if self._shape is None else {"id": done.row.id, **done.result}
-        self._rows.append(_encode(line) + b"\n")
-        self.failures.done(done.row.id)
-
-    @staticmethod
-    def _line(done: Success) -> dict[str, Any]:
-        """The row's fields, and what its function made of them."""
-        row = done.row
-        own = row.fields.get("id")
-        name = own if isinstance(own, int) and str(own) == row.id else row.id  # a number stays a number
-        line = {"id": name, **row.fields}
-        if "id" in row.fields and own != name:  # a sample, or --id-field named another one
-            line.setdefault("original_id", own)
-        line.update(done.result)
-        line["id"] = name
-        return line
+        row, result = done.row, done.result
+        if isinstance(result, list) or (self._parted and must_be_parts(row.id)):
+            self._become(row, result if isinstance(result, list) else [result])
+        else:
+            bare = self._shape is not None
+            self._rows.append(_encode({"id": row.id, **result}) + b"\n" if bare else _line(row, row.id, result))
+            self.written += 1
+        self.failures.done(row.id)
 
     def _tell_failures(self) -> None:
         if self.ended and self._shape is not None:
             put_in(self.out, self.folder / "failures.jsonl", self._shape, self._disk)
+
+    def _become(self, row: Row, results: list[dict[str, Any]]) -> None:
+        """Write the rows that a row has become, with one write."""
+        each = [{**result, PARTS: len(results)} for result in results]
+        self._rows.append(b"".join(_line(row, part_id(row.id, n), part) for n, part in enumerate(each)))
+        self.written += len(results)
+
+    def reject(self, row: Row, why: Rejected) -> None:
+        """Write a row that is not wanted.
+
+        Raises:
+            StoreError: the disk would not take it.
+            TypeError, ValueError: what was made of it cannot be written as JSON.
+        """
+        self._rejects.append(_line(row, row.id, {**why.fields, "reason": str(why)}))
+        self.rejected += 1
+        self.failures.done(row.id)
 
     def timeline(self, event: dict[str, Any]) -> None:
         """Note how the run is going."""
@@ -221,7 +249,7 @@ class Run:
         Raises:
             StoreError: the disk failed.
         """
-        for file in (self.journal.file, self._rows, self.failures.file, self._timeline):
+        for file in (self.journal.file, self._rows, self._rejects, self.failures.file, self._timeline):
             file.sync()
 
     def synced(self, mark: tuple[int, int]) -> None:
@@ -255,13 +283,8 @@ class Run:
         self._disk.remove(self.folder / "spare")
         lost = self.journal.close()
         troubles: list[StoreError] = []
-        for step in (
-            self._rows.close,
-            self.failures.close,
-            self._tell_failures,
-            self._timeline.close,
-            self.save_manifest,
-        ):
+        files = (self._rows, self._rejects, self.failures, self._timeline)
+        for step in (*(file.close for file in files), self._tell_failures, self.save_manifest):
             try:
                 step()
             except StoreError as error:
@@ -279,6 +302,18 @@ class Run:
         if self._lock >= 0:
             self._disk.close(self._lock)
             self._lock = -1
+
+
+def _line(row: Row, row_id: str, result: dict[str, Any]) -> bytes:
+    """A row of the output: its name, its own fields, what was made of it."""
+    own = row.fields.get("id")
+    name = own if isinstance(own, int) and str(own) == row_id else row_id  # a number stays a number
+    line = {"id": name, **row.fields}
+    if "id" in row.fields and own != name:  # a sample, or --id-field named another one
+        line.setdefault("original_id", own)
+    line.update(result)
+    line["id"] = name
+    return _encode(line) + b"\n"
 
 
 def damaged(path: Path) -> Path:

@@ -1,19 +1,30 @@
-"""A prompt for every row, and the text that comes back."""
+"""A prompt for every row, and the text, or the fields, that come back."""
 
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Unpack
 
 import msgspec
 
+from manycall.data.schema import Schema
 from manycall.data.sources import Rows, Source
 from manycall.data.templates import BadPrompt, Prompt, Template
+from manycall.data.variables import Draw, Spec, combinations
 from manycall.engine.map import Job, Options, hide_key, run_job
 from manycall.engine.report import Report
 from manycall.engine.row import RowCalls
 from manycall.errors import UsageError
-from manycall.records import Row
+from manycall.records import Made, Row
 from manycall.store.output import Output
+from manycall.store.parts import PARTS
+from manycall.synth.ask import RE_ASKED, REASK, Ask, Tally
 from manycall.synth.duplicates import Duplicates
+
+Parse = Callable[[dict[str, Any], Any], Made]
+"""parse(row, text), or parse(row, value) where there is a schema: makes fields of it, or a list of such, a row each."""
+Variables = Mapping[str, Spec]
+"""Name -> what it is drawn from, or its values (data/variables.py)."""
 
 
 def generate(
@@ -23,6 +34,13 @@ def generate(
     samples: int | None = None,
     system: str | None = None,
     field: str = "text",
+    schema: Schema | None = None,
+    parse: Parse | None = None,
+    raw: bool = False,
+    reask: int = REASK,
+    draw: Variables | None = None,
+    cross: Variables | None = None,
+    seed: int = 0,
     duplicates: bool = False,
     **options: Unpack[Options],
 ) -> Report:
@@ -30,11 +48,19 @@ def generate(
 
     Args:
         prompt: a Jinja template over the row's fields ("Tell a story about {{ topic }}."), the path of one
-            (.j2, .jinja, .txt, .md), or a function of the row's fields that returns a text or messages.
+            (.j2, .jinja, .txt, .md) or of several turns (.toml, .json), messages with templates in them, or a function
+            of the row's fields that returns a text or messages.
         rows: a path or mappings; None: the prompt alone, `samples` times.
         samples: do each row so many times, as `id#0`, `id#1`, ...
         system: a template for the system message.
         field: where the text goes; why it ended goes to `<field>_finish_reason`.
+        schema: the shape of the answer, whose fields are then the row's: a JSON schema (a file, a dict) or a type
+            (msgspec, pydantic). Of a list each item becomes a row, as `id/0`, `id/1`, ...
+        parse: what is kept of an answer; a list makes rows as above. It is told the text, or the schema's fields.
+        raw: send the prompt as it is to /completions, without a chat template.
+        reask: how often an answer that does not fit the schema is asked for again.
+        draw: variables drawn for each row; cross: variables of which each row gets every combination; seed: of the
+            draws. See docs/generate.md.
         duplicates: count them in the status line, as `quality` does; 15 bytes a row.
         options: see `manycall.Options`.
 
@@ -43,31 +69,41 @@ def generate(
         RunStopped: no call can succeed, or somebody interrupted; the same call goes on from there.
     """
     hide_key(options)
-    if field in ("", "id"):
-        raise UsageError(f"--field {field!r} cannot take the answer: it names the row")
-    ending = f"{field}_finish_reason"
-    source = Source(rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))
-    template = Template(prompt, system)
-    _try_first(template, source)
-    if rows is not None and template.is_the_same_for_all:
+    tally: Tally = {}
+    ask = Ask(prompt, system=system, into=field, schema=schema, raw=raw, reask=reask, tally=tally)
+    source, drawn = varied(rows, samples, draw, cross, seed, options)
+    try_first(ask.template, source)
+    if rows is not None and ask.template.is_the_same_for_all:
         names = ", ".join(source.first or {}) or "its fields"
         raise UsageError(
             f"the prompt is the same for every row; name a field in it, as in {{{{ field }}}} (a row has {names}). "
             "For the same prompt many times leave the rows out, and say -n"
         )
 
-    async def one(row: Row, llm: RowCalls) -> dict[str, Any]:
-        reply = await llm.chat(template.messages(row))
-        return {field: reply.text, ending: reply.finish_reason}
+    async def one(row: Row, llm: RowCalls) -> Made:
+        assert parse is not None
+        made = await ask(row, llm)
+        answer = made[field] if isinstance(made, dict) and ask.shape is None else made
+        return parse({**deepcopy(row.fields), "id": row.id}, answer)
 
     identity = {
         "job": "generate",
-        "prompt": template.text,
-        "system": template.system_text,
-        "field": field,
+        **ask.identity,
         "samples": samples is not None and rows is not None,
+        **({"parse": getattr(parse, "__name__", "function")} if parse is not None else {}),
+        **drawn,
     }
-    job = Job("generate", identity, one, writes=(field, ending), ending=ending)
+    is_text = ask.shape is None and parse is None
+    job = Job(
+        "generate",
+        identity,
+        ask if parse is None else one,
+        note=lambda: told(tally),
+        writes=ask.writes if parse is None else (PARTS,),
+        ending=ask.writes[-1] if is_text else "",
+        may_be_many=parse is not None or (ask.shape is not None and ask.shape.is_list),
+        tally=tally,
+    )
     return run_job(counting(job, field, options) if duplicates else job, source, options)
 
 
@@ -78,15 +114,45 @@ def counting(job: Job, field: str, options: Options) -> Job:
         for row in Output(out).rows():
             met.add(str(row.get(field)))
 
-    async def one(row: Row, llm: RowCalls) -> dict[str, Any]:
-        result = await job.function(row, llm)
-        met.add(result[field])
-        return result
+    async def one(row: Row, llm: RowCalls) -> Made:
+        made = await job.function(row, llm)
+        for each in made if isinstance(made, list) else [made]:
+            met.add(str(each.get(field)))
+        return made
 
-    return msgspec.structs.replace(job, function=one, note=lambda: f"dup {met.count}")
+    def note() -> str:
+        return f"{job.note()} dup {met.count}".strip()
+
+    return msgspec.structs.replace(job, function=one, note=note)
 
 
-def _try_first(template: Template, source: Source) -> None:
+def varied(
+    rows: Rows,
+    samples: int | None,
+    draw: Variables | None,
+    cross: Variables | None,
+    seed: int,
+    options: Options,
+) -> tuple[Source, dict[str, Any]]:
+    """The rows with their variables, and what a run that goes on must draw too.
+
+    Raises:
+        UsageError: rows or variables that cannot be used.
+    """
+    drawing = Draw(draw, seed) if draw else None
+    source = Source(
+        rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"),
+        crossing=combinations(cross) if cross else None, draw=drawing,
+    )  # fmt: skip
+    return source, {"draw": drawing.identity} if drawing is not None else {}
+
+
+def told(tally: Tally) -> str:
+    """What was counted, for the status line."""
+    return f"{RE_ASKED} {tally[RE_ASKED]}" if RE_ASKED in tally else ""
+
+
+def try_first(template: Template, source: Source) -> None:
     """A misspelt name costs nothing if it is found before the first call."""
     if source.first is not None:
         try:

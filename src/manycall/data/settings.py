@@ -1,0 +1,27 @@
+"""Settings in a file: TOML, or the same as JSON."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from manycall.errors import UsageError
+
+
+def settings(path: Path) -> dict[str, Any]:
+    """A TOML or JSON file of settings.
+
+    Raises:
+        UsageError: it is not there, or cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        found = tomllib.loads(text) if path.suffix == ".toml" else msgspec.json.decode(text)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: there is no such file") from None
+    except (OSError, ValueError, msgspec.MsgspecError) as error:
+        raise UsageError(f"{path}: {error!s:.300}") from None
+    if not isinstance(found, dict):
+        raise UsageError(f"{path} must hold a table")
+    return found

@@ -1,0 +1,140 @@
+"""One prompt for a row, and what its answer becomes: a text in a field, or the fields of a schema.
+
+An answer that does not fit is asked for again, with what is wrong with it, a bounded number of times.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from manycall.data.schema import Schema, Shape
+from manycall.data.templates import Prompt, Template
+from manycall.engine.calls import Calls
+from manycall.errors import Misshapen, Refused, UsageError
+from manycall.records import Completion, Made, Messages, Row
+from manycall.store.parts import PARTS
+
+Tally = dict[str, int]
+Send = Callable[[Messages], Awaitable[Completion]]
+RE_ASKED, NOT_TAKEN = "re-asked", "sent without response_format"
+REASK = 2
+"""How often an answer that does not fit is asked for again."""
+_NAMES_IT = ("response_format", "json_schema", "guided_json", "structured output")
+
+
+class Ask:
+    """One prompt, and what its answer becomes.
+
+    Args:
+        prompt, system: see `Template`.
+        into: the field that takes a text; why it ended goes to `<into>_finish_reason`.
+        schema: the shape of the answer; its fields are then those of the row.
+        raw: the prompt goes to /completions as it is, without a chat template.
+        params: of its calls, besides those of the run.
+        reask: how often an answer that does not fit is asked for again.
+        tally: counts what happened.
+
+    Attributes:
+        template: the prompt. shape: the schema. writes: the fields it adds to a row. identity: what changes an answer.
+    """
+
+    def __init__(
+        self,
+        prompt: Prompt,
+        *,
+        system: str | None = None,
+        into: str = "text",
+        schema: Schema | None = None,
+        raw: bool = False,
+        params: Mapping[str, Any] | None = None,
+        reask: int = REASK,
+        tally: Tally | None = None,
+    ) -> None:
+        if into in ("", "id"):
+            raise UsageError(f"--field {into!r} cannot take the answer: it names the row")
+        if raw and (schema is not None or system is not None):
+            raise UsageError("--raw sends a text alone: it goes with no --schema and no --system")
+        self.template = Template(prompt, system)
+        self.shape = None if schema is None else Shape(schema)
+        self._into, self._raw, self._params, self._reask = into, raw, dict(params or {}), reask
+        self._tally = {} if tally is None else tally
+        self._takes_format = True
+        self.writes: tuple[str, ...] = (into, f"{into}_finish_reason")
+        if self.shape is not None:
+            self.writes = (*(self.shape.fields or (into,)), *((PARTS,) if self.shape.is_list else ()))
+        self.identity = {
+            "prompt": self.template.text,
+            "system": self.template.system_text,
+            "field": into,
+            **({"schema": self.shape.schema} if self.shape is not None else {}),
+            **({"raw": True} if raw else {}),
+            **({"params": self._params} if self._params else {}),
+        }
+
+    def __repr__(self) -> str:
+        return f"<Ask {self.template!r} for {', '.join(self.writes)}>"
+
+    async def __call__(self, row: Row, llm: Calls) -> Made:
+        """What the answer for this row becomes.
+
+        Raises:
+            BadPrompt: the template does not fit the row.
+            Misshapen: no answer fitted the schema.
+        """
+        if self.shape is not None:
+            value = await fitting(
+                self.template.messages(row), self._shaped(llm), self.shape.read, self._reask, self._tally
+            )
+            return [self._fields(each) for each in value] if self.shape.is_list else self._fields(value)
+        if self._raw:
+            reply = await llm.complete(self.template.messages(row)[-1]["content"], **self._params)
+        else:
+            reply = await llm.chat(self.template.messages(row), **self._params)
+        return {self._into: reply.text, f"{self._into}_finish_reason": reply.finish_reason}
+
+    def _fields(self, value: Any) -> dict[str, Any]:
+        assert self.shape is not None
+        return value if isinstance(value, dict) and self.shape.fields else {self._into: value}
+
+    def _shaped(self, llm: Calls) -> Send:
+        """Send with the schema; where the endpoint does not take it, with the schema in the prompt, from then on."""
+        shape = self.shape
+        assert shape is not None
+
+        async def send(messages: Messages) -> Completion:
+            if self._takes_format:
+                try:
+                    return await llm.chat(messages, response_format=shape.response_format, **self._params)
+                except Refused as refusal:
+                    if refusal.status not in (400, 422) or not any(name in str(refusal) for name in _NAMES_IT):
+                        raise
+                    self._takes_format = False
+            self._tally[NOT_TAKEN] = self._tally.get(NOT_TAKEN, 0) + 1
+            first = {**messages[0], "content": f"{messages[0]['content']}\n\n{shape.in_words}"}
+            return await llm.chat([first, *messages[1:]], **self._params)
+
+        return send
+
+
+async def fitting(messages: Messages, send: Send, read: Callable[[str], Any], reask: int, tally: Tally) -> Any:
+    """What the first answer says that `read` can read; each that it cannot is asked for again, with the reason.
+
+    Only answers of this session are counted: a row that failed has its chances again in the next.
+
+    Raises:
+        Misshapen: none could be read.
+    """
+    asked, tried = 0, messages
+    while True:
+        reply = await send(tried)
+        try:
+            return read(reply.text)
+        except ValueError as error:
+            why = str(error)[:1000]
+        if reply.truncated:
+            raise Misshapen(f"cut at max_tokens before it was whole ({why}): raise --max-tokens", body=reply.body)
+        asked += not reply.replayed
+        if asked > reask:
+            raise Misshapen(f"asked {reask + 1} times, and still: {why}", body=reply.body)
+        tally[RE_ASKED] = tally.get(RE_ASKED, 0) + (not reply.replayed)
+        again = f"That cannot be used: {why}. Answer again, in full, and with nothing else."
+        tried = [*messages, {"role": "assistant", "content": reply.text}, {"role": "user", "content": again}]

@@ -1,0 +1,149 @@
+"""Rows that become many, and rows that are not wanted: each ends in one place, whatever crashes."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from disks import Files, Remembering, crashes
+from manycall.errors import Rejected, StoreCorrupt
+from manycall.records import Row, Success
+from manycall.store.manifest import Manifest
+from manycall.store.parts import count, must_be_parts
+from manycall.store.repair import repair
+from manycall.store.run import Run
+from shell import rows
+
+OUT = Path("/folder/out.jsonl")
+ROWS = 14
+
+
+def open_run(disk: Remembering) -> Run:
+    return Run(OUT, Manifest("0", {"job": "test"}), parted=True, disk=disk)
+
+
+def becomes(row: int) -> int:
+    """How many rows this row becomes; 0: it is not wanted."""
+    return row % 4
+
+
+def work(run: Run, disk: Remembering, rng: random.Random) -> None:
+    """Do the rows that are not done, committing now and then."""
+    for number in range(ROWS):
+        name = str(number)
+        if run.known.look(name):
+            continue
+        if becomes(number):
+            run.success(Success(Row(name, {"n": number}), [{"k": k} for k in range(becomes(number))]))
+        else:
+            run.reject(Row(name, {"n": number}), Rejected("no", made=number))
+        disk.note("done", name.encode())
+        if rng.random() < 0.3:
+            mark = run.mark()
+            run.sync()
+            run.synced(mark)
+            disk.note("durable")
+
+
+def kept(disk: Remembering, end: int, killed: bool) -> set[str]:
+    """Rows that must have survived: what was written, or, after a power cut, what was synced."""
+    last = end if killed else max((n for n, op in enumerate(disk.log[:end]) if op.kind == "durable"), default=0)
+    return {op.data.decode() for op in disk.log[:last] if op.kind == "done"}
+
+
+def recover(files: Files, must_be_there: set[str]) -> None:
+    disk = Remembering(files)
+    run = open_run(disk)
+    for name in must_be_there:
+        assert run.known.look(name), f"row {name} is lost"
+    work(run, disk, random.Random(0))
+    run.close()
+    written = [msgspec.json.decode(line) for line in disk.files[OUT].splitlines()]
+    wanted = {f"{n}/{k}": (n, k, becomes(n)) for n in range(ROWS) for k in range(becomes(n))}
+    assert {row["id"]: (row["n"], row["k"], row["parts"]) for row in written} == wanted
+    assert len(written) == len(wanted) == run.written
+    rejects = disk.files[OUT.with_name("out.jsonl.run") / "rejected.jsonl"].splitlines()
+    refused = {row["id"]: row["reason"] for row in map(msgspec.json.decode, rejects)}
+    assert refused == {str(n): "no" for n in range(ROWS) if not becomes(n)}
+    assert len(rejects) == len(refused) == run.rejected
+    assert len(open_run(disk).known) == ROWS
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_whatever_a_crash_leaves_each_row_ends_once_and_whole(seed: int) -> None:
+    disk, rng = Remembering(), random.Random(seed)
+    run = open_run(disk)
+    work(run, disk, rng)
+    run.close()
+    disk.note("durable")
+    torn = 0
+    for end in range(len(disk.log) + 1):
+        for crash in crashes(disk, end):
+            lines = [line for line in crash.files.get(OUT, b"").splitlines() if b'"parts"' in line]
+            torn += crash.how != "killed" and len(lines) % 3 > 0
+            try:
+                recover(crash.files, kept(disk, end, crash.how == "killed"))
+            except BaseException as error:
+                error.add_note(f"after {end} changes, {crash.how}")
+                raise
+    assert torn > 20
+
+
+def new_run(**how: Any) -> Run:
+    return Run(Path("out.jsonl"), Manifest("0", {}), **how)
+
+
+def test_parts_that_are_not_all_there_are_taken_out_and_done_again() -> None:
+    run = new_run(parted=True)
+    run.success(Success(Row("a", {}), [{"k": 0}, {"k": 1}]))
+    run.success(Success(Row("b", {}), [{"k": 0}, {"k": 1}]))
+    run.close()
+    whole = Path("out.jsonl").read_bytes().splitlines(keepends=True)
+    Path("out.jsonl").write_bytes(b"".join(whole[:1] + whole[2:]))
+    run = new_run(parted=True)
+    assert (bool(run.known.look("a")), bool(run.known.look("b")), run.written) == (False, True, 2)
+    run.success(Success(Row("a", {}), [{"k": 0}, {"k": 1}]))
+    run.close()
+    assert sorted(row["id"] for row in rows(Path("out.jsonl"))) == ["a/0", "a/1", "b/0", "b/1"]
+    assert [row["id"] for row in rows(Path("out.jsonl.torn"))] == ["a/0"]
+
+
+def test_a_row_whose_name_looks_like_a_part_cannot_be_taken_for_one() -> None:
+    run = new_run(parted=True)
+    run.success(Success(Row("7", {}), [{"k": 0}]))
+    run.success(Success(Row("7/0", {}), {"k": 1}))
+    run.success(Success(Row("x", {}), {"k": 2}))
+    run.close()
+    assert [row["id"] for row in rows(Path("out.jsonl"))] == ["7/0", "7/0/0", "x"]
+    known = new_run(parted=True).known
+    assert len(known) == 3 == count(Path("out.jsonl"))
+    assert all(known.look(name) for name in ("7", "7/0", "x"))
+    assert [must_be_parts(name) for name in ("a", "a/1", "a/x", "1")] == [False, True, False, False]
+
+
+def test_a_part_that_stands_there_twice_is_damage_and_is_repaired() -> None:
+    run = new_run(parted=True)
+    run.success(Success(Row("a", {}), [{"k": 0}, {"k": 1}]))
+    run.close()
+    text = Path("out.jsonl").read_bytes()
+    Path("out.jsonl").write_bytes(text + text)
+    with pytest.raises(StoreCorrupt, match="twice"):
+        new_run(parted=True)
+    assert len(repair(Path("out.jsonl"))) == 2
+    assert new_run(parted=True).known.look("a")
+
+
+def test_rejected_rows_are_done_and_stand_beside_the_output() -> None:
+    run = new_run()
+    run.reject(Row("a", {"id": "a", "q": 1}), Rejected("too short", text="x"))
+    run.success(Success(Row("b", {"q": 2}), {"text": "y"}))
+    run.close()
+    assert rows(Path("out.jsonl.run/rejected.jsonl")) == [{"id": "a", "q": 1, "text": "x", "reason": "too short"}]
+    run = new_run()
+    assert (len(run.known), run.rejected) == (2, 1)
+    run.close()
+    Path("out.jsonl.run/rejected.jsonl").write_text('{"id": "b"}\n')
+    with pytest.raises(StoreCorrupt, match="'b' stands there twice"):
+        new_run()

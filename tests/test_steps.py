@@ -1,0 +1,284 @@
+"""Chains of steps: each row goes its own way, and ends in one of three places."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import manycall
+from fakes import FakeTransport, answer
+from manycall.engine.row import RowCalls
+from manycall.errors import Misshapen, UsageError
+from manycall.records import Row, Usage
+from manycall.synth import evolve
+from manycall.synth.kinds import Shared
+from shell import finish, rows, sim, start
+from shell import manycall as command
+from test_scheduler import World
+
+OUT, REJECTS = Path("out.jsonl"), Path("out.jsonl.run/rejected.jsonl")
+CHAIN = """
+[draw]
+topic = ["tea", "rain", "fog"]
+
+[[steps]]
+generate = "Write about {{ topic }}, number {{ id }}."
+
+[[steps]]
+judge = "Is this good? {{ text }}"
+min = 3
+
+[[steps]]
+keep = "text | length > 120"
+reason = "too short"
+"""
+
+
+def chain(text: str = CHAIN) -> Path:
+    Path("chain.toml").write_text(text)
+    return Path("chain.toml")
+
+
+def steps(given: Any, url: str, source: Any = None, **how: Any) -> manycall.Report:
+    return manycall.steps(given, source, model="m", url=url, out=OUT, progress=False, **how)
+
+
+def test_write_judge_keep_streams_and_every_row_ends_in_one_place() -> None:
+    """10,000 rows; the judge is asked before the writer has been asked for all, and what comes out is accounted for."""
+    with sim("--latency", "0", "--token-latency", "0.0001") as endpoint:
+        ended = command("steps", chain(), "-n", "10000", "-m", "m", "-u", endpoint.url, "-o", OUT, "--json")
+    report = json.loads(ended.out)
+    done, rejected = rows(OUT), rows(REJECTS)
+    assert ended.code == 0
+    assert report["done"] + report["rejected"] + report["failed"] == 10_000 == len(done) + len(rejected)
+    assert {str(row["id"]) for row in done} | {str(row["id"]) for row in rejected} == set(map(str, range(10_000)))
+    assert all(row["score"] >= 3 and len(row["text"]) > 120 for row in done)
+    reasons = Counter("short" if row["reason"] == "too short" else "score" for row in rejected)
+    assert reasons.keys() == {"short", "score"}
+    assert all(row["score"] < 3 for row in rejected if row["reason"] != "too short")
+    assert all(row["text"] and row["topic"] for row in rejected)
+    order = [call["body"].count('"completion_tokens":1,') for call in rows(Path("out.jsonl.run/calls.jsonl"))]
+    assert sum(order) == 10_000  # the judge's answers are one token long
+    assert order.index(1) < 500
+    assert 0 in order[-500:]
+
+
+def test_a_chain_that_is_killed_twice_loses_nothing_and_pays_for_nothing_twice() -> None:
+    chain()
+    with sim("--latency", "0.01", "--slots", "32") as endpoint:
+        words = ("steps", "chain.toml", "-n", "1500", "-j", "32", "-m", "m", "-u", endpoint.url, "-o", OUT)
+        for enough in (400, 1400):
+            process = start(*words)
+            deadline = time.monotonic() + 60
+            while not _calls().exists() or _calls().read_bytes().count(b"\n") < enough:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            process.kill()
+            process.communicate()
+        ended = finish(start(*words, "--json"))
+        finished = endpoint.stats["finished"]
+    report = json.loads(ended.out)
+    ends = [str(row["id"]) for row in [*rows(OUT), *rows(REJECTS)]]
+    assert sorted(ends, key=int) == [str(n) for n in range(1500)]
+    assert (report["done"], report["rejected"]) == (len(rows(OUT)), len(rows(REJECTS)))
+    assert len(rows(_calls())) == 3000
+    assert 3000 <= finished <= 3000 + 2 * 32  # those in flight at a kill
+
+
+def _calls() -> Path:
+    return Path("out.jsonl.run/calls.jsonl")
+
+
+def test_the_steps_are_the_same_from_python_and_may_be_functions() -> None:
+    same = [
+        manycall.Generate("Write about {{ topic }}, number {{ id }}."),
+        manycall.Judge("Is this good? {{ text }}", min=3),
+        manycall.Keep(lambda row: len(row["text"]) > 120, reason="too short"),
+    ]
+    ends = []
+    for given in (chain(), same):
+        with sim("--latency", "0") as endpoint:
+            steps(given, endpoint.url, samples=50, draw={"topic": ["tea", "rain", "fog"]}, fresh=True, temperature=0)
+        ends.append(
+            ({row["id"]: row["score"] for row in rows(OUT)}, {row["id"]: row["reason"] for row in rows(REJECTS)})
+        )
+    assert ends[0] == ends[1]
+    assert all(map(len, ends[0]))
+
+
+def test_the_same_in_one_function() -> None:
+    async def write(row: dict[str, Any], llm: manycall.Calls) -> dict[str, Any]:
+        text = (await llm.chat(f"Write about {row['topic']}.")).text
+        score = int((await llm.chat(f"Good? digit only. {text}")).text)
+        if score < 3:
+            raise manycall.Rejected(f"score {score}", text=text)
+        return {"text": text, "score": score}
+
+    with sim("--latency", "0") as endpoint:
+        for _ in range(2):
+            report = manycall.map(
+                write, [{"topic": f"t{n}"} for n in range(60)], model="m", url=endpoint.url, out=OUT, progress=False
+            )
+        assert endpoint.stats["finished"] == 120
+    assert report.done + report.rejected == 60
+    assert report.done == len(rows(OUT)) > 0
+    assert report.rejected == len(rows(REJECTS)) > 0
+    assert "rejected.jsonl" in str(report)
+
+
+class Model:
+    """An `llm` that says these things, and remembers what it was asked."""
+
+    def __init__(self, *says: str) -> None:
+        self._says = list(says)
+        self.asked: list[str] = []
+
+    async def chat(self, prompt: Any, **params: Any) -> manycall.Completion:
+        self.asked.append(prompt[-1]["content"])
+        return manycall.Completion(self._says.pop(0), "stop", Usage(), b"{}")
+
+
+def through(step: Any, fields: dict[str, Any], *says: str) -> tuple[Any, list[str]]:
+    """What a step makes of a row, and what it asked."""
+    llm = Model(*says)
+    return asyncio.run(step.compiled(Shared(2, 0, {})).function(Row("r", fields), llm)), llm.asked
+
+
+@pytest.mark.parametrize(
+    ("said", "score"),
+    [
+        ("4", 4),
+        ("Score: 4", 4),
+        ("It has 12 faults, 2 of them grave. 3", 3),
+        ("4/5", 4),
+        ("4 out of 5.", 4),
+        ("3.5", 3.5),
+        ("**2**", 2),
+        ("4分（满分5分）", 4),
+        ("1" * 5000 + " 4", 4),
+    ],
+)
+def test_a_judge_reads_the_last_number_of_its_scale(said: str, score: float) -> None:
+    assert through(manycall.Judge("Good? {{ t }}"), {"t": "x"}, said)[0] == {"score": score}
+
+
+def test_a_judge_that_gives_no_score_is_asked_again_and_then_the_row_has_failed() -> None:
+    made, asked_for = through(manycall.Judge("Good?"), {}, "Well", "Hm, 9", "4")
+    assert (made, len(asked_for)) == ({"score": 4}, 3)
+    with pytest.raises(Misshapen, match="asked 3 times"):
+        through(manycall.Judge("Good?"), {}, "a", "b", "c")
+
+
+def test_below_the_threshold_a_row_is_rejected_with_its_score() -> None:
+    with pytest.raises(manycall.Rejected, match="score 2 is below 3") as caught:
+        through(manycall.Judge("Good?", min=3), {}, "2")
+    assert caught.value.fields == {"score": 2}
+
+
+def test_an_instruction_is_evolved_in_ways_drawn_for_the_row() -> None:
+    made, asked_for = through(manycall.Evolve("q", times=3), {"q": "Why?"}, "Why so?", "Why so blue?", "Why so dark?")
+    assert made["evolved"] == "Why so dark?"
+    assert made["evolved_by"] == [evolve.drawn(evolve.WAYS, 0, "r", turn) for turn in range(3)]
+    assert [text.rpartition("\n")[2] for text in asked_for] == ["Why?", "Why so?", "Why so blue?"]
+    with pytest.raises(manycall.Rejected, match="evolved into itself"):
+        through(manycall.Evolve("q"), {"q": "Why?"}, " why? ")
+    drawn = Counter(evolve.drawn(evolve.WAYS, 0, str(n), 0) for n in range(1000))
+    assert drawn.keys() == evolve.WAYS.keys()
+    assert min(drawn.values()) > 150
+
+
+def test_fields_can_be_made_of_others() -> None:
+    made, _ = through(manycall.Set({"best": "{{ a if x > y else b }}"}), {"a": "A", "b": "B", "x": 1, "y": 2})
+    assert made == {"best": "B"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("steps = 3", "Expected `array`, got `int`"),
+        ('seed = "x"\nsteps = []', "Expected `int`, got `str` - at `$.seed`"),
+        ("[[steps]]\ngenerate = 3", "the prompt must be a text, not int"),
+        ('[[steps]]\ngenerate = "x"\n[[steps]]\ngenerate = "{{ txt }}"', "step 2 needs 'txt'; there are id, text"),
+        ("steps = [3]", "step 1 must have one of the keys"),
+        ('[[steps]]\nkeep = "scor > 3"', "step 1 needs 'scor'"),
+        ('[[steps]]\nevolve = "q"', "step 1 needs 'q'"),
+        ('[[steps]]\ngenerate = "x"\n[[steps]]\ngenerate = "y"', "step 2 writes 'text', as one before it does"),
+        ("steps = []", "there are no steps"),
+        ('[[steps]]\nwrite = "x"', "step 1 must have one of the keys generate, evolve, judge, keep, set"),
+        ('[[steps]]\ngenerate = "x"\n[[steps]]\njudge = "x"\nmax = 3', "step 2 (judge): Object contains unknown field"),
+        ('[[steps]]\njudge = "x"\nmin = 7', "the scale is 1 to 5"),
+        ('[[steps]]\nkeep = "score >"', "the prompt, line 1"),
+        ('[[steps]]\nevolve = "q"\nways = ["sideways"]', "no way 'sideways'"),
+        ('[[steps]]\ngenerate = "{{ x"', "the prompt, line 1"),
+        ('[[stebs]]\ngenerate = "x"', "chain.toml: Object"),
+        ("[[steps", "chain.toml: "),
+        ('[[steps]]\ngenerate = "x"\nschema = {type = "array"}', "cannot make many rows of one"),
+    ],
+)
+def test_a_chain_that_cannot_be_run_is_told_before_any_call(text: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        steps(chain(text), "http://127.0.0.1:1")
+    assert said in str(caught.value)
+
+
+def test_a_changed_step_is_another_run() -> None:
+    with sim("--latency", "0") as endpoint:
+        steps(chain(), endpoint.url, samples=5)
+        for change in (("min = 3", "min = 4"), ("> 120", "> 100"), ("good", "fine"), ('"fog"', '"mud"')):
+            ended = command("steps", chain(CHAIN.replace(*change)), "-n", "5", "-m", "m", "-u", endpoint.url, "-o", OUT)
+            assert (ended.code, "was made with other settings" in ended.err) == (2, True), change
+
+
+def test_a_step_asks_with_its_own_parameters_schema_and_raw_text() -> None:
+    given = chain(
+        """
+        [[steps]]
+        generate = "<|user|>"
+        raw = true
+        into = "instruction"
+        params = {temperature = 1.0, stop = ["<|end|>"]}
+        [[steps]]
+        generate = "{{ instruction }}"
+        schema = {type = "object", properties = {a = {type = "integer"}}, required = ["a"]}
+        """
+    )
+    with sim("--latency", "0") as endpoint:
+        report = steps(given, endpoint.url, samples=3)
+    assert report.done == 3
+    assert all(isinstance(row["a"], int) and row["instruction"] for row in rows(OUT))
+    assert not any("<|end|>" in row["instruction"] for row in rows(OUT))
+
+
+def test_a_judge_may_be_another_model(tmp_path: Path) -> None:
+    judge = manycall.Judge("{{ q }}", params={"model": "judge", "temperature": 0}).compiled(Shared(2, 0, {}))
+    world = World(tmp_path, lambda body: answer("4" if body["model"] == "judge" else "no"))
+    world.go([{"id": "a", "q": "x"}], judge.function)
+    assert world.rows["a"]["score"] == 4
+    assert '"temperature":0' in world.transport.requests[0].body.decode()
+
+
+def test_the_answers_of_a_row_that_fails_midway_are_not_paid_again(tmp_path: Path) -> None:
+    """The judge fails at first; the text that it was to judge is there already in the next run."""
+    compiled = [
+        step.compiled(Shared(2, 0, {})) for step in (manycall.Generate("{{ q }}"), manycall.Judge("{{ text }}"))
+    ]
+
+    async def both(row: Row, llm: RowCalls) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        for each in compiled:
+            made |= await each.function(Row(row.id, {**row.fields, **made}), llm)
+        return made
+
+    says = {"judge": "no idea"}
+    world = World(tmp_path, lambda body: answer(says["judge"] if "digit only" in str(body) else "a text"))
+    world.go([{"id": "a", "q": "x"}], both)
+    assert world.failures["a"]["verdict"] == "invalid"
+    assert isinstance(world.transport, FakeTransport)
+    says["judge"] = "4"
+    world.go([{"id": "a", "q": "x"}], both)
+    assert world.rows["a"]["score"] == 4
+    assert sum(text == "x" for _, text in world.transport.log) == 1

@@ -1,0 +1,176 @@
+"""What is drawn, and what is crossed; and that nothing but the seed, the row and the name decides it."""
+
+import asyncio
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manycall.data.sources import Source
+from manycall.data.variables import Draw, Spec, combinations, said
+from manycall.errors import UsageError
+from manycall.ids import IdTable
+from manycall.records import Row
+from shell import manycall, rows
+
+TONES = {"formal": 3, "casual": 1}
+
+
+def take(source: Source, known: IdTable | None = None) -> list[Row]:
+    async def all_rows() -> list[Row]:
+        return [row async for row in source.rows(IdTable() if known is None else known)]
+
+    return asyncio.run(all_rows())
+
+
+def draw_of(spec: Spec, count: int = 4000, seed: int = 0) -> list[Any]:
+    draw = Draw({"x": spec}, seed)
+    return [draw(str(n), {})["x"] for n in range(count)]
+
+
+def test_weights_are_kept_to() -> None:
+    counts = Counter(draw_of(TONES))
+    assert abs(counts["formal"] / 4000 - 0.75) < 0.03
+    assert counts.keys() == {"formal", "casual"}
+    assert set(draw_of({"never": 0, "always": 1})) == {"always"}
+
+
+def test_several_can_be_taken_and_are_all_different() -> None:
+    sizes = Counter()  # type: ignore[var-annotated]
+    for taken in draw_of({"from": ["a", "b", "c"], "take": [0, 2]}):
+        assert len(set(taken)) == len(taken)
+        sizes[len(taken)] += 1
+    assert sizes.keys() == {0, 1, 2}
+    assert {len(taken) for taken in draw_of({"from": ["a", "b", "c"], "take": 3}, 20)} == {3}
+
+
+def test_one_variable_may_depend_on_another_or_on_a_field() -> None:
+    by_tone = {"by": "tone", "from": {"formal": ["Sir"], "casual": {"hi": 1, "yo": 1}}}
+    draw = Draw({"tone": TONES, "greeting": by_tone})
+    seen = {(made["tone"], made["greeting"]) for made in (draw(str(n), {}) for n in range(200))}
+    assert seen == {("formal", "Sir"), ("casual", "hi"), ("casual", "yo")}
+    assert Draw({"greeting": by_tone})("1", {"tone": "formal"})["greeting"] == "Sir"
+
+
+@given(st.integers(0, 5), st.text(max_size=5), st.permutations(["a", "b", "c"]))
+def test_what_is_drawn_depends_on_nothing_but_the_seed_the_row_and_the_name(
+    seed: int, row: str, order: list[str]
+) -> None:
+    values = list(range(100))
+    alone = {name: Draw({name: values}, seed)(row, {})[name] for name in order}
+    assert Draw(dict.fromkeys(order, values), seed)(row, {}) == alone
+
+
+def test_another_seed_another_row_and_another_name_draw_otherwise() -> None:
+    values = list(range(1000))
+    assert draw_of(values, 50, seed=1) != draw_of(values, 50, seed=2)
+    assert len(set(draw_of(values, 50))) > 40
+    made = Draw({"a": values, "b": values})("1", {})
+    assert made["a"] != made["b"]
+
+
+def test_a_resumed_run_draws_for_the_rows_that_are_left_what_it_would_have_drawn(tmp_path: Path) -> None:
+    draw = Draw({"x": list(range(1000))}, 7)
+    whole = {row.id: row.fields for row in take(Source([{"id": "a"}, {"id": "b"}], samples=3, draw=draw))}
+    known = IdTable()
+    for name in ("a#0", "b#2"):
+        known.add_done(name)
+    rest = {row.id: row.fields for row in take(Source([{"id": "b"}, {"id": "a"}], samples=3, draw=draw), known)}
+    assert rest == {name: fields for name, fields in whole.items() if name not in {"a#0", "b#2"}}
+    assert len({fields["x"] for fields in whole.values()}) > 3  # samples of a row differ
+
+
+def test_crossed_variables_without_rows_are_the_rows() -> None:
+    made = take(Source(None, crossing=combinations({"a": [1, 2], "b": ["x", "y"]})))
+    assert [row.fields for row in made] == [
+        {"a": 1, "b": "x"}, {"a": 1, "b": "y"}, {"a": 2, "b": "x"}, {"a": 2, "b": "y"}
+    ]  # fmt: skip
+    assert Source(None, crossing=combinations({"a": [1, 2], "b": ["x", "y"]}), samples=3).total == 12
+
+
+def test_rows_are_crossed_and_keep_their_names_when_values_are_added(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"id": "q1"}\n{"q": 2}\n')
+    few = take(source := Source(path, crossing=combinations({"a": [1, 2]})))
+    more = take(Source(path, crossing=combinations({"a": [0, 2, 1]})))
+    assert (source.total, len(few), len({row.id for row in few})) == (4, 4, 4)
+    assert {row.id for row in few} < {row.id for row in more}
+    assert few[0].id.startswith("q1:")
+
+
+def test_all_combinations_are_never_held() -> None:
+    crossing = combinations({name: list(range(1000)) for name in "abc"})
+    assert len(crossing) == 10**9
+    assert crossing[1] == {"a": 0, "b": 0, "c": 1}
+
+
+@pytest.mark.parametrize(
+    ("specs", "said_of_it"),
+    [
+        ({"x": []}, "needs values"),
+        ({"x": {"a": -1}}, "needs values"),
+        ({"x": 3}, "needs values"),
+        ({"x": "missing.txt"}, "there is no file 'missing.txt'"),
+        ({"x": {"from": ["a"], "take": 2}}, "up to its 1 values"),
+        ({"x": {"take": 2}}, "what to draw it 'from'"),
+        ({"x": {"from": ["a"], "weights": [1]}}, "'weights'; there are"),
+        ({"x": {"by": "y", "from": ["a"]}}, "needs a table 'from'"),
+        ({"id": ["a"]}, "cannot be called 'id'"),
+        ({"y": ["a", "b"], "x": {"by": "y", "from": {"a": [1]}}}, "nothing is said for 'b'"),
+        ({"x": {"by": "y", "from": {"a": [1]}}, "y": ["a"]}, "must stand before it"),
+    ],
+)
+def test_a_variable_that_cannot_be_drawn_is_told_at_once(specs: Any, said_of_it: str) -> None:
+    with pytest.raises(UsageError, match=said_of_it):
+        Draw(specs)
+
+
+@pytest.mark.parametrize(
+    ("specs", "fields", "said_of_it"),
+    [
+        ({"x": {"by": "y", "from": {"a": [1]}}}, {}, "there is no 'y'"),
+        ({"x": {"by": "y", "from": {"a": [1]}}}, {"y": "b"}, "nothing is said for y = 'b'"),
+        ({"x": [1]}, {"x": 2}, "has a field 'x' already"),
+    ],
+)
+def test_a_row_that_nothing_can_be_drawn_for_is_told(specs: Any, fields: dict[str, Any], said_of_it: str) -> None:
+    with pytest.raises(UsageError, match=said_of_it):
+        Draw(specs)("r", fields)
+
+
+def test_a_file_is_looked_through_for_such_rows_before_any_call(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"y": "a"}\n{"y": "b"}\n')
+    with pytest.raises(UsageError, match="nothing is said for y = 'b'"):
+        Source(path, draw=Draw({"x": {"by": "y", "from": {"a": [1]}}}))
+
+
+def test_the_command_line_takes_lists_and_files(tmp_path: Path) -> None:
+    Path("t.toml").write_text('tone = {formal = 3}\nwords = {from = ["a", "b"], take = 2}\n')
+    assert said(["x=a,b", "y=f.txt", "t.toml"]) == {
+        "x": ["a", "b"], "y": "f.txt", "tone": {"formal": 3}, "words": {"from": ["a", "b"], "take": 2}
+    }  # fmt: skip
+    for bad in ("x", "=a", "x=", "other.toml"):
+        with pytest.raises(UsageError):
+            said([bad])
+
+
+def test_the_same_seed_asks_the_same_and_another_list_is_another_run() -> None:
+    Path("topics.txt").write_text("tea\nrain\n\nfog\n")
+    words = ("generate", "-p", "{{ topic }} {{ mood }}", "--draw", "topic=topics.txt", "--draw", "mood=sad,glad", "-u")
+    tail = ("sim:latency=0", "-m", "any", "-n", "40", "--seed")
+    prompts = []
+    for out, seed in (("a.jsonl", "5"), ("b.jsonl", "5"), ("c.jsonl", "6")):
+        assert manycall(*words, *tail, seed, "-o", out).code == 0
+        prompts.append({row["id"]: (row["topic"], row["mood"]) for row in rows(Path(out))})
+    assert prompts[0] == prompts[1] != prompts[2]
+    assert {topic for topic, _ in prompts[0].values()} == {"tea", "rain", "fog"}
+    for change in (("--seed", "7"), ("--draw", "mood=sad,mad")):
+        refused = manycall(*words, *tail, "5", "-o", "a.jsonl", *change)
+        assert (refused.code, "draw" in refused.err) == (2, True)
+    manifest = json.loads(Path("a.jsonl.run/manifest.json").read_text())
+    assert manifest["identity"]["draw"]["seed"] == 5
