@@ -176,6 +176,15 @@ def test_rows_come_in_the_order_of_the_input(named: bool, samples: int | None) -
     assert again == [*ids[:first], *(name for name in mixed if name not in ids[:first])]
 
 
+def test_crossed_rows_have_no_order_in_the_input_and_that_is_said() -> None:
+    Path("in.jsonl").write_text('{"id": "a", "t": 1}\n{"id": "b", "t": 2}\n')
+    cross = {"tone": ["sad", "funny"]}
+    generate("{{ tone }} {{ t }}", "in.jsonl", cross=cross, model="m", url="sim:latency=0", out=OUT, progress=False)
+    with pytest.raises(UsageError, match="none of its ids stands in the input"):
+        export(OUT, "to.jsonl", in_order=True)
+    assert not Path("to.jsonl").exists()
+
+
 def test_samples_of_a_prompt_alone_have_an_order_too() -> None:
     generate("x", samples=30, model="m", url="sim:latency=0", out=OUT, progress=False)
     assert export(OUT, "to.jsonl", in_order=True).rows == 30

@@ -138,7 +138,7 @@ class Client(Calls):
             body: the request, encoded.
             age: place in the queue for permits; smaller goes first.
         """
-        failures: dict[retry.Rule, int] | None = None
+        failures: dict[retry.Rule, int] = {}
         sent = 0
         while True:
             sent += 1
@@ -147,7 +147,6 @@ class Client(Calls):
             except errors.CallFailed as failure:
                 failure.attempts = sent
                 rule = retry.rule(failure)
-                failures = failures or {}
                 failures[rule] = failures.get(rule, 0) + 1
                 if not self._settle(failure, failures[rule]):
                     raise

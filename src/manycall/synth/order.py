@@ -54,16 +54,24 @@ def in_order(output: Output) -> Iterator[int]:
     """The offsets of the rows in the order of the input; those that are in it no more come last.
 
     Raises:
-        UsageError: the rows did not come from a file, or it is not there any more.
+        UsageError: the rows did not come from a file, it is not there any more, or it has none of them by its id.
     """
     ids = _ids(output)
     places = Places()
     for name, offset in output.places():
         places.put(name, offset)
+    found = False
     for name in ids:
         if (at := places.take(name)) is not None:
+            found = True
             yield at
-    yield from places.left()
+    left = places.left()
+    if left and not found:
+        raise UsageError(
+            f"{output.path}: none of its ids stands in the input, so nobody knows their order "
+            "(rows that were crossed, or that came several from one call, have ids of their own)"
+        )
+    yield from left
 
 
 def _ids(output: Output) -> Iterable[str]:
