@@ -448,7 +448,7 @@ def test_an_output_is_written_as_lm_eval_would_have_and_read_again(gsm8k: Path) 
     said, first = json.loads(results.read_bytes()), rows(samples)[0]
     score = manycall.score(OUT).score("strict-match")
     assert said["results"]["gsm8k"]["exact_match,strict-match"] == score.value
-    assert said["results"]["gsm8k"]["exact_match_stderr,strict-match"] == score.stderr
+    assert said["results"]["gsm8k"]["exact_match_stderr,strict-match"] == pytest.approx(score.stderr, rel=1e-15)
     assert (said["n-shot"], said["n-samples"]) == ({"gsm8k": 5}, {"gsm8k": {"original": 1319, "effective": 20}})
     assert [row["doc_id"] for row in rows(samples)] == [*range(20)] * 2
     assert json.loads(first["arguments"]["gen_args_0"]["arg_0"][0])[-1]["content"].startswith("Question: Janet")
@@ -471,3 +471,22 @@ def test_ones_own_output_is_exported_by_its_manifest_and_without_what_failed() -
     said = json.loads(results.read_bytes())
     assert said["results"]["mine.jsonl"]["score,numeric"] == 1
     assert (said["n-samples"]["mine.jsonl"]["original"], said["manycall"]["failed"]) == (9, 2)
+
+
+def test_of_several_samples_lm_eval_scores_the_first() -> None:
+    Path("mine.jsonl").write_text("".join(f'{{"question":"{n}?","answer":{n}}}\n' for n in range(4)))
+    times = Counter[str]()
+
+    def reply(question: str) -> Any:
+        times[question] += 1
+        return answer(f"{int(question[:-1]) if times[question] == 1 else -1}")
+
+    with serving(replying(reply)) as url:
+        done = command(
+            "eval", "mine.jsonl", "--match", "numeric", "-m", "m", "-u", url, "-o", OUT, "-n", "2", "-j", "1"
+        )
+    assert done.code == 0, done.err
+    assert manycall.score(OUT).scores[0].value == 0.5
+    results, _ = map(Path, command("lm-eval", OUT, "lm").out.split())
+    said = json.loads(results.read_bytes())
+    assert (said["results"]["mine.jsonl"]["score,numeric"], said["n-samples"]["mine.jsonl"]["effective"]) == (1, 4)

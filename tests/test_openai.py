@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manycall import errors
-from manycall.records import Completion, Embeddings, Request, Usage
+from manycall.records import Completion, Embeddings, Request, Spelling, Usage
 from manycall.wire import openai
 
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -63,12 +63,25 @@ def test_the_body_is_what_the_api_wants_and_equal_requests_have_equal_bytes() ->
     assert msgspec.json.decode(openai.encode(Request("embeddings", "m", ["a"], {}))) == {"model": "m", "input": ["a"]}
 
 
-@pytest.mark.parametrize(
-    "params", [{"model": "x"}, {"stream": True}, {"stop": object()}, {"stop": "\ud800"}, {"top_p": math.nan}]
-)
-def test_parameters_that_cannot_be_are_refused(params: dict[str, Any]) -> None:
+def test_a_body_may_be_spelled_as_lm_eval_spells_it() -> None:
+    params = {"seed": 1234, "top_p": 1, "stop": ["Q:"], "temperature": 0.0, "max_tokens": 5}
+    request = Request("chat", "m", [{"role": "user", "content": "π?"}], params, "lm-eval")
+    assert openai.encode(request) == (
+        b'{"messages": [{"role": "user", "content": "\\u03c0?"}], "model": "m", "max_tokens": 5, "temperature": 0.0, '
+        b'"stop": ["Q:"], "seed": 1234, "top_p": 1}'
+    )
+
+
+@pytest.mark.parametrize("spelling", ["compact", "lm-eval"])
+@pytest.mark.parametrize("params", [{"model": "x"}, {"stream": True}, {"stop": object()}, {"top_p": math.nan}])
+def test_parameters_that_cannot_be_are_refused(params: dict[str, Any], spelling: Spelling) -> None:
     with pytest.raises(errors.UsageError):
-        openai.encode(Request("chat", "m", MESSAGES, params))
+        openai.encode(Request("chat", "m", MESSAGES, params, spelling))
+
+
+def test_half_a_character_is_refused() -> None:
+    with pytest.raises(errors.UsageError):
+        openai.encode(Request("chat", "m", MESSAGES, {"stop": "\ud800"}))
 
 
 def chat(**choice: Any) -> bytes:

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import msgspec
 
 Api = Literal["chat", "completions", "embeddings"]
+Spelling = Literal["compact", "lm-eval"]
+"""How a body is written: in as few bytes as it takes, or byte for byte as lm-evaluation-harness writes the same."""
 Message = dict[str, Any]
 Messages = list[Message]
 
@@ -58,12 +60,14 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         content: messages for chat, a prompt for completions, one text or several for embeddings.
         params: everything else in the body: temperature, max_tokens, stop, ...
+        spelling: how the body is written.
     """
 
     api: Api
     model: str
     content: Messages | str | list[str]
     params: dict[str, Any]
+    spelling: Spelling = "compact"
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):

@@ -145,7 +145,9 @@ def main(job_file: str) -> None:
     manager = write_tasks(Path(job["folder"]) / "tasks", job)
     if job["do"] == "whole":
         said = {name: whole(name, manager, lines(file)) for name, file in job["tasks"].items()}
-        Path(job["out"]).write_text(json.dumps({"version": lm_eval.__version__, "tasks": said}))
+        Path(job["out"]).write_text(
+            json.dumps({"version": lm_eval.__version__, "adds_up": sum([0.1] * 10), "tasks": said})
+        )
     elif job["do"] == "fuzz":
         pairs = lines(job["pairs"])
         with Path(job["out"]).open("w") as out:

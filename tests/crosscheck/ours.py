@@ -6,10 +6,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from manycall.data.sources import Source
+from manycall.engine.blocking import blocking
 from manycall.evals.evaluate import score
+from manycall.evals.export import export
 from manycall.evals.stats.repeats import Sample, majority
 from manycall.evals.tasks import TASKS, Asker, Task, mmlu
 from manycall.evals.tasks.gsm8k import problems
+from manycall.ids import IdTable
 from manycall.records import Row
 
 GSM8K = tuple(name for name in TASKS if name.startswith("gsm8k"))
@@ -26,7 +30,12 @@ def loaded(name: str, test: Path, train: Path) -> Task:
     """The task on these files."""
     task = TASKS[name]
     assert task.load is not None
-    return task.load(task, test, train if name in ("gsm8k", "mmlu_generative") else None)
+    return task.load(task, test, examples_of(name, train))
+
+
+def examples_of(name: str, train: Path) -> Path | None:
+    """The file that its examples are drawn from, if they are."""
+    return train if name in ("gsm8k", "mmlu_generative") else None
 
 
 def rows_of(name: str, test: Path) -> list[dict[str, Any]]:
@@ -55,8 +64,13 @@ def whole(name: str, test: Path, train: Path, responses: list[list[str]], folder
         }
         for vote, k in task.votes.items():
             filters[vote] = {"scores": digest(repr(majority(_samples(texts[:k], key))) for texts in graded)}
-    for said in score(_output(folder, name, rows, responses), as_=name).scores:
-        filters[said.filter] |= {"mean": said.value, "stderr": said.stderr, "count": said.count}
+    out = _output(folder, task, responses)
+    for said in score(out, as_=name).scores:
+        filters[said.filter] |= {"shown": (said.value, said.stderr), "count": said.count}
+    results, _ = export(out, folder / "exported", as_=name, data=test, shots=examples_of(name, train))
+    numbers = json.loads(results.read_text())["results"][name]
+    for key, found in filters.items():
+        found |= {"mean": numbers[f"exact_match,{key}"], "stderr": numbers[f"exact_match_stderr,{key}"]}
     return {"prompts": prompts, "filters": filters}
 
 
@@ -64,19 +78,22 @@ def _samples(grades: list[dict[str, tuple[Any, float]]], key: str) -> list[Sampl
     return [Sample(n, str(grade[key][0]), grade[key][1]) for n, grade in enumerate(grades)]
 
 
-def _output(folder: Path, name: str, rows: list[dict[str, Any]], responses: list[list[str]]) -> Path:
+def _output(folder: Path, task: Task, responses: list[list[str]]) -> Path:
     """The file that `evaluate` would have written."""
-    out = folder / f"{name}.jsonl"
+    out = folder / f"{task.name}.jsonl"
     run = out.with_name(out.name + ".run")
     run.mkdir(parents=True)
-    identity = {"job": f"eval {name}", "samples": samples_of(name) > 1}
+    identity = {"job": f"eval {task.name}", "samples": task.samples is not None}
     (run / "manifest.json").write_text(json.dumps({"version": "0", "identity": identity}))
     with out.open("w") as file:
-        for n, (row, texts) in enumerate(zip(rows, responses, strict=True)):
-            for k, text in enumerate(texts):
-                row_id = f"{n}#{k}" if identity["samples"] else str(n)
-                file.write(json.dumps({**row, "id": row_id, "response": text}) + "\n")
+        for row in blocking(_rows(task)):
+            text = responses[row.index][row.sample]
+            file.write(json.dumps({**row.fields, "id": row.id, "response": text}) + "\n")
     return out
+
+
+async def _rows(task: Task) -> list[Row]:
+    return [row async for row in Source(task.rows, samples=task.samples).rows(IdTable())]
 
 
 def fuzzed(name: str, pairs: list[dict[str, str]]) -> Iterator[list[list[Any]]]:

@@ -38,30 +38,29 @@ class Endpoint:
         broken: questions to which it says, with status 200, that it is out of memory.
 
     Attributes:
-        bodies: every request body, in a form in which equal ones are equal, and how often it came.
+        bodies: every request body, byte for byte, and how often it came.
     """
 
     def __init__(self, key: dict[str, str], broken: Iterable[str] = ()) -> None:
         self.key, self._broken = key, frozenset(broken)
-        self.bodies: Counter[str] = Counter()
+        self.bodies: Counter[bytes] = Counter()
         self._lock = threading.Lock()
 
     def reply(self, body: bytes) -> bytes:
         """The reply to one request."""
         request = json.loads(body)
-        asked = json.dumps(request, sort_keys=True)
         with self._lock:
-            self.bodies[asked] += 1
+            self.bodies[body] += 1
         question = last_question(request["messages"][-1]["content"])
         if question in self._broken:
             return b'{"error": {"message": "out of memory"}}'
         right = self.key.get(question, "B")
-        text = responses.response(random.Random(asked), right, "The answer is {n}. The final answer is {n}.\n#### {n}")
+        text = responses.response(random.Random(body), right, "The answer is {n}. The final answer is {n}.\n#### {n}")
         message = {"role": "assistant", "content": text}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         return json.dumps({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}).encode()
 
-    def taken(self) -> Counter[str]:
+    def taken(self) -> Counter[bytes]:
         """The bodies, and forget them."""
         taken, self.bodies = self.bodies, Counter()
         return taken
@@ -143,7 +142,7 @@ def compare(
     if broken:  # what breaks we send again, lm-eval not
         mine, theirs = Counter(set(mine)), Counter(set(theirs))
     for body in [*(mine - theirs), *(theirs - mine)][:4]:
-        bad.append(f"sent {mine[body]} times by us, {theirs[body]} times by lm-eval: {body:.2000}")
+        bad.append(f"sent {mine[body]} times by us, {theirs[body]} times by lm-eval: {body[:2000]!r}")
     return bad
 
 
@@ -161,7 +160,16 @@ def simulated(python: str, files: check.Files, folder: Path, at_once: int = 64) 
     theirs = json.loads(next(said.glob("results_*.json")).read_text())["results"]["gsm8k_local"]
     ran = manycall.score(folder / "sim.jsonl")
     print(f"{ran} \n{at_once} at once: lm-eval {between - began:.1f} s, manycall {ended - between:.1f} s, start to end")
-    return [done.err] if done.code else _scores("gsm8k at the simulated endpoint", ran, theirs)
+    if done.code:
+        return [done.err]
+    written = shell.manycall("lm-eval", folder / "sim.jsonl", folder / "as-lm-eval", "--data", test, "--shots", train)
+    (results,) = (folder / "as-lm-eval").glob("*/results_*.json")
+    mine = {key: value for key, value in json.loads(results.read_text())["results"]["gsm8k"].items() if "," in key}
+    same = all(theirs[key] == value for key, value in mine.items()) and len(mine) == 4
+    return [
+        *_scores("gsm8k at the simulated endpoint", ran, theirs),
+        *([] if same else [f"{written.err}results_*.json has {mine}, lm-eval's own {theirs}"]),
+    ]
 
 
 def _questions(names: list[str], files: check.Files) -> Iterator[dict[str, Any]]:

@@ -19,7 +19,7 @@ from manycall.evals.own import ENDINGS, as_task, listed, own, scoring
 from manycall.evals.report import Evaluation
 from manycall.evals.tally import Tally
 from manycall.evals.tasks import TASKS, Asker, Task
-from manycall.records import Row
+from manycall.records import Completion, Request, Row
 from manycall.sim import launch
 
 WRITES = ("response", "extracted", "score", "finish_reason")
@@ -65,7 +65,8 @@ def evaluate(
 
     async def one(row: Row, llm: RowCalls) -> dict[str, Any]:
         target = _target(asked, row.fields)
-        reply = await llm.chat(asker.messages(row))
+        reply = await llm.ask(Request("chat", llm.model, asker.messages(row), llm.params, asked.spelling))
+        assert isinstance(reply, Completion)
         grades = asked.grade(reply.text, target) if asked.quick else await _grade_aside(asked, reply.text, target)
         for name, (_, value) in grades.items():
             running[name].add(value)

@@ -9,13 +9,14 @@ how many failed and what lm-eval would have said of them.
 """
 
 import json
+import math
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import msgspec
 
@@ -27,7 +28,7 @@ from manycall.errors import UsageError
 from manycall.evals.evaluate import resolve, score, written_by
 from manycall.evals.outputs import Output
 from manycall.evals.own import own, scoring
-from manycall.evals.report import Evaluation
+from manycall.evals.report import Counted, Evaluation
 from manycall.evals.stats.repeats import Sample, winner
 from manycall.evals.tasks import TASKS, Asker, Task
 from manycall.ids import IdTable
@@ -69,9 +70,9 @@ def export(
     date = datetime.fromtimestamp(clock.wall(), UTC).replace(tzinfo=None).isoformat().replace(":", "-")
     samples = place / f"samples_{task.name}_{date}.jsonl"
     with samples.open("w", encoding="utf-8") as file:
-        digest, asked = blocking(_Samples(output, task).write(file))
+        written = blocking(_Samples(output, task).write(file))
     results = place / f"results_{date}.json"
-    summary = _results(output, task, result, model, asked) | {"task_hashes": {task.name: digest}}
+    summary = _results(output, task, result, model, written)
     results.write_text(json.dumps(summary, indent=2, ensure_ascii=False), encoding="utf-8")
     return [results, samples]
 
@@ -89,6 +90,15 @@ def _task(output: Output, as_: str | Task | None, data: str | Path | None, shots
     return own(Path(data or output.manifest.source["rows"]), output.identity.get("prompt"), matched)
 
 
+class _Written(NamedTuple):
+    """What stands in the samples: lm-eval's hash of all questions, prompts and targets; how many questions were asked;
+    by filter, the scores in the order of the questions."""
+
+    digest: str
+    asked: int
+    scores: dict[str, list[float]]
+
+
 class _Samples:
     """The samples of an output, one for each question and filter."""
 
@@ -104,30 +114,26 @@ class _Samples:
             "max_gen_toks": params.get("max_tokens", params.get("max_completion_tokens")),
         }
 
-    async def write(self, file: TextIO) -> tuple[str, int]:
-        """Write them, all of one filter and then all of the next, as lm-eval does.
-
-        Returns:
-            (lm-eval's hash of all questions, prompts and targets, how many questions there are)
-        """
+    async def write(self, file: TextIO) -> _Written:
+        """Write them, all of one filter and then all of the next, as lm-eval does."""
         offsets = {str(row.get("id")): offset for offset, row in self._output.rows()}
-        digest, asked, found = sha256(), 0, 0
+        digest, asked = sha256(), 0
+        scores: dict[str, list[float]] = {}
         for name in [*self._task.filters, *self._task.votes]:
-            asked = found = 0
+            needed, asked, scores[name] = self._task.votes.get(name, 1), 0, list[float]()
             async with aclosing(self._questions()) as questions:
                 async for rows in questions:
                     asked += 1
+                    if len(rows) < needed or any(row.id not in offsets for row in rows[:needed]):
+                        continue
                     texts = [self._output.row_at(offsets[row.id])["response"] for row in rows if row.id in offsets]
-                    if texts:
-                        found += 1
-                        line = self._sample(rows[0], texts, name)
-                        digest.update((line["doc_hash"] + line["prompt_hash"] + line["target_hash"]).encode())
-                        file.write(json.dumps(line, ensure_ascii=False) + "\n")
-            if offsets and not found:
-                raise UsageError(
-                    f"{self._output.path}: none of its rows is a question of {self._task.name}: give --data"
-                )
-        return digest.hexdigest(), asked
+                    line = self._sample(rows[0], texts, name)
+                    digest.update((line["doc_hash"] + line["prompt_hash"] + line["target_hash"]).encode())
+                    scores[name].append(line[self._metric])
+                    file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        if offsets and not any(scores.values()):
+            raise UsageError(f"{self._output.path}: none of its rows is a question of {self._task.name}: give --data")
+        return _Written(digest.hexdigest(), asked, {name: found for name, found in scores.items() if found})
 
     async def _questions(self) -> AsyncGenerator[list[Row], None]:
         """All rows of each question: its samples."""
@@ -182,22 +188,34 @@ def metric(task: Task) -> str:
     return "exact_match" if task.name in TASKS else "score"
 
 
-def _results(output: Output, task: Task, result: Evaluation, model: str, asked: int) -> dict[str, Any]:
+def counted(scores: list[float]) -> Counted:
+    """Mean and standard error as lm-eval reckons them (`mean`, `mean_stderr` in its api/metrics.py): added up in the
+    order of the questions, so that they are the same to the last bit."""
+    count = len(scores)
+    mean = sum(scores) / count
+    variance = sum([(x - mean) ** 2 for x in scores]) / (count - 1) if count > 1 else None
+    return Counted(mean, None if variance is None else math.sqrt(variance) / math.sqrt(count), count)
+
+
+def _results(output: Output, task: Task, result: Evaluation, model: str, written: _Written) -> dict[str, Any]:
     kind, identity = metric(task), output.identity
     sessions = output.manifest.sessions if output.manifest else []
     numbers: dict[str, Any] = {}
-    for each in result.scores:
-        numbers[f"{kind},{each.filter}"] = each.value
-        numbers[f"{kind}_stderr,{each.filter}"] = "N/A" if each.stderr is None else each.stderr
+    for name, scores in written.scores.items():
+        said = counted(scores)
+        numbers[f"{kind},{name}"] = said.value
+        numbers[f"{kind}_stderr,{name}"] = "N/A" if said.stderr is None else said.stderr
+    answered = max(map(len, written.scores.values()), default=0)
     turns = task.shots(0) if callable(task.shots) else task.shots
     return {
-        "results": {task.name: {"name": task.name, "alias": task.name, "sample_len": result.rows, **numbers}},
+        "results": {task.name: {"name": task.name, "alias": task.name, "sample_len": answered, **numbers}},
         "group_subtasks": {task.name: []},
         "configs": {task.name: {"task": task.name, "generation_kwargs": identity.get("params", task.params)}},
         "versions": {task.name: VERSIONS.get(task.name, 3.0) if task.name in TASKS else None},
+        "task_hashes": {task.name: written.digest},
         "n-shot": {task.name: len(turns) // 2},
         "higher_is_better": {task.name: {kind: True}},
-        "n-samples": {task.name: {"original": asked, "effective": result.rows}},
+        "n-samples": {task.name: {"original": written.asked, "effective": answered}},
         "config": {"model": "manycall", "model_args": {"model": model}, "limit": None},
         "date": sessions[0]["started"] if sessions else None,
         "model_source": "manycall",

@@ -3,8 +3,10 @@
 Pure: bytes in, records out. Only the fields that are used are decoded; the rest of a reply stays bytes.
 """
 
+import json
 import math
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from manycall import errors
-from manycall.records import Api, Completion, Embeddings, Request, Usage
+from manycall.records import Api, Completion, Embeddings, Request, Spelling, Usage
 
 PATHS: dict[Api, str] = {
     "chat": "/chat/completions",
@@ -52,6 +54,18 @@ def base_url(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{path or '/v1'}"
 
 
+_LM_EVALS_ORDER = ("messages", "model", "max_tokens", "temperature", "stop", "seed")
+
+
+def _as_lm_eval(body: dict[str, Any]) -> bytes:
+    """As `local-chat-completions` of lm-eval 0.4.13 has it, and aiohttp writes it."""
+    first = {name: body[name] for name in _LM_EVALS_ORDER if name in body}
+    return json.dumps(first | body, allow_nan=False).encode()
+
+
+_SPELLED: dict[Spelling, Callable[[dict[str, Any]], bytes]] = {"compact": msgspec.json.encode, "lm-eval": _as_lm_eval}
+
+
 def encode(request: Request) -> bytes:
     """The body. Equal requests have equal bytes, so these bytes are also the request's identity.
 
@@ -68,7 +82,7 @@ def encode(request: Request) -> bytes:
         if isinstance(value, float) and not math.isfinite(value):  # the encoder would write null
             raise errors.UsageError(f"{name!r} is {value}, a number that JSON does not have")
     try:
-        return msgspec.json.encode(body)
+        return _SPELLED[request.spelling](body)
     except (TypeError, ValueError, RecursionError) as error:
         raise errors.UsageError(f"the request cannot be written as JSON: {error}") from None
 

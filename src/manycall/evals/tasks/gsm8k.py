@@ -209,7 +209,7 @@ def problems(rows: Path | list[dict[str, Any]]) -> Any:
 def _task(name: str, prompt: str, strict: Any, stop: list[str], temperature: float = 0, **more: Any) -> Task:
     extracts: Mapping[str, Any] = {"strict-match": strict, "flexible-extract": FLEXIBLE}
     params = {"max_tokens": 256, "temperature": temperature, "stop": stop, "seed": 1234}
-    return Task((), prompt, extracts, exact_match, name=name, params=params, quick=True, **more)
+    return Task((), prompt, extracts, exact_match, name=name, params=params, spelling="lm-eval", quick=True, **more)
 
 
 _STOP_COT = ["Q:", "</s>", "<|im_end|>"]

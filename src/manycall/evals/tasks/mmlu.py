@@ -107,6 +107,7 @@ TASK = Task(
     name="mmlu_generative",
     system="The following are multiple choice questions (with answers) about {{ subject }}.\n\n",
     params={"max_tokens": 256, "temperature": 0, "stop": ["</s>", "\n"], "seed": 1234},
+    spelling="lm-eval",
     quick=True,
     load=load,
 )

@@ -9,7 +9,7 @@ import msgspec
 
 from manycall.data.sources import Rows
 from manycall.data.templates import Prompt, Template
-from manycall.records import Message, Messages, Row
+from manycall.records import Message, Messages, Row, Spelling
 
 Extract = Callable[[str], Any]
 """A response -> the answer in it."""
@@ -27,7 +27,7 @@ class Task(msgspec.Struct, frozen=True):
         name: what it is called in the report.
         system: a template for a system message. shots: turns that go between it and the question: always the same,
             or those for the row of this index.
-        params: what every call is sent with.
+        params: what every call is sent with. spelling: how it is written (`Request`).
         samples: how often each question is asked, if nobody says; None: once.
         votes: name -> k: a further score, of the answer that the most of a row's first k samples gave.
         quick: `extract` and `score` take microseconds; others run in a thread, so that no call waits for them.
@@ -45,6 +45,7 @@ class Task(msgspec.Struct, frozen=True):
     system: str | None = None
     shots: Sequence[Message] | Callable[[int], Messages] = ()
     params: dict[str, Any] = {}
+    spelling: Spelling = "compact"
     samples: int | None = None
     votes: Mapping[str, int] = {}
     quick: bool = False
