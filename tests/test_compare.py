@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import manycall
 from manycall.errors import UsageError
+from manycall.evals import forms
 from manycall.evals.compare import compare
 from manycall.evals.judgement import summary
 from shell import manycall as command
@@ -76,7 +77,25 @@ def test_samples_of_a_question_are_meaned_before_they_are_paired() -> None:
     (versus,) = compare(run("b", [1, 1, 0]), sampled).versus
     assert versus.difference.count == 3
     assert versus.difference.value == pytest.approx((-0.5 + 0 + 0) / 3)
-    assert versus.difference.test == "paired z"
+    assert versus.difference.test == "Student's t of the differences"
+
+
+def test_the_order_in_which_samples_finished_is_no_difference() -> None:
+    a, b = run("a", [0.1, 0.2], samples=True), run("b", [0.2, 0.1], samples=True)
+    for path, order in ((a, (0.1, 0.2, 0.3)), (b, (0.3, 0.2, 0.1))):
+        lines = ({"id": f"q0#{n}", "score": {"strict": value}} for n, value in enumerate(order))
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = compare(a, b)
+    assert (found.versus[0].difference.ties, found.changed) == (1, 0)
+
+
+@pytest.mark.parametrize(("labels", "test"), [("right=1,wrong=0", "McNemar's, exact"), ("0=0,1=1,2=2", "Student's t")])
+def test_the_scale_of_a_judge_says_which_test_it_is_not_the_verdicts_that_came(labels: str, test: str) -> None:
+    judge: dict[str, Any] = {"job": "judge", "labels": list(forms.labels(labels).items()), "model": "j"}
+    for name, scores in (("a", (0, 0, 1)), ("b", (1, 0, 1))):
+        lines = ({"id": str(n), "judge": {"verdict": "x", "score": score}} for n, score in enumerate(scores))
+        run(name, [], **judge).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert compare("a.jsonl", "b.jsonl").versus[0].difference.test.startswith(test)
 
 
 def test_several_runs_are_each_compared_with_the_first() -> None:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from manycall.evals.evaluate import score
 from manycall.evals.metrics import Mean
-from manycall.evals.stats.intervals import Interval, bounds, clustered_stderr, wilson
+from manycall.evals.stats.intervals import Interval, bounds, clustered_stderr, on_scale, wilson
 from manycall.evals.stats.paired import difference, mcnemar
 from manycall.evals.stats.repeats import Sample, majority, mean_of, pass_all, pass_at, repeated
+from manycall.evals.stats.student import quantile, two_sided
 
 
 @pytest.mark.parametrize(
@@ -36,17 +37,100 @@ def test_the_interval_for_a_share_is_wilsons(right: int, count: int, low: float,
 def test_a_share_of_nothing_has_no_interval() -> None:
     with pytest.raises(ValueError, match="nothing"):
         wilson(0, 0)
-    assert Mean().interval is None
+    assert Mean().interval() is None
 
 
-def test_scores_that_are_no_share_get_an_interval_by_their_standard_error() -> None:
+def mean_of_all(*numbers: float) -> Mean:
     mean = Mean()
-    for x in (1.0, 2.0, 4.0):
+    for x in numbers:
         mean.add(x)
+    return mean
+
+
+@pytest.mark.parametrize(
+    ("t", "freedom", "p"),
+    [  # scipy: 2 * stats.t.sf(t, freedom)
+        (0.0, 7, 1.0),
+        (2.0, 4, 0.11611652351681556),
+        (-2.0, 4, 0.11611652351681556),
+        (0.5, 1, 0.7048327646991335),
+        (3.5, 59, 0.0008924666345841933),
+        (12.0, 1318, 1.4661157851631878e-31),
+    ],
+)
+def test_p_of_students_t(t: float, freedom: int, p: float) -> None:
+    assert two_sided(t, freedom) == pytest.approx(p, rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("freedom", "t"),  # scipy: stats.t.ppf(0.975, freedom)
+    [(1, 12.706204736174694), (4, 2.7764451051977934), (59, 2.000995378088267), (1318, 1.9617655127673146)],
+)
+def test_quantiles_of_students_t(freedom: int, t: float) -> None:
+    assert quantile(freedom, 0.95) == pytest.approx(t, rel=1e-8)
+
+
+def test_numbers_without_a_scale_get_an_interval_by_students_t() -> None:
+    # scipy: ttest_1samp([1, 3, 0, 1, 0], 0).confidence_interval(0.95)
+    assert mean_of_all(1, 3, 0, 1, 0).interval(None) == pytest.approx((-0.5207216137916353, 2.5207216137916353))
+    assert mean_of_all(0.2, 0.2, 0.2).interval(None) is None  # nor does it say that it is sure
+
+
+@given(st.lists(st.floats(1, 5), min_size=2, max_size=50))
+def test_an_interval_lies_on_the_scale_and_around_the_mean(scores: list[float]) -> None:
+    mean = mean_of_all(*scores)
+    if found := mean.interval((1, 5)):
+        assert 1 <= found.low <= mean.value + 1e-9
+        assert mean.value - 1e-9 <= found.high <= 5
+        assert found.high > found.low
+
+
+def test_its_ends_are_where_wilson_would_have_them() -> None:
+    """(mean - end)² = t² · SE² · what the variance would be, were the mean there: the equation that Wilson solved."""
+    mean = mean_of_all(*[1, 2, 5, 4, 4, 3, 5])
+    found = mean.interval((1, 5))
+    assert found is not None
     assert mean.stderr is not None
-    assert mean.interval == pytest.approx(
-        (7 / 3 - 1.959963984540054 * mean.stderr, 7 / 3 + 1.959963984540054 * mean.stderr)
-    )
+    p, width = (mean.value - 1) / 4, quantile(6, 0.95) * mean.stderr / 4
+    for end in found:
+        q = (end - 1) / 4
+        assert (p - q) ** 2 == pytest.approx(width**2 * q * (1 - q) / (p * (1 - p)))
+
+
+@pytest.mark.parametrize(
+    ("scores", "scale", "interval"),
+    [
+        ([1] * 10, (1, 5), (1, 1 + 4 * 0.27753279986288926)),  # not Wilson's of ten right answers
+        ([5] * 10, (1, 5), (1 + 4 * 0.7224672001371106, 5)),
+        ([1] * 10, (-1, 1), (-1 + 2 * 0.7224672001371106, 1)),
+        ([3] * 10, (1, 5), None),
+        ([7] * 10, (1, 5), None),
+        ([1] * 10, (1, 1), None),
+        ([1], (0, 1), (0.2065493143772374, 1)),
+        ([0.5], (0, 1), None),
+    ],
+)
+def test_scores_that_do_not_vary_are_sure_only_as_far_as_the_scale_goes(
+    scores: list[float], scale: tuple[float, float], interval: tuple[float, float] | None
+) -> None:
+    assert mean_of_all(*scores).interval(scale) == (interval and pytest.approx(interval))
+
+
+def test_samples_of_a_question_hold_the_truth_as_often_as_they_say() -> None:
+    """Forty questions of their own difficulty, most of them easy, four samples of each."""
+    covered, trials = 0, 400
+    for seed in range(trials):
+        rng = random.Random(seed)
+        clusters = []
+        for _ in range(40):
+            chance = rng.betavariate(1.8, 0.2)
+            clusters.append((4, float(sum(rng.random() < chance for _ in range(4)))))
+        value = sum(total for _, total in clusters) / 160
+        found = on_scale(value, clustered_stderr(clusters), 40, (0, 1))
+        assert found is not None
+        assert 0 <= found.low <= found.high <= 1
+        covered += found.low <= 0.9 <= found.high
+    assert covered >= 0.93 * trials
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=50))
@@ -131,16 +215,31 @@ def test_a_difference_is_that_of_the_rows() -> None:
     found = difference([(0, 1), (0, 1), (1, 0), (1, 1), (0, 0)])
     assert (found.value, found.wins, found.losses, found.ties, found.count) == (0.2, 2, 1, 2, 5)
     assert found.stderr == pytest.approx(statistics.stdev([1, 1, -1, 0, 0]) / 5**0.5)
-    assert (found.test, found.p) == ("McNemar, exact", 1.0)
+    assert (found.test, found.p) == ("McNemar's, exact", 1.0)
 
 
 def test_scores_that_are_no_share_are_compared_by_their_standard_error() -> None:
-    found = difference([(1, 2), (3, 5), (2, 2), (4, 5), (1, 1)])
-    assert found.stderr is not None
-    assert found.test == "paired z"
-    assert found.p == pytest.approx(2 * statistics.NormalDist().cdf(-found.value / found.stderr))
-    assert difference([(0.5, 0.7)] * 3).p == pytest.approx(0, abs=1e-6)
-    assert difference([(0.5, 0.5)] * 3).p == 1
+    found = difference([(1, 2), (2, 5), (2, 2), (4, 5), (1, 1)])
+    assert found.test == "Student's t of the differences"
+    assert found.p == pytest.approx(0.14192744777405542)  # scipy: ttest_rel
+    assert found.interval == pytest.approx((-0.5207216137916353, 2.5207216137916353))
+
+
+@pytest.mark.parametrize("pair", [(0.5, 0.75), (0.5, 0.7), (0.5, 0.5), (0.1 + 0.2, 0.3)])
+def test_differences_that_do_not_vary_are_no_proof(pair: tuple[float, float]) -> None:
+    found = difference([pair] * 3)
+    assert (found.p, found.interval) == (None, None)
+    assert found.test.startswith("N/A where every row changed by as much")
+
+
+def test_what_rounding_leaves_is_a_tie() -> None:
+    found = difference([(0.1 + 0.2, 0.3), (0.3, 0.1 + 0.2), (0.5, 1)])
+    assert (found.wins, found.losses, found.ties) == (1, 0, 2)
+
+
+def test_scores_that_might_be_more_than_0_and_1_are_no_shares() -> None:
+    pairs: list[tuple[float, float]] = [(0, 1), (0, 1), (1, 0), (1, 1), (0, 0)]
+    assert difference(pairs, shares=False).test == "Student's t of the differences"
 
 
 def test_few_or_no_pairs_say_nothing_and_pairs_without_a_change_do_not_say_too_much() -> None:
@@ -196,6 +295,12 @@ def test_samples_of_a_question_are_one_cluster_and_get_their_own_table(tmp_path:
         "mean@4"
     }
     assert "| strict-match | pass@2       | 0.5000 | ±0.1667 | 10" in str(result)
+
+
+def test_samples_that_are_all_right_are_as_sure_as_their_questions(tmp_path: Path) -> None:
+    rows = [_row(f"q{q}#{k}", "18") for q in range(10) for k in range(4)]
+    _write(tmp_path / "o.jsonl", rows, {"version": "1", "identity": {"job": "eval wordmath", "samples": True}})
+    assert score(tmp_path / "o.jsonl").score("strict-match").interval == wilson(10, 10)
 
 
 def test_failed_rows_are_in_no_score_but_in_its_bounds(tmp_path: Path) -> None:

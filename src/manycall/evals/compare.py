@@ -1,5 +1,7 @@
 """Runs beside each other, row by row: which is better, by how much, and on which rows."""
 
+import math
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,12 @@ import msgspec
 
 from manycall.errors import UsageError
 from manycall.evals.comparison import Change, Comparison, Side, Versus
+from manycall.evals.judgement import worths
 from manycall.evals.metrics import Mean
 from manycall.evals.outputs import NO_SCORE, Output, derived
 from manycall.evals.report import Score
-from manycall.evals.stats.paired import difference
+from manycall.evals.stats.intervals import RIGHT_OR_WRONG
+from manycall.evals.stats.paired import change, difference
 from manycall.store.lines import write_whole
 
 MOST_SHOWN = 10
@@ -57,13 +61,15 @@ def compare(
     versus, changed = list[Versus](), list[_Changed]()
     for number, other in enumerate(read[1:], 2):
         both = _common(read[0], other, anyway)
+        shares = {0.0, 1.0} >= {*read[0].worths, *other.worths}
         for name in names:
             first, second = read[0].scores[name], other.scores[name]
             shared = [question for question in both if question in first and question in second]
             pairs = [(_mean(first[question]), _mean(second[question])) for question in shared]
-            versus.append(Versus(number, name, difference(pairs), len(first) - len(shared), len(second) - len(shared)))
+            found = difference(pairs, shares=shares)
+            versus.append(Versus(number, name, found, len(first) - len(shared), len(second) - len(shared)))
             changed += [
-                (read[0], other, name, question) for question, (a, b) in zip(shared, pairs, strict=True) if a != b
+                (read[0], other, name, question) for question, (a, b) in zip(shared, pairs, strict=True) if change(a, b)
             ]
     if target is not None:
         write_whole(target, (msgspec.json.encode(_change(*each)) + b"\n" for each in changed))
@@ -82,10 +88,11 @@ class _Read:
 
     def __init__(self, output: Output, by: str | None) -> None:
         self.output = output
-        self.scores: dict[str, dict[str, tuple[int, float]]] = {}  # name -> question -> (samples, their sum)
+        self.scores: dict[str, dict[str, array[float]]] = {}  # name -> question -> that of each of its samples
         self.places: dict[str, int] = {}
         self.asked: dict[str, tuple[int | None, ...]] = {}
         self.rows = self.truncated = 0
+        self.worths = [worth for worth in worths(output).values() if worth is not None]
         for offset, row in output.rows():
             if "id" not in row:
                 raise UsageError(f"{output.path}, the row at byte {offset:,} has no id, by which rows are paired")
@@ -95,20 +102,19 @@ class _Read:
             self.places.setdefault(question, offset)
             self.asked[question] = tuple(hash(repr(row[name])) if name in row else None for name in _ASKED)
             for name, value in _numbers(row, by):
-                questions = self.scores.setdefault(name, {})
-                count, total = questions.get(question, (0, 0.0))
-                questions[question] = (count + 1, total + value)
+                self.scores.setdefault(name, {}).setdefault(question, array("d")).append(value)
 
     def side(self, names: Iterable[str]) -> Side:
         """What is said of this run alone."""
         output = self.output
         task = str(output.identity.get("job", "?"))
+        scale = (min(self.worths), max(self.worths)) if self.worths else RIGHT_OR_WRONG
         scores = []
         for name in names:
             mean = Mean()
             for question in self.scores[name].values():
                 mean.add(_mean(question))
-            scores.append(Score(task, name, mean.value, mean.stderr, mean.count, mean.interval))
+            scores.append(Score(task, name, mean.value, mean.stderr, mean.count, mean.interval(scale)))
         model = str(output.identity.get("model", "?"))
         return Side(output.path, model, scores, self.rows, self.truncated, output.failed, output.missing(self.rows))
 
@@ -209,6 +215,5 @@ def _change(first: _Read, other: _Read, name: str, question: str) -> Change:
     )
 
 
-def _mean(samples: tuple[int, float]) -> float:
-    count, total = samples
-    return total / count
+def _mean(samples: Sequence[float]) -> float:
+    return math.fsum(samples) / len(samples)  # the same in whatever order they finished

@@ -128,7 +128,7 @@ class Judgement(msgspec.Struct, kw_only=True):
         return remarks
 
 
-def _worth(output: Output) -> dict[str, float | None]:
+def worths(output: Output) -> dict[str, float | None]:
     """The labels, and what they are worth; nothing for a file that does not say."""
     try:
         return dict(msgspec.convert(output.identity.get("labels", []), list[tuple[str, float | None]]))
@@ -156,7 +156,7 @@ def summary(out: Path, field: str, run: Report | None = None) -> Judgement:
         UsageError: a row without a verdict.
     """
     output = Output.at(out)
-    worth = _worth(output)
+    worth = worths(output)
     numbers = [value for value in worth.values() if value is not None]
     least, most = min(numbers, default=0.0), max(numbers, default=1.0)
     tally = Tally("judge", [field], output, (least, most))

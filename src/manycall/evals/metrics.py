@@ -3,7 +3,15 @@
 import math
 from collections import Counter
 
-from manycall.evals.stats.intervals import Interval, normal, wilson
+from manycall.evals.stats.intervals import (
+    RIGHT_OR_WRONG,
+    Interval,
+    Scale,
+    on_scale,
+    stretched,
+    student,
+    wilson,
+)
 
 
 class Mean:
@@ -29,17 +37,15 @@ class Mean:
         for x, times in other._seen.items():
             self.add(x, times)
 
-    @property
-    def is_share(self) -> bool:
-        """Whether every number was 0 or 1."""
-        return self._seen.keys() <= {0.0, 1.0}
-
-    @property
-    def interval(self) -> Interval | None:
-        """95 %: Wilson's for a share, else mean ± 1.96 standard errors; None for nothing, or for one number."""
-        if self.count and self.is_share:
-            return wilson(self._seen[1.0], self.count)
-        return None if self.stderr is None else normal(self.value, self.stderr)
+    def interval(self, scale: Scale | None = RIGHT_OR_WRONG) -> Interval | None:
+        """95 %. Wilson's, if every number is the worst or the best of its scale; by the standard error, if not; by
+        Student's t, if there is no scale. None where that says nothing."""
+        if scale is None:
+            return student(self.value, self.stderr, self.count)
+        worst, best = scale
+        if self.count and self._seen.keys() <= {worst, best} and best > worst:
+            return stretched(wilson(self._seen[best], self.count), scale)
+        return on_scale(self.value, self.stderr, self.count, scale)
 
     @property
     def value(self) -> float:
@@ -51,6 +57,8 @@ class Mean:
         """sqrt(Σ(x-mean)² / (n-1)) / sqrt(n), as lm-eval's `mean_stderr`; None for fewer than two numbers."""
         if self.count < 2:
             return None
+        if len(self._seen) == 1:
+            return 0.0  # whatever rounding says
         mean = self.value
         squares = math.fsum((x - mean) ** 2 * times for x, times in self._seen.items())
         return math.sqrt(squares / (self.count - 1)) / math.sqrt(self.count)

@@ -29,7 +29,7 @@ class Score(msgspec.Struct, frozen=True):
     Attributes:
         filter: how the answers were read out of the responses.
         value: mean over `count` rows, 0 to 1; stderr: its standard error, None for fewer than two rows.
-        interval: 95 %: Wilson's if every score is 0 or 1, else mean ± 1.96 standard errors; None if it has none.
+        interval: 95 %, by Wilson: see `intervals.on_scale`; None where nothing says how sure it is.
         clustered: the standard error with the samples of a question as one cluster; None if each was asked once.
             The interval is by this one.
         bounds: the mean if all failed rows were wrong, and if all were right.

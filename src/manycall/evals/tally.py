@@ -3,6 +3,7 @@
 Held are the few different numbers that a score can be; and, where questions were asked several times, their answers.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from manycall.evals.metrics import Mean
 from manycall.evals.outputs import Output
 from manycall.evals.report import Counted, Score
-from manycall.evals.stats.intervals import bounds, clustered_stderr, normal
+from manycall.evals.stats.intervals import RIGHT_OR_WRONG, Scale, bounds, clustered_stderr, on_scale
 from manycall.evals.stats.repeats import Repeated, Sample, majority, repeated
 
 
@@ -23,9 +24,7 @@ class Tally:
         scale: the worst score and the best.
     """
 
-    def __init__(
-        self, task: str, filters: Iterable[str], output: Output, scale: tuple[float, float] = (0.0, 1.0)
-    ) -> None:
+    def __init__(self, task: str, filters: Iterable[str], output: Output, scale: Scale = RIGHT_OR_WRONG) -> None:
         self._task, self._output, self._scale = task, output, scale
         self._means = {name: Mean() for name in filters}
         self._samples: dict[str, dict[str, list[Sample]]] = {name: defaultdict(list) for name in self._means}
@@ -57,13 +56,13 @@ class Tally:
             first = sorted(sample for sample in samples if sample.number < k)
             if len(first) == k:
                 mean.add(majority(first))
-        return Score(self._task, title, mean.value, mean.stderr, mean.count, mean.interval)
+        return Score(self._task, title, mean.value, mean.stderr, mean.count, mean.interval(self._scale))
 
     def _score(self, name: str, mean: Mean) -> Score:
-        clustered, interval, over = None, mean.interval, list[Repeated]()
+        clustered, interval, over = None, mean.interval(self._scale), list[Repeated]()
         if questions := self._samples[name].values():
-            clustered = clustered_stderr((len(samples), sum(s.score for s in samples)) for samples in questions)
-            interval = None if clustered is None else normal(mean.value, clustered)
+            clustered = clustered_stderr((len(samples), math.fsum(s.score for s in samples)) for samples in questions)
+            interval = on_scale(mean.value, clustered, len(questions), self._scale)
             over = repeated(questions)
         return Score(
             self._task, name, mean.value, mean.stderr, mean.count, interval, clustered,

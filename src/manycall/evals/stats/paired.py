@@ -7,12 +7,12 @@ row by row it cancels. Miller (2024), arXiv:2411.00640, section 4.
 import math
 from collections import Counter
 from collections.abc import Iterable
-from statistics import NormalDist
 
 import msgspec
 
 from manycall.evals.metrics import Mean
-from manycall.evals.stats.intervals import Interval, Z, normal
+from manycall.evals.stats.intervals import Interval, Z, student
+from manycall.evals.stats.student import two_sided
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -22,8 +22,8 @@ class Difference(msgspec.Struct, frozen=True):
         value: mean of (second - first) over the rows that both have.
         stderr: sd of the differences / sqrt(n); None for fewer than two rows.
         unpaired: the standard error that two runs over different rows would have: sqrt(SE₁² + SE₂²).
-        interval: 95 %; None where there is no standard error.
-        p: how often chance alone would bring so large a difference, one way or the other; None likewise.
+        interval: 95 %; None for fewer than two rows, or where the standard error is 0 and says nothing.
+        p: how often chance alone would bring so large a difference, one way or the other; None where no test says.
         test: how that was reckoned.
         wins, losses, ties: rows on which the second is better, worse, equal.
     """
@@ -44,29 +44,39 @@ class Difference(msgspec.Struct, frozen=True):
         return self.wins + self.losses + self.ties
 
 
-def difference(pairs: Iterable[tuple[float, float]]) -> Difference:
+def difference(pairs: Iterable[tuple[float, float]], *, shares: bool = True) -> Difference:
     """Compare (first, second) scores of the same rows.
 
-    Where each score is 0 or 1, p is McNemar's exact test, and the interval is Bonett and Price's; else both are by the
-    central limit theorem (paired z).
+    Where each score is 0 or 1, p is McNemar's exact test, and the interval is Bonett and Price's; else both are by
+    Student's t (1908, Biometrika 6:1) of the differences.
+
+    Args:
+        shares: a score can be but 0 or 1, as far as the scale goes; else it does not count that none was anything else.
     """
     seen = Counter(pairs)
-    first, second, change = Mean(), Mean(), Mean()
+    first, second, changes = Mean(), Mean(), Mean()
     for (a, b), times in seen.items():
         first.add(a, times)
         second.add(b, times)
-        change.add(b - a, times)
-    wins = sum(times for (a, b), times in seen.items() if b > a)
-    losses = sum(times for (a, b), times in seen.items() if b < a)
-    ties = change.count - wins - losses
-    value, stderr = change.value, change.stderr
+        changes.add(change(a, b), times)
+    wins = sum(times for (a, b), times in seen.items() if change(a, b) > 0)
+    losses = sum(times for (a, b), times in seen.items() if change(a, b) < 0)
+    ties = changes.count - wins - losses
+    value, stderr = changes.value, changes.stderr
     unpaired = None if stderr is None else math.hypot(first.stderr or 0.0, second.stderr or 0.0)
-    interval, p, test = None, None, "none: fewer than two rows"
-    if stderr is not None and all(score in (0.0, 1.0) for pair in seen for score in pair):
-        interval, p, test = bonett_price(wins, losses, change.count), mcnemar(wins, losses), "McNemar, exact"
+    interval, p, test = None, None, "N/A for fewer than two rows"
+    if stderr is not None and shares and all(score in (0.0, 1.0) for pair in seen for score in pair):
+        interval, p, test = bonett_price(wins, losses, changes.count), mcnemar(wins, losses), "McNemar's, exact"
+    elif stderr is not None and (interval := student(value, stderr, changes.count)):
+        p, test = two_sided(value / stderr, changes.count - 1), "Student's t of the differences"
     elif stderr is not None:
-        interval, p, test = normal(value, stderr), _two_sided(value, stderr), "paired z"
+        test = "N/A where every row changed by as much, since that does not say how sure it is"
     return Difference(value, stderr, unpaired, interval, p, test, wins, losses, ties)
+
+
+def change(first: float, second: float) -> float:
+    """second - first, to twelve decimals: what is below that is rounding, and no change."""
+    return round(second - first, 12)
 
 
 def mcnemar(wins: int, losses: int) -> float:
@@ -97,9 +107,3 @@ def bonett_price(wins: int, losses: int, count: int) -> Interval:
     win, loss = (wins + 1) / (count + 2), (losses + 1) / (count + 2)
     half = Z * math.sqrt((win + loss - (win - loss) ** 2) / (count + 2))
     return Interval(max(-1.0, win - loss - half), min(1.0, win - loss + half))
-
-
-def _two_sided(value: float, stderr: float) -> float:
-    if not stderr:
-        return 1.0 if not value else 0.0
-    return 2 * NormalDist().cdf(-abs(value) / stderr)
