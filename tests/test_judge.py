@@ -3,7 +3,8 @@
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterator
+import statistics
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import manycall
 from manycall.errors import UsageError
 from manycall.evals import forms
 from manycall.evals.forms import PAIR, Form, Unreadable
-from manycall.evals.judgement import agreement
+from manycall.evals.judgement import Judgement, agreement, summary
+from manycall.evals.stats.intervals import wilson
+from manycall.evals.stats.paired import mcnemar
 from manycall.records import Completion, Usage
 from servers import http, read_request, serving
 from shell import manycall as command
@@ -232,7 +235,7 @@ def test_a_judge_who_likes_the_first_place_finds_ties_and_is_found_out() -> None
     assert found.position is not None
     assert (found.position.consistent, found.position.first, found.position.second) == (0, 20, 0)
     assert found.position.p < 1e-5
-    assert "the answer shown first won 20 times by its place, the second 0" in str(found)
+    assert "the answer shown first won 20 questions by its place, the second 0" in str(found)
 
 
 def test_in_one_order_a_coin_decides_which_and_the_verdict_is_for_the_answer_not_the_place() -> None:
@@ -254,6 +257,67 @@ def test_an_answer_without_a_counterpart_is_a_failed_row() -> None:
         )
     assert (found.rows, found.unfinished) == (2, {"bad prompt": 1})
     assert rows(Path("judged.jsonl.run/failures.jsonl"))[0]["error"] == "b.jsonl has no row 'q2' to judge it against"
+
+
+# rows that are not independent
+
+
+def judged(identity: dict[str, Any], verdicts: Mapping[str, str]) -> Judgement:
+    """What is said of an output with these verdicts; each row was shown in one order, the first answer first."""
+    Path("judged.jsonl.run").mkdir()
+    known = {"job": "judge", "labels": list(PAIR.items()), "orders": 1, **identity}
+    Path("judged.jsonl.run/manifest.json").write_text(json.dumps({"version": "1", "identity": known}))
+    replies = {name: {"verdict": v, "score": PAIR[v], "replies": [{"verdict": v}]} for name, v in verdicts.items()}
+    OUT.write_text("".join(json.dumps({"id": name, "judge": reply}) + "\n" for name, reply in replies.items()))
+    return summary(OUT, "judge")
+
+
+SAMPLED = {"answers": {"job": "eval x", "samples": True}}
+
+
+@pytest.mark.parametrize(
+    ("identity", "name"),
+    [({"samples": True}, "q{}#{}"), (SAMPLED, "q{}#{}"), (SAMPLED | {"samples": True}, "q{}#0#{}")],
+    ids=["judged several times", "several answers", "both"],
+)
+def test_ten_verdicts_on_a_question_are_no_ten_questions(identity: dict[str, Any], name: str) -> None:
+    questions = "AAAAAAB" + "B" * 3
+    found = judged(identity, {name.format(q, k): v for q, v in enumerate(questions) for k in range(10)})
+    assert found.rows == 100
+    assert found.position is not None
+    assert (found.position.first, found.position.second) == (6, 4)
+    assert found.position.p == pytest.approx(mcnemar(6, 4))
+    assert found.score is not None
+    assert found.score.clustered == pytest.approx(statistics.stdev([1] * 6 + [0] * 4) / 10**0.5)
+    share = found.shares[0].interval
+    assert share is not None
+    assert share == found.score.interval
+    assert share.high - share.low > 2 * 1.96 * 0.13  # ten questions; by a hundred rows it would be 2 * 1.96 * 0.05
+    assert found.shares[2].interval == wilson(0, 10)
+
+
+def test_several_answers_to_a_question_say_nothing_of_how_far_the_judge_agrees_with_itself() -> None:
+    found = judged(SAMPLED, {"q0#0": "A", "q0#1": "B"})
+    assert found.agreement is None
+
+
+def test_a_place_wins_a_question_that_it_wins_more_often() -> None:
+    found = judged(
+        {"samples": True}, {f"q{q}#{k}": v for q, said in enumerate(("AAB", "ABB", "AB")) for k, v in enumerate(said)}
+    )
+    assert found.position is not None
+    assert (found.position.first, found.position.second) == (1, 1)
+    assert found.agreement is not None
+    assert found.agreement.questions == 3
+
+
+def test_judgements_of_samples_are_compared_question_by_question() -> None:
+    for path, verdicts in (("a.jsonl", "AABB"), ("b.jsonl", "AAAA")):
+        judged(SAMPLED, {f"q{n // 2}#{n % 2}": v for n, v in enumerate(verdicts)})
+        OUT.rename(path)
+        Path("judged.jsonl.run").rename(f"{path}.run")
+    (versus,) = manycall.compare("a.jsonl", "b.jsonl").versus
+    assert versus.difference.count == 2
 
 
 # the command

@@ -12,18 +12,18 @@ from manycall.errors import UsageError
 from manycall.evals.metrics import Mean
 from manycall.evals.outputs import NO_SCORE, Output
 from manycall.evals.report import Score, Table, score_table
-from manycall.evals.stats.intervals import Interval, wilson
+from manycall.evals.stats.intervals import RIGHT_OR_WRONG, Interval, clustered_stderr, on_scale, wilson
 from manycall.evals.stats.paired import mcnemar
 from manycall.evals.tally import Tally
 
 
 class Share(msgspec.Struct, frozen=True):
-    """How many rows got a verdict; the interval (Wilson, 95 %) takes them for independent."""
+    """How many rows got a verdict; the interval (Wilson, 95 %) takes the rows of one question for one cluster."""
 
     verdict: str
     count: int
     share: float
-    interval: Interval
+    interval: Interval | None
 
 
 class Agreement(msgspec.Struct, frozen=True):
@@ -46,9 +46,9 @@ class Position(msgspec.Struct, frozen=True):
 
     Attributes:
         both: rows judged in both orders; consistent: of these, the same winner (or a tie) in both.
-        first, second: how often the place won: rows where the answer in that place won in both orders, or verdicts for
-            it where each row was judged in one order.
-        p: how often a judge that does not look at the place would be so lopsided (exact binomial test, two-sided).
+        first, second: questions that the place won: the answer in that place won in both orders, or in the only one
+            in which it was shown; of several verdicts on a question, more often than the other place did.
+        p: how often a judge that does not look at the place would be so lopsided (exact sign test, two-sided).
     """
 
     both: int
@@ -93,7 +93,7 @@ class Judgement(msgspec.Struct, kw_only=True):
 
     def tables(self) -> list[Table]:
         """(head, rows): the verdicts; what they are worth."""
-        rows = [[s.verdict, str(s.count), f"{s.share:.4f}", str(s.interval)] for s in self.shares]
+        rows = [[s.verdict, str(s.count), f"{s.share:.4f}", str(s.interval or "N/A")] for s in self.shares]
         found: list[Table] = [(["verdict", "rows", "share", "95 % interval"], rows)]
         if self.score is not None:
             found.append(score_table([self.score], "score", self.rows, self.truncated, self.unfinished))
@@ -123,7 +123,7 @@ class Judgement(msgspec.Struct, kw_only=True):
                 remarks.append(f"Both orders gave the same verdict for {p.consistent} of {p.both} rows.")
             why = " by its place" if p.both else ""
             remarks.append(
-                f"Position: the answer shown first won {p.first} times{why}, the second {p.second} (p = {p.p:.2g})."
+                f"Position: the answer shown first won {p.first} questions{why}, the second {p.second} (p = {p.p:.2g})."
             )
         return remarks
 
@@ -161,8 +161,8 @@ def summary(out: Path, field: str, run: Report | None = None) -> Judgement:
     least, most = min(numbers, default=0.0), max(numbers, default=1.0)
     tally = Tally("judge", [field], output, (least, most))
     counts: Counter[str] = Counter()
-    questions: dict[str, list[str]] = defaultdict(list)
-    places = _Places()
+    repeats: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))  # question -> row -> verdicts
+    places = _Places(output.sampled)
     rows = again = truncated = scored = 0
     for offset, row in output.rows():
         try:
@@ -174,18 +174,21 @@ def summary(out: Path, field: str, run: Report | None = None) -> Judgement:
         counts[found.verdict] += 1
         again += any(reply.again for reply in found.replies)
         truncated += row.get(f"{field}_finish_reason") == "length"
-        places.look(found.replies)
+        question, _ = output.split(name)
+        places.look(question, found.replies)
         if output.sampled:
-            questions[output.split(name)[0]].append(found.verdict)
+            judged = name.rpartition("#")[0] if output.identity.get("samples") else name
+            repeats[question][judged].append(found.verdict)
         if found.score is not None:
             scored += 1
             tally.add(name, {field: (found.verdict, found.score)})
-    shares = [Share(v, counts[v], counts[v] / rows, wilson(counts[v], rows)) for v in worth or counts if rows]
+    questions = [Counter(verdict for given in judged.values() for verdict in given) for judged in repeats.values()]
+    shares = [_share(v, counts[v], rows, questions) for v in worth or counts if rows]
     (mean,) = tally.scores()
     return Judgement(
         out=out, judge=str(output.identity.get("model", "?")), field=field, shares=shares,
         score=msgspec.structs.replace(mean, repeated=[]) if scored else None,
-        agreement=agreement(questions.values()),
+        agreement=agreement(given for judged in repeats.values() for given in judged.values()),
         position=places.found() if output.identity.get("orders") else None,
         rows=rows, asked_again=again, truncated=truncated, failed=output.failed, unfinished=output.unfinished,
         missing=output.missing(rows), run=run,
@@ -208,23 +211,57 @@ def agreement(questions: Iterable[Sequence[str]]) -> Agreement | None:
     return Agreement(mean.count, mean.value, mean.stderr, kappa)
 
 
+def _share(verdict: str, count: int, rows: int, questions: Sequence[Counter[str]]) -> Share:
+    """`questions`: the verdicts on each, where there can be several."""
+    interval: Interval | None = wilson(count, rows)
+    if questions:
+        stderr = clustered_stderr((given.total(), given[verdict]) for given in questions)
+        interval = on_scale(count / rows, stderr, len(questions), RIGHT_OR_WRONG)
+    return Share(verdict, count, count / rows, interval)
+
+
+class _Contest:
+    """Two sides, and how many questions each has won.
+
+    Args:
+        repeated: a question can come several times; whoever won more of these has won it.
+    """
+
+    def __init__(self, repeated: bool) -> None:
+        self._repeated = repeated
+        self._leads: Counter[str] = Counter()
+        self._won: Counter[int] = Counter()
+
+    def add(self, question: str, winner: str) -> None:
+        """Take in that A won, or B, or neither."""
+        lead = (winner == "A") - (winner == "B")
+        if self._repeated:
+            self._leads[question] += lead
+        else:
+            self._won[lead] += 1
+
+    def result(self) -> tuple[int, int, int]:
+        """(questions of A, of B, of neither)."""
+        won = self._won + Counter((lead > 0) - (lead < 0) for lead in self._leads.values())
+        return won[1], won[-1], won[0]
+
+
 class _Places:
     """How often the first place won, and the second."""
 
-    def __init__(self) -> None:
+    def __init__(self, repeated: bool) -> None:
         self._both = self._consistent = 0
-        self._won: Counter[str] = Counter()
+        self._contest = _Contest(repeated)
 
-    def look(self, replies: Sequence[_Reply]) -> None:
+    def look(self, question: str, replies: Sequence[_Reply]) -> None:
         """Take in one row."""
         said = [reply.verdict for reply in replies]
         if len(said) == 2:
             self._both += 1
             self._consistent += set(said) in ({"A", "B"}, {"tie"})
-        if len(set(said)) == 1:
-            self._won[said[0]] += 1  # for the same place in both orders, or in the only one
+        self._contest.add(question, said[0] if len(set(said)) == 1 else "")  # the same place in both orders
 
     def found(self) -> Position:
         """What that says of the judge."""
-        first, second = self._won["A"], self._won["B"]
+        first, second, _ = self._contest.result()
         return Position(self._both, self._consistent, first, second, mcnemar(first, second))

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -53,8 +53,16 @@ class Output(msgspec.Struct):
 
     @property
     def sampled(self) -> bool:
-        """Whether its rows are samples, `id#k`, of which several belong to one question."""
-        return self.identity.get("samples") is True
+        """Whether its rows are samples, `id#k`, of which several belong to one question; or judge such samples."""
+        return self._depth > 0
+
+    @property
+    def _depth(self) -> int:
+        """How often `#k` was put behind an id: by this run, and by that whose answers it judges, and so on."""
+        depth, identity = 0, cast(Any, self.identity)
+        while isinstance(identity, dict):
+            depth, identity = depth + (identity.get("samples") is True), identity.get("answers")
+        return depth
 
     @property
     def failed(self) -> int:
@@ -86,9 +94,13 @@ class Output(msgspec.Struct):
             return msgspec.json.decode(file.readline(), type=dict[str, Any])
 
     def split(self, row_id: str) -> tuple[str, int]:
-        """(question, number of the sample)."""
-        question, hash_mark, number = row_id.rpartition("#")
-        return (question, int(number)) if self.sampled and hash_mark and number.isdecimal() else (row_id, 0)
+        """(question, number of the sample): q#2 is ("q", 2), and so is the fifth verdict on it, q#2#4."""
+        number = 0
+        for _ in range(self._depth):
+            question, hash_mark, tail = row_id.rpartition("#")
+            if hash_mark and tail.isdecimal():
+                row_id, number = question, int(tail)
+        return row_id, number
 
     def missing(self, done: int) -> str:
         """A sentence if the run is not whole: rows that it was to do, and has neither done nor given up."""
