@@ -15,9 +15,10 @@ import manycall
 from manycall.errors import UsageError
 from manycall.evals import forms
 from manycall.evals.forms import PAIR, Form, Unreadable
-from manycall.evals.judgement import Judgement, agreement, summary
+from manycall.evals.judgement import Judgement, summary
 from manycall.evals.stats.intervals import wilson
 from manycall.evals.stats.paired import mcnemar
+from manycall.evals.trust import Duel, agreement
 from manycall.records import Completion, Usage
 from servers import http, read_request, serving
 from shell import manycall as command
@@ -257,6 +258,35 @@ def test_an_answer_without_a_counterpart_is_a_failed_row() -> None:
         )
     assert (found.rows, found.unfinished) == (2, {"bad prompt": 1})
     assert rows(Path("judged.jsonl.run/failures.jsonl"))[0]["error"] == "b.jsonl has no row 'q2' to judge it against"
+
+
+def test_it_is_said_which_of_the_runs_is_a_and_which_is_b_and_which_is_better() -> None:
+    for name, texts in (("a", ("xxx", "xxx", "x", "xx")), ("b", ["xx"] * 4)):
+        answers(name, *texts)
+        Path(f"{name}.jsonl.run").mkdir()
+        identity = {"job": "eval t", "model": f"model-{name}"}
+        Path(f"{name}.jsonl.run/manifest.json").write_text(json.dumps({"version": "1", "identity": identity}))
+    with judging(by_length) as (url, _):
+        found = manycall.judge("a.jsonl", PAIRWISE, against="b.jsonl", url=url, **OPTIONS)
+    assert found.duel == Duel(2, 1, 1, mcnemar(2, 1))
+    said = "A is a.jsonl (model-a): 2 wins. B is b.jsonl (model-b): 1. Ties: 1. p = 1 (exact sign test over questions)."
+    assert said in str(found)
+    manycall.write_report(found, "r.md")
+    page = Path("r.md").read_text().replace("\\", "")
+    assert said in page
+    assert "| judged" in page
+    assert summary(OUT, "judge").against == "the answers of model-b"
+
+
+def test_two_questions_of_one_id_are_not_judged_against_each_other() -> None:
+    for name, second in (("a", "What?"), ("b", "Who?")):
+        lines = ({"id": f"q{n}", "question": q, "response": "xx"} for n, q in enumerate(("How?", second)))
+        Path(f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with judging(by_length) as (url, asked):
+        found = manycall.judge("a.jsonl", PAIRWISE, against="b.jsonl", url=url, **OPTIONS)
+    assert (found.rows, found.unfinished, len(asked)) == (1, {"bad prompt": 1}, 2)
+    (failure,) = rows(Path("judged.jsonl.run/failures.jsonl"))
+    assert failure["error"] == "b.jsonl has another question or answer in the row 'q1'"
 
 
 # rows that are not independent

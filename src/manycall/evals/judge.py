@@ -14,7 +14,7 @@ from manycall.evals import forms
 from manycall.evals.forms import PAIR, Form, Unreadable
 from manycall.evals.judgement import Judgement, summary
 from manycall.evals.metrics import Mean
-from manycall.evals.outputs import Output
+from manycall.evals.outputs import Output, differ
 from manycall.records import Completion, Messages, Row
 
 DEFAULT_SCALE = "1-5"
@@ -99,7 +99,7 @@ def judge(
     }
     job = Job("judge", identity, one, note=note, writes=(field, ending), ending=ending)
     report = run_job(job, source, options)
-    return summary(report.out, field, report)
+    return summary(report.out, field, report, Path(against) if against is not None else None)
 
 
 def _form(
@@ -167,6 +167,8 @@ class _Pairs(_Alone):
         if name not in self._places:
             raise BadPrompt(f"{self._output.path} has no row {name!r:.100} to judge it against")
         other = self._output.row_at(self._places[name])
+        if "response" in row.fields and differ(row.fields, other):
+            raise BadPrompt(f"{self._output.path} has another question or answer in the row {name!r:.100}")
         shared = {field: value for field, value in row.fields.items() if field in other and other[field] == value}
         coin = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=1).digest()[0] % 2 == 1
         for swapped in (False, True) if self._both else (coin,):

@@ -1,67 +1,25 @@
 """What a judge has found, and how far it can be trusted."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
 from manycall.engine.report import Report, table
 from manycall.errors import UsageError
-from manycall.evals.metrics import Mean
 from manycall.evals.outputs import NO_SCORE, Output
 from manycall.evals.report import Score, Table, score_table
-from manycall.evals.stats.intervals import RIGHT_OR_WRONG, Interval, clustered_stderr, on_scale, wilson
-from manycall.evals.stats.paired import mcnemar
 from manycall.evals.tally import Tally
-
-
-class Share(msgspec.Struct, frozen=True):
-    """How many rows got a verdict; the interval (Wilson, 95 %) takes the rows of one question for one cluster."""
-
-    verdict: str
-    count: int
-    share: float
-    interval: Interval | None
-
-
-class Agreement(msgspec.Struct, frozen=True):
-    """How far the judge agrees with itself, over the questions that it judged several times.
-
-    Attributes:
-        value: the share of pairs of verdicts on one question that are equal, meaned over questions; stderr: of that.
-        kappa: the same, less what verdicts drawn at random would agree: (value - e) / (1 - e), e = Σ p_v²; 0 is
-            chance, 1 perfect. Fleiss (1971), Psychological Bulletin 76:378. None if there was but one verdict.
-    """
-
-    questions: int
-    value: float
-    stderr: float | None
-    kappa: float | None
-
-
-class Position(msgspec.Struct, frozen=True):
-    """Whether the place of an answer matters to the judge.
-
-    Attributes:
-        both: rows judged in both orders; consistent: of these, the same winner (or a tie) in both.
-        first, second: questions that the place won: the answer in that place won in both orders, or in the only one
-            in which it was shown; of several verdicts on a question, more often than the other place did.
-        p: how often a judge that does not look at the place would be so lopsided (exact sign test, two-sided).
-    """
-
-    both: int
-    consistent: int
-    first: int
-    second: int
-    p: float
+from manycall.evals.trust import Agreement, Contest, Duel, Places, Position, Share, agreement, share
+from manycall.plain import plain_line
 
 
 class Judgement(msgspec.Struct, kw_only=True):
     """What a judge has found in an output. `print` it for tables.
 
     Attributes:
+        answers: what was judged: its file, and the model that made it; against: likewise what it was compared with.
         score: mean worth of the verdicts; of a pair: how often the answers that were given win, a tie being half a
             win; None where verdicts are worth no number.
         rows: judged; asked_again: of these, those where a reply could not be read at first; truncated: those with
@@ -72,11 +30,14 @@ class Judgement(msgspec.Struct, kw_only=True):
 
     out: Path
     judge: str
+    answers: str
+    against: str
     field: str
     shares: list[Share]
     score: Score | None
     agreement: Agreement | None
     position: Position | None
+    duel: Duel | None
     rows: int
     asked_again: int
     truncated: int
@@ -111,6 +72,11 @@ class Judgement(msgspec.Struct, kw_only=True):
     def remarks(self) -> list[str]:
         """These, and how far the judge can be trusted."""
         remarks = self.warnings()
+        if d := self.duel:
+            remarks.append(
+                f"A is {self.answers}: {d.wins} wins. B is {self.against}: {d.losses}. Ties: {d.ties}. "
+                f"p = {d.p:.2g} (exact sign test over questions)."
+            )
         if self.asked_again:
             remarks.append(f"{self.asked_again} verdicts could be read only when they were asked for again.")
         if a := self.agreement:
@@ -149,8 +115,11 @@ class _Found(msgspec.Struct):
     replies: list[_Reply] = []
 
 
-def summary(out: Path, field: str, run: Report | None = None) -> Judgement:
+def summary(out: Path, field: str, run: Report | None = None, against: Path | None = None) -> Judgement:
     """What stands in a judge's output; no call is made.
+
+    Args:
+        against: the file of the other answers, of which the output knows but what made it.
 
     Raises:
         UsageError: a row without a verdict.
@@ -162,7 +131,7 @@ def summary(out: Path, field: str, run: Report | None = None) -> Judgement:
     tally = Tally("judge", [field], output, (least, most))
     counts: Counter[str] = Counter()
     repeats: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))  # question -> row -> verdicts
-    places = _Places(output.sampled)
+    places, duel = Places(output.sampled), Contest(output.sampled)
     rows = again = truncated = scored = 0
     for offset, row in output.rows():
         try:
@@ -175,7 +144,8 @@ def summary(out: Path, field: str, run: Report | None = None) -> Judgement:
         again += any(reply.again for reply in found.replies)
         truncated += row.get(f"{field}_finish_reason") == "length"
         question, _ = output.split(name)
-        places.look(question, found.replies)
+        places.look(question, [reply.verdict for reply in found.replies])
+        duel.add(question, found.verdict)
         if output.sampled:
             judged = name.rpartition("#")[0] if output.identity.get("samples") else name
             repeats[question][judged].append(found.verdict)
@@ -183,85 +153,24 @@ def summary(out: Path, field: str, run: Report | None = None) -> Judgement:
             scored += 1
             tally.add(name, {field: (found.verdict, found.score)})
     questions = [Counter(verdict for given in judged.values() for verdict in given) for judged in repeats.values()]
-    shares = [_share(v, counts[v], rows, questions) for v in worth or counts if rows]
+    shares = [share(v, counts[v], rows, questions) for v in worth or counts if rows]
     (mean,) = tally.scores()
+    identity, source = output.identity, output.manifest.source if output.manifest else {}
+    orders = identity.get("orders")
     return Judgement(
-        out=out, judge=str(output.identity.get("model", "?")), field=field, shares=shares,
+        out=out, judge=str(identity.get("model", "?")), field=field, shares=shares,
+        answers=_named(source.get("rows"), identity.get("answers")), against=_named(against, identity.get("against")),
         score=msgspec.structs.replace(mean, repeated=[]) if scored else None,
         agreement=agreement(given for judged in repeats.values() for given in judged.values()),
-        position=places.found() if output.identity.get("orders") else None,
+        position=places.found() if orders else None, duel=duel.found() if orders else None,
         rows=rows, asked_again=again, truncated=truncated, failed=output.failed, unfinished=output.unfinished,
         missing=output.missing(rows), run=run,
     )  # fmt: skip
 
 
-def agreement(questions: Iterable[Sequence[str]]) -> Agreement | None:
-    """How far verdicts on the same question agree; None if none was judged twice."""
-    mean, verdicts = Mean(), Counter[str]()
-    for given in questions:
-        if len(given) > 1:
-            counts = Counter(given)
-            verdicts.update(counts)
-            pairs = len(given) * (len(given) - 1)
-            mean.add(sum(count * (count - 1) for count in counts.values()) / pairs)
-    if not mean.count:
-        return None
-    chance = sum((count / verdicts.total()) ** 2 for count in verdicts.values())
-    kappa = (mean.value - chance) / (1 - chance) if len(verdicts) > 1 else None
-    return Agreement(mean.count, mean.value, mean.stderr, kappa)
-
-
-def _share(verdict: str, count: int, rows: int, questions: Sequence[Counter[str]]) -> Share:
-    """`questions`: the verdicts on each, where there can be several."""
-    interval: Interval | None = wilson(count, rows)
-    if questions:
-        stderr = clustered_stderr((given.total(), given[verdict]) for given in questions)
-        interval = on_scale(count / rows, stderr, len(questions), RIGHT_OR_WRONG)
-    return Share(verdict, count, count / rows, interval)
-
-
-class _Contest:
-    """Two sides, and how many questions each has won.
-
-    Args:
-        repeated: a question can come several times; whoever won more of these has won it.
-    """
-
-    def __init__(self, repeated: bool) -> None:
-        self._repeated = repeated
-        self._leads: Counter[str] = Counter()
-        self._won: Counter[int] = Counter()
-
-    def add(self, question: str, winner: str) -> None:
-        """Take in that A won, or B, or neither."""
-        lead = (winner == "A") - (winner == "B")
-        if self._repeated:
-            self._leads[question] += lead
-        else:
-            self._won[lead] += 1
-
-    def result(self) -> tuple[int, int, int]:
-        """(questions of A, of B, of neither)."""
-        won = self._won + Counter((lead > 0) - (lead < 0) for lead in self._leads.values())
-        return won[1], won[-1], won[0]
-
-
-class _Places:
-    """How often the first place won, and the second."""
-
-    def __init__(self, repeated: bool) -> None:
-        self._both = self._consistent = 0
-        self._contest = _Contest(repeated)
-
-    def look(self, question: str, replies: Sequence[_Reply]) -> None:
-        """Take in one row."""
-        said = [reply.verdict for reply in replies]
-        if len(said) == 2:
-            self._both += 1
-            self._consistent += set(said) in ({"A", "B"}, {"tie"})
-        self._contest.add(question, said[0] if len(set(said)) == 1 else "")  # the same place in both orders
-
-    def found(self) -> Position:
-        """What that says of the judge."""
-        first, second, _ = self._contest.result()
-        return Position(self._both, self._consistent, first, second, mcnemar(first, second))
+def _named(path: Any, made_by: Any) -> str:
+    """A run, as far as it is known: g1.jsonl (small)."""
+    if not isinstance(made_by, dict):
+        return plain_line(str(path or made_by or ""))
+    model = made_by.get("model", "?")
+    return plain_line(f"{path} ({model})" if path else f"the answers of {model}")

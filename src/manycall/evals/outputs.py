@@ -1,7 +1,7 @@
 """An output and what stands beside it: where its numbers come from, and whether it is whole."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +14,15 @@ from manycall.store.manifest import Manifest
 
 NO_SCORE = 1e100
 """A number as large as this is no score, and its square is more than a float holds."""
+
+
+ASKED = ("question", "answer")
+"""Fields that must be the same in two runs over the same questions, as far as both have them."""
+
+
+def differ(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two rows of one id are not of the same question."""
+    return any(name in row and name in other and row[name] != other[name] for name in ASKED)
 
 
 class _Failed(msgspec.Struct):

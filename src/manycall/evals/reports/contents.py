@@ -104,7 +104,9 @@ def _comparison(result: Comparison) -> Page:
 
 def _judgement(result: Judgement) -> Page:
     output = Output.at(result.out)
-    head = facts(output, result.rows, result.truncated)
+    head = facts(output, result.rows, result.truncated) | {"judged": result.answers}
+    if result.duel:
+        head["against"] = result.against
     shares = [Mark(share.verdict, share.share, share.interval) for share in result.shares]
     figures = [Figure("The share of each verdict, with its 95 % interval.", plots.dots("verdicts", shares))]
     if result.score is not None:
