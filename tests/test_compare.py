@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,17 +31,31 @@ def run(name: str, scores: Sequence[float | None], *, samples: bool = False, fai
             "answer": "1",
             "response": f"{name} says {value}",
             "finish_reason": "length" if n == 0 else "stop",
-            "extracted": {"strict": str(value)},
-            "score": {"strict": value},
+            "extracted": {"numeric": "of another day"},
+            "score": {"numeric": 1 - value},  # as a scorer had it that was mended since
         }
         for n, value in enumerate(scores)
         if value is not None
     ]
     Path(f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    known = {"job": "eval t", "data": "abc", "samples": samples, "model": f"model-{name}", "params": {"max_tokens": 9}}
+    known = {
+        "job": "eval t.jsonl",
+        "data": "abc",
+        "samples": samples,
+        "model": f"model-{name}",
+        "params": {"max_tokens": 9},
+    }
     manifest = {"version": "1", "identity": {**known, **identity}, "source": {"count": len(scores)}, "sessions": []}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "failures.jsonl").write_text('{"id":"x","verdict":"empty"}\n' * failed)
+    return Path(f"{name}.jsonl")
+
+
+def standing(name: str, scores: Mapping[str, Any], **identity: Any) -> Path:
+    """An output with nothing but scores in its rows."""
+    run(name, [], job="eval mine", **identity)
+    lines = (json.dumps({"id": row, "score": {"mine": score}}) + "\n" for row, score in scores.items())
+    Path(f"{name}.jsonl").write_text("".join(lines))
     return Path(f"{name}.jsonl")
 
 
@@ -50,14 +64,14 @@ def test_the_second_run_is_compared_with_the_first_on_the_rows_that_both_have() 
     b = run("b", [1, 1, 0, 1, None, 1], params={"max_tokens": 2048})
     found = compare(a, b)
     (versus,) = found.versus
-    assert (versus.by, versus.difference.value, versus.difference.count) == ("strict", 0.25, 4)
+    assert (versus.by, versus.difference.value, versus.difference.count) == ("numeric", 0.25, 4)
     assert (versus.difference.wins, versus.difference.losses, versus.difference.ties) == (2, 1, 1)
     assert (versus.only_first, versus.only_other) == (1, 1)
     assert [score.value for side in found.sides for score in side.scores] == [0.6, 0.8]
     assert found.differs == ["model: model-a | model-b", "params.max_tokens: 9 | 2048"]
     said = str(found)
-    assert "| 1   | a.jsonl | model-a | 0.6000 | 5           | 1         | 1      |" in said
-    assert "| 2 - 1      | strict | +0.2500 |" in said
+    assert "| 1   | a.jsonl | model-a | 0.6000  | 5           | 1         | 1      |" in said
+    assert "| 2 - 1      | numeric | 0.5000 | 0.7500 | +0.2500 |" in said
     assert "4 questions are compared; 1 have a score only in run 1, 1 only in run 2." in said
     assert "b.jsonl: Partial: only 5 of 6 rows were asked" in said
 
@@ -66,8 +80,8 @@ def test_the_rows_that_changed_are_written_with_both_answers() -> None:
     found = compare(run("a", [0, 1, 1]), run("b", [1, 1, 0]), out="changed.jsonl")
     assert [(row["id"], row["scores"]) for row in rows(Path("changed.jsonl"))] == [("q0", [0, 1]), ("q2", [1, 0])]
     assert rows(Path("changed.jsonl"))[0] == {
-        "id": "q0", "by": "strict", "scores": [0.0, 1.0], "question": "Q0?", "answer": "1", "extracted": ["0", "1"],
-        "responses": ["a says 0", "b says 1"], "runs": ["a.jsonl", "b.jsonl"],
+        "id": "q0", "run": 2, "by": "numeric", "scores": [0.0, 1.0], "question": "Q0?", "answer": "1",
+        "extracted": ["0", "1"], "responses": ["a says 0", "b says 1"], "runs": ["a.jsonl", "b.jsonl"],
     }  # fmt: skip
     assert (found.changed, len(found.changes)) == (2, 2)
 
@@ -81,11 +95,10 @@ def test_samples_of_a_question_are_meaned_before_they_are_paired() -> None:
 
 
 def test_the_order_in_which_samples_finished_is_no_difference() -> None:
-    a, b = run("a", [0.1, 0.2], samples=True), run("b", [0.2, 0.1], samples=True)
-    for path, order in ((a, (0.1, 0.2, 0.3)), (b, (0.3, 0.2, 0.1))):
-        lines = ({"id": f"q0#{n}", "score": {"strict": value}} for n, value in enumerate(order))
-        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    found = compare(a, b)
+    tenths = {f"q0#{n}": n / 10 for n in (1, 2, 3)}
+    a = standing("a", tenths, samples=True)
+    b = standing("b", dict(reversed(tenths.items())), samples=True)
+    found = compare(a, b, by="mine")
     assert (found.versus[0].difference.ties, found.changed) == (1, 0)
 
 
@@ -98,16 +111,89 @@ def test_the_scale_of_a_judge_says_which_test_it_is_not_the_verdicts_that_came(l
     assert compare("a.jsonl", "b.jsonl").versus[0].difference.test.startswith(test)
 
 
-def test_several_runs_are_each_compared_with_the_first() -> None:
-    found = compare(*(run(name, scores) for name, scores in {"a": [0, 0], "b": [1, 0], "c": [1, 1]}.items()))
-    assert [(v.run, v.difference.value) for v in found.versus] == [(2, 0.5), (3, 1.0)]
-    assert "No p is corrected for there being 2 of them" in str(found)
+def test_several_runs_are_each_compared_with_the_first_and_every_one_of_them_is_shown() -> None:
+    scores = {"a": [0] * 12, "b": [1] * 12, "c": [0] * 11 + [1]}
+    found = compare(*(run(name, each) for name, each in scores.items()))
+    assert [(v.run, v.difference.wins) for v in found.versus] == [(2, 12), (3, 1)]
+    assert found.changed == 12
+    assert [(c.id, c.run) for c in found.changes[:3]] == [("q0", 2), ("q11", 3), ("q1", 2)]
+    assert len(found.changes) == 10
+    said = str(found)
+    assert "| q11     | 3 - 1      |" in said
+    assert "12 questions changed; -o FILE writes all changes." in said
+    manycall.write_report(found, "r.md")
+    assert "Questions that changed: 10 of 12" in Path("r.md").read_text()
+
+
+def test_p_is_corrected_for_all_the_tests_that_were_made() -> None:
+    found = compare(*(run(name, each) for name, each in {"a": [0] * 12, "b": [1] * 12, "c": [0] * 12}.items()))
+    p = 2 * 0.5**12
+    assert [(v.difference.p, v.p_holm) for v in found.versus] == [(pytest.approx(p), pytest.approx(2 * p)), (1, 1)]
+    assert "p (Holm): corrected for there being 2 tests." in str(found)
+    assert "Holm" not in str(compare("a.jsonl", "b.jsonl"))
+
+
+# what scores them
+
+
+def strictly(answer: str, target: str) -> float:
+    return float(answer == target)
+
+
+def loosely(answer: str, target: str) -> float:
+    return float(target in answer)
+
+
+def test_the_functions_of_somebody_else_are_asked_for_and_then_score_all_runs() -> None:
+    a, b = run("a", [0, 1, 1], job="eval mine"), run("b", [1, 1, 1], job="eval mine")
+    with pytest.raises(UsageError, match=r"a\.jsonl was scored by functions that it does not hold: --as FILE\.py:task"):
+        compare(a, b)
+    for score, first, other in ((strictly, 0, 0), (loosely, 2 / 3, 1)):
+        task = manycall.Task(rows=(), prompt="", extract=str.strip, score=score)
+        (versus,) = compare(a, b, as_=task).versus
+        assert versus.difference.first == pytest.approx(first)
+        assert versus.difference.second == other
+    (versus,) = compare(a, b, by="numeric").versus  # as they stand
+    assert versus.difference.second == 0
+
+
+def test_another_scorer_is_named_for_all_runs() -> None:
+    a, b = run("a", [0, 1]), run("b", [1, 1])
+    (versus,) = compare(a, b, as_="exact").versus
+    assert (versus.by, versus.difference.ties) == ("exact", 2)
+    done = command("compare", a, b, "--as", "regex:says (.*)", "--json")
+    assert json.loads(done.out)["changes"][0]["extracted"] == ["0", "1"]
+
+
+def test_samples_of_lm_eval_are_compared() -> None:
+    for model, right in (("a", 1), ("b", 2)):
+        lines = [
+            {
+                "doc_id": n, "doc": {"question": f"Q{n}"}, "target": "#### 18", "arguments": {},
+                "filter": "strict-match", "resps": [[f"So it is #### {18 if n < right else 17}"]],
+                "filtered_resps": ["18"], "exact_match": 1.0,
+            }
+            for n in range(3)
+        ]  # fmt: skip
+        Path(model).mkdir()
+        path = Path(f"{model}/samples_gsm8k_2026-01-31T12-00-00.000000.jsonl")
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = compare(*sorted(Path().glob("?/samples_*.jsonl")), by="strict-match")
+    assert (found.versus[0].difference.wins, found.versus[0].difference.ties) == (1, 2)
+    assert found.changes[0].responses == ["So it is #### 17", "So it is #### 18"]
+    manycall.write_report(found, "r.html")
+
+
+# what may be compared
 
 
 @pytest.mark.parametrize(
     ("identity", "said"),
     [
-        ({"job": "eval other"}, r"different protocols \(job: eval t and eval other\)"),
+        (
+            {"job": "eval other.csv"},
+            r"protocols \(job: eval t\.jsonl and eval other\.csv\); --across job compares them",
+        ),
         ({"data": "xyz"}, r"different protocols \(data: abc and xyz\)"),
         ({"shots": 3}, r"different protocols \(shots: null and 3\)"),
         ({"job": "judge", "rubric": "r"}, r"different protocols"),
@@ -117,11 +203,24 @@ def test_different_protocols_are_refused_unless_one_says_so(identity: dict[str, 
     a, b = run("a", [0, 1]), run("b", [1, 1], **identity)
     with pytest.raises(UsageError, match=said):
         compare(a, b)
-    assert compare(a, b, anyway=True).versus[0].difference.value == 0.5
+    assert compare(a, b, by="score.numeric", anyway=True).versus[0].difference.value == -0.5
+
+
+def test_what_one_wants_to_compare_may_differ_and_the_questions_may_not() -> None:
+    a, b = run("a", [0, 1]), run("b", [1, 1], prompt="Think!")
+    with pytest.raises(UsageError, match="prompt: null and Think!"):
+        compare(a, b)
+    assert compare(a, b, across=["prompt"]).differs == ["model: model-a | model-b", "prompt: null | Think!"]
+    assert command("compare", a, b, "--across", "prompt").code == 0
+    with pytest.raises(UsageError, match="prompt: null and Think!"):
+        compare(a, b, across=["shots"])
+    b.write_text(b.read_text().replace("Q0?", "Q9?"))
+    with pytest.raises(UsageError, match="another question"):
+        compare(a, b, across=["prompt"])
 
 
 def test_the_models_of_a_run_may_differ_but_not_the_judges() -> None:
-    judge: dict[str, Any] = {"job": "judge", "rubric": "r", "answers": {"model": "x"}}
+    judge: dict[str, Any] = {"job": "judge", "field": "score", "rubric": "r", "answers": {"model": "x"}}
     a, b = run("a", [0, 1], **judge, model="j"), run("b", [1, 1], **judge | {"answers": {"model": "y"}}, model="j")
     assert compare(a, b).differs == ['answers: {"model":"x"} | {"model":"y"}']
     with pytest.raises(UsageError, match="model: j and k"):
@@ -130,7 +229,7 @@ def test_the_models_of_a_run_may_differ_but_not_the_judges() -> None:
 
 def test_a_file_that_does_not_say_how_it_was_made_is_refused_unless_one_says_so() -> None:
     a = run("a", [0, 1])
-    Path("plain.jsonl").write_text('{"id": "q0", "score": {"strict": true}}\n{"id": "q1", "score": {"strict": 1}}\n')
+    Path("plain.jsonl").write_text('{"id": "q0", "score": {"numeric": true}}\n{"id": "q1", "score": {"numeric": 1}}\n')
     with pytest.raises(UsageError, match=r"plain\.jsonl does not say how it was made"):
         compare(a, "plain.jsonl")
     assert compare(a, "plain.jsonl", anyway=True).versus[0].difference.value == 0.5
@@ -165,10 +264,10 @@ def test_any_number_in_the_rows_can_be_compared() -> None:
 def test_what_cannot_be_compared_is_one_sentence(words: tuple[str, ...], said: str) -> None:
     for name in "abcdef":
         run(name, [0, 1])
-    Path("c.jsonl").write_text('{"id": "z", "score": {"strict": 1}}\n')
-    Path("d.jsonl").write_text('{"id": "q0", "question": "Other?", "score": {"strict": 1}}\n')  # answer: not told
+    Path("c.jsonl").write_text('{"id": "z", "response": "1", "answer": "1", "score": {"numeric": 0}}\n')
+    Path("d.jsonl").write_text(Path("b.jsonl").read_text().replace("Q0?", "Other?"))
     Path("e.jsonl").write_text("{no json\n")
-    Path("f.jsonl").write_text('{"score": {"strict": 1}}\n')
+    Path("f.jsonl").write_text('{"score": {"numeric": 1}}\n')
     before = Path("a.jsonl").read_bytes()
     done = command("compare", *words)
     assert done.code == (4 if "damaged" in said else 2)
@@ -181,14 +280,14 @@ def test_the_command_prints_tables_or_json() -> None:
     run("a", [0, 1, 1]), run("b", [1, 1, 1])
     done = command("compare", "a.jsonl", "b.jsonl", "-o", "changed.jsonl")
     assert (done.code, len(rows(Path("changed.jsonl")))) == (0, 1)
-    assert "| q0      | strict | 0 0   | 1 1   |" in done.out
+    assert "| q0      | 2 - 1      | numeric | 0 0   | 1 1   |" in done.out
     found = json.loads(command("compare", "a.jsonl", "b.jsonl", "--json").out)
     assert found["versus"][0]["difference"]["wins"] == 1
 
 
 def test_what_models_say_gives_the_terminal_no_orders() -> None:
     path = run("a", [0, 1])
-    path.write_text(path.read_text().replace('"strict": "0"', '"strict": "\\u001b]0;x\\u0007|\\n|"'))
+    path.write_text(path.read_text().replace('"numeric": "0"', '"numeric": "\\u001b]0;x\\u0007|\\n|"'))
     manifest = Path("a.jsonl.run/manifest.json")
     manifest.write_text(manifest.read_text().replace('"sessions": []', '"sessions": [{"ending": "\\u001b]0;x"}]'))
     path.write_text(path.read_text().splitlines()[0])

@@ -138,6 +138,21 @@ def test_the_head_says_where_the_numbers_come_from() -> None:
         assert said in cells, said
 
 
+def test_the_wrong_answers_are_those_of_the_scorer_that_is_named_not_those_of_the_run() -> None:
+    path = evaluated("a", 8)
+    path.write_text(path.read_text().replace('"strict-match": 0.0', '"strict-match": 1.0'))  # of another day
+    for scorer, wrong in (("wordmath/strict-match", 2), ("regex:is (7)", 5), ("regex:is (18|7)", 2)):
+        found = manycall.score(path, as_=scorer)
+        assert len(found.wrong) == wrong
+        assert {name for each in found.wrong for name in each.read} == {scorer.removeprefix("wordmath/")}
+    assert (found.wrong[0].read, found.wrong[0].answer) == ({"regex:is (18|7)": "7"}, "18")
+    manycall.write_report(found, "r.md")
+    assert "Answers that were scored 0" in Path("r.md").read_text()
+    path.write_text(path.read_text().replace("The answer is 7", "The answer is 18"))
+    manycall.write_report(manycall.score(path, as_="regex:(18)"), "r.md")
+    assert "Answers that were scored 0" not in Path("r.md").read_text()
+
+
 def test_plots_are_whole_and_show_every_number() -> None:
     evil = "<b>&\"'"
     drawn = [

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from manycall.evals.evaluate import score
 from manycall.evals.metrics import Mean
 from manycall.evals.stats.intervals import Interval, bounds, clustered_stderr, on_scale, wilson
-from manycall.evals.stats.paired import difference, mcnemar
+from manycall.evals.stats.paired import difference, holm, mcnemar
 from manycall.evals.stats.repeats import Sample, majority, mean_of, pass_all, pass_at, repeated
 from manycall.evals.stats.student import quantile, two_sided
 
@@ -249,6 +249,13 @@ def test_few_or_no_pairs_say_nothing_and_pairs_without_a_change_do_not_say_too_m
     assert (same.value, same.stderr, same.p) == (0, 0, 1)
     assert same.interval is not None
     assert same.interval.low < -0.03 < 0.03 < same.interval.high
+
+
+def test_several_ps_are_corrected_by_holm() -> None:
+    """R: p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")."""
+    assert holm([0.01, 0.04, None, 0.03, 0.005]) == pytest.approx([0.03, 0.06, None, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1, 1]
+    assert holm([]) == []
 
 
 def test_two_models_two_points_apart() -> None:

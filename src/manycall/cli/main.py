@@ -309,15 +309,23 @@ def compare(
     by: Annotated[
         str | None, typer.Option("--by", help="The score: a filter, or a field (judge.score). Default: all in common.")
     ] = None,
+    as_: Annotated[
+        str | None, typer.Option("--as", help="What scores the answers, as for `score`. Default: the task of each run.")
+    ] = None,
+    across: Annotated[
+        list[str] | None, typer.Option("--across", help="What may differ between the runs: prompt, shots, ...")
+    ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Where the rows that changed go.")] = None,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Compare different protocols all the same.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Compare whatever differs, other questions too.")] = False,
     report: Report = None,
     json: Json = False,
 ) -> None:
     """How much better is one run than another, on the same rows, and on which rows?"""
+    from manycall.cli.load import load_task
     from manycall.evals.compare import compare as job
 
-    _end(job(*runs, by=by, anyway=anyway, out=out), json, report=report)
+    task = as_ and load_task(as_)
+    _end(job(*runs, as_=task, by=by, across=across or (), anyway=anyway, out=out), json, report=report)
 
 
 @app.command("lm-eval")

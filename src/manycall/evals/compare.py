@@ -2,92 +2,122 @@
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from manycall.errors import UsageError
 from manycall.evals.comparison import Change, Comparison, Side, Versus
+from manycall.evals.evaluate import written_by
 from manycall.evals.judgement import worths
+from manycall.evals.lmeval import opened
 from manycall.evals.metrics import Mean
-from manycall.evals.outputs import NO_SCORE, Output, derived
+from manycall.evals.outputs import ASKED, Output, derived
+from manycall.evals.own import scoring
+from manycall.evals.protocol import differing, must_be_same
+from manycall.evals.regrade import Grader, grader, standing
 from manycall.evals.report import Score
 from manycall.evals.stats.intervals import RIGHT_OR_WRONG
-from manycall.evals.stats.paired import change, difference
+from manycall.evals.stats.paired import change, difference, holm
+from manycall.evals.tasks import Task
 from manycall.store.lines import write_whole
 
 MOST_SHOWN = 10
-"""Changed rows that are kept in the comparison itself; all of them go to the file."""
-_IN_QUESTION = {"judge": {"answers", "against", "samples"}}
-"""What may differ between two runs of one protocol, because it is what is compared; for judgements, and ..."""
-_IN_QUESTION_ELSE = {"model", "params", "samples"}
-"""... for all others."""
-_ASKED = ("question", "answer")
-"""Fields that must be the same in both, if both have them."""
+"""Changes that are kept in the comparison itself; all of them go to the file."""
 
 
 def compare(
     *runs: str | Path,
+    as_: str | Task | None = None,
     by: str | None = None,
+    across: Collection[str] = (),
     anyway: bool = False,
     out: str | Path | None = None,
 ) -> Comparison:
     """Compare the scores of the second run, and of any others, with those of the first, on the rows that both have.
 
+    Answers are scored again, by the task as it is now; verdicts of a judge stand as they are.
+
     Args:
-        runs: what `evaluate` or `judge` wrote; also any JSONL with `id` and `score`, with `anyway`.
-        by: the score to compare: a filter, or any field with a number, `judge.score`; default: each that all have.
-        anyway: compare different protocols, or files that do not say how they were made.
-        out: where the rows that changed go, one a line.
+        runs: what `evaluate` or `judge` wrote, or lm-eval's samples_*.jsonl; also any JSONL with `id` and `score`,
+            with `anyway`.
+        as_: what scores all of them: as for `score`; default: the task that wrote each.
+        by: the score to compare: a filter, or any field with a number as it stands, `judge.score`; default: each that
+            all have.
+        across: what may differ, because it is what one wants to compare: "prompt", "shots"; of judgements, "model".
+            The model and the parameters always may; of judgements, what was judged.
+        anyway: compare whatever differs, other questions too, and files that do not say how they were made.
+        out: where the changes go, one a line.
 
     Raises:
-        UsageError: fewer than two runs, no row or no score in common, or different protocols.
+        UsageError: fewer than two runs, no row or no score in common, different protocols, or scores of functions
+            that are not at hand.
         StoreError: `out` cannot be written.
     """
     if len(runs) < 2:
         raise UsageError("there must be two runs or more to compare")
-    outputs = [Output.at(run) for run in runs]
+    outputs = [opened(run) for run in runs]
     target = derived(out, [output.path for output in outputs]) if out is not None else None
     if not anyway:
         for output in outputs[1:]:
-            _same_protocol(outputs[0], output)
-    read = [_Read(output, by) for output in outputs]
+            must_be_same(outputs[0], output, across)
+    read = [_Read(output, _reader(output, as_, by, anyway)) for output in outputs]
     names = [name for name in read[0].scores if all(name in other.scores for other in read)]
     if not names:
         had = "; ".join(f"{each.output.path}: {', '.join(each.scores) or 'none'}" for each in read)
         raise UsageError(f"the runs have no score in common ({had}): name one with --by")
-    versus, changed = list[Versus](), list[_Changed]()
-    for number, other in enumerate(read[1:], 2):
-        both = _common(read[0], other, anyway)
-        shares = {0.0, 1.0} >= {*read[0].worths, *other.worths}
-        for name in names:
-            first, second = read[0].scores[name], other.scores[name]
-            shared = [question for question in both if question in first and question in second]
-            pairs = [(_mean(first[question]), _mean(second[question])) for question in shared]
-            found = difference(pairs, shares=shares)
-            versus.append(Versus(number, name, found, len(first) - len(shared), len(second) - len(shared)))
-            changed += [
-                (read[0], other, name, question) for question, (a, b) in zip(shared, pairs, strict=True) if change(a, b)
-            ]
+    pairs = [_Pair(number, read[0], other, name) for number, other in enumerate(read[1:], 2) for name in names]
+    for other in read[1:]:
+        _must_be_asked_the_same(read[0], other, anyway)
+    versus = [pair.versus() for pair in pairs]
+    adjusted = holm([v.difference.p for v in versus])
+    changed = [[(pair, question) for question in pair.changed()] for pair in pairs]
     if target is not None:
-        write_whole(target, (msgspec.json.encode(_change(*each)) + b"\n" for each in changed))
+        write_whole(target, (msgspec.json.encode(pair.change(q)) + b"\n" for each in changed for pair, q in each))
+    by_turns = [each for turn in zip_longest(*changed) for each in turn if each is not None]
     return Comparison(
         sides=[each.side(names) for each in read],
-        versus=versus,
-        differs=_differing(outputs),
-        changes=[_change(*each) for each in changed[:MOST_SHOWN]],
-        changed=len(changed),
+        versus=[replace(v, p_holm=p) for v, p in zip(versus, adjusted, strict=True)],
+        differs=differing(outputs),
+        changes=[pair.change(question) for pair, question in by_turns[:MOST_SHOWN]],
+        changed=len({question for _, question in by_turns}),
         changes_out=target,
     )
+
+
+def _reader(output: Output, as_: str | Task | None, by: str | None, anyway: bool) -> Grader:
+    """What gives the scores of a row.
+
+    Raises:
+        UsageError: they were made by functions that are not at hand.
+    """
+    kind, _, _ = str(output.identity.get("job", "")).partition(" ")
+    task, only = scoring(as_) if isinstance(as_, str) else (as_, "")
+    if task is None and kind == "eval":
+        try:
+            task = written_by(output)
+        except UsageError:
+            if by is None and not anyway:
+                raise UsageError(
+                    f"{output.path} was scored by functions that it does not hold: --as FILE.py:task scores the "
+                    "answers with them; --by NAME takes the score of this name that stands in each row"
+                ) from None
+    if task is None or (as_ is None and by is not None and by not in task.filters):
+        field = str(output.identity.get("field", "judge"))
+        return standing([field] if kind == "judge" else ["score", field], by)
+    grade, one = grader(output.path, task), by or only
+    return lambda offset, row: {k: v for k, v in grade(offset, row).items() if one in ("", k)}
 
 
 class _Read:
     """The scores of one run, and where its rows stand: some hundred bytes a question, and none of its texts."""
 
-    def __init__(self, output: Output, by: str | None) -> None:
-        self.output = output
+    def __init__(self, output: Output, grade: Grader) -> None:
+        self.output, self.grade = output, grade
         self.scores: dict[str, dict[str, array[float]]] = {}  # name -> question -> that of each of its samples
         self.places: dict[str, int] = {}
         self.asked: dict[str, tuple[int | None, ...]] = {}
@@ -100,8 +130,8 @@ class _Read:
             self.rows += 1
             self.truncated += row.get("finish_reason") == "length"
             self.places.setdefault(question, offset)
-            self.asked[question] = tuple(hash(repr(row[name])) if name in row else None for name in _ASKED)
-            for name, value in _numbers(row, by):
+            self.asked[question] = tuple(hash(repr(row[name])) if name in row else None for name in ASKED)
+            for name, (_, value) in grade(offset, row).items():
                 self.scores.setdefault(name, {}).setdefault(question, array("d")).append(value)
 
     def side(self, names: Iterable[str]) -> Side:
@@ -119,69 +149,55 @@ class _Read:
         return Side(output.path, model, scores, self.rows, self.truncated, output.failed, output.missing(self.rows))
 
 
-def _numbers(row: Mapping[str, Any], by: str | None) -> Iterator[tuple[str, float]]:
-    """(name, score) for each score in a row: `score`, a number or several by name; and that of a judge."""
-    score, judged = row.get("score"), row.get("judge")
-    found = dict(score) if isinstance(score, dict) else {"score": score}
-    if isinstance(judged, dict):
-        found["judge"] = judged.get("score")
-    if by is not None:
-        found = {by: found.get(by, _field(row, by.split(".")))}
-    for name, value in found.items():
-        if isinstance(value, int | float) and abs(value) < NO_SCORE:
-            yield name, float(value)
+def _mean(samples: Sequence[float]) -> float:
+    return math.fsum(samples) / len(samples)  # the same in whatever order they finished
 
 
-def _field(row: Any, path: Sequence[str]) -> Any:
-    for name in path:
-        row = row.get(name) if isinstance(row, dict) else None
-    return row
+class _Pair(NamedTuple):
+    """The first run and another, under one score."""
+
+    number: int
+    first: _Read
+    other: _Read
+    name: str
+
+    def shared(self) -> dict[str, tuple[float, float]]:
+        """Question -> its score in both, where both have one."""
+        first, other = (side.scores[self.name] for side in (self.first, self.other))
+        return {question: (_mean(first[question]), _mean(other[question])) for question in first if question in other}
+
+    def versus(self) -> Versus:
+        """How much better the other is."""
+        pairs = self.shared()
+        shares = {0.0, 1.0} >= {*self.first.worths, *self.other.worths}
+        only = [len(side.scores[self.name]) - len(pairs) for side in (self.first, self.other)]
+        return Versus(self.number, self.name, difference(pairs.values(), shares=shares), *only)
+
+    def changed(self) -> list[str]:
+        """The questions on which they differ."""
+        return [question for question, pair in self.shared().items() if change(*pair)]
+
+    def change(self, question: str) -> Change:
+        """How they differ on one."""
+        sides = (self.first, self.other)
+        offsets = [side.places[question] for side in sides]
+        rows = [side.output.row_at(offset) for side, offset in zip(sides, offsets, strict=True)]
+        read = [side.grade(offset, row) for side, offset, row in zip(sides, offsets, rows, strict=True)]
+        return Change(
+            id=question,
+            run=self.number,
+            by=self.name,
+            scores=[_mean(side.scores[self.name][question]) for side in sides],
+            question=str(rows[0].get("question", "")),
+            answer=str(rows[0].get("answer", "")),
+            extracted=[str(grades[self.name][0]) if self.name in grades else "" for grades in read],
+            responses=[str(row.get("response", row.get("text", ""))) for row in rows],
+            runs=[str(side.output.path) for side in sides],
+        )
 
 
-def _same_protocol(first: Output, other: Output) -> None:
-    for output in (first, other):
-        if output.manifest is None:
-            raise UsageError(
-                f"{output.path} does not say how it was made (there is no {output.path.name}.run beside it); "
-                "--anyway compares it all the same"
-            )
-    a, b = _protocol(first.identity), _protocol(other.identity)
-    if a != b:
-        differ = [name for name in sorted(a.keys() | b.keys()) if a.get(name) != b.get(name)]
-        said = "; ".join(f"{name}: {_short(a.get(name))} and {_short(b.get(name))}" for name in differ)
-        raise UsageError(f"{first.path} and {other.path} follow different protocols ({said}); --anyway compares them")
-
-
-def _protocol(identity: Mapping[str, Any]) -> dict[str, Any]:
-    kind, _, _ = str(identity.get("job", "")).partition(" ")
-    free = _IN_QUESTION.get(kind, _IN_QUESTION_ELSE)
-    return {name: value for name, value in identity.items() if name not in free}
-
-
-def _differing(outputs: Sequence[Output]) -> list[str]:
-    """What tells the runs apart, as far as they say."""
-    flat = [_facts(output) for output in outputs]
-    names = dict.fromkeys(name for fact in flat for name in fact)
-    return [
-        f"{name}: " + " | ".join(_short(fact.get(name)) for fact in flat)
-        for name in names
-        if any(fact.get(name) != flat[0].get(name) for fact in flat)
-    ]
-
-
-def _facts(output: Output) -> dict[str, Any]:
-    identity = dict(output.identity)
-    params = {f"params.{name}": value for name, value in (identity.pop("params", None) or {}).items()}
-    version = {"manycall": output.manifest.version} if output.manifest else {}
-    return {**identity, **params, **version}
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _common(first: _Read, other: _Read, anyway: bool) -> list[str]:
+def _must_be_asked_the_same(first: _Read, other: _Read, anyway: bool) -> None:
+    """Refuse two runs without a question in common, or in which one id names two."""
     both = [question for question in first.places if question in other.places]
     if not both:
         examples = [repr(next(iter(read.places), "no row")) for read in (first, other)]
@@ -193,27 +209,3 @@ def _common(first: _Read, other: _Read, anyway: bool) -> list[str]:
                 f"the row {question!r:.100} has another question or answer in {other.output.path} than in "
                 f"{first.output.path}; --anyway compares them all the same"
             )
-    return both
-
-
-_Changed = tuple[_Read, _Read, str, str]
-"""(first run, other run, score, question)."""
-
-
-def _change(first: _Read, other: _Read, name: str, question: str) -> Change:
-    sides = (first, other)
-    rows = [side.output.row_at(side.places[question]) for side in sides]
-    return Change(
-        id=question,
-        by=name,
-        scores=[_mean(side.scores[name][question]) for side in sides],
-        question=str(rows[0].get("question", "")),
-        answer=str(rows[0].get("answer", "")),
-        extracted=[str(_field(row, ["extracted", name]) or "") for row in rows],
-        responses=[str(row.get("response", row.get("text", ""))) for row in rows],
-        runs=[str(side.output.path) for side in sides],
-    )
-
-
-def _mean(samples: Sequence[float]) -> float:
-    return math.fsum(samples) / len(samples)  # the same in whatever order they finished

@@ -9,7 +9,7 @@ from manycall.evals.report import Score, Table, stderr_text
 from manycall.evals.stats.paired import Difference
 from manycall.plain import plain_line
 
-DIFFERENCE = ("difference", "score", "value", "SE", "95 % interval", "p", "wins", "losses", "ties", "SE unpaired")
+HOLM = "p (Holm)"
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -35,6 +35,7 @@ class Versus(msgspec.Struct, frozen=True):
 
     Attributes:
         run: its number, from 2; by: which score.
+        p_holm: p, corrected for all the tests of this comparison (Holm 1979).
         only_first, only_other: questions that only one of them has a score for; they are not in the difference.
     """
 
@@ -43,16 +44,19 @@ class Versus(msgspec.Struct, frozen=True):
     difference: Difference
     only_first: int
     only_other: int
+    p_holm: float | None = None
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A row on which two runs differ. Of several samples it shows the first that was written.
+    """A question on which two runs differ. Of several samples it shows the first that was written.
 
     Attributes:
+        run: the number of the other run, from 2; by: which score.
         scores, extracted, responses, runs: of the first run, and of the other.
     """
 
     id: str
+    run: int
     by: str
     scores: list[float]
     question: str
@@ -68,7 +72,8 @@ class Comparison(msgspec.Struct, frozen=True):
     Attributes:
         sides: the runs; versus: each of the others against the first, under each score.
         differs: what tells them apart: model, parameters, versions.
-        changes: the first rows that changed; changed: how many there are; changes_out: the file with all of them.
+        changes: the first changes, of all runs and scores by turns; changed: how many questions have any;
+            changes_out: the file with all changes.
     """
 
     sides: list[Side]
@@ -82,7 +87,7 @@ class Comparison(msgspec.Struct, frozen=True):
         return "\n\n".join([*(table(*cells) for cells in self.tables()), *self.remarks()])
 
     def tables(self) -> list[Table]:
-        """(head, rows): the runs; the differences; the first rows that changed."""
+        """(head, rows): the runs; the differences; the first changes."""
         names = [score.filter for score in self.sides[0].scores]
         runs = [
             [
@@ -91,26 +96,29 @@ class Comparison(msgspec.Struct, frozen=True):
             ]
             for number, s in enumerate(self.sides, 1)
         ]  # fmt: skip
-        rows = [self._cells(v) for v in self.versus]
+        columns = [name for name in self._cells(self.versus[0]) if name != HOLM or len(self.versus) > 1]
+        rows = [[self._cells(v)[name] for name in columns] for v in self.versus]
         changes = [
-            [c.id, c.by, *(f"{_number(s)} {e[:40]}".strip() for s, e in zip(c.scores, c.extracted, strict=True))]
+            [
+                c.id, f"{c.run} - 1", c.by,
+                *(f"{_number(s)} {e[:40]}".strip() for s, e in zip(c.scores, c.extracted, strict=True)),
+            ]
             for c in self.changes
-        ]
-        found = [
-            (["run", "output", "model", *names, "rows scored", "truncated", "failed"], runs),
-            (
-                ["difference", "score", "value", "SE", "95 % interval", "p", "wins", "losses", "ties", "SE unpaired"],
-                rows,
-            ),
-        ]
-        return [*found, *([(["changed", "score", "first", "other"], changes)] if changes else [])]
-
-    def _cells(self, v: Versus) -> list[str]:
-        d = v.difference
-        return [
-            f"{v.run} - 1", v.by, f"{d.value:+.4f}", stderr_text(d.stderr), str(d.interval or "N/A"),
-            "N/A" if d.p is None else f"{d.p:.3g}", *map(str, (d.wins, d.losses, d.ties)), stderr_text(d.unpaired),
         ]  # fmt: skip
+        found: list[Table] = [
+            (["run", "output", "model", *names, "rows scored", "truncated", "failed"], runs),
+            (columns, rows),
+        ]
+        return [*found, *([(["changed", "difference", "score", "first", "other"], changes)] if changes else [])]
+
+    def _cells(self, v: Versus) -> dict[str, str]:
+        d = v.difference
+        return {
+            "difference": f"{v.run} - 1", "score": v.by, "first": f"{d.first:.4f}", "other": f"{d.second:.4f}",
+            "value": f"{d.value:+.4f}", "SE": stderr_text(d.stderr), "95 % interval": str(d.interval or "N/A"),
+            "p": _p(d.p), HOLM: _p(v.p_holm), "wins": str(d.wins), "losses": str(d.losses), "ties": str(d.ties),
+            "SE unpaired": stderr_text(d.unpaired),
+        }  # fmt: skip
 
     def warnings(self) -> list[str]:
         """What a reader of the numbers must know first."""
@@ -127,13 +135,17 @@ class Comparison(msgspec.Struct, frozen=True):
         remarks += ["They differ in " + plain_line(each) for each in self.differs]
         tests = " or ".join(sorted({v.difference.test for v in self.versus}))
         remarks.append(f"p: {tests}; the interval and SE are of the differences row by row.")
-        if len(self.sides) > 2:
-            remarks.append(f"No p is corrected for there being {len(self.sides) - 1} of them: multiply by that number.")
+        if len(self.versus) > 1:
+            remarks.append(f"{HOLM}: corrected for there being {len(self.versus)} tests.")
         if self.changed:
-            where = f"in {self.changes_out}" if self.changes_out else "-o FILE writes all of them"
-            remarks.append(f"{self.changed:,} rows changed; {where}.")
+            where = f"all changes are in {self.changes_out}" if self.changes_out else "-o FILE writes all changes"
+            remarks.append(f"{self.changed:,} questions changed; {where}.")
         return remarks
 
 
 def _number(value: float) -> str:
     return f"{value:g}" if value == int(value) else f"{value:.2f}"
+
+
+def _p(p: float | None) -> str:
+    return "N/A" if p is None else f"{p:.3g}"

@@ -16,7 +16,8 @@ from manycall.evals.lmeval import opened
 from manycall.evals.metrics import Mean
 from manycall.evals.outputs import Output
 from manycall.evals.own import ENDINGS, as_task, listed, own, scoring
-from manycall.evals.report import Evaluation
+from manycall.evals.regrade import grader
+from manycall.evals.report import MOST_WRONG, Evaluation, Wrong
 from manycall.evals.tally import Tally
 from manycall.evals.tasks import TASKS, Asker, Task
 from manycall.records import Completion, Request, Row
@@ -101,17 +102,21 @@ def score(out: str | Path, *, as_: str | Task | None = None) -> Evaluation:
     """
     output = opened(out)
     task, only = scoring(as_) if isinstance(as_, str) else (as_ or written_by(output), "")
-    tally = Tally(task.name, task.filters, output)
+    tally, grade = Tally(task.name, task.filters, output), grader(output.path, task)
+    names = [only] if only in task.filters else list(task.filters)
     rows = truncated = 0
+    wrong: list[Wrong] = []
     for offset, row in output.rows():
-        response, target = _answered(output.path, offset, row, task.target)
+        grades, cut = grade(offset, row), row.get("finish_reason") == "length"
         rows += 1
-        truncated += row.get("finish_reason") == "length"
-        tally.add(str(row.get("id", "")), _graded(task, response, target, f"{output.path}, the row at byte {offset:,}"))
+        truncated += cut
+        tally.add(str(row.get("id", "")), grades)
+        if len(wrong) < MOST_WRONG and not cut and any(grades[name][1] == 0 for name in names):
+            wrong.append(Wrong.of(row, {name: str(grades[name][0]) for name in names}, task.target))
     scores = [score for score in tally.scores(task.votes) if only in ("", score.filter)]
     return Evaluation(
         task=task.name, out=output.path, scores=scores, rows=rows, truncated=truncated,
-        failed=output.failed, unfinished=output.unfinished, missing=output.missing(rows),
+        failed=output.failed, unfinished=output.unfinished, missing=output.missing(rows), wrong=wrong,
     )  # fmt: skip
 
 
@@ -185,22 +190,9 @@ def written_by(output: Output) -> Task:
     if job == "eval" and name in TASKS:
         return TASKS[name]
     if job == "eval" and Path(name).suffix in ENDINGS:  # a file of one's own: its match stands in every row
-        _, row = next(output.rows(), (0, {"score": ()}))
-        for matched in row["score"]:
+        _, row = next(output.rows(), (0, {}))
+        found = row.get("score")
+        for matched in found if isinstance(found, dict) else ():
             return replace(as_task(matched), name=name)
     mine = f" ({name}, whose functions are yours: --as FILE.py:task)" if job == "eval" and name else ""
     raise UsageError(f"{output.path} does not say which task wrote it{mine}: name one with --as ({listed()})")
-
-
-def _graded(task: Task, response: str, target: Any, where: str) -> dict[str, tuple[Any, float]]:
-    try:
-        return task.grade(response, target)
-    except Exception as error:  # the user's own functions
-        raise UsageError(f"{where}: {task.name} cannot score it: {type(error).__name__}: {error}") from error
-
-
-def _answered(out: Path, offset: int, row: dict[str, Any], target: str) -> tuple[str, Any]:
-    """(response, target) of one row."""
-    if not isinstance(row.get("response"), str) or target not in row:
-        raise UsageError(f"{out}, the row at byte {offset:,}: to be scored it needs the fields response and {target}")
-    return row["response"], row[target]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -11,6 +12,8 @@ from manycall.evals.stats.repeats import Repeated
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 """(head, rows)."""
+MOST_WRONG = 5
+"""Wrong answers that are kept to be shown."""
 IF_FAILED = "if all failed had the worst … best"
 OVER_SAMPLES = ("filter", "over samples", "value", "stderr", "questions")
 
@@ -70,6 +73,26 @@ def score_table(scores: Sequence[Score], what: str, rows: int, truncated: int, u
     return head, cells
 
 
+class Wrong(msgspec.Struct, frozen=True):
+    """An answer that a filter scored 0.
+
+    Attributes:
+        read: filter -> what it read.
+    """
+
+    id: str
+    read: dict[str, str]
+    question: str
+    response: str
+    answer: str
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], read: dict[str, str], target: str) -> "Wrong":
+        """The answer in a row, whose right answer stands in the field `target`."""
+        question, response, answer = (str(row.get(name, "")) for name in ("question", "response", target))
+        return cls(str(row.get("id", "")), read, question, response, answer)
+
+
 class Evaluation(msgspec.Struct, kw_only=True):
     """The scores of an output. `print` it for a table.
 
@@ -77,6 +100,7 @@ class Evaluation(msgspec.Struct, kw_only=True):
         rows: scored. truncated: of these, answers that were cut at max_tokens, and scored as they stand.
         failed: rows without an answer; they are in no score. unfinished: why, and how many.
         missing: a sentence if the run was interrupted, and these are not all rows; else "".
+        wrong: the first whole answers that were scored 0.
         run: how the run went that answered the questions; None if they were only scored again.
     """
 
@@ -88,6 +112,7 @@ class Evaluation(msgspec.Struct, kw_only=True):
     failed: int
     unfinished: dict[str, int] = {}
     missing: str = ""
+    wrong: list[Wrong] = []
     run: Report | None = None
 
     def score(self, name: str) -> Score:

@@ -11,7 +11,7 @@ from manycall.evals.outputs import Output, derived
 from manycall.evals.report import Evaluation, Score
 from manycall.evals.reports import page as pages
 from manycall.evals.reports import plots
-from manycall.evals.reports.excerpts import Seen, failures, short, verdicts
+from manycall.evals.reports.excerpts import Seen, failures, mistakes, short, verdicts
 from manycall.evals.reports.page import Figure, Grid, Page, Quote, Section
 from manycall.evals.reports.plots import Mark
 from manycall.evals.reports.provenance import UNKNOWN, facts
@@ -37,7 +37,7 @@ def write_report(result: Result, path: str | Path) -> None:
 
 def _evaluation(result: Evaluation) -> Page:
     output = opened(result.out)
-    seen = Seen(output, [score.filter for score in result.scores])
+    seen = Seen(output)
     head = facts(output, result.rows, result.truncated)
     figure = Figure(
         "Each score with its 95 % interval; behind it, if rows failed, what it would be if all of them had the worst "
@@ -52,7 +52,7 @@ def _evaluation(result: Evaluation) -> Page:
             Section("Scores", [figure], [Grid(*cells) for cells in result.tables()], _notes(result)),
             _provenance([head]),
             seen.lengths(),
-            Section("Answers that were scored 0", quotes=seen.wrong),
+            Section("Answers that were scored 0", quotes=mistakes(result.wrong)),
             Section("Answers that were cut", quotes=seen.cut),
             Section("Rows without an answer", quotes=failures(output)),
         ],
@@ -60,7 +60,7 @@ def _evaluation(result: Evaluation) -> Page:
 
 
 def _comparison(result: Comparison) -> Page:
-    outputs = [(Output.at(side.out), side) for side in result.sides]
+    outputs = [(opened(side.out), side) for side in result.sides]
     runs, differences, *changed = (Grid(*cells) for cells in result.tables())
     names = [f"{v.run} - 1: {v.by}" for v in result.versus]
     marks = [
@@ -80,9 +80,10 @@ def _comparison(result: Comparison) -> Page:
             [("--other", "worse"), ("--accent", "better")],
         ),
     ]
+    shown = {c.id for c in result.changes}
     quotes = [
         Quote(
-            f"{c.id}: {c.by} {c.scores[0]:g} → {c.scores[1]:g}",
+            f"{c.id}: {c.by} {c.scores[0]:g} → {c.scores[1]:g} ({c.run} - 1)",
             [
                 ("question", short(c.question)), ("right", short(c.answer)),
                 *((run, short(text)) for run, text in zip(c.runs, c.responses, strict=True)),
@@ -97,7 +98,7 @@ def _comparison(result: Comparison) -> Page:
         sections=[
             Section("Differences", figures, [differences, runs], _notes(result)),
             _provenance([facts(output, side.rows, side.truncated) for output, side in outputs]),
-            Section(f"Rows that changed: {len(result.changes)} of {result.changed:,}", tables=changed, quotes=quotes),
+            Section(f"Questions that changed: {len(shown)} of {result.changed:,}", tables=changed, quotes=quotes),
         ],
     )
 

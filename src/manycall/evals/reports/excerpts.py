@@ -1,12 +1,13 @@
 """What is quoted in a report, and counted for it, by a look at every row."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from manycall.evals.outputs import Output
+from manycall.evals.report import Wrong
 from manycall.evals.reports import plots
 from manycall.evals.reports.page import Figure, Grid, Quote, Section
 from manycall.evals.reports.plots import Bar
@@ -19,21 +20,18 @@ MOST_CHARACTERS = 4000
 
 
 class Seen:
-    """What a look at every row gives: how long the answers are, and the first of those that went wrong."""
+    """What a look at every row gives: how long the answers are, and the first of those that were cut."""
 
-    def __init__(self, output: Output, filters: Sequence[str]) -> None:
-        self.wrong, self.cut = list[Quote](), list[Quote]()
+    def __init__(self, output: Output) -> None:
+        self.cut: list[Quote] = []
         self._counts: Counter[tuple[int, bool]] = Counter()
         for _, row in output.rows():
             response = str(row.get("response", ""))
             cut = row.get("finish_reason") == "length"
             self._counts[len(response).bit_length(), cut] += 1
-            scores: Any = row.get("score") if isinstance(row.get("score"), dict) else {}
             if cut and len(self.cut) < MOST_QUOTES:
-                self.cut.append(_quote(row, "cut at max_tokens"))
-            elif len(self.wrong) < MOST_QUOTES and any(scores.get(name) == 0 for name in filters):
-                read = ", ".join(f"{name} read {_read(row, name)}" for name in filters)
-                self.wrong.append(_quote(row, read))
+                texts = [(name, short(str(row[name]))) for name in ("question", "response", "answer") if name in row]
+                self.cut.append(Quote(f"{row.get('id')}: cut at max_tokens", texts))
 
     def lengths(self) -> Section:
         """A histogram by powers of two."""
@@ -48,14 +46,14 @@ class Seen:
         return Section("How long the answers are", [figure], [grid])
 
 
-def _read(row: Mapping[str, Any], name: str) -> str:
-    extracted = row.get("extracted")
-    return repr(extracted.get(name)) if isinstance(extracted, dict) else "?"
-
-
-def _quote(row: Mapping[str, Any], what: str) -> Quote:
-    texts = [(name, short(str(row[name]))) for name in ("question", "response", "answer") if name in row]
-    return Quote(f"{row.get('id')}: {what}", texts)
+def mistakes(wrong: Iterable[Wrong]) -> list[Quote]:
+    """Wrong answers, and what was read in them."""
+    quotes = []
+    for each in wrong:
+        read = ", ".join(f"{name} read {answer!r}" for name, answer in each.read.items())
+        texts = [(name, short(getattr(each, name))) for name in ("question", "response", "answer")]
+        quotes.append(Quote(f"{each.id}: {read}", [text for text in texts if text[1]]))
+    return quotes
 
 
 def failures(output: Output) -> list[Quote]:

@@ -6,7 +6,7 @@ row by row it cancels. Miller (2024), arXiv:2411.00640, section 4.
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -19,7 +19,7 @@ class Difference(msgspec.Struct, frozen=True):
     """How much better the second run is than the first.
 
     Attributes:
-        value: mean of (second - first) over the rows that both have.
+        first, second: their mean scores over the rows that both have; value: mean of (second - first).
         stderr: sd of the differences / sqrt(n); None for fewer than two rows.
         unpaired: the standard error that two runs over different rows would have: sqrt(SE₁² + SE₂²).
         interval: 95 %; None for fewer than two rows, or where the standard error is 0 and says nothing.
@@ -28,6 +28,8 @@ class Difference(msgspec.Struct, frozen=True):
         wins, losses, ties: rows on which the second is better, worse, equal.
     """
 
+    first: float
+    second: float
     value: float
     stderr: float | None
     unpaired: float | None
@@ -71,7 +73,7 @@ def difference(pairs: Iterable[tuple[float, float]], *, shares: bool = True) -> 
         p, test = two_sided(value / stderr, changes.count - 1), "Student's t of the differences"
     elif stderr is not None:
         test = "N/A where every row changed by as much, since that does not say how sure it is"
-    return Difference(value, stderr, unpaired, interval, p, test, wins, losses, ties)
+    return Difference(first.value, second.value, value, stderr, unpaired, interval, p, test, wins, losses, ties)
 
 
 def change(first: float, second: float) -> float:
@@ -96,6 +98,21 @@ def mcnemar(wins: int, losses: int) -> float:
         if term < total * 1e-18:
             break
     return min(1.0, 2 * total * math.exp(log))
+
+
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """p of each of several tests, corrected for there being several: if nothing differs, the chance that any of them
+    comes below 0.05 is at most 0.05, however they depend on each other.
+
+    Of m tests, the k-th smallest p times m - k + 1, and never less than those before it: Holm (1979), Scandinavian
+    Journal of Statistics 6:65. A test without a p is none.
+    """
+    rising = sorted((p, place) for place, p in enumerate(ps) if p is not None)
+    adjusted: list[float | None] = [None] * len(ps)
+    least = 0.0
+    for before, (p, place) in enumerate(rising):
+        adjusted[place] = least = max(least, min(1.0, p * (len(rising) - before)))
+    return adjusted
 
 
 def bonett_price(wins: int, losses: int, count: int) -> Interval:
