@@ -210,7 +210,7 @@ def test_what_one_wants_to_compare_may_differ_and_the_questions_may_not() -> Non
     a, b = run("a", [0, 1]), run("b", [1, 1], prompt="Think!")
     with pytest.raises(UsageError, match="prompt: null and Think!"):
         compare(a, b)
-    assert compare(a, b, across=["prompt"]).differs == ["model: model-a | model-b", "prompt: null | Think!"]
+    assert compare(a, b, across="prompt").differs == ["model: model-a | model-b", "prompt: null | Think!"]
     assert command("compare", a, b, "--across", "prompt").code == 0
     with pytest.raises(UsageError, match="prompt: null and Think!"):
         compare(a, b, across=["shots"])
@@ -225,6 +225,7 @@ def test_the_models_of_a_run_may_differ_but_not_the_judges() -> None:
     assert compare(a, b).differs == ['answers: {"model":"x"} | {"model":"y"}']
     with pytest.raises(UsageError, match="model: j and k"):
         compare(a, run("c", [1, 1], **judge, model="k"))
+    assert compare(a, "c.jsonl", across="model").differs == ["model: j | k"]
 
 
 def test_a_file_that_does_not_say_how_it_was_made_is_refused_unless_one_says_so() -> None:
@@ -242,8 +243,9 @@ def test_any_number_in_the_rows_can_be_compared() -> None:
         )
     found = compare("a.jsonl", "b.jsonl", anyway=True)
     assert [(v.by, v.difference.value) for v in found.versus] == [("score", 0), ("judge", 2)]
-    (versus,) = compare("a.jsonl", "b.jsonl", by="cost.usd", anyway=True).versus
-    assert versus.difference.value == 2
+    found = compare("a.jsonl", "b.jsonl", by="cost.usd", anyway=True)
+    assert found.versus[0].difference.value == 2
+    assert found.sides[0].scores[0].interval is None
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def compare(
     *runs: str | Path,
     as_: str | Task | None = None,
     by: str | None = None,
-    across: Collection[str] = (),
+    across: str | Collection[str] = (),
     anyway: bool = False,
     out: str | Path | None = None,
 ) -> Comparison:
@@ -64,8 +64,8 @@ def compare(
     target = derived(out, [output.path for output in outputs]) if out is not None else None
     if not anyway:
         for output in outputs[1:]:
-            must_be_same(outputs[0], output, across)
-    read = [_Read(output, _reader(output, as_, by, anyway)) for output in outputs]
+            must_be_same(outputs[0], output, [across] if isinstance(across, str) else across)
+    read = [_Read(output, *_scored(output, as_, by, anyway)) for output in outputs]
     names = [name for name in read[0].scores if all(name in other.scores for other in read)]
     if not names:
         had = "; ".join(f"{each.output.path}: {', '.join(each.scores) or 'none'}" for each in read)
@@ -89,8 +89,8 @@ def compare(
     )
 
 
-def _reader(output: Output, as_: str | Task | None, by: str | None, anyway: bool) -> Grader:
-    """What gives the scores of a row.
+def _scored(output: Output, as_: str | Task | None, by: str | None, anyway: bool) -> tuple[Grader, set[float]]:
+    """(what gives the scores of a row, what a score may be: the worst, the best, any between; empty if unknown).
 
     Raises:
         UsageError: they were made by functions that are not at hand.
@@ -108,21 +108,22 @@ def _reader(output: Output, as_: str | Task | None, by: str | None, anyway: bool
                 ) from None
     if task is None or (as_ is None and by is not None and by not in task.filters):
         field = str(output.identity.get("field", "judge"))
-        return standing([field] if kind == "judge" else ["score", field], by)
+        known = {worth for worth in worths(output).values() if worth is not None}
+        fields = [field] if kind == "judge" else ["score", field]
+        return standing(fields, by), known if by in (None, field, f"{field}.score") else set()
     grade, one = grader(output.path, task), by or only
-    return lambda offset, row: {k: v for k, v in grade(offset, row).items() if one in ("", k)}
+    return lambda offset, row: {k: v for k, v in grade(offset, row).items() if one in ("", k)}, set(RIGHT_OR_WRONG)
 
 
 class _Read:
     """The scores of one run, and where its rows stand: some hundred bytes a question, and none of its texts."""
 
-    def __init__(self, output: Output, grade: Grader) -> None:
-        self.output, self.grade = output, grade
+    def __init__(self, output: Output, grade: Grader, worths: set[float]) -> None:
+        self.output, self.grade, self.worths = output, grade, worths
         self.scores: dict[str, dict[str, array[float]]] = {}  # name -> question -> that of each of its samples
         self.places: dict[str, int] = {}
         self.asked: dict[str, tuple[int | None, ...]] = {}
         self.rows = self.truncated = 0
-        self.worths = [worth for worth in worths(output).values() if worth is not None]
         for offset, row in output.rows():
             if "id" not in row:
                 raise UsageError(f"{output.path}, the row at byte {offset:,} has no id, by which rows are paired")
@@ -138,7 +139,7 @@ class _Read:
         """What is said of this run alone."""
         output = self.output
         task = str(output.identity.get("job", "?"))
-        scale = (min(self.worths), max(self.worths)) if self.worths else RIGHT_OR_WRONG
+        scale = (min(self.worths), max(self.worths)) if self.worths else None
         scores = []
         for name in names:
             mean = Mean()
@@ -169,9 +170,9 @@ class _Pair(NamedTuple):
     def versus(self) -> Versus:
         """How much better the other is."""
         pairs = self.shared()
-        shares = {0.0, 1.0} >= {*self.first.worths, *self.other.worths}
-        only = [len(side.scores[self.name]) - len(pairs) for side in (self.first, self.other)]
-        return Versus(self.number, self.name, difference(pairs.values(), shares=shares), *only)
+        shares = self.first.worths | self.other.worths <= {0.0, 1.0}
+        alone = [len(side.scores[self.name]) - len(pairs) for side in (self.first, self.other)]
+        return Versus(self.number, self.name, difference(pairs.values(), shares=shares), *alone)
 
     def changed(self) -> list[str]:
         """The questions on which they differ."""

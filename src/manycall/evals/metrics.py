@@ -3,15 +3,7 @@
 import math
 from collections import Counter
 
-from manycall.evals.stats.intervals import (
-    RIGHT_OR_WRONG,
-    Interval,
-    Scale,
-    on_scale,
-    stretched,
-    student,
-    wilson,
-)
+from manycall.evals.stats.intervals import RIGHT_OR_WRONG, Interval, Scale, on_scale, stretched, student, wilson
 
 
 class Mean:
