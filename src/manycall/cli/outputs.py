@@ -1,22 +1,63 @@
-"""The verbs for what has been made: quality, export, card. They call nothing."""
+"""The verbs for what has been written: they call nothing."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from manycall.cli.options import Json, Price, TextField, Without
-from manycall.plain import plain, plain_json
+from manycall.cli.ending import end, show
+from manycall.cli.options import Data, Json, Min, Price, Report, Shots, TextField, Without
 
 
-def show(result: Any, as_json: bool) -> None:
-    """Print what came out, as text or as JSON."""
-    if as_json:
-        import msgspec
+def score(
+    out: Annotated[Path, typer.Argument(help="What `manycall eval` wrote, or lm-eval's samples.")],
+    as_: Annotated[
+        str | None,
+        typer.Option("--as", help="TASK, TASK/FILTER, FILE.py:task, or as --match. Default: its own task."),
+    ] = None,
+    min: Min = None,
+    report: Report = None,
+    json: Json = False,
+) -> None:
+    """Score an output again, with no call."""
+    from manycall.cli.load import load_task
+    from manycall.evals.evaluate import score as job
 
-        print(plain_json(msgspec.json.encode(result, enc_hook=str).decode()))
-    else:
-        print(plain(str(result)))
+    result = job(out, as_=as_ and load_task(as_))
+    end(result, json, least=min, report=report)
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="What `manycall eval` or `judge` wrote; the first is the base.")],
+    by: Annotated[
+        str | None, typer.Option("--by", help="The score: a filter, or a field (judge.score). Default: all in common.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Where the rows that changed go.")] = None,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Compare different protocols all the same.")] = False,
+    report: Report = None,
+    json: Json = False,
+) -> None:
+    """How much better is one run than another, on the same rows, and on which rows?"""
+    from manycall.evals.compare import compare as job
+
+    end(job(*runs, by=by, anyway=anyway, out=out), json, report=report)
+
+
+def lm_eval(
+    out: Annotated[Path, typer.Argument(help="What `manycall eval` wrote.")],
+    folder: Annotated[Path, typer.Argument(help="Where to: what lm-eval calls --output_path.")],
+    as_: Annotated[
+        str | None, typer.Option("--as", help="TASK, FILE.py:task, or as --match. Default: its own task.")
+    ] = None,
+    data: Data = None,
+    shots: Shots = None,
+) -> None:
+    """Write an output as lm-evaluation-harness would have: results_*.json and samples_*.jsonl."""
+    from manycall.cli.load import load_task
+    from manycall.evals.export import export as job
+
+    for path in job(out, folder, as_=as_ and load_task(as_), data=data, shots=shots):
+        print(path)
 
 
 def quality(
@@ -94,3 +135,12 @@ def card(
         show(made, json)
     else:
         save(made, out, to)
+
+
+def repair(
+    out: Annotated[Path, typer.Argument(help="The output of a run that says it is damaged.")],
+) -> None:
+    """Move damaged lines of an output and its run directory aside, so that the same command goes on."""
+    from manycall.store.repair import repair as job
+
+    print("\n".join(job(out)))
