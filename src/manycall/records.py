@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What decoding comes to of bytes that are not what they should be."""
 Api = Literal["chat", "completions", "embeddings"]
 Message = dict[str, Any]
 Messages = list[Message]

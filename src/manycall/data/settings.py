@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from manycall.errors import UsageError
+from manycall.records import UNREADABLE
 
 
 def settings(path: Path) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def settings(path: Path) -> dict[str, Any]:
         found = tomllib.loads(text) if path.suffix == ".toml" else msgspec.json.decode(text)
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no such file") from None
-    except (OSError, ValueError, msgspec.MsgspecError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise UsageError(f"{path}: {error!s:.300}") from None
     if not isinstance(found, dict):
         raise UsageError(f"{path} must hold a table")

@@ -8,11 +8,11 @@ import msgspec
 
 from manycall.errors import UsageError
 from manycall.evals.comparison import Change, Comparison, Side, Versus
-from manycall.evals.metrics import Mean
-from manycall.evals.outputs import NO_SCORE, Output, derived
+from manycall.evals.metrics import NO_SCORE, Mean
 from manycall.evals.report import Score
 from manycall.evals.stats.paired import difference
 from manycall.store.lines import write_whole
+from manycall.store.output import Output, may_write
 
 MOST_SHOWN = 10
 """Changed rows that are kept in the comparison itself; all of them go to the file."""
@@ -44,8 +44,8 @@ def compare(
     """
     if len(runs) < 2:
         raise UsageError("there must be two runs or more to compare")
-    outputs = [Output.at(run) for run in runs]
-    target = derived(out, [output.path for output in outputs]) if out is not None else None
+    outputs = [Output(run) for run in runs]
+    target = may_write(out, [path for output in outputs for path in output.reads]) if out is not None else None
     if not anyway:
         for output in outputs[1:]:
             _same_protocol(outputs[0], output)
@@ -196,7 +196,7 @@ _Changed = tuple[_Read, _Read, str, str]
 
 def _change(first: _Read, other: _Read, name: str, question: str) -> Change:
     sides = (first, other)
-    rows = [side.output.row_at(side.places[question]) for side in sides]
+    rows = [next(side.output.at([side.places[question]])) for side in sides]
     return Change(
         id=question,
         by=name,

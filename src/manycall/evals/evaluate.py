@@ -14,13 +14,13 @@ from manycall.engine.row import RowCalls
 from manycall.errors import UsageError
 from manycall.evals.lmeval import opened
 from manycall.evals.metrics import Mean
-from manycall.evals.outputs import Output
 from manycall.evals.own import ENDINGS, as_task, listed, own, scoring
 from manycall.evals.report import Evaluation
 from manycall.evals.tally import Tally
 from manycall.evals.tasks import TASKS, Asker, Task
 from manycall.records import Row
 from manycall.sim import launch
+from manycall.store.output import Output
 
 WRITES = ("response", "extracted", "score", "finish_reason")
 

@@ -25,13 +25,13 @@ from manycall.data.sources import Source
 from manycall.engine.blocking import blocking
 from manycall.errors import UsageError
 from manycall.evals.evaluate import resolve, score, written_by
-from manycall.evals.outputs import Output
 from manycall.evals.own import own, scoring
 from manycall.evals.report import Evaluation
 from manycall.evals.stats.repeats import Sample, winner
 from manycall.evals.tasks import TASKS, Asker, Task
 from manycall.ids import IdTable
 from manycall.records import Row
+from manycall.store.output import Output
 
 VERSIONS = {"gsm8k_cot_llama": 4.0, "gsm8k_cot_self_consistency": 2.0, "gsm8k_platinum_cot_self_consistency": 2.0}
 """lm-eval's versions of its tasks; of all others here it is 3.0."""
@@ -60,7 +60,7 @@ def export(
     Raises:
         UsageError: no such output or task, or the questions are not those that were asked.
     """
-    output = Output.at(out)
+    output = Output(out)
     task = _task(output, as_, data, shots)
     result = score(out, as_=task)
     model = str(output.identity.get("model", "unknown"))
@@ -117,7 +117,8 @@ class _Samples:
             async with aclosing(self._questions()) as questions:
                 async for rows in questions:
                     asked += 1
-                    texts = [self._output.row_at(offsets[row.id])["response"] for row in rows if row.id in offsets]
+                    found_at = [offsets[row.id] for row in rows if row.id in offsets]
+                    texts = [row["response"] for row in self._output.at(found_at)]
                     if texts:
                         found += 1
                         line = self._sample(rows[0], texts, name)

@@ -14,8 +14,8 @@ from manycall.evals import forms
 from manycall.evals.forms import PAIR, Form, Unreadable
 from manycall.evals.judgement import Judgement, summary
 from manycall.evals.metrics import Mean
-from manycall.evals.outputs import Output
 from manycall.records import Completion, Messages, Row
+from manycall.store.output import Output
 
 DEFAULT_SCALE = "1-5"
 
@@ -154,7 +154,7 @@ class _Pairs(_Alone):
     """
 
     def __init__(self, path: Path, id_field: str | None, both: bool) -> None:
-        self._output, self._id, self._both = Output.at(path), id_field or "id", both
+        self._output, self._id, self._both = Output(path), id_field or "id", both
         self.orders = 2 if both else 1
         self._places: dict[str, int] = {}
         for offset, row in self._output.rows():
@@ -166,7 +166,7 @@ class _Pairs(_Alone):
         name = str(row.fields.get(self._id, row.id))
         if name not in self._places:
             raise BadPrompt(f"{self._output.path} has no row {name!r:.100} to judge it against")
-        other = self._output.row_at(self._places[name])
+        other = next(self._output.at([self._places[name]]))
         shared = {field: value for field, value in row.fields.items() if field in other and other[field] == value}
         coin = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=1).digest()[0] % 2 == 1
         for swapped in (False, True) if self._both else (coin,):
@@ -203,5 +203,5 @@ def _try_first(template: Template, source: Source, shown: _Alone) -> None:
 
 def _made_by(path: Path | None) -> Any:
     """What tells one run's answers from another's: what it was, or at least its name."""
-    manifest = Output.at(path).manifest if path is not None else None
+    manifest = Output(path).manifest if path is not None else None
     return manifest.identity if manifest else path and path.name

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from manycall.errors import StoreError
+from manycall.records import UNREADABLE
 from manycall.store.lines import write_whole
 
 MOST_REMEMBERED = 1000
@@ -26,7 +27,7 @@ def recall() -> dict[str, int]:
     """The windows, by `url model`."""
     try:
         return msgspec.json.decode(path().read_bytes(), type=dict[str, int])
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNREADABLE):
         return {}
 
 

@@ -111,7 +111,7 @@ def counting(job: Job, field: str, options: Options) -> Job:
     """The same job, with the duplicates among its texts in the status line."""
     met, out = Duplicates(), Path(options["out"])
     if out.is_file() and not options.get("fresh"):
-        for row in Output(out).rows():
+        for _, row in Output(out).rows():
             met.add(str(row.get(field)))
 
     async def one(row: Row, llm: RowCalls) -> Made:

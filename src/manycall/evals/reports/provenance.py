@@ -8,7 +8,7 @@ import msgspec
 
 from manycall._version import __version__
 from manycall.engine.report import counted
-from manycall.evals.outputs import Output
+from manycall.store.output import Output
 
 UNKNOWN = "not recorded"
 _SAID_APART = {"job", "model", "params", "samples", "rubric", "system", "answers", "against", "labels"}
