@@ -12,6 +12,8 @@ import msgspec
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 """What decoding comes to of bytes that are not what they should be."""
 Api = Literal["chat", "completions", "embeddings"]
+Fields = dict[str, Any]
+"""Of a row, by name: whatever JSON holds."""
 Message = dict[str, Any]
 Messages = list[Message]
 
@@ -49,7 +51,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     """
 
     id: str
-    fields: dict[str, Any]
+    fields: Fields
     index: int = 0
     sample: int = 0
 

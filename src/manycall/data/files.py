@@ -15,9 +15,8 @@ import msgspec
 
 from manycall.errors import UsageError
 from manycall.ids import row_name
-from manycall.records import UNREADABLE
+from manycall.records import UNREADABLE, Fields
 
-Fields = dict[str, Any]
 Located = tuple[str, Fields]
 """Where a row stands ("line 7"), and the row."""
 PASSED: Located = ("", {})

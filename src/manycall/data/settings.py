@@ -1,4 +1,4 @@
-"""Settings in a file: TOML, or the same as JSON."""
+"""Small files: settings in TOML, or the same as JSON; texts."""
 
 import tomllib
 from pathlib import Path
@@ -26,3 +26,17 @@ def settings(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UsageError(f"{path} must hold a table")
     return found
+
+
+def read_text(path: Path, what: str) -> str:
+    """The text in a file.
+
+    Raises:
+        UsageError: it is not there, or cannot be read: `what` wants it.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UsageError(f"{what}: there is no file {str(path)!r}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{what}: {path} cannot be read: {error}") from None

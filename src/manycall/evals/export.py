@@ -64,7 +64,7 @@ def export(
     task = _task(output, as_, data, shots)
     result = score(out, as_=task)
     model = str(output.identity.get("model", "unknown"))
-    place = Path(folder) / re.sub(r'["<>:/|\\?*\[\]]+', "__", model)
+    place = Path(folder) / _sanitized(model)
     place.mkdir(parents=True, exist_ok=True)
     date = datetime.fromtimestamp(clock.wall(), UTC).replace(tzinfo=None).isoformat().replace(":", "-")
     samples = place / f"samples_{task.name}_{date}.jsonl"
@@ -174,6 +174,10 @@ def _found(task: Task, texts: list[str], target: Any, name: str) -> tuple[Any, f
     return won.answer, won.score
 
 
+def _sanitized(model: str) -> str:
+    return re.sub(r'["<>:/|\\?*\[\]]+', "__", model)
+
+
 def _hash(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
@@ -203,7 +207,7 @@ def _results(output: Output, task: Task, result: Evaluation, model: str, asked: 
         "date": sessions[0]["started"] if sessions else None,
         "model_source": "manycall",
         "model_name": model,
-        "model_name_sanitized": re.sub(r'["<>:/|\\?*\[\]]+', "__", model),
+        "model_name_sanitized": _sanitized(model),
         "system_instruction": None,
         "fewshot_as_multiturn": True,
         "chat_template": None,

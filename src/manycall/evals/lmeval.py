@@ -7,9 +7,10 @@ from pathlib import Path
 
 from manycall._version import __version__
 from manycall.errors import UsageError
+from manycall.records import Fields
 from manycall.store.lines import read_lines
 from manycall.store.manifest import Manifest
-from manycall.store.output import Fields, Output
+from manycall.store.output import Output
 
 _NAME = re.compile(r"samples_(.+)_\d{4}-\d\d-\d\dT")
 

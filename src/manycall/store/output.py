@@ -4,18 +4,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from manycall.errors import UsageError
 from manycall.ids import Named, row_name
 from manycall.plain import plain_line
+from manycall.records import Fields
 from manycall.store.journal import reply
 from manycall.store.lines import parsed
 from manycall.store.manifest import Manifest, run_folder
-
-Fields = dict[str, Any]
 
 
 class _Reject(Named):

@@ -11,8 +11,9 @@ import msgspec
 
 from manycall.engine.report import table
 from manycall.errors import StoreError, UsageError
+from manycall.records import Fields
 from manycall.store.lines import write_whole
-from manycall.store.output import Fields, Output, may_write
+from manycall.store.output import Output, may_write
 from manycall.synth.columns import Columns
 from manycall.synth.order import in_order as ordered
 from manycall.synth.quality import share

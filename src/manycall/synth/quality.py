@@ -8,8 +8,9 @@ import msgspec
 
 from manycall.engine.report import table
 from manycall.errors import UsageError
+from manycall.records import Fields
 from manycall.store.lines import write_whole
-from manycall.store.output import Fields, Output, may_write
+from manycall.store.output import Output, may_write
 from manycall.synth.contamination import WORDS, Benchmarks
 from manycall.synth.duplicates import Duplicates
 from manycall.synth.near import Near

@@ -10,8 +10,9 @@ import msgspec
 from manycall.evals.reports import plots
 from manycall.evals.reports.page import Figure, Grid, Quote, Section
 from manycall.evals.reports.plots import Bar
+from manycall.records import Fields
 from manycall.store.lines import parsed
-from manycall.store.output import Fields, Output
+from manycall.store.output import Output
 
 MOST_QUOTES = 5
 """Of each kind."""
