@@ -16,9 +16,9 @@ from openai.types.shared import ErrorObject
 
 import manycall as package
 from disks import Refusing, Remembering, crashes
+from manycall.ids import row_name
 from manycall.records import Failure, Row, Success
 from manycall.store.disk import Disk
-from manycall.store.failures import row_name
 from manycall.store.manifest import Manifest
 from manycall.store.run import Run
 from manycall.synth.batch import SHAPE

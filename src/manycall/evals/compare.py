@@ -8,11 +8,11 @@ import msgspec
 
 from manycall.errors import UsageError
 from manycall.evals.comparison import Change, Comparison, Side, Versus
-from manycall.evals.metrics import Mean
-from manycall.evals.outputs import NO_SCORE, Output, derived
-from manycall.evals.report import Score
+from manycall.evals.metrics import NO_SCORE, Mean
+from manycall.evals.report import Score, short
 from manycall.evals.stats.paired import difference
 from manycall.store.lines import write_whole
+from manycall.store.output import Output, may_write
 
 MOST_SHOWN = 10
 """Changed rows that are kept in the comparison itself; all of them go to the file."""
@@ -44,8 +44,8 @@ def compare(
     """
     if len(runs) < 2:
         raise UsageError("there must be two runs or more to compare")
-    outputs = [Output.at(run) for run in runs]
-    target = derived(out, [output.path for output in outputs]) if out is not None else None
+    outputs = [Output(run) for run in runs]
+    target = may_write(out, [path for output in outputs for path in output.reads]) if out is not None else None
     if not anyway:
         for output in outputs[1:]:
             _same_protocol(outputs[0], output)
@@ -142,7 +142,7 @@ def _same_protocol(first: Output, other: Output) -> None:
     a, b = _protocol(first.identity), _protocol(other.identity)
     if a != b:
         differ = [name for name in sorted(a.keys() | b.keys()) if a.get(name) != b.get(name)]
-        said = "; ".join(f"{name}: {_short(a.get(name))} and {_short(b.get(name))}" for name in differ)
+        said = "; ".join(f"{name}: {short(a.get(name))} and {short(b.get(name))}" for name in differ)
         raise UsageError(f"{first.path} and {other.path} follow different protocols ({said}); --anyway compares them")
 
 
@@ -157,7 +157,7 @@ def _differing(outputs: Sequence[Output]) -> list[str]:
     flat = [_facts(output) for output in outputs]
     names = dict.fromkeys(name for fact in flat for name in fact)
     return [
-        f"{name}: " + " | ".join(_short(fact.get(name)) for fact in flat)
+        f"{name}: " + " | ".join(short(fact.get(name)) for fact in flat)
         for name in names
         if any(fact.get(name) != flat[0].get(name) for fact in flat)
     ]
@@ -168,11 +168,6 @@ def _facts(output: Output) -> dict[str, Any]:
     params = {f"params.{name}": value for name, value in (identity.pop("params", None) or {}).items()}
     version = {"manycall": output.manifest.version} if output.manifest else {}
     return {**identity, **params, **version}
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _common(first: _Read, other: _Read, anyway: bool) -> list[str]:
@@ -196,7 +191,7 @@ _Changed = tuple[_Read, _Read, str, str]
 
 def _change(first: _Read, other: _Read, name: str, question: str) -> Change:
     sides = (first, other)
-    rows = [side.output.row_at(side.places[question]) for side in sides]
+    rows = [next(side.output.at([side.places[question]])) for side in sides]
     return Change(
         id=question,
         by=name,

@@ -9,12 +9,12 @@ import msgspec
 
 from manycall.engine.report import Report, table
 from manycall.errors import UsageError
-from manycall.evals.metrics import Mean
-from manycall.evals.outputs import NO_SCORE, Output
+from manycall.evals.metrics import NO_SCORE, Mean
 from manycall.evals.report import Score, Table, score_table
 from manycall.evals.stats.intervals import Interval, wilson
 from manycall.evals.stats.paired import mcnemar
 from manycall.evals.tally import Tally
+from manycall.store.output import Output
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -155,7 +155,7 @@ def summary(out: Path, field: str, run: Report | None = None) -> Judgement:
     Raises:
         UsageError: a row without a verdict.
     """
-    output = Output.at(out)
+    output = Output(out)
     worth = _worth(output)
     numbers = [value for value in worth.values() if value is not None]
     least, most = min(numbers, default=0.0), max(numbers, default=1.0)

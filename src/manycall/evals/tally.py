@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from manycall.evals.metrics import Mean
-from manycall.evals.outputs import Output
 from manycall.evals.report import Counted, Score
 from manycall.evals.stats.intervals import bounds, clustered_stderr, normal
 from manycall.evals.stats.repeats import Repeated, Sample, majority, repeated
+from manycall.store.output import Output
 
 
 class Tally:

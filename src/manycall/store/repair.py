@@ -6,13 +6,13 @@ from pathlib import Path
 import msgspec
 
 from manycall.errors import StoreCorrupt, UsageError
-from manycall.ids import IdTable
+from manycall.ids import IdTable, row_name
+from manycall.records import UNREADABLE
 from manycall.store.disk import DISK
-from manycall.store.failures import row_name
 from manycall.store.journal import reply
-from manycall.store.lines import UNREADABLE, LineFile, read_lines, write_whole
+from manycall.store.lines import LineFile, read_lines, write_whole
 from manycall.store.lock import take_lock
-from manycall.store.manifest import Manifest
+from manycall.store.manifest import Manifest, run_folder
 from manycall.store.run import damaged
 
 Judge = Callable[[bytes], str]
@@ -28,7 +28,7 @@ def repair(out: Path) -> list[str]:
         UsageError: there is no such output.
         RunLocked: somebody is writing it.
     """
-    folder = out.with_name(out.name + ".run")
+    folder = run_folder(out)
     if not folder.is_dir():
         raise UsageError(f"{out} has no run directory {folder}: it is not from manycall")
     lock = take_lock(out, DISK)
@@ -50,7 +50,7 @@ def _reads(decode: Callable[[bytes], object]) -> Judge:
     def judge(line: bytes) -> str:
         try:
             decode(line)
-        except (*UNREADABLE, ValueError) as error:
+        except UNREADABLE as error:
             return str(error)
         return ""
 
