@@ -321,6 +321,11 @@ def test_a_row_with_labels_of_no_kind_is_refused() -> None:
         forms.labels({"a": 1, "b": "x"})  # type: ignore[dict-item]
 
 
+def test_a_dry_run_has_no_verdict() -> None:
+    with pytest.raises(UsageError, match="dry_run is for generate, steps and map"):
+        manycall.judge(answers("a", "x"), RUBRIC, url="http://127.0.0.1:9", dry_run=True, **OPTIONS)
+
+
 def test_a_rubric_for_pairs_that_shows_but_one_answer_is_refused() -> None:
     a, b = answers("a", "same", "one"), answers("b", "same", "other")  # the first row would not show it
     for rubric in (RUBRIC, "{{ first.response }}"):

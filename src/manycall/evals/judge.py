@@ -64,6 +64,8 @@ def judge(
         RunStopped: no call can succeed, or somebody interrupted; the same call goes on from there.
     """
     hide_key(options)
+    if options.get("dry_run"):
+        raise UsageError("a dry run has no verdict: dry_run is for generate, steps and map")
     form = _form(against, scale, labels)
     if field in ("", "id"):
         raise UsageError(f"--field {field!r} cannot take the verdict: it names the row")
