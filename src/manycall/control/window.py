@@ -301,7 +301,7 @@ class Window:
                 growth = 1.5 if slow else min(1.5, 1 + 0.05 * 2.0 ** min(10, -self._queues - 1))
                 self._grow(growth * self.size + 1, self.epoch.line(), now)
             return
-        self._judge = self._by_gauges
+        self._judge, self._then = self._by_gauges, None
         self.server_bound = True
         if gauges.waiting <= max(2.0, 0.08 * gauges.running):
             self._queues = 0
