@@ -6,7 +6,7 @@ power cut, zeros where lines should be. Appending to a torn tail would turn it i
 
 import errno
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -221,6 +221,19 @@ def read_lines(path: Path, disk: Disk = DISK) -> Iterator[tuple[int, bytes]]:
             if line not in _BLANK:
                 yield offset, line
             offset += len(line)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around the writing of what somebody asked for: what is in the way is told in one sentence.
+
+    Raises:
+        StoreError: there is no right to write there, or no room.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{error.filename or path} could not be written: {error.strerror or error}") from None
 
 
 def write_whole(path: Path, pieces: Iterable[bytes], disk: Disk = DISK) -> None:

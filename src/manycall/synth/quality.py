@@ -8,7 +8,7 @@ import msgspec
 
 from manycall.engine.report import table
 from manycall.errors import UsageError
-from manycall.store.lines import write_whole
+from manycall.store.lines import write_whole, writing
 from manycall.store.output import Fields, Output
 from manycall.synth.contamination import WORDS, Benchmarks
 from manycall.synth.duplicates import Duplicates
@@ -140,7 +140,8 @@ def quality(
             pass
     else:
         looked.rejects = output.may_write(Path(rejects))
-        write_whole(looked.rejects, found)
+        with writing(looked.rejects):
+            write_whole(looked.rejects, found)
     looked.benchmarks = [
         Found(file, items, len(benchmarks.found[file]), benchmarks.short[file])
         for file, items in benchmarks.items.items()
