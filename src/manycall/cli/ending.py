@@ -5,10 +5,25 @@ from typing import Any
 
 import typer
 
+from manycall.errors import StoreError
 from manycall.plain import plain, plain_json
 
 SOME_FAILED = 3
 BELOW_MIN = 4
+
+
+def say(text: str) -> None:
+    """Print a text, to its end.
+
+    Raises:
+        StoreError: it is to go to a file, and the disk is full.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StoreError(f"standard output cannot be written: {error.strerror}") from None
 
 
 def show(result: Any, as_json: bool) -> None:
@@ -16,9 +31,9 @@ def show(result: Any, as_json: bool) -> None:
     if as_json:
         import msgspec
 
-        print(plain_json(msgspec.json.encode(result, enc_hook=str).decode()))
+        say(plain_json(msgspec.json.encode(result, enc_hook=str).decode()))
     else:
-        print(plain(str(result)))
+        say(plain(str(result)))
 
 
 def end(result: Any, as_json: bool, *, least: float | None = None, report: Path | None = None) -> None:

@@ -24,17 +24,14 @@ from manycall.cli.options import (
 )
 from manycall.errors import UsageError
 
+TEMPLATE = "A Jinja template over a row's fields, or its file (.j2, .txt, .md; .toml: turns)."
+
 
 @calling()
 def generate(
     model: Model,
     out: Out,
-    prompt: Annotated[
-        str,
-        typer.Option(
-            "-p", "--prompt", help="A Jinja template over a row's fields, or its file (.j2, .txt, .md; .toml: turns)."
-        ),
-    ],
+    prompt: Annotated[str, typer.Option("-p", "--prompt", help=TEMPLATE)],
     rows: Annotated[
         Path | None, typer.Argument(help="Rows: .jsonl, .json, .csv, .tsv, .parquet. Without: the prompt alone.")
     ] = None,
@@ -102,7 +99,8 @@ def evaluate(
         str | None, typer.Option("-p", "--prompt", help="For your own rows: a Jinja template. Default: the question.")
     ] = None,
     match: Annotated[
-        str | None, typer.Option("--match", help="For your own rows: exact, numeric, choice, boxed, regex:PATTERN.")
+        str | None,
+        typer.Option("--match", help="For your own rows: exact, numeric, choice, boxed, vllm, regex:PATTERN."),
     ] = None,
     data: Data = None,
     shots: Shots = None,
@@ -154,9 +152,7 @@ def run(
 @calling(without={"dry_run"})
 def judge(
     answers: Annotated[Path, typer.Argument(help="What `manycall eval` or `generate` wrote, or any rows.")],
-    rubric: Annotated[
-        str, typer.Option("--rubric", help="A Jinja template over a row's fields, or its file (.j2, .txt, .md).")
-    ],
+    rubric: Annotated[str, typer.Option("--rubric", help=TEMPLATE)],
     model: Model,
     out: Out,
     scale: Annotated[str | None, typer.Option("--scale", help="Whole numbers, as 1-10. Default: 1-5.")] = None,

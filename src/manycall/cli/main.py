@@ -51,6 +51,9 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 def main() -> None:
     """The command. Every error is one sentence on stderr, and an exit code."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        continue  # standard input, output or error was closed: a file of ours in its place would be taken for it
+    os.close(number)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # what the screen cannot show is no reason to fail
             stream.reconfigure(errors="backslashreplace")

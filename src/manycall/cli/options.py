@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from manycall.errors import UsageError
+
 Model = Annotated[str, typer.Option("-m", "--model", help="The model's name, as the endpoint knows it.")]
 OwnModel = Annotated[
     str | None,
@@ -87,9 +89,25 @@ Report = Annotated[
         help="Write a page about it: .html, or .md (Markdown).",
     ),
 ]
-Data = Annotated[Path | None, typer.Option("--data", help="A local file of questions.")]
-Shots = Annotated[Path | None, typer.Option("--shots", help="A local file of solved examples.")]
-Min = Annotated[float | None, typer.Option("--min", help="Exit with 4 if no filter's score reaches this.")]
+Data = Annotated[
+    Path | None, typer.Option("--data", help="A local file of questions, instead of the one that is downloaded.")
+]
+Shots = Annotated[Path | None, typer.Option("--shots", help="A local file of solved examples, likewise.")]
+Min = Annotated[
+    float | None,
+    typer.Option(
+        "--min",
+        callback=lambda least: least if least is None else _fraction(least),
+        help="Exit with 4 if no filter's score reaches this, from 0 to 1.",
+    ),
+]
+
+
+def _fraction(least: float) -> float:
+    """Look at the number before anything is paid for: no score is below one that is none."""
+    if not 0 <= least <= 1:
+        raise UsageError(f"--min must be from 0 to 1, as scores are, not {least:g}")
+    return least
 
 
 def _page(path: Path) -> Path:

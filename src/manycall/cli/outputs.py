@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from manycall.cli.ending import end, show
+from manycall.cli.ending import end, say, show
 from manycall.cli.options import Data, Json, Min, Price, Report, Shots, TextField, Without
 
 
@@ -13,7 +13,7 @@ def score(
     out: Annotated[Path, typer.Argument(help="What `manycall eval` wrote, or lm-eval's samples.")],
     as_: Annotated[
         str | None,
-        typer.Option("--as", help="TASK, TASK/FILTER, FILE.py:task, or as --match. Default: its own task."),
+        typer.Option("--as", help="TASK, TASK/FILTER, FILE.py:task, or as eval's --match. Default: its own task."),
     ] = None,
     min: Min = None,
     report: Report = None,
@@ -47,7 +47,7 @@ def lm_eval(
     out: Annotated[Path, typer.Argument(help="What `manycall eval` wrote.")],
     folder: Annotated[Path, typer.Argument(help="Where to: what lm-eval calls --output_path.")],
     as_: Annotated[
-        str | None, typer.Option("--as", help="TASK, FILE.py:task, or as --match. Default: its own task.")
+        str | None, typer.Option("--as", help="TASK, FILE.py:task, or as eval's --match. Default: its own task.")
     ] = None,
     data: Data = None,
     shots: Shots = None,
@@ -56,8 +56,7 @@ def lm_eval(
     from manycall.cli.load import load_task
     from manycall.evals.export import export as job
 
-    for path in job(out, folder, as_=as_ and load_task(as_), data=data, shots=shots):
-        print(path)
+    say("\n".join(map(str, job(out, folder, as_=as_ and load_task(as_), data=data, shots=shots))))
 
 
 def quality(
@@ -72,7 +71,7 @@ def quality(
     ] = None,
     words: Annotated[int, typer.Option("--words", help="So many of its words in a row are a piece.")] = 13,
     rejects: Annotated[
-        Path | None, typer.Option("--rejects", help="Write the rows that this speaks against there, and why.")
+        Path | None, typer.Option("--rejects", help="Where the rows go that this speaks against, with the reason.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -95,7 +94,7 @@ def export(
     in_order: Annotated[bool, typer.Option("--in-order", help="In the order of the input.")] = False,
     without: Without = None,
     shard_rows: Annotated[
-        int | None, typer.Option("--shard-rows", help="So many in a file: data-00000-of-00010.parquet, ...")
+        int | None, typer.Option("--shard-rows", help="So many rows in a file: data-00000-of-00010.parquet, ...")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -131,10 +130,10 @@ def card(
     from manycall.synth.card import save
 
     made = job(out, field=field, without=without or (), data=data, price=price)
-    if to is None:
-        show(made, json)
-    else:
+    if to is not None:
         save(made, out, to)
+    if to is None or json:
+        show(made, json)
 
 
 def repair(
@@ -143,4 +142,4 @@ def repair(
     """Move damaged lines of an output and its run directory aside, so that the same command goes on."""
     from manycall.store.repair import repair as job
 
-    print("\n".join(job(out)))
+    say("\n".join(job(out)))

@@ -1,8 +1,10 @@
 """The verb for an endpoint to practise on."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+
+Dialect = Literal["openai", "anthropic", "litellm", "none"]
 
 
 def sim(
@@ -17,13 +19,18 @@ def sim(
     network: Annotated[float, typer.Option(help="Seconds on the way, outside of any slot.")] = 0.0,
     tokens: Annotated[float, typer.Option(help="Mean tokens of an answer.")] = 60.0,
     spread: Annotated[float, typer.Option(help="Standard deviation of their logarithm.")] = 0.5,
-    follow: Annotated[float, typer.Option(help="Tokens of an answer for each of its prompt, instead.")] = 0.0,
+    follow: Annotated[
+        float, typer.Option(help="Tokens of an answer for each token of its prompt, not --tokens.")
+    ] = 0.0,
     memory: Annotated[int | None, typer.Option(help="Tokens of prompts and answers that it holds at once.")] = None,
     cache: Annotated[int, typer.Option(help="Tokens of prompts that it remembers the beginnings of.")] = 0,
     rpm: Annotated[int | None, typer.Option(help="Requests it takes a minute; more get 429.")] = None,
     tpm: Annotated[int | None, typer.Option(help="Tokens it takes a minute.")] = None,
     burst: Annotated[float, typer.Option(help="Seconds' worth of these that may come at once.")] = 1.0,
-    dialect: Annotated[str, typer.Option(help="How it tells of them: openai, anthropic, litellm, none.")] = "openai",
+    dialect: Annotated[
+        Dialect,
+        typer.Option(metavar="DIALECT", help="Whose headers tell of these: openai, anthropic, litellm; or none."),
+    ] = "openai",
     key: Annotated[str | None, typer.Option(help="Answer key: wordmath, or a file with question and answer.")] = None,
     accuracy: Annotated[float, typer.Option(help="Fraction of the key that it answers right.")] = 0.75,
     error_rate: Annotated[float, typer.Option(help="Fraction of calls that get a 500.")] = 0.0,

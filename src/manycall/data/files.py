@@ -41,6 +41,8 @@ def read(path: Path, is_done: Callable[[str], Any] | None = None) -> Iterator[Lo
     """
     if not path.exists():
         raise UsageError(f"{path}: there is no such file")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, not a file of rows")
     if not path.is_file():
         raise UsageError(f"{path} is not a regular file, and rows are read twice: save them in one")
     try:

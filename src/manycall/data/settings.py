@@ -21,7 +21,9 @@ def settings(path: Path) -> dict[str, Any]:
         found = tomllib.loads(text) if path.suffix == ".toml" else msgspec.json.decode(text)
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no such file") from None
-    except (OSError, *UNREADABLE) as error:
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except UNREADABLE as error:
         raise UsageError(f"{path}: {error!s:.300}") from None
     if not isinstance(found, dict):
         raise UsageError(f"{path} must hold a table")

@@ -11,7 +11,7 @@ from manycall.evals.comparison import Change, Comparison, Side, Versus
 from manycall.evals.metrics import NO_SCORE, Mean
 from manycall.evals.report import Score, short
 from manycall.evals.stats.paired import difference
-from manycall.store.lines import write_whole
+from manycall.store.lines import write_whole, writing
 from manycall.store.output import Output, may_write
 
 MOST_SHOWN = 10
@@ -51,6 +51,8 @@ def compare(
             _same_protocol(outputs[0], output)
     read = [_Read(output, by) for output in outputs]
     names = [name for name in read[0].scores if all(name in other.scores for other in read)]
+    if by is not None and (without := [str(each.output.path) for each in read if not each.scores]):
+        raise UsageError(f"--by {by!r} names no number in the rows of {' and '.join(without)}")
     if not names:
         had = "; ".join(f"{each.output.path}: {', '.join(each.scores) or 'none'}" for each in read)
         raise UsageError(f"the runs have no score in common ({had}): name one with --by")
@@ -66,7 +68,8 @@ def compare(
                 (read[0], other, name, question) for question, (a, b) in zip(shared, pairs, strict=True) if a != b
             ]
     if target is not None:
-        write_whole(target, (msgspec.json.encode(_change(*each)) + b"\n" for each in changed))
+        with writing(target):
+            write_whole(target, (msgspec.json.encode(_change(*each)) + b"\n" for each in changed))
     return Comparison(
         sides=[each.side(names) for each in read],
         versus=versus,

@@ -32,6 +32,7 @@ from manycall.evals.stats.repeats import Sample, winner
 from manycall.evals.tasks import TASKS, Asker, Task
 from manycall.ids import IdTable
 from manycall.records import Row
+from manycall.store.lines import writing
 from manycall.store.output import Output
 
 VERSIONS = {"gsm8k_cot_llama": 4.0, "gsm8k_cot_self_consistency": 2.0, "gsm8k_platinum_cot_self_consistency": 2.0}
@@ -60,20 +61,22 @@ def export(
 
     Raises:
         UsageError: no such output or task, or the questions are not those that were asked.
+        StoreError: the folder would not take them.
     """
     output = Output(out)
     task = _task(output, as_, data, shots)
     result = score(out, as_=task)
     model = str(output.identity.get("model", "unknown"))
     place = Path(folder) / _sanitized(model)
-    place.mkdir(parents=True, exist_ok=True)
     date = datetime.fromtimestamp(clock.wall(), UTC).replace(tzinfo=None).isoformat().replace(":", "-")
     samples = place / f"samples_{task.name}_{date}.jsonl"
-    with samples.open("w", encoding="utf-8") as file:
-        written = blocking(_Samples(output, task).write(file))
     results = place / f"results_{date}.json"
-    summary = _results(output, task, result, model, written)
-    results.write_text(json.dumps(summary, indent=2, ensure_ascii=False), encoding="utf-8")
+    with writing(place):
+        place.mkdir(parents=True, exist_ok=True)
+        with samples.open("w", encoding="utf-8") as file:
+            written = blocking(_Samples(output, task).write(file))
+        summary = _results(output, task, result, model, written)
+        results.write_text(json.dumps(summary, indent=2, ensure_ascii=False), encoding="utf-8")
     return [results, samples]
 
 

@@ -6,7 +6,7 @@ power cut, zeros where lines should be. Appending to a torn tail would turn it i
 
 import errno
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -243,6 +243,19 @@ def parsed(
                 return
             raise corrupt(path, offset, error, out) from None
         yield offset, line, said
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around the writing of what somebody asked for: what is in the way is told in one sentence.
+
+    Raises:
+        StoreError: there is no right to write there, or no room.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{error.filename or path} could not be written: {error.strerror or error}") from None
 
 
 def write_whole(path: Path, pieces: Iterable[bytes], disk: Disk = DISK) -> None:

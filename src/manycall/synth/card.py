@@ -16,7 +16,7 @@ import msgspec
 from manycall.control.budget import Price, dollars
 from manycall.engine.allowance import read_price
 from manycall.engine.report import table
-from manycall.store.lines import write_whole
+from manycall.store.lines import write_whole, writing
 from manycall.store.manifest import NOT_ENDED, Manifest
 from manycall.store.output import Output, may_write
 from manycall.synth.duplicates import Duplicates
@@ -214,8 +214,11 @@ def save(made: Card, out: str | Path, to: str | Path) -> None:
 
     Raises:
         UsageError: something else would be overwritten.
+        StoreError: the disk would not take it.
     """
-    write_whole(may_write(to, Output(out).reads), [str(made).encode("utf-8", "replace")])
+    path = may_write(to, Output(out).reads)
+    with writing(path):
+        write_whole(path, [str(made).encode("utf-8", "replace")])
 
 
 def _digest(text: str | None) -> str | None:

@@ -9,7 +9,7 @@ import msgspec
 from manycall.engine.report import table
 from manycall.errors import UsageError
 from manycall.records import Fields
-from manycall.store.lines import write_whole
+from manycall.store.lines import write_whole, writing
 from manycall.store.output import Output, may_write
 from manycall.synth.contamination import WORDS, Benchmarks
 from manycall.synth.duplicates import Duplicates
@@ -141,7 +141,8 @@ def quality(
             pass
     else:
         looked.rejects = may_write(rejects, [*output.reads, *map(Path, against)])
-        write_whole(looked.rejects, found)
+        with writing(looked.rejects):
+            write_whole(looked.rejects, found)
     looked.benchmarks = [
         Found(file, items, len(benchmarks.found[file]), benchmarks.short[file])
         for file, items in benchmarks.items.items()
