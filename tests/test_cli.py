@@ -3,13 +3,25 @@
 import asyncio
 import json
 import re
+import shlex
+import shutil
+import subprocess
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import msgspec
 import pytest
 
+from manycall import Options
+from manycall.cli.calling import options
+from manycall.cli.sim import Dialect
+from manycall.cli.sim import sim as sim_verb
+from manycall.engine.client import DEFAULT_TIMEOUT
+from manycall.sim.dialects import DIALECTS
+from manycall.sim.model import Behaviour
 from servers import http, read_request, saying, serving
-from shell import manycall, rows, sim
+from shell import COMMAND, manycall, rows, sim
 
 OUT = Path("out.jsonl")
 GENERATE = ("generate", "-p", "Tell a story.", "-m", "any", "-o", "out.jsonl")
@@ -121,6 +133,9 @@ def test_run_takes_a_function_from_a_file() -> None:
         (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "nowhere"), 2, r"not a URL"),
         (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "https://api.openai.com/v1"), 2, r"OPENAI_API_KEY"),
         (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim:warp=9"), 2, r"No such option.*warp"),
+        (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim:slots=0"), 2, r"--slots must be from 1"),
+        (("generate", "-p", "{{ a }}", ".", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"is a folder"),
+        (("generate", "-p", "caf\udce9", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"bytes .* that are no UTF-8"),
         (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim", "--param", "top_p"), 2, r"name=value"),
         (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim", "-j", "0"), 2, r"-j must be"),
         (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim", "-n", "0"), 2, r"-n must be"),
@@ -136,7 +151,14 @@ def test_run_takes_a_function_from_a_file() -> None:
             2,
             r"cannot be loaded: SyntaxError",
         ),
+        (("run", "f.py:plain", "a.jsonl", "-o", "o.jsonl", "-u", "sim"), 2, r"model is missing.*-m"),
+        (("steps", ".", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"cannot be read: Is a directory"),
+        (("eval", "none.jsonl", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"none.jsonl: there is no such file"),
+        (("eval", "wordmath", "-m", "m", "-o", "o.jsonl", "-u", "sim", "--min", "80"), 2, r"--min must be from 0 to 1"),
+        (("score", "a.jsonl", "--as", "exact", "--min", "nan"), 2, r"--min must be from 0 to 1"),
         (("score", "none.jsonl"), 2, r"no such file"),
+        (("sim", "--port", "99999"), 2, r"cannot be listened on"),
+        (("sim", "--dialect", "latin"), 2, r"'latin' is not one of"),
         (("nosuch",), 2, r"No such command"),
         (
             ("generate", "-p", "{a}", "a.jsonl", "-m", "m", "-o", "o.jsonl", "-u", "sim"),
@@ -236,6 +258,76 @@ def test_embeddings_and_raw_completions_work_too() -> None:
     assert manycall("run", "f.py:f", "in.json", "-m", "any", "-u", "sim", "-o", OUT).code == 0
     assert rows(OUT)[0]["size"] == [8, 8]
     assert rows(OUT)[0]["more"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("score", OUT, "--report", "shut/page.html"),
+        ("compare", OUT, "again.jsonl", "--anyway", "-o", "shut/changed.jsonl"),
+        ("lm-eval", OUT, "shut"),
+        ("lm-eval", OUT, "page.md"),
+        ("quality", OUT, "--field", "response", "--rejects", "shut/rejects.jsonl"),
+        ("export", OUT, "-o", "shut/rows.jsonl"),
+        ("card", OUT, "--field", "response", "-o", "shut/card.md"),
+        ("repair", OUT),
+    ],
+    ids=lambda words: " ".join(map(str, words[::2])),
+)
+def test_where_nothing_may_be_written_that_is_one_sentence(words: tuple[str | Path, ...]) -> None:
+    """Links that lead in a circle, to the lock too: the one refusal that root gets as well."""
+    manycall("eval", "wordmath", "-u", "sim:latency=0", "-m", "any", "-o", OUT, "--limit", "2")
+    shutil.copy(OUT, "again.jsonl")
+    Path("page.md").touch()
+    shut = Path("shut")
+    shut.mkdir()
+    for name in ("page.html", "changed.jsonl", "rejects.jsonl", "rows.jsonl", "card.md"):
+        (shut / f"{name}.new").symlink_to(f"{name}.new")
+    (shut / "any").symlink_to("any")
+    lock = Path("out.jsonl.run/lock")
+    lock.unlink()
+    lock.symlink_to("lock")
+    done = manycall(*words)
+    assert (done.code, done.out) == (4, "")
+    assert re.fullmatch(r"manycall: \S+ could not be written: [A-Z][a-z ]+\n", done.err), done.err
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_nobody_opened_costs_no_row(closed: str) -> None:
+    words = shlex.join([*COMMAND, *GENERATE, "-n", "3", "-u", "sim"])
+    done = subprocess.run(["/bin/sh", "-c", f"{words} {closed}"], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(rows(OUT)) == 3
+
+
+def test_a_report_that_finds_the_disk_full_is_one_sentence() -> None:
+    with Path("/dev/full").open("wb") as full:
+        words = [*COMMAND, *GENERATE, "-n", "3", "-u", "sim", "--json", "--quiet"]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 4
+    assert done.stderr == "manycall: standard output cannot be written: No space left on device\n"
+    assert len(rows(OUT)) == 3
+
+
+def test_the_card_is_told_as_json_too_where_it_is_written() -> None:
+    manycall(*GENERATE, "-n", "3", "-u", "sim")
+    assert manycall("card", OUT, "-o", "README.md").out == ""
+    assert json.loads(manycall("card", OUT, "-o", "README.md", "--json").out)["name"] == "out"
+    assert Path("README.md").read_text().startswith("---\n")
+
+
+def test_a_shell_can_say_all_that_a_call_takes() -> None:
+    said = options()
+    assert said.keys() | {"model", "out", "api_key"} == Options.__annotations__.keys()
+    assert {name: value for name, value in said.items() if value} == {"timeout": DEFAULT_TIMEOUT, "progress": True}
+    assert options(param=["top_p=0.9", "stop=a"])["params"] == {"top_p": 0.9, "stop": "a"}
+
+
+def test_the_command_and_the_program_know_the_same_server() -> None:
+    ours = {name: each.default for name, each in signature(sim_verb).parameters.items()}
+    theirs = msgspec.structs.asdict(Behaviour())
+    assert {name: ours[name] for name in theirs} == theirs
+    assert set(get_args(Dialect)) == set(DIALECTS)
 
 
 def test_help_and_version_are_there() -> None:

@@ -12,20 +12,23 @@ from manycall.sim import virtual
 class Loop(virtual.VirtualLoop):
     """So much CPU is used in every second; and now and then the loop is held up."""
 
-    share = 0.0
+    share = waited = 0.0
 
     def cpu(self) -> float:
         return self.share * self.time()
+
+    def waited_for_cpu(self) -> float:
+        return self.waited * self.time()
 
     def hold_up(self, seconds: float) -> None:
         self._virtual.now += seconds
 
 
-def watched(share: float, late: float = 0.0, seconds: int = 5) -> Effort:
+def watched(share: float, late: float = 0.0, seconds: int = 5, waited: float = 0.0) -> Effort:
     async def main() -> Effort:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, Loop)
-        loop.share = share
+        loop.share, loop.waited = share, waited
         effort = Effort()
         effort.look(0.0)
         for _ in range(seconds):
@@ -53,6 +56,19 @@ def test_the_process_knows_when_it_is_the_limit(share: float, late: float, bound
     assert effort.bound_seconds == pytest.approx(bound)
     assert str(effort) == said
     assert effort.worst == (said if bound else "")
+
+
+def test_a_thread_that_gets_no_core_is_the_limit_too() -> None:
+    effort = watched(0.5, waited=0.45)
+    assert (effort.bound, str(effort)) == (True, "50% of a core, and no core 45% of the time")
+    assert not watched(0.5, waited=0.2).bound
+
+
+def test_the_time_without_a_core_is_read_where_the_system_tells_it() -> None:
+    async def main() -> float:
+        return clock.waited_for_cpu()
+
+    assert 0 <= asyncio.run(main()) < 3600
 
 
 def test_the_report_tells_if_it_was_for_a_while() -> None:

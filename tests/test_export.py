@@ -142,18 +142,19 @@ def test_what_cannot_be_is_one_sentence_and_no_file(made: Any, options: Any, sen
     ("to", "sentence"),
     [
         ("to.csv", "must end in .jsonl or .parquet"),
-        ("out.jsonl", "is an output of manycall, and would be overwritten"),
-        ("in.jsonl", "is the rows of manycall, and would be overwritten"),
-        ("no/where.jsonl", "is not the name of a file in a folder that is there"),
+        ("out.jsonl", "is the output of a run, and is not overwritten"),
+        ("in.jsonl", "is what this is made of, and is not overwritten"),
+        ("rejects.jsonl", "is what this is made of, and is not overwritten"),
     ],
 )
 def test_nothing_is_overwritten_that_was_paid_for(to: str, sentence: str) -> None:
     Path("in.jsonl").write_text('{"topic":"tea"}\n')
     finished([(Row("a", {"topic": "tea"}), {"text": "x"})], about=Source("in.jsonl").about)
-    before = OUT.read_bytes()
+    Path("rejects.jsonl").write_text('{"id":"b"}\n')
+    before = {path: path.read_bytes() for path in Path().glob("*.jsonl")}
     with pytest.raises(UsageError, match=sentence):
-        export(OUT, to)
-    assert OUT.read_bytes() == before
+        export(OUT, to, without=["rejects.jsonl"])
+    assert {path: path.read_bytes() for path in Path().glob("*.jsonl")} == before
     assert export(OUT, "to.jsonl").rows == export(OUT, "to.jsonl").rows == 1  # its own files it may replace
 
 

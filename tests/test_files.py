@@ -107,7 +107,7 @@ def test_a_broken_row_is_named_by_file_and_line(tmp_path: Path, name: str, text:
 def test_a_missing_file_and_a_folder_are_said_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         fields(tmp_path / "none.jsonl")
-    with pytest.raises(UsageError, match="not a regular file"):
+    with pytest.raises(UsageError, match="is a folder"):
         fields(tmp_path)
 
 

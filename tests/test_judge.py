@@ -14,12 +14,11 @@ import pytest
 import manycall
 from manycall.errors import UsageError
 from manycall.evals import forms
-from manycall.evals.forms import PAIR, Form, Unreadable
+from manycall.evals.forms import PAIR, Form
 from manycall.evals.judgement import Judgement, summary
 from manycall.evals.stats.intervals import wilson
 from manycall.evals.stats.paired import mcnemar
 from manycall.evals.trust import Duel, agreement
-from manycall.records import Completion, Usage
 from servers import http, read_request, serving
 from shell import manycall as command
 from shell import rows, sim
@@ -31,14 +30,16 @@ PAIRWISE = "Which is better? First: {{ first.response }} Second: {{ second.respo
 
 
 @contextmanager
-def judging(say: Callable[[list[dict[str, str]]], str]) -> Iterator[tuple[str, list[list[dict[str, str]]]]]:
+def judging(
+    say: Callable[[list[dict[str, str]]], str], ending: str = "stop"
+) -> Iterator[tuple[str, list[list[dict[str, str]]]]]:
     """A judge that answers a conversation by a function; yields its URL, and the conversations."""
     asked: list[list[dict[str, str]]] = []
 
     async def server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         messages = json.loads((await read_request(reader))[1])["messages"]
         asked.append(messages)
-        choice = {"message": {"content": say(messages)}, "finish_reason": "stop"}
+        choice = {"message": {"content": say(messages)}, "finish_reason": ending}
         writer.write(http(200, json.dumps({"choices": [choice]}).encode()))
         await writer.drain()
 
@@ -76,25 +77,24 @@ def answers(name: str, *texts: str) -> Path:
 )
 def test_a_verdict_is_read_as_people_write_it(labels: str, reply: str, verdict: str) -> None:
     found = forms.labels(labels) if "," in labels else forms.scale(labels)
-    assert Form(found).read(Completion(reply, "stop", Usage(), b"")) == verdict
+    assert Form(found).read(reply) == verdict
 
 
 @pytest.mark.parametrize(
-    ("reply", "ending", "reason"),
+    ("reply", "reason"),
     [
-        ("I like it.", "stop", "no line that begins"),
-        ("I like it. 4", "stop", "no line that begins"),
-        ("Verdict: 6", "stop", "'6' is none of 1, 2, 3, 4, 5"),
-        ("Verdict: 4.5", "stop", "'4.5' is none of"),
-        ("Verdict: 4/10", "stop", "'4/10' is none of"),
-        ("Verdict: 4 or 5", "stop", "'4 or 5' is none of"),
-        ("Verdict:", "stop", "'' is none of"),
-        ("Let me think", "length", "it was cut before its verdict"),
+        ("I like it.", "no line that begins"),
+        ("I like it. 4", "no line that begins"),
+        ("Verdict: 6", "'6' is none of 1, 2, 3, 4, 5"),
+        ("Verdict: 4.5", "'4.5' is none of"),
+        ("Verdict: 4/10", "'4/10' is none of"),
+        ("Verdict: 4 or 5", "'4 or 5' is none of"),
+        ("Verdict:", "'' is none of"),
     ],
 )
-def test_a_verdict_is_never_guessed(reply: str, ending: str, reason: str) -> None:
-    with pytest.raises(Unreadable, match=re.escape(reason)):
-        Form(forms.scale("1-5")).read(Completion(reply, ending, Usage(), b""))
+def test_a_verdict_is_never_guessed(reply: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        Form(forms.scale("1-5")).read(reply)
 
 
 def test_what_is_asked_for_goes_to_the_end_of_the_rubric() -> None:
@@ -135,6 +135,15 @@ def test_a_verdict_that_cannot_be_read_is_asked_for_once_more_with_the_reason() 
     assert "1 verdicts could be read only when they were asked for again" in str(found)
 
 
+def test_a_judge_that_was_cut_before_its_verdict_is_asked_for_nothing_but_that() -> None:
+    with judging(lambda messages: "Verdict: 4" if len(messages) > 1 else "Let me think", "length") as (url, asked):
+        found = manycall.judge(answers("a", "x"), RUBRIC, url=url, **OPTIONS)
+    said = asked[1][2]["content"]
+    assert "cut at max_tokens before it was whole" in said
+    assert "Answer with nothing but one line of this form, where X is one of 1, 2, 3, 4, 5:\nVerdict: X" in said
+    assert (found.rows, found.truncated) == (1, 1)
+
+
 def test_a_judge_without_a_verdict_fails_the_row_and_scores_it_nothing() -> None:
     mended = False
 
@@ -149,7 +158,7 @@ def test_a_judge_without_a_verdict_fails_the_row_and_scores_it_nothing() -> None
         assert (found.score.value, found.score.count, found.score.bounds) == (5, 1, (3, 5))
         (failure,) = rows(Path("judged.jsonl.run/failures.jsonl"))
         assert failure["verdict"] == "invalid"
-        assert failure["error"].startswith("the judge gave no verdict, twice: there is no line")
+        assert failure["error"].startswith("asked 2 times, and still: there is no line")
         assert failure["raw"] == "Who am I to judge?"
         assert len(asked) == 3
         manycall.judge(given, RUBRIC, url=url, **OPTIONS)
@@ -404,6 +413,11 @@ def test_what_cannot_be_judged_is_one_sentence(words: tuple[str, ...], said: str
 def test_a_row_with_labels_of_no_kind_is_refused() -> None:
     with pytest.raises(UsageError, match="must be a number"):
         forms.labels({"a": 1, "b": "x"})  # type: ignore[dict-item]
+
+
+def test_a_dry_run_has_no_verdict() -> None:
+    with pytest.raises(UsageError, match="dry_run is for generate, steps and map"):
+        manycall.judge(answers("a", "x"), RUBRIC, url="http://127.0.0.1:9", dry_run=True, **OPTIONS)
 
 
 def test_a_rubric_for_pairs_that_shows_but_one_answer_is_refused() -> None:

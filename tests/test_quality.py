@@ -119,11 +119,13 @@ def test_a_piece_of_a_benchmark_is_so_many_words_in_a_row(item: str, text: str, 
         ({"near": 1.5}, "--near must be more than 0 and at most 1, not 1.5"),
         ({"words": 0}, "--words must be at least 1, not 0"),
         ({"against": ["none.jsonl"]}, "none.jsonl: there is no such file"),
-        ({"rejects": "out.jsonl"}, "out.jsonl is an output of manycall"),
+        ({"rejects": "out.jsonl"}, "out.jsonl is what this is made of"),
+        ({"against": ["bench.jsonl"], "rejects": "bench.jsonl"}, "bench.jsonl is what this is made of"),
     ],
 )
 def test_bad_options_are_one_sentence(options: Any, sentence: str) -> None:
     dataset("x")
+    Path("bench.jsonl").write_text('{"question":"x"}\n')
     with pytest.raises(UsageError, match=sentence):
         quality("out.jsonl", **options)
     assert len(rows(Path("out.jsonl"))) == 1

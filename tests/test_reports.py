@@ -40,8 +40,10 @@ def output(name: str, lines: list[dict[str, Any]], identity: dict[str, Any], fai
     session = {"started": 1.6e9, "ended": 1.6e9 + 60, "ending": HOSTILE, "endpoints": ["http://gpu1:8000/v1"]}
     manifest = {"version": "0.9", "identity": identity, "source": {"count": len(lines) + 9}, "sessions": [session]}
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    row = {"id": f"f{HOSTILE}", "verdict": "empty", "error": HOSTILE, "raw": HOSTILE}
-    (folder / "failures.jsonl").write_text((json.dumps(row) + "\n") * failed)
+    row = {"verdict": "empty", "error": HOSTILE, "raw": HOSTILE}
+    (folder / "failures.jsonl").write_text(
+        "".join(json.dumps(row | {"id": f"f{n}{HOSTILE}"}) + "\n" for n in range(failed))
+    )
     return Path(f"{name}.jsonl")
 
 

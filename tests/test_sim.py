@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from manycall.evals.tasks.gsm8k import find
 from manycall.records import Row
 from manycall.sim import launch
 from manycall.sim.answers import Answers, last_question, lognormal, token_count
-from manycall.sim.model import Batch, Behaviour, Bucket, Work
+from manycall.sim.model import RANGES, Batch, Behaviour, Bucket, Work
 
 
 @given(st.floats(0, 1), st.integers(0, 1000))
@@ -189,6 +190,18 @@ def test_draws_have_the_mean_they_should() -> None:
 def test_tokens_are_counted_about_as_a_tokenizer_would() -> None:
     assert token_count("hello world!") == 3
     assert token_count("你好，世界") == 5
+
+
+@pytest.mark.parametrize("value", [-1, 2_000_000_000, float("nan"), float("inf")])
+@pytest.mark.parametrize("name", " ".join(names for names, _, _ in RANGES).split())
+def test_no_server_is_like_that(name: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} must be from"):
+        Behaviour(**{name: value})
+
+
+def test_every_number_of_a_server_has_a_range() -> None:
+    ranged = " ".join(names for names, _, _ in RANGES).split()
+    assert sorted([*ranged, "dialect", "seed"]) == sorted(Behaviour.__struct_fields__)
 
 
 def test_sim_urls_carry_their_options() -> None:

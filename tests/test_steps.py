@@ -135,14 +135,14 @@ class Model:
 
     def __init__(self, *says: str) -> None:
         self._says = list(says)
-        self.asked: list[str] = []
+        self.asked: list[Any] = []
 
     async def chat(self, prompt: Any, **params: Any) -> manycall.Completion:
         self.asked.append(prompt[-1]["content"])
         return manycall.Completion(self._says.pop(0), "stop", Usage(), b"{}")
 
 
-def through(step: Any, fields: dict[str, Any], *says: str) -> tuple[Any, list[str]]:
+def through(step: Any, fields: dict[str, Any], *says: str) -> tuple[Any, list[Any]]:
     """What a step makes of a row, and what it asked."""
     llm = Model(*says)
     return asyncio.run(step.compiled(Shared(2, 0, {})).function(Row("r", fields), llm)), llm.asked
@@ -171,6 +171,14 @@ def test_a_judge_that_gives_no_score_is_asked_again_and_then_the_row_has_failed(
     assert (made, len(asked_for)) == ({"score": 4}, 3)
     with pytest.raises(Misshapen, match="asked 3 times"):
         through(manycall.Judge("Good?"), {}, "a", "b", "c")
+
+
+def test_a_judge_may_be_shown_a_picture() -> None:
+    parts = [{"type": "text", "text": "Good?"}, {"type": "image_url", "image_url": {"url": "data:"}}]
+    judge = manycall.Judge(lambda row: [{"role": "user", "content": parts}])
+    made, (asked_for,) = through(judge, {}, "4")
+    assert (made, [part["type"] for part in asked_for]) == ({"score": 4}, ["text", "image_url", "text"])
+    assert len(parts) == 2
 
 
 def test_below_the_threshold_a_row_is_rejected_with_its_score() -> None:

@@ -284,7 +284,8 @@ def _write(out: Path, rows: list[dict[str, Any]], manifest: dict[str, Any], fail
     folder.mkdir()
     out.write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    (folder / "failures.jsonl").write_text("".join(json.dumps({"id": "x", "verdict": v}) + "\n" for v in failed))
+    lines = (json.dumps({"id": f"x{n}", "verdict": verdict}) + "\n" for n, verdict in enumerate(failed))
+    (folder / "failures.jsonl").write_text("".join(lines))
 
 
 def _row(name: str, said: str, **more: Any) -> dict[str, Any]:

@@ -250,3 +250,21 @@ def test_gauges_that_never_see_a_queue_are_no_trouble() -> None:
     for n in range(3000):
         window.read(Gauges(10, 0, None, None), 10, float(n))
     assert window.size == 10
+
+
+def test_calls_that_wait_before_the_server_counts_them_are_no_reason_to_send_more() -> None:
+    window, now = Window(), 0.0
+    for second in range(1, 60):  # something on the way lets a thousand calls a second through, whatever their number
+        for n in range(1000):
+            now = second + n / 1000
+            window.sent(window.size, now)
+            window.done(window.epoch, window.size / 1000, 20, now)
+        window.read(Gauges(3, 0, None, None), window.size, now)
+    assert window.size < 100
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1.0, 20.0])
+def test_calls_that_bring_answers_are_sent_while_nothing_waits(seconds: float) -> None:
+    behaviour = Behaviour(latency=0, token_latency=seconds / 250, slots=5000)
+    played = Played(behaviour, Window(most=2048), round(60_000 / max(1, seconds / 2)), gauges=True)
+    assert played.window.size >= 1024

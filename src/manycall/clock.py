@@ -40,3 +40,18 @@ def cpu(*, of_all: bool = False) -> float:
     real = time.process_time if of_all else time.thread_time
     used: Callable[[], float] = getattr(asyncio.get_running_loop(), "cpu", real)
     return used()
+
+
+def waited_for_cpu() -> float:
+    """Seconds that this thread could have run and had no core to run on: others used it. 0 where nobody counts them."""
+    used: Callable[[], float] = getattr(asyncio.get_running_loop(), "waited_for_cpu", _run_delay)
+    return used()
+
+
+def _run_delay() -> float:
+    """The second number of Linux's schedstat (Documentation/scheduler/sched-stats.rst), in nanoseconds."""
+    try:
+        with open("/proc/thread-self/schedstat") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0

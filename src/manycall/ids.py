@@ -41,6 +41,20 @@ def content_id(fields: Mapping[str, Any]) -> str:
     return blake2b(_canonical.encode(fields), digest_size=8).hexdigest()
 
 
+class Named(msgspec.Struct):
+    """What has a name: a line of an output, or of a file beside it."""
+
+    id: str | int
+
+
+_decode = msgspec.json.Decoder(Named).decode
+
+
+def row_name(line: bytes) -> str:
+    """The id of the row in a line; any of UNREADABLE if it has none."""
+    return str(_decode(line).id)
+
+
 class Known(enum.IntEnum):
     """What an `IdTable` knows of an id."""
 

@@ -9,9 +9,13 @@ from typing import Any, Literal
 
 import msgspec
 
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What decoding comes to of bytes that are not what they should be."""
 Api = Literal["chat", "completions", "embeddings"]
 Spelling = Literal["compact", "lm-eval"]
 """How a body is written: in as few bytes as it takes, or byte for byte as lm-evaluation-harness writes the same."""
+Fields = dict[str, Any]
+"""Of a row, by name: whatever JSON holds."""
 Message = dict[str, Any]
 Messages = list[Message]
 
@@ -49,7 +53,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     """
 
     id: str
-    fields: dict[str, Any]
+    fields: Fields
     index: int = 0
     sample: int = 0
 

@@ -1,8 +1,7 @@
 """The options that several verbs share, each declared once."""
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -47,6 +46,7 @@ Deadline = Annotated[
 ]
 Samples = Annotated[int | None, typer.Option("-n", "--samples", help="Do each row so many times.")]
 IdField = Annotated[str | None, typer.Option("--id-field", help="The field that names a row. Default: id, custom_id.")]
+System = Annotated[str | None, typer.Option("-s", "--system", help="A template for the system message.")]
 TextField = Annotated[
     str | None, typer.Option("--field", help="The field with the text. Default: the one that generate wrote.")
 ]
@@ -89,7 +89,25 @@ Report = Annotated[
         help="Write a page about it: .html, or .md (Markdown).",
     ),
 ]
-Min = Annotated[float | None, typer.Option("--min", help="Exit with 4 if no filter's score reaches this.")]
+Data = Annotated[
+    Path | None, typer.Option("--data", help="A local file of questions, instead of the one that is downloaded.")
+]
+Shots = Annotated[Path | None, typer.Option("--shots", help="A local file of solved examples, likewise.")]
+Min = Annotated[
+    float | None,
+    typer.Option(
+        "--min",
+        callback=lambda least: least if least is None else _fraction(least),
+        help="Exit with 4 if no filter's score reaches this, from 0 to 1.",
+    ),
+]
+
+
+def _fraction(least: float) -> float:
+    """Look at the number before anything is paid for: no score is below one that is none."""
+    if not 0 <= least <= 1:
+        raise UsageError(f"--min must be from 0 to 1, as scores are, not {least:g}")
+    return least
 
 
 def _page(path: Path) -> Path:
@@ -97,45 +115,3 @@ def _page(path: Path) -> Path:
     from manycall.evals.reports.page import checked
 
     return checked(path)
-
-
-def common(ctx: typer.Context) -> dict[str, Any]:
-    """The shared options of the verb that runs, as `manycall.Options`."""
-    given = ctx.params
-    options = {name: given[name] for name in _AS_THEY_ARE if given.get(name) is not None}
-    return {**options, "progress": not given["quiet"], "params": parameters(given.get("param") or [])}
-
-
-_AS_THEY_ARE = (
-    "model", "out", "url", "concurrency", "limit", "id_field", "temperature", "max_tokens", "timeout", "plain_http",
-    "dry_run", "fresh", "max_tokens_total", "max_cost", "price", "deadline",
-)  # fmt: skip
-
-
-def variables(ctx: typer.Context) -> dict[str, Any]:
-    """The options about variables, as `generate` and `steps` take them.
-
-    Raises:
-        UsageError: a variable that says not what it is drawn from, or a file of them that cannot be read.
-    """
-    from manycall.data.variables import said
-
-    return {name: said(ctx.params[name]) if ctx.params[name] else None for name in ("draw", "cross")}
-
-
-def parameters(given: list[str]) -> dict[str, Any]:
-    """`name=value` pairs; a value is JSON if it can be read so, else text.
-
-    Raises:
-        UsageError: no "=".
-    """
-    params: dict[str, Any] = {}
-    for pair in given:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise UsageError("--param wants name=value, as in --param top_p=0.9")
-        try:
-            params[name] = json.loads(value)
-        except ValueError:
-            params[name] = value
-    return params

@@ -11,6 +11,7 @@ _KEY = re.compile(
     r"|\b(?:sk|pk|gsk|hf|xai|nvapi)[-_](?=[\w-]*\d)[\w-]{20,}"
     r"|\b(?i:bearer)\s+(?=\S*\d)\S{20,}"
 )
+_NO_TEXT = re.compile("[\ud800-\udfff]")  # what Python makes of such bytes
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
@@ -19,7 +20,7 @@ def check(words: Sequence[str]) -> None:
 
     Raises:
         UsageError: a key, which every process on this machine could read there, and the shell's history keeps; or a
-            control character, which could give orders to the terminal.
+            control character, which could give orders to the terminal; or bytes that no file of ours could hold.
     """
     if any(map(_KEY.search, words)):
         raise UsageError(
@@ -28,6 +29,8 @@ def check(words: Sequence[str]) -> None:
         )
     if any(map(_CONTROL.search, words)):
         raise UsageError("there is a control character in the command: rename the file, or put the prompt in one")
+    if any(map(_NO_TEXT.search, words)):
+        raise UsageError("there are bytes in the command that are no UTF-8: rename the file, or put the prompt in one")
 
 
 def again(words: Sequence[str]) -> str:

@@ -41,7 +41,9 @@ SPARE = 1.06
 OPENING_SECONDS = 1.0
 """A wider window opens within this time, so that a quota that stands in the way refuses few."""
 MOST_PATIENT = 16
-"""Epochs between two steps that came to nothing."""
+"""Epochs between two steps that came to nothing; seconds, where a server tells its queue."""
+ENOUGH = 64
+"""Answers that tell how long one takes."""
 OVERLOADED, CUT, COOL_SECONDS = 0.02, 0.7, 15.0
 """Above this share of calls that the server was too busy for, it gets fewer, and then has time to recover."""
 
@@ -75,6 +77,7 @@ class Window:
         self._last_queue = 0.0
         self._queues = 0  # looks at the gauges in a row that saw a long queue; negative: that saw none
         self._tried, self._busy, self._since, self._cool_until = 0, 0, 0.0, float("-inf")
+        self._in_vain_until = -math.inf
         self._settled_at = math.inf  # from when calls count again, after a step
         self.epoch = Epoch(0.0)
 
@@ -129,14 +132,19 @@ class Window:
 
     def _is_clear(self, line: Line) -> bool:
         """Whether the elasticity is known to 0.1, or large beyond doubt."""
-        if self._then is None or self._then[0] == self.size:
+        gain = self._elasticity(line)
+        if gain is None:
             return True
-        then = self._then[1]
+        error = self._doubt(line)
+        return error < 0.1 or (self._judge == self._slow_start and gain - 2 * error > PAYS)
+
+    def _doubt(self, line: Line) -> float:
+        """The standard error of the elasticity."""
+        assert self._then is not None
+        before, then = self._then
         t = self._tokens
         error = math.hypot(line.error(t) / max(line.at(t), 1e-9), then.error(t) / max(then.at(t), 1e-9))
-        error /= abs(math.log(self.size / self._then[0]))
-        gain = self._elasticity(line)
-        return error < 0.1 or (self._judge == self._slow_start and gain is not None and gain - 2 * error > PAYS)
+        return error / abs(math.log(self.size / before))
 
     def _elasticity(self, line: Line) -> float | None:
         """Of the rate, against the window before; None if there was none, or it was as wide."""
@@ -291,10 +299,9 @@ class Window:
             self._queues = min(0, self._queues) - 1
             if not slow or now - self.epoch.began >= 1.0:
                 growth = 1.5 if slow else min(1.5, 1 + 0.05 * 2.0 ** min(10, -self._queues - 1))
-                self._resize(growth * self.size + 1, now, "nothing waits at the server")
-                self._begin(now)
+                self._grow(growth * self.size + 1, self.epoch.line(), now)
             return
-        self._judge = self._by_gauges
+        self._judge, self._then = self._by_gauges, None
         self.server_bound = True
         if gauges.waiting <= max(2.0, 0.08 * gauges.running):
             self._queues = 0
@@ -307,11 +314,32 @@ class Window:
 
     def _doubling(self, line: Line, now: float) -> None:
         """Slow start between two looks at the gauges."""
-        self._resize(2 * self.size, now, "nothing waits at the server")
+        self._grow(2 * self.size, line, now)
+
+    def _grow(self, size: float, line: Line, now: float) -> None:
+        """Nothing waits at the server. If more calls bring no more answers all the same, they wait on their way to it:
+        here, in the network, or in front of what the gauges count. Then back to where they did, for a while."""
+        if now < self._in_vain_until:
+            return
+        if self._then is None or self._then[0] > self.size:
+            self._then = (self.size, line) if line.answers >= ENOUGH else None
+        elif self.size >= STEP * self._then[0] and line.answers >= ENOUGH:
+            gain = self._elasticity(line)
+            if gain is not None and gain + self._doubt(line) < DOUBTFUL:
+                self._patience = min(MOST_PATIENT, 2 * self._patience)
+                self._in_vain_until = now + self._patience
+                self._queues, self._judge, size = 0, self._by_gauges, self._then[0]
+                self._then = None
+                self._resize(size, now, "more calls brought no more answers, though none waits at the server")
+                self._begin(now)
+                return
+            self._patience = 1
+            self._then = (self.size, line)
+        self._resize(size, now, "nothing waits at the server")
         self._begin(now)
 
     def _by_gauges(self, line: Line, now: float) -> None:
-        self._begin(now)
+        """The next look at the gauges will see what the answers say."""
 
 
 def _more(times: float, elasticity: float) -> str:

@@ -14,8 +14,9 @@ from typing import Any, TextIO
 import msgspec
 
 from manycall.errors import UsageError
+from manycall.ids import row_name
+from manycall.records import UNREADABLE, Fields
 
-Fields = dict[str, Any]
 Located = tuple[str, Fields]
 """Where a row stands ("line 7"), and the row."""
 PASSED: Located = ("", {})
@@ -40,6 +41,8 @@ def read(path: Path, is_done: Callable[[str], Any] | None = None) -> Iterator[Lo
     """
     if not path.exists():
         raise UsageError(f"{path}: there is no such file")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, not a file of rows")
     if not path.is_file():
         raise UsageError(f"{path} is not a regular file, and rows are read twice: save them in one")
     try:
@@ -62,15 +65,8 @@ def _json(path: Path, is_done: Callable[[str], Any] | None) -> Iterator[Located]
     yield from _array(path) if head.startswith(b"[") else _lines(path, is_done)
 
 
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-
-
-class _Named(msgspec.Struct):
-    id: str | int
-
-
 def _lines(path: Path, is_done: Callable[[str], Any] | None) -> Iterator[Located]:
-    decode, decode_id = msgspec.json.Decoder().decode, msgspec.json.Decoder(_Named).decode
+    decode = msgspec.json.Decoder().decode
     with path.open("rb", _BUFFER) as file:
         for number, line in enumerate(file, 1):
             if number == 1:
@@ -78,7 +74,7 @@ def _lines(path: Path, is_done: Callable[[str], Any] | None) -> Iterator[Located
             if line.isspace():
                 continue
             try:
-                if is_done is not None and is_done(str(decode_id(line).id)):
+                if is_done is not None and is_done(row_name(line)):
                     yield PASSED
                     continue
             except UNREADABLE:

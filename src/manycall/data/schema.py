@@ -13,6 +13,7 @@ import msgspec
 
 from manycall.data.settings import settings
 from manycall.errors import UsageError
+from manycall.records import UNREADABLE
 
 Schema = str | Path | Mapping[str, Any] | type
 """A file, a JSON schema, or a type: one that msgspec knows (list[Struct] too), or a pydantic model."""
@@ -66,7 +67,7 @@ class Shape:
             text = fenced[1]
         try:
             value = msgspec.json.decode(text)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except UNREADABLE as error:
             raise ValueError(f"it is not JSON: {error}") from None
         if self.is_list and isinstance(value, dict) and value.keys() == {ROWS}:
             value = value[ROWS]

@@ -5,7 +5,7 @@ then lazily, as slots come free. An iterable can be read only once, so its fault
 """
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from hashlib import blake2b
 from itertools import count, islice
 from pathlib import Path
@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from manycall.data.files import PASSED, Fields, Located, read
+from manycall.data.files import PASSED, Located, read
+from manycall.data.templates import BadPrompt
 from manycall.data.variables import Crossing, Draw
 from manycall.errors import UsageError
 from manycall.ids import IdTable, Known, content_id, given_id
-from manycall.records import Row
+from manycall.records import Fields, Row
 
 Rows = str | Path | Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]] | None
 """What a user may give: a path, an iterable or async iterable of mappings, or None (no rows, only a count)."""
@@ -134,6 +135,18 @@ class Source:
             return content_id(fields)
         except ValueError as error:  # half a surrogate pair
             raise UsageError(f"{self.name}, {where}: {error}") from None
+
+    def try_first(self, use: Callable[[Row], object]) -> None:
+        """Use the first row, if it can be known: a misspelt name costs nothing if it is found before any call.
+
+        Raises:
+            UsageError: it does not fit (`use` raised BadPrompt).
+        """
+        if self.first is not None:
+            try:
+                use(Row("first", self.first))
+            except BadPrompt as error:
+                raise UsageError(f"{self.name}: {error}") from None
 
     @property
     def about(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from jinja2.meta import find_undeclared_variables
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from manycall.data.settings import settings
+from manycall.data.settings import read_text, settings
 from manycall.errors import UsageError
 from manycall.records import Messages, Row
 
@@ -152,12 +152,7 @@ def _text(prompt: str | Path, what: str) -> str:
         raise UsageError(f"{what} is empty")
     if isinstance(prompt, str) and not _names_a_file(prompt):
         return prompt
-    try:
-        return Path(prompt).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UsageError(f"{what}: there is no file {str(prompt)!r}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{what}: {prompt} cannot be read: {error}") from None
+    return read_text(Path(prompt), what)
 
 
 def _names_a_file(prompt: str) -> bool:

@@ -23,11 +23,11 @@ from typing import Any
 
 import msgspec
 
-from manycall.data.settings import settings
+from manycall.data.settings import read_text, settings
 from manycall.errors import UsageError
 from manycall.ids import content_id
+from manycall.records import Fields
 
-Fields = dict[str, Any]
 Spec = str | Path | Sequence[Any] | Mapping[Any, Any]
 """What a variable is drawn from; see above."""
 Pick = Callable[[bytes, Mapping[str, Any]], Any]
@@ -223,7 +223,7 @@ def _values(spec: Any, what: str) -> tuple[list[Any], list[float]]:
     """The values, and how likely each is."""
     match spec:
         case str() | Path():
-            values = [line for line in _lines(Path(spec), what) if line.strip()]
+            values = [line for line in read_text(Path(spec), what).splitlines() if line.strip()]
         case Mapping():
             values = list(spec)
         case Sequence():
@@ -236,20 +236,11 @@ def _values(spec: Any, what: str) -> tuple[list[Any], list[float]]:
     return values, weights
 
 
-def _lines(path: Path, what: str) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise UsageError(f"{what}: there is no file {str(path)!r}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{what}: {path} cannot be read: {error}") from None
-
-
 def _plain(spec: Any) -> Any:
     """The spec with the files' lines in it: what is drawn from, not where it stands."""
     match spec:
         case str() | Path():
-            return _lines(Path(spec), "a variable")
+            return read_text(Path(spec), "a variable").splitlines()
         case Mapping():
             return [[str(name), each if name in ("take", "by") else _plain_value(each)] for name, each in spec.items()]
     return spec

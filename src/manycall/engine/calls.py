@@ -1,11 +1,18 @@
-"""What can be asked of a model: chat, complete, embed."""
+"""What can be asked of a model: chat, complete, embed; and again, where the answer does not fit."""
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from manycall import errors
+from manycall.errors import Misshapen
 from manycall.records import Completion, Embeddings, Messages, Request
 
+T = TypeVar("T")
 Answer = Completion | Embeddings
+Send = Callable[[Messages], Awaitable[Completion]]
+Tally = dict[str, int]
+RE_ASKED = "re-asked"
+IN_FULL = "Answer again, in full, and with nothing else."
 
 
 class Calls:
@@ -59,3 +66,47 @@ class Calls:
 
     async def _call(self, request: Request) -> Answer:
         raise NotImplementedError
+
+
+async def fitting(
+    messages: Messages, send: Send, read: Callable[[str], T], reask: int, tally: Tally, less: str = ""
+) -> T:
+    """What the first answer says that `read` can read; each that it cannot is asked for again, with the reason.
+
+    Only answers of this session are counted: a row that failed has its chances again in the next.
+
+    Args:
+        read: raises a ValueError, which says why, for the model to read.
+        reask: how often it is asked for again.
+        tally: counts how often it was.
+        less: what is asked for then, if that is less than the whole answer: so even one that was cut has its chance.
+
+    Raises:
+        Misshapen: none could be read.
+    """
+    asked, tried = 0, messages
+    while True:
+        reply = await send(tried)
+        try:
+            return read(reply.text)
+        except ValueError as error:
+            why = str(error)[:1000]
+        if reply.truncated:
+            why = f"cut at max_tokens before it was whole ({why})"
+            if not less:
+                raise Misshapen(f"{why}: raise --max-tokens", body=reply.body)
+        asked += not reply.replayed
+        if asked > reask:
+            raise Misshapen(f"asked {reask + 1} times, and still: {why}", body=reply.body)
+        tally[RE_ASKED] = tally.get(RE_ASKED, 0) + (not reply.replayed)
+        again = f"That cannot be used: {why}. {less or IN_FULL}"
+        tried = [*messages, {"role": "assistant", "content": reply.text}, {"role": "user", "content": again}]
+
+
+def added(messages: Messages, text: str, at: int = -1) -> Messages:
+    """The same messages, with a text at the end of one of them: the last."""
+    content = messages[at].get("content")
+    longer = [*content, {"type": "text", "text": text}] if isinstance(content, list) else f"{content}\n\n{text}"
+    made = list(messages)
+    made[at] = {**made[at], "content": longer}
+    return made

@@ -19,9 +19,10 @@ from manycall.engine.calls import Answer, Calls
 from manycall.engine.report import Report
 from manycall.engine.scheduler import RowFunction
 from manycall.ids import IdTable
-from manycall.records import Completion, Request, Usage
+from manycall.records import UNREADABLE, Completion, Request, Usage
 from manycall.store.journal import reply
-from manycall.store.lines import UNREADABLE, read_lines
+from manycall.store.lines import read_lines
+from manycall.store.manifest import run_folder
 from manycall.store.parts import count
 from manycall.wire import openai
 
@@ -116,7 +117,7 @@ async def plan(
         if len(rehearsed) == MEASURED:
             break
     mean = _learned(out) or _guessed([request for requests in rehearsed for request in requests], len(rehearsed))
-    rejected = sum(1 for _ in read_lines(_beside(out, "rejected.jsonl")))
+    rejected = sum(1 for _ in read_lines(run_folder(out) / "rejected.jsonl"))
     done = count(out) + rejected
     calls = round(mean.calls * max((source.total or 0) - done, 0))
     prompt, answer = round(calls * mean.prompt), round(calls * mean.answer)
@@ -142,10 +143,6 @@ def _guessed(requests: list[Request], rows: int) -> Mean:
     return Mean(len(requests) / max(rows, 1), sum(sizes) * each, answer, SECONDS + answer / TOKENS_PER_SECOND, basis)
 
 
-def _beside(out: Path, name: str) -> Path:
-    return out.with_name(out.name + ".run") / name
-
-
 class _Call(msgspec.Struct):
     id: str
     seconds: float = 0.0
@@ -153,7 +150,7 @@ class _Call(msgspec.Struct):
 
 def _learned(out: Path) -> Mean | None:
     """From the calls that the output has cost so far."""
-    calls = list(islice(_calls(_beside(out, "calls.jsonl")), LEARNED_FROM))
+    calls = list(islice(_calls(run_folder(out) / "calls.jsonl"), LEARNED_FROM))
     if not calls:
         return None
     made, rows = len(calls), len({call.id for call, _ in calls})
@@ -164,7 +161,7 @@ def _learned(out: Path) -> Mean | None:
 
 def _calls(path: Path) -> Iterator[tuple[_Call, tuple[int, int]]]:
     for _, line in read_lines(path):
-        with suppress(*UNREADABLE, ValueError):  # damage is for the run to tell
+        with suppress(*UNREADABLE):  # damage is for the run to tell
             used = openai.usage(reply(line))
             yield msgspec.json.decode(line, type=_Call), (used.prompt_tokens, used.completion_tokens)
 

@@ -10,6 +10,7 @@ import msgspec
 from manycall.control.budget import dollars
 from manycall.plain import plain_line
 from manycall.store.lines import read_lines
+from manycall.store.manifest import run_folder
 
 TELL = 0.1
 """Of its time a run may be bound by the client before that is told."""
@@ -65,7 +66,7 @@ class Report(msgspec.Struct, kw_only=True):
     @property
     def run_folder(self) -> Path:
         """Where the manifest, the journal, the failures and the timeline are."""
-        return self.out.with_name(self.out.name + ".run")
+        return run_folder(self.out)
 
     def results(self) -> Iterator[dict[str, Any]]:
         """The finished rows, read from the output one at a time."""

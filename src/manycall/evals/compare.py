@@ -16,15 +16,15 @@ from manycall.evals.evaluate import written_by
 from manycall.evals.judgement import worths
 from manycall.evals.lmeval import opened
 from manycall.evals.metrics import Mean
-from manycall.evals.outputs import ASKED, Output, derived
 from manycall.evals.own import scoring
-from manycall.evals.protocol import differing, must_be_same
+from manycall.evals.protocol import ASKED, differing, must_be_same
 from manycall.evals.regrade import Grader, grader, standing
 from manycall.evals.report import Score
 from manycall.evals.stats.intervals import RIGHT_OR_WRONG
 from manycall.evals.stats.paired import change, difference, holm
 from manycall.evals.tasks import Task
 from manycall.store.lines import write_whole
+from manycall.store.output import Output, may_write
 
 MOST_SHOWN = 10
 """Changes that are kept in the comparison itself; all of them go to the file."""
@@ -61,12 +61,14 @@ def compare(
     if len(runs) < 2:
         raise UsageError("there must be two runs or more to compare")
     outputs = [opened(run) for run in runs]
-    target = derived(out, [output.path for output in outputs]) if out is not None else None
+    target = may_write(out, [path for output in outputs for path in output.reads]) if out is not None else None
     if not anyway:
         for output in outputs[1:]:
             must_be_same(outputs[0], output, [across] if isinstance(across, str) else across)
     read = [_Read(output, *_scored(output, as_, by, anyway)) for output in outputs]
     names = [name for name in read[0].scores if all(name in other.scores for other in read)]
+    if by is not None and (without := [str(each.output.path) for each in read if not each.scores]):
+        raise UsageError(f"--by {by!r} names no number in the rows of {' and '.join(without)}")
     if not names:
         had = "; ".join(f"{each.output.path}: {', '.join(each.scores) or 'none'}" for each in read)
         raise UsageError(f"the runs have no score in common ({had}): name one with --by")
@@ -182,7 +184,7 @@ class _Pair(NamedTuple):
         """How they differ on one."""
         sides = (self.first, self.other)
         offsets = [side.places[question] for side in sides]
-        rows = [side.output.row_at(offset) for side, offset in zip(sides, offsets, strict=True)]
+        rows = [next(side.output.at([offset])) for side, offset in zip(sides, offsets, strict=True)]
         read = [side.grade(offset, row) for side, offset, row in zip(sides, offsets, rows, strict=True)]
         return Change(
             id=question,

@@ -1,6 +1,5 @@
 """Benchmark files from the network: pinned, checksummed, kept."""
 
-import os
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,10 @@ import msgspec
 from manycall.engine.blocking import blocking
 from manycall.errors import TransportError, UsageError
 from manycall.store.lines import write_whole
+from manycall.store.windows import cache_folder
 from manycall.wire.transport import HttpRequest, HttpTransport
 
 TIMEOUT_SECONDS = 120.0
-
-
-def cache_folder() -> Path:
-    """$XDG_CACHE_HOME/manycall, or ~/.cache/manycall."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "manycall"
 
 
 def checksum(rows: Path | list[dict[str, Any]]) -> str:

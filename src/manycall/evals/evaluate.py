@@ -14,7 +14,6 @@ from manycall.engine.row import RowCalls
 from manycall.errors import UsageError
 from manycall.evals.lmeval import opened
 from manycall.evals.metrics import Mean
-from manycall.evals.outputs import Output
 from manycall.evals.own import ENDINGS, as_task, listed, own, scoring
 from manycall.evals.regrade import grader
 from manycall.evals.report import MOST_WRONG, Evaluation, Wrong
@@ -22,6 +21,7 @@ from manycall.evals.tally import Tally
 from manycall.evals.tasks import TASKS, Asker, Task
 from manycall.records import Completion, Request, Row
 from manycall.sim import launch
+from manycall.store.output import Output
 
 WRITES = ("response", "extracted", "score", "finish_reason")
 
@@ -61,7 +61,7 @@ def evaluate(
     samples = asked.samples if samples is None else samples
     source = Source(asked.rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))
     asker = Asker(asked)
-    _try_first(asked, asker, source)
+    source.try_first(lambda row: (_target(asked, row.fields), asker.messages(row)))
     running = {name: Mean() for name in asked.filters}
 
     async def one(row: Row, llm: RowCalls) -> dict[str, Any]:
@@ -158,16 +158,6 @@ def _target(task: Task, fields: dict[str, Any]) -> Any:
     if task.target not in fields:
         raise BadPrompt(f"the row has no field {task.target!r}, which the score compares with: name it with target=")
     return fields[task.target]
-
-
-def _try_first(task: Task, asker: Asker, source: Source) -> None:
-    """A misspelt name costs nothing if it is found before the first call."""
-    if source.first is not None:
-        try:
-            _target(task, source.first)
-            asker.messages(Row("first", source.first))
-        except BadPrompt as error:
-            raise UsageError(f"{source.name}: {error}") from None
 
 
 def _with_key(options: Options, key: str) -> Options:

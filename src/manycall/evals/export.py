@@ -26,13 +26,14 @@ from manycall.data.sources import Source
 from manycall.engine.blocking import blocking
 from manycall.errors import UsageError
 from manycall.evals.evaluate import resolve, score, written_by
-from manycall.evals.outputs import Output
 from manycall.evals.own import own, scoring
 from manycall.evals.report import Counted, Evaluation
 from manycall.evals.stats.repeats import Sample, winner
 from manycall.evals.tasks import TASKS, Asker, Task
 from manycall.ids import IdTable
 from manycall.records import Row
+from manycall.store.lines import writing
+from manycall.store.output import Output
 
 VERSIONS = {"gsm8k_cot_llama": 4.0, "gsm8k_cot_self_consistency": 2.0, "gsm8k_platinum_cot_self_consistency": 2.0}
 """lm-eval's versions of its tasks; of all others here it is 3.0."""
@@ -60,20 +61,22 @@ def export(
 
     Raises:
         UsageError: no such output or task, or the questions are not those that were asked.
+        StoreError: the folder would not take them.
     """
-    output = Output.at(out)
+    output = Output(out)
     task = _task(output, as_, data, shots)
     result = score(out, as_=task)
     model = str(output.identity.get("model", "unknown"))
-    place = Path(folder) / re.sub(r'["<>:/|\\?*\[\]]+', "__", model)
-    place.mkdir(parents=True, exist_ok=True)
+    place = Path(folder) / _sanitized(model)
     date = datetime.fromtimestamp(clock.wall(), UTC).replace(tzinfo=None).isoformat().replace(":", "-")
     samples = place / f"samples_{task.name}_{date}.jsonl"
-    with samples.open("w", encoding="utf-8") as file:
-        written = blocking(_Samples(output, task).write(file))
     results = place / f"results_{date}.json"
-    summary = _results(output, task, result, model, written)
-    results.write_text(json.dumps(summary, indent=2, ensure_ascii=False), encoding="utf-8")
+    with writing(place):
+        place.mkdir(parents=True, exist_ok=True)
+        with samples.open("w", encoding="utf-8") as file:
+            written = blocking(_Samples(output, task).write(file))
+        summary = _results(output, task, result, model, written)
+        results.write_text(json.dumps(summary, indent=2, ensure_ascii=False), encoding="utf-8")
     return [results, samples]
 
 
@@ -126,7 +129,8 @@ class _Samples:
                     asked += 1
                     if len(rows) < needed or any(row.id not in offsets for row in rows[:needed]):
                         continue
-                    texts = [self._output.row_at(offsets[row.id])["response"] for row in rows if row.id in offsets]
+                    found_at = [offsets[row.id] for row in rows if row.id in offsets]
+                    texts = [row["response"] for row in self._output.at(found_at)]
                     line = self._sample(rows[0], texts, name)
                     digest.update((line["doc_hash"] + line["prompt_hash"] + line["target_hash"]).encode())
                     scores[name].append(line[self._metric])
@@ -179,6 +183,10 @@ def _found(task: Task, texts: list[str], target: Any, name: str) -> tuple[Any, f
     return won.answer, won.score
 
 
+def _sanitized(model: str) -> str:
+    return re.sub(r'["<>:/|\\?*\[\]]+', "__", model)
+
+
 def _hash(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
@@ -220,7 +228,7 @@ def _results(output: Output, task: Task, result: Evaluation, model: str, written
         "date": sessions[0]["started"] if sessions else None,
         "model_source": "manycall",
         "model_name": model,
-        "model_name_sanitized": re.sub(r'["<>:/|\\?*\[\]]+', "__", model),
+        "model_name_sanitized": _sanitized(model),
         "system_instruction": None,
         "fewshot_as_multiturn": True,
         "chat_template": None,

@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
+from manycall.engine.calls import added
 from manycall.errors import UsageError
-from manycall.records import Completion, Messages
+from manycall.records import Messages
 
 Labels = Mapping[str, float | None]
 """Label -> what it is worth; None where it is worth no number."""
@@ -24,10 +25,6 @@ def _bare(text: str) -> str:
     return text.strip(_AROUND).casefold()
 
 
-class Unreadable(Exception):
-    """There is no verdict in a judge's reply; the message says why, and can be said to the judge."""
-
-
 class Form(msgspec.Struct, frozen=True):
     """The verdicts that a judge may give."""
 
@@ -40,37 +37,26 @@ class Form(msgspec.Struct, frozen=True):
 
     def on(self, messages: Messages) -> Messages:
         """The rubric's messages, which end with what is asked for."""
-        *before, last = messages
-        content, asked = last.get("content"), f"End with {self.line}"
-        if isinstance(content, list):
-            return [*before, {**last, "content": [*content, {"type": "text", "text": asked}]}]
-        return [*before, {**last, "content": f"{content}\n\n{asked}"}]
+        return added(messages, f"End with {self.line}")
 
-    def again(self, messages: Messages, reply: str, reason: Unreadable) -> Messages:
-        """The same conversation, and what was wrong with the reply."""
-        said = f"That could not be read: {reason}. Answer with nothing but {self.line}"
-        return [*messages, {"role": "assistant", "content": reply}, {"role": "user", "content": said}]
-
-    def read(self, reply: Completion) -> str:
+    def read(self, reply: str) -> str:
         """The label in a reply: in the last line with `Verdict:`, or the reply itself if it is nothing but a label.
 
         Case does not count, nor do marks around it, nor "4.0" or "4/5" for 4 on a scale to 5.
 
         Raises:
-            Unreadable: there is none.
+            ValueError: there is none; the message says why, and can be said to the judge.
         """
-        lines: list[str] = _LINE.findall(reply.text)
-        said = _bare(lines[-1] if lines else reply.text)
+        lines: list[str] = _LINE.findall(reply)
+        said = _bare(lines[-1] if lines else reply)
         known = {_bare(label): label for label in self.labels}
         most = re.escape(_bare(list(self.labels)[-1]))
         for way in (said, re.sub(rf"(\.0+)?(\s*/\s*{most})?$", "", said)):
             if way in known:
                 return known[way]
         if lines:
-            raise Unreadable(f"the verdict {said[:60]!r} is none of {', '.join(self.labels)}")
-        raise Unreadable(
-            "it was cut before its verdict" if reply.truncated else 'there is no line that begins with "Verdict:"'
-        )
+            raise ValueError(f"the verdict {said[:60]!r} is none of {', '.join(self.labels)}")
+        raise ValueError('there is no line that begins with "Verdict:"')
 
 
 def scale(text: str) -> Labels:

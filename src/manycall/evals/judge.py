@@ -7,17 +7,21 @@ from typing import Any, Unpack
 
 from manycall.data.sources import Rows, Source
 from manycall.data.templates import BadPrompt, Prompt, Template
+from manycall.engine.calls import fitting
 from manycall.engine.map import Job, Options, hide_key, run_job
 from manycall.engine.row import RowCalls
-from manycall.errors import BadReply, UsageError
+from manycall.errors import UsageError
 from manycall.evals import forms
-from manycall.evals.forms import PAIR, Form, Unreadable
+from manycall.evals.forms import PAIR, Form
 from manycall.evals.judgement import Judgement, summary
 from manycall.evals.metrics import Mean
-from manycall.evals.outputs import Output, differ
+from manycall.evals.protocol import differ
 from manycall.records import Completion, Messages, Row
+from manycall.store.output import Output
 
 DEFAULT_SCALE = "1-5"
+REASK = 1
+"""How often a verdict that cannot be read is asked for again."""
 
 
 def judge(
@@ -61,6 +65,8 @@ def judge(
         RunStopped: no call can succeed, or somebody interrupted; the same call goes on from there.
     """
     hide_key(options)
+    if options.get("dry_run"):
+        raise UsageError("a dry run has no verdict: dry_run is for generate, steps and map")
     form = _form(against, scale, labels)
     if field in ("", "id"):
         raise UsageError(f"--field {field!r} cannot take the verdict: it names the row")
@@ -117,20 +123,16 @@ async def _verdict(llm: RowCalls, form: Form, messages: Messages) -> tuple[str, 
     """(the label, the reply it was read in, whether it had to be asked for again).
 
     Raises:
-        BadReply: no verdict could be read, twice.
+        Misshapen: no verdict could be read, twice.
     """
-    asked = form.on(messages)
-    while True:
-        reply = await llm.chat(asked)
-        try:
-            return form.read(reply), reply, False
-        except Unreadable as error:
-            second = await llm.chat(form.again(asked, reply.text, error))
-        try:
-            return form.read(second), second, True
-        except Unreadable as error:
-            if not second.replayed:  # else an earlier run was told this, and this one may fare better
-                raise BadReply(f"the judge gave no verdict, twice: {error}", body=second.body) from None
+    replies: list[Completion] = []
+
+    async def send(asked: Messages) -> Completion:
+        replies.append(await llm.chat(asked))
+        return replies[-1]
+
+    verdict = await fitting(form.on(messages), send, form.read, REASK, {}, f"Answer with nothing but {form.line}")
+    return verdict, replies[-1], len(replies) > 1
 
 
 class _Alone:
@@ -154,7 +156,7 @@ class _Pairs(_Alone):
     """
 
     def __init__(self, path: Path, id_field: str | None, both: bool) -> None:
-        self._output, self._id, self._both = Output.at(path), id_field or "id", both
+        self._output, self._id, self._both = Output(path), id_field or "id", both
         self.orders = 2 if both else 1
         self._places: dict[str, int] = {}
         for offset, row in self._output.rows():
@@ -166,7 +168,7 @@ class _Pairs(_Alone):
         name = str(row.fields.get(self._id, row.id))
         if name not in self._places:
             raise BadPrompt(f"{self._output.path} has no row {name!r:.100} to judge it against")
-        other = self._output.row_at(self._places[name])
+        other = next(self._output.at([self._places[name]]))
         if "response" in row.fields and differ(row.fields, other):
             raise BadPrompt(f"{self._output.path} has another question or answer in the row {name!r:.100}")
         shared = {field: value for field, value in row.fields.items() if field in other and other[field] == value}
@@ -186,24 +188,23 @@ def _unswapped(verdict: str, swapped: bool) -> str:
 
 
 def _try_first(template: Template, source: Source, shown: _Alone) -> None:
-    """A misspelt name costs nothing if it is found before the first call."""
+    """As far as that can be told, whether the rubric will do, before the first call."""
     if template.is_the_same_for_all:
         raise UsageError("the rubric is the same for every row; name a field in it, as in {{ response }}")
     if shown.orders and template.names is not None and not {"first", "second"} <= template.names:
         raise UsageError("the rubric must show both answers, as in {{ first.response }} and {{ second.response }}")
-    if source.first is None:
-        return
-    try:
-        _, fields = next(shown.views(Row(str(source.first.get("id", "first")), source.first)))
-    except BadPrompt:
-        return  # this row has failed in the other run; another need not have
-    try:
-        template.messages(Row("first", fields))
-    except BadPrompt as error:
-        raise UsageError(f"{source.name}: {error}") from None
+
+    def fits(row: Row) -> None:
+        try:
+            _, fields = next(shown.views(row))
+        except BadPrompt:
+            return  # this row has failed in the other run; another need not have
+        template.messages(Row(row.id, fields))
+
+    source.try_first(fits)
 
 
 def _made_by(path: Path | None) -> Any:
     """What tells one run's answers from another's: what it was, or at least its name."""
-    manifest = Output.at(path).manifest if path is not None else None
+    manifest = Output(path).manifest if path is not None else None
     return manifest.identity if manifest else path and path.name

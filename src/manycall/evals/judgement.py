@@ -8,11 +8,12 @@ import msgspec
 
 from manycall.engine.report import Report, table
 from manycall.errors import UsageError
-from manycall.evals.outputs import NO_SCORE, Output
+from manycall.evals.metrics import NO_SCORE
 from manycall.evals.report import Score, Table, score_table
 from manycall.evals.tally import Tally
 from manycall.evals.trust import Agreement, Contest, Duel, Places, Position, Share, agreement, share
 from manycall.plain import plain_line
+from manycall.store.output import Output
 
 
 class Judgement(msgspec.Struct, kw_only=True):
@@ -124,7 +125,7 @@ def summary(out: Path, field: str, run: Report | None = None, against: Path | No
     Raises:
         UsageError: a row without a verdict.
     """
-    output = Output.at(out)
+    output = Output(out)
     worth = worths(output)
     numbers = [value for value in worth.values() if value is not None]
     least, most = min(numbers, default=0.0), max(numbers, default=1.0)

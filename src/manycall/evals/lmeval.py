@@ -1,16 +1,16 @@
 """The files of lm-evaluation-harness: its samples_*.jsonl are read, to be scored again."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
 
 from manycall._version import __version__
 from manycall.errors import UsageError
-from manycall.evals.outputs import Output
+from manycall.records import Fields
 from manycall.store.lines import read_lines
 from manycall.store.manifest import Manifest
+from manycall.store.output import Output
 
 _NAME = re.compile(r"samples_(.+)_\d{4}-\d\d-\d\dT")
 
@@ -22,7 +22,7 @@ def opened(path: str | Path) -> Output:
         UsageError: there is no such file, or it holds samples of another kind than texts.
         StoreCorrupt: it cannot be read.
     """
-    return Samples.at(path) if are_samples(path) else Output.at(path)
+    return Samples(path) if are_samples(path) else Output(path)
 
 
 def are_samples(path: str | Path) -> bool:
@@ -32,47 +32,40 @@ def are_samples(path: str | Path) -> bool:
 
 
 class Samples(Output):
-    """A samples_*.jsonl as an output: rows with `response` and `answer`, one for each response.
+    """A samples_*.jsonl as an output: rows with `response` and `answer`, one for each response, at the same offset.
 
     lm-eval writes an empty text for whatever did not come (a reply with an error in it, an answer of null), and
     scores it 0. Here it is a row without an answer.
+
+    Raises:
+        UsageError: they are not texts that a model generated.
     """
 
-    @classmethod
-    def at(cls, path: str | Path) -> Self:
-        """The samples in this file.
-
-        Raises:
-            UsageError: they are not texts that a model generated.
-            StoreCorrupt: a line that is no JSON.
-        """
-        named = _NAME.match(Path(path).name)
-        identity: dict[str, Any] = {"job": f"eval {named[1] if named else ''}", "samples": False}
-        found = cls(Path(path), Manifest(__version__, identity, sessions=[{"ending": "finished"}]), {})
-        empty = 0
-        for _, sample in found._samples():
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        named, empty, most = _NAME.match(self.path.name), 0, 1
+        for _, sample in self._samples():
             texts = sample["resps"][0]
-            identity["samples"] |= len(texts) > 1
-            empty += texts.count("")
-        found.unfinished = {"empty": empty} if empty else {}
-        return found
+            empty, most = empty + texts.count(""), max(most, len(texts))
+        identity = {"job": f"eval {named[1] if named else ''}", "samples": most > 1}
+        self.manifest = Manifest(__version__, identity, sessions=[{"ending": "finished"}])
+        self.unfinished = {"empty": empty} if empty else {}
 
-    def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
+    def rows(self) -> Iterator[tuple[int, Fields]]:
         """(offset, row): the fields of the document, `id`, `answer`, `response`."""
-        for offset, sample in self._samples():
-            yield from ((offset, row) for row in self._rows(sample))
+        return ((offset, row) for offset, sample in self._samples() for row in self._rows(sample))
 
-    def row_at(self, offset: int) -> dict[str, Any]:
-        """The first row of the sample that starts there."""
-        return next(self._rows(super().row_at(offset)))
+    def at(self, offsets: Iterable[int]) -> Iterator[Fields]:
+        """The first row of each of the samples that stand there."""
+        return (next(self._rows(sample)) for sample in super().at(offsets))
 
-    def _rows(self, sample: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def _rows(self, sample: Fields) -> Iterator[Fields]:
         for number, text in enumerate(sample["resps"][0]):
             name = f"{sample['doc_id']}#{number}" if self.sampled else str(sample["doc_id"])
             if text:
                 yield {**sample["doc"], "id": name, "answer": sample["target"], "response": text}
 
-    def _samples(self) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _samples(self) -> Iterator[tuple[int, Fields]]:
         """Each document once: its samples stand there again for every filter."""
         first = None
         for offset, sample in super().rows():
@@ -83,7 +76,7 @@ class Samples(Output):
                 yield offset, sample
 
 
-def _is_generated(sample: dict[str, Any]) -> bool:
+def _is_generated(sample: Fields) -> bool:
     match sample:
         case {"doc_id": _, "doc": dict(), "target": _, "filter": str(), "resps": [[*texts]]}:
             return all(isinstance(text, str) for text in texts)

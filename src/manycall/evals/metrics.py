@@ -5,6 +5,9 @@ from collections import Counter
 
 from manycall.evals.stats.intervals import RIGHT_OR_WRONG, Interval, Scale, on_scale, stretched, student, wilson
 
+NO_SCORE = 1e100
+"""A number as large as this is no score, and its square is more than a float holds."""
+
 
 class Mean:
     """A mean and its standard error, over numbers that arrive one by one.

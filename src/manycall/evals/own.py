@@ -24,11 +24,11 @@ def own(rows: Path, prompt: Prompt | None = None, matched: str | None = None) ->
     Raises:
         UsageError: a row without an answer, no such match, or none given.
     """
-    if matched is None:
-        raise UsageError(f"{rows}: say how answers are compared: --match {'|'.join(MATCHES)}|{REGEX}PATTERN")
     for where, fields in read(rows):
         if "answer" not in fields:
             raise UsageError(f"{rows}, {where}: a question needs the field answer; the row has {', '.join(fields)}")
+    if matched is None:
+        raise UsageError(f"{rows}: say how answers are compared: --match {'|'.join(MATCHES)}|{REGEX}PATTERN")
     return replace(as_task(matched), rows=rows, prompt=prompt or QUESTION, name=rows.name, key=str(rows))
 
 

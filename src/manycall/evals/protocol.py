@@ -6,12 +6,20 @@ from typing import Any
 import msgspec
 
 from manycall.errors import UsageError
-from manycall.evals.outputs import Output
+from manycall.store.output import Output
 
 _IN_QUESTION = {"judge": {"answers", "against", "samples"}}
 """What may differ between two runs of one protocol, because it is what is compared; for judgements, and ..."""
 _IN_QUESTION_ELSE = {"model", "params", "samples"}
 """... for all others."""
+
+ASKED = ("question", "answer")
+"""Fields that must be the same in two runs over the same questions, as far as both have them."""
+
+
+def differ(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two rows of one id are not of the same question."""
+    return any(name in row and name in other and row[name] != other[name] for name in ASKED)
 
 
 def must_be_same(first: Output, other: Output, across: Iterable[str]) -> None:

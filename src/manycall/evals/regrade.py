@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from manycall.errors import UsageError
-from manycall.evals.outputs import NO_SCORE
+from manycall.evals.metrics import NO_SCORE
 from manycall.evals.tasks import Task
 
 Grades = Mapping[str, tuple[Any, float]]

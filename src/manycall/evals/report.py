@@ -167,3 +167,9 @@ class Evaluation(msgspec.Struct, kw_only=True):
 def stderr_text(value: float | None) -> str:
     """±0.0119, or N/A."""
     return "N/A" if value is None else f"±{value:.4f}"
+
+
+def short(value: Any, most: int = 60) -> str:
+    """A text, or a value as JSON, in at most so many characters."""
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from manycall.evals.metrics import Mean
-from manycall.evals.outputs import Output
 from manycall.evals.report import Counted, Score
 from manycall.evals.stats.intervals import RIGHT_OR_WRONG, Scale, bounds, clustered_stderr, on_scale
 from manycall.evals.stats.repeats import Repeated, Sample, majority, repeated
+from manycall.store.output import Output
 
 
 class Tally:

@@ -56,15 +56,16 @@ def serve(behaviour: Behaviour, key: Mapping[str, str], *, host: str, port: int,
     """Serve until interrupted, or until standard input closes; print the base URL first, and the stats last.
 
     Raises:
-        UsageError: the port is taken.
+        UsageError: the port is taken, or is none.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
-        except OSError as error:
-            raise UsageError(f"{host}:{port} cannot be listened on: {error.strerror}") from None
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", error)
+            raise UsageError(f"{host}:{port} cannot be listened on: {why}") from None
         listener.listen(4096)
         port = listener.getsockname()[1]
         print(f"http://{f'[{host}]' if ':' in host else host}:{port}/v1", flush=True)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from manycall.errors import UsageError
+from manycall.records import UNREADABLE
 
 
 def is_sim(url: str) -> bool:
@@ -68,7 +69,7 @@ class Sim:
         try:
             said = self._process.communicate(timeout=10)[0]
             self.stats = msgspec.json.decode(said.strip().rpartition(b"\n")[2], type=dict[str, Any])
-        except (subprocess.TimeoutExpired, msgspec.MsgspecError):
+        except (subprocess.TimeoutExpired, *UNREADABLE):
             self.stats = {}
             self._process.kill()
             self._process.wait()

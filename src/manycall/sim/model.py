@@ -13,6 +13,16 @@ from typing import Any
 
 import msgspec
 
+from manycall.errors import UsageError
+
+MANY = 1_000_000_000
+RANGES = (
+    ("slots memory rpm tpm", 1, MANY),
+    ("latency token_latency batch_latency prefill_latency network tokens spread follow cache burst", 0, MANY),
+    ("accuracy error_rate drop_rate slow_rate invalid_rate", 0, 1),
+)
+"""(names, least, most). What is not a number is in none of them."""
+
 
 class Behaviour(msgspec.Struct, frozen=True):
     """What a server is like.
@@ -38,6 +48,9 @@ class Behaviour(msgspec.Struct, frozen=True):
             the reply, that take ten times as long.
         invalid_rate: fraction of answers that do not fit the schema that was asked for.
         seed: of everything that is drawn.
+
+    Raises:
+        UsageError: a number that no server is like.
     """
 
     latency: float = 0.02
@@ -61,6 +74,13 @@ class Behaviour(msgspec.Struct, frozen=True):
     slow_rate: float = 0.0
     invalid_rate: float = 0.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for names, least, most in RANGES:
+            for name in names.split():
+                value = getattr(self, name)
+                if value is not None and not least <= value <= most:
+                    raise UsageError(f"--{name.replace('_', '-')} must be from {least} to {most:,}, not {value}")
 
     def fault(self, ticket: int) -> str:
         """ "" or "error" or "drop", for the ticket-th call."""

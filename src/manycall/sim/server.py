@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from manycall import clock
+from manycall.records import UNREADABLE
 from manycall.sim import dialects
 from manycall.sim.answers import Answer, Answers, token_count
 from manycall.sim.model import CHUNK, Batch, Behaviour, Bucket, Work, draw
@@ -94,8 +95,10 @@ class Server:
         try:
             asked = _decode(body)
             prompt = _prompt(path, asked)
-        except (msgspec.MsgspecError, KeyError, TypeError, IndexError, UnicodeDecodeError) as error:
+        except (*UNREADABLE, LookupError, TypeError) as error:
             return Reply(400, _error("invalid_request_error", f"not a request: {error}"))
+        if (most := asked.get("max_tokens")) is not None and not (isinstance(most, int) and most > 0):
+            return Reply(400, _error("invalid_request_error", f"max_tokens must be at least 1, not {most!r:.50}"))
         size = token_count(prompt)
         ticket = self._ticket + 1
         fault = self.behaviour.fault(ticket)
@@ -213,4 +216,4 @@ ANSWERS: dict[str, Callable[[Mapping[str, Any], Answer], dict[str, Any]]] = {
 
 
 def _error(code: str, message: str) -> bytes:
-    return _encode({"error": {"message": message, "type": code, "code": code}})
+    return _encode({"error": {"message": message, "type": code, "param": None, "code": code}})

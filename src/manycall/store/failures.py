@@ -6,24 +6,13 @@ from pathlib import Path
 
 import msgspec
 
+from manycall.ids import row_name
 from manycall.records import Failure
 from manycall.store.disk import DISK, Disk
-from manycall.store.lines import UNREADABLE, LineFile, corrupt, read_lines, write_whole
+from manycall.store.lines import LineFile, parsed, write_whole
 
 MOST_REASONS = 1000
 _encode = msgspec.json.Encoder().encode
-
-
-class _Named(msgspec.Struct):
-    id: str | int
-
-
-_decode_id = msgspec.json.Decoder(_Named).decode
-
-
-def row_name(line: bytes) -> str:
-    """The id of a row, in the output or among the failures."""
-    return str(_decode_id(line).id)
 
 
 class Failures:
@@ -95,11 +84,7 @@ class Failures:
     def _tidy(self, is_done: Callable[[str], bool]) -> set[str]:
         """Keep one line for each row that is still failed, its last; return their ids."""
         last: dict[str, bytes] = {}
-        for offset, line in read_lines(self._path, self._disk):
-            try:
-                name = row_name(line)
-            except UNREADABLE as error:
-                raise corrupt(self._path, offset, error, self._out) from None
+        for _, line, name in parsed(self._path, row_name, self._out, self._disk):
             if not is_done(name):
                 last[name] = line
         write_whole(self._path, last.values(), self._disk)

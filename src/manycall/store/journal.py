@@ -21,8 +21,9 @@ from pathlib import Path
 import msgspec
 
 from manycall.errors import StoreError
+from manycall.records import UNREADABLE
 from manycall.store.disk import DISK, Disk
-from manycall.store.lines import UNREADABLE, LineFile, corrupt, read_lines, write_whole
+from manycall.store.lines import LineFile, corrupt, parsed, read_lines, write_whole
 
 
 class _Call(msgspec.Struct, omit_defaults=True):
@@ -83,11 +84,7 @@ class Journal:
         self._unwritten: list[bytes] = []
         self._synced = self.file.count
         self._offsets: dict[bytes, int] = {}
-        for offset, line in read_lines(path, disk):
-            try:
-                call = _decode_heading(line)
-            except UNREADABLE as error:
-                raise corrupt(path, offset, error, out) from None
+        for offset, _, call in parsed(path, _decode_heading, out, disk):
             if not is_done(call.id):
                 self._offsets[_place(call.id, call.key, call.nth)] = offset
 
@@ -143,8 +140,7 @@ class Journal:
 
     def bodies(self) -> Iterator[bytes]:
         """Every reply that was ever kept, oldest first; those of rows that are done, and of killed sessions, too."""
-        for offset, line in read_lines(self.file.path, self._disk):
-            yield self._body(offset, line)
+        return (body for _, _, body in parsed(self.file.path, reply, self._out, self._disk))
 
     def replay(self, row_id: str, key: str, nth: int) -> bytes | None:
         """The reply to an equal call of an earlier run, once; None if there was none."""
@@ -158,12 +154,12 @@ class Journal:
     def _body(self, offset: int, line: bytes) -> bytes:
         try:
             return reply(line)
-        except (*UNREADABLE, ValueError) as error:
+        except UNREADABLE as error:
             raise corrupt(self.file.path, offset, error, self._out) from None
 
 
 def reply(line: bytes) -> bytes:
-    """The reply that is kept in a line; any of UNREADABLE or a ValueError if it cannot be read."""
+    """The reply that is kept in a line; any of UNREADABLE if it cannot be read."""
     call = _decode_call(line)
     return b64decode(call.body64, validate=True) if call.body64 else call.body.encode()
 

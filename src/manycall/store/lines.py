@@ -6,21 +6,21 @@ power cut, zeros where lines should be. Appending to a torn tail would turn it i
 
 import errno
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from manycall.errors import StoreCorrupt, StoreError
+from manycall.records import UNREADABLE
 from manycall.store.disk import DISK, Disk, write_all
 
+T = TypeVar("T")
 MOST_LINES, MOST_BYTES = 1000, 8 << 20
 """After so many, the file wants to be synced before its time."""
 TAIL_BYTES = 64 << 20
 """So far back may be what a power cut can have harmed: far more than is ever written between two syncs."""
-
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding a line comes to that is not what it should be."""
 
 WHAT_TO_DO = {
     errno.ENOSPC: "Make room; the same command goes on",
@@ -38,8 +38,8 @@ def refusal(path: Path, error: OSError) -> StoreError:
 
 def corrupt(path: Path, offset: int, error: Exception | str, out: Path | None = None) -> StoreCorrupt:
     """The sentence for damage that no crash of ours explains."""
-    mend = f"`manycall repair {out}` moves damaged lines aside" if out else "Mend that line"
-    return StoreCorrupt(f"{path} is damaged at byte {offset:,}: {error}. {mend}; --fresh starts over")
+    mend = f"`manycall repair {out}` moves damaged lines aside; --fresh starts over" if out else "Mend that line"
+    return StoreCorrupt(f"{path} is damaged at byte {offset:,}: {error}. {mend}")
 
 
 class LineFile:
@@ -221,6 +221,41 @@ def read_lines(path: Path, disk: Disk = DISK) -> Iterator[tuple[int, bytes]]:
             if line not in _BLANK:
                 yield offset, line
             offset += len(line)
+
+
+def parsed(
+    path: Path, decode: Callable[[bytes], T], out: Path | None = None, disk: Disk = DISK
+) -> Iterator[tuple[int, bytes, T]]:
+    """(offset, line, what it says) for each line of a file; nothing if it is not there.
+
+    Args:
+        out: the output that the file belongs to; then half a line at the end, which is being written, or was when its
+            writer was killed, is passed over: who writes next mends it.
+
+    Raises:
+        StoreCorrupt: a line that cannot be read.
+    """
+    for offset, line in read_lines(path, disk):
+        try:
+            said = decode(line)
+        except UNREADABLE as error:
+            if out is not None and not line.endswith(b"\n"):
+                return
+            raise corrupt(path, offset, error, out) from None
+        yield offset, line, said
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around the writing of what somebody asked for: what is in the way is told in one sentence.
+
+    Raises:
+        StoreError: there is no right to write there, or no room.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{error.filename or path} could not be written: {error.strerror or error}") from None
 
 
 def write_whole(path: Path, pieces: Iterable[bytes], disk: Disk = DISK) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from manycall.errors import RunLocked
 from manycall.store.disk import Disk, write_all
+from manycall.store.manifest import run_folder
 
 
 def take_lock(out: Path, disk: Disk) -> int:
@@ -15,7 +16,7 @@ def take_lock(out: Path, disk: Disk) -> int:
     Raises:
         RunLocked: somebody else has it; the message names the process.
     """
-    folder = out.with_name(out.name + ".run")
+    folder = run_folder(out)
     new = [each for each in folder.parents if not disk.exists(each)]
     disk.make_folder(folder)
     for each in new:

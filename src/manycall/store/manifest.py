@@ -7,13 +7,19 @@ from typing import Any, Self
 import msgspec
 
 from manycall.errors import RunDiffers
+from manycall.records import UNREADABLE
 from manycall.store.disk import DISK, Disk
-from manycall.store.lines import UNREADABLE, corrupt, write_whole
+from manycall.store.lines import corrupt, write_whole
 
 FORMAT = 1
 NOT_ENDED = "not ended"
 """The ending of a session that goes on, or had no time to write another."""
 _encode = msgspec.json.Encoder().encode
+
+
+def run_folder(out: Path) -> Path:
+    """Where an output's manifest is, and everything else that stands beside it."""
+    return out.with_name(out.name + ".run")
 
 
 class Manifest(msgspec.Struct):

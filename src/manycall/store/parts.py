@@ -12,15 +12,16 @@ from pathlib import Path
 
 import msgspec
 
+from manycall.ids import Named
+from manycall.records import UNREADABLE
 from manycall.store.disk import DISK, Disk
-from manycall.store.lines import UNREADABLE, LineFile, corrupt, read_lines, write_whole
+from manycall.store.lines import LineFile, corrupt, parsed, read_lines, write_whole
 
 PARTS = "parts"
 _LIKE_A_PART = re.compile(r"/\d+$")
 
 
-class _Part(msgspec.Struct):
-    id: str | int
+class _Part(Named):
     parts: int | None = None
 
 
@@ -45,11 +46,7 @@ def whole(path: Path, disk: Disk = DISK) -> Iterator[tuple[int, str, int]]:
         StoreCorrupt: a line that cannot be read, or a part that stands there twice.
     """
     found: dict[str, set[str]] = {}
-    for offset, line in read_lines(path, disk):
-        try:
-            part = _decode(line)
-        except UNREADABLE as error:
-            raise corrupt(path, offset, error, path) from None
+    for offset, _, part in parsed(path, _decode, path, disk):
         name = str(part.id)
         if part.parts is None or not must_be_parts(name):
             yield offset, name, 1

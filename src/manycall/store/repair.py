@@ -6,13 +6,13 @@ from pathlib import Path
 import msgspec
 
 from manycall.errors import StoreCorrupt, UsageError
-from manycall.ids import IdTable
+from manycall.ids import IdTable, row_name
+from manycall.records import UNREADABLE
 from manycall.store.disk import DISK
-from manycall.store.failures import row_name
 from manycall.store.journal import reply
-from manycall.store.lines import UNREADABLE, LineFile, read_lines, write_whole
+from manycall.store.lines import LineFile, read_lines, write_whole, writing
 from manycall.store.lock import take_lock
-from manycall.store.manifest import Manifest
+from manycall.store.manifest import Manifest, run_folder
 from manycall.store.run import damaged
 
 Judge = Callable[[bytes], str]
@@ -27,22 +27,24 @@ def repair(out: Path) -> list[str]:
     Raises:
         UsageError: there is no such output.
         RunLocked: somebody is writing it.
+        StoreError: the disk would not take it.
     """
-    folder = out.with_name(out.name + ".run")
+    folder = run_folder(out)
     if not folder.is_dir():
         raise UsageError(f"{out} has no run directory {folder}: it is not from manycall")
-    lock = take_lock(out, DISK)
-    try:
-        moved = [
-            *_lines(out, _once(row_name)),
-            *_lines(folder / "calls.jsonl", _reads(reply)),
-            *_lines(folder / "failures.jsonl", _reads(row_name)),
-            *_lines(folder / "rejected.jsonl", _once(row_name)),
-            *_lines(folder / "timeline.jsonl", _reads(msgspec.json.decode)),
-            *_manifest(folder / "manifest.json"),
-        ]
-    finally:
-        DISK.close(lock)
+    with writing(folder):
+        lock = take_lock(out, DISK)
+        try:
+            moved = [
+                *_lines(out, _once(row_name)),
+                *_lines(folder / "calls.jsonl", _reads(reply)),
+                *_lines(folder / "failures.jsonl", _reads(row_name)),
+                *_lines(folder / "rejected.jsonl", _once(row_name)),
+                *_lines(folder / "timeline.jsonl", _reads(msgspec.json.decode)),
+                *_manifest(folder / "manifest.json"),
+            ]
+        finally:
+            DISK.close(lock)
     return moved or [f"{out}: nothing is damaged"]
 
 
@@ -50,7 +52,7 @@ def _reads(decode: Callable[[bytes], object]) -> Judge:
     def judge(line: bytes) -> str:
         try:
             decode(line)
-        except (*UNREADABLE, ValueError) as error:
+        except UNREADABLE as error:
             return str(error)
         return ""
 

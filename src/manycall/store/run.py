@@ -17,15 +17,15 @@ from typing import Any
 import msgspec
 
 from manycall.errors import Rejected, RunDiffers, StoreError, UsageError
-from manycall.ids import IdTable
+from manycall.ids import IdTable, row_name
 from manycall.records import Row, Success
 from manycall.store.disk import DISK, Disk
-from manycall.store.failures import Failures, row_name
+from manycall.store.failures import Failures
 from manycall.store.inplace import Shape, put_in, take_out
 from manycall.store.journal import Journal
-from manycall.store.lines import UNREADABLE, WHAT_TO_DO, LineFile, corrupt, read_lines, refusal
+from manycall.store.lines import WHAT_TO_DO, LineFile, corrupt, parsed, read_lines, refusal
 from manycall.store.lock import take_lock
-from manycall.store.manifest import Manifest
+from manycall.store.manifest import Manifest, run_folder
 from manycall.store.parts import PARTS, must_be_parts, part_id, whole
 
 SPARE_BYTES = 4 << 20
@@ -75,7 +75,7 @@ class Run:
         disk: Disk = DISK,
     ) -> None:
         self.out = out
-        self.folder = out.with_name(out.name + ".run")
+        self.folder = run_folder(out)
         self.manifest = manifest
         self.full: Callable[[], None] = lambda: None
         self._disk = disk
@@ -133,8 +133,8 @@ class Run:
             return
         tails = (".old" if n == 1 else f".old{n}" for n in range(1, 1_000_000))
         names = (self.out.with_name(self.out.name + tail) for tail in tails)
-        aside = next(a for a in names if not disk.exists(a) and not disk.exists(a.with_name(a.name + ".run")))
-        kept = aside.with_name(aside.name + ".run")
+        aside = next(a for a in names if not disk.exists(a) and not disk.exists(run_folder(a)))
+        kept = run_folder(aside)
         disk.make_folder(kept)
         if disk.exists(self.out):
             disk.replace(self.out, aside)
@@ -178,11 +178,7 @@ class Run:
         return known
 
     def _read_names(self, path: Path, known: IdTable) -> None:
-        for offset, line in read_lines(path, self._disk):
-            try:
-                name = row_name(line)
-            except UNREADABLE as error:
-                raise corrupt(path, offset, error, self.out) from None
+        for offset, line, name in parsed(path, row_name, self.out, self._disk):
             if not known.add_done(name):
                 raise corrupt(path, offset, f"the id {name!r} stands there twice", self.out)
             self.truncated += self._cut is not None and line.endswith(self._cut)

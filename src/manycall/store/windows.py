@@ -11,22 +11,28 @@ from pathlib import Path
 import msgspec
 
 from manycall.errors import StoreError
+from manycall.records import UNREADABLE
 from manycall.store.lines import write_whole
 
 MOST_REMEMBERED = 1000
 
 
+def cache_folder() -> Path:
+    """$XDG_CACHE_HOME/manycall, or ~/.cache/manycall."""
+    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 (that one may raise)
+    return Path(folder) / "manycall"
+
+
 def path() -> Path:
     """The file."""
-    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 (that one may raise)
-    return Path(folder) / "manycall" / "windows.json"
+    return cache_folder() / "windows.json"
 
 
 def recall() -> dict[str, int]:
     """The windows, by `url model`."""
     try:
         return msgspec.json.decode(path().read_bytes(), type=dict[str, int])
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNREADABLE):
         return {}
 
 

@@ -1,21 +1,16 @@
-"""One prompt for a row, and what its answer becomes: a text in a field, or the fields of a schema.
+"""One prompt for a row, and what its answer becomes: a text in a field, or the fields of a schema."""
 
-An answer that does not fit is asked for again, with what is wrong with it, a bounded number of times.
-"""
-
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from manycall.data.schema import Schema, Shape
 from manycall.data.templates import Prompt, Template
-from manycall.engine.calls import Calls
-from manycall.errors import Misshapen, Refused, UsageError
+from manycall.engine.calls import Calls, Send, Tally, added, fitting
+from manycall.errors import Refused, UsageError
 from manycall.records import Completion, Made, Messages, Row
 from manycall.store.parts import PARTS
 
-Tally = dict[str, int]
-Send = Callable[[Messages], Awaitable[Completion]]
-RE_ASKED, NOT_TAKEN = "re-asked", "sent without response_format"
+NOT_TAKEN = "sent without response_format"
 REASK = 2
 """How often an answer that does not fit is asked for again."""
 _NAMES_IT = ("response_format", "json_schema", "guided_json", "structured output")
@@ -109,32 +104,6 @@ class Ask:
                         raise
                     self._takes_format = False
             self._tally[NOT_TAKEN] = self._tally.get(NOT_TAKEN, 0) + 1
-            first = {**messages[0], "content": f"{messages[0]['content']}\n\n{shape.in_words}"}
-            return await llm.chat([first, *messages[1:]], **self._params)
+            return await llm.chat(added(messages, shape.in_words, 0), **self._params)
 
         return send
-
-
-async def fitting(messages: Messages, send: Send, read: Callable[[str], Any], reask: int, tally: Tally) -> Any:
-    """What the first answer says that `read` can read; each that it cannot is asked for again, with the reason.
-
-    Only answers of this session are counted: a row that failed has its chances again in the next.
-
-    Raises:
-        Misshapen: none could be read.
-    """
-    asked, tried = 0, messages
-    while True:
-        reply = await send(tried)
-        try:
-            return read(reply.text)
-        except ValueError as error:
-            why = str(error)[:1000]
-        if reply.truncated:
-            raise Misshapen(f"cut at max_tokens before it was whole ({why}): raise --max-tokens", body=reply.body)
-        asked += not reply.replayed
-        if asked > reask:
-            raise Misshapen(f"asked {reask + 1} times, and still: {why}", body=reply.body)
-        tally[RE_ASKED] = tally.get(RE_ASKED, 0) + (not reply.replayed)
-        again = f"That cannot be used: {why}. Answer again, in full, and with nothing else."
-        tried = [*messages, {"role": "assistant", "content": reply.text}, {"role": "user", "content": again}]

@@ -16,9 +16,9 @@ import msgspec
 from manycall.control.budget import Price, dollars
 from manycall.engine.allowance import read_price
 from manycall.engine.report import table
-from manycall.store.lines import write_whole
+from manycall.store.lines import write_whole, writing
 from manycall.store.manifest import NOT_ENDED, Manifest
-from manycall.store.output import Output
+from manycall.store.output import Output, may_write
 from manycall.synth.duplicates import Duplicates
 from manycall.synth.quality import share, text_of
 from manycall.wire import batch, openai
@@ -142,7 +142,7 @@ def card(
     Raises:
         UsageError: it is not from manycall, or a file that cannot be read.
     """
-    output = Output(Path(out), tuple(map(Path, without)))
+    output = Output(out, without)
     manifest = output.made_by()
     field = field or output.identity.get("field")
     figures = {**_made(manifest), **_rows(output, field), **_spent(output, _price(manifest, price))}
@@ -174,11 +174,11 @@ def _rows(output: Output, field: str | None) -> dict[str, Any]:
     """The rows that are done, and those that are not."""
     rows, truncated, duplicates, failures = 0, 0, Duplicates(), output.failures()
     failures_in_place = output.identity.get("job") == "batch"
-    for row in output.rows():
+    for _, row in output.rows():
         if failures_in_place and batch.unanswered(row):
             continue
         rows += 1
-        failures.pop(str(row["id"]), None)  # done by now
+        failures.pop(str(row.get("id")), None)  # done by now
         truncated += row.get(f"{field}_finish_reason") == "length"
         if field is not None:
             duplicates.add(text_of(row, field))
@@ -214,8 +214,11 @@ def save(made: Card, out: str | Path, to: str | Path) -> None:
 
     Raises:
         UsageError: something else would be overwritten.
+        StoreError: the disk would not take it.
     """
-    write_whole(Output(Path(out)).may_write(Path(to)), [str(made).encode("utf-8", "replace")])
+    path = may_write(to, Output(out).reads)
+    with writing(path):
+        write_whole(path, [str(made).encode("utf-8", "replace")])
 
 
 def _digest(text: str | None) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from manycall.errors import UsageError
-from manycall.store.output import Fields
+from manycall.records import Fields
 
 GROUP_ROWS = 5_000
 """Rows that are held in memory at once."""

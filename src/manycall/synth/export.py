@@ -11,8 +11,9 @@ import msgspec
 
 from manycall.engine.report import table
 from manycall.errors import StoreError, UsageError
+from manycall.records import Fields
 from manycall.store.lines import write_whole
-from manycall.store.output import Fields, Output
+from manycall.store.output import Output, may_write
 from manycall.synth.columns import Columns
 from manycall.synth.order import in_order as ordered
 from manycall.synth.quality import share
@@ -77,9 +78,9 @@ def export(
     Raises:
         UsageError: a file that cannot be read or written, or a row that does not have what the shape needs.
     """
-    output = Output(Path(out), tuple(map(Path, without)))
+    output = Output(out, without)
     total = sum(1 for _ in output.places())
-    paths = [output.may_write(path) for path in shards(Path(to), total, shard_rows)]
+    paths = [may_write(path, output.reads) for path in shards(Path(to), total, shard_rows)]
     done = Exported(out=output.path, files=paths, rows=total, left_out=output.left_out().total())
     field = field or output.identity.get("field", "text")
     shaped = _shaped(output, shape, prompt, field)
@@ -87,7 +88,7 @@ def export(
 
     def rows() -> Iterator[Fields]:
         done.truncated = 0
-        for row in output.rows() if offsets is None else output.at(iter(offsets)):
+        for row in (row for _, row in output.rows()) if offsets is None else output.at(offsets):
             done.truncated += row.get(f"{field}_finish_reason") == "length"
             yield shaped(row)
 

@@ -9,8 +9,9 @@ import msgspec
 
 from manycall.data.schema import Schema
 from manycall.data.sources import Rows, Source
-from manycall.data.templates import BadPrompt, Prompt, Template
+from manycall.data.templates import Prompt
 from manycall.data.variables import Draw, Spec, combinations
+from manycall.engine.calls import RE_ASKED, Tally
 from manycall.engine.map import Job, Options, hide_key, run_job
 from manycall.engine.report import Report
 from manycall.engine.row import RowCalls
@@ -18,7 +19,7 @@ from manycall.errors import UsageError
 from manycall.records import Made, Row
 from manycall.store.output import Output
 from manycall.store.parts import PARTS
-from manycall.synth.ask import RE_ASKED, REASK, Ask, Tally
+from manycall.synth.ask import REASK, Ask
 from manycall.synth.duplicates import Duplicates
 
 Parse = Callable[[dict[str, Any], Any], Made]
@@ -72,7 +73,7 @@ def generate(
     tally: Tally = {}
     ask = Ask(prompt, system=system, into=field, schema=schema, raw=raw, reask=reask, tally=tally)
     source, drawn = varied(rows, samples, draw, cross, seed, options)
-    try_first(ask.template, source)
+    source.try_first(ask.template.messages)
     if rows is not None and ask.template.is_the_same_for_all:
         names = ", ".join(source.first or {}) or "its fields"
         raise UsageError(
@@ -111,7 +112,7 @@ def counting(job: Job, field: str, options: Options) -> Job:
     """The same job, with the duplicates among its texts in the status line."""
     met, out = Duplicates(), Path(options["out"])
     if out.is_file() and not options.get("fresh"):
-        for row in Output(out).rows():
+        for _, row in Output(out).rows():
             met.add(str(row.get(field)))
 
     async def one(row: Row, llm: RowCalls) -> Made:
@@ -150,12 +151,3 @@ def varied(
 def told(tally: Tally) -> str:
     """What was counted, for the status line."""
     return f"{RE_ASKED} {tally[RE_ASKED]}" if RE_ASKED in tally else ""
-
-
-def try_first(template: Template, source: Source) -> None:
-    """A misspelt name costs nothing if it is found before the first call."""
-    if source.first is not None:
-        try:
-            template.messages(Row("first", source.first))
-        except BadPrompt as error:
-            raise UsageError(f"{source.name}: {error}") from None

@@ -16,10 +16,10 @@ import msgspec
 
 from manycall.data.schema import Schema
 from manycall.data.templates import BadPrompt, Prompt, Template
-from manycall.engine.calls import Calls
+from manycall.engine.calls import Calls, Tally, added, fitting
 from manycall.errors import Rejected, UsageError
 from manycall.records import Completion, Messages, Row
-from manycall.synth.ask import Ask, Tally, fitting
+from manycall.synth.ask import Ask
 from manycall.synth.evolve import WAYS, drawn
 
 _NUMBER = re.compile(r"(?<![\d.])-?\d+(?:\.\d+)?")
@@ -151,14 +151,13 @@ class Judge(Step):
         least, most = self.scale
         if not least < most or (self.min is not None and not least <= self.min <= most):
             raise UsageError(f"judge: the scale is {least} to {most}, and 'min' {self.min}")
-        tail = f"\n\nScore it from {least} to {most}. Answer with the number, digit only."
+        wanted = f"Score it from {least} to {most}. Answer with the number, digit only."
 
         async def function(row: Row, llm: Calls) -> dict[str, Any]:
             async def send(messages: Messages) -> Completion:
                 return await llm.chat(messages, **self.params)
 
-            *before, last = template.messages(row)
-            messages = [*before, {**last, "content": last["content"] + tail}]
+            messages = added(template.messages(row), wanted)
             score = await fitting(messages, send, self._score, shared.reask, shared.tally)
             if self.min is not None and score < self.min:
                 raise Rejected(f"{self.into} {score} is below {self.min:g}", **{self.into: score})

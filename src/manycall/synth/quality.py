@@ -8,8 +8,9 @@ import msgspec
 
 from manycall.engine.report import table
 from manycall.errors import UsageError
-from manycall.store.lines import write_whole
-from manycall.store.output import Fields, Output
+from manycall.records import Fields
+from manycall.store.lines import write_whole, writing
+from manycall.store.output import Output, may_write
 from manycall.synth.contamination import WORDS, Benchmarks
 from manycall.synth.duplicates import Duplicates
 from manycall.synth.near import Near
@@ -131,7 +132,7 @@ def quality(
     Raises:
         UsageError: a file that cannot be read, a row without the field, or an extra that is not installed.
     """
-    output = Output(Path(out))
+    output = Output(out)
     looked = Quality(out=output.path, field=field or output.identity.get("field", "text"))
     benchmarks = Benchmarks([Path(each) for each in against], words)
     found = _rejects(output, looked, Near(near) if near is not None else None, benchmarks if against else None)
@@ -139,8 +140,9 @@ def quality(
         for _ in found:
             pass
     else:
-        looked.rejects = output.may_write(Path(rejects))
-        write_whole(looked.rejects, found)
+        looked.rejects = may_write(rejects, [*output.reads, *map(Path, against)])
+        with writing(looked.rejects):
+            write_whole(looked.rejects, found)
     looked.benchmarks = [
         Found(file, items, len(benchmarks.found[file]), benchmarks.short[file])
         for file, items in benchmarks.items.items()
@@ -154,7 +156,7 @@ def _rejects(output: Output, q: Quality, near: Near | None, benchmarks: Benchmar
     every = sum(1 for _ in output.places()) // SAMPLE + 1
     q.near = None if near is None else 0
     q.contaminated = None if benchmarks is None else 0
-    for row in output.rows():
+    for _, row in output.rows():
         text = text_of(row, q.field)
         if q.rows % every == 0:
             q.sampled += 1

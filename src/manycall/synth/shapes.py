@@ -6,8 +6,8 @@ from typing import Any
 
 from manycall.data.templates import BadPrompt, Template
 from manycall.errors import UsageError
-from manycall.records import Messages, Row
-from manycall.store.output import Fields, Output
+from manycall.records import Fields, Messages, Row
+from manycall.store.output import Output
 
 Asking = Callable[[Fields], Messages]
 """What a row was asked."""

@@ -10,12 +10,13 @@ import msgspec
 
 from manycall.data.settings import settings
 from manycall.data.sources import Rows, Source
+from manycall.engine.calls import Tally
 from manycall.engine.map import Job, Options, hide_key, run_job
 from manycall.engine.report import Report
 from manycall.engine.row import RowCalls
 from manycall.errors import Rejected, UsageError
 from manycall.records import Row
-from manycall.synth.ask import REASK, Tally
+from manycall.synth.ask import REASK
 from manycall.synth.generate import Variables, told, varied
 from manycall.synth.kinds import Compiled, Shared, Step, step
 

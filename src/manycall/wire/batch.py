@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from manycall.errors import UsageError
-from manycall.records import Api, Completion, Embeddings, Request
+from manycall.records import UNREADABLE, Api, Completion, Embeddings, Request
 from manycall.wire.openai import CONTENT, PATHS, encode
 
 Line = dict[str, Any]
@@ -81,7 +81,7 @@ def failed(failure: Line) -> Line:
         return _line(failure["id"], None, error)
     try:
         body = msgspec.json.decode(raw or "")
-    except (msgspec.MsgspecError, RecursionError):
+    except UNREADABLE:
         body = None
     if status == 200:
         return _line(failure["id"], None if body is None else {"status_code": status, "body": body}, error)
@@ -94,7 +94,7 @@ def is_failed(line: bytes) -> bool:
     """Whether this line of an output tells of a request that was given up."""
     try:
         told = _decode(line)
-    except (msgspec.MsgspecError, RecursionError):
+    except UNREADABLE:
         return False
     return told.error is not None or told.response is None or told.response.status_code != 200
 

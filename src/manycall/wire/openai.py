@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from manycall import errors
-from manycall.records import Api, Completion, Embeddings, Request, Spelling, Usage
+from manycall.records import UNREADABLE, Api, Completion, Embeddings, Request, Spelling, Usage
 
 PATHS: dict[Api, str] = {
     "chat": "/chat/completions",
@@ -131,7 +131,6 @@ NOTHING = (b"", b"null", b'""', b"{}", b"[]", b"false")
 _reply = msgspec.json.Decoder(_Reply)
 _spent = msgspec.json.Decoder(_Spent)
 _uncounted = msgspec.json.Decoder(_Uncounted)
-_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 _PRELUDE = re.compile(rb"(?:\xef\xbb\xbf|\s|:[^\n]*\n)*+")
 """What some send before the JSON: a byte order mark, blank lines and comments (": keep-alive")."""
 MOST_VALUES = 1_000_000
@@ -141,7 +140,7 @@ MOST_VALUES = 1_000_000
 def usage(body: bytes) -> Usage:
     """The tokens of a reply, whether it holds an answer or not; none, if it does not say."""
     spent = _UNTOLD
-    with suppress(*_UNREADABLE):
+    with suppress(*UNREADABLE):
         spent = _spent.decode(_without_prelude(body)).usage or spent
     return Usage(_count(spent.prompt_tokens), _count(spent.completion_tokens))
 
@@ -155,7 +154,7 @@ def decode(api: Api, body: bytes, replayed: bool = False) -> Completion | Embedd
     """
     try:
         reply: _Uncounted = _reply.decode(body) if len(body) <= 2 * MOST_VALUES else _long(body)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         reply, body = _mended(body, error)
     if bytes(reply.error) not in NOTHING:
         raise errors.BadReply(f"status 200 with an error inside: {refusal(body)[1]}", body=body)
@@ -190,7 +189,7 @@ def _mended(body: bytes, error: Exception) -> tuple[_Uncounted, bytes]:
     """The reply, and its bytes, without what makes it unreadable though the answer is there: it is paid for."""
     mended = _without_prelude(body)
     for decoder in (_reply, _uncounted):  # tokens that are counted in words are not worth the answer
-        with suppress(*_UNREADABLE):
+        with suppress(*UNREADABLE):
             return decoder.decode(mended), mended
     why = f"the reply is not what the API promises: {error}"
     if mended.startswith((b"data:", b"event:")):
@@ -239,7 +238,7 @@ def refusal(body: bytes) -> tuple[str, str]:
     body = body[:LONGEST_ERROR]
     try:
         found = msgspec.json.decode(body)
-    except _UNREADABLE:
+    except UNREADABLE:
         found = body.decode("utf-8", "replace")
     if isinstance(found, dict):
         found = found.get("error") or found.get("detail") or found.get("message") or found

@@ -7,7 +7,6 @@ from typing import Any
 from manycall.evals.comparison import Comparison
 from manycall.evals.judgement import Judgement
 from manycall.evals.lmeval import opened
-from manycall.evals.outputs import Output, derived
 from manycall.evals.report import Evaluation, Score
 from manycall.evals.reports import page as pages
 from manycall.evals.reports import plots
@@ -16,6 +15,7 @@ from manycall.evals.reports.page import Figure, Grid, Page, Quote, Section
 from manycall.evals.reports.plots import Mark
 from manycall.evals.reports.provenance import UNKNOWN, facts
 from manycall.evals.stats.intervals import Z
+from manycall.store.output import Output, may_write
 
 Result = Evaluation | Comparison | Judgement
 
@@ -32,7 +32,7 @@ def write_report(result: Result, path: str | Path) -> None:
         StoreError: the disk would not take it.
     """
     page = next(make(result) for kind, make in _PAGES.items() if isinstance(result, kind))
-    pages.write_page(page, derived(path, []))
+    pages.write_page(page, may_write(path))
 
 
 def _evaluation(result: Evaluation) -> Page:
@@ -104,7 +104,7 @@ def _comparison(result: Comparison) -> Page:
 
 
 def _judgement(result: Judgement) -> Page:
-    output = Output.at(result.out)
+    output = Output(result.out)
     head = facts(output, result.rows, result.truncated) | {"judged": result.answers}
     if result.duel:
         head["against"] = result.against

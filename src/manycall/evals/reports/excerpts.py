@@ -2,16 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from itertools import islice
 
 import msgspec
 
-from manycall.evals.outputs import Output
 from manycall.evals.report import Wrong
 from manycall.evals.reports import plots
 from manycall.evals.reports.page import Figure, Grid, Quote, Section
 from manycall.evals.reports.plots import Bar
-from manycall.store.lines import read_lines
+from manycall.records import Fields
+from manycall.store.lines import parsed
+from manycall.store.output import Output
 
 MOST_QUOTES = 5
 """Of each kind."""
@@ -59,10 +60,8 @@ def mistakes(wrong: Iterable[Wrong]) -> list[Quote]:
 def failures(output: Output) -> list[Quote]:
     """The first rows that were given up, and why."""
     quotes: list[Quote] = []
-    for _, line in read_lines(output.path.with_name(output.path.name + ".run") / "failures.jsonl"):
-        if len(quotes) == MOST_QUOTES:
-            break
-        failed = msgspec.json.decode(line, type=dict[str, Any])
+    decode = msgspec.json.Decoder(Fields).decode
+    for _, _, failed in islice(parsed(output.folder / "failures.jsonl", decode, output.path), MOST_QUOTES):
         said = [("what the server said", short(failed["raw"]))] if isinstance(failed.get("raw"), str) else []
         error = [("error", short(str(failed.get("error"))))]
         quotes.append(Quote(f"{failed.get('id')}: {failed.get('verdict')}", [*error, *said]))
@@ -71,7 +70,7 @@ def failures(output: Output) -> list[Quote]:
 
 def verdicts(output: Output, field: str) -> Iterator[Quote]:
     """The first verdicts of a judge, and what it said."""
-    for (_, row), _ in zip(output.rows(), range(MOST_QUOTES), strict=False):
+    for _, row in islice(output.rows(), MOST_QUOTES):
         replies = row[field].get("replies") or []
         said = [(f"judge{', places changed' * bool(r.get('swapped'))}", short(str(r.get("text")))) for r in replies]
         answer = [("answer", short(str(row[name]))) for name in ("response", "text") if name in row][:1]

@@ -18,7 +18,7 @@ from manycall._version import __version__
 from manycall.engine.report import table
 from manycall.errors import UsageError
 from manycall.plain import plain, plain_line
-from manycall.store.lines import write_whole
+from manycall.store.lines import write_whole, writing
 
 
 class Grid(NamedTuple):
@@ -141,4 +141,6 @@ def write_page(page: Page, path: Path) -> None:
         UsageError: as `checked`.
         StoreError: the disk would not take it.
     """
-    write_whole(checked(path), [FORMATS[path.suffix.lower()](page).encode("utf-8", "replace")])
+    text = FORMATS[checked(path).suffix.lower()](page)
+    with writing(path):
+        write_whole(path, [text.encode("utf-8", "replace")])

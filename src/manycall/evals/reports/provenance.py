@@ -8,7 +8,8 @@ import msgspec
 
 from manycall._version import __version__
 from manycall.engine.report import counted
-from manycall.evals.outputs import Output
+from manycall.evals.report import short
+from manycall.store.output import Output
 
 UNKNOWN = "not recorded"
 _SAID_APART = {"job", "model", "params", "samples", "rubric", "system", "answers", "against", "labels"}
@@ -26,7 +27,7 @@ def facts(output: Output, rows: int, truncated: int) -> dict[str, str]:
         "endpoint": ", ".join(dict.fromkeys(_endpoints(sessions))) or UNKNOWN,
         "max_tokens": str(params.get("max_tokens", params.get("max_completion_tokens", "the endpoint's own"))),
         "parameters": _listed({k: v for k, v in params.items() if k != "max_tokens"}) or "none",
-        **{name: _short(value) for name, value in identity.items() if name not in _SAID_APART},
+        **{name: short(value, 120) for name, value in identity.items() if name not in _SAID_APART},
         "rows": _rows(output, rows, truncated),
         "failures": counted(output.unfinished) if output.unfinished else "none",
         "sessions": _ran(sessions),
@@ -65,9 +66,4 @@ def _tokens(sessions: Sequence[dict[str, Any]]) -> str:
 
 
 def _listed(params: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {_short(value)}" for name, value in params.items())
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return text if len(text) <= 120 else f"{text[:117]}..."
+    return ", ".join(f"{name} {short(value, 120)}" for name, value in params.items())

@@ -1,0 +1,99 @@
+"""An output, opened to be read; and what may be written beside it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from manycall.errors import StoreCorrupt, UsageError
+from manycall.store.output import Output, may_write
+from shell import manycall
+
+OUT = Path("out.jsonl")
+ROWS = '{"id":"a","text":"x"}\n{"id":7,"text":"y"}\n'
+
+
+def output(rows: str = ROWS, *, run: bool = True, failures: str = "", **manifest: object) -> Output:
+    """A file of rows, and what stands beside it."""
+    OUT.write_text(rows)
+    folder = Path("out.jsonl.run")
+    if run:
+        folder.mkdir()
+        (folder / "manifest.json").write_text(json.dumps({"version": "1", "identity": {}, **manifest}))
+        (folder / "failures.jsonl").write_text(failures)
+    return Output(OUT)
+
+
+def test_rows_come_with_their_places_and_can_be_found_there() -> None:
+    out = output()
+    found = list(out.rows())
+    assert found == [(0, {"id": "a", "text": "x"}), (22, {"id": 7, "text": "y"})]
+    assert list(out.places()) == [("a", 0), ("7", 22)]
+    assert list(out.at([22, 0])) == [row for _, row in reversed(found)]
+
+
+def test_what_a_run_is_writing_is_no_row_yet() -> None:
+    out = output(ROWS + '{"id":"b","te', failures='{"id":"c","verdict":"empty"}\n{"id":"d","ver')
+    assert [row["id"] for _, row in out.rows()] == ["a", 7]
+    assert [name for name, _ in out.places()] == ["a", "7"]
+    assert out.unfinished == {"empty": 1}
+
+
+def test_a_last_line_needs_no_end_but_half_a_line_that_nobody_writes_is_damage() -> None:
+    assert len(list(output(ROWS.rstrip(), run=False).rows())) == 2
+    out = output(ROWS + '{"id":"b","te', run=False)
+    with pytest.raises(StoreCorrupt, match=r"out\.jsonl is damaged at byte 42: .*Mend that line$"):
+        list(out.rows())
+
+
+@pytest.mark.parametrize("line", ["{no json", '{"text":"without an id"}', '{"id":"\\ud8"}', "[" * 100_000])
+@pytest.mark.parametrize("verb", ["quality", "export"])
+def test_a_line_that_is_no_row_is_one_sentence(verb: str, line: str) -> None:
+    output(f"{line}\n{ROWS}")
+    done = manycall(verb, OUT, *(["-o", "to.jsonl"] if verb == "export" else []))
+    assert (done.code, done.err.count("\n")) == (4, 1)
+    assert "out.jsonl is damaged at byte 0: " in done.err
+    assert "`manycall repair out.jsonl` moves damaged lines aside" in done.err
+
+
+def test_a_row_that_was_given_up_twice_is_one() -> None:
+    lines = '{"id":"b","verdict":"empty"}\n{"id":"c","verdict":"empty"}\n{"id":"b","verdict":"call failed"}\n'
+    out = output(failures=lines)
+    assert (out.failures(), out.unfinished) == (
+        {"b": "call failed", "c": "empty"},
+        {"call failed": 1, "empty": 1},
+    )
+    assert out.failed == 2
+
+
+@pytest.mark.parametrize(
+    ("to", "why"),
+    [
+        ("out.jsonl", "is the output of a run, and is not overwritten"),
+        ("other.jsonl", "is the output of a run"),
+        ("gone.jsonl", "is the output of a run"),  # its rows are in the journal
+        ("./in.jsonl", "is what this is made of, and is not overwritten"),
+        ("rejects.jsonl", "is what this is made of"),
+        ("link.jsonl", "is what this is made of"),
+        ("folder", "is not the name of a file in a folder that is there"),
+        ("no/where.jsonl", "is not the name of a file"),
+        ("", "is not the name of a file"),
+    ],
+)
+def test_nothing_is_overwritten_that_was_paid_for_or_is_read(to: str, why: str) -> None:
+    output(source={"rows": "in.jsonl", "is_file": True})
+    for name in ("in", "rejects", "other"):
+        Path(f"{name}.jsonl").write_text('{"id":"x"}\n')
+    for folder in ("other.jsonl.run", "gone.jsonl.run", "folder"):
+        Path(folder).mkdir()
+    Path("link.jsonl").symlink_to("in.jsonl")
+    with pytest.raises(UsageError, match=why):
+        may_write(to, Output(OUT, without=["rejects.jsonl"]).reads)
+
+
+def test_what_was_made_of_an_output_may_be_made_again() -> None:
+    out = output(source={"rows": "the prompt alone", "is_file": False})
+    for name in ("new.md", "old.md", "the prompt alone"):
+        if name != "new.md":
+            Path(name).write_text("an older one")
+        assert may_write(name, out.reads) == Path(name)
