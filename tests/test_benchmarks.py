@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import pytest
@@ -249,13 +250,24 @@ def test_what_cannot_be_asked_is_one_sentence(words: tuple[str, ...], said: str)
         ("numeric", "3 and then -1,200.50!", "-1,200.50", "-1200.5", 1),
         ("numeric", "It is 18.", "18", "so\n#### 18", 1),
         ("numeric", "none", INVALID, "18", 0),
-        ("numeric", "none", INVALID, "none", 0),
         ("numeric", "18, ", "18", 18, 1),
         ("numeric", "1, 2,3", "3", "3", 1),
         ("numeric", "so 10-4", "4", "4", 1),
         ("numeric", "a loss of −$5", "-5", "-5", 1),
         ("numeric", "at .5", ".5", "0.50", 1),
         ("numeric", "1,200,000.50 in all", "1,200,000.50", "1200000.5", 1),
+        ("numeric", "16", "16", 1e16, 0),
+        ("numeric", "5", "5", 1e-05, 0),
+        ("numeric", "It is 10,000,000,000,000,000", "10,000,000,000,000,000", 1e16, 1),
+        ("numeric", "1.5e-3", "1.5e-3", 0.0015, 1),
+        ("numeric", r"6.02 \times 10^{23} of them", "6.02e23", 6.02e23, 1),
+        ("numeric", "6.02×10^23", "6.02e23", "6.02E23", 1),
+        ("numeric", "The area is 25 m^2.", "25", 25, 1),
+        ("numeric", r"25\,\text{m}^{2}", "25", "25 m^2", 1),
+        ("numeric", "it gives off 3 mol of CO2", "3", "3", 1),
+        ("numeric", "答案是18元", "18", "18", 1),
+        ("numeric", "零下，即-5度", "-5", -5, 1),
+        ("numeric", "7", "7", [6, 7.0], 1),
         ("choice", "The answer is (C).", "C", "C", 1),
         ("choice", "**Answer:** B", "B", "B", 1),
         ("choice", r"A or B: \boxed{\text{D}}", "D", "D", 1),
@@ -263,6 +275,27 @@ def test_what_cannot_be_asked_is_one_sentence(words: tuple[str, ...], said: str)
         ("choice", "B) because A is wrong", "B", "B", 1),
         ("choice", "I think so", INVALID, "I", 0),
         ("choice", "A man walks", INVALID, "A", 0),
+        ("choice", "The answer is B, since option A is false.", "B", "B", 1),
+        ("choice", "The answer is B because option A, and choice D are wrong", "B", "(B)", 1),
+        ("choice", "The answer is A. Wait, no: the answer is C.", "C", "c", 1),
+        ("choice", "The correct answer to this question is **(B)**", "B", "B.", 1),
+        ("choice", "The correct option is D; option A is not", "D", "D", 1),
+        ("choice", "The answer is option C.", "C", ["A", "C"], 1),
+        ("choice", "Option A is wrong. So is B.\n\nC", "C", "C", 1),
+        ("choice", "Answer: `B`", "B", "B", 1),
+        ("choice", 'The answer is "B"', "B", "B", 1),
+        ("choice", r"The answer is \textbf{B}", "B", "B", 1),
+        ("choice", r"\boxed{\mathrm{B}}", "B", "B", 1),
+        ("choice", "答案：B", "B", "B", 1),
+        ("choice", "选项A不对，正确答案是（B）。", "B", "B", 1),
+        ("choice", "The answer is I.", "I", "I", 1),
+        ("choice", "The answer is I think B", INVALID, "B", 0),
+        ("choice", "The answer is I'm not sure", INVALID, "I", 0),
+        ("choice", "Option A is false, option B is true", INVALID, "B", 0),
+        ("choice", "A. is wrong\nB. is right", INVALID, "B", 0),
+        ("exact", "true", "true", True, 1),
+        ("exact", "0.5", "0.5", 0.5, 1),
+        ("regex:(true|false)", "It is true", "true", True, 1),
         ("boxed", r"\boxed{1} \boxed{\frac{1}{2}} or 3", r"\frac{1}{2}", r"\frac{1}{2}", 1),
         ("boxed", r"\boxed{1,200}", "1,200", "#### 1200", 1),
         ("boxed", r"\boxed{\$18.0}", r"\$18.0", "18", 1),
@@ -282,6 +315,51 @@ def test_each_match_reads_and_compares_in_its_way(name: str, response: str, read
     assert way.extract(response) == read
     assert way.score(way.extract(response), target) == right
     assert name.partition(":")[0] in {*MATCHES, "regex"}
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "said"),
+    [
+        ("numeric", "1/2", "'1/2' does not hold one number, but 2: --match numeric cannot use it"),
+        ("numeric", "none", "'none' does not hold one number, but 0"),
+        ("numeric", "3 h 20 min", "does not hold one number"),
+        ("choice", 1, "the right answer '1' is no letter: --match choice cannot use it"),
+        ("choice", "Paris", "is no letter"),
+        ("exact", None, "the right answer is null, with which nothing can be compared"),
+        ("numeric", None, "the right answer is null"),
+        ("boxed", [], r"the right answer is \[\]"),
+        ("exact", ["a", None], "nothing can be compared"),
+        ("regex:x", {"a": 1}, "nothing can be compared"),
+    ],
+)
+def test_a_right_answer_with_which_nothing_can_be_compared_is_refused_before_any_call(
+    name: str, target: Any, said: str
+) -> None:
+    good, bad = {"question": "a", "answer": "B 1" if name == "numeric" else "B"}, {"question": "b", "answer": target}
+    Path("q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (good, bad)))
+    with pytest.raises(UsageError, match=f"q.jsonl, line 2: .*{said}"):
+        manycall.evaluate("q.jsonl", match=name, url="http://127.0.0.1:1/v1", out=OUT, **QUIET)
+    OUT.write_text(json.dumps({"answer": target, "response": "A"}) + "\n")
+    with pytest.raises(UsageError, match=r"the row at byte 0: .* cannot score it"):
+        manycall.score(OUT, as_=name)
+
+
+@pytest.mark.parametrize("name", ["choice", "numeric"])
+def test_no_text_takes_long_to_read(name: str) -> None:
+    """Ten times the text takes about ten times as long, whatever it is made of."""
+    for piece in (" ", "\n", "answer ", "answer is", "(", "*", "\\boxed{", "A ", "1,234", "1 x 10^", "A)\n", "选"):
+        began = process_time()
+        match(name).extract(f"The answer is{piece * (100_000 // len(piece))}")
+        assert process_time() - began < 5, piece
+
+
+def test_answers_that_could_not_be_read_are_counted_for_each_filter() -> None:
+    lines = [{"answer": "#### 1", "response": text} for text in ("#### 1", "it is 1", "who knows")]
+    OUT.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = manycall.score(OUT, as_="gsm8k")
+    assert {score.filter: score.unread for score in result.scores} == {"strict-match": 2, "flexible-extract": 1}
+    assert "| unread | rows scored |" in str(result)
+    assert "unread" not in str(manycall.score(OUT, as_="exact"))
 
 
 # samples and votes

@@ -14,6 +14,7 @@ from manycall.engine.row import RowCalls
 from manycall.errors import UsageError
 from manycall.evals.lmeval import opened
 from manycall.evals.metrics import Mean
+from manycall.evals.oddities import Oddities
 from manycall.evals.outputs import Output
 from manycall.evals.own import ENDINGS, as_task, listed, own, scoring
 from manycall.evals.report import Evaluation
@@ -101,17 +102,24 @@ def score(out: str | Path, *, as_: str | Task | None = None) -> Evaluation:
     """
     output = opened(out)
     task, only = scoring(as_) if isinstance(as_, str) else (as_ or written_by(output), "")
-    tally = Tally(task.name, task.filters, output)
+    tally, odd = Tally(task.name, task.filters, output), Oddities(output)
     rows = truncated = 0
     for offset, row in output.rows():
         response, target = _answered(output.path, offset, row, task.target)
         rows += 1
         truncated += row.get("finish_reason") == "length"
-        tally.add(str(row.get("id", "")), _graded(task, response, target, f"{output.path}, the row at byte {offset:,}"))
-    scores = [score for score in tally.scores(task.votes) if only in ("", score.filter)]
+        name = str(row.get("id", ""))
+        found = _graded(task, response, target, f"{output.path}, the row at byte {offset:,}")
+        tally.add(name, found)
+        odd.look(name, response, found)
+    scores = [
+        replace(score, unread=odd.unread[score.filter])
+        for score in tally.scores(task.votes)
+        if only in ("", score.filter)
+    ]
     return Evaluation(
         task=task.name, out=output.path, scores=scores, rows=rows, truncated=truncated,
-        failed=output.failed, unfinished=output.unfinished, missing=output.missing(rows),
+        failed=output.failed, unfinished=output.unfinished, missing=output.missing(rows), odd=odd.remarks(),
     )  # fmt: skip
 
 
@@ -195,7 +203,7 @@ def written_by(output: Output) -> Task:
 def _graded(task: Task, response: str, target: Any, where: str) -> dict[str, tuple[Any, float]]:
     try:
         return task.grade(response, target)
-    except Exception as error:  # the user's own functions
+    except Exception as error:  # the user's own functions, or a right answer that is none
         raise UsageError(f"{where}: {task.name} cannot score it: {type(error).__name__}: {error}") from error
 
 

@@ -34,6 +34,7 @@ class Score(msgspec.Struct, frozen=True):
             The interval is by this one.
         bounds: the mean if all failed rows were wrong, and if all were right.
         repeated: mean@k, pass@k, pass^k, maj@k, where questions were asked several times.
+        unread: answers in which this filter found nothing, and which are scored as wrong.
         as_lm_eval: the same with each failed row as a wrong one, which is what lm-evaluation-harness reports of such
             a run; None if no row failed, or if questions were asked several times.
     """
@@ -48,22 +49,25 @@ class Score(msgspec.Struct, frozen=True):
     bounds: Interval | None = None
     repeated: list[Repeated] = []
     as_lm_eval: Counted | None = None
+    unread: int = 0
 
 
 def score_table(scores: Sequence[Score], what: str, rows: int, truncated: int, unfinished: Mapping[str, int]) -> Table:
     """(head, rows): each score, its doubt, and beside it the rows that were cut or have none."""
     clustered = any(score.clustered is not None for score in scores)
+    unread = any(score.unread for score in scores)
     failed = sum(unfinished.values())
     head = [
         "task", "filter", what, "stderr", *(["clustered"] if clustered else []), "95 % interval",
-        *([IF_FAILED] if failed else []), "rows scored", "truncated", "failed", *unfinished,
+        *([IF_FAILED] if failed else []), *(["unread"] if unread else []),
+        "rows scored", "truncated", "failed", *unfinished,
     ]  # fmt: skip
     counts = [*map(str, (rows, truncated, failed, *unfinished.values()))]
     cells = [
         [
             s.task, s.filter, f"{s.value:.4f}" if s.count else "N/A", stderr_text(s.stderr),
             *([stderr_text(s.clustered)] if clustered else []), str(s.interval or "N/A"),
-            *([str(s.bounds)] if failed else []), *counts,
+            *([str(s.bounds)] if failed else []), *([str(s.unread)] if unread else []), *counts,
         ]
         for s in scores
     ]  # fmt: skip
@@ -77,6 +81,7 @@ class Evaluation(msgspec.Struct, kw_only=True):
         rows: scored. truncated: of these, answers that were cut at max_tokens, and scored as they stand.
         failed: rows without an answer; they are in no score. unfinished: why, and how many.
         missing: a sentence if the run was interrupted, and these are not all rows; else "".
+        odd: what should make a reader wonder.
         run: how the run went that answered the questions; None if they were only scored again.
     """
 
@@ -88,6 +93,7 @@ class Evaluation(msgspec.Struct, kw_only=True):
     failed: int
     unfinished: dict[str, int] = {}
     missing: str = ""
+    odd: list[str] = []
     run: Report | None = None
 
     def score(self, name: str) -> Score:
@@ -131,7 +137,7 @@ class Evaluation(msgspec.Struct, kw_only=True):
 
     def remarks(self) -> list[str]:
         """These, and the rest."""
-        remarks = self.warnings()
+        remarks = [*self.warnings(), *self.odd]
         planted = (self.run.sim or {}).get("planted") if self.run else None
         if planted and planted["asked"]:
             right, asked = planted["right"], planted["asked"]

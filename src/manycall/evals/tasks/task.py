@@ -9,6 +9,7 @@ import msgspec
 
 from manycall.data.sources import Rows
 from manycall.data.templates import Prompt, Template
+from manycall.evals.scorers import as_text
 from manycall.records import Message, Messages, Row, Spelling
 
 Extract = Callable[[str], Any]
@@ -23,7 +24,8 @@ class Task(msgspec.Struct, frozen=True):
         prompt: the user's turn: a Jinja template over a row's fields, its path, or a function of them.
         extract: how the answer is read out of a response; or several ways, by name, each of which gives a score.
         score: (what was read, target) -> 1.0 or 0.0, or anything between.
-        target: the field that holds the right answer; `score` gets it as text, unless it is a list or an object.
+        target: the field that holds the right answer; `score` gets it as text, spelled as in JSON (true, 0.5), unless
+            it is a list, an object or null (None).
         name: what it is called in the report.
         system: a template for a system message. shots: turns that go between it and the question: always the same,
             or those for the row of this index.
@@ -69,7 +71,7 @@ class Task(msgspec.Struct, frozen=True):
         Raises:
             ValueError: it is no number.
         """
-        value = float(self.score(answer, target if isinstance(target, list | dict) else str(target)))
+        value = float(self.score(answer, target if isinstance(target, list | dict | None) else as_text(target)))
         if not math.isfinite(value):
             raise ValueError(f"a score must be a number, not {value}")
         return value
