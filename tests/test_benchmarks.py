@@ -192,6 +192,39 @@ def test_another_prompt_is_another_benchmark() -> None:
                 manycall.evaluate(task, url=url, out=OUT, **QUIET)
 
 
+@pytest.mark.parametrize("name", [{}, {"id": "q2"}], ids=["unnamed", "named"])
+@pytest.mark.parametrize(
+    "change", [{"answer": "b"}, {"question": "3?"}, None], ids=["a mended label", "another question", "a further row"]
+)
+@pytest.mark.parametrize("kind", ["file", "task with a file", "task with a list"])
+def test_other_rows_are_another_benchmark(kind: str, change: dict[str, str] | None, name: dict[str, str]) -> None:
+    """Else the old label would stay, or stand beside the new one, and the question be asked and scored twice."""
+    first, second = {"question": "1?", "answer": "a"}, {**name, "question": "2?", "answer": "a"}
+
+    def go_on(lines: list[dict[str, str]], **options: Any) -> manycall.Evaluation:
+        Path("q.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        if kind == "file":
+            return manycall.evaluate("q.jsonl", match="exact", out=OUT, **QUIET, **options)
+        task = Task(lines if "list" in kind else "q.jsonl", "{{ question }}", str.strip, lambda read, target: 1.0)
+        return manycall.evaluate(task, out=OUT, **QUIET, **options)
+
+    heard = list[str]()
+    mended = [first, {**second, **change}] if change else [first, second, {"question": "3?", "answer": "a"}]
+    with serving(replying(noting(heard, "a"))) as url:
+        go_on([first, second], url=url, limit=1)
+        go_on([first, second], url=url)
+        with pytest.raises(manycall.ManycallError, match=r"data\n.*-2 rows, (?s:.*)Choose another -o, or --fresh"):
+            go_on(mended, url=url)
+        assert (len(heard), len(rows(OUT))) == (2, 2)
+        assert go_on(mended, url=url, fresh=True).rows == len(mended)
+
+
+def test_rows_that_can_be_read_only_once_have_no_checksum_and_are_all_asked() -> None:
+    task = Task(({"question": f"{n}?", "answer": "a"} for n in range(3)), "{{ question }}", str.strip, lambda a, t: 1.0)
+    with serving(replying(noting([], "a"))) as url:
+        assert manycall.evaluate(task, url=url, out=OUT, **QUIET).rows == 3
+
+
 def test_a_slow_scorer_holds_no_call_up() -> None:
     """The first answer's scorer returns only when the server has heard all the other questions."""
     everybody = threading.Event()

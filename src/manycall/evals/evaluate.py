@@ -58,6 +58,7 @@ def evaluate(
     if options.get("dry_run"):
         raise UsageError("a dry run has no score: dry_run is for generate, steps and map")
     asked = resolve(task, data=data, shots=shots, prompt=prompt, match=match)
+    repeats_seed = samples is None  # where lm-eval asks several times, it does
     samples = asked.samples if samples is None else samples
     source = Source(asked.rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))
     asker = Asker(asked)
@@ -66,7 +67,8 @@ def evaluate(
 
     async def one(row: Row, llm: RowCalls) -> dict[str, Any]:
         target = _target(asked, row.fields)
-        reply = await llm.ask(Request("chat", llm.model, asker.messages(row), llm.params, asked.spelling))
+        params = llm.params if repeats_seed else _own_seed(llm.params, row.sample)
+        reply = await llm.ask(Request("chat", llm.model, asker.messages(row), params, asked.spelling))
         assert isinstance(reply, Completion)
         grades = asked.grade(reply.text, target) if asked.quick else await _grade_aside(asked, reply.text, target)
         for name, (_, value) in grades.items():
@@ -82,7 +84,8 @@ def evaluate(
         name, mean = list(running.items())[-1]
         return f"{name} {mean}" if mean.count else ""
 
-    identity = {"job": f"eval {asked.name}", "samples": samples is not None, **asker.identity}
+    checksum = {"data": known} if (known := source.checksum()) else {}
+    identity = {"job": f"eval {asked.name}", "samples": samples is not None, **checksum, **asker.identity}
     job = Job(asked.name, identity, one, asked.params, note, WRITES, ending="finish_reason")
     report = run_job(job, source, _with_key(options, asked.key))
     result = score(report.out, as_=asked)
@@ -150,6 +153,12 @@ def resolve(
     if path.suffix.lower() not in ENDINGS and not path.is_file():
         raise UsageError(f"there is no task {str(task)!r}; there are {listed()}, or a file of your own (.jsonl, .csv)")
     return own(path, prompt, match)
+
+
+def _own_seed(params: dict[str, Any], sample: int) -> dict[str, Any]:
+    """A server that honours the seed would give equal answers to the samples of a question."""
+    seed = params.get("seed")
+    return {**params, "seed": seed + sample} if sample and isinstance(seed, int) else params
 
 
 async def _grade_aside(task: Task, response: str, target: Any) -> dict[str, tuple[Any, float]]:
