@@ -414,6 +414,59 @@ def test_a_vote_is_over_the_first_samples_of_each_question() -> None:
     assert scores == {"score-first": (2 / 3, 3), "maj@8": (0.5, 2)}  # c has but seven; nobody has 64
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "seeds"),
+    [
+        ("gsm8k_cot", {}, [1234]),
+        ("gsm8k_cot", {"samples": 3}, [1234, 1235, 1236]),
+        ("gsm8k_cot", {"samples": 2, "params": {"seed": 7}}, [7, 8]),
+        ("gsm8k_cot", {"samples": 2, "params": {"seed": None}}, [None, None]),
+        ("gsm8k_cot_self_consistency", {}, [1234] * 64),
+        ("gsm8k_cot_self_consistency", {"samples": 2}, [1234, 1235]),
+    ],
+)
+def test_samples_have_seeds_of_their_own_unless_lm_eval_repeats_one(
+    name: str, options: dict[str, Any], seeds: list[int | None]
+) -> None:
+    Path("t.jsonl").write_text('{"question":"1 + 1?","answer":"#### 2"}\n')
+    sent = list[int | None]()
+
+    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, body = await read_request(reader)
+        if body:
+            sent.append(json.loads(body).get("seed"))
+        writer.write(http(200, answer("The answer is 2.").body))
+        await writer.drain()
+
+    with serving(connection) as url:
+        manycall.evaluate(name, data="t.jsonl", url=url, out=OUT, concurrency=1, **QUIET, **options)
+    assert sorted(sent, key=lambda seed: seed or 0) == seeds
+
+
+@pytest.mark.parametrize(
+    ("temperature", "texts", "said"),
+    [
+        (0.7, "aaaa bbbb", "For 2 of 2 questions all samples are the same text"),
+        (0.7, "aaaa bbba", ""),
+        (0, "aaaa bbba", "The samples were drawn at temperature 0"),
+        (0, "a b", ""),
+    ],
+)
+def test_samples_that_tell_no_more_than_one_are_remarked(temperature: float, texts: str, said: str) -> None:
+    lines = [
+        {"id": f"{name}#{k}", "answer": "a", "response": text}
+        for name, samples in enumerate(texts.split())
+        for k, text in enumerate(samples)
+    ]
+    OUT.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    Path("out.jsonl.run").mkdir()
+    identity = {"job": "eval q.jsonl", "samples": True, "params": {"temperature": temperature}}
+    session = {"version": "0", "identity": identity, "sessions": [{"ending": "finished"}]}
+    Path("out.jsonl.run/manifest.json").write_text(json.dumps(session))
+    remarks = manycall.score(OUT, as_="exact").remarks()
+    assert [said in remark for remark in remarks] == [True] * bool(said)
+
+
 # the benchmarks with a name
 
 
