@@ -159,17 +159,76 @@ def test_functions_that_were_mended_do_not_ask_again() -> None:
 
 
 def test_a_scorer_that_fails_is_one_sentence_and_costs_no_answer() -> None:
-    Path("bench.py").write_text(TEN_LINES.replace("answer == target", "1 / 0 if target == '9' else float(target)"))
+    Path("bench.py").write_text(
+        TEN_LINES.replace("answer == target", "1 / 0 if target == '9' else float(target) / 121")
+    )
     with serving(replying(lambda question: answer("It is 9."))) as url:
         done = command("eval", "bench.py:task", "-m", "m", "-u", url, "-o", OUT)
         assert (done.code, "1 function failed" in done.out) == (3, True)
         Path("bench.py").write_text(TEN_LINES.replace("answer == target", "float('nan') if target == '4' else 1"))
         again = command("score", OUT, "--as", "bench.py:task")
         assert (again.code, again.err.count("\n")) == (2, 1)
-        assert "task cannot score it: ValueError: a score must be a number, not nan" in again.err
+        assert (
+            "task cannot score it: ValueError: a score must be a number from 0 to 1; `score` returned nan" in again.err
+        )
         Path("bench.py").write_text(TEN_LINES.replace("answer == target", "1"))
         mended = command("eval", "bench.py:task", "-m", "m", "-u", url, "-o", OUT, "--min", "1")
     assert (mended.code, "1 replayed from the journal" in mended.out) == (0, True)
+
+
+def test_rows_whose_scorer_failed_have_an_answer_and_lm_eval_would_not_score_them_0() -> None:
+    questions = [{"question": str(n), "answer": "a"} for n in range(4)]
+
+    def extract(text: str) -> str:
+        return {"0": text}[text]
+
+    task = Task(questions, "{{ question }}", extract, lambda read, target: 1.0)
+    with serving(replying(lambda question: refusal(400) if question == "1" else answer(question))) as url:
+        result = manycall.evaluate(task, url=url, out=OUT, **QUIET)
+    assert result.unfinished == {"call failed": 1, "function failed": 2}
+    assert "2 rows have an answer that could not be scored (function failed)" in str(result)
+    assert "1 rows have no answer, and are in no score; the same command tries them again." in str(result)
+    assert (result.scores[0].as_lm_eval, "lm-evaluation-harness" in str(result)) == (None, False)
+    again = manycall.score(OUT, as_=task)
+    assert "1 rows have no answer, and are in no score.\n" in f"{again}\n"  # score asks nobody
+
+
+@pytest.mark.parametrize(("found", "said"), [(None, "None"), (3.0, "3.0"), ("yes", "'yes'"), (-1, "-1")])
+def test_a_score_that_is_none_is_told_as_what_it_is(found: Any, said: str) -> None:
+    task = Task([{"question": "a", "answer": "a"}], "{{ question }}", str.strip, lambda read, target: found)
+    with serving(replying(lambda question: answer("a"))) as url:
+        manycall.evaluate(task, url=url, out=OUT, **QUIET)
+    (failure,) = rows(Path("out.jsonl.run/failures.jsonl"))
+    assert failure["error"] == f"ValueError: a score must be a number from 0 to 1; `score` returned {said}"
+
+
+def test_a_scorer_that_fails_deep_inside_is_blamed_on_its_own_line() -> None:
+    task = Task([{"question": "a", "answer": "a"}], "{{ question }}", json.loads, lambda read, target: 1.0)
+    inside = Task([{"question": "a", "answer": "a"}], "{{ question }}", lambda text: json.loads(text), lambda r, t: 1.0)  # noqa: PLW0108
+    with serving(replying(lambda question: answer("a"))) as url:
+        manycall.evaluate(task, url=url, out=OUT, **QUIET)
+        manycall.evaluate(inside, url=url, out="inside.jsonl", **QUIET)
+    told = [rows(Path(f"{name}.jsonl.run/failures.jsonl"))[0]["error"] for name in ("out", "inside")]
+    assert told[0] == "JSONDecodeError: Expecting value: line 1 column 1 (char 0)"
+    assert told[1].startswith(f"{told[0]} (test_benchmarks.py, line ")
+
+
+def test_a_score_over_more_rows_than_were_asked_for_says_so() -> None:
+    questions = [{"question": str(n), "answer": "a"} for n in range(4)]
+    task = Task(questions, "{{ question }}", str.strip, lambda read, target: 1.0)
+    with serving(replying(lambda question: answer("a"))) as url:
+        whole = manycall.evaluate(task, url=url, out=OUT, **QUIET)
+        part = manycall.evaluate(task, url=url, out=OUT, limit=2, **QUIET)
+    assert ("earlier ones" in str(whole), part.scores[0].count) == (False, 4)
+    assert "The last session was to do 2 rows, but earlier ones did 4: the score is of all." in str(part)
+
+
+def test_what_the_simulated_endpoint_meant_is_told_only_if_it_heard_all_questions() -> None:
+    first, then = (
+        command("eval", "wordmath", "-u", "sim:latency=0", "-m", "any", "-o", OUT, "--limit", limit)
+        for limit in ("20", "30")
+    )
+    assert ["meant to get" in done.out for done in (first, then)] == [True, False]
 
 
 def test_what_is_read_may_be_anything_that_json_has() -> None:

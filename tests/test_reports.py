@@ -132,7 +132,7 @@ def test_the_head_says_where_the_numbers_come_from() -> None:
         "protocoleval wordmath", "endpointhttp://gpu1:8000/v1", "max_tokens77", "temperature 0.5",
         "10 scored of 19, 1 of them truncated; 2 failed", "2 not: 2 empty", "run by manycall 0.9, scored by",
         "1, from 2020-09-13 12:26:40 UTC to 2020-09-13 12:27:40 UTC", "Partial: only 12 of 19 rows",
-        "2 rows have no answer, are in no score", "1 answers were cut at max_tokens",
+        "2 rows have no answer, and are in no score.", "1 answers were cut at max_tokens",
         "wordmathstrict-match0.6000±0.16330.3127 … 0.83180.5000 … 0.66671012",
     ):  # fmt: skip
         assert said in cells, said

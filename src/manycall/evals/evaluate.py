@@ -17,7 +17,7 @@ from manycall.evals.metrics import Mean
 from manycall.evals.oddities import Oddities
 from manycall.evals.outputs import Output
 from manycall.evals.own import ENDINGS, as_task, listed, own, scoring
-from manycall.evals.report import Evaluation
+from manycall.evals.report import CRASHED, Evaluation
 from manycall.evals.tally import Tally
 from manycall.evals.tasks import TASKS, Asker, Task
 from manycall.records import Completion, Request, Row
@@ -115,8 +115,9 @@ def score(out: str | Path, *, as_: str | Task | None = None) -> Evaluation:
         found = _graded(task, response, target, f"{output.path}, the row at byte {offset:,}")
         tally.add(name, found)
         odd.look(name, response, found)
+    crashed = CRASHED in output.unfinished  # lm-eval would have, too
     scores = [
-        replace(score, unread=odd.unread[score.filter])
+        replace(score, unread=odd.unread[score.filter], as_lm_eval=None if crashed else score.as_lm_eval)
         for score in tally.scores(task.votes)
         if only in ("", score.filter)
     ]

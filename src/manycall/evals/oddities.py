@@ -1,4 +1,5 @@
-"""What should make a reader of a score wonder: answers that could not be read, samples that are all the same."""
+"""What should make a reader of a score wonder: answers that could not be read, more rows than were asked for, samples
+that are all the same."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -23,17 +24,30 @@ class Oddities:
     def __init__(self, output: Output) -> None:
         self.unread: Counter[str] = Counter()
         self._output = output
+        self._rows = 0
         self._said: dict[str, list[int]] = defaultdict(list)
 
     def look(self, row_id: str, response: str, found: Mapping[str, tuple[Any, float]]) -> None:
         """Take in one row, and what the filters found in it: name -> (answer, score)."""
+        self._rows += 1
         self.unread.update(name for name, (answer, _) in found.items() if isinstance(answer, str) and answer == INVALID)
         if self._output.sampled:
             question, _ = self._output.split(row_id)
             self._said[question].append(hash(response))
 
     def remarks(self) -> list[str]:
-        """What is to be said of samples that are not worth what they cost."""
+        """What is to be said of all of it."""
+        return [*self._more_rows(), *self._equal_samples()]
+
+    def _more_rows(self) -> list[str]:
+        expected = self._output.expected
+        if expected is None or self._rows <= expected:
+            return []
+        return [
+            f"The last session was to do {expected:,} rows, but earlier ones did {self._rows:,}: the score is of all."
+        ]
+
+    def _equal_samples(self) -> list[str]:
         several = [said for said in self._said.values() if len(said) > 1]
         equal = sum(len(set(said)) == 1 for said in several)
         params = self._output.identity.get("params") or {}

@@ -8,9 +8,12 @@ import msgspec
 from manycall.engine.report import Report, table
 from manycall.evals.stats.intervals import Interval
 from manycall.evals.stats.repeats import Repeated
+from manycall.evals.tasks import TASKS
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 """(head, rows)."""
+CRASHED = "function failed"
+"""How a row ends whose answer the task's own functions could not read or score (records.Unfinished)."""
 IF_FAILED = "if all failed had the worst … best"
 OVER_SAMPLES = ("filter", "over samples", "value", "stderr", "questions")
 
@@ -36,7 +39,7 @@ class Score(msgspec.Struct, frozen=True):
         repeated: mean@k, pass@k, pass^k, maj@k, where questions were asked several times.
         unread: answers in which this filter found nothing, and which are scored as wrong.
         as_lm_eval: the same with each failed row as a wrong one, which is what lm-evaluation-harness reports of such
-            a run; None if no row failed, or if questions were asked several times.
+            a run; None if no row failed, if questions were asked several times, or if a task's function failed.
     """
 
     task: str
@@ -108,7 +111,8 @@ class Evaluation(msgspec.Struct, kw_only=True):
 
     def tables(self) -> list[Table]:
         """(head, rows) of the scores; then of those over the samples of a question, where there are any."""
-        scores = score_table(self.scores, "exact match", self.rows, self.truncated, self.unfinished)
+        what = "exact match" if self.task in TASKS else "score"
+        scores = score_table(self.scores, what, self.rows, self.truncated, self.unfinished)
         over = [
             [s.filter, r.name, f"{r.value:.4f}" if r.count else "N/A", stderr_text(r.stderr), str(r.count)]
             for s in self.scores
@@ -119,10 +123,15 @@ class Evaluation(msgspec.Struct, kw_only=True):
     def warnings(self) -> list[str]:
         """What a reader of the number must know first."""
         warnings = [self.missing] if self.missing else []
-        if self.failed:
+        crashed = self.unfinished.get(CRASHED, 0)
+        if crashed:
             warnings.append(
-                f"{self.failed} rows have no answer, are in no score, and are tried again by the same command."
+                f"{crashed} rows have an answer that could not be scored ({CRASHED}), and are in no score: mend the "
+                "task, and `manycall eval` scores them without a call."
             )
+        if unanswered := self.failed - crashed:
+            again = "; the same command tries them again" if self.run else ""
+            warnings.append(f"{unanswered} rows have no answer, and are in no score{again}.")
             warnings += [f"lm-evaluation-harness would score them 0, and say {said}." for said in self._as_lm_eval()]
         if self.truncated:
             warnings.append(
@@ -139,7 +148,7 @@ class Evaluation(msgspec.Struct, kw_only=True):
         """These, and the rest."""
         remarks = [*self.warnings(), *self.odd]
         planted = (self.run.sim or {}).get("planted") if self.run else None
-        if planted and planted["asked"]:
+        if self.run and planted and planted["asked"] and self.run.calls >= self.rows:  # it heard all the questions
             right, asked = planted["right"], planted["asked"]
             remarks.append(f"The simulated endpoint meant to get {right} of {asked} right: {right / asked:.4f}.")
         return remarks

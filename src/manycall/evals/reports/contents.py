@@ -54,7 +54,7 @@ def _evaluation(result: Evaluation) -> Page:
             seen.lengths(),
             Section("Answers that were scored 0", quotes=seen.wrong),
             Section("Answers that were cut", quotes=seen.cut),
-            Section("Rows without an answer", quotes=failures(output)),
+            Section("Rows without a score", quotes=failures(output)),
         ],
     )
 

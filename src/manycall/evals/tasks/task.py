@@ -69,11 +69,15 @@ class Task(msgspec.Struct, frozen=True):
         """The score of what was read.
 
         Raises:
-            ValueError: it is no number.
+            ValueError: it is no number from 0 to 1.
         """
-        value = float(self.score(answer, target if isinstance(target, list | dict | None) else as_text(target)))
-        if not math.isfinite(value):
-            raise ValueError(f"a score must be a number, not {value}")
+        found = self.score(answer, target if isinstance(target, list | dict | None) else as_text(target))
+        try:
+            value = float(found)
+        except (TypeError, ValueError):
+            value = math.nan
+        if not 0 <= value <= 1:
+            raise ValueError(f"a score must be a number from 0 to 1; `score` returned {found!r:.100}")
         return value
 
 
