@@ -138,6 +138,31 @@ def test_the_head_says_where_the_numbers_come_from() -> None:
         assert said in cells, said
 
 
+def told(name: str) -> dict[str, str]:
+    """Where a page says its numbers come from."""
+    manycall.write_report(manycall.score(name, as_="boxed"), "r.md")
+    table = Path("r.md").read_text().partition("## Where the numbers come from")[2].partition("## ")[0]
+    return dict(re.findall(r"\| (\w+) +\| (.*?) +\|", table.replace("\\", "")))
+
+
+def test_what_nobody_recorded_is_not_made_up() -> None:
+    Path("plain.jsonl").write_text('{"response":"x","answer":"y"}\n')
+    sample = {"doc_id": 0, "doc": {}, "target": "1", "filter": "none", "resps": [["1"]], "filtered_resps": ["1"]}
+    sent = {"until": ["Q:"], "do_sample": False, "temperature": 0.0, "max_gen_toks": 99}
+    Path("silent.jsonl").write_text(json.dumps(sample) + "\n")
+    Path("samples.jsonl").write_text(json.dumps({**sample, "arguments": {"gen_args_0": {"arg_1": sent}}}) + "\n")
+    for name in ("plain", "silent", "samples"):
+        facts = told(f"{name}.jsonl")
+        unknown = [facts[what] for what in ("model", "endpoint", "sessions", "tokens")]
+        assert unknown == ["not recorded"] * 4, name
+        assert facts["versions"].startswith("scored by manycall"), name
+        if name != "samples":
+            assert (facts["max_tokens"], facts["parameters"]) == ("not recorded", "not recorded")
+    assert facts["max_tokens"] == "99"
+    assert facts["parameters"] == 'until ["Q:"], do_sample false, temperature 0.0'
+    assert (told("plain.jsonl")["failures"], told("silent.jsonl")["failures"]) == ("not recorded", "none")
+
+
 def test_plots_are_whole_and_show_every_number() -> None:
     evil = "<b>&\"'"
     drawn = [

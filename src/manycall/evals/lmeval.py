@@ -6,7 +6,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-from manycall._version import __version__
 from manycall.errors import UsageError
 from manycall.evals.outputs import Output
 from manycall.store.lines import read_lines
@@ -48,11 +47,12 @@ class Samples(Output):
         """
         named = _NAME.match(Path(path).name)
         identity: dict[str, Any] = {"job": f"eval {named[1] if named else ''}", "samples": False}
-        found = cls(Path(path), Manifest(__version__, identity, sessions=[{"ending": "finished"}]), {})
+        found = cls(Path(path), Manifest("", identity, sessions=[{"ending": "finished"}]), {})
         empty = 0
         for _, sample in found._samples():
             texts = sample["resps"][0]
             identity["samples"] |= len(texts) > 1
+            identity |= _sent(sample)
             empty += texts.count("")
         found.unfinished = {"empty": empty} if empty else {}
         return found
@@ -81,6 +81,14 @@ class Samples(Output):
             first = sample["filter"] if first is None else first
             if sample["filter"] == first:
                 yield offset, sample
+
+
+def _sent(sample: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of its calls, if it says so."""
+    match sample:
+        case {"arguments": {"gen_args_0": {"arg_1": dict(params)}}} if params:
+            return {"params": params}
+    return {}
 
 
 def _is_generated(sample: dict[str, Any]) -> bool:

@@ -139,7 +139,8 @@ def _notes(result: Result) -> list[str]:
 
 def _lead(head: Mapping[str, str]) -> str:
     where = f" at {head['endpoint']}" if head["endpoint"] != UNKNOWN else ""
-    return f"{head['model']}{where}, {head['rows']}"
+    model = head["model"] if head["model"] != UNKNOWN else "a model that is not recorded"
+    return f"{model}{where}, {head['rows']}"
 
 
 def _provenance(heads: Sequence[Mapping[str, str]]) -> Section:
