@@ -316,6 +316,7 @@ def test_a_slow_scorer_holds_no_call_up() -> None:
         (("wordmath", "--match", "exact"), "go with a file of your own"),
         (("bad.jsonl", "--match", "exact"), "line 2: a question needs the field answer"),
         (("bench.py:nosuch",), "no task 'nosuch'"),
+        (("bench.py",), "bench.py is Python: which task in it? Name it as in bench.py:task"),
         (("bench.py:manycall",), "not a manycall.Task, but module"),
         (("mmlu_generative",), "needs its files"),
         (("gsm8k_platinum",), "give a local copy with --data"),
@@ -331,6 +332,40 @@ def test_what_cannot_be_asked_is_one_sentence(words: tuple[str, ...], said: str)
     done = command("eval", *words, "-m", "m", "-u", "http://127.0.0.1:1/v1", "-o", OUT)
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert said in done.err
+
+
+def test_what_python_cannot_mean_is_one_sentence() -> None:
+    one: Any = [{"question": "a", "answer": "b"}]
+    with pytest.raises(UsageError, match=r"not list: Task\(rows=\.\.\.\) takes rows"):
+        manycall.evaluate(one, match="exact", out=OUT, **QUIET)
+    for shot in (("user", "hi"), {"role": "user"}, "hi"):
+        task = Task(one, "{{ question }}", str.strip, lambda read, target: 1.0, shots=[shot])  # type: ignore[list-item]
+        with pytest.raises(UsageError, match="a shot is a message with role and content, not"):
+            manycall.evaluate(task, out=OUT, **QUIET)
+    OUT.write_text('{"response":"a","answer":"a"}\n')
+    with pytest.raises(UsageError, match="no score 'nosuch'; there are exact"):
+        manycall.score(OUT, as_="exact").score("nosuch")
+
+
+@pytest.mark.parametrize(
+    ("job", "name", "said"),
+    [
+        ("judge", "o.jsonl", "was written by a judge: the same `manycall judge` shows"),
+        ("eval mine", "o.jsonl", "by mine, whose functions are yours: --as FILE.py:task; name one with --as: gsm8k,"),
+        ("", "samples_gpqa_2026-01-02T03-04-05.678901.jsonl", "was written by gpqa, which is lm-eval's; name one with"),
+        ("", "o.jsonl", "does not say which task wrote it; name one with --as: gsm8k,"),
+    ],
+)
+def test_who_cannot_be_scored_as_what_it_is_is_told_what_else_there_is(job: str, name: str, said: str) -> None:
+    sample = {"doc_id": 0, "doc": {}, "target": "1", "filter": "none", "resps": [["1"]], "filtered_resps": ["1"]}
+    Path(name).write_text(json.dumps(sample if "samples" in name else {"response": "1", "answer": "1"}) + "\n")
+    if job:
+        Path(f"{name}.run").mkdir()
+        Path(f"{name}.run/manifest.json").write_text(json.dumps({"version": "0", "identity": {"job": job}}))
+    with pytest.raises(UsageError) as told:
+        manycall.score(name)
+    assert said in str(told.value)
+    assert job == "judge" or "exact, numeric, choice, boxed, vllm and regex:PATTERN" in str(told.value)
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from manycall.data.templates import BadPrompt, Prompt
 from manycall.engine.map import Job, Options, hide_key, run_job
 from manycall.engine.row import RowCalls
 from manycall.errors import UsageError
-from manycall.evals.lmeval import opened
+from manycall.evals.lmeval import Samples, opened
 from manycall.evals.metrics import Mean
 from manycall.evals.oddities import Oddities
 from manycall.evals.outputs import Output
-from manycall.evals.own import ENDINGS, as_task, listed, own, scoring
+from manycall.evals.own import ENDINGS, as_task, listed, own, scoring, ways
 from manycall.evals.report import CRASHED, Evaluation
 from manycall.evals.tally import Tally
 from manycall.evals.tasks import TASKS, Asker, Task
@@ -140,6 +140,10 @@ def resolve(
     Raises:
         UsageError: there is none, or what is given with it does not go with it.
     """
+    if not isinstance(task, str | Path | Task):
+        raise UsageError(
+            f"a task is a name, a path or a manycall.Task, not {type(task).__name__}: Task(rows=...) takes rows"
+        )
     is_named = isinstance(task, str) and task in TASKS
     if not is_named and (data is not None or shots is not None):
         raise UsageError("--data and --shots go with the tasks that have a name; yours brings its own rows")
@@ -206,8 +210,13 @@ def written_by(output: Output) -> Task:
         _, row = next(output.rows(), (0, {"score": ()}))
         for matched in row["score"]:
             return replace(as_task(matched), name=name)
-    mine = f" ({name}, whose functions are yours: --as FILE.py:task)" if job == "eval" and name else ""
-    raise UsageError(f"{output.path} does not say which task wrote it{mine}: name one with --as ({listed()})")
+    if job == "judge":
+        raise UsageError(
+            f"{output.path} was written by a judge: the same `manycall judge` shows its scores, without a call"
+        )
+    whose = "which is lm-eval's" if isinstance(output, Samples) else "whose functions are yours: --as FILE.py:task"
+    told = f"was written by {name}, {whose}" if job == "eval" and name else "does not say which task wrote it"
+    raise UsageError(f"{output.path} {told}; name one with --as: {ways()}")
 
 
 def _graded(task: Task, response: str, target: Any, where: str) -> dict[str, tuple[Any, float]]:

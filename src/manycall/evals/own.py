@@ -61,7 +61,12 @@ def scoring(name: str) -> tuple[Task, str]:
         return TASKS[head], only
     if name in MATCHES or name.startswith(REGEX):
         return as_task(name), ""
-    raise UsageError(f"there is no task {name!r}; there are {listed()}, and to score with {', '.join(MATCHES)}")
+    raise UsageError(f"there is no task {name!r}; there are {ways()}")
+
+
+def ways() -> str:
+    """All that answers can be scored with."""
+    return f"{listed()}; and, whatever the task, {', '.join(MATCHES)} and {REGEX}PATTERN"
 
 
 def listed() -> str:

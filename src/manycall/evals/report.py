@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from manycall.engine.report import Report, table
+from manycall.errors import UsageError
 from manycall.evals.stats.intervals import Interval
 from manycall.evals.stats.repeats import Repeated
 from manycall.evals.tasks import TASKS
@@ -100,8 +101,15 @@ class Evaluation(msgspec.Struct, kw_only=True):
     run: Report | None = None
 
     def score(self, name: str) -> Score:
-        """The score of one filter."""
-        return next(score for score in self.scores if score.filter == name)
+        """The score of one filter.
+
+        Raises:
+            UsageError: there is none of this name.
+        """
+        for score in self.scores:
+            if score.filter == name:
+                return score
+        raise UsageError(f"there is no score {name!r}; there are {', '.join(score.filter for score in self.scores)}")
 
     def __str__(self) -> str:
         parts = [table(*cells) for cells in self.tables()]

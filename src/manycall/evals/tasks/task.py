@@ -9,6 +9,7 @@ import msgspec
 
 from manycall.data.sources import Rows
 from manycall.data.templates import Prompt, Template
+from manycall.errors import UsageError
 from manycall.evals.scorers import as_text
 from manycall.records import Message, Messages, Row, Spelling
 
@@ -92,12 +93,16 @@ class Asker:
 
     Attributes:
         identity: what tells one task's questions from another's.
+
+    Raises:
+        UsageError: shots that are no messages.
+        BadPrompt: a template that is none.
     """
 
     def __init__(self, task: Task) -> None:
         self._turn = Template(task.prompt)
         self._system = None if task.system is None else Template(task.system)
-        shots = task.shots
+        shots = task.shots if callable(task.shots) else _messages(task.shots)
         self._shots = shots if callable(shots) else lambda index: list(shots)
         about = {
             "prompt": self._turn.text,
@@ -114,3 +119,10 @@ class Asker:
         """
         system = [] if self._system is None else self._system.messages(row)
         return [*({**turn, "role": "system"} for turn in system), *self._shots(row.index), *self._turn.messages(row)]
+
+
+def _messages(shots: Sequence[Message]) -> Sequence[Message]:
+    for shot in shots:
+        if not isinstance(shot, Mapping) or not {"role", "content"} <= shot.keys():
+            raise UsageError(f"a shot is a message with role and content, not {shot!r:.100}")
+    return shots
