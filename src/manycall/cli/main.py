@@ -241,6 +241,9 @@ def score(
         str | None,
         typer.Option("--as", help="TASK, TASK/FILTER, FILE.py:task, or as --match. Default: its own task."),
     ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="FIELD", help="Also the scores of rows apart in which this differs.")
+    ] = None,
     min: Min = None,
     report: Report = None,
     json: Json = False,
@@ -249,7 +252,7 @@ def score(
     from manycall.cli.load import load_task
     from manycall.evals.evaluate import score as job
 
-    result = job(out, as_=as_ and load_task(as_))
+    result = job(out, as_=as_ and load_task(as_), by=by)
     _end(result, json, below=_below(result, min), report=report)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -12,6 +13,7 @@ from manycall.data.templates import BadPrompt, Prompt
 from manycall.engine.map import Job, Options, hide_key, run_job
 from manycall.engine.row import RowCalls
 from manycall.errors import UsageError
+from manycall.evals.groups import Groups
 from manycall.evals.lmeval import Samples, opened
 from manycall.evals.metrics import Mean
 from manycall.evals.oddities import Oddities
@@ -93,19 +95,21 @@ def evaluate(
     return result
 
 
-def score(out: str | Path, *, as_: str | Task | None = None) -> Evaluation:
+def score(out: str | Path, *, as_: str | Task | None = None, by: str | None = None) -> Evaluation:
     """Score the responses in an output again, with no call.
 
     Args:
         out: what `evaluate` wrote, or any rows with `response` and `answer`; or lm-eval's samples_*.jsonl.
         as_: a `Task`, "task", "task/filter", or a match ("numeric", "regex:PATTERN"); default: the task that wrote it.
+        by: a field of the rows, as "subject": rows in which it differs are also scored apart.
 
     Raises:
-        UsageError: no such file, task or filter, or a row without a response.
+        UsageError: no such file, task or filter, or a row without a response, or without the field `by`.
     """
     output = opened(out)
     task, only = scoring(as_) if isinstance(as_, str) else (as_ or written_by(output), "")
-    tally, odd = Tally(task.name, task.filters, output), Oddities(output)
+    empty = partial(Tally, task.name, task.filters, output)
+    tally, groups, odd = empty(), Groups(by, empty), Oddities(output)
     rows = truncated = 0
     for offset, row in output.rows():
         response, target = _answered(output.path, offset, row, task.target)
@@ -114,6 +118,7 @@ def score(out: str | Path, *, as_: str | Task | None = None) -> Evaluation:
         name = str(row.get("id", ""))
         found = _graded(task, response, target, f"{output.path}, the row at byte {offset:,}")
         tally.add(name, found)
+        groups.add(row, found)
         odd.look(name, response, found)
     crashed = CRASHED in output.unfinished  # lm-eval would have, too
     scores = [
@@ -124,6 +129,7 @@ def score(out: str | Path, *, as_: str | Task | None = None) -> Evaluation:
     return Evaluation(
         task=task.name, out=output.path, scores=scores, rows=rows, truncated=truncated,
         failed=output.failed, unfinished=output.unfinished, missing=output.missing(rows), odd=odd.remarks(),
+        groups={name: [s for s in each if only in ("", s.filter)] for name, each in groups.scores(task.votes)},
     )  # fmt: skip
 
 

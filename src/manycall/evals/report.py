@@ -17,6 +17,7 @@ CRASHED = "function failed"
 """How a row ends whose answer the task's own functions could not read or score (records.Unfinished)."""
 IF_FAILED = "if all failed had the worst … best"
 OVER_SAMPLES = ("filter", "over samples", "value", "stderr", "questions")
+APART = ("of these", "filter", "score", "stderr", "95 % interval", "rows scored")
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -86,6 +87,7 @@ class Evaluation(msgspec.Struct, kw_only=True):
         failed: rows without an answer; they are in no score. unfinished: why, and how many.
         missing: a sentence if the run was interrupted, and these are not all rows; else "".
         odd: what should make a reader wonder.
+        groups: of rows that were scored apart, the scores, by what stands in the field that sets them apart.
         run: how the run went that answered the questions; None if they were only scored again.
     """
 
@@ -98,6 +100,7 @@ class Evaluation(msgspec.Struct, kw_only=True):
     unfinished: dict[str, int] = {}
     missing: str = ""
     odd: list[str] = []
+    groups: dict[str, list[Score]] = {}
     run: Report | None = None
 
     def score(self, name: str) -> Score:
@@ -118,7 +121,7 @@ class Evaluation(msgspec.Struct, kw_only=True):
         return "\n\n".join([*parts, *self.remarks()])
 
     def tables(self) -> list[Table]:
-        """(head, rows) of the scores; then of those over the samples of a question, where there are any."""
+        """(head, rows) of the scores; then, if any, of those over the samples of a question, and of rows apart."""
         what = "exact match" if self.task in TASKS else "score"
         scores = score_table(self.scores, what, self.rows, self.truncated, self.unfinished)
         over = [
@@ -126,7 +129,12 @@ class Evaluation(msgspec.Struct, kw_only=True):
             for s in self.scores
             for r in s.repeated
         ]
-        return [scores, *([(OVER_SAMPLES, over)] if over else [])]
+        apart = [
+            [name, s.filter, f"{s.value:.4f}", stderr_text(s.stderr), str(s.interval or "N/A"), str(s.count)]
+            for name, found in self.groups.items()
+            for s in found
+        ]
+        return [scores, *([(OVER_SAMPLES, over)] if over else []), *([(APART, apart)] if apart else [])]
 
     def warnings(self) -> list[str]:
         """What a reader of the number must know first."""
