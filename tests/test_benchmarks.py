@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import pytest
@@ -158,17 +159,76 @@ def test_functions_that_were_mended_do_not_ask_again() -> None:
 
 
 def test_a_scorer_that_fails_is_one_sentence_and_costs_no_answer() -> None:
-    Path("bench.py").write_text(TEN_LINES.replace("answer == target", "1 / 0 if target == '9' else float(target)"))
+    Path("bench.py").write_text(
+        TEN_LINES.replace("answer == target", "1 / 0 if target == '9' else float(target) / 121")
+    )
     with serving(replying(lambda question: answer("It is 9."))) as url:
         done = command("eval", "bench.py:task", "-m", "m", "-u", url, "-o", OUT)
         assert (done.code, "1 function failed" in done.out) == (3, True)
         Path("bench.py").write_text(TEN_LINES.replace("answer == target", "float('nan') if target == '4' else 1"))
         again = command("score", OUT, "--as", "bench.py:task")
         assert (again.code, again.err.count("\n")) == (2, 1)
-        assert "task cannot score it: ValueError: a score must be a number, not nan" in again.err
+        assert (
+            "task cannot score it: ValueError: a score must be a number from 0 to 1; `score` returned nan" in again.err
+        )
         Path("bench.py").write_text(TEN_LINES.replace("answer == target", "1"))
         mended = command("eval", "bench.py:task", "-m", "m", "-u", url, "-o", OUT, "--min", "1")
     assert (mended.code, "1 replayed from the journal" in mended.out) == (0, True)
+
+
+def test_rows_whose_scorer_failed_have_an_answer_and_lm_eval_would_not_score_them_0() -> None:
+    questions = [{"question": str(n), "answer": "a"} for n in range(4)]
+
+    def extract(text: str) -> str:
+        return {"0": text}[text]
+
+    task = Task(questions, "{{ question }}", extract, lambda read, target: 1.0)
+    with serving(replying(lambda question: refusal(400) if question == "1" else answer(question))) as url:
+        result = manycall.evaluate(task, url=url, out=OUT, **QUIET)
+    assert result.unfinished == {"call failed": 1, "function failed": 2}
+    assert "2 rows have an answer that could not be scored (function failed)" in str(result)
+    assert "1 rows have no answer, and are in no score; the same command tries them again." in str(result)
+    assert (result.scores[0].as_lm_eval, "lm-evaluation-harness" in str(result)) == (None, False)
+    again = manycall.score(OUT, as_=task)
+    assert "1 rows have no answer, and are in no score.\n" in f"{again}\n"  # score asks nobody
+
+
+@pytest.mark.parametrize(("found", "said"), [(None, "None"), (3.0, "3.0"), ("yes", "'yes'"), (-1, "-1")])
+def test_a_score_that_is_none_is_told_as_what_it_is(found: Any, said: str) -> None:
+    task = Task([{"question": "a", "answer": "a"}], "{{ question }}", str.strip, lambda read, target: found)
+    with serving(replying(lambda question: answer("a"))) as url:
+        manycall.evaluate(task, url=url, out=OUT, **QUIET)
+    (failure,) = rows(Path("out.jsonl.run/failures.jsonl"))
+    assert failure["error"] == f"ValueError: a score must be a number from 0 to 1; `score` returned {said}"
+
+
+def test_a_scorer_that_fails_deep_inside_is_blamed_on_its_own_line() -> None:
+    task = Task([{"question": "a", "answer": "a"}], "{{ question }}", json.loads, lambda read, target: 1.0)
+    inside = Task([{"question": "a", "answer": "a"}], "{{ question }}", lambda text: json.loads(text), lambda r, t: 1.0)  # noqa: PLW0108
+    with serving(replying(lambda question: answer("a"))) as url:
+        manycall.evaluate(task, url=url, out=OUT, **QUIET)
+        manycall.evaluate(inside, url=url, out="inside.jsonl", **QUIET)
+    told = [rows(Path(f"{name}.jsonl.run/failures.jsonl"))[0]["error"] for name in ("out", "inside")]
+    assert told[0] == "JSONDecodeError: Expecting value: line 1 column 1 (char 0)"
+    assert told[1].startswith(f"{told[0]} (test_benchmarks.py, line ")
+
+
+def test_a_score_over_more_rows_than_were_asked_for_says_so() -> None:
+    questions = [{"question": str(n), "answer": "a"} for n in range(4)]
+    task = Task(questions, "{{ question }}", str.strip, lambda read, target: 1.0)
+    with serving(replying(lambda question: answer("a"))) as url:
+        whole = manycall.evaluate(task, url=url, out=OUT, **QUIET)
+        part = manycall.evaluate(task, url=url, out=OUT, limit=2, **QUIET)
+    assert ("earlier ones" in str(whole), part.scores[0].count) == (False, 4)
+    assert "The last session was to do 2 rows, but earlier ones did 4: the score is of all." in str(part)
+
+
+def test_what_the_simulated_endpoint_meant_is_told_only_if_it_heard_all_questions() -> None:
+    first, then = (
+        command("eval", "wordmath", "-u", "sim:latency=0", "-m", "any", "-o", OUT, "--limit", limit)
+        for limit in ("20", "30")
+    )
+    assert ["meant to get" in done.out for done in (first, then)] == [True, False]
 
 
 def test_what_is_read_may_be_anything_that_json_has() -> None:
@@ -189,6 +249,39 @@ def test_another_prompt_is_another_benchmark() -> None:
                     manycall.evaluate(task, url=url, out=OUT, **QUIET)
             else:
                 manycall.evaluate(task, url=url, out=OUT, **QUIET)
+
+
+@pytest.mark.parametrize("name", [{}, {"id": "q2"}], ids=["unnamed", "named"])
+@pytest.mark.parametrize(
+    "change", [{"answer": "b"}, {"question": "3?"}, None], ids=["a mended label", "another question", "a further row"]
+)
+@pytest.mark.parametrize("kind", ["file", "task with a file", "task with a list"])
+def test_other_rows_are_another_benchmark(kind: str, change: dict[str, str] | None, name: dict[str, str]) -> None:
+    """Else the old label would stay, or stand beside the new one, and the question be asked and scored twice."""
+    first, second = {"question": "1?", "answer": "a"}, {**name, "question": "2?", "answer": "a"}
+
+    def go_on(lines: list[dict[str, str]], **options: Any) -> manycall.Evaluation:
+        Path("q.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        if kind == "file":
+            return manycall.evaluate("q.jsonl", match="exact", out=OUT, **QUIET, **options)
+        task = Task(lines if "list" in kind else "q.jsonl", "{{ question }}", str.strip, lambda read, target: 1.0)
+        return manycall.evaluate(task, out=OUT, **QUIET, **options)
+
+    heard = list[str]()
+    mended = [first, {**second, **change}] if change else [first, second, {"question": "3?", "answer": "a"}]
+    with serving(replying(noting(heard, "a"))) as url:
+        go_on([first, second], url=url, limit=1)
+        go_on([first, second], url=url)
+        with pytest.raises(manycall.ManycallError, match=r"data\n.*-2 rows, (?s:.*)Choose another -o, or --fresh"):
+            go_on(mended, url=url)
+        assert (len(heard), len(rows(OUT))) == (2, 2)
+        assert go_on(mended, url=url, fresh=True).rows == len(mended)
+
+
+def test_rows_that_can_be_read_only_once_have_no_checksum_and_are_all_asked() -> None:
+    task = Task(({"question": f"{n}?", "answer": "a"} for n in range(3)), "{{ question }}", str.strip, lambda a, t: 1.0)
+    with serving(replying(noting([], "a"))) as url:
+        assert manycall.evaluate(task, url=url, out=OUT, **QUIET).rows == 3
 
 
 def test_a_slow_scorer_holds_no_call_up() -> None:
@@ -223,6 +316,7 @@ def test_a_slow_scorer_holds_no_call_up() -> None:
         (("wordmath", "--match", "exact"), "go with a file of your own"),
         (("bad.jsonl", "--match", "exact"), "line 2: a question needs the field answer"),
         (("bench.py:nosuch",), "no task 'nosuch'"),
+        (("bench.py",), "bench.py is Python: which task in it? Name it as in bench.py:task"),
         (("bench.py:manycall",), "not a manycall.Task, but module"),
         (("mmlu_generative",), "needs its files"),
         (("gsm8k_platinum",), "give a local copy with --data"),
@@ -240,6 +334,40 @@ def test_what_cannot_be_asked_is_one_sentence(words: tuple[str, ...], said: str)
     assert said in done.err
 
 
+def test_what_python_cannot_mean_is_one_sentence() -> None:
+    one: Any = [{"question": "a", "answer": "b"}]
+    with pytest.raises(UsageError, match=r"not list: Task\(rows=\.\.\.\) takes rows"):
+        manycall.evaluate(one, match="exact", out=OUT, **QUIET)
+    for shot in (("user", "hi"), {"role": "user"}, "hi"):
+        task = Task(one, "{{ question }}", str.strip, lambda read, target: 1.0, shots=[shot])  # type: ignore[list-item]
+        with pytest.raises(UsageError, match="a shot is a message with role and content, not"):
+            manycall.evaluate(task, out=OUT, **QUIET)
+    OUT.write_text('{"response":"a","answer":"a"}\n')
+    with pytest.raises(UsageError, match="no score 'nosuch'; there are exact"):
+        manycall.score(OUT, as_="exact").score("nosuch")
+
+
+@pytest.mark.parametrize(
+    ("job", "name", "said"),
+    [
+        ("judge", "o.jsonl", "was written by a judge: the same `manycall judge` shows"),
+        ("eval mine", "o.jsonl", "by mine, whose functions are yours: --as FILE.py:task; name one with --as: gsm8k,"),
+        ("", "samples_gpqa_2026-01-02T03-04-05.678901.jsonl", "was written by gpqa, which is lm-eval's; name one with"),
+        ("", "o.jsonl", "does not say which task wrote it; name one with --as: gsm8k,"),
+    ],
+)
+def test_who_cannot_be_scored_as_what_it_is_is_told_what_else_there_is(job: str, name: str, said: str) -> None:
+    sample = {"doc_id": 0, "doc": {}, "target": "1", "filter": "none", "resps": [["1"]], "filtered_resps": ["1"]}
+    Path(name).write_text(json.dumps(sample if "samples" in name else {"response": "1", "answer": "1"}) + "\n")
+    if job:
+        Path(f"{name}.run").mkdir()
+        Path(f"{name}.run/manifest.json").write_text(json.dumps({"version": "0", "identity": {"job": job}}))
+    with pytest.raises(UsageError) as told:
+        manycall.score(name)
+    assert said in str(told.value)
+    assert job == "judge" or "exact, numeric, choice, boxed, vllm and regex:PATTERN" in str(told.value)
+
+
 @pytest.mark.parametrize(
     ("name", "response", "read", "target", "right"),
     [
@@ -249,13 +377,24 @@ def test_what_cannot_be_asked_is_one_sentence(words: tuple[str, ...], said: str)
         ("numeric", "3 and then -1,200.50!", "-1,200.50", "-1200.5", 1),
         ("numeric", "It is 18.", "18", "so\n#### 18", 1),
         ("numeric", "none", INVALID, "18", 0),
-        ("numeric", "none", INVALID, "none", 0),
         ("numeric", "18, ", "18", 18, 1),
         ("numeric", "1, 2,3", "3", "3", 1),
         ("numeric", "so 10-4", "4", "4", 1),
         ("numeric", "a loss of −$5", "-5", "-5", 1),
         ("numeric", "at .5", ".5", "0.50", 1),
         ("numeric", "1,200,000.50 in all", "1,200,000.50", "1200000.5", 1),
+        ("numeric", "16", "16", 1e16, 0),
+        ("numeric", "5", "5", 1e-05, 0),
+        ("numeric", "It is 10,000,000,000,000,000", "10,000,000,000,000,000", 1e16, 1),
+        ("numeric", "1.5e-3", "1.5e-3", 0.0015, 1),
+        ("numeric", r"6.02 \times 10^{23} of them", "6.02e23", 6.02e23, 1),
+        ("numeric", "6.02×10^23", "6.02e23", "6.02E23", 1),
+        ("numeric", "The area is 25 m^2.", "25", 25, 1),
+        ("numeric", r"25\,\text{m}^{2}", "25", "25 m^2", 1),
+        ("numeric", "it gives off 3 mol of CO2", "3", "3", 1),
+        ("numeric", "答案是18元", "18", "18", 1),
+        ("numeric", "零下，即-5度", "-5", -5, 1),
+        ("numeric", "7", "7", [6, 7.0], 1),
         ("choice", "The answer is (C).", "C", "C", 1),
         ("choice", "**Answer:** B", "B", "B", 1),
         ("choice", r"A or B: \boxed{\text{D}}", "D", "D", 1),
@@ -263,6 +402,27 @@ def test_what_cannot_be_asked_is_one_sentence(words: tuple[str, ...], said: str)
         ("choice", "B) because A is wrong", "B", "B", 1),
         ("choice", "I think so", INVALID, "I", 0),
         ("choice", "A man walks", INVALID, "A", 0),
+        ("choice", "The answer is B, since option A is false.", "B", "B", 1),
+        ("choice", "The answer is B because option A, and choice D are wrong", "B", "(B)", 1),
+        ("choice", "The answer is A. Wait, no: the answer is C.", "C", "c", 1),
+        ("choice", "The correct answer to this question is **(B)**", "B", "B.", 1),
+        ("choice", "The correct option is D; option A is not", "D", "D", 1),
+        ("choice", "The answer is option C.", "C", ["A", "C"], 1),
+        ("choice", "Option A is wrong. So is B.\n\nC", "C", "C", 1),
+        ("choice", "Answer: `B`", "B", "B", 1),
+        ("choice", 'The answer is "B"', "B", "B", 1),
+        ("choice", r"The answer is \textbf{B}", "B", "B", 1),
+        ("choice", r"\boxed{\mathrm{B}}", "B", "B", 1),
+        ("choice", "答案：B", "B", "B", 1),
+        ("choice", "选项A不对，正确答案是（B）。", "B", "B", 1),
+        ("choice", "The answer is I.", "I", "I", 1),
+        ("choice", "The answer is I think B", INVALID, "B", 0),
+        ("choice", "The answer is I'm not sure", INVALID, "I", 0),
+        ("choice", "Option A is false, option B is true", INVALID, "B", 0),
+        ("choice", "A. is wrong\nB. is right", INVALID, "B", 0),
+        ("exact", "true", "true", True, 1),
+        ("exact", "0.5", "0.5", 0.5, 1),
+        ("regex:(true|false)", "It is true", "true", True, 1),
         ("boxed", r"\boxed{1} \boxed{\frac{1}{2}} or 3", r"\frac{1}{2}", r"\frac{1}{2}", 1),
         ("boxed", r"\boxed{1,200}", "1,200", "#### 1200", 1),
         ("boxed", r"\boxed{\$18.0}", r"\$18.0", "18", 1),
@@ -284,6 +444,51 @@ def test_each_match_reads_and_compares_in_its_way(name: str, response: str, read
     assert name.partition(":")[0] in {*MATCHES, "regex"}
 
 
+@pytest.mark.parametrize(
+    ("name", "target", "said"),
+    [
+        ("numeric", "1/2", "'1/2' does not hold one number, but 2: --match numeric cannot use it"),
+        ("numeric", "none", "'none' does not hold one number, but 0"),
+        ("numeric", "3 h 20 min", "does not hold one number"),
+        ("choice", 1, "the right answer '1' is no letter: --match choice cannot use it"),
+        ("choice", "Paris", "is no letter"),
+        ("exact", None, "the right answer is null, with which nothing can be compared"),
+        ("numeric", None, "the right answer is null"),
+        ("boxed", [], r"the right answer is \[\]"),
+        ("exact", ["a", None], "nothing can be compared"),
+        ("regex:x", {"a": 1}, "nothing can be compared"),
+    ],
+)
+def test_a_right_answer_with_which_nothing_can_be_compared_is_refused_before_any_call(
+    name: str, target: Any, said: str
+) -> None:
+    good, bad = {"question": "a", "answer": "B 1" if name == "numeric" else "B"}, {"question": "b", "answer": target}
+    Path("q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (good, bad)))
+    with pytest.raises(UsageError, match=f"q.jsonl, line 2: .*{said}"):
+        manycall.evaluate("q.jsonl", match=name, url="http://127.0.0.1:1/v1", out=OUT, **QUIET)
+    OUT.write_text(json.dumps({"answer": target, "response": "A"}) + "\n")
+    with pytest.raises(UsageError, match=r"the row at byte 0: .* cannot score it"):
+        manycall.score(OUT, as_=name)
+
+
+@pytest.mark.parametrize("name", ["choice", "numeric"])
+def test_no_text_takes_long_to_read(name: str) -> None:
+    """Ten times the text takes about ten times as long, whatever it is made of."""
+    for piece in (" ", "\n", "answer ", "answer is", "(", "*", "\\boxed{", "A ", "1,234", "1 x 10^", "A)\n", "选"):
+        began = process_time()
+        match(name).extract(f"The answer is{piece * (100_000 // len(piece))}")
+        assert process_time() - began < 5, piece
+
+
+def test_answers_that_could_not_be_read_are_counted_for_each_filter() -> None:
+    lines = [{"answer": "#### 1", "response": text} for text in ("#### 1", "it is 1", "who knows")]
+    OUT.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = manycall.score(OUT, as_="gsm8k")
+    assert {score.filter: score.unread for score in result.scores} == {"strict-match": 2, "flexible-extract": 1}
+    assert "| unread | rows scored |" in str(result)
+    assert "unread" not in str(manycall.score(OUT, as_="exact"))
+
+
 # samples and votes
 
 
@@ -301,6 +506,59 @@ def test_a_vote_is_over_the_first_samples_of_each_question() -> None:
     (run / "manifest.json").write_text(json.dumps({"version": "0", "identity": identity}))
     scores = {score.filter: (score.value, score.count) for score in manycall.score(OUT).scores}
     assert scores == {"score-first": (2 / 3, 3), "maj@8": (0.5, 2)}  # c has but seven; nobody has 64
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "seeds"),
+    [
+        ("gsm8k_cot", {}, [1234]),
+        ("gsm8k_cot", {"samples": 3}, [1234, 1235, 1236]),
+        ("gsm8k_cot", {"samples": 2, "params": {"seed": 7}}, [7, 8]),
+        ("gsm8k_cot", {"samples": 2, "params": {"seed": None}}, [None, None]),
+        ("gsm8k_cot_self_consistency", {}, [1234] * 64),
+        ("gsm8k_cot_self_consistency", {"samples": 2}, [1234, 1235]),
+    ],
+)
+def test_samples_have_seeds_of_their_own_unless_lm_eval_repeats_one(
+    name: str, options: dict[str, Any], seeds: list[int | None]
+) -> None:
+    Path("t.jsonl").write_text('{"question":"1 + 1?","answer":"#### 2"}\n')
+    sent = list[int | None]()
+
+    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, body = await read_request(reader)
+        if body:
+            sent.append(json.loads(body).get("seed"))
+        writer.write(http(200, answer("The answer is 2.").body))
+        await writer.drain()
+
+    with serving(connection) as url:
+        manycall.evaluate(name, data="t.jsonl", url=url, out=OUT, concurrency=1, **QUIET, **options)
+    assert sorted(sent, key=lambda seed: seed or 0) == seeds
+
+
+@pytest.mark.parametrize(
+    ("temperature", "texts", "said"),
+    [
+        (0.7, "aaaa bbbb", "For 2 of 2 questions all samples are the same text"),
+        (0.7, "aaaa bbba", ""),
+        (0, "aaaa bbba", "The samples were drawn at temperature 0"),
+        (0, "a b", ""),
+    ],
+)
+def test_samples_that_tell_no_more_than_one_are_remarked(temperature: float, texts: str, said: str) -> None:
+    lines = [
+        {"id": f"{name}#{k}", "answer": "a", "response": text}
+        for name, samples in enumerate(texts.split())
+        for k, text in enumerate(samples)
+    ]
+    OUT.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    Path("out.jsonl.run").mkdir()
+    identity = {"job": "eval q.jsonl", "samples": True, "params": {"temperature": temperature}}
+    session = {"version": "0", "identity": identity, "sessions": [{"ending": "finished"}]}
+    Path("out.jsonl.run/manifest.json").write_text(json.dumps(session))
+    remarks = manycall.score(OUT, as_="exact").remarks()
+    assert [said in remark for remark in remarks] == [True] * bool(said)
 
 
 # the benchmarks with a name

@@ -231,6 +231,22 @@ def test_scoring_again_needs_no_call_and_no_data(tmp_path: Path) -> None:
     assert "1 answers were cut" in str(result)
 
 
+def test_rows_are_scored_apart_by_a_field(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    said = [("physics", "A"), ("anatomy", "A"), ("physics", "B"), ("anatomy", "A"), ("physics", "B")]
+    lines = ({"subject": subject, "answer": "A", "response": text} for subject, text in said)
+    out.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = score(out, as_="choice", by="subject")
+    assert (result.scores[0].value, result.scores[0].count) == (3 / 5, 5)
+    found = {name: [(s.filter, s.value, s.count) for s in scores] for name, scores in result.groups.items()}
+    assert found == {"anatomy": [("choice", 1, 2)], "physics": [("choice", 1 / 3, 3)]}
+    assert "| physics  | choice | 0.3333 | ±0.3333 |" in str(result)
+    assert "of these" not in str(score(out, as_="choice"))
+    assert [s.filter for s in score(out, as_="gsm8k/strict-match", by="subject").groups["anatomy"]] == ["strict-match"]
+    with pytest.raises(UsageError, match="has no field 'nosuch'; it has subject, answer, response"):
+        score(out, as_="choice", by="nosuch")
+
+
 @pytest.mark.parametrize(
     ("text", "as_", "said"),
     [

@@ -372,6 +372,38 @@ def test_another_runs_answers_into_the_same_output_are_refused() -> None:
     assert "+b.jsonl" in done.err
 
 
+@pytest.mark.parametrize("role", ["judged", "against"])
+def test_other_answers_under_the_same_ids_are_refused(role: str) -> None:
+    a, b = answers("a", "x", "y"), answers("b", "x", "y")
+
+    def again() -> Any:
+        return manycall.judge(a, PAIRWISE, against=b, url=url, **OPTIONS)
+
+    with judging(lambda messages: "Verdict: tie") as (url, asked):
+        again()
+        answers("a" if role == "judged" else "b", "x", "z")
+        with pytest.raises(manycall.ManycallError, match=r"-[ab]\.jsonl: 2 rows, (?s:.*)Choose another -o"):
+            again()
+    assert len(asked) == 4
+
+
+def test_answers_that_were_made_anew_are_other_answers_but_not_those_that_were_gone_on_with() -> None:
+    with judging(lambda messages: "Verdict: 3") as (url, asked):
+
+        def make(**options: Any) -> None:
+            options = {"model": "m", "out": "a.jsonl", "progress": False, "url": url, "samples": 3, **options}
+            manycall.generate("Say something.", **options)
+
+        make(limit=2)
+        manycall.judge("a.jsonl", "{{ text }}", url=url, **OPTIONS)
+        make()
+        assert manycall.judge("a.jsonl", "{{ text }}", url=url, **OPTIONS).rows == 3
+        make(fresh=True)
+        with pytest.raises(manycall.ManycallError, match=r"answers\n(?s:.*)began(?s:.*)Choose another -o"):
+            manycall.judge("a.jsonl", "{{ text }}", url=url, **OPTIONS)
+    assert len(asked) == 3 + 3 + 3
+
+
 def test_the_command_judges_with_the_simulated_endpoint() -> None:
     answers("a", *"abcdefgh"), answers("b", *"ABCDEFGH")
     Path("pair.j2").write_text(PAIRWISE)

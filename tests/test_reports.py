@@ -134,7 +134,7 @@ def test_the_head_says_where_the_numbers_come_from() -> None:
         "protocoleval wordmath", "endpointhttp://gpu1:8000/v1", "max_tokens77", "temperature 0.5",
         "10 scored of 19, 1 of them truncated; 2 failed", "2 not: 2 empty", "run by manycall 0.9, scored by",
         "1, from 2020-09-13 12:26:40 UTC to 2020-09-13 12:27:40 UTC", "Partial: only 12 of 19 rows",
-        "2 rows have no answer, are in no score", "1 answers were cut at max_tokens",
+        "2 rows have no answer, and are in no score.", "1 answers were cut at max_tokens",
         "wordmathstrict-match0.6000±0.16330.3127 … 0.83180.5000 … 0.66671012",
     ):  # fmt: skip
         assert said in cells, said
@@ -153,6 +153,31 @@ def test_the_wrong_answers_are_those_of_the_scorer_that_is_named_not_those_of_th
     path.write_text(path.read_text().replace("The answer is 7", "The answer is 18"))
     manycall.write_report(manycall.score(path, as_="regex:(18)"), "r.md")
     assert "Answers that were scored 0" not in Path("r.md").read_text()
+
+
+def told(name: str) -> dict[str, str]:
+    """Where a page says its numbers come from."""
+    manycall.write_report(manycall.score(name, as_="boxed"), "r.md")
+    table = Path("r.md").read_text().partition("## Where the numbers come from")[2].partition("## ")[0]
+    return dict(re.findall(r"\| (\w+) +\| (.*?) +\|", table.replace("\\", "")))
+
+
+def test_what_nobody_recorded_is_not_made_up() -> None:
+    Path("plain.jsonl").write_text('{"response":"x","answer":"y"}\n')
+    sample = {"doc_id": 0, "doc": {}, "target": "1", "filter": "none", "resps": [["1"]], "filtered_resps": ["1"]}
+    sent = {"until": ["Q:"], "do_sample": False, "temperature": 0.0, "max_gen_toks": 99}
+    Path("silent.jsonl").write_text(json.dumps(sample) + "\n")
+    Path("samples.jsonl").write_text(json.dumps({**sample, "arguments": {"gen_args_0": {"arg_1": sent}}}) + "\n")
+    for name in ("plain", "silent", "samples"):
+        facts = told(f"{name}.jsonl")
+        unknown = [facts[what] for what in ("model", "endpoint", "sessions", "tokens")]
+        assert unknown == ["not recorded"] * 4, name
+        assert facts["versions"].startswith("scored by manycall"), name
+        if name != "samples":
+            assert (facts["max_tokens"], facts["parameters"]) == ("not recorded", "not recorded")
+    assert facts["max_tokens"] == "99"
+    assert facts["parameters"] == 'until ["Q:"], do_sample false, temperature 0.0'
+    assert (told("plain.jsonl")["failures"], told("silent.jsonl")["failures"]) == ("not recorded", "none")
 
 
 def test_plots_are_whole_and_show_every_number() -> None:

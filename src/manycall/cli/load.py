@@ -1,6 +1,7 @@
 """What a verb must read before it can begin: the user's function, the simulator's answer key."""
 
 import importlib.util
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,10 +26,12 @@ def load_task(spec: str) -> Any:
     """The task in FILE.py:task; whatever else is named, as it is.
 
     Raises:
-        UsageError: no such file or task, or the file cannot be run.
+        UsageError: no such file or task, none named, or the file cannot be run.
     """
-    if ".py:" not in spec or spec.startswith("regex:"):
+    if spec.startswith("regex:") or not re.search(r"\.py(:|$)", spec):
         return spec
+    if spec.endswith(".py"):
+        raise UsageError(f"{spec} is Python: which task in it? Name it as in {spec}:task")
     from manycall.evals.tasks import Task
 
     task = _load(spec, "task")

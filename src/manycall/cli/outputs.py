@@ -15,6 +15,9 @@ def score(
         str | None,
         typer.Option("--as", help="TASK, TASK/FILTER, FILE.py:task, or as eval's --match. Default: its own task."),
     ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="FIELD", help="Also the scores of rows apart in which this differs.")
+    ] = None,
     min: Min = None,
     report: Report = None,
     json: Json = False,
@@ -23,7 +26,7 @@ def score(
     from manycall.cli.load import load_task
     from manycall.evals.evaluate import score as job
 
-    result = job(out, as_=as_ and load_task(as_))
+    result = job(out, as_=as_ and load_task(as_), by=by)
     end(result, json, least=min, report=report)
 
 

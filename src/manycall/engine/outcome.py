@@ -3,6 +3,7 @@
 import math
 import traceback
 from pathlib import Path
+from sysconfig import get_path
 from typing import Any
 
 from manycall import errors
@@ -26,7 +27,8 @@ BY_CODE: dict[str, Unfinished] = {
     "content_filter": "filtered",  # Azure refuses the prompt with status 400
 }
 
-_HOME = Path(__file__).parent.parent
+_NOT_THEIRS = (Path(__file__).parent.parent, Path(get_path("stdlib")))
+"""Code that the user did not write, though it may be where his went wrong."""
 
 
 def verdict(error: BaseException) -> Unfinished:
@@ -92,7 +94,7 @@ def _not_finite(value: Any) -> bool:
 def _where(error: BaseException) -> str:
     """The error, and the line of the user's code that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = (f for f in reversed(frames) if not Path(f.filename).is_relative_to(_HOME))
+    theirs = (f for f in reversed(frames) if not any(map(Path(f.filename).is_relative_to, _NOT_THEIRS)))
     at = next((f"{Path(f.filename).name}, line {f.lineno}" for f in theirs), "")
     return f"{type(error).__name__}: {error}" + (f" ({at})" if at else "")
 

@@ -23,7 +23,7 @@ from manycall.evals.report import Score
 from manycall.evals.stats.intervals import RIGHT_OR_WRONG
 from manycall.evals.stats.paired import change, difference, holm
 from manycall.evals.tasks import Task
-from manycall.store.lines import write_whole
+from manycall.store.lines import write_whole, writing
 from manycall.store.output import Output, may_write
 
 MOST_SHOWN = 10
@@ -79,7 +79,8 @@ def compare(
     adjusted = holm([v.difference.p for v in versus])
     changed = [[(pair, question) for question in pair.changed()] for pair in pairs]
     if target is not None:
-        write_whole(target, (msgspec.json.encode(pair.change(q)) + b"\n" for each in changed for pair, q in each))
+        with writing(target):
+            write_whole(target, (msgspec.json.encode(pair.change(q)) + b"\n" for each in changed for pair, q in each))
     by_turns = [each for turn in zip_longest(*changed) for each in turn if each is not None]
     return Comparison(
         sides=[each.side(names) for each in read],

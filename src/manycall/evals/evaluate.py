@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -12,11 +13,13 @@ from manycall.data.templates import BadPrompt, Prompt
 from manycall.engine.map import Job, Options, hide_key, run_job
 from manycall.engine.row import RowCalls
 from manycall.errors import UsageError
-from manycall.evals.lmeval import opened
+from manycall.evals.groups import Groups
+from manycall.evals.lmeval import Samples, opened
 from manycall.evals.metrics import Mean
-from manycall.evals.own import ENDINGS, as_task, listed, own, scoring
+from manycall.evals.oddities import Oddities
+from manycall.evals.own import ENDINGS, as_task, listed, own, scoring, ways
 from manycall.evals.regrade import grader
-from manycall.evals.report import MOST_WRONG, Evaluation, Wrong
+from manycall.evals.report import CRASHED, MOST_WRONG, Evaluation, Wrong
 from manycall.evals.tally import Tally
 from manycall.evals.tasks import TASKS, Asker, Task
 from manycall.records import Completion, Request, Row
@@ -58,6 +61,7 @@ def evaluate(
     if options.get("dry_run"):
         raise UsageError("a dry run has no score: dry_run is for generate, steps and map")
     asked = resolve(task, data=data, shots=shots, prompt=prompt, match=match)
+    repeats_seed = samples is None  # where lm-eval asks several times, it does
     samples = asked.samples if samples is None else samples
     source = Source(asked.rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))
     asker = Asker(asked)
@@ -66,7 +70,8 @@ def evaluate(
 
     async def one(row: Row, llm: RowCalls) -> dict[str, Any]:
         target = _target(asked, row.fields)
-        reply = await llm.ask(Request("chat", llm.model, asker.messages(row), llm.params, asked.spelling))
+        params = llm.params if repeats_seed else _own_seed(llm.params, row.sample)
+        reply = await llm.ask(Request("chat", llm.model, asker.messages(row), params, asked.spelling))
         assert isinstance(reply, Completion)
         grades = asked.grade(reply.text, target) if asked.quick else await _grade_aside(asked, reply.text, target)
         for name, (_, value) in grades.items():
@@ -82,7 +87,8 @@ def evaluate(
         name, mean = list(running.items())[-1]
         return f"{name} {mean}" if mean.count else ""
 
-    identity = {"job": f"eval {asked.name}", "samples": samples is not None, **asker.identity}
+    checksum = {"data": known} if (known := source.checksum()) else {}
+    identity = {"job": f"eval {asked.name}", "samples": samples is not None, **checksum, **asker.identity}
     job = Job(asked.name, identity, one, asked.params, note, WRITES, ending="finish_reason")
     report = run_job(job, source, _with_key(options, asked.key))
     result = score(report.out, as_=asked)
@@ -90,33 +96,44 @@ def evaluate(
     return result
 
 
-def score(out: str | Path, *, as_: str | Task | None = None) -> Evaluation:
+def score(out: str | Path, *, as_: str | Task | None = None, by: str | None = None) -> Evaluation:
     """Score the responses in an output again, with no call.
 
     Args:
         out: what `evaluate` wrote, or any rows with `response` and `answer`; or lm-eval's samples_*.jsonl.
         as_: a `Task`, "task", "task/filter", or a match ("numeric", "regex:PATTERN"); default: the task that wrote it.
+        by: a field of the rows, as "subject": rows in which it differs are also scored apart.
 
     Raises:
-        UsageError: no such file, task or filter, or a row without a response.
+        UsageError: no such file, task or filter, or a row without a response, or without the field `by`.
     """
     output = opened(out)
     task, only = scoring(as_) if isinstance(as_, str) else (as_ or written_by(output), "")
-    tally, grade = Tally(task.name, task.filters, output), grader(output.path, task)
-    names = [only] if only in task.filters else list(task.filters)
+    grade, names = grader(output.path, task), [only] if only in task.filters else list(task.filters)
+    empty = partial(Tally, task.name, task.filters, output)
+    tally, groups, odd = empty(), Groups(by, empty), Oddities(output)
     rows = truncated = 0
     wrong: list[Wrong] = []
     for offset, row in output.rows():
         grades, cut = grade(offset, row), row.get("finish_reason") == "length"
         rows += 1
         truncated += cut
-        tally.add(str(row.get("id", "")), grades)
+        name = str(row.get("id", ""))
+        tally.add(name, grades)
+        groups.add(row, grades)
+        odd.look(name, row["response"], grades)
         if len(wrong) < MOST_WRONG and not cut and any(grades[name][1] == 0 for name in names):
             wrong.append(Wrong.of(row, {name: str(grades[name][0]) for name in names}, task.target))
-    scores = [score for score in tally.scores(task.votes) if only in ("", score.filter)]
+    crashed = CRASHED in output.unfinished  # lm-eval would have, too
+    scores = [
+        replace(score, unread=odd.unread[score.filter], as_lm_eval=None if crashed else score.as_lm_eval)
+        for score in tally.scores(task.votes)
+        if only in ("", score.filter)
+    ]
     return Evaluation(
-        task=task.name, out=output.path, scores=scores, rows=rows, truncated=truncated,
-        failed=output.failed, unfinished=output.unfinished, missing=output.missing(rows), wrong=wrong,
+        task=task.name, out=output.path, scores=scores, rows=rows, truncated=truncated, failed=output.failed,
+        unfinished=output.unfinished, missing=output.missing(rows), wrong=wrong, odd=odd.remarks(),
+        groups={name: [s for s in each if only in ("", s.filter)] for name, each in groups.scores(task.votes)},
     )  # fmt: skip
 
 
@@ -133,6 +150,10 @@ def resolve(
     Raises:
         UsageError: there is none, or what is given with it does not go with it.
     """
+    if not isinstance(task, str | Path | Task):
+        raise UsageError(
+            f"a task is a name, a path or a manycall.Task, not {type(task).__name__}: Task(rows=...) takes rows"
+        )
     is_named = isinstance(task, str) and task in TASKS
     if not is_named and (data is not None or shots is not None):
         raise UsageError("--data and --shots go with the tasks that have a name; yours brings its own rows")
@@ -147,6 +168,12 @@ def resolve(
     if path.suffix.lower() not in ENDINGS and not path.is_file():
         raise UsageError(f"there is no task {str(task)!r}; there are {listed()}, or a file of your own (.jsonl, .csv)")
     return own(path, prompt, match)
+
+
+def _own_seed(params: dict[str, Any], sample: int) -> dict[str, Any]:
+    """A server that honours the seed would give equal answers to the samples of a question."""
+    seed = params.get("seed")
+    return {**params, "seed": seed + sample} if sample and isinstance(seed, int) else params
 
 
 async def _grade_aside(task: Task, response: str, target: Any) -> dict[str, tuple[Any, float]]:
@@ -184,5 +211,10 @@ def written_by(output: Output) -> Task:
         found = row.get("score")
         for matched in found if isinstance(found, dict) else ():
             return replace(as_task(matched), name=name)
-    mine = f" ({name}, whose functions are yours: --as FILE.py:task)" if job == "eval" and name else ""
-    raise UsageError(f"{output.path} does not say which task wrote it{mine}: name one with --as ({listed()})")
+    if job == "judge":
+        raise UsageError(
+            f"{output.path} was written by a judge: the same `manycall judge` shows its scores, without a call"
+        )
+    whose = "which is lm-eval's" if isinstance(output, Samples) else "whose functions are yours: --as FILE.py:task"
+    told = f"was written by {name}, {whose}" if job == "eval" and name else "does not say which task wrote it"
+    raise UsageError(f"{output.path} {told}; name one with --as: {ways()}")

@@ -100,8 +100,8 @@ def judge(
         "orders": shown.orders,
         "field": field,
         "samples": samples is not None,
-        "answers": _made_by(source.path),
-        "against": _made_by(Path(against)) if against is not None else None,
+        "answers": _made_by(source),
+        "against": _made_by(Source(Path(against), id_field=options.get("id_field"))) if against is not None else None,
     }
     job = Job("judge", identity, one, note=note, writes=(field, ending), ending=ending)
     report = run_job(job, source, options)
@@ -204,7 +204,11 @@ def _try_first(template: Template, source: Source, shown: _Alone) -> None:
     source.try_first(fits)
 
 
-def _made_by(path: Path | None) -> Any:
-    """What tells one run's answers from another's: what it was, or at least its name."""
-    manifest = Output(path).manifest if path is not None else None
-    return manifest.identity if manifest else path and path.name
+def _made_by(answers: Source) -> Any:
+    """What tells one run's answers from another's, or from those of the same run made anew: what it was and when it
+    began; of rows that do not say so, their name and checksum."""
+    manifest = Output(answers.path).manifest if answers.path is not None else None
+    if manifest is None:
+        return f"{answers.path.name if answers.path else answers.name}: {answers.checksum()}"
+    began = [session.get("started") for session in manifest.sessions[:1]]
+    return {**manifest.identity, "began": began}

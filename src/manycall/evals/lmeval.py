@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from manycall._version import __version__
 from manycall.errors import UsageError
 from manycall.records import Fields
 from manycall.store.lines import read_lines
@@ -44,11 +43,12 @@ class Samples(Output):
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
         named, empty, most = _NAME.match(self.path.name), 0, 1
+        identity: Fields = {"job": f"eval {named[1] if named else ''}"}
         for _, sample in self._samples():
             texts = sample["resps"][0]
             empty, most = empty + texts.count(""), max(most, len(texts))
-        identity = {"job": f"eval {named[1] if named else ''}", "samples": most > 1}
-        self.manifest = Manifest(__version__, identity, sessions=[{"ending": "finished"}])
+            identity |= _sent(sample)
+        self.manifest = Manifest("", {**identity, "samples": most > 1}, sessions=[{"ending": "finished"}])
         self.unfinished = {"empty": empty} if empty else {}
 
     def rows(self) -> Iterator[tuple[int, Fields]]:
@@ -74,6 +74,14 @@ class Samples(Output):
             first = sample["filter"] if first is None else first
             if sample["filter"] == first:
                 yield offset, sample
+
+
+def _sent(sample: Fields) -> Fields:
+    """The parameters of its calls, if it says so."""
+    match sample:
+        case {"arguments": {"gen_args_0": {"arg_1": dict(params)}}} if params:
+            return {"params": params}
+    return {}
 
 
 def _is_generated(sample: Fields) -> bool:

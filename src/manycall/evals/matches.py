@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from manycall.errors import UsageError
-from manycall.evals import scorers
+from manycall.evals import choices, scorers
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -21,7 +21,7 @@ class Match(msgspec.Struct, frozen=True):
 MATCHES = {
     "exact": Match(str.strip, scorers.one_of(scorers.same_text)),
     "numeric": Match(scorers.last_number, scorers.one_of(scorers.same_number)),
-    "choice": Match(scorers.choice, scorers.one_of(scorers.same_text)),
+    "choice": Match(choices.choice, scorers.one_of(choices.same_letter)),
     "boxed": Match(scorers.boxed, scorers.one_of(scorers.same_value)),
     "vllm": Match(scorers.last_integer, scorers.one_of(scorers.same_integer)),
 }

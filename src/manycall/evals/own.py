@@ -8,6 +8,7 @@ from manycall.data.files import read
 from manycall.data.templates import Prompt
 from manycall.errors import UsageError
 from manycall.evals.matches import MATCHES, REGEX, match
+from manycall.evals.scorers import INVALID
 from manycall.evals.tasks import TASKS, Task
 
 QUESTION = "{{ question }}"
@@ -22,14 +23,21 @@ def own(rows: Path, prompt: Prompt | None = None, matched: str | None = None) ->
         matched: how an answer is read and compared: see `MATCHES`.
 
     Raises:
-        UsageError: a row without an answer, no such match, or none given.
+        UsageError: a row without an answer, or with one that this match cannot compare with; no such match, or none.
     """
+    if not rows.is_file():
+        raise UsageError(f"{rows}: there is no such file")
+    if matched is None:
+        raise UsageError(f"{rows}: say how answers are compared: --match {'|'.join(MATCHES)}|{REGEX}PATTERN")
+    task = as_task(matched)
     for where, fields in read(rows):
         if "answer" not in fields:
             raise UsageError(f"{rows}, {where}: a question needs the field answer; the row has {', '.join(fields)}")
-    if matched is None:
-        raise UsageError(f"{rows}: say how answers are compared: --match {'|'.join(MATCHES)}|{REGEX}PATTERN")
-    return replace(as_task(matched), rows=rows, prompt=prompt or QUESTION, name=rows.name, key=str(rows))
+        try:
+            task.compare(INVALID, fields["answer"])
+        except ValueError as error:
+            raise UsageError(f"{rows}, {where}: {error}: --match {matched} cannot use it") from None
+    return replace(task, rows=rows, prompt=prompt or QUESTION, name=rows.name, key=str(rows))
 
 
 def as_task(matched: str) -> Task:
@@ -55,7 +63,12 @@ def scoring(name: str) -> tuple[Task, str]:
         return TASKS[head], only
     if name in MATCHES or name.startswith(REGEX):
         return as_task(name), ""
-    raise UsageError(f"there is no task {name!r}; there are {listed()}, and to score with {', '.join(MATCHES)}")
+    raise UsageError(f"there is no task {name!r}; there are {ways()}")
+
+
+def ways() -> str:
+    """All that answers can be scored with."""
+    return f"{listed()}; and, whatever the task, {', '.join(MATCHES)} and {REGEX}PATTERN"
 
 
 def listed() -> str:

@@ -7,15 +7,20 @@ from typing import Any
 import msgspec
 
 from manycall.engine.report import Report, table
+from manycall.errors import UsageError
 from manycall.evals.stats.intervals import Interval
 from manycall.evals.stats.repeats import Repeated
+from manycall.evals.tasks import TASKS
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 """(head, rows)."""
 MOST_WRONG = 5
 """Wrong answers that are kept to be shown."""
+CRASHED = "function failed"
+"""How a row ends whose answer the task's own functions could not read or score (records.Unfinished)."""
 IF_FAILED = "if all failed had the worst … best"
 OVER_SAMPLES = ("filter", "over samples", "value", "stderr", "questions")
+APART = ("of these", "filter", "score", "stderr", "95 % interval", "rows scored")
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -37,8 +42,9 @@ class Score(msgspec.Struct, frozen=True):
             The interval is by this one.
         bounds: the mean if all failed rows were wrong, and if all were right.
         repeated: mean@k, pass@k, pass^k, maj@k, where questions were asked several times.
+        unread: answers in which this filter found nothing, and which are scored as wrong.
         as_lm_eval: the same with each failed row as a wrong one, which is what lm-evaluation-harness reports of such
-            a run; None if no row failed, or if questions were asked several times.
+            a run; None if no row failed, if questions were asked several times, or if a task's function failed.
     """
 
     task: str
@@ -51,22 +57,25 @@ class Score(msgspec.Struct, frozen=True):
     bounds: Interval | None = None
     repeated: list[Repeated] = []
     as_lm_eval: Counted | None = None
+    unread: int = 0
 
 
 def score_table(scores: Sequence[Score], what: str, rows: int, truncated: int, unfinished: Mapping[str, int]) -> Table:
     """(head, rows): each score, its doubt, and beside it the rows that were cut or have none."""
     clustered = any(score.clustered is not None for score in scores)
+    unread = any(score.unread for score in scores)
     failed = sum(unfinished.values())
     head = [
         "task", "filter", what, "stderr", *(["clustered"] if clustered else []), "95 % interval",
-        *([IF_FAILED] if failed else []), "rows scored", "truncated", "failed", *unfinished,
+        *([IF_FAILED] if failed else []), *(["unread"] if unread else []),
+        "rows scored", "truncated", "failed", *unfinished,
     ]  # fmt: skip
     counts = [*map(str, (rows, truncated, failed, *unfinished.values()))]
     cells = [
         [
             s.task, s.filter, f"{s.value:.4f}" if s.count else "N/A", stderr_text(s.stderr),
             *([stderr_text(s.clustered)] if clustered else []), str(s.interval or "N/A"),
-            *([str(s.bounds)] if failed else []), *counts,
+            *([str(s.bounds)] if failed else []), *([str(s.unread)] if unread else []), *counts,
         ]
         for s in scores
     ]  # fmt: skip
@@ -101,6 +110,8 @@ class Evaluation(msgspec.Struct, kw_only=True):
         failed: rows without an answer; they are in no score. unfinished: why, and how many.
         missing: a sentence if the run was interrupted, and these are not all rows; else "".
         wrong: the first whole answers that were scored 0.
+        odd: what should make a reader wonder.
+        groups: of rows that were scored apart, the scores, by what stands in the field that sets them apart.
         run: how the run went that answered the questions; None if they were only scored again.
     """
 
@@ -113,11 +124,20 @@ class Evaluation(msgspec.Struct, kw_only=True):
     unfinished: dict[str, int] = {}
     missing: str = ""
     wrong: list[Wrong] = []
+    odd: list[str] = []
+    groups: dict[str, list[Score]] = {}
     run: Report | None = None
 
     def score(self, name: str) -> Score:
-        """The score of one filter."""
-        return next(score for score in self.scores if score.filter == name)
+        """The score of one filter.
+
+        Raises:
+            UsageError: there is none of this name.
+        """
+        for score in self.scores:
+            if score.filter == name:
+                return score
+        raise UsageError(f"there is no score {name!r}; there are {', '.join(score.filter for score in self.scores)}")
 
     def __str__(self) -> str:
         parts = [table(*cells) for cells in self.tables()]
@@ -126,22 +146,33 @@ class Evaluation(msgspec.Struct, kw_only=True):
         return "\n\n".join([*parts, *self.remarks()])
 
     def tables(self) -> list[Table]:
-        """(head, rows) of the scores; then of those over the samples of a question, where there are any."""
-        scores = score_table(self.scores, "exact match", self.rows, self.truncated, self.unfinished)
+        """(head, rows) of the scores; then, if any, of those over the samples of a question, and of rows apart."""
+        what = "exact match" if self.task in TASKS else "score"
+        scores = score_table(self.scores, what, self.rows, self.truncated, self.unfinished)
         over = [
             [s.filter, r.name, f"{r.value:.4f}" if r.count else "N/A", stderr_text(r.stderr), str(r.count)]
             for s in self.scores
             for r in s.repeated
         ]
-        return [scores, *([(OVER_SAMPLES, over)] if over else [])]
+        apart = [
+            [name, s.filter, f"{s.value:.4f}", stderr_text(s.stderr), str(s.interval or "N/A"), str(s.count)]
+            for name, found in self.groups.items()
+            for s in found
+        ]
+        return [scores, *([(OVER_SAMPLES, over)] if over else []), *([(APART, apart)] if apart else [])]
 
     def warnings(self) -> list[str]:
         """What a reader of the number must know first."""
         warnings = [self.missing] if self.missing else []
-        if self.failed:
+        crashed = self.unfinished.get(CRASHED, 0)
+        if crashed:
             warnings.append(
-                f"{self.failed} rows have no answer, are in no score, and are tried again by the same command."
+                f"{crashed} rows have an answer that could not be scored ({CRASHED}), and are in no score: mend the "
+                "task, and `manycall eval` scores them without a call."
             )
+        if unanswered := self.failed - crashed:
+            again = "; the same command tries them again" if self.run else ""
+            warnings.append(f"{unanswered} rows have no answer, and are in no score{again}.")
             warnings += [f"lm-evaluation-harness would score them 0, and say {said}." for said in self._as_lm_eval()]
         if self.truncated:
             warnings.append(
@@ -156,9 +187,9 @@ class Evaluation(msgspec.Struct, kw_only=True):
 
     def remarks(self) -> list[str]:
         """These, and the rest."""
-        remarks = self.warnings()
+        remarks = [*self.warnings(), *self.odd]
         planted = (self.run.sim or {}).get("planted") if self.run else None
-        if planted and planted["asked"]:
+        if self.run and planted and planted["asked"] and self.run.calls >= self.rows:  # it heard all the questions
             right, asked = planted["right"], planted["asked"]
             remarks.append(f"The simulated endpoint meant to get {right} of {asked} right: {right / asked:.4f}.")
         return remarks

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 INVALID = "[invalid]"
 """What is extracted where nothing fits; it never equals an answer."""
 
@@ -63,27 +65,48 @@ def same_integer(answer: str, target: str) -> float:
     return float(answer != INVALID and answer == last_integer(target))
 
 
-_NUMBER = re.compile(r"(?:(?<![\w)])-)?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)")
+_NUMBER = re.compile(
+    r"(?:(?<![A-Za-z0-9)])-)?(?<![A-Za-z0-9])(?<!\d\.)"  # a minus, if it is none between two; and not the 2 of CO2
+    r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
+    r"(?:[eE][-+]?\d{1,3}(?!\d))?"
+)
+_TIMES_TEN = re.compile(
+    r"(?<=\d)\s*(?:[×·*x]|\\times|\\cdot)\s*10\s*(?:\^|\*\*)\s*(?:\{\s*)?([-+]?\d{1,3}(?!\d))\s*\}?"
+)
+_POWER = re.compile(r"\^(?:\{\s*)?[-+]?\d+\s*\}?")
 _SIGNS = str.maketrans({"−": "-", "$": None})
 
 
-def last_number(text: str) -> str:
-    """The last number in a text, with sign, commas and decimals; INVALID if there is none.
+def _spelled(text: str) -> str:
+    """The text with its numbers as programs write them: 6.02 × 10^23 is 6.02e23; and without powers, as in m^2."""
+    plain = text.translate(_SIGNS).replace("{,}", ",")
+    return _POWER.sub("", _TIMES_TEN.sub(r"e\1", plain))
 
-    A minus after a digit or a word is none: 10-4 ends in 4.
+
+def last_number(text: str) -> str:
+    """The last number in a text, with sign, commas, decimals and exponent; INVALID if there is none.
+
+    A minus after a digit or a letter is none: 10-4 ends in 4. Nor are digits after a letter, or powers: CO2, m^2.
     """
-    found = _NUMBER.findall(text.translate(_SIGNS))
+    found = _NUMBER.findall(_spelled(text))
     return str(found[-1]) if found else INVALID
 
 
 def same_number(answer: str, target: str) -> float:
-    """1.0 if the last number of the target has the same value: 1,200 is 1200.0."""
-    value = _value(answer)
-    return float(value is not None and value == _value(last_number(target)))
+    """1.0 if answer and target have the same value: 1,200 is 1200.0 and 1.2e3.
+
+    Raises:
+        ValueError: the target (if it is a solution as GSM8K's: what stands behind ####) does not hold one number.
+    """
+    aims = _NUMBER.findall(_spelled(target.rpartition("####")[2]))
+    if len(aims) != 1:
+        raise ValueError(f"the right answer {target!r:.100} does not hold one number, but {len(aims)}")
+    return float(_value(answer) == _value(aims[0]))
 
 
 def _value(number: str) -> Decimal | None:
-    return Decimal(number.replace(",", "")) if _NUMBER.fullmatch(number) else None
+    spelled = _spelled(number)
+    return Decimal(spelled.replace(",", "")) if _NUMBER.fullmatch(spelled) else None
 
 
 def boxed(response: str) -> str:
@@ -104,30 +127,26 @@ def same_value(answer: str, target: str) -> float:
     return float(bare == aim or (value is not None and value == _value(aim)))
 
 
-_SAID = re.compile(r"(?i:answer|choice|option)[\s:*]*(?i:is|would be|should be)?[\s:*]*\(?([A-Z])\b(?!['’])")
-_BOXED_LETTER = re.compile(r"\\boxed\{\s*(?:\\text\{)?\s*\(?([A-Z])\b")
-_ALONE = re.compile(r"^[\s*(]*([A-Z])(?:[).:*]|\s*$)", re.MULTILINE)
-
-
-def choice(response: str) -> str:
-    """The letter that was chosen: the last that is boxed, or said to be the answer, or begins a line; else INVALID."""
-    for pattern in (_BOXED_LETTER, _SAID, _ALONE):
-        if letters := pattern.findall(response):
-            return str(letters[-1])
-    return INVALID
-
-
 def same_text(answer: str, target: str) -> float:
     """1.0 if they are equal but for white space at the ends."""
     return float(answer.strip() == target.strip())
 
 
+def as_text(target: Any) -> str:
+    """A right answer as text; what is none is spelled as in JSON: true, 0.5."""
+    return target if isinstance(target, str) else msgspec.json.encode(target).decode()
+
+
 def one_of(same: Callable[[str, str], float]) -> Callable[[str, Any], float]:
-    """The same comparison, where a target may be a list of answers of which any is right."""
+    """The same comparison, where a target may be a list of answers of which any is right.
+
+    It raises ValueError if there is nothing to compare with: null, an object, an empty list.
+    """
 
     def score(answer: str, target: Any) -> float:
-        return max(
-            (same(answer, str(each)) for each in (target if isinstance(target, list) else [target])), default=0.0
-        )
+        aims = target if isinstance(target, list) else [target]
+        if not aims or any(isinstance(aim, list | dict | None) for aim in aims):
+            raise ValueError(f"the right answer is {as_text(target):.100}, with which nothing can be compared")
+        return max(same(answer, as_text(aim)) for aim in aims)
 
     return score

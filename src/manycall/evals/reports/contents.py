@@ -54,7 +54,7 @@ def _evaluation(result: Evaluation) -> Page:
             seen.lengths(),
             Section("Answers that were scored 0", quotes=mistakes(result.wrong)),
             Section("Answers that were cut", quotes=seen.cut),
-            Section("Rows without an answer", quotes=failures(output)),
+            Section("Rows without a score", quotes=failures(output)),
         ],
     )
 
@@ -142,7 +142,8 @@ def _notes(result: Result) -> list[str]:
 
 def _lead(head: Mapping[str, str]) -> str:
     where = f" at {head['endpoint']}" if head["endpoint"] != UNKNOWN else ""
-    return f"{head['model']}{where}, {head['rows']}"
+    model = head["model"] if head["model"] != UNKNOWN else "a model that is not recorded"
+    return f"{model}{where}, {head['rows']}"
 
 
 def _provenance(heads: Sequence[Mapping[str, str]]) -> Section:

@@ -18,21 +18,22 @@ _SAID_APART = {"job", "model", "params", "samples", "rubric", "system", "answers
 def facts(output: Output, rows: int, truncated: int) -> dict[str, str]:
     """What somebody must know who wants to trust the numbers, or get them again."""
     identity, manifest = output.identity, output.manifest
-    params = msgspec.convert(identity.get("params") or {}, dict[str, Any])
+    params = msgspec.convert(identity.get("params"), dict[str, Any] | None)
     sessions = manifest.sessions if manifest else []
+    run_by = f"run by manycall {manifest.version}, " if manifest and manifest.version else ""
     return {
         "output": str(output.path),
         "protocol": str(identity.get("job", UNKNOWN)),
         "model": str(identity.get("model", UNKNOWN)),
         "endpoint": ", ".join(dict.fromkeys(_endpoints(sessions))) or UNKNOWN,
-        "max_tokens": str(params.get("max_tokens", params.get("max_completion_tokens", "the endpoint's own"))),
-        "parameters": _listed({k: v for k, v in params.items() if k != "max_tokens"}) or "none",
+        "max_tokens": UNKNOWN if params is None else _longest(params),
+        "parameters": UNKNOWN if params is None else _listed(params),
         **{name: short(value, 120) for name, value in identity.items() if name not in _SAID_APART},
         "rows": _rows(output, rows, truncated),
-        "failures": counted(output.unfinished) if output.unfinished else "none",
+        "failures": counted(output.unfinished) if output.unfinished else "none" if manifest else UNKNOWN,
         "sessions": _ran(sessions),
         "tokens": _tokens(sessions),
-        "versions": f"run by manycall {manifest.version if manifest else '?'}, scored by {__version__}",
+        "versions": f"{run_by}scored by manycall {__version__}",
     }
 
 
@@ -47,9 +48,9 @@ def _rows(output: Output, rows: int, truncated: int) -> str:
 
 
 def _ran(sessions: Sequence[dict[str, Any]]) -> str:
-    if not sessions:
+    first, last = (sessions[0].get("started"), sessions[-1]) if sessions else (None, {})
+    if first is None:
         return UNKNOWN
-    first, last = sessions[0].get("started"), sessions[-1]
     ended = f"{_when(last.get('ended'))}: {last.get('ending', 'killed')}"
     return f"{len(sessions)}, from {_when(first)} to {ended}"
 
@@ -61,9 +62,20 @@ def _when(seconds: Any) -> str:
 
 
 def _tokens(sessions: Sequence[dict[str, Any]]) -> str:
+    if not any("prompt_tokens" in session for session in sessions):
+        return UNKNOWN
     into, out = (sum(s.get(name) or 0 for s in sessions) for name in ("prompt_tokens", "completion_tokens"))
     return f"{into:,} in, {out:,} out"
 
 
+_LONGEST = ("max_tokens", "max_completion_tokens", "max_gen_toks")
+"""What the longest answer is called: by older servers, newer ones, and lm-eval."""
+
+
+def _longest(params: dict[str, Any]) -> str:
+    return str(next((params[name] for name in _LONGEST if name in params), "the endpoint's own"))
+
+
 def _listed(params: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {short(value, 120)}" for name, value in params.items())
+    others = (f"{name} {short(value, 120)}" for name, value in params.items() if name not in _LONGEST)
+    return ", ".join(others) or "none"

@@ -9,6 +9,8 @@ import msgspec
 
 from manycall.data.sources import Rows
 from manycall.data.templates import Prompt, Template
+from manycall.errors import UsageError
+from manycall.evals.scorers import as_text
 from manycall.records import Message, Messages, Row, Spelling
 
 Extract = Callable[[str], Any]
@@ -23,7 +25,8 @@ class Task(msgspec.Struct, frozen=True):
         prompt: the user's turn: a Jinja template over a row's fields, its path, or a function of them.
         extract: how the answer is read out of a response; or several ways, by name, each of which gives a score.
         score: (what was read, target) -> 1.0 or 0.0, or anything between.
-        target: the field that holds the right answer; `score` gets it as text, unless it is a list or an object.
+        target: the field that holds the right answer; `score` gets it as text, spelled as in JSON (true, 0.5), unless
+            it is a list, an object or null (None).
         name: what it is called in the report.
         system: a template for a system message. shots: turns that go between it and the question: always the same,
             or those for the row of this index.
@@ -67,11 +70,15 @@ class Task(msgspec.Struct, frozen=True):
         """The score of what was read.
 
         Raises:
-            ValueError: it is no number.
+            ValueError: it is no number from 0 to 1.
         """
-        value = float(self.score(answer, target if isinstance(target, list | dict) else str(target)))
-        if not math.isfinite(value):
-            raise ValueError(f"a score must be a number, not {value}")
+        found = self.score(answer, target if isinstance(target, list | dict | None) else as_text(target))
+        try:
+            value = float(found)
+        except (TypeError, ValueError):
+            value = math.nan
+        if not 0 <= value <= 1:
+            raise ValueError(f"a score must be a number from 0 to 1; `score` returned {found!r:.100}")
         return value
 
 
@@ -86,12 +93,16 @@ class Asker:
 
     Attributes:
         identity: what tells one task's questions from another's.
+
+    Raises:
+        UsageError: shots that are no messages.
+        BadPrompt: a template that is none.
     """
 
     def __init__(self, task: Task) -> None:
         self._turn = Template(task.prompt)
         self._system = None if task.system is None else Template(task.system)
-        shots = task.shots
+        shots = task.shots if callable(task.shots) else _messages(task.shots)
         self._shots = shots if callable(shots) else lambda index: list(shots)
         about = {
             "prompt": self._turn.text,
@@ -108,3 +119,10 @@ class Asker:
         """
         system = [] if self._system is None else self._system.messages(row)
         return [*({**turn, "role": "system"} for turn in system), *self._shots(row.index), *self._turn.messages(row)]
+
+
+def _messages(shots: Sequence[Message]) -> Sequence[Message]:
+    for shot in shots:
+        if not isinstance(shot, Mapping) or not {"role", "content"} <= shot.keys():
+            raise UsageError(f"a shot is a message with role and content, not {shot!r:.100}")
+    return shots
