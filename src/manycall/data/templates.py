@@ -17,7 +17,7 @@ from jinja2.meta import find_undeclared_variables
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from manycall.data.settings import read_text, settings
+from manycall.data.settings import is_file, read_text, settings
 from manycall.errors import UsageError
 from manycall.records import Messages, Row
 
@@ -156,12 +156,7 @@ def _text(prompt: str | Path, what: str) -> str:
 
 
 def _names_a_file(prompt: str) -> bool:
-    if any(mark in prompt for mark in " \n{"):
-        return False
-    try:
-        return prompt.endswith(_FILE_ENDINGS) or Path(prompt).is_file()
-    except OSError:  # too long for a name: Chinese is written without spaces
-        return False
+    return not any(mark in prompt for mark in " \n{") and (prompt.endswith(_FILE_ENDINGS) or is_file(prompt))
 
 
 def _jinja_function(pieces: Callable[..., Iterable[str]], plain: "_Plain | None") -> Callable[[Row], str]:

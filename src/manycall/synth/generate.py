@@ -10,7 +10,8 @@ import msgspec
 from manycall.data.schema import Schema
 from manycall.data.sources import Rows, Source
 from manycall.data.templates import Prompt
-from manycall.data.variables import Draw, Spec, combinations
+from manycall.data.values import Spec
+from manycall.data.variables import Draw, combinations
 from manycall.engine.calls import RE_ASKED, Tally
 from manycall.engine.map import Job, Options, hide_key, run_job
 from manycall.engine.report import Report
@@ -25,7 +26,7 @@ from manycall.synth.duplicates import Duplicates
 Parse = Callable[[dict[str, Any], Any], Made]
 """parse(row, text), or parse(row, value) where there is a schema: makes fields of it, or a list of such, a row each."""
 Variables = Mapping[str, Spec]
-"""Name -> what it is drawn from, or its values (data/variables.py)."""
+"""Name -> what it is drawn from, or its values (data/variables.py, data/values.py)."""
 
 
 def generate(
