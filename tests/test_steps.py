@@ -153,7 +153,12 @@ def through(step: Any, fields: dict[str, Any], *says: str) -> tuple[Any, list[An
     [
         ("4", 4),
         ("Score: 4", 4),
-        ("It has 12 faults, 2 of them grave. 3", 3),
+        ("It has 12 faults, 2 of them grave.\n\n3", 3),
+        ("<think>From 1 to 5, hm: 2? No.</think>\n**Score:** 4/5", 4),
+        ("2 (on a scale from 1 to 5)", 2),
+        ("Rating 4 of 5", 4),
+        ("Score: 2. A child of 5 would not like it.", 2),
+        ("9. So I say 4.", 4),
         ("4/5", 4),
         ("4 out of 5.", 4),
         ("3.5", 3.5),
@@ -162,8 +167,32 @@ def through(step: Any, fields: dict[str, Any], *says: str) -> tuple[Any, list[An
         ("1" * 5000 + " 4", 4),
     ],
 )
-def test_a_judge_reads_the_last_number_of_its_scale(said: str, score: float) -> None:
+def test_a_judge_reads_the_number_that_can_be_no_other(said: str, score: float) -> None:
     assert through(manycall.Judge("Good? {{ t }}"), {"t": "x"}, said)[0] == {"score": score}
+
+
+@pytest.mark.parametrize(
+    ("said", "scale"),
+    [
+        ("N/A (1-5)", (1, 5)),
+        ("I rate it 2 because it uses 3 words", (1, 5)),
+        ("I rate it 2.\nIt uses 3 words.", (1, 5)),
+        ("3-4", (1, 5)),
+        ("4,5", (1, 5)),
+        ("7", (1, 5)),
+        ("1,000", (0, 100)),
+        ("score" + ":" * 50_000, (1, 5)),
+        ("1" * 50_000 + "-", (1, 5)),
+    ],
+)
+def test_a_judge_whose_answer_may_mean_another_number_is_asked_again(said: str, scale: tuple[int, int]) -> None:
+    made, asked_for = through(manycall.Judge("Good?", scale=scale), {}, said, "3")
+    assert (made, len(asked_for)) == ({"score": 3}, 2)
+
+
+def test_a_scale_may_go_further_than_one_digit_and_below_nothing() -> None:
+    assert through(manycall.Judge("Good?", scale=(1, 10)), {}, "9 (of 10)")[0] == {"score": 9}
+    assert through(manycall.Judge("Good?", scale=(-2, 2)), {}, "-2")[0] == {"score": -2}
 
 
 def test_a_judge_that_gives_no_score_is_asked_again_and_then_the_row_has_failed() -> None:
