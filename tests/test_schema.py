@@ -254,6 +254,11 @@ def test_a_function_may_make_many_rows_of_an_answer_or_none() -> None:
     assert rows(Path("out.jsonl.run/rejected.jsonl")) == [{"id": 0, "reason": "the answer gave no rows"}]
 
 
+def test_items_with_the_name_that_is_ours_are_refused_before_any_call() -> None:
+    with pytest.raises(UsageError, match="'parts', which is ours"):
+        generate({"type": "array", "items": {"properties": {"parts": {}}}}, url="http://127.0.0.1:1")
+
+
 def test_a_function_that_takes_the_names_that_are_ours_has_failed() -> None:
     with serving(Server(answer("x"))) as url:
         report = manycall.generate(

@@ -11,6 +11,7 @@ import pytest
 
 import manycall
 from fakes import FakeTransport, answer
+from manycall.data.templates import BadPrompt
 from manycall.engine.row import RowCalls
 from manycall.errors import Misshapen, UsageError
 from manycall.records import Row, Usage
@@ -234,6 +235,33 @@ def test_fields_can_be_made_of_others() -> None:
 
 
 @pytest.mark.parametrize(
+    ("template", "value"),
+    [
+        ("{{ x - y }}", -1),
+        ("{{- t | length -}}", 3),
+        ("{{ x < y }}", True),
+        ("{{ many }}", ["a"]),
+        ("{{ many[0] }}", "a"),
+        ("{{ '{{' }}", "{{"),
+        ("{{ x }} of {{ y }}", "1 of 2"),
+        ("{{ x }}{{ y }}", "12"),
+        ("{% if x %}{{ y }}{% endif %}", "2"),
+        ("12", "12"),
+    ],
+)
+def test_a_field_made_by_one_expression_alone_is_of_its_kind(template: str, value: Any) -> None:
+    made, _ = through(manycall.Set({"f": template}), {"x": 1, "y": 2, "t": "abc", "many": ["a"]})
+    assert made == {"f": value}
+    assert type(made["f"]) is type(value)
+
+
+@pytest.mark.parametrize("template", ["{{ absent }}", "{{ t.absent }}", "{{ t - 1 }}", "{{ 'x' * 10 ** 9 }}"])
+def test_a_field_that_cannot_be_made_is_the_rows_failure(template: str) -> None:
+    with pytest.raises(BadPrompt, match="does not fit the row"):
+        through(manycall.Set({"f": template}), {"t": "abc"})
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("steps = 3", "Expected `array`, got `int`"),
@@ -241,6 +269,12 @@ def test_fields_can_be_made_of_others() -> None:
         ("[[steps]]\ngenerate = 3", "the prompt must be a text, not int"),
         ('[[steps]]\ngenerate = "x"\n[[steps]]\ngenerate = "{{ txt }}"', "step 2 needs 'txt'; there are id, text"),
         ("steps = [3]", "step 1 must have one of the keys"),
+        ('[[steps]]\ngenerate = "Say what is not well-defined by default in {{ txt }}."', "step 1 needs 'txt'"),
+        ('[[steps]]\ngenerate = "{{ mood | default(tone) }}"', "step 1 needs 'tone'"),
+        ('[[steps]]\ngenerate = "x"\nsystem = "{{ txt }}"', "step 1 needs 'txt'"),
+        ('[[steps]]\ngenerate = "x"\ninto = "id"', "'id' cannot take the answer: it names the row"),
+        ('[[steps]]\njudge = "x"\ninto = "id"', "step 1 writes 'id', which names the row"),
+        ('[[steps]]\nset.id = "x"', "step 1 writes 'id', which names the row"),
         ('[[steps]]\nkeep = "scor > 3"', "step 1 needs 'scor'"),
         ('[[steps]]\nevolve = "q"', "step 1 needs 'q'"),
         ('[[steps]]\ngenerate = "x"\n[[steps]]\ngenerate = "y"', "step 2 writes 'text', as one before it does"),
@@ -260,6 +294,19 @@ def test_a_chain_that_cannot_be_run_is_told_before_any_call(text: str, said: str
     with pytest.raises(UsageError) as caught:
         steps(chain(text), "http://127.0.0.1:1")
     assert said in str(caught.value)
+
+
+def test_a_step_may_ask_whether_the_row_has_a_field() -> None:
+    given = chain('[[steps]]\ngenerate = "{{ a | default(1) }}{{ b | d(2) }}{% if c is defined %}{{ c }}{% endif %}"')
+    with sim("--latency", "0") as endpoint:
+        assert steps(given, endpoint.url, samples=1).done == 1
+
+
+def test_a_number_of_chances_that_is_none_is_told() -> None:
+    for words in (("steps", chain()), ("generate", "-p", "x", "-n", "1")):
+        assert command(*words, "--reask", "-1", "-m", "m", "-u", "sim", "-o", OUT).code == 2
+    with pytest.raises(UsageError, match="--reask must be at least 0, not -1"):
+        steps(chain(), "sim", reask=-1)
 
 
 def test_a_changed_step_is_another_run() -> None:

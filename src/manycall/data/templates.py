@@ -7,6 +7,7 @@ no key, and changes no row; and what it makes is bounded.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from types import CodeType
@@ -27,6 +28,7 @@ messages whose contents are templates; or a function of the row's fields."""
 
 _TURNS = (".toml", ".json")
 _FILE_ENDINGS = (".j2", ".jinja", ".txt", ".md", *_TURNS)
+_ASKS_WHETHER = ("defined", "undefined", "default", "d")
 MOST_CHARACTERS = 20_000_000
 """Of one prompt: more than any model reads. A loop that was not meant is an error, not the end of the memory."""
 
@@ -84,8 +86,12 @@ class Template:
     @property
     def names(self) -> set[str]:
         """What it names of the row; a function's are not known."""
+        return set().union(*map(find_undeclared_variables, self._trees))
+
+    @property
+    def _trees(self) -> list[nodes.Template]:
         texts = [] if self._is_function else [text for text in (self.text, self.system_text) if text is not None]
-        return set().union(*(find_undeclared_variables(_jinja.parse(text)) for text in texts))
+        return [_jinja.parse(text) for text in texts]
 
     @property
     def is_the_same_for_all(self) -> bool:
@@ -94,9 +100,11 @@ class Template:
 
     @property
     def needs(self) -> set[str]:
-        """The names that every row must have; none where it asks whether there is one."""
-        asks = "defined" in self.text or "default" in self.text
-        return set() if asks else self.names
+        """The names that every row must have: not those of which it asks whether they are there."""
+        asked = (node for tree in self._trees for node in tree.find_all((nodes.Test, nodes.Filter)))
+        return self.names - {
+            node.node.name for node in asked if isinstance(node.node, nodes.Name) and node.name in _ASKS_WHETHER
+        }
 
     def __repr__(self) -> str:
         return f"<Template {self.text[:60]!r}>"
@@ -112,6 +120,35 @@ class Template:
             system = {"role": "system", "content": self._system(row)}
             return [system, *(made if isinstance(made, list) else [{"role": "user", "content": made}])]
         return made if isinstance(made, list) else [{"role": "user", "content": made}]
+
+    def value(self, row: Row) -> Any:
+        """What it makes of a row: of an expression alone ("{{ a - b }}") the value, a number say; else the text.
+
+        Raises:
+            BadPrompt: as for `messages`.
+        """
+        if self._expression is None:
+            return self._render(row)
+        try:
+            made = self._expression(row.fields)
+            return str(made) if isinstance(made, StrictUndefined) else made  # it raises, and says what there is not
+        except Exception as error:
+            raise _unfit(error, row) from None
+
+    @cached_property
+    def _expression(self) -> Callable[..., Any] | None:
+        return None if self._is_function else _alone(self.text)
+
+
+def _alone(text: str) -> Callable[..., Any] | None:
+    """The expression that a template is, if it is nothing but one."""
+    body = _jinja.parse(text).body
+    if len(body) != 1 or not isinstance(body[0], nodes.Output):
+        return None
+    if len(body[0].nodes) != 1 or isinstance(body[0].nodes[0], nodes.TemplateData):
+        return None
+    inner = text.strip().removeprefix("{{").removesuffix("}}").removeprefix("-").removesuffix("-")
+    return _jinja.compile_expression(inner, undefined_to_none=False)
 
 
 def _compile(prompt: Prompt, what: str) -> tuple[str, Callable[[Row], Any]]:
@@ -166,7 +203,7 @@ def _jinja_function(pieces: Callable[..., Iterable[str]], plain: "_Plain | None"
                 return plain.render(row.fields)
             return "".join(_bounded(pieces(row.fields)))
         except Exception as error:  # a template is code, and fails in as many ways
-            raise BadPrompt(f"the prompt does not fit the row: {_reason(error, row.fields)}") from None
+            raise _unfit(error, row) from None
 
     return function
 
@@ -210,11 +247,11 @@ def _bounded(pieces: Iterable[str]) -> Iterator[str]:
         yield piece
 
 
-def _reason(error: Exception, fields: Mapping[str, Any]) -> str:
-    names = ", ".join(sorted(fields)) or "no fields"
-    if isinstance(error, UndefinedError):
-        return f"{error}; the row has {names}"
-    return f"{type(error).__name__}: {error}"
+def _unfit(error: Exception, row: Row) -> BadPrompt:
+    names = ", ".join(sorted(row.fields)) or "no fields"
+    is_undefined = isinstance(error, UndefinedError)
+    why = f"{error}; the row has {names}" if is_undefined else f"{type(error).__name__}: {error}"
+    return BadPrompt(f"the prompt does not fit the row: {why}")
 
 
 def _function(prompt: Callable[[dict[str, Any]], str | Messages]) -> Callable[[Row], str | Messages]:

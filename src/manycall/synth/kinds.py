@@ -196,7 +196,8 @@ class Set(Step):
     """Fields made of others, without a call.
 
     Attributes:
-        set: field -> template ("{{ a if score_a > score_b else b }}").
+        set: field -> template ("{{ a if score_a > score_b else b }}"). One that is an expression alone keeps its kind:
+            "{{ score_a - score_b }}" is a number.
     """
 
     set: dict[str, str]
@@ -205,7 +206,7 @@ class Set(Step):
         templates = {name: Template(text) for name, text in self.set.items()}
 
         async def function(row: Row, llm: Calls) -> dict[str, Any]:
-            return {name: _text(template, row.fields) for name, template in templates.items()}
+            return {name: template.value(row) for name, template in templates.items()}
 
         needs = set().union(*(template.needs for template in templates.values()))
         return Compiled(
