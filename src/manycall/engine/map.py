@@ -206,6 +206,7 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
         rejected=run.rejected, written=run.written if job.may_be_many else None, tally=job.tally,
         unfinished=c.unfinished, truncated=run.truncated + c.truncated,
         calls=c.answered, replayed=c.replayed, retries=c.retries, throttled=c.throttled, maybe_billed=c.maybe_billed,
+        unanswered=c.unanswered,
         prompt_tokens=c.prompt_tokens, completion_tokens=c.completion_tokens, seconds=session["seconds"],
         client_bound=client.pool.effort.bound_seconds, client=client.pool.effort.worst,
         reasons=run.failures.reasons.most_common(3), sim=client.pool.sims[0].stats if client.pool.sims else None,

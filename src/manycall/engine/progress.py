@@ -25,7 +25,8 @@ class Counters(msgspec.Struct):
     Attributes:
         sent: attempts; answered: those that gave an answer; retries: those sent again.
         throttled: refusals with status 429. resent: calls that stalled and were sent to another endpoint too.
-        maybe_billed: attempts without an answer that the server may have charged all the same.
+        maybe_billed: attempts without an answer that the server may have charged all the same; unanswered: those of
+            them that had a reply, whose tokens are counted.
         replayed: calls answered from the journal.
         done, failed, rejected: rows. unfinished: why those failed, and how many. truncated: rows that are done with
             an answer that was cut at max_tokens.
@@ -39,6 +40,7 @@ class Counters(msgspec.Struct):
     throttled: int = 0
     resent: int = 0
     maybe_billed: int = 0
+    unanswered: int = 0
     replayed: int = 0
     done: int = 0
     failed: int = 0
