@@ -111,12 +111,19 @@ class Report(msgspec.Struct, kw_only=True):
             lines += [(f"{count} ×", reason) for reason, count in self.reasons]
         return lines
 
+    @property
+    def others(self) -> int:
+        """Rows of the output, or of its rejects, that an earlier run was asked for and this one was not."""
+        return 0 if self.rows is None else max(0, self.done + self.rejected + self.failed - self.rows)
+
     def _rows(self) -> str:
-        of = "" if self.rows is None else f" of {self.rows}"
+        of = "" if self.rows is None else f" of {self.rows + self.others}"
+        others = f"; {self.others} of these were not asked for this time" if self.others else ""
         cut = f" ({self.truncated} of them truncated)" if self.truncated else ""
         wrote = "" if self.written is None else f" (they gave {self.written})"
         rejected = f"; {self.rejected} rejected" if self.rejected else ""
-        return f"{self.done} done{of}{cut}{wrote}{rejected}" + (f"; {counted(self.unfinished)}" if self.failed else "")
+        failed = f"; {counted(self.unfinished)}" if self.failed else ""
+        return f"{self.done} done{of}{cut}{wrote}{rejected}{failed}{others}"
 
     def __str__(self) -> str:
         return table((self.name, ""), self.lines())
