@@ -66,10 +66,7 @@ def test_rows_that_only_an_earlier_run_was_asked_for_are_not_taken_for_those_tha
 def test_what_makes_the_guess_better_costs_less_than_all_and_is_told(rows: int, times: Any, said: str) -> None:
     Path("in.jsonl").write_text("".join(f'{{"id": {n}}}\n' for n in range(rows)))
     report = json.loads(command("generate", "-p", "{{ id }}", "in.jsonl", *times, *NOWHERE, "--json").out)
-    assert (
-        report["basis"]
-        == f"{report['basis'].partition(' (')[0].partition(';')[0]}{' ' * bool(said)}{said}; 64 in flight"
-    )
+    assert report["basis"].endswith(f" tokens{said}; 64 in flight")
 
 
 def test_all_requests_of_a_chain_are_seen_and_none_is_asked_again() -> None:
