@@ -261,7 +261,8 @@ def _output(job: Job, source: Source, options: Options) -> Path:
         raise UsageError(f"{out} cannot be the rows and the output at once")
     if clash := set(job.writes) & (source.first or {}).keys():
         raise UsageError(
-            f"{source.name}: the field {min(clash)!r} is where the answer would go: rename it (or use another --field)"
+            f"{source.name}: the field {min(clash)!r} is where the answer would go: rename it, or name another for the "
+            "answer (--field; in a step, `into`)"
         )
     return out
 
