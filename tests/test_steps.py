@@ -247,6 +247,7 @@ def test_fields_can_be_made_of_others() -> None:
         ("{{ x }}{{ y }}", "12"),
         ("{% if x %}{{ y }}{% endif %}", "2"),
         ("12", "12"),
+        ("{# a remark #}{{ x }}", "1"),
     ],
 )
 def test_a_field_made_by_one_expression_alone_is_of_its_kind(template: str, value: Any) -> None:
