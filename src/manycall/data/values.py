@@ -19,7 +19,7 @@ from manycall.errors import UsageError
 Spec = str | Path | Sequence[Any] | Mapping[Any, Any]
 """What a variable is drawn from: its values (see above), or what data/variables.py makes of such."""
 _OF_ROWS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
-_NEEDS = "needs values to draw from: a list, a file of lines, FILE.jsonl:FIELD, a table of weights"
+_NEEDS = "needs values to draw from: a list, a file of lines, FILE.jsonl:FIELD, a table of weights, from and to"
 
 
 def resolved(spec: Any, what: str) -> Any:
