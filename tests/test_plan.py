@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import manycall
 from manycall.control.estimate import FIRST_OUTPUT
 from manycall.engine.plan import IN_FLIGHT, SECONDS, TOKENS_PER_SECOND
@@ -38,6 +40,33 @@ def test_it_is_reckoned_from_the_calls_that_were_made_where_there_are_some() -> 
     assert (report["rows"], report["done"], report["calls"], report["basis"][:12]) == (200, 5, 195, "from 5 calls")
     assert report["completion_tokens"] == round(195 * sum(each["completion_tokens"] for each in used) / 5)
     assert 0.15 < report["seconds"] < 2
+
+
+def test_rows_that_only_an_earlier_run_was_asked_for_are_not_taken_for_those_that_are_left() -> None:
+    Path("a.jsonl").write_text("".join(f'{{"id": "a{n}", "q": "x"}}\n' for n in range(20)))
+    Path("b.jsonl").write_text("".join(f'{{"id": "b{n}", "q": "x"}}\n' for n in range(8)) + '{"id": "a3", "q": "x"}\n')
+    words = ("generate", "-p", "{{ q }} {{ id }}")
+    with sim("--latency", "0") as endpoint:
+        assert command(*words, "a.jsonl", "-u", endpoint.url, "-m", "m", "-o", OUT).code == 0
+    report = json.loads(command(*words, "b.jsonl", *NOWHERE, "--json").out)
+    assert (report["rows"], report["done"], report["calls"]) == (9, 1, 8)
+    assert [each["messages"][0]["content"] for each in report["requests"]] == ["x b0", "x b1"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "times", "said"),
+    [
+        (1000, (), " (--limit 5 first, about 5 calls, makes it better)"),
+        (5, (), ""),
+        (1, ("--cross", "a=1,2,3,4", "-n", "100"), ""),
+        (10, ("--cross", "a=1,2,3,4", "-n", "100"), " (--limit 1 first, about 400 calls, makes it better)"),
+        (10, ("-n", "2"), " (--limit 3 first, about 6 calls, makes it better)"),
+    ],
+)
+def test_what_makes_the_guess_better_costs_less_than_all_and_is_told(rows: int, times: Any, said: str) -> None:
+    Path("in.jsonl").write_text("".join(f'{{"id": {n}}}\n' for n in range(rows)))
+    report = json.loads(command("generate", "-p", "{{ id }}", "in.jsonl", *times, *NOWHERE, "--json").out)
+    assert report["basis"].endswith(f" tokens{said}; 64 in flight")
 
 
 def test_all_requests_of_a_chain_are_seen_and_none_is_asked_again() -> None:

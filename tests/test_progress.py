@@ -50,6 +50,17 @@ def test_the_line_says_how_far_how_fast_what_is_broken_and_how_long(monkeypatch:
     )
 
 
+def test_more_rows_than_were_asked_for_are_no_share_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    counters, stream = Counters(done=1), Terminal()
+    line = progress(counters, stream, total=100)
+    line.tick(0.0)
+    counters.done = 2
+    line.tick(10.0)
+    said = stream.getvalue().split("\r")[-1]
+    assert ("gsm8k 102 rows |" in said, "%" in said, "eta" in said) == (True, False, False)
+
+
 def test_rejected_rows_are_neither_ok_nor_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     counters, stream = Counters(done=9, rejected=3), Terminal()

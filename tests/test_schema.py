@@ -77,6 +77,16 @@ def test_a_list_is_asked_for_in_an_object_with_its_definitions_at_the_top() -> N
     Shape(asked)  # what is sent is itself a schema
 
 
+@pytest.mark.parametrize("kind", [list[Model], list[Model | int]])
+def test_a_list_of_pydantic_models_is_a_schema_too(kind: Any) -> None:
+    shape = Shape(kind)
+    assert shape.is_list
+    assert shape.fields == (("title", "words") if kind == list[Model] else ())
+    assert shape.read('{"rows": [{"title": "a", "words": 1}]}') == [{"title": "a", "words": 1}]
+    with pytest.raises(ValueError, match="/0"):
+        shape.read('[{"title": "", "words": 1}]')
+
+
 def test_strict_is_asked_for_only_where_nothing_is_optional() -> None:
     def is_strict(schema: Any) -> bool:
         return bool(Shape(schema).response_format["json_schema"]["strict"])
@@ -111,6 +121,11 @@ def test_a_schema_that_is_none_is_told_before_any_call(schema: Any, said: str) -
         {"type": "array", "items": {"anyOf": [{"type": "number"}, {"type": "null"}]}, "minItems": 5},
         {"enum": ["a", 3, None]},
         {"const": {"a": 1}},
+        msgspec.json.schema(list[tuple[int, str]]),
+        msgspec.json.schema(tuple[int, str]),
+        {"type": "array", "prefixItems": [{"type": "integer"}], "items": {"type": "string"}, "minItems": 3},
+        {"type": "array", "items": True},
+        {"type": "object", "properties": {"any": True}, "required": ["any"]},
         {"type": ["string", "null"], "minLength": 40},
         {"type": "object", "properties": {"b": {"type": "boolean"}, "n": {"type": "null"}}, "required": ["b", "n"]},
     ],
@@ -254,12 +269,36 @@ def test_a_function_may_make_many_rows_of_an_answer_or_none() -> None:
     assert rows(Path("out.jsonl.run/rejected.jsonl")) == [{"id": 0, "reason": "the answer gave no rows"}]
 
 
+def test_items_with_the_name_that_is_ours_are_refused_before_any_call() -> None:
+    with pytest.raises(UsageError, match="'parts', which is ours"):
+        generate({"type": "array", "items": {"properties": {"parts": {}}}}, url="http://127.0.0.1:1")
+
+
 def test_a_function_that_takes_the_names_that_are_ours_has_failed() -> None:
     with serving(Server(answer("x"))) as url:
         report = manycall.generate(
             "x", parse=lambda row, text: [{"id": 1}], model="m", url=url, out=OUT, progress=False
         )
     assert report.unfinished == {"function failed": 1}
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_function_that_changes_a_field_of_the_row_has_failed(many: bool) -> None:
+    """Else the output would not say any more what was asked."""
+    options: dict[str, Any] = {"model": "m", "out": OUT, "progress": False, "rows": [{"thing": "leek"}]}
+
+    def parse(row: dict[str, Any], text: str) -> Any:
+        made = {**row, "thing": new, "said": text}
+        return [{name: made[name] for name in ("thing", "said")}] if many else made
+
+    new = "CHANGED"
+    server = Server(answer("x"))
+    with serving(server) as url:
+        report = manycall.generate("Tell {{ thing }}", parse=parse, url=url, **options)
+        assert (report.unfinished, "own field 'thing'" in report.reasons[0][0]) == ({"function failed": 1}, True)
+        new = "leek"
+        assert manycall.generate("Tell {{ thing }}", parse=parse, url=url, **options).done == 1
+    assert (len(server.asked), rows(OUT)[0]["thing"]) == (1, "leek")
 
 
 def test_a_function_that_was_mended_goes_on_without_a_call() -> None:

@@ -10,6 +10,7 @@ import pytest
 import manycall
 from fakes import answer, asked, refusal
 from manycall import errors
+from manycall.control import retry
 from manycall.data.templates import BadPrompt
 from manycall.engine.outcome import verdict
 from manycall.engine.row import RowCalls
@@ -83,6 +84,26 @@ def test_each_state_is_counted_apart_and_told_by_the_exit_code() -> None:
     assert again.code == 3
     assert "7 done of 13 (2 of them truncated); 6 not: 2 empty, 2 filtered, 1 call failed, 1 invalid" in again.out
     assert "2 rows were cut at max_tokens" in again.out
+    assert report["maybe_billed"] == report["unanswered"] == 1 + retry.DOUBTFUL.attempts + 1 + retry.GARBLED.attempts
+    assert f"{report['unanswered']} replies held none" in again.out
+    assert "in doubt" not in again.out  # each had a reply
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "said"),
+    [
+        (("-n", "5"), ("-n", "1"), "15 done of 15; 12 of these were not asked for this time"),
+        (("--limit", "3"), ("--limit", "1"), "3 done of 3; 2 of these were not asked for this time"),
+        (("-n", "1"), ("-n", "2"), "6 done of 6"),
+    ],
+)
+def test_rows_that_only_an_earlier_run_was_asked_for_are_told_apart(first: Any, then: Any, said: str) -> None:
+    Path("in.jsonl").write_text("".join(f'{{"id": "{n}", "kind": "done"}}\n' for n in range(3)))
+    words = ("generate", "-p", "{{ kind }}", "in.jsonl", "-m", "m", "-o", OUT)
+    with serving(server) as url:
+        command(*words, *first, "-u", url)
+        ended = command(*words, *then, "-u", url)
+    assert f" {said} " in ended.out
 
 
 def test_truncated_rows_are_done_marked_and_counted_over_all_sessions() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import manycall
 from fakes import FakeTransport, answer
+from manycall.data.templates import BadPrompt
 from manycall.engine.row import RowCalls
 from manycall.errors import Misshapen, UsageError
 from manycall.records import Row, Usage
@@ -153,7 +154,12 @@ def through(step: Any, fields: dict[str, Any], *says: str) -> tuple[Any, list[An
     [
         ("4", 4),
         ("Score: 4", 4),
-        ("It has 12 faults, 2 of them grave. 3", 3),
+        ("It has 12 faults, 2 of them grave.\n\n3", 3),
+        ("<think>From 1 to 5, hm: 2? No.</think>\n**Score:** 4/5", 4),
+        ("2 (on a scale from 1 to 5)", 2),
+        ("Rating 4 of 5", 4),
+        ("Score: 2. A child of 5 would not like it.", 2),
+        ("9. So I say 4.", 4),
         ("4/5", 4),
         ("4 out of 5.", 4),
         ("3.5", 3.5),
@@ -162,8 +168,32 @@ def through(step: Any, fields: dict[str, Any], *says: str) -> tuple[Any, list[An
         ("1" * 5000 + " 4", 4),
     ],
 )
-def test_a_judge_reads_the_last_number_of_its_scale(said: str, score: float) -> None:
+def test_a_judge_reads_the_number_that_can_be_no_other(said: str, score: float) -> None:
     assert through(manycall.Judge("Good? {{ t }}"), {"t": "x"}, said)[0] == {"score": score}
+
+
+@pytest.mark.parametrize(
+    ("said", "scale"),
+    [
+        ("N/A (1-5)", (1, 5)),
+        ("I rate it 2 because it uses 3 words", (1, 5)),
+        ("I rate it 2.\nIt uses 3 words.", (1, 5)),
+        ("3-4", (1, 5)),
+        ("4,5", (1, 5)),
+        ("7", (1, 5)),
+        ("1,000", (0, 100)),
+        ("score" + ":" * 50_000, (1, 5)),
+        ("1" * 50_000 + "-", (1, 5)),
+    ],
+)
+def test_a_judge_whose_answer_may_mean_another_number_is_asked_again(said: str, scale: tuple[int, int]) -> None:
+    made, asked_for = through(manycall.Judge("Good?", scale=scale), {}, said, "3")
+    assert (made, len(asked_for)) == ({"score": 3}, 2)
+
+
+def test_a_scale_may_go_further_than_one_digit_and_below_nothing() -> None:
+    assert through(manycall.Judge("Good?", scale=(1, 10)), {}, "9 (of 10)")[0] == {"score": 9}
+    assert through(manycall.Judge("Good?", scale=(-2, 2)), {}, "-2")[0] == {"score": -2}
 
 
 def test_a_judge_that_gives_no_score_is_asked_again_and_then_the_row_has_failed() -> None:
@@ -205,6 +235,34 @@ def test_fields_can_be_made_of_others() -> None:
 
 
 @pytest.mark.parametrize(
+    ("template", "value"),
+    [
+        ("{{ x - y }}", -1),
+        ("{{- t | length -}}", 3),
+        ("{{ x < y }}", True),
+        ("{{ many }}", ["a"]),
+        ("{{ many[0] }}", "a"),
+        ("{{ '{{' }}", "{{"),
+        ("{{ x }} of {{ y }}", "1 of 2"),
+        ("{{ x }}{{ y }}", "12"),
+        ("{% if x %}{{ y }}{% endif %}", "2"),
+        ("12", "12"),
+        ("{# a remark #}{{ x }}", "1"),
+    ],
+)
+def test_a_field_made_by_one_expression_alone_is_of_its_kind(template: str, value: Any) -> None:
+    made, _ = through(manycall.Set({"f": template}), {"x": 1, "y": 2, "t": "abc", "many": ["a"]})
+    assert made == {"f": value}
+    assert type(made["f"]) is type(value)
+
+
+@pytest.mark.parametrize("template", ["{{ absent }}", "{{ t.absent }}", "{{ t - 1 }}", "{{ 'x' * 10 ** 9 }}"])
+def test_a_field_that_cannot_be_made_is_the_rows_failure(template: str) -> None:
+    with pytest.raises(BadPrompt, match="does not fit the row"):
+        through(manycall.Set({"f": template}), {"t": "abc"})
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("steps = 3", "Expected `array`, got `int`"),
@@ -212,6 +270,12 @@ def test_fields_can_be_made_of_others() -> None:
         ("[[steps]]\ngenerate = 3", "the prompt must be a text, not int"),
         ('[[steps]]\ngenerate = "x"\n[[steps]]\ngenerate = "{{ txt }}"', "step 2 needs 'txt'; there are id, text"),
         ("steps = [3]", "step 1 must have one of the keys"),
+        ('[[steps]]\ngenerate = "Say what is not well-defined by default in {{ txt }}."', "step 1 needs 'txt'"),
+        ('[[steps]]\ngenerate = "{{ mood | default(tone) }}"', "step 1 needs 'tone'"),
+        ('[[steps]]\ngenerate = "x"\nsystem = "{{ txt }}"', "step 1 needs 'txt'"),
+        ('[[steps]]\ngenerate = "x"\ninto = "id"', "'id' cannot take the answer: it names the row"),
+        ('[[steps]]\njudge = "x"\ninto = "id"', "step 1 writes 'id', which names the row"),
+        ('[[steps]]\nset.id = "x"', "step 1 writes 'id', which names the row"),
         ('[[steps]]\nkeep = "scor > 3"', "step 1 needs 'scor'"),
         ('[[steps]]\nevolve = "q"', "step 1 needs 'q'"),
         ('[[steps]]\ngenerate = "x"\n[[steps]]\ngenerate = "y"', "step 2 writes 'text', as one before it does"),
@@ -231,6 +295,19 @@ def test_a_chain_that_cannot_be_run_is_told_before_any_call(text: str, said: str
     with pytest.raises(UsageError) as caught:
         steps(chain(text), "http://127.0.0.1:1")
     assert said in str(caught.value)
+
+
+def test_a_step_may_ask_whether_the_row_has_a_field() -> None:
+    given = chain('[[steps]]\ngenerate = "{{ a | default(1) }}{{ b | d(2) }}{% if c is defined %}{{ c }}{% endif %}"')
+    with sim("--latency", "0") as endpoint:
+        assert steps(given, endpoint.url, samples=1).done == 1
+
+
+def test_a_number_of_chances_that_is_none_is_told() -> None:
+    for words in (("steps", chain()), ("generate", "-p", "x", "-n", "1")):
+        assert command(*words, "--reask", "-1", "-m", "m", "-u", "sim", "-o", OUT).code == 2
+    with pytest.raises(UsageError, match="--reask must be at least 0, not -1"):
+        steps(chain(), "sim", reask=-1)
 
 
 def test_a_changed_step_is_another_run() -> None:

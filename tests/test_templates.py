@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manycall.data.templates import BadPrompt, Template, _jinja
+from manycall.data.jinja import sandbox
+from manycall.data.templates import BadPrompt, Template
 from manycall.errors import UsageError
 from manycall.records import Row
 
@@ -184,7 +185,7 @@ ODD = ["{{ a }}", "{{ b }}", "{{a}}", "%", "%s", "{ ", "x\n", "{# no #}", "{% ra
 def test_a_template_of_nothing_but_names_is_as_jinja_would_have_it(parts: list[str]) -> None:
     text = "".join(["x", *parts])
     fields = {"a": "{{ b }} %s", "b": None}
-    assert Template(text).messages(row(**fields))[0]["content"] == _jinja.from_string(text).render(fields)
+    assert Template(text).messages(row(**fields))[0]["content"] == sandbox.from_string(text).render(fields)
 
 
 def test_a_name_that_jinja_knows_itself_is_the_rows_if_it_has_one() -> None:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manycall.data.sources import Source
-from manycall.data.variables import Draw, Spec, combinations, said
+from manycall.data.values import Spec, said
+from manycall.data.variables import Draw, combinations
 from manycall.errors import UsageError
 from manycall.ids import IdTable
 from manycall.records import Row
@@ -113,6 +114,14 @@ def test_all_combinations_are_never_held() -> None:
     [
         ({"x": []}, "needs values"),
         ({"x": {"a": -1}}, "needs values"),
+        ({"x": {"uniform": [18, 80]}}, r"the weight of 'uniform' is \[18, 80\]"),
+        ({"x": {"from": 9, "to": 8}}, "whole numbers, the lower one first"),
+        ({"x": {"from": 0.5, "to": 1}}, "whole numbers, the lower one first"),
+        ({"x": {"to": 3}}, "what to draw it 'from'"),
+        ({"x": [object()]}, "written as JSON"),
+        ({"x": "seeds.jsonl"}, "say which of their fields, as in seeds.jsonl:FIELD"),
+        ({"x": "seeds.jsonl:q"}, "seeds.jsonl: there is no such file"),
+        ({"y": {"from": 1, "to": 3}, "x": {"by": "y", "from": {"1": ["a"]}}}, "nothing is said for '2'"),
         ({"x": 3}, "needs values"),
         ({"x": "missing.txt"}, "there is no file 'missing.txt'"),
         ({"x": {"from": ["a"], "take": 2}}, "up to its 1 values"),
@@ -149,28 +158,77 @@ def test_a_file_is_looked_through_for_such_rows_before_any_call(tmp_path: Path) 
         Source(path, draw=Draw({"x": {"by": "y", "from": {"a": [1]}}}))
 
 
+def test_whole_numbers_may_be_drawn_from_a_range_with_both_its_ends() -> None:
+    assert set(draw_of({"from": 18, "to": 21})) == {18, 19, 20, 21} == set(draw_of(range(18, 22)))
+    assert all(len(set(taken)) == 2 for taken in draw_of({"from": 1, "to": 10**9, "take": 2}, 20))
+    assert list(combinations({"level": {"from": 1, "to": 3}})) == [{"level": 1}, {"level": 2}, {"level": 3}]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("seeds.jsonl", '{"q": "tea"}\n{"q": "rain"}\n'),
+        ("seeds.json", '[{"q": "tea"}, {"q": "rain"}]'),
+        ("seeds.csv", "q,n\ntea,1\nrain,2\n"),
+    ],
+)
+def test_a_field_of_the_rows_of_a_file_is_drawn_from(name: str, text: str) -> None:
+    """So one round's output is the next round's seeds."""
+    Path(name).write_text(text)
+    assert set(draw_of(said([f"x={name}:q"])["x"])) == {"tea", "rain"}
+    assert set(draw_of({"from": f"{name}:q", "take": 2}, 1)[0]) == {"tea", "rain"}
+    with pytest.raises(UsageError, match=r"(line|item) .*there is no field 'r' \(it has q"):
+        Draw({"x": f"{name}:r"})
+
+
+def test_a_line_of_a_file_ends_at_a_newline_and_nowhere_else() -> None:
+    Path("t.txt").write_bytes("a\u2028b\x0cc\r\n\nd".encode())
+    assert set(draw_of("t.txt")) == {"a\u2028b\x0cc", "d"}
+
+
+@pytest.mark.parametrize("spec", [["tea", "rain", "tea"], "topics.txt", [{"a": 1, "b": 2}, {"b": 2, "a": 1}]])
+def test_a_crossed_value_that_stands_twice_is_refused_for_it_would_name_two_rows_alike(spec: Any) -> None:
+    Path("topics.txt").write_text("tea\nrain\ntea\n")
+    with pytest.raises(UsageError, match=r"the variable 'topic' has .* twice"):
+        combinations({"topic": spec})
+
+
+def test_a_crossed_value_that_stands_twice_is_told_before_any_call() -> None:
+    Path("topics.txt").write_text("tea\nrain\ntea\n")
+    Path("r.jsonl").write_text('{"id": "r1", "q": "x"}\n{"id": "r2", "q": "y"}\n')
+    ended = manycall(
+        "generate", "-p", "{{q}} {{topic}}", "r.jsonl", "--cross", "topic=topics.txt", "-u", "sim", "-m", "m",
+        "-o", "o.jsonl",
+    )  # fmt: skip
+    assert (ended.code, "'tea' twice" in ended.err, Path("o.jsonl").exists()) == (2, True, False)
+
+
 def test_the_command_line_takes_lists_and_files(tmp_path: Path) -> None:
     Path("t.toml").write_text('tone = {formal = 3}\nwords = {from = ["a", "b"], take = 2}\n')
     assert said(["x=a,b", "y=f.txt", "t.toml"]) == {
         "x": ["a", "b"], "y": "f.txt", "tone": {"formal": 3}, "words": {"from": ["a", "b"], "take": 2}
     }  # fmt: skip
-    for bad in ("x", "=a", "x=", "other.toml"):
+    assert said(["x=f.jsonl:q"]) == {"x": "f.jsonl:q"}
+    for bad in ("x", "=a", "x=", "other.toml", "x=a,,b", 'x={"from": [1, 2]}', "x=[1,2]", "x=t.toml"):
         with pytest.raises(UsageError):
             said([bad])
+    for twice in (["x=a", "x=b"], ["t.toml", "tone=a"]):
+        with pytest.raises(UsageError, match="given twice"):
+            said(twice)
 
 
 def test_the_same_seed_asks_the_same_and_another_list_is_another_run() -> None:
     Path("topics.txt").write_text("tea\nrain\n\nfog\n")
-    words = ("generate", "-p", "{{ topic }} {{ mood }}", "--draw", "topic=topics.txt", "--draw", "mood=sad,glad", "-u")
-    tail = ("sim:latency=0", "-m", "any", "-n", "40", "--seed")
+    words = ("generate", "-p", "{{ topic }} {{ mood }}", "--draw", "topic=topics.txt", "-u", "sim:latency=0")
+    tail = ("-m", "any", "-n", "40", "--draw")
     prompts = []
     for out, seed in (("a.jsonl", "5"), ("b.jsonl", "5"), ("c.jsonl", "6")):
-        assert manycall(*words, *tail, seed, "-o", out).code == 0
+        assert manycall(*words, *tail, "mood=sad,glad", "--seed", seed, "-o", out).code == 0
         prompts.append({row["id"]: (row["topic"], row["mood"]) for row in rows(Path(out))})
     assert prompts[0] == prompts[1] != prompts[2]
     assert {topic for topic, _ in prompts[0].values()} == {"tea", "rain", "fog"}
-    for change in (("--seed", "7"), ("--draw", "mood=sad,mad")):
-        refused = manycall(*words, *tail, "5", "-o", "a.jsonl", *change)
+    for mood, seed in (("mood=sad,glad", "7"), ("mood=sad,mad", "5")):
+        refused = manycall(*words, *tail, mood, "--seed", seed, "-o", "a.jsonl")
         assert (refused.code, "draw" in refused.err) == (2, True)
     manifest = json.loads(Path("a.jsonl.run/manifest.json").read_text())
     assert manifest["identity"]["draw"]["seed"] == 5

@@ -112,6 +112,6 @@ def variables(given: list[str] | None) -> dict[str, Any] | None:
     Raises:
         UsageError: a variable that says not what it is drawn from, or a file of them that cannot be read.
     """
-    from manycall.data.variables import said
+    from manycall.data.values import said
 
     return said(given) if given else None

@@ -66,7 +66,9 @@ PlainHttp = Annotated[
 Draw = Annotated[
     list[str] | None,
     typer.Option(
-        "--draw", metavar="NAME=VALUES", help="Draw a variable for each row: NAME=a,b,c or NAME=FILE.txt; or FILE.toml."
+        "--draw",
+        metavar="NAME=VALUES",
+        help="Draw a variable for each row: NAME=a,b,c, NAME=FILE.txt or NAME=FILE.jsonl:FIELD; or FILE.toml.",
     ),
 ]
 Cross = Annotated[

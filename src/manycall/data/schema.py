@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -16,7 +16,7 @@ from manycall.errors import UsageError
 from manycall.records import UNREADABLE
 
 Schema = str | Path | Mapping[str, Any] | type
-"""A file, a JSON schema, or a type: one that msgspec knows (list[Struct] too), or a pydantic model."""
+"""A file, a JSON schema, or a type: one that msgspec knows, or a pydantic model; list[Struct] and list[Model] too."""
 ROWS = "rows"
 """Where the items of a list stand in what is asked for: OpenAI takes no schema whose top is not an object."""
 _FENCED = re.compile(r"\s*```\w*\n(.*)\n```\s*", re.DOTALL)
@@ -41,8 +41,8 @@ class Shape:
     def __init__(self, schema: Schema) -> None:
         self.schema, self.fit = _read(schema)
         self.is_list = self.schema.get("type") == "array"
-        one = self.schema.get("items", {}) if self.is_list else self.schema
-        self.fields = tuple(_followed(self.schema, one).get("properties", ()))
+        one = self.schema.get("items") if self.is_list else self.schema
+        self.fields = tuple(_followed(self.schema, one).get("properties", ())) if isinstance(one, Mapping) else ()
         if "id" in self.fields:
             raise UsageError("the schema has a property 'id', which names the row: call it otherwise")
         self._asked = _in_an_object(self.schema) if self.is_list else self.schema
@@ -81,8 +81,11 @@ def _read(schema: Schema) -> tuple[dict[str, Any], Callable[[Any], Any]]:
     if isinstance(schema, Mapping):
         return dict(schema), _validator(dict(schema))
     model: Any = schema
-    if hasattr(model, "model_json_schema"):  # pydantic's own mark; pydantic need not be installed
-        return model.model_json_schema(), partial(_pydantic, model)
+    if _is_pydantic(model):
+        from pydantic import TypeAdapter
+
+        adapter = TypeAdapter(model)
+        return adapter.json_schema(), partial(_pydantic, adapter)
     try:
         made = msgspec.json.schema(model)
     except (TypeError, RuntimeError) as error:
@@ -91,9 +94,14 @@ def _read(schema: Schema) -> tuple[dict[str, Any], Callable[[Any], Any]]:
     return found, lambda value: msgspec.to_builtins(msgspec.convert(value, model), str_keys=True)
 
 
-def _pydantic(model: Any, value: Any) -> Any:
+def _is_pydantic(kind: Any) -> bool:
+    """Whether it is a model of pydantic's, which need not be installed, or a list or the like of such."""
+    return hasattr(kind, "model_json_schema") or any(map(_is_pydantic, get_args(kind)))
+
+
+def _pydantic(adapter: Any, value: Any) -> Any:
     try:
-        return model.model_validate(value).model_dump(mode="json")
+        return adapter.dump_python(adapter.validate_python(value), mode="json")
     except ValueError as error:
         faults = [f"{_at(fault['loc'])}{fault['msg']}" for fault in error.errors()]  # type: ignore[attr-defined]
         raise ValueError("; ".join(faults[:MOST_TOLD])) from None

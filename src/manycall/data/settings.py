@@ -30,6 +30,14 @@ def settings(path: Path) -> dict[str, Any]:
     return found
 
 
+def is_file(name: str) -> bool:
+    """Whether there is a file of this name."""
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):  # too long for a name: Chinese is written without spaces
+        return False
+
+
 def read_text(path: Path, what: str) -> str:
     """The text in a file.
 

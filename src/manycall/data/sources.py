@@ -41,6 +41,7 @@ class Source:
     Attributes:
         name: what messages call it.
         total: how many rows will come, samples counted; None if that cannot be known.
+        times: how many each row that is given becomes, by samples and crossing.
         fingerprint: tells one input from another; "" where there is none.
         first: the first row's fields, if they can be known beforehand.
         path: the file, if it is one.
@@ -68,7 +69,7 @@ class Source:
         self._limit = limit
         self._crossing, self._draw = crossing, draw
         self._rows_of = self._undone if crossing is None else self._crossed
-        self._times = (samples or 1) * (1 if crossing is None else len(crossing))
+        self.times = (self._samples or 1) * (1 if crossing is None else len(crossing))
         self.name = "the rows given"
         self.total: int | None = None
         self.fingerprint = ""
@@ -88,7 +89,7 @@ class Source:
             if isinstance(rows, Sequence) and rows and isinstance(rows[0], Mapping):
                 self.first = dict(rows[0])
             if isinstance(rows, Sized):
-                self.total = len(range(len(rows))[:limit]) * self._times
+                self.total = len(range(len(rows))[:limit]) * self.times
         if self.first is not None:
             self.first = self._with_variables(self.first)
 
@@ -112,7 +113,7 @@ class Source:
             rows += 1
         if not rows:
             raise UsageError(f"{path} holds no rows")
-        self.total = rows * self._times
+        self.total = rows * self.times
         self.fingerprint = digest.hexdigest()
 
     def _with_variables(self, fields: Fields) -> Fields:
@@ -195,7 +196,7 @@ class Source:
                 for row in self._rows_of(*located, index, known, repeats):
                     yield row
             index += 1
-        if self.path is not None and index * self._times != self.total:
+        if self.path is not None and index * self.times != self.total:
             raise UsageError(f"{self.name} has changed while it was read")
 
     def _located(self, rows: Iterable[Any], known: IdTable) -> Iterator[Located]:

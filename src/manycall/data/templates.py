@@ -1,23 +1,19 @@
-"""A Jinja template, or a function, makes the messages of a row.
-
-Jinja runs sandboxed and strict: a name that the row does not have is an error, not an empty string. The row's
-fields are data and are never themselves read as templates. A template sees no file, no attribute with an underscore,
-no key, and changes no row; and what it makes is bounded.
+"""A Jinja template, or a function, makes the messages of a row, whose fields are data and are never themselves read as
+templates.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from copy import deepcopy
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, nodes
-from jinja2.meta import find_undeclared_variables
-from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateSyntaxError, UndefinedError
 
-from manycall.data.settings import read_text, settings
+from manycall.data import jinja
+from manycall.data.settings import is_file, read_text, settings
 from manycall.errors import UsageError
 from manycall.records import Messages, Row
 
@@ -27,35 +23,6 @@ messages whose contents are templates; or a function of the row's fields."""
 
 _TURNS = (".toml", ".json")
 _FILE_ENDINGS = (".j2", ".jinja", ".txt", ".md", *_TURNS)
-MOST_CHARACTERS = 20_000_000
-"""Of one prompt: more than any model reads. A loop that was not meant is an error, not the end of the memory."""
-
-
-class _Jinja(ImmutableSandboxedEnvironment):
-    """The sandbox, where `"x" * 10**9` and `9 ** (9 ** 9)` are refused before they are reckoned."""
-
-    intercepted_binops = frozenset({"*", "**"})
-
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        if _size(operator, left, right) > MOST_CHARACTERS:
-            raise OverflowError(f"{operator} would make more than {MOST_CHARACTERS:,} characters")
-        return super().call_binop(context, operator, left, right)
-
-
-def _size(operator: str, left: Any, right: Any) -> int:
-    """About how long the result will be; 0 if that is not known, or is no matter."""
-    match operator, left, right:
-        case ("*", str() | list() | tuple(), int()):
-            return len(left) * right
-        case ("*", int(), str() | list() | tuple()):
-            return left * len(right)
-        case ("**", int(), int()):
-            return left.bit_length() * right
-    return 0
-
-
-_jinja = _Jinja(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
-del _jinja.globals["lipsum"]  # another text each time: no request would find its answer in the journal
 
 
 class BadPrompt(Exception):
@@ -84,8 +51,11 @@ class Template:
     @property
     def names(self) -> set[str]:
         """What it names of the row; a function's are not known."""
-        texts = [] if self._is_function else [text for text in (self.text, self.system_text) if text is not None]
-        return set().union(*(find_undeclared_variables(_jinja.parse(text)) for text in texts))
+        return set().union(*map(jinja.names, self._texts))
+
+    @property
+    def _texts(self) -> list[str]:
+        return [] if self._is_function else [text for text in (self.text, self.system_text) if text is not None]
 
     @property
     def is_the_same_for_all(self) -> bool:
@@ -94,9 +64,8 @@ class Template:
 
     @property
     def needs(self) -> set[str]:
-        """The names that every row must have; none where it asks whether there is one."""
-        asks = "defined" in self.text or "default" in self.text
-        return set() if asks else self.names
+        """The names that every row must have: not those of which it asks whether they are there."""
+        return self.names.difference(*map(jinja.asked, self._texts))
 
     def __repr__(self) -> str:
         return f"<Template {self.text[:60]!r}>"
@@ -113,6 +82,19 @@ class Template:
             return [system, *(made if isinstance(made, list) else [{"role": "user", "content": made}])]
         return made if isinstance(made, list) else [{"role": "user", "content": made}]
 
+    def value(self, row: Row) -> Any:
+        """What it makes of a row: of an expression alone ("{{ a - b }}") the value, a number say; else the text.
+
+        Raises:
+            BadPrompt: as for `messages`.
+        """
+        return self._value(row)
+
+    @cached_property
+    def _value(self) -> Callable[[Row], Any]:
+        expression = None if self._is_function else jinja.expression(self.text)
+        return self._render if expression is None else _of_row(expression)
+
 
 def _compile(prompt: Prompt, what: str) -> tuple[str, Callable[[Row], Any]]:
     """(the text that identifies the prompt, the function that renders it)."""
@@ -124,13 +106,11 @@ def _compile(prompt: Prompt, what: str) -> tuple[str, Callable[[Row], Any]]:
         return _turns(prompt, what)
     text = _text(prompt, what)
     try:
-        template = _jinja.from_string(text)
+        return text, _of_row(jinja.compiled(text))
     except TemplateSyntaxError as error:
         raise UsageError(f"{what}, line {error.lineno}: {error.message!s:.300}") from None
     except Exception as error:  # too deep for the parser, or for Python's own
         raise UsageError(f"{what} cannot be compiled: {type(error).__name__}: {error!s:.300}") from None
-    template.globals = dict(template.globals)  # a chain of maps, which would be walked along for every row
-    return text, _jinja_function(template.generate, _plain(text))
 
 
 def _turns(messages: Messages, what: str) -> tuple[str, Callable[[Row], Messages]]:
@@ -156,70 +136,20 @@ def _text(prompt: str | Path, what: str) -> str:
 
 
 def _names_a_file(prompt: str) -> bool:
-    if any(mark in prompt for mark in " \n{"):
-        return False
-    try:
-        return prompt.endswith(_FILE_ENDINGS) or Path(prompt).is_file()
-    except OSError:  # too long for a name: Chinese is written without spaces
-        return False
+    return not any(mark in prompt for mark in " \n{") and (prompt.endswith(_FILE_ENDINGS) or is_file(prompt))
 
 
-def _jinja_function(pieces: Callable[..., Iterable[str]], plain: "_Plain | None") -> Callable[[Row], str]:
-    def function(row: Row) -> str:
+def _of_row(render: jinja.Render) -> Callable[[Row], Any]:
+    def function(row: Row) -> Any:
         try:
-            if plain is not None and plain.names <= row.fields.keys():
-                return plain.render(row.fields)
-            return "".join(_bounded(pieces(row.fields)))
-        except Exception as error:  # a template is code, and fails in as many ways
-            raise BadPrompt(f"the prompt does not fit the row: {_reason(error, row.fields)}") from None
+            return render(row.fields)
+        except UndefinedError as error:
+            names = ", ".join(sorted(row.fields)) or "no fields"
+            raise BadPrompt(f"the prompt does not fit the row: {error}; the row has {names}") from None
+        except Exception as error:
+            raise BadPrompt(f"the prompt does not fit the row: {type(error).__name__}: {error}") from None
 
     return function
-
-
-class _Plain:
-    """A template of nothing but text and names, as most are: made without Jinja, at a tenth of its cost."""
-
-    def __init__(self, parts: Sequence[nodes.Expr]) -> None:
-        texts = (part.data.replace("%", "%%") if isinstance(part, nodes.TemplateData) else "%s" for part in parts)
-        self._format = "".join(texts)
-        self._order = [part.name for part in parts if isinstance(part, nodes.Name)]
-        self.names = frozenset(self._order)
-
-    def render(self, fields: Mapping[str, Any]) -> str:
-        values = tuple([str(fields[name]) for name in self._order])
-        if sum(map(len, values)) > MOST_CHARACTERS:
-            raise _too_long()
-        return self._format % values
-
-
-def _plain(text: str) -> _Plain | None:
-    """The template, if it is so simple."""
-    body = _jinja.parse(text).body
-    parts = [part for node in body if isinstance(node, nodes.Output) for part in node.nodes]
-    simple = all(isinstance(node, nodes.Output) for node in body) and all(
-        isinstance(part, nodes.TemplateData) or (isinstance(part, nodes.Name) and part.name != "self") for part in parts
-    )
-    return _Plain(parts) if simple else None
-
-
-def _too_long() -> OverflowError:
-    return OverflowError(f"it would have more than {MOST_CHARACTERS:,} characters")
-
-
-def _bounded(pieces: Iterable[str]) -> Iterator[str]:
-    size = 0
-    for piece in pieces:
-        size += len(piece)
-        if size > MOST_CHARACTERS:
-            raise _too_long()
-        yield piece
-
-
-def _reason(error: Exception, fields: Mapping[str, Any]) -> str:
-    names = ", ".join(sorted(fields)) or "no fields"
-    if isinstance(error, UndefinedError):
-        return f"{error}; the row has {names}"
-    return f"{type(error).__name__}: {error}"
 
 
 def _function(prompt: Callable[[dict[str, Any]], str | Messages]) -> Callable[[Row], str | Messages]:

@@ -3,11 +3,8 @@
 A draw is a pure function of the seed, the row's id (which holds its sample) and the variable's name. So a run can be
 repeated, a resumed run draws the same, and a variable that is added changes none of the others.
 
-What a variable is drawn from:
+What a variable is drawn from are values (data/values.py), or
 
-    ["tea", "rain"]                                  each as likely
-    "topics.txt"                                     each line of the file
-    {formal = 3, casual = 1}                         with weights
     {from = ["moral", "dialogue"], take = [0, 2]}    none to two of them, all different: a list
     {by = "tone", from = {formal = ["Sir"], casual = ["hi", "yo"]}}    by what another variable (or field) holds
 """
@@ -17,22 +14,19 @@ import math
 from bisect import bisect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import msgspec
 
-from manycall.data.settings import read_text, settings
+from manycall.data.values import Spec, resolved, values
 from manycall.errors import UsageError
 from manycall.ids import content_id
 from manycall.records import Fields
 
-Spec = str | Path | Sequence[Any] | Mapping[Any, Any]
-"""What a variable is drawn from; see above."""
 Pick = Callable[[bytes, Mapping[str, Any]], Any]
 """Draws one variable at a place; the fields are those of the row, and the variables drawn before."""
-_FULL = {"from", "take", "by"}
+_FULL = {"from", "to", "take", "by"}
 
 
 def place(seed: int, *what: str) -> bytes:
@@ -61,12 +55,15 @@ class Draw:
 
     def __init__(self, specs: Mapping[str, Spec], seed: int = 0) -> None:
         self._seed = seed
+        specs = {name: resolved(spec, f"the variable {name!r}") for name, spec in specs.items()}
         self._picks = {name: _pick(spec, f"the variable {name!r}") for name, spec in specs.items()}
         if "id" in self._picks:
             raise UsageError("a variable cannot be called 'id', which names the row")
         _check_conditions(specs)
-        told = {name: _plain(spec) for name, spec in specs.items()}
-        digest = blake2b(msgspec.json.encode(told), digest_size=8).hexdigest()
+        try:
+            digest = blake2b(msgspec.json.encode(specs), digest_size=8).hexdigest()
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"variables must be drawn from what can be written as JSON: {error}") from None
         self.identity: dict[str, Any] = {"variables": list(specs), "hash": digest, "seed": seed}
 
     def __repr__(self) -> str:
@@ -93,9 +90,22 @@ def combinations(specs: Mapping[str, Spec]) -> "Crossing":
     """Every combination of the values, the last variable changing fastest.
 
     Raises:
-        UsageError: a variable without values.
+        UsageError: a variable without values, or with one that comes twice: both would be the same row.
     """
-    return Crossing({name: _values(spec, f"the variable {name!r}")[0] for name, spec in specs.items()})
+    return Crossing({name: _different(spec, f"the variable {name!r}") for name, spec in specs.items()})
+
+
+def _different(spec: Spec, what: str) -> Sequence[Any]:
+    found, met = values(resolved(spec, what), what)[0], set[str]()
+    for value in found:
+        try:
+            name = content_id({"": value})
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{what} has a value that cannot be written as JSON: {error}") from None
+        if name in met:
+            raise UsageError(f"{what} has {value!r:.100} twice, and would do the same rows twice")
+        met.add(name)
+    return found
 
 
 class Crossing(Sequence[Fields]):
@@ -127,54 +137,39 @@ class Crossing(Sequence[Fields]):
             yield f":{content_id(each)}", {**fields, **each}
 
 
-def said(words: Sequence[str]) -> dict[str, Spec]:
-    """`name=a,b,c` and `name=file.txt`, and files of variables, as on the command line.
-
-    Raises:
-        UsageError: a word that is neither.
-    """
-    specs: dict[str, Spec] = {}
-    for word in words:
-        name, equals, values = word.partition("=")
-        if not equals and word.endswith((".toml", ".json")):
-            specs.update(settings(Path(word)))
-        elif not name or not values:
-            raise UsageError(f"{word!r} is not NAME=a,b,c or NAME=FILE.txt, nor a file of variables (.toml, .json)")
-        else:
-            specs[name] = values if values.endswith(".txt") else values.split(",")
-    return specs
-
-
-def _check_conditions(specs: Mapping[str, Spec]) -> None:
+def _check_conditions(specs: Mapping[str, Any]) -> None:
     """Every value that a variable may have must be provided for where another is drawn by it."""
-    before: dict[str, set[str]] = {}
+    before: dict[str, Any] = {}
     for name, spec in specs.items():
         by = spec.get("by") if isinstance(spec, Mapping) else None
         if by in specs and by not in before:
             raise UsageError(f"the variable {name!r} is drawn by {by!r}, which must stand before it")
-        if isinstance(spec, Mapping) and by in before and (missing := before[by] - set(map(str, spec["from"]))):
-            raise UsageError(f"the variable {name!r} is drawn by {by!r}: nothing is said for {min(missing)!r}")
-        before[name] = _possible(spec)
+        if by in before:
+            cases = set(map(str, spec["from"]))
+            if (missing := next((each for each in _possible(before[by]) if each not in cases), None)) is not None:
+                raise UsageError(f"the variable {name!r} is drawn by {by!r}: nothing is said for {missing!r}")
+        before[name] = spec
 
 
-def _possible(spec: Any) -> set[str]:
+def _possible(spec: Any) -> Iterator[str]:
     """All that may be drawn, where it can be told."""
-    if isinstance(spec, Mapping) and spec.keys() & _FULL:
-        if "take" in spec:
-            return set()
-        parts = spec["from"].values() if "by" in spec else [spec["from"]]
-        return set().union(*map(_possible, parts))
-    return set(map(str, _values(spec, "a variable")[0]))
+    full = spec.keys() & _FULL if isinstance(spec, Mapping) else set()
+    if not full or full == {"from", "to"}:
+        yield from map(str, values(spec, "a variable")[0])
+    elif "take" not in full:
+        for part in spec["from"].values() if "by" in spec else [spec["from"]]:
+            yield from _possible(part)
 
 
-def _pick(spec: Spec, what: str) -> Pick:
+def _pick(spec: Any, what: str) -> Pick:
     if not isinstance(spec, Mapping) or not spec.keys() & _FULL:
         return _one(spec, what)
     if unknown := spec.keys() - _FULL:
-        raise UsageError(f"{what} has {min(unknown)!r}; there are 'from', 'take' and 'by'")
+        raise UsageError(f"{what} has {min(unknown)!r}; there are 'from', 'to', 'take' and 'by'")
     if "from" not in spec:
         raise UsageError(f"{what} says not what to draw it 'from'")
-    inner, take = spec["from"], spec.get("take")
+    inner = {end: spec[end] for end in ("from", "to")} if "to" in spec else spec["from"]
+    take = spec.get("take")
     if "by" not in spec:
         return _some(inner, take, what)
     if not isinstance(inner, Mapping):
@@ -192,59 +187,30 @@ def _pick(spec: Spec, what: str) -> Pick:
     return pick
 
 
-def _one(spec: Spec, what: str) -> Pick:
-    values, weights = _values(spec, what)
+def _one(spec: Any, what: str) -> Pick:
+    found, weights = values(spec, what)
+    if weights is None:
+        return lambda place, _: found[int(chance(place) * len(found))]
     sums = list(itertools.accumulate(weights))
-    return lambda place, _: values[bisect(sums, chance(place) * sums[-1], hi=len(values) - 1)]
+    return lambda place, _: found[bisect(sums, chance(place) * sums[-1], hi=len(found) - 1)]
 
 
-def _some(spec: Spec, take: Any, what: str) -> Pick:
+def _some(spec: Any, take: Any, what: str) -> Pick:
     if take is None:
         return _one(spec, what)
-    values, weights = _values(spec, what)
+    found, weights = values(spec, what)
     least, most = (take, take) if isinstance(take, int) else take if _is_pair(take) else (-1, -1)
-    if not 0 <= least <= most <= len(values) or len(set(weights)) > 1:
+    if not 0 <= least <= most <= len(found) or len(set(weights or ())) > 1:
         raise UsageError(
-            f"{what}: 'take' must be a number or [least, most], up to its {len(values)} values, without weights"
+            f"{what}: 'take' must be a number or [least, most], up to its {len(found)} values, without weights"
         )
 
     def pick(place: bytes, fields: Mapping[str, Any]) -> list[Any]:
         random = Random(place)
-        return random.sample(values, random.randint(least, most))
+        return random.sample(found, random.randint(least, most))
 
     return pick
 
 
 def _is_pair(take: Any) -> bool:
     return isinstance(take, list | tuple) and len(take) == 2 and all(isinstance(each, int) for each in take)
-
-
-def _values(spec: Any, what: str) -> tuple[list[Any], list[float]]:
-    """The values, and how likely each is."""
-    match spec:
-        case str() | Path():
-            values = [line for line in read_text(Path(spec), what).splitlines() if line.strip()]
-        case Mapping():
-            values = list(spec)
-        case Sequence():
-            values = list(spec)
-        case _:
-            values = []
-    weights = list(spec.values()) if isinstance(spec, Mapping) else [1] * len(values)
-    if not all(isinstance(weight, int | float) and 0 <= weight < math.inf for weight in weights) or not sum(weights):
-        raise UsageError(f"{what} needs values to draw from: a list, a file of lines, or a table of weights")
-    return values, weights
-
-
-def _plain(spec: Any) -> Any:
-    """The spec with the files' lines in it: what is drawn from, not where it stands."""
-    match spec:
-        case str() | Path():
-            return read_text(Path(spec), "a variable").splitlines()
-        case Mapping():
-            return [[str(name), each if name in ("take", "by") else _plain_value(each)] for name, each in spec.items()]
-    return spec
-
-
-def _plain_value(each: Any) -> Any:
-    return each if isinstance(each, int | float) else _plain(each)

@@ -206,6 +206,7 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
         rejected=run.rejected, written=run.written if job.may_be_many else None, tally=job.tally,
         unfinished=c.unfinished, truncated=run.truncated + c.truncated,
         calls=c.answered, replayed=c.replayed, retries=c.retries, throttled=c.throttled, maybe_billed=c.maybe_billed,
+        unanswered=c.unanswered,
         prompt_tokens=c.prompt_tokens, completion_tokens=c.completion_tokens, seconds=session["seconds"],
         client_bound=client.pool.effort.bound_seconds, client=client.pool.effort.worst,
         reasons=run.failures.reasons.most_common(3), sim=client.pool.sims[0].stats if client.pool.sims else None,
@@ -260,7 +261,8 @@ def _output(job: Job, source: Source, options: Options) -> Path:
         raise UsageError(f"{out} cannot be the rows and the output at once")
     if clash := set(job.writes) & (source.first or {}).keys():
         raise UsageError(
-            f"{source.name}: the field {min(clash)!r} is where the answer would go: rename it (or use another --field)"
+            f"{source.name}: the field {min(clash)!r} is where the answer would go: rename it, or name another for the "
+            "answer (--field; in a step, `into`)"
         )
     return out
 

@@ -6,7 +6,7 @@ is guessed, and the plan says so.
 
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,13 +23,15 @@ from manycall.records import UNREADABLE, Completion, Request, Usage
 from manycall.store.journal import reply
 from manycall.store.lines import read_lines
 from manycall.store.manifest import run_folder
-from manycall.store.parts import count
+from manycall.store.parts import names
 from manycall.wire import openai
 
 SHOWN, MEASURED = 2, 100
 """Rows whose requests are shown; rows whose requests are measured."""
 LEARNED_FROM = 1000
 """Calls of the journal."""
+FEW = 5
+"""Rows from which more is known than guessed."""
 IN_FLIGHT = 64
 SECONDS, TOKENS_PER_SECOND = 1.0, 50.0
 """Of a call, and of one answer: guesses of a server of the usual kind."""
@@ -109,17 +111,23 @@ async def plan(
         UsageError: a row that cannot be used.
     """
     rehearsed: list[list[Request]] = []
-    async for row in source.rows(IdTable()):
-        llm = Rehearsal(model, params)
-        with suppress(Exception):  # what the model says means something to it; what we say does not
-            await function(row, llm)  # type: ignore[arg-type]
-        rehearsed.append(llm.requests)
-        if len(rehearsed) == MEASURED:
+    known, met = _done(out), 0
+    must_count = source.total is not None and len(known) > 0
+    async for row in source.rows(known):
+        met += 1
+        if met <= MEASURED:
+            llm = Rehearsal(model, params)
+            with suppress(Exception):  # what the model says means something to it; what we say does not
+                await function(row, llm)  # type: ignore[arg-type]
+            rehearsed.append(llm.requests)
+        elif not must_count:
             break
-    mean = _learned(out) or _guessed([request for requests in rehearsed for request in requests], len(rehearsed))
-    rejected = sum(1 for _ in read_lines(run_folder(out) / "rejected.jsonl"))
-    done = count(out) + rejected
-    calls = round(mean.calls * max((source.total or 0) - done, 0))
+    left = met if must_count else source.total
+    learned = _learned(out)
+    mean = learned or _guessed([request for requests in rehearsed for request in requests], len(rehearsed))
+    advice = "" if learned else _advice(mean, source.times, left)
+    done = (source.total or 0) - (left or 0)
+    calls = round(mean.calls * (left or 0))
     prompt, answer = round(calls * mean.prompt), round(calls * mean.answer)
     shown = [request for requests in rehearsed[:SHOWN] for request in requests]
     wide = in_flight or IN_FLIGHT
@@ -127,8 +135,25 @@ async def plan(
         name=f"{name} (dry run)", out=out, rows=source.total, done=done, failed=0, calls=calls,
         prompt_tokens=prompt, completion_tokens=answer, cost=None if price is None else price.of(prompt, answer),
         seconds=mean.seconds * -(-calls // wide), requests=[msgspec.json.decode(openai.encode(r)) for r in shown],
-        basis=f"{mean.basis}; {wide} in flight",
+        basis=f"{mean.basis}{advice}; {wide} in flight",
     )  # fmt: skip
+
+
+def _done(out: Path) -> IdTable:
+    """The rows that would not be asked for again."""
+    known = IdTable()
+    for name in chain(names(out), names(run_folder(out) / "rejected.jsonl")):
+        known.add_done(name)
+    return known
+
+
+def _advice(mean: Mean, times: int, left: int | None) -> str:
+    """How to know better what it will cost, for less than all of it."""
+    few = -(-FEW // times)
+    calls = round(mean.calls * few * times)
+    return (
+        f" (--limit {few} first, about {calls:,} calls, makes it better)" if left is None or few * times < left else ""
+    )
 
 
 def _guessed(requests: list[Request], rows: int) -> Mean:
@@ -137,9 +162,7 @@ def _guessed(requests: list[Request], rows: int) -> Mean:
     sizes = [len(msgspec.json.encode(request.content)) / BYTES_PER_TOKEN for request in requests]
     each = 1 / max(len(requests), 1)
     answer = sum(answers) * each
-    basis = (
-        f"guessed: {BYTES_PER_TOKEN:g} bytes a token, answers of {answer:.0f} tokens (--limit 5 first makes it better)"
-    )
+    basis = f"guessed: {BYTES_PER_TOKEN:g} bytes a token, answers of {answer:.0f} tokens"
     return Mean(len(requests) / max(rows, 1), sum(sizes) * each, answer, SECONDS + answer / TOKENS_PER_SECOND, basis)
 
 

@@ -25,7 +25,8 @@ class Counters(msgspec.Struct):
     Attributes:
         sent: attempts; answered: those that gave an answer; retries: those sent again.
         throttled: refusals with status 429. resent: calls that stalled and were sent to another endpoint too.
-        maybe_billed: attempts without an answer that the server may have charged all the same.
+        maybe_billed: attempts without an answer that the server may have charged all the same; unanswered: those of
+            them that had a reply, whose tokens are counted.
         replayed: calls answered from the journal.
         done, failed, rejected: rows. unfinished: why those failed, and how many. truncated: rows that are done with
             an answer that was cut at max_tokens.
@@ -39,6 +40,7 @@ class Counters(msgspec.Struct):
     throttled: int = 0
     resent: int = 0
     maybe_billed: int = 0
+    unanswered: int = 0
     replayed: int = 0
     done: int = 0
     failed: int = 0
@@ -171,7 +173,8 @@ class Progress:
         c = self._counters
         ended = self._before + c.ended
         ok, rejected = self._before - self._rejected + c.done, self._rejected + c.rejected
-        share = f"/{self._total} {ended * 100 // self._total}%" if self._total else " rows"
+        total = self._total if ended <= (self._total or 0) else None  # some of them may be an earlier run's alone
+        share = f"/{total} {ended * 100 // total}%" if total else " rows"
         parts = [
             f"{self._name} {ended}{share}",
             f"{f['calls_per_s']:.1f} calls/s {_short(f['tokens_per_s'])} tok/s",
@@ -180,8 +183,8 @@ class Progress:
             f"rejected {rejected}" if rejected else "",
             self._note(),
         ]
-        if self._total and f["rows_per_s"] > 0:
-            parts.append(f"eta {_duration((self._total - ended) / f['rows_per_s'])}")
+        if total and f["rows_per_s"] > 0:
+            parts.append(f"eta {_duration((total - ended) / f['rows_per_s'])}")
         return " | ".join(part for part in parts if part)
 
 

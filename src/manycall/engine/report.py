@@ -27,7 +27,8 @@ class Report(msgspec.Struct, kw_only=True):
         tally: what the job counted in this run besides.
         failed: rows given up in this run, and in failures.jsonl; unfinished: why, and how many (records.Unfinished).
         calls: answered in this run; replayed: taken from the journal instead.
-        maybe_billed: attempts that gave no answer and may have been charged.
+        maybe_billed: attempts that gave no answer and may have been charged; unanswered: those of them that had a reply
+            (an empty one, a filtered one), whose tokens are counted.
         prompt_tokens, completion_tokens: of this run's replies; cost: in dollars, where a price was given.
         total_tokens, total_cost: of all sessions of this output, where there was a budget; budgets: how much of it.
         seconds: wall time of this run.
@@ -51,6 +52,7 @@ class Report(msgspec.Struct, kw_only=True):
     retries: int = 0
     throttled: int = 0
     maybe_billed: int = 0
+    unanswered: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None
@@ -98,19 +100,30 @@ class Report(msgspec.Struct, kw_only=True):
             lines.append(("rejects", f"{self.run_folder / 'rejected.jsonl'} (with the reasons)"))
         if self.truncated:
             lines.append(("truncated", f"{self.truncated} rows were cut at max_tokens, and are kept as they stand"))
-        if self.maybe_billed:
-            lines.insert(2, ("in doubt", f"{self.maybe_billed} attempts gave no answer and may have been billed"))
+        if in_doubt := self.maybe_billed - self.unanswered:
+            lines.insert(2, ("in doubt", f"{in_doubt} attempts brought no reply and may have been billed"))
+        if self.unanswered:
+            lines.insert(
+                2, ("no answer", f"{self.unanswered} replies held none; their tokens are counted all the same")
+            )
         if self.failed:
             lines.append(("failures", f"{self.run_folder / 'failures.jsonl'} (the same command tries them again)"))
             lines += [(f"{count} ×", reason) for reason, count in self.reasons]
         return lines
 
+    @property
+    def others(self) -> int:
+        """Rows of the output, or of its rejects, that an earlier run was asked for and this one was not."""
+        return 0 if self.rows is None else max(0, self.done + self.rejected + self.failed - self.rows)
+
     def _rows(self) -> str:
-        of = "" if self.rows is None else f" of {self.rows}"
+        of = "" if self.rows is None else f" of {self.rows + self.others}"
+        others = f"; {self.others} of these were not asked for this time" if self.others else ""
         cut = f" ({self.truncated} of them truncated)" if self.truncated else ""
         wrote = "" if self.written is None else f" (they gave {self.written})"
         rejected = f"; {self.rejected} rejected" if self.rejected else ""
-        return f"{self.done} done{of}{cut}{wrote}{rejected}" + (f"; {counted(self.unfinished)}" if self.failed else "")
+        failed = f"; {counted(self.unfinished)}" if self.failed else ""
+        return f"{self.done} done{of}{cut}{wrote}{rejected}{failed}{others}"
 
     def __str__(self) -> str:
         return table((self.name, ""), self.lines())

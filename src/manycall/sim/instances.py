@@ -45,7 +45,7 @@ class _Made:
         }
 
     def value(self, part: Mapping[str, Any], seed: tuple[Any, ...], depth: int) -> Any:
-        if depth > DEEPEST:
+        if depth > DEEPEST or not isinstance(part, Mapping):  # `true`: whatever you like
             return None
         if "$ref" in part:
             return self.value(self._found(part["$ref"]), seed, depth + 1)
@@ -62,7 +62,9 @@ class _Made:
 
     def _array(self, part: Mapping[str, Any], seed: tuple[Any, ...], depth: int) -> Any:
         count = max(part.get("minItems", 0), min(part.get("maxItems", 3), 3))
-        return [self.value(part.get("items", {}), (*seed, n), depth + 1) for n in range(count)]
+        first, others = part.get("prefixItems", []), part.get("items", {})
+        items = first if others is False else [*first, *[others] * (count - len(first))]
+        return [self.value(each, (*seed, n), depth + 1) for n, each in enumerate(items)]
 
     def _number(self, part: Mapping[str, Any], seed: tuple[Any, ...], depth: int) -> Any:
         least = part.get("minimum", 0)

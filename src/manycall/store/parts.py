@@ -63,13 +63,13 @@ def whole(path: Path, disk: Disk = DISK) -> Iterator[tuple[int, str, int]]:
         _take_out(path, set().union(*found.values()), disk)
 
 
-def count(path: Path) -> int:
-    """How many rows of the source an output has, whether they may have become many or not."""
-    rows = 0.0
+def names(path: Path) -> Iterator[str]:
+    """The rows of the source that have a line in a file; one that has become many comes as often."""
     for _, line in read_lines(path):
         with suppress(*UNREADABLE):  # damage is for the run to tell
-            rows += 1 / (_decode(line).parts or 1)
-    return round(rows)
+            part = _decode(line)
+            name = str(part.id)
+            yield name.rpartition("/")[0] if part.parts is not None and must_be_parts(name) else name
 
 
 def _take_out(path: Path, names: set[str], disk: Disk) -> None:

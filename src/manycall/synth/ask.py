@@ -45,16 +45,20 @@ class Ask:
         tally: Tally | None = None,
     ) -> None:
         if into in ("", "id"):
-            raise UsageError(f"--field {into!r} cannot take the answer: it names the row")
+            raise UsageError(f"the field {into!r} cannot take the answer: it names the row")
         if raw and (schema is not None or system is not None):
             raise UsageError("--raw sends a text alone: it goes with no --schema and no --system")
         self.template = Template(prompt, system)
         self.shape = None if schema is None else Shape(schema)
-        self._into, self._raw, self._params, self._reask = into, raw, dict(params or {}), reask
+        self._into, self._raw, self._params, self._reask = into, raw, dict(params or {}), chances(reask)
         self._tally = {} if tally is None else tally
         self._takes_format = True
         self.writes: tuple[str, ...] = (into, f"{into}_finish_reason")
         if self.shape is not None:
+            if self.shape.is_list and PARTS in self.shape.fields:
+                raise UsageError(
+                    f"the schema's items have a property {PARTS!r}, which is ours to give: call it otherwise"
+                )
             self.writes = (*(self.shape.fields or (into,)), *((PARTS,) if self.shape.is_list else ()))
         self.identity = {
             "prompt": self.template.text,
@@ -107,3 +111,14 @@ class Ask:
             return await llm.chat(added(messages, shape.in_words, 0), **self._params)
 
         return send
+
+
+def chances(reask: int) -> int:
+    """How often an answer is asked for again, if it can be.
+
+    Raises:
+        UsageError: less than never.
+    """
+    if reask < 0:
+        raise UsageError(f"--reask must be at least 0, not {reask}")
+    return reask

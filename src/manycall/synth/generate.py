@@ -10,7 +10,8 @@ import msgspec
 from manycall.data.schema import Schema
 from manycall.data.sources import Rows, Source
 from manycall.data.templates import Prompt
-from manycall.data.variables import Draw, Spec, combinations
+from manycall.data.values import Spec
+from manycall.data.variables import Draw, combinations
 from manycall.engine.calls import RE_ASKED, Tally
 from manycall.engine.map import Job, Options, hide_key, run_job
 from manycall.engine.report import Report
@@ -25,7 +26,7 @@ from manycall.synth.duplicates import Duplicates
 Parse = Callable[[dict[str, Any], Any], Made]
 """parse(row, text), or parse(row, value) where there is a schema: makes fields of it, or a list of such, a row each."""
 Variables = Mapping[str, Spec]
-"""Name -> what it is drawn from, or its values (data/variables.py)."""
+"""Name -> what it is drawn from, or its values (data/variables.py, data/values.py)."""
 
 
 def generate(
@@ -57,7 +58,8 @@ def generate(
         field: where the text goes; why it ended goes to `<field>_finish_reason`.
         schema: the shape of the answer, whose fields are then the row's: a JSON schema (a file, a dict) or a type
             (msgspec, pydantic). Of a list each item becomes a row, as `id/0`, `id/1`, ...
-        parse: what is kept of an answer; a list makes rows as above. It is told the text, or the schema's fields.
+        parse: what is kept of an answer; a list makes rows as above. It is told the text, or the schema's fields. One
+            that gives a field of the row another value has failed: what was asked could not be told any more.
         raw: send the prompt as it is to /completions, without a chat template.
         reask: how often an answer that does not fit the schema is asked for again.
         draw: variables drawn for each row; cross: variables of which each row gets every combination; seed: of the
@@ -85,7 +87,7 @@ def generate(
         assert parse is not None
         made = await ask(row, llm)
         answer = made[field] if isinstance(made, dict) and ask.shape is None else made
-        return parse({**deepcopy(row.fields), "id": row.id}, answer)
+        return beside(row, parse({**deepcopy(row.fields), "id": row.id}, answer))
 
     identity = {
         "job": "generate",
@@ -106,6 +108,19 @@ def generate(
         tally=tally,
     )
     return run_job(counting(job, field, options) if duplicates else job, source, options)
+
+
+def beside(row: Row, made: Made) -> Made:
+    """The fields that a `parse` made, which stand beside the row's own.
+
+    Raises:
+        ValueError: one of them is the row's own, with another value.
+    """
+    for each in made if isinstance(made, list) else [made]:
+        own = row.fields.keys() & each.keys() - {"id"} if isinstance(each, dict) else ()
+        if changed := [name for name in own if each[name] != row.fields[name]]:
+            raise ValueError(f"parse changed the row's own field {min(changed)!r}: call what it makes otherwise")
+    return made
 
 
 def counting(job: Job, field: str, options: Options) -> Job:

@@ -8,8 +8,8 @@ A step is compiled once, and then called for each row: it gets the row with all 
 returns what it makes, or raises Rejected.
 """
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,9 +21,7 @@ from manycall.errors import Rejected, UsageError
 from manycall.records import Completion, Messages, Row
 from manycall.synth.ask import Ask
 from manycall.synth.evolve import WAYS, drawn
-
-_NUMBER = re.compile(r"(?<![\d.])-?\d+(?:\.\d+)?")
-_OUT_OF = re.compile(r"(?:/|out of|满分)\s*\d+")
+from manycall.synth.score import score
 
 Function = Callable[[Row, Calls], Awaitable[dict[str, Any]]]
 
@@ -158,23 +156,14 @@ class Judge(Step):
                 return await llm.chat(messages, **self.params)
 
             messages = added(template.messages(row), wanted)
-            score = await fitting(messages, send, self._score, shared.reask, shared.tally)
-            if self.min is not None and score < self.min:
-                raise Rejected(f"{self.into} {score} is below {self.min:g}", **{self.into: score})
-            return {self.into: score}
+            given = await fitting(messages, send, partial(score, least=least, most=most), shared.reask, shared.tally)
+            if self.min is not None and given < self.min:
+                raise Rejected(f"{self.into} {given} is below {self.min:g}", **{self.into: given})
+            return {self.into: given}
 
         identity = {"judge": template.text, "system": template.system_text, "into": self.into}
         settings = {"min": self.min, "scale": list(self.scale), "params": self.params}
         return Compiled(function, (self.into,), template.needs, {**identity, **settings})
-
-    def _score(self, text: str) -> float:
-        """The last number of the scale in an answer (those that explain first, say it at the end); of 4/5 it is 4."""
-        least, most = self.scale
-        numbers = map(float, _NUMBER.findall(_OUT_OF.sub(" ", text)))
-        found = [number for number in numbers if least <= number <= most]
-        if not found:
-            raise ValueError(f"there is no number from {least} to {most} in it")
-        return int(found[-1]) if found[-1].is_integer() else found[-1]
 
 
 class Keep(Step):
@@ -207,7 +196,8 @@ class Set(Step):
     """Fields made of others, without a call.
 
     Attributes:
-        set: field -> template ("{{ a if score_a > score_b else b }}").
+        set: field -> template ("{{ a if score_a > score_b else b }}"). One that is an expression alone keeps its kind:
+            "{{ score_a - score_b }}" is a number.
     """
 
     set: dict[str, str]
@@ -216,7 +206,7 @@ class Set(Step):
         templates = {name: Template(text) for name, text in self.set.items()}
 
         async def function(row: Row, llm: Calls) -> dict[str, Any]:
-            return {name: _text(template, row.fields) for name, template in templates.items()}
+            return {name: template.value(row) for name, template in templates.items()}
 
         needs = set().union(*(template.needs for template in templates.values()))
         return Compiled(

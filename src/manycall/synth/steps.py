@@ -16,7 +16,7 @@ from manycall.engine.report import Report
 from manycall.engine.row import RowCalls
 from manycall.errors import Rejected, UsageError
 from manycall.records import Row
-from manycall.synth.ask import REASK
+from manycall.synth.ask import REASK, chances
 from manycall.synth.generate import Variables, told, varied
 from manycall.synth.kinds import Compiled, Shared, Step, step
 
@@ -63,7 +63,7 @@ def steps(
     recipe = _read(chain) if isinstance(chain, str | Path) else Recipe(list(chain))
     seeded = recipe.seed if seed is None else seed
     tally: Tally = {}
-    shared = Shared(reask, seeded, tally)
+    shared = Shared(chances(reask), seeded, tally)
     compiled = [step(each, number).compiled(shared) for number, each in enumerate(recipe.steps, 1)]
     source, drawn = varied(
         rows, samples, {**recipe.draw, **(draw or {})}, {**recipe.cross, **(cross or {})}, seeded, options
@@ -102,12 +102,14 @@ def _check(compiled: list[Compiled], source: Source) -> None:
     """What a step needs must be there before: in the rows, as the first one tells, or made by an earlier step.
 
     Raises:
-        UsageError: it is not; or two steps write the same field.
+        UsageError: it is not; or two steps write the same field, or one the row's name.
     """
     there, written = set(source.first or {}), set[str]()
     for number, each in enumerate(compiled, 1):
         if source.first is not None and (missing := each.needs - there):
             raise UsageError(f"step {number} needs {min(missing)!r}; there are {', '.join(sorted(there))}")
+        if "id" in each.writes:
+            raise UsageError(f"step {number} writes 'id', which names the row: call it otherwise")
         if twice := written & set(each.writes):
             raise UsageError(f"step {number} writes {min(twice)!r}, as one before it does: say `into`")
         there.update(each.writes)
