@@ -147,19 +147,28 @@ class Output:
 
 
 def may_write(path: str | Path, reads: Iterable[Path] = ()) -> Path:
-    """The same path, if nothing stands there that was paid for, or that is read.
+    """The same path, if nothing stands there that was paid for, or that is read. Its folder is made.
 
     Args:
         reads: the files that what is written is made of.
 
     Raises:
-        UsageError: the output of a run stands there, or one of those files; or it is no name of a file.
+        UsageError: the output of a run stands there, or one of those files; it lies among the files of a run; or it is
+            no name of a file.
     """
     path = Path(path)
-    if not path.name or path.is_dir() or not path.parent.is_dir():
-        raise UsageError(f"{str(path)!r} is not the name of a file in a folder that is there")
-    is_output = run_folder(path).exists()
-    if is_output or (path.exists() and path.resolve() in {each.resolve() for each in reads}):
-        what = "the output of a run" if is_output else "what this is made of"
-        raise UsageError(f"{path} is {what}, and is not overwritten: choose another name")
+    if not path.name or path.is_dir():
+        raise UsageError(f"{str(path)!r} is not the name of a file")
+    whole = path.resolve()
+    for is_so, what in (
+        (run_folder(path).exists(), "is the output of a run"),
+        (whole.parent.suffix == ".run", "is among the files of a run"),
+        (path.exists() and whole in {each.resolve() for each in reads}, "is what this is made of"),
+    ):
+        if is_so:
+            raise UsageError(f"{path} {what}, and is not overwritten: choose another name")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path}: its folder cannot be made: {error.strerror}") from None
     return path
