@@ -252,10 +252,33 @@ def test_half_a_dataset_is_none(ending: str) -> None:
     with pytest.raises(UsageError, match="row '5' has no field 'chosen'"):
         export(OUT, f"to.{ending}", shape="dpo", shard_rows=2)
     assert not list(Path().glob("to*"))
-    Path(f"to.{ending}").write_bytes(b"an older one")
+    names = [f"to-0000{n}-of-00003.{ending}" for n in range(3)]
+    for name in names:
+        Path(name).write_bytes(b"an older one")
     with pytest.raises(UsageError):
-        export(OUT, f"to.{ending}", shape="dpo")
-    assert [path.read_bytes() for path in Path().glob("to*")] == [b"an older one"]
+        export(OUT, f"to.{ending}", shape="dpo", shard_rows=2)
+    assert {path.name: path.read_bytes() for path in Path().glob("to*")} == dict.fromkeys(names, b"an older one")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "other"),
+    [
+        (3, 2, "data/to-00000-of-00002.jsonl"),
+        (3, None, "data/to-00000-of-00002.jsonl"),
+        (None, 3, "data/to.jsonl"),
+    ],
+)
+def test_pieces_of_another_size_are_not_left_beside_the_new_ones(
+    before: int | None, after: int | None, other: str
+) -> None:
+    finished([(Row(str(n), {}), {"text": "x"}) for n in range(6)])
+    export(OUT, "data/to.jsonl", shard_rows=before)
+    Path("data/to-2024-of-interest.jsonl").write_text("another dataset")
+    there = {path: path.read_bytes() for path in Path("data").iterdir()}
+    with pytest.raises(UsageError, match=f"{other} would be loaded along with these"):
+        export(OUT, "data/to.jsonl", shard_rows=after)
+    assert {path: path.read_bytes() for path in Path("data").iterdir()} == there
+    assert export(OUT, "data/to.jsonl", shard_rows=before).rows == 6
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])

@@ -63,17 +63,15 @@ class Columns:
             return None
 
     def write(self, path: Path, rows: Iterable[Fields]) -> None:
-        """A file of some of the rows, which takes its name when it is whole."""
+        """A file of some of the rows."""
         from pyarrow import parquet
 
         text = self._arrow.string()
         schema = self._arrow.schema([(name, kind or text) for name, kind in self._types.items()])
-        scratch = path.with_name(path.name + ".new")
-        with parquet.ParquetWriter(scratch, schema) as file:
+        with parquet.ParquetWriter(path, schema) as file:
             for group in _groups(rows):
                 columns = [self._column(name, group) for name in self._types]
                 file.write_table(self._arrow.table(columns, schema=schema))
-        scratch.replace(path)
 
     def _column(self, name: str, group: list[Fields]) -> Any:
         kind = self._types[name]

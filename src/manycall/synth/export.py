@@ -1,5 +1,6 @@
 """An output in another order, shape and format: what one trains on."""
 
+import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -76,11 +77,13 @@ def export(
         shard_rows: in one file; `data.parquet` becomes data-00000-of-00010.parquet, ...
 
     Raises:
-        UsageError: a file that cannot be read or written, or a row that does not have what the shape needs.
+        UsageError: a file that cannot be read or written, a row that does not have what the shape needs, or other
+            pieces of the same dataset in that folder.
     """
-    output = Output(out, without)
+    output, to = Output(out, without), Path(to)
     total = sum(1 for _ in output.places())
-    paths = [may_write(path, output.reads) for path in shards(Path(to), total, shard_rows)]
+    paths = [may_write(path, output.reads) for path in shards(to, total, shard_rows)]
+    _no_others(to, paths)
     done = Exported(out=output.path, files=paths, rows=total, left_out=output.left_out().total())
     field = field or output.identity.get("field", "text")
     shaped = _shaped(output, shape, prompt, field)
@@ -92,23 +95,26 @@ def export(
             done.truncated += row.get(f"{field}_finish_reason") == "length"
             yield shaped(row)
 
-    each, write = rows(), WRITERS[_ending(Path(to))](rows)
-    with _all_or_none(paths) as written:
-        for path in paths:
+    each, write = rows(), WRITERS[_ending(to)](rows)
+    with _all_or_none(paths) as scratch:
+        for path in scratch:
             write(path, islice(each, shard_rows))
-            written.append(path)
     return done
 
 
 @contextmanager
 def _all_or_none(paths: list[Path]) -> Iterator[list[Path]]:
-    """Half a dataset looks like a whole one: if anything goes wrong, those that were written are taken away."""
-    written: list[Path] = []
+    """Other names to write to. Half a dataset looks like a whole one: they become the files when all are written, and
+    if anything goes wrong before, what was there stays."""
+    scratch = [path.with_name(path.name + ".new") for path in paths]
     try:
-        yield written
+        yield scratch
+        for new, path in zip(scratch, paths, strict=True):
+            new.replace(path)
     except BaseException as error:
-        for path in [*written, *(path.with_name(path.name + ".new") for path in paths)]:
-            path.unlink(missing_ok=True)
+        for new in scratch:
+            new.unlink(missing_ok=True)
+            new.with_name(new.name + ".new").unlink(missing_ok=True)  # of write_whole
         if isinstance(error, OSError):
             raise StoreError(f"{error.filename or paths[0]} could not be written: {error.strerror or error}") from None
         raise
@@ -138,6 +144,18 @@ def shards(path: Path, rows: int, shard_rows: int | None) -> list[Path]:
     if count > 99_999:
         raise UsageError(f"--shard-rows {shard_rows} makes {count:,} files: give them more rows")
     return [path.with_name(f"{path.stem}-{n:05}-of-{count:05}{path.suffix}") for n in range(count)]
+
+
+def _no_others(to: Path, paths: list[Path]) -> None:
+    """What is left of the same dataset in other pieces would be loaded along with these.
+
+    Raises:
+        UsageError: there is such a file; nothing is removed that somebody may want.
+    """
+    shard = re.compile(re.escape(to.stem) + r"-\d{5}-of-\d{5}" + re.escape(to.suffix))
+    for other in sorted({*to.parent.iterdir()} - {*paths}):
+        if other == to or shard.fullmatch(other.name):
+            raise UsageError(f"{other} would be loaded along with these: move it away, or choose another name")
 
 
 def _ending(path: Path) -> str:
