@@ -96,6 +96,11 @@ class Output:
         named = self._named() if self._rejects else ()
         return Counter(self._rejects[name].partition(":")[0] for name, _ in named if name in self._rejects)
 
+    def rejected(self) -> Counter[str]:
+        """How many rows the run itself did not want, by the first words of the reason."""
+        lines = parsed(self.folder / "rejected.jsonl", _reject, self.path)
+        return Counter(row.reason.partition(":")[0] for _, _, row in lines)
+
     def _named(self) -> Iterator[tuple[str, int]]:
         return ((name, at) for at, _, name in parsed(self.path, row_name, self._ours))
 

@@ -15,10 +15,11 @@ from manycall.errors import StoreError, UsageError
 from manycall.records import Fields
 from manycall.store.lines import write_whole
 from manycall.store.output import Output, may_write
+from manycall.synth.answers import Answers
 from manycall.synth.columns import Columns
 from manycall.synth.order import in_order as ordered
-from manycall.synth.quality import share
-from manycall.synth.shapes import SHAPES, asking
+from manycall.synth.quality import added, share
+from manycall.synth.shapes import SHAPES, messages_in
 
 Rows = Callable[[], Iterator[Fields]]
 Write = Callable[[Path, Iterable[Fields]], None]
@@ -29,14 +30,14 @@ class Exported(msgspec.Struct, kw_only=True):
 
     Attributes:
         rows: in all files together. left_out: rows of the output that were rejected.
-        truncated: of the rows, those whose answer was cut at max_tokens.
+        truncated: of the rows, those whose answer was cut at max_tokens; None if none tells.
     """
 
     out: Path
     files: list[Path]
     rows: int
     left_out: int
-    truncated: int = 0
+    truncated: int | None = None
 
     def lines(self) -> list[tuple[str, str]]:
         """What there is to say, as (what, how much)."""
@@ -71,7 +72,7 @@ def export(
         shape: "rows" (as they are), "messages" (OpenAI, TRL), "sharegpt", "alpaca" or "dpo" (rows with the fields
             `chosen` and `rejected`).
         prompt: the field that holds what was asked, a text or messages (default: the run's template is rendered again).
-        field: the one that holds the answer (default: the one that `generate` wrote).
+        field: the one that holds the answer; one that is no text is written as JSON (default: see `Answers`).
         in_order: in the order of the input, instead of that in which rows finished.
         without: files of rejects (see `quality`), whose rows are left out.
         shard_rows: in one file; `data.parquet` becomes data-00000-of-00010.parquet, ...
@@ -85,17 +86,19 @@ def export(
     paths = [may_write(path, output.reads) for path in shards(to, total, shard_rows)]
     _no_others(to, paths)
     done = Exported(out=output.path, files=paths, rows=total, left_out=output.left_out().total())
-    field = field or output.identity.get("field", "text")
-    shaped = _shaped(output, shape, prompt, field)
+    answers = Answers(output, field)
+    shaped = _shaped(answers, shape, prompt)
     offsets = array("Q", ordered(output)) if in_order else None
 
     def rows() -> Iterator[Fields]:
-        done.truncated = 0
-        for row in (row for _, row in output.rows()) if offsets is None else output.at(offsets):
-            done.truncated += row.get(f"{field}_finish_reason") == "length"
-            yield shaped(row)
+        return (row for _, row in output.rows()) if offsets is None else output.at(offsets)
 
-    each, write = rows(), WRITERS[_ending(to)](rows)
+    def counted(row: Fields) -> Fields:
+        done.truncated = added(done.truncated, answers.is_cut(row))
+        return shaped(row)
+
+    write = WRITERS[_ending(to)](lambda: map(shaped, rows()))
+    each = map(counted, rows())
     with _all_or_none(paths) as scratch:
         for path in scratch:
             write(path, islice(each, shard_rows))
@@ -120,13 +123,15 @@ def _all_or_none(paths: list[Path]) -> Iterator[list[Path]]:
         raise
 
 
-def _shaped(output: Output, shape: str, prompt: str | None, field: str) -> Callable[[Fields], Fields]:
+def _shaped(answers: Answers, shape: str, prompt: str | None) -> Callable[[Fields], Fields]:
     if shape == "rows":
         return lambda row: row
     if shape not in SHAPES:
         raise UsageError(f"--as {shape!r} is none of rows, {', '.join(SHAPES)}")
-    asked, made = asking(output, prompt, field), SHAPES[shape]
-    return lambda row: made(row, asked(row), field)
+    made = SHAPES[shape]
+    if prompt is not None:
+        return lambda row: made(row, messages_in(row, prompt), answers)
+    return lambda row: made(row, answers.asked(row), answers)
 
 
 def shards(path: Path, rows: int, shard_rows: int | None) -> list[Path]:
