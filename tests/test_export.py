@@ -218,16 +218,28 @@ def test_parquet_holds_whatever_rows_hold(monkeypatch: pytest.MonkeyPatch) -> No
         {"late": True, "nested": {"b": "y"}},
     ]
     finished([(Row(str(n), fields), {"text": "从前"}) for n, fields in enumerate(given)])
-    export(OUT, "to.parquet")
+    notes = export(OUT, "to.parquet").notes
+    assert [note.partition(" (")[0] for note in notes] == ["mixed", "empty", "big"]
     read = pq.read_table("to.parquet").to_pylist()
     assert [row["n"] for row in read] == [1.0, 2.0, 2.5, None, None]
-    assert [row["mixed"] for row in read] == ["1", '"two"', "[3]", None, None]
+    assert [row["mixed"] for row in read] == ["1", "two", "[3]", None, None]
     assert [row["big"] for row in read] == ["1", None, str(10**30), None, None]
     assert [row["empty"] for row in read] == ["{}", None, None, None, None]
     assert read[1]["nested"] == {"a": 2, "b": "x"}
     assert [row["late"] for row in read] == [None, None, None, None, True]
     assert {row["text"] for row in read} == {"从前"}
     assert pq.ParquetFile("to.parquet").num_row_groups == 3
+
+
+@pytest.mark.parametrize("group", [3, 100])
+def test_one_odd_row_changes_no_text_and_is_named(group: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("manycall.synth.columns.GROUP_ROWS", group)
+    finished([(Row(str(n), {}), {"text": 7 if n == 6 else f"text {n}"}) for n in range(10)])
+    (note,) = export(OUT, "to.parquet").notes
+    assert note == "text (a text in all rows, and JSON where it is none: row 7 is a number)"
+    texts = pq.read_table("to.parquet").column("text").to_pylist()
+    assert texts == ["7" if n == 6 else f"text {n}" for n in range(10)]
 
 
 def test_memory_is_not_that_of_the_rows() -> None:

@@ -22,7 +22,8 @@ from manycall.synth.quality import added, share
 from manycall.synth.shapes import SHAPES, messages_in
 
 Rows = Callable[[], Iterator[Fields]]
-Write = Callable[[Path, Iterable[Fields]], None]
+Write = tuple[Callable[[Path, Iterable[Fields]], None], list[str]]
+"""Writes a file of some rows; and what there is to say of that beforehand."""
 
 
 class Exported(msgspec.Struct, kw_only=True):
@@ -31,6 +32,7 @@ class Exported(msgspec.Struct, kw_only=True):
     Attributes:
         rows: in all files together. left_out: rows of the output that were rejected.
         truncated: of the rows, those whose answer was cut at max_tokens; None if none tells.
+        notes: fields that could not be written as they are, and why.
     """
 
     out: Path
@@ -38,16 +40,18 @@ class Exported(msgspec.Struct, kw_only=True):
     rows: int
     left_out: int
     truncated: int | None = None
+    notes: list[str] = []
 
     def lines(self) -> list[tuple[str, str]]:
         """What there is to say, as (what, how much)."""
         names = [str(path) for path in self.files]
-        return [
+        lines = [
             ("rows", f"{self.rows:,}"),
             ("left out", f"{self.left_out:,}"),
             ("truncated", share(self.truncated, self.rows)),
             ("files", names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"),
         ]
+        return [*lines, *(("not as it is", note) for note in self.notes)]
 
     def __str__(self) -> str:
         return table((str(self.out), ""), self.lines())
@@ -97,7 +101,7 @@ def export(
         done.truncated = added(done.truncated, answers.is_cut(row))
         return shaped(row)
 
-    write = WRITERS[_ending(to)](lambda: map(shaped, rows()))
+    write, done.notes = WRITERS[_ending(to)](lambda: map(shaped, rows()))
     each = map(counted, rows())
     with _all_or_none(paths) as scratch:
         for path in scratch:
@@ -171,11 +175,12 @@ def _ending(path: Path) -> str:
 
 def _jsonl(rows: Rows) -> Write:
     encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
-    return lambda path, some: write_whole(path, (encode(row) + b"\n" for row in some))
+    return lambda path, some: write_whole(path, (encode(row) + b"\n" for row in some)), []
 
 
 def _parquet(rows: Rows) -> Write:
-    return Columns(rows()).write
+    columns = Columns(rows())
+    return columns.write, columns.notes
 
 
 WRITERS: dict[str, Callable[[Rows], Write]] = {".jsonl": _jsonl, ".parquet": _parquet}
