@@ -2,9 +2,11 @@
 
 import json
 import random
+import re
 import subprocess
 import tracemalloc
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -177,13 +179,47 @@ def test_rows_come_in_the_order_of_the_input(named: bool, samples: int | None) -
     assert again == [*ids[:first], *(name for name in mixed if name not in ids[:first])]
 
 
-def test_crossed_rows_have_no_order_in_the_input_and_that_is_said() -> None:
-    Path("in.jsonl").write_text('{"id": "a", "t": 1}\n{"id": "b", "t": 2}\n')
+@pytest.mark.parametrize("samples", [None, 2])
+def test_crossed_rows_stand_where_their_row_stood(samples: int | None) -> None:
+    names = ["a:0123456789abcdef", "b", "c#1", "d/1", "e", *"fghijklm"]
+    Path("in.jsonl").write_text("".join(json.dumps({"id": name, "t": 1}) + "\n" for name in names))
+    generate(
+        "{{ tone }} {{ t }}", "in.jsonl", samples=samples, cross={"tone": ["sad", "funny"]}, model="m",
+        url="sim:latency=0", out=OUT, progress=False,
+    )  # fmt: skip
+    lines = OUT.read_bytes().splitlines(keepends=True)
+    OUT.write_bytes(b"".join(random.Random(0).sample(lines, len(lines))))
+    export(OUT, "to.jsonl", in_order=True)
+    told = [row["id"] for row in rows(Path("to.jsonl"))]
+    assert len(set(told)) == len(names) * 2 * (samples or 1)
+    assert [names.index(name) for name in (re.sub(r":[0-9a-f]{16}(#\d)?$", "", name) for name in told)] == sorted(
+        [*range(len(names))] * 2 * (samples or 1)
+    )
+
+
+def test_crossed_rows_without_ids_have_no_order_in_the_input_and_that_is_said() -> None:
+    Path("in.jsonl").write_text('{"t": 1}\n{"t": 2}\n')
     cross = {"tone": ["sad", "funny"]}
     generate("{{ tone }} {{ t }}", "in.jsonl", cross=cross, model="m", url="sim:latency=0", out=OUT, progress=False)
     with pytest.raises(UsageError, match="none of its ids stands in the input"):
         export(OUT, "to.jsonl", in_order=True)
     assert not Path("to.jsonl").exists()
+
+
+def test_the_rows_of_one_answer_stand_where_their_row_stood() -> None:
+    """Twelve of each: so the tenth comes before the eleventh, and neither is the first."""
+    names = ["train", "train/1", "test/2", *"abcdefgh"]
+    Path("in.jsonl").write_text("".join(json.dumps({"id": name}) + "\n" for name in names))
+    generate(
+        "{{ id }}", "in.jsonl", parse=lambda row, text: [{"n": n} for n in range(12)] if row["id"] != "a" else {"n": 0},
+        model="m", url="sim:latency=0", out=OUT, progress=False,
+    )  # fmt: skip
+    blocks = [list(each) for _, each in groupby(rows(OUT), lambda row: row.get("original_id", row["id"]))]
+    random.Random(0).shuffle(blocks)
+    OUT.write_text("".join(json.dumps(row) + "\n" for block in blocks for row in block))
+    export(OUT, "to.jsonl", in_order=True)
+    parts = [[f"{name}/{n}" for n in range(12)] if name != "a" else ["a"] for name in names]
+    assert [row["id"] for row in rows(Path("to.jsonl"))] == [name for each in parts for name in each]
 
 
 def test_samples_of_a_prompt_alone_have_an_order_too() -> None:
