@@ -63,7 +63,7 @@ def test_every_figure_is_what_jq_counts() -> None:
     assert told["cost"] == pytest.approx((told["prompt_tokens"] + 2 * told["completion_tokens"]) / 1e6)
     assert (told["model"], told["params"], told["source"]) == ("m", {"max_tokens": 2}, "in.jsonl")
     digest = hashlib.sha256(PROMPT.encode()).hexdigest()
-    assert told["asked"] == [{"what": "prompt", "text": PROMPT, "sha256": digest}]
+    assert told["asked"] == [{"what": "The prompt", "text": PROMPT, "sha256": digest}]
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", *told["endpoints"])
 
 
@@ -131,6 +131,7 @@ reason = "dull: a four"
     assert re.search(rf"^\| rejected +\| {len(rejected)} \(\d+ ", page, re.M)
     assert re.search(r"^\| drawn +\| topic, tone +\|$", page, re.M)
     assert "prompt: Tell of {{ topic }}.\nBe {{ tone }}.\nsystem: You are Ann.\n" in page
+    assert "\nStep 2 of 3 (SHA-256 `" in page
     assert 'params: {"temperature": 1.5}' in page
     assert "judge: Good? {{ story }}\ninto: score\nmin: 3.0\nscale: [1, 5]\n" in page
     assert "keep: score != 4\n" in page

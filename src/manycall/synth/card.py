@@ -72,7 +72,7 @@ def _made(manifest: Manifest) -> dict[str, Any]:
 
 def _asked(identity: Fields) -> Iterator[tuple[str, str]]:
     """(what, text) of all that rows were asked."""
-    for what, name in (("prompt", "prompt"), ("system prompt", "system")):
+    for what, name in (("The prompt", "prompt"), ("The system prompt", "system")):
         if identity.get(name) is not None:
             yield what, as_text(identity[name])
     steps = identity.get("steps", [])
@@ -80,7 +80,7 @@ def _asked(identity: Fields) -> Iterator[tuple[str, str]]:
         settings = step.get("generate", step)
         said = {name: value for name, value in settings.items() if value not in (None, {})}
         yield (
-            f"step {number} of {len(steps)}",
+            f"Step {number} of {len(steps)}",
             "\n".join(
                 f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
                 for name, value in said.items()

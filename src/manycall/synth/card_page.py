@@ -114,7 +114,7 @@ class Card(msgspec.Struct, kw_only=True):
     def __str__(self) -> str:
         yaml = "\n".join(f"{name}: {_json(value)}" for name, value in self.header().items())
         parts = [f"---\n{yaml}\n---\n", f"# {self.name}\n", table(("", ""), self.lines()) + "\n"]
-        parts += [f"The {each.what} (SHA-256 `{each.sha256}`):\n\n{_fenced(each.text)}\n" for each in self.asked]
+        parts += [f"{each.what} (SHA-256 `{each.sha256}`):\n\n{_fenced(each.text)}\n" for each in self.asked]
         parts.append(
             "Duplicates are rows whose answer came before, but for case, white space and punctuation. Tokens are those "
             "of all replies, as the servers counted them, retries and failed rows included.\n"
