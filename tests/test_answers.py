@@ -193,6 +193,35 @@ def test_answers_of_a_batch_that_were_cut_are_counted() -> None:
     assert card(OUT).truncated == export(OUT, TO).truncated == 3
 
 
+@pytest.mark.parametrize("samples", [None, 2])
+def test_requests_and_replies_of_a_batch_are_conversations(samples: int | None) -> None:
+    asked = {
+        name: [{"role": "system", "content": "Be brief."}, {"role": "user", "content": name * 9}] for name in "abcd"
+    }
+    asked["d"] = [{"role": "user"}]  # to which the answer is 400
+    for name, messages in asked.items():
+        body = {"model": "m", "messages": messages}
+        with Path("in.jsonl").open("a") as file:
+            file.write(json.dumps({"custom_id": name, "url": "/v1/chat/completions", "body": body}) + "\n")
+    manycall.batch("in.jsonl", samples=samples, url=SIM, out=OUT, progress=False)
+    with pytest.raises(
+        UsageError, match=r"has no text for an answer; --without out\.jsonl\.run/failures\.jsonl leaves"
+    ):
+        export(OUT, TO, shape="messages")
+    assert not TO.exists()
+    export(OUT, TO, shape="messages", without=["out.jsonl.run/failures.jsonl"])
+    answered = [row for row in rows(OUT) if row["response"]["status_code"] == 200]
+    assert len(answered) == 3 * (samples or 1)
+    assert rows(TO) == [
+        {"messages": [*asked[row["id"][0]], {"role": "assistant", "content": choice["message"]["content"]}]}
+        for row in answered
+        for choice in row["response"]["body"]["choices"]
+    ]
+    Path("in.jsonl").unlink()
+    with pytest.raises(UsageError, match=r"in\.jsonl, which says what was asked, is not there any more"):
+        export(OUT, TO, shape="messages", without=["out.jsonl.run/failures.jsonl"])
+
+
 def test_what_cannot_be_known_is_not_nought() -> None:
     made(prompt="{{ topic }}", parse=lambda row, text: {"words": len(text)})
     assert export(OUT, TO).truncated is card(OUT).truncated is None

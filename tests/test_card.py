@@ -91,7 +91,7 @@ def test_failed_requests_of_a_batch_are_failures_and_no_rows() -> None:
     Path("b.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert manycall("run", "b.jsonl", "-u", "sim:latency=0", "-o", "out.jsonl").code == 3
     told = card("out.jsonl")
-    assert (told.rows, told.failures, told.duplicates) == (3, {"call failed": 1}, None)
+    assert (told.rows, told.failures, told.duplicates) == (3, {"call failed": 1}, 0)
 
 
 def test_the_models_of_a_batch_are_all_told() -> None:

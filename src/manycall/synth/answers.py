@@ -12,6 +12,7 @@ from manycall.errors import UsageError
 from manycall.records import Fields, Messages, Row
 from manycall.store.output import Output
 from manycall.store.parts import PARTS
+from manycall.synth.batched import Batched
 from manycall.synth.texts import leaves
 
 _FUNCTION = re.compile(r"function \S+( [0-9a-f]{16})?")
@@ -24,7 +25,8 @@ class Answers:
     Args:
         output: what `generate`, `steps` or `run` wrote, or any rows.
         field: the one that holds the answer. None: the one that `generate` wrote, or all those of its schema together,
-            as one object; of steps, those of the only one that generates; else "text".
+            as one object; of steps, those of the only one that generates; of a batch, the text of the reply; else
+            "text".
 
     Attributes:
         name: what tables call it.
@@ -39,7 +41,9 @@ class Answers:
         self._is_open = len(asked) > 1
         self._fields = self._asked.fields if self._asked is not None and field is None else (field or "text",)
         self._is_object = field is None and self._asked is not None and self._asked.is_object
-        self.name = ", ".join(self._fields)
+        is_batch = field is None and output.identity.get("job") == "batch"
+        self._batched = Batched(output) if is_batch else None
+        self.name = ", ".join(self._fields) if self._batched is None else self._batched.name
 
     def __repr__(self) -> str:
         return f"<Answers {self.name} of {self._output.path.name}>"
@@ -50,6 +54,8 @@ class Answers:
         Raises:
             UsageError: the row has none.
         """
+        if self._batched is not None:
+            return self._batched.of(row)
         found = {name: row[name] for name in self._fields if name in row}
         return found if self._is_object and found else field_of(row, self._fields[0], ": name one with --field")
 
@@ -68,11 +74,13 @@ class Answers:
         return "length" in endings if endings else None
 
     def asked(self, row: Fields) -> Messages:
-        """What the row was asked: the run's own template is rendered once more.
+        """What the row was asked: the run's own template is rendered once more; a batch has its file of requests.
 
         Raises:
             UsageError: that cannot be known.
         """
+        if self._batched is not None:
+            return self._batched.asked(row)
         asked, why = self._asked, ""
         if self._is_open:
             each = ", ".join(asked.fields[0] for asked in self._known)

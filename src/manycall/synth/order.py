@@ -28,14 +28,22 @@ class Places:
         cell, line = self._find(name)
         line += cell + offset.to_bytes(OFFSET)
 
+    def look(self, name: str) -> int | None:
+        """Where it stands; None if it is not there."""
+        return self._get(name, forget=False)
+
     def take(self, name: str) -> int | None:
-        """Where it stands, and forget it; None if it is not there."""
+        """The same, and forget it."""
+        return self._get(name, forget=True)
+
+    def _get(self, name: str, *, forget: bool) -> int | None:
         cell, line = self._find(name)
         for at in range(0, len(line), HASH + OFFSET):
             if line.startswith(cell, at):
                 end = at + HASH + OFFSET
                 offset = int.from_bytes(line[at + HASH : end])
-                del line[at:end]
+                if forget:
+                    del line[at:end]
                 return offset
         return None
 
