@@ -62,7 +62,8 @@ def test_every_figure_is_what_jq_counts() -> None:
     assert told["duplicate_rate"] == round(told["duplicates"] / told["rows"], 6)
     assert told["cost"] == pytest.approx((told["prompt_tokens"] + 2 * told["completion_tokens"]) / 1e6)
     assert (told["model"], told["params"], told["source"]) == ("m", {"max_tokens": 2}, "in.jsonl")
-    assert told["prompt_sha256"] == hashlib.sha256(PROMPT.encode()).hexdigest()
+    digest = hashlib.sha256(PROMPT.encode()).hexdigest()
+    assert told["asked"] == [{"what": "The prompt", "text": PROMPT, "sha256": digest}]
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", *told["endpoints"])
 
 
@@ -90,7 +91,50 @@ def test_failed_requests_of_a_batch_are_failures_and_no_rows() -> None:
     Path("b.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert manycall("run", "b.jsonl", "-u", "sim:latency=0", "-o", "out.jsonl").code == 3
     told = card("out.jsonl")
-    assert (told.rows, told.failures, told.duplicates) == (3, {"call failed": 1}, None)
+    assert (told.rows, told.failures, told.duplicates) == (3, {"call failed": 1}, 0)
+
+
+def test_the_models_of_a_batch_are_all_told() -> None:
+    body = {"messages": [{"role": "user", "content": "x"}]}
+    models = ["gpt-4o", *["gpt-4o-mini"] * 4]
+    lines = [
+        {"custom_id": str(n), "url": "/v1/chat/completions", "body": {**body, "model": model}}
+        for n, model in enumerate(models)
+    ]
+    Path("b.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert manycall("run", "b.jsonl", "-u", "sim:latency=0", "-o", "out.jsonl").code == 0
+    assert card("out.jsonl").model == "gpt-4o-mini (4), gpt-4o (1)"
+
+
+def test_a_chain_is_told_with_its_judges_its_draws_and_its_rejects() -> None:
+    Path("chain.toml").write_text("""
+draw.topic = ["tea", "rain"]
+draw.tone = ["sad", "funny"]
+[[steps]]
+into = "story"
+generate = "Tell of {{ topic }}.\\nBe {{ tone }}."
+system = "You are Ann."
+params = { temperature = 1.5 }
+[[steps]]
+judge = "Good? {{ story }}"
+min = 3
+[[steps]]
+keep = "score != 4"
+reason = "dull: a four"
+""")
+    assert manycall("steps", "chain.toml", "-n", "60", "-u", "sim:latency=0", "-m", "m", "-o", "out.jsonl").code == 0
+    told, page = card("out.jsonl"), str(card("out.jsonl"))
+    rejected = rows(Path("out.jsonl.run/rejected.jsonl"))
+    assert told.rows + sum(told.rejected.values()) == 60
+    assert told.rejected["dull"] == sum(row["reason"] == "dull: a four" for row in rejected) > 0
+    assert told.rejected["score 1 is below 3"] == sum(row["score"] == 1 for row in rejected) > 0
+    assert re.search(rf"^\| rejected +\| {len(rejected)} \(\d+ ", page, re.M)
+    assert re.search(r"^\| drawn +\| topic, tone +\|$", page, re.M)
+    assert "prompt: Tell of {{ topic }}.\nBe {{ tone }}.\nsystem: You are Ann.\n" in page
+    assert "\nStep 2 of 3 (SHA-256 `" in page
+    assert 'params: {"temperature": 1.5}' in page
+    assert "judge: Good? {{ story }}\ninto: score\nmin: 3.0\nscale: [1, 5]\n" in page
+    assert "keep: score != 4\n" in page
 
 
 def test_rows_that_were_left_out_are_counted_by_reason() -> None:

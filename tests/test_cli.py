@@ -281,7 +281,7 @@ def test_where_nothing_may_be_written_that_is_one_sentence(words: tuple[str | Pa
     Path("page.md").touch()
     shut = Path("shut")
     shut.mkdir()
-    for name in ("page.html", "changed.jsonl", "rejects.jsonl", "rows.jsonl", "card.md"):
+    for name in ("page.html", "changed.jsonl", "rejects.jsonl", "rows.jsonl.new", "card.md"):
         (shut / f"{name}.new").symlink_to(f"{name}.new")
     (shut / "any").symlink_to("any")
     lock = Path("out.jsonl.run/lock")

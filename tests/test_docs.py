@@ -57,6 +57,17 @@ def test_the_recipes_in_the_pages_are_those_that_run() -> None:
         assert path.read_text(encoding="utf-8").rstrip() in page, path
 
 
+def test_the_lines_of_the_recipes_are_those_that_stand_there() -> None:
+    head, *parts = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8").split("\n## ")
+    told = re.findall(r"^\| \[(.+?)\]\S+ \| (\d+) \| (\d+) \(", head, re.M)
+    found = []
+    for part in parts:
+        programs = re.findall(r"```\w+\n(.*?)```", part, re.DOTALL)
+        lines = [sum(bool(re.match(r"\s*[^\s#]", line)) for line in each.splitlines()) for each in programs]
+        found.append((part.partition("\n")[0], *map(str, lines)))
+    assert told == found
+
+
 def test_examples_are_short() -> None:
     for path in ROOT.glob("examples/*.py"):
         assert len(path.read_text().splitlines()) <= 20, path

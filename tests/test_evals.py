@@ -13,6 +13,7 @@ from manycall.errors import UsageError
 from manycall.evals import download
 from manycall.evals.evaluate import score
 from manycall.evals.metrics import Mean
+from manycall.evals.own import own
 from manycall.evals.scorers import INVALID, exact_match
 from manycall.evals.tasks import TASKS, Asker, Task, gsm8k, wordmath
 from manycall.records import Row
@@ -263,3 +264,13 @@ def test_what_cannot_be_scored_is_said(tmp_path: Path, text: str, as_: str | Non
         score(tmp_path / "out.jsonl", as_=as_)
     with pytest.raises(UsageError, match="no such file"):
         score(tmp_path / "none.jsonl", as_="gsm8k")
+
+
+def test_a_prompt_of_several_turns_is_made_again_from_what_the_manifest_says() -> None:
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "user: yes?"}]
+    turns.append({"role": "user", "content": "{{ question }}"})
+    Path("mine.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
+    asker, row = Asker(own(Path("mine.jsonl"), turns, "numeric")), Row("a", {"question": "1+1?"})
+    told = json.loads(json.dumps(asker.identity))
+    again = Asker(own(Path("mine.jsonl"), told["prompt"], "numeric"))
+    assert again.messages(row) == asker.messages(row) == [*turns[:2], {"role": "user", "content": "1+1?"}]

@@ -2,9 +2,11 @@
 
 import json
 import random
+import re
 import subprocess
 import tracemalloc
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -177,13 +179,47 @@ def test_rows_come_in_the_order_of_the_input(named: bool, samples: int | None) -
     assert again == [*ids[:first], *(name for name in mixed if name not in ids[:first])]
 
 
-def test_crossed_rows_have_no_order_in_the_input_and_that_is_said() -> None:
-    Path("in.jsonl").write_text('{"id": "a", "t": 1}\n{"id": "b", "t": 2}\n')
+@pytest.mark.parametrize("samples", [None, 2])
+def test_crossed_rows_stand_where_their_row_stood(samples: int | None) -> None:
+    names = ["a:0123456789abcdef", "b", "c#1", "d/1", "e", *"fghijklm"]
+    Path("in.jsonl").write_text("".join(json.dumps({"id": name, "t": 1}) + "\n" for name in names))
+    generate(
+        "{{ tone }} {{ t }}", "in.jsonl", samples=samples, cross={"tone": ["sad", "funny"]}, model="m",
+        url="sim:latency=0", out=OUT, progress=False,
+    )  # fmt: skip
+    lines = OUT.read_bytes().splitlines(keepends=True)
+    OUT.write_bytes(b"".join(random.Random(0).sample(lines, len(lines))))
+    export(OUT, "to.jsonl", in_order=True)
+    told = [row["id"] for row in rows(Path("to.jsonl"))]
+    assert len(set(told)) == len(names) * 2 * (samples or 1)
+    assert [names.index(name) for name in (re.sub(r":[0-9a-f]{16}(#\d)?$", "", name) for name in told)] == sorted(
+        [*range(len(names))] * 2 * (samples or 1)
+    )
+
+
+def test_crossed_rows_without_ids_have_no_order_in_the_input_and_that_is_said() -> None:
+    Path("in.jsonl").write_text('{"t": 1}\n{"t": 2}\n')
     cross = {"tone": ["sad", "funny"]}
     generate("{{ tone }} {{ t }}", "in.jsonl", cross=cross, model="m", url="sim:latency=0", out=OUT, progress=False)
     with pytest.raises(UsageError, match="none of its ids stands in the input"):
         export(OUT, "to.jsonl", in_order=True)
     assert not Path("to.jsonl").exists()
+
+
+def test_the_rows_of_one_answer_stand_where_their_row_stood() -> None:
+    """Twelve of each: so the tenth comes before the eleventh, and neither is the first."""
+    names = ["train", "train/1", "test/2", *"abcdefgh"]
+    Path("in.jsonl").write_text("".join(json.dumps({"id": name}) + "\n" for name in names))
+    generate(
+        "{{ id }}", "in.jsonl", parse=lambda row, text: [{"n": n} for n in range(12)] if row["id"] != "a" else {"n": 0},
+        model="m", url="sim:latency=0", out=OUT, progress=False,
+    )  # fmt: skip
+    blocks = [list(each) for _, each in groupby(rows(OUT), lambda row: row.get("original_id", row["id"]))]
+    random.Random(0).shuffle(blocks)
+    OUT.write_text("".join(json.dumps(row) + "\n" for block in blocks for row in block))
+    export(OUT, "to.jsonl", in_order=True)
+    parts = [[f"{name}/{n}" for n in range(12)] if name != "a" else ["a"] for name in names]
+    assert [row["id"] for row in rows(Path("to.jsonl"))] == [name for each in parts for name in each]
 
 
 def test_samples_of_a_prompt_alone_have_an_order_too() -> None:
@@ -218,16 +254,28 @@ def test_parquet_holds_whatever_rows_hold(monkeypatch: pytest.MonkeyPatch) -> No
         {"late": True, "nested": {"b": "y"}},
     ]
     finished([(Row(str(n), fields), {"text": "从前"}) for n, fields in enumerate(given)])
-    export(OUT, "to.parquet")
+    notes = export(OUT, "to.parquet").notes
+    assert [note.partition(" (")[0] for note in notes] == ["mixed", "empty", "big"]
     read = pq.read_table("to.parquet").to_pylist()
     assert [row["n"] for row in read] == [1.0, 2.0, 2.5, None, None]
-    assert [row["mixed"] for row in read] == ["1", '"two"', "[3]", None, None]
+    assert [row["mixed"] for row in read] == ["1", "two", "[3]", None, None]
     assert [row["big"] for row in read] == ["1", None, str(10**30), None, None]
     assert [row["empty"] for row in read] == ["{}", None, None, None, None]
     assert read[1]["nested"] == {"a": 2, "b": "x"}
     assert [row["late"] for row in read] == [None, None, None, None, True]
     assert {row["text"] for row in read} == {"从前"}
     assert pq.ParquetFile("to.parquet").num_row_groups == 3
+
+
+@pytest.mark.parametrize("group", [3, 100])
+def test_one_odd_row_changes_no_text_and_is_named(group: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("manycall.synth.columns.GROUP_ROWS", group)
+    finished([(Row(str(n), {}), {"text": 7 if n == 6 else f"text {n}"}) for n in range(10)])
+    (note,) = export(OUT, "to.parquet").notes
+    assert note == "text (a text in all rows, and JSON where it is none: row 7 is a number)"
+    texts = pq.read_table("to.parquet").column("text").to_pylist()
+    assert texts == ["7" if n == 6 else f"text {n}" for n in range(10)]
 
 
 def test_memory_is_not_that_of_the_rows() -> None:
@@ -252,10 +300,33 @@ def test_half_a_dataset_is_none(ending: str) -> None:
     with pytest.raises(UsageError, match="row '5' has no field 'chosen'"):
         export(OUT, f"to.{ending}", shape="dpo", shard_rows=2)
     assert not list(Path().glob("to*"))
-    Path(f"to.{ending}").write_bytes(b"an older one")
+    names = [f"to-0000{n}-of-00003.{ending}" for n in range(3)]
+    for name in names:
+        Path(name).write_bytes(b"an older one")
     with pytest.raises(UsageError):
-        export(OUT, f"to.{ending}", shape="dpo")
-    assert [path.read_bytes() for path in Path().glob("to*")] == [b"an older one"]
+        export(OUT, f"to.{ending}", shape="dpo", shard_rows=2)
+    assert {path.name: path.read_bytes() for path in Path().glob("to*")} == dict.fromkeys(names, b"an older one")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "other"),
+    [
+        (3, 2, "data/to-00000-of-00002.jsonl"),
+        (3, None, "data/to-00000-of-00002.jsonl"),
+        (None, 3, "data/to.jsonl"),
+    ],
+)
+def test_pieces_of_another_size_are_not_left_beside_the_new_ones(
+    before: int | None, after: int | None, other: str
+) -> None:
+    finished([(Row(str(n), {}), {"text": "x"}) for n in range(6)])
+    export(OUT, "data/to.jsonl", shard_rows=before)
+    Path("data/to-2024-of-interest.jsonl").write_text("another dataset")
+    there = {path: path.read_bytes() for path in Path("data").iterdir()}
+    with pytest.raises(UsageError, match=f"{other} would be loaded along with these"):
+        export(OUT, "data/to.jsonl", shard_rows=after)
+    assert {path: path.read_bytes() for path in Path("data").iterdir()} == there
+    assert export(OUT, "data/to.jsonl", shard_rows=before).rows == 6
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])

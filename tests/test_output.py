@@ -75,8 +75,11 @@ def test_a_row_that_was_given_up_twice_is_one() -> None:
         ("./in.jsonl", "is what this is made of, and is not overwritten"),
         ("rejects.jsonl", "is what this is made of"),
         ("link.jsonl", "is what this is made of"),
-        ("folder", "is not the name of a file in a folder that is there"),
-        ("no/where.jsonl", "is not the name of a file"),
+        ("out.jsonl.run/calls.jsonl", "is among the files of a run, and is not overwritten"),
+        ("gone.jsonl.run/rejected.jsonl", "is among the files of a run"),
+        ("shortcut/manifest.json", "is among the files of a run"),
+        ("folder", "is not the name of a file"),
+        ("in.jsonl/where.jsonl", "its folder cannot be made"),
         ("", "is not the name of a file"),
     ],
 )
@@ -87,6 +90,7 @@ def test_nothing_is_overwritten_that_was_paid_for_or_is_read(to: str, why: str) 
     for folder in ("other.jsonl.run", "gone.jsonl.run", "folder"):
         Path(folder).mkdir()
     Path("link.jsonl").symlink_to("in.jsonl")
+    Path("shortcut").symlink_to("gone.jsonl.run")
     with pytest.raises(UsageError, match=why):
         may_write(to, Output(OUT, without=["rejects.jsonl"]).reads)
 
@@ -97,3 +101,7 @@ def test_what_was_made_of_an_output_may_be_made_again() -> None:
         if name != "new.md":
             Path(name).write_text("an older one")
         assert may_write(name, out.reads) == Path(name)
+
+
+def test_a_folder_that_is_not_there_is_made() -> None:
+    assert may_write("a/b/new.parquet").parent.is_dir()

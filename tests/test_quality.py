@@ -55,6 +55,19 @@ def test_duplicates_and_variety_are_counted() -> None:
     assert "| duplicates " in str(q)
 
 
+@pytest.mark.parametrize(
+    ("values", "duplicates"),
+    [
+        ([1, 2, 3, 1], 1),
+        ([1, -1, 1.5, 15, None, True], 0),
+        ([{"n": "a", "age": 1}, {"n": "a", "age": 2}, {"n": "A!", "age": 1}], 1),
+        ([[], {}, ""], 2),
+    ],
+)
+def test_what_is_no_text_is_compared_too(values: list[Any], duplicates: int) -> None:
+    assert quality(dataset(*values)).duplicates == duplicates
+
+
 def test_what_was_planted_is_found(tmp_path: Path) -> None:
     pytest.importorskip("rensa")
     for name, (recall, precision, many) in found(tmp_path, 2500).items():

@@ -36,12 +36,18 @@ class Template:
         prompt: becomes the user's message; several turns, or a function that returns such, are the whole messages.
         system: a template for a system message that goes before it.
 
+    Attributes:
+        source: what it is made of, files read; a Template of that is the same again. Of a function it only tells one
+            from another.
+        text: the same as one text, for people. system_text: of the system prompt.
+
     Raises:
         UsageError: the template does not parse, or its file is not there.
     """
 
     def __init__(self, prompt: Prompt, system: str | None = None) -> None:
-        self.text, self._render = _compile(prompt, "the prompt")
+        self.source, self._render = _compile(prompt, "the prompt")
+        self.text = as_text(self.source)
         self._is_function = callable(prompt)
         self.system_text: str | None = None
         self._system: Callable[[Row], Any] | None = None
@@ -96,8 +102,13 @@ class Template:
         return self._render if expression is None else _of_row(expression)
 
 
-def _compile(prompt: Prompt, what: str) -> tuple[str, Callable[[Row], Any]]:
-    """(the text that identifies the prompt, the function that renders it)."""
+def as_text(source: str | Messages) -> str:
+    """A prompt's source as one text, for people."""
+    return source if isinstance(source, str) else "\n".join(f"{turn['role']}: {turn['content']}" for turn in source)
+
+
+def _compile(prompt: Prompt, what: str) -> tuple[Any, Callable[[Row], Any]]:
+    """(what identifies the prompt, a text or turns; the function that renders it)."""
     if callable(prompt):
         return _source(prompt), _function(prompt)
     if isinstance(prompt, str | Path) and _names_a_file(str(prompt)) and str(prompt).endswith(_TURNS):
@@ -113,7 +124,7 @@ def _compile(prompt: Prompt, what: str) -> tuple[str, Callable[[Row], Any]]:
         raise UsageError(f"{what} cannot be compiled: {type(error).__name__}: {error!s:.300}") from None
 
 
-def _turns(messages: Messages, what: str) -> tuple[str, Callable[[Row], Messages]]:
+def _turns(messages: Messages, what: str) -> tuple[Messages, Callable[[Row], Messages]]:
     """Several turns, each with a template; whatever else a message holds goes along as it is."""
     if not messages or not all(isinstance(turn.get(key), str) for turn in messages for key in ("role", "content")):
         raise UsageError(f"{what} needs messages, each with a role and a content, which are texts")
@@ -122,7 +133,7 @@ def _turns(messages: Messages, what: str) -> tuple[str, Callable[[Row], Messages
     def function(row: Row) -> Messages:
         return [{**turn, "content": render(row)} for turn, _, render in turns]
 
-    return "\n".join(f"{turn['role']}: {text}" for turn, text, _ in turns), function
+    return [{**turn, "content": text} for turn, text, _ in turns], function
 
 
 def _text(prompt: str | Path, what: str) -> str:

@@ -97,6 +97,11 @@ class Output:
         named = self._named() if self._rejects else ()
         return Counter(self._rejects[name].partition(":")[0] for name, _ in named if name in self._rejects)
 
+    def rejected(self) -> Counter[str]:
+        """How many rows the run itself did not want, by the first words of the reason."""
+        lines = parsed(self.folder / "rejected.jsonl", _reject, self.path)
+        return Counter(row.reason.partition(":")[0] for _, _, row in lines)
+
     def _named(self) -> Iterator[tuple[str, int]]:
         return ((name, at) for at, _, name in parsed(self.path, row_name, self._ours))
 
@@ -160,19 +165,28 @@ class Output:
 
 
 def may_write(path: str | Path, reads: Iterable[Path] = ()) -> Path:
-    """The same path, if nothing stands there that was paid for, or that is read.
+    """The same path, if nothing stands there that was paid for, or that is read. Its folder is made.
 
     Args:
         reads: the files that what is written is made of.
 
     Raises:
-        UsageError: the output of a run stands there, or one of those files; or it is no name of a file.
+        UsageError: the output of a run stands there, or one of those files; it lies among the files of a run; or it is
+            no name of a file.
     """
     path = Path(path)
-    if not path.name or path.is_dir() or not path.parent.is_dir():
-        raise UsageError(f"{str(path)!r} is not the name of a file in a folder that is there")
-    is_output = run_folder(path).exists()
-    if is_output or (path.exists() and path.resolve() in {each.resolve() for each in reads}):
-        what = "the output of a run" if is_output else "what this is made of"
-        raise UsageError(f"{path} is {what}, and is not overwritten: choose another name")
+    if not path.name or path.is_dir():
+        raise UsageError(f"{str(path)!r} is not the name of a file")
+    whole = path.resolve()
+    for is_so, what in (
+        (run_folder(path).exists(), "is the output of a run"),
+        (whole.parent.suffix == ".run", "is among the files of a run"),
+        (path.exists() and whole in {each.resolve() for each in reads}, "is what this is made of"),
+    ):
+        if is_so:
+            raise UsageError(f"{path} {what}, and is not overwritten: choose another name")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path}: its folder cannot be made: {error.strerror}") from None
     return path

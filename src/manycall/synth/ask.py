@@ -61,7 +61,7 @@ class Ask:
                 )
             self.writes = (*(self.shape.fields or (into,)), *((PARTS,) if self.shape.is_list else ()))
         self.identity = {
-            "prompt": self.template.text,
+            "prompt": self.template.source,
             "system": self.template.system_text,
             "field": into,
             **({"schema": self.shape.schema} if self.shape is not None else {}),

@@ -1,125 +1,28 @@
-"""A dataset card: where the rows come from and how many there are, for people and for the Hugging Face hub.
+"""Counts what a dataset card says: where the rows come from and how many there are.
 
-Every figure is counted from the files: the output, failures.jsonl and calls.jsonl.
+Every figure is counted from the files: the output, failures.jsonl, rejected.jsonl and calls.jsonl.
 """
 
 import json
-import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from manycall.control.budget import Price, dollars
+from manycall.control.budget import Price
+from manycall.data.templates import as_text
 from manycall.engine.allowance import read_price
-from manycall.engine.report import table
+from manycall.errors import UsageError
+from manycall.records import Fields
 from manycall.store.lines import write_whole, writing
 from manycall.store.manifest import NOT_ENDED, Manifest
 from manycall.store.output import Output, may_write
+from manycall.synth.answers import Answers
+from manycall.synth.card_page import Card, Shown
 from manycall.synth.duplicates import Duplicates
-from manycall.synth.quality import share, text_of
+from manycall.synth.quality import added
 from manycall.wire import batch, openai
-
-SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M", 10_000_000: "1M<n<10M"}
-
-
-class Card(msgspec.Struct, kw_only=True):
-    """What the card says. `str` of it is the README.md.
-
-    Attributes:
-        rows: in the output, without those that were left out.
-        failures: rows given up, by verdict; truncated: rows whose answer was cut at max_tokens.
-        left_out: rows of the output that were rejected, by the first words of the reason.
-        duplicates: rows whose text came before, but for case, white space and punctuation; None if there is no text.
-        replies: all that were paid for; prompt_tokens, completion_tokens: theirs, as the servers counted them.
-        cost: in dollars, where a price was given.
-        prompt_sha256: of the template's text, as it stands in `prompt`; so with `system`.
-        sessions: that came to their end, and the seconds that they took together; cut_off: those that did not: killed,
-            or still going on.
-    """
-
-    name: str
-    job: str
-    model: str
-    endpoints: list[str]
-    params: dict[str, Any]
-    source: str
-    prompt: str | None
-    prompt_sha256: str | None
-    system: str | None
-    system_sha256: str | None
-    rows: int
-    failures: dict[str, int]
-    truncated: int
-    left_out: dict[str, int]
-    duplicates: int | None
-    duplicate_rate: float | None
-    replies: int
-    prompt_tokens: int
-    completion_tokens: int
-    cost: float | None
-    sessions: int
-    cut_off: int
-    seconds: float
-    versions: list[str]
-    data: str | None = None
-
-    def header(self) -> dict[str, Any]:
-        """What the hub reads."""
-        size = next((size for most, size in SIZES.items() if self.rows < most), "10M<n<100M")
-        header: dict[str, Any] = {
-            "pretty_name": self.name,
-            "tags": ["synthetic", "manycall"],
-            "size_categories": [size],
-        }
-        if self.data is not None:
-            files = [{"split": "train", "path": self.data}]
-            header["configs"] = [{"config_name": "default", "data_files": files}]
-        return header
-
-    def lines(self) -> list[tuple[str, str]]:
-        """The figures, as (what, how much)."""
-        lines = [
-            ("model", self.model),
-            ("endpoint", ", ".join(self.endpoints) or "not noted"),
-            ("parameters", json.dumps(self.params, ensure_ascii=False) if self.params else "the endpoint's own"),
-            ("made by", f"{self.job}; {', '.join(self.versions)}"),
-            ("from", self.source),
-            ("rows", f"{self.rows:,}"),
-            ("failed", _counted(self.failures)),
-            ("truncated", f"{share(self.truncated, self.rows)} were cut at max_tokens"),
-            ("left out", _counted(self.left_out)),
-            ("replies", f"{self.replies:,}"),
-            ("tokens", f"{self.prompt_tokens:,} in, {self.completion_tokens:,} out"),
-            ("time", self._time()),
-        ]
-        if self.duplicates is not None:
-            lines.insert(8, ("duplicates", share(self.duplicates, self.rows)))
-        if self.cost is not None:
-            lines.append(("cost", dollars(self.cost)))
-        return lines
-
-    def _time(self) -> str:
-        cut_off = f" ({self.cut_off} more did not end)" if self.cut_off else ""
-        return f"{self.seconds:,.0f} s in {self.sessions} sessions{cut_off}"
-
-    def __str__(self) -> str:
-        yaml = "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in self.header().items())
-        parts = [f"---\n{yaml}\n---\n", f"# {self.name}\n", table(("", ""), self.lines()) + "\n"]
-        for what, text, digest in (
-            ("prompt", self.prompt, self.prompt_sha256),
-            ("system prompt", self.system, self.system_sha256),
-        ):
-            if text is not None:
-                parts.append(f"The {what} (SHA-256 `{digest}`):\n\n{_fenced(text)}\n")
-        parts.append(
-            "Duplicates are rows whose text came before, but for case, white space and punctuation. Tokens are those "
-            "of all replies, as the servers counted them, retries and failed rows included.\n"
-        )
-        return "\n".join(parts)
 
 
 def card(
@@ -134,7 +37,7 @@ def card(
 
     Args:
         out: what `generate` or `run` wrote.
-        field: the text in which duplicates are counted (default: the one that `generate` wrote).
+        field: that in which duplicates are counted (default: see `Answers`).
         without: files of rejects (see `quality`), whose rows are left out and counted apart.
         data: where the data files will be, beside the card: "data-*.parquet"; the hub finds most by itself.
         price: dollars per million tokens of prompts and of answers (default: the one that the last session was given).
@@ -144,7 +47,6 @@ def card(
     """
     output = Output(out, without)
     manifest = output.made_by()
-    field = field or output.identity.get("field")
     figures = {**_made(manifest), **_rows(output, field), **_spent(output, _price(manifest, price))}
     return Card(name=output.path.stem, left_out=dict(output.left_out()), data=data, **figures)
 
@@ -157,10 +59,8 @@ def _made(manifest: Manifest) -> dict[str, Any]:
         "job": identity.get("job", ""),
         "model": identity.get("model", ""),
         "params": identity.get("params", {}),
-        "prompt": identity.get("prompt"),
-        "prompt_sha256": _digest(identity.get("prompt")),
-        "system": identity.get("system"),
-        "system_sha256": _digest(identity.get("system")),
+        "asked": [Shown(what, text, _digest(text)) for what, text in _asked(identity)],
+        "drawn": identity.get("draw", {}).get("variables", []),
         "source": Path(manifest.source.get("rows", "")).name,
         "endpoints": sorted({url for each in sessions for url in each.get("endpoints", [])}),
         "versions": sorted({f"manycall {each.get('version', manifest.version)}" for each in sessions}),
@@ -170,24 +70,52 @@ def _made(manifest: Manifest) -> dict[str, Any]:
     }
 
 
+def _asked(identity: Fields) -> Iterator[tuple[str, str]]:
+    """(what, text) of all that rows were asked."""
+    for what, name in (("The prompt", "prompt"), ("The system prompt", "system")):
+        if identity.get(name) is not None:
+            yield what, as_text(identity[name])
+    steps = identity.get("steps", [])
+    for number, step in enumerate(steps, 1):
+        settings = step.get("generate", step)
+        said = {name: value for name, value in settings.items() if value not in (None, {})}
+        yield (
+            f"Step {number} of {len(steps)}",
+            "\n".join(
+                f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+                for name, value in said.items()
+            ),
+        )
+
+
 def _rows(output: Output, field: str | None) -> dict[str, Any]:
     """The rows that are done, and those that are not."""
-    rows, truncated, duplicates, failures = 0, 0, Duplicates(), output.failures()
-    failures_in_place = output.identity.get("job") == "batch"
+    rows, truncated, failures, answers = 0, None, output.failures(), Answers(output, field)
+    duplicates: Duplicates | None = Duplicates()
+    models, is_batch = Counter[str](), output.identity.get("job") == "batch"
     for _, row in output.rows():
-        if failures_in_place and batch.unanswered(row):
+        if is_batch and batch.unanswered(row):
             continue
+        if is_batch:
+            models[str(row["response"]["body"].get("model", "not told"))] += 1
         rows += 1
         failures.pop(str(row.get("id")), None)  # done by now
-        truncated += row.get(f"{field}_finish_reason") == "length"
-        if field is not None:
-            duplicates.add(text_of(row, field))
+        truncated = added(truncated, answers.is_cut(row))
+        try:
+            if duplicates is not None:
+                duplicates.add(answers.text(row))
+        except UsageError:
+            if field is not None:
+                raise
+            duplicates = None  # who knows which field is the answer?
     return {
+        **({"model": ", ".join(f"{name} ({count:,})" for name, count in models.most_common())} if models else {}),
         "rows": rows,
+        "rejected": dict(output.rejected()),
         "truncated": truncated,
         "failures": dict(Counter(failures.values())),
-        "duplicates": None if field is None else duplicates.count,
-        "duplicate_rate": round(duplicates.count / rows, 6) if field is not None and rows else None,
+        "duplicates": None if duplicates is None else duplicates.count,
+        "duplicate_rate": round(duplicates.count / rows, 6) if duplicates is not None and rows else None,
     }
 
 
@@ -221,16 +149,5 @@ def save(made: Card, out: str | Path, to: str | Path) -> None:
         write_whole(path, [str(made).encode("utf-8", "replace")])
 
 
-def _digest(text: str | None) -> str | None:
-    return None if text is None else sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _counted(counts: dict[str, int]) -> str:
-    each = ", ".join(f"{count:,} {what}" for what, count in sorted(counts.items()))
-    return f"{sum(counts.values()):,}" + (f" ({each})" if each else "")
-
-
-def _fenced(text: str) -> str:
-    """A text in a fence that is longer than any in it."""
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence}text\n{text}\n{fence}"
+def _digest(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

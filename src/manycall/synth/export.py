@@ -1,5 +1,6 @@
 """An output in another order, shape and format: what one trains on."""
 
+import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,13 +15,15 @@ from manycall.errors import StoreError, UsageError
 from manycall.records import Fields
 from manycall.store.lines import write_whole
 from manycall.store.output import Output, may_write
+from manycall.synth.answers import Answers
 from manycall.synth.columns import Columns
 from manycall.synth.order import in_order as ordered
-from manycall.synth.quality import share
-from manycall.synth.shapes import SHAPES, asking
+from manycall.synth.quality import added, share
+from manycall.synth.shapes import SHAPES, messages_in
 
 Rows = Callable[[], Iterator[Fields]]
-Write = Callable[[Path, Iterable[Fields]], None]
+Write = tuple[Callable[[Path, Iterable[Fields]], None], list[str]]
+"""Writes a file of some rows; and what there is to say of that beforehand."""
 
 
 class Exported(msgspec.Struct, kw_only=True):
@@ -28,24 +31,27 @@ class Exported(msgspec.Struct, kw_only=True):
 
     Attributes:
         rows: in all files together. left_out: rows of the output that were rejected.
-        truncated: of the rows, those whose answer was cut at max_tokens.
+        truncated: of the rows, those whose answer was cut at max_tokens; None if none tells.
+        notes: fields that could not be written as they are, and why.
     """
 
     out: Path
     files: list[Path]
     rows: int
     left_out: int
-    truncated: int = 0
+    truncated: int | None = None
+    notes: list[str] = []
 
     def lines(self) -> list[tuple[str, str]]:
         """What there is to say, as (what, how much)."""
         names = [str(path) for path in self.files]
-        return [
+        lines = [
             ("rows", f"{self.rows:,}"),
             ("left out", f"{self.left_out:,}"),
             ("truncated", share(self.truncated, self.rows)),
             ("files", names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"),
         ]
+        return [*lines, *(("not as it is", note) for note in self.notes)]
 
     def __str__(self) -> str:
         return table((str(self.out), ""), self.lines())
@@ -70,57 +76,66 @@ def export(
         shape: "rows" (as they are), "messages" (OpenAI, TRL), "sharegpt", "alpaca" or "dpo" (rows with the fields
             `chosen` and `rejected`).
         prompt: the field that holds what was asked, a text or messages (default: the run's template is rendered again).
-        field: the one that holds the answer (default: the one that `generate` wrote).
+        field: the one that holds the answer; one that is no text is written as JSON (default: see `Answers`).
         in_order: in the order of the input, instead of that in which rows finished.
         without: files of rejects (see `quality`), whose rows are left out.
         shard_rows: in one file; `data.parquet` becomes data-00000-of-00010.parquet, ...
 
     Raises:
-        UsageError: a file that cannot be read or written, or a row that does not have what the shape needs.
+        UsageError: a file that cannot be read or written, a row that does not have what the shape needs, or other
+            pieces of the same dataset in that folder.
     """
-    output = Output(out, without)
+    output, to = Output(out, without), Path(to)
     total = sum(1 for _ in output.places())
-    paths = [may_write(path, output.reads) for path in shards(Path(to), total, shard_rows)]
+    paths = [may_write(path, output.reads) for path in shards(to, total, shard_rows)]
+    _no_others(to, paths)
     done = Exported(out=output.path, files=paths, rows=total, left_out=output.left_out().total())
-    field = field or output.identity.get("field", "text")
-    shaped = _shaped(output, shape, prompt, field)
+    answers = Answers(output, field)
+    shaped = _shaped(answers, shape, prompt)
     offsets = array("Q", ordered(output)) if in_order else None
 
     def rows() -> Iterator[Fields]:
-        done.truncated = 0
-        for row in (row for _, row in output.rows()) if offsets is None else output.at(offsets):
-            done.truncated += row.get(f"{field}_finish_reason") == "length"
-            yield shaped(row)
+        return (row for _, row in output.rows()) if offsets is None else output.at(offsets)
 
-    each, write = rows(), WRITERS[_ending(Path(to))](rows)
-    with _all_or_none(paths) as written:
-        for path in paths:
+    def counted(row: Fields) -> Fields:
+        done.truncated = added(done.truncated, answers.is_cut(row))
+        return shaped(row)
+
+    write, done.notes = WRITERS[_ending(to)](lambda: map(shaped, rows()))
+    each = map(counted, rows())
+    with _all_or_none(paths) as scratch:
+        for path in scratch:
             write(path, islice(each, shard_rows))
-            written.append(path)
     return done
 
 
 @contextmanager
 def _all_or_none(paths: list[Path]) -> Iterator[list[Path]]:
-    """Half a dataset looks like a whole one: if anything goes wrong, those that were written are taken away."""
-    written: list[Path] = []
+    """Other names to write to. Half a dataset looks like a whole one: they become the files when all are written, and
+    if anything goes wrong before, what was there stays."""
+    scratch = [path.with_name(path.name + ".new") for path in paths]
     try:
-        yield written
+        yield scratch
+        for new, path in zip(scratch, paths, strict=True):
+            new.replace(path)
     except BaseException as error:
-        for path in [*written, *(path.with_name(path.name + ".new") for path in paths)]:
-            path.unlink(missing_ok=True)
+        for new in scratch:
+            new.unlink(missing_ok=True)
+            new.with_name(new.name + ".new").unlink(missing_ok=True)  # of write_whole
         if isinstance(error, OSError):
             raise StoreError(f"{error.filename or paths[0]} could not be written: {error.strerror or error}") from None
         raise
 
 
-def _shaped(output: Output, shape: str, prompt: str | None, field: str) -> Callable[[Fields], Fields]:
+def _shaped(answers: Answers, shape: str, prompt: str | None) -> Callable[[Fields], Fields]:
     if shape == "rows":
         return lambda row: row
     if shape not in SHAPES:
         raise UsageError(f"--as {shape!r} is none of rows, {', '.join(SHAPES)}")
-    asked, made = asking(output, prompt, field), SHAPES[shape]
-    return lambda row: made(row, asked(row), field)
+    made = SHAPES[shape]
+    if prompt is not None:
+        return lambda row: made(row, messages_in(row, prompt), answers)
+    return lambda row: made(row, answers.asked(row), answers)
 
 
 def shards(path: Path, rows: int, shard_rows: int | None) -> list[Path]:
@@ -140,6 +155,18 @@ def shards(path: Path, rows: int, shard_rows: int | None) -> list[Path]:
     return [path.with_name(f"{path.stem}-{n:05}-of-{count:05}{path.suffix}") for n in range(count)]
 
 
+def _no_others(to: Path, paths: list[Path]) -> None:
+    """What is left of the same dataset in other pieces would be loaded along with these.
+
+    Raises:
+        UsageError: there is such a file; nothing is removed that somebody may want.
+    """
+    shard = re.compile(re.escape(to.stem) + r"-\d{5}-of-\d{5}" + re.escape(to.suffix))
+    for other in sorted({*to.parent.iterdir()} - {*paths}):
+        if other == to or shard.fullmatch(other.name):
+            raise UsageError(f"{other} would be loaded along with these: move it away, or choose another name")
+
+
 def _ending(path: Path) -> str:
     if path.suffix not in WRITERS:
         raise UsageError(f"-o {str(path)!r} must end in {' or '.join(WRITERS)}")
@@ -148,11 +175,12 @@ def _ending(path: Path) -> str:
 
 def _jsonl(rows: Rows) -> Write:
     encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
-    return lambda path, some: write_whole(path, (encode(row) + b"\n" for row in some))
+    return lambda path, some: write_whole(path, (encode(row) + b"\n" for row in some)), []
 
 
 def _parquet(rows: Rows) -> Write:
-    return Columns(rows()).write
+    columns = Columns(rows())
+    return columns.write, columns.notes
 
 
 WRITERS: dict[str, Callable[[Rows], Write]] = {".jsonl": _jsonl, ".parquet": _parquet}

@@ -1,5 +1,6 @@
 """The rows of an output in the order of the input, though they finished in another."""
 
+import re
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
@@ -27,14 +28,22 @@ class Places:
         cell, line = self._find(name)
         line += cell + offset.to_bytes(OFFSET)
 
+    def look(self, name: str) -> int | None:
+        """Where it stands; None if it is not there."""
+        return self._get(name, forget=False)
+
     def take(self, name: str) -> int | None:
-        """Where it stands, and forget it; None if it is not there."""
+        """The same, and forget it."""
+        return self._get(name, forget=True)
+
+    def _get(self, name: str, *, forget: bool) -> int | None:
         cell, line = self._find(name)
         for at in range(0, len(line), HASH + OFFSET):
             if line.startswith(cell, at):
                 end = at + HASH + OFFSET
                 offset = int.from_bytes(line[at + HASH : end])
-                del line[at:end]
+                if forget:
+                    del line[at:end]
                 return offset
         return None
 
@@ -50,28 +59,36 @@ class Places:
         return cell, self._lines[int.from_bytes(cell[:2])]
 
 
+_PART = re.compile(r"/\d+$")
+_CROSSED = re.compile(r":[0-9a-f]{16}(?=(#\d+)?$)")
+"""What a name has besides that of its row in the input."""
+
+
 def in_order(output: Output) -> Iterator[int]:
-    """The offsets of the rows in the order of the input; those that are in it no more come last.
+    """The offsets of the rows in the order of the input; those that are in it no more come last. Rows that one row of
+    the input was crossed into, or has become, follow one another as they stand in the output.
 
     Raises:
         UsageError: the rows did not come from a file, it is not there any more, or it has none of them by its id.
     """
-    ids = _ids(output)
-    places = Places()
-    for name, offset in output.places():
-        places.put(name, offset)
-    found = False
-    for name in ids:
-        if (at := places.take(name)) is not None:
-            found = True
-            yield at
-    left = places.left()
-    if left and not found:
-        raise UsageError(
-            f"{output.path}: none of its ids stands in the input, so nobody knows their order "
-            "(rows that were crossed, or that came several from one call, have ids of their own)"
-        )
-    yield from left
+    is_parted = "parse" in output.identity or output.identity.get("schema", {}).get("type") == "array"
+    for is_crossed in (False, True):  # all rows are, or none; the manifest does not say
+        places, found = Places(), False
+        for name, offset in output.places():
+            row = _PART.sub("", name) if is_parted else name
+            places.put(_CROSSED.sub("", row) if is_crossed else row, offset)
+        for name in _ids(output):
+            while (at := places.take(name)) is not None:
+                found = True
+                yield at
+        left = places.left()
+        if found or not left:
+            yield from left
+            return
+    raise UsageError(
+        f"{output.path}: none of its ids stands in the input, so nobody knows their order "
+        "(crossed rows have such ids if the rows of the input have no ids of their own)"
+    )
 
 
 def _ids(output: Output) -> Iterable[str]:

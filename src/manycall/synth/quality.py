@@ -2,19 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from manycall.engine.report import table
-from manycall.errors import UsageError
-from manycall.records import Fields
 from manycall.store.lines import write_whole, writing
 from manycall.store.output import Output, may_write
+from manycall.synth.answers import Answers
 from manycall.synth.contamination import WORDS, Benchmarks
 from manycall.synth.duplicates import Duplicates
 from manycall.synth.near import Near
-from manycall.synth.texts import grams, texts, words
+from manycall.synth.texts import grams, words
 
 SAMPLE = 10_000
 """Rows whose distinct n-grams are counted. The share falls with the number of rows, so it must be the same for all."""
@@ -60,7 +58,7 @@ class Quality(msgspec.Struct, kw_only=True):
     Attributes:
         duplicates: rows whose text came before, but for case, white space and punctuation.
         near: other rows whose text is much like an earlier one; None if that was not asked.
-        truncated: rows whose text was cut at max_tokens.
+        truncated: rows whose answer was cut at max_tokens; None if none tells.
         distinct_1, distinct_2: shares of words and of pairs of words that are different, in `sampled` rows.
         contaminated: rows that hold a piece of a benchmark; None if none was given.
         rejects: the file with every row that any of this speaks against, and the reason; None if none was asked for.
@@ -71,7 +69,7 @@ class Quality(msgspec.Struct, kw_only=True):
     rows: int = 0
     duplicates: int = 0
     near: int | None = None
-    truncated: int = 0
+    truncated: int | None = None
     distinct_1: float | None = None
     distinct_2: float | None = None
     sampled: int = 0
@@ -104,9 +102,16 @@ class Quality(msgspec.Struct, kw_only=True):
         return table((f"{self.out}: {self.field}", ""), self.lines())
 
 
-def share(count: int, of: int) -> str:
-    """`12 (1.2 %)`."""
+def share(count: int | None, of: int) -> str:
+    """`12 (1.2%)`."""
+    if count is None:
+        return "not known"
     return f"{count:,} ({count / of:.1%})" if of else f"{count:,}"
+
+
+def added(count: int | None, one: bool | None) -> int | None:
+    """A count that stays None until something is known."""
+    return count if one is None else (count or 0) + one
 
 
 def quality(
@@ -122,7 +127,7 @@ def quality(
 
     Args:
         out: what `generate` or `run` wrote, or any JSON lines with an `id`.
-        field: the text that is looked at (default: the one that `generate` wrote).
+        field: what is looked at (default: see `Answers`).
         near: count near duplicates too: those that have such a share of their five-word pieces in common.
         against: benchmark files; a row that has `words` words in a row with one of their items is contaminated.
         words: how many that are.
@@ -133,9 +138,11 @@ def quality(
         UsageError: a file that cannot be read, a row without the field, or an extra that is not installed.
     """
     output = Output(out)
-    looked = Quality(out=output.path, field=field or output.identity.get("field", "text"))
+    answers = Answers(output, field)
+    looked = Quality(out=output.path, field=answers.name)
     benchmarks = Benchmarks([Path(each) for each in against], words)
-    found = _rejects(output, looked, Near(near) if near is not None else None, benchmarks if against else None)
+    like = Near(near) if near is not None else None
+    found = _rejects(output, answers, looked, like, benchmarks if against else None)
     if rejects is None:
         for _ in found:
             pass
@@ -150,14 +157,16 @@ def quality(
     return looked
 
 
-def _rejects(output: Output, q: Quality, near: Near | None, benchmarks: Benchmarks | None) -> Iterator[bytes]:
+def _rejects(
+    output: Output, answers: Answers, q: Quality, near: Near | None, benchmarks: Benchmarks | None
+) -> Iterator[bytes]:
     """The lines of the rows that something speaks against; what was counted goes to `q`."""
     duplicates, distinct = Duplicates(), (Distinct(1), Distinct(2))
     every = sum(1 for _ in output.places()) // SAMPLE + 1
     q.near = None if near is None else 0
     q.contaminated = None if benchmarks is None else 0
     for _, row in output.rows():
-        text = text_of(row, q.field)
+        text = answers.text(row)
         if q.rows % every == 0:
             q.sampled += 1
             for each in distinct:
@@ -169,8 +178,9 @@ def _rejects(output: Output, q: Quality, near: Near | None, benchmarks: Benchmar
         elif near is not None and (like := near.like(str(row["id"]), text)):
             q.near = (q.near or 0) + 1
             reasons.append(f"near duplicate: of {like}")
-        if row.get(f"{q.field}_finish_reason") == "length":
-            q.truncated += 1
+        cut = answers.is_cut(row)
+        q.truncated = added(q.truncated, cut)
+        if cut:
             reasons.append(TRUNCATED)
         if benchmarks is not None and (piece := benchmarks.look(row)):
             q.contaminated = (q.contaminated or 0) + 1
@@ -180,15 +190,3 @@ def _rejects(output: Output, q: Quality, near: Near | None, benchmarks: Benchmar
             yield msgspec.json.encode({"id": row["id"], "reason": "; ".join(reasons), "row": row}) + b"\n"
     q.duplicates = duplicates.count
     q.distinct_1, q.distinct_2 = (each.share for each in distinct)
-
-
-def text_of(row: Fields, field: str) -> str:
-    """The text in a field; all the texts, if there are several.
-
-    Raises:
-        UsageError: there is no such field.
-    """
-    if field not in row:
-        raise UsageError(f"row {row['id']!r} has no field {field!r}: name one with --field (it has {', '.join(row)})")
-    value: Any = row[field]
-    return value if isinstance(value, str) else "\n".join(texts(value))

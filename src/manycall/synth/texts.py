@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 from unicodedata import category
 
+import msgspec
+
 _HAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(f"[{_HAN}]|[^\\s{_HAN}]+")
 
@@ -45,12 +47,23 @@ def grams(sequence: list[str], n: int) -> Iterator[str]:
 
 def texts(value: Any) -> Iterator[str]:
     """Every text in a JSON value, however deep."""
+    return (each for each in _leaves(value) if isinstance(each, str))
+
+
+def leaves(value: Any) -> Iterator[str]:
+    """Everything in a JSON value that is neither list nor object, as text. A minus is a word, lest it be taken for
+    punctuation."""
+    for each in _leaves(value):
+        yield each if isinstance(each, str) else msgspec.json.encode(each).decode().replace("-", "minus ")
+
+
+def _leaves(value: Any) -> Iterator[Any]:
     match value:
-        case str():
-            yield value
         case dict():
             for each in value.values():
-                yield from texts(each)
+                yield from _leaves(each)
         case list():
             for each in value:
-                yield from texts(each)
+                yield from _leaves(each)
+        case _:
+            yield value

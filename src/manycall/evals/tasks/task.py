@@ -105,7 +105,7 @@ class Asker:
         shots = task.shots if callable(task.shots) else _messages(task.shots)
         self._shots = shots if callable(shots) else lambda index: list(shots)
         about = {
-            "prompt": self._turn.text,
+            "prompt": self._turn.source,
             "system": self._system and self._system.text,
             "shots": getattr(shots, "__qualname__", "function") if callable(shots) else list(shots),
         }
