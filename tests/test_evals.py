@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from manycall.errors import UsageError
 from manycall.evals import download
-from manycall.evals.evaluate import score
 from manycall.evals.metrics import Mean
 from manycall.evals.own import own
+from manycall.evals.score import score
 from manycall.evals.scorers import INVALID, exact_match
 from manycall.evals.tasks import TASKS, Asker, Task, gsm8k, wordmath
 from manycall.records import Row

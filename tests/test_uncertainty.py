@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manycall.evals.evaluate import score
 from manycall.evals.metrics import Mean
+from manycall.evals.score import score
 from manycall.evals.stats.intervals import Interval, bounds, clustered_stderr, on_scale, wilson
 from manycall.evals.stats.paired import difference, holm, mcnemar
 from manycall.evals.stats.repeats import Sample, majority, mean_of, pass_all, pass_at, repeated

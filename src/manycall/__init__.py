@@ -40,11 +40,11 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.evals.compare import compare as compare
     from manycall.evals.comparison import Comparison as Comparison
     from manycall.evals.evaluate import evaluate as evaluate
-    from manycall.evals.evaluate import score as score
     from manycall.evals.judge import judge as judge
     from manycall.evals.judgement import Judgement as Judgement
     from manycall.evals.report import Evaluation as Evaluation
     from manycall.evals.reports.contents import write_report as write_report
+    from manycall.evals.score import score as score
     from manycall.evals.tasks import Task as Task
     from manycall.records import Completion as Completion
     from manycall.records import Embeddings as Embeddings
@@ -76,7 +76,8 @@ _FOUND_IN = {
     "synth.card": ("card",),
     "synth.kinds": ("Generate", "Evolve", "Judge", "Keep", "Set"),
     "synth.steps": ("steps",),
-    "evals.evaluate": ("evaluate", "score"),
+    "evals.evaluate": ("evaluate",),
+    "evals.score": ("score",),
     "evals.compare": ("compare",),
     "evals.comparison": ("Comparison",),
     "evals.judge": ("judge",),

@@ -8,8 +8,8 @@ from typing import Any
 
 from manycall.data.sources import Source
 from manycall.engine.blocking import blocking
-from manycall.evals.evaluate import score
 from manycall.evals.export import export
+from manycall.evals.score import score
 from manycall.evals.stats.repeats import Sample, majority
 from manycall.evals.tasks import TASKS, Asker, Task, mmlu
 from manycall.evals.tasks.gsm8k import problems

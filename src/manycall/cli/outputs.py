@@ -24,7 +24,7 @@ def score(
 ) -> None:
     """Score an output again, with no call."""
     from manycall.cli.load import load_task
-    from manycall.evals.evaluate import score as job
+    from manycall.evals.score import score as job
 
     result = job(out, as_=as_ and load_task(as_), by=by)
     end(result, json, least=min, report=report)

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from manycall.errors import UsageError
 from manycall.evals.comparison import Change, Comparison, Side, Versus
-from manycall.evals.evaluate import written_by
 from manycall.evals.judgement import worths
 from manycall.evals.lmeval import opened
 from manycall.evals.metrics import Mean
@@ -20,6 +19,7 @@ from manycall.evals.own import scoring
 from manycall.evals.protocol import ASKED, differing, must_be_same
 from manycall.evals.regrade import Grader, grader, standing
 from manycall.evals.report import Score
+from manycall.evals.score import written_by
 from manycall.evals.stats.intervals import RIGHT_OR_WRONG
 from manycall.evals.stats.paired import change, difference, holm
 from manycall.evals.tasks import Task

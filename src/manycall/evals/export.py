@@ -25,9 +25,10 @@ from manycall._version import __version__
 from manycall.data.sources import Source
 from manycall.engine.blocking import blocking
 from manycall.errors import UsageError
-from manycall.evals.evaluate import resolve, score, written_by
+from manycall.evals.evaluate import resolve
 from manycall.evals.own import own, scoring
 from manycall.evals.report import Counted, Evaluation
+from manycall.evals.score import score, written_by
 from manycall.evals.stats.repeats import Sample, winner
 from manycall.evals.tasks import TASKS, Asker, Task
 from manycall.ids import IdTable
