@@ -17,8 +17,9 @@ from manycall.errors import RunDiffers, RunLocked, StoreCorrupt, StoreError, Usa
 from manycall.records import Failure, Row, Success
 from manycall.store.disk import DISK, Disk
 from manycall.store.journal import Journal, request_key
-from manycall.store.lines import MOST_BYTES, MOST_LINES, LineFile, read_lines, write_whole
+from manycall.store.lines import MOST_BYTES, MOST_LINES, LineFile, write_whole
 from manycall.store.manifest import Manifest
+from manycall.store.reading import read_lines
 from manycall.store.repair import repair
 from manycall.store.run import Run
 

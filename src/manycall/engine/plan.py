@@ -21,9 +21,9 @@ from manycall.engine.scheduler import RowFunction
 from manycall.ids import IdTable
 from manycall.records import UNREADABLE, Completion, Request, Usage
 from manycall.store.journal import reply
-from manycall.store.lines import read_lines
 from manycall.store.manifest import run_folder
 from manycall.store.parts import names
+from manycall.store.reading import read_lines
 from manycall.wire import openai
 
 SHOWN, MEASURED = 2, 100

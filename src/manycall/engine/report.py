@@ -9,8 +9,8 @@ import msgspec
 
 from manycall.control.budget import dollars
 from manycall.plain import plain_line
-from manycall.store.lines import read_lines
 from manycall.store.manifest import run_folder
+from manycall.store.reading import read_lines
 
 TELL = 0.1
 """Of its time a run may be bound by the client before that is told."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from manycall.errors import UsageError
 from manycall.records import Fields
-from manycall.store.lines import read_lines
 from manycall.store.manifest import Manifest
 from manycall.store.output import Output
+from manycall.store.reading import read_lines
 
 _NAME = re.compile(r"samples_(.+)_\d{4}-\d\d-\d\dT")
 

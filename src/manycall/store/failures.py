@@ -9,7 +9,8 @@ import msgspec
 from manycall.ids import row_name
 from manycall.records import Failure
 from manycall.store.disk import DISK, Disk
-from manycall.store.lines import LineFile, parsed, write_whole
+from manycall.store.lines import LineFile, write_whole
+from manycall.store.reading import parsed
 
 MOST_REASONS = 1000
 _encode = msgspec.json.Encoder().encode

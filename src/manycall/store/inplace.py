@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from manycall.store.disk import Disk
-from manycall.store.lines import LineFile, read_lines, write_whole
+from manycall.store.lines import LineFile, write_whole
+from manycall.store.reading import read_lines
 
 
 class Shape(NamedTuple):

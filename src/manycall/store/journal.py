@@ -23,7 +23,8 @@ import msgspec
 from manycall.errors import StoreError
 from manycall.records import UNREADABLE
 from manycall.store.disk import DISK, Disk
-from manycall.store.lines import LineFile, corrupt, parsed, read_lines, write_whole
+from manycall.store.lines import LineFile, write_whole
+from manycall.store.reading import corrupt, parsed, read_lines
 
 
 class _Call(msgspec.Struct, omit_defaults=True):

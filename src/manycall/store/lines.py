@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from manycall.errors import StoreCorrupt, StoreError
+from manycall.errors import StoreError
 from manycall.records import UNREADABLE
 from manycall.store.disk import DISK, Disk, write_all
 
@@ -34,12 +34,6 @@ def refusal(path: Path, error: OSError) -> StoreError:
     """The sentence for a disk that will not take what it is given."""
     todo = WHAT_TO_DO.get(error.errno or 0, "Mend the disk; the same command goes on")
     return StoreError(f"{path} could not be written: {error.strerror or error}. {todo}")
-
-
-def corrupt(path: Path, offset: int, error: Exception | str, out: Path | None = None) -> StoreCorrupt:
-    """The sentence for damage that no crash of ours explains."""
-    mend = f"`manycall repair {out}` moves damaged lines aside; --fresh starts over" if out else "Mend that line"
-    return StoreCorrupt(f"{path} is damaged at byte {offset:,}: {error}. {mend}")
 
 
 class LineFile:
@@ -203,46 +197,6 @@ def _is_json(line: bytes) -> bool:
     except UNREADABLE:
         return False
     return True
-
-
-_BLANK = (b"\n", b"\r\n")
-"""Somebody's editor left them."""
-
-
-def read_lines(path: Path, disk: Disk = DISK) -> Iterator[tuple[int, bytes]]:
-    """(offset, line) for each line of a file that was repaired; nothing if it is not there."""
-    try:
-        file = disk.reader(path)
-    except FileNotFoundError:
-        return
-    with file:
-        offset = 0
-        for line in file:
-            if line not in _BLANK:
-                yield offset, line
-            offset += len(line)
-
-
-def parsed(
-    path: Path, decode: Callable[[bytes], T], out: Path | None = None, disk: Disk = DISK
-) -> Iterator[tuple[int, bytes, T]]:
-    """(offset, line, what it says) for each line of a file; nothing if it is not there.
-
-    Args:
-        out: the output that the file belongs to; then half a line at the end, which is being written, or was when its
-            writer was killed, is passed over: who writes next mends it.
-
-    Raises:
-        StoreCorrupt: a line that cannot be read.
-    """
-    for offset, line in read_lines(path, disk):
-        try:
-            said = decode(line)
-        except UNREADABLE as error:
-            if out is not None and not line.endswith(b"\n"):
-                return
-            raise corrupt(path, offset, error, out) from None
-        yield offset, line, said
 
 
 @contextmanager

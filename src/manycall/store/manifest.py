@@ -9,7 +9,8 @@ import msgspec
 from manycall.errors import RunDiffers
 from manycall.records import UNREADABLE
 from manycall.store.disk import DISK, Disk
-from manycall.store.lines import corrupt, write_whole
+from manycall.store.lines import write_whole
+from manycall.store.reading import corrupt
 
 FORMAT = 1
 NOT_ENDED = "not ended"

@@ -13,8 +13,8 @@ from manycall.ids import Named, row_name
 from manycall.plain import plain_line
 from manycall.records import Fields
 from manycall.store.journal import reply
-from manycall.store.lines import parsed
 from manycall.store.manifest import Manifest, run_folder
+from manycall.store.reading import parsed
 
 
 class _Reject(Named):

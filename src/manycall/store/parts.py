@@ -15,7 +15,8 @@ import msgspec
 from manycall.ids import Named
 from manycall.records import UNREADABLE
 from manycall.store.disk import DISK, Disk
-from manycall.store.lines import LineFile, corrupt, parsed, read_lines, write_whole
+from manycall.store.lines import LineFile, write_whole
+from manycall.store.reading import corrupt, parsed, read_lines
 
 PARTS = "parts"
 _LIKE_A_PART = re.compile(r"/\d+$")

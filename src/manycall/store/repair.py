@@ -10,9 +10,10 @@ from manycall.ids import IdTable, row_name
 from manycall.records import UNREADABLE
 from manycall.store.disk import DISK
 from manycall.store.journal import reply
-from manycall.store.lines import LineFile, read_lines, write_whole, writing
+from manycall.store.lines import LineFile, write_whole, writing
 from manycall.store.lock import take_lock
 from manycall.store.manifest import Manifest, run_folder
+from manycall.store.reading import read_lines
 from manycall.store.run import damaged
 
 Judge = Callable[[bytes], str]

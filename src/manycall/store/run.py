@@ -23,10 +23,11 @@ from manycall.store.disk import DISK, Disk
 from manycall.store.failures import Failures
 from manycall.store.inplace import Shape, put_in, take_out
 from manycall.store.journal import Journal
-from manycall.store.lines import WHAT_TO_DO, LineFile, corrupt, parsed, read_lines, refusal
+from manycall.store.lines import WHAT_TO_DO, LineFile, refusal
 from manycall.store.lock import take_lock
 from manycall.store.manifest import Manifest, run_folder
 from manycall.store.parts import PARTS, must_be_parts, part_id, whole
+from manycall.store.reading import corrupt, parsed, read_lines
 
 SPARE_BYTES = 4 << 20
 """Room that is kept so that a full disk still takes the answers in flight."""

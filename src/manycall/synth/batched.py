@@ -7,8 +7,8 @@ import msgspec
 
 from manycall.errors import UsageError
 from manycall.records import Fields, Messages
-from manycall.store.lines import parsed
 from manycall.store.output import Output
+from manycall.store.reading import parsed
 from manycall.synth.order import Places
 
 

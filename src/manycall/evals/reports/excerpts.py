@@ -11,8 +11,8 @@ from manycall.evals.reports import plots
 from manycall.evals.reports.page import Figure, Grid, Quote, Section
 from manycall.evals.reports.plots import Bar
 from manycall.records import Fields
-from manycall.store.lines import parsed
 from manycall.store.output import Output
+from manycall.store.reading import parsed
 
 MOST_QUOTES = 5
 """Of each kind."""
