@@ -1,17 +1,13 @@
 """What is counted of a dataset, against what was planted in it."""
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from manycall import UsageError, quality
-from manycall.engine.map import Job
-from manycall.records import Row
+from manycall import UsageError, generate, quality, steps
 from manycall.synth.contamination import Benchmarks
-from manycall.synth.generate import counting
 from manycall.synth.texts import normal, words
 from planted import found
 from shell import manycall, rows
@@ -34,6 +30,8 @@ def dataset(*texts: Any, field: str = "text", **more: Any) -> Path:
         ("从前，有座山。", "从前 有座山", True),
         ("a_b", "a b", True),
         ("ice cream", "icecream", False),
+        ("1.5", "15", False),
+        ("a  , b", " a.b", True),
         ("!!!", "???", False),
         ("", " ", False),
         ("é", "e", False),
@@ -144,27 +142,18 @@ def test_bad_options_are_one_sentence(options: Any, sentence: str) -> None:
     assert len(rows(Path("out.jsonl"))) == 1
 
 
-def test_the_status_line_counts_duplicates_over_all_sessions() -> None:
-    answers = iter(["A cat.", "a dog", "a cat", "A DOG!"])
-
-    async def answer(row: Row, llm: Any) -> dict[str, Any]:
-        return {"text": next(answers)}
-
-    def count(texts: int, **options: Any) -> str:
-        given: Any = {"model": "m", "out": "out.jsonl", **options}
-        job = counting(Job("generate", {}, answer), "text", given)
-        for _ in range(texts):
-            asyncio.run(job.function(Row("0", {}), None))  # type: ignore[arg-type]
-        return job.note()
-
-    assert count(3) == "dup 1"
-    dataset("A cat.", "a dog", "a cat")
-    assert count(1) == "dup 2"
-    assert count(0, fresh=True) == "dup 0"
+def test_a_run_counts_the_duplicates_among_its_answers() -> None:
+    words = ("-p", "x", "-n", "60", "-u", "sim:latency=0", "-m", "any", "-o", "out.jsonl", "--max-tokens", "1")
+    done = manycall("generate", *words, "--json")
+    assert json.loads(done.out)["tally"]["duplicates"] == quality("out.jsonl").duplicates > 0
+    assert json.loads(manycall("generate", *words, "--json").out)["tally"] == {}
 
 
-def test_a_run_that_counts_duplicates_ends_as_any_other() -> None:
-    words = ("-p", "x", "-n", "60", "-u", "sim:latency=0", "-m", "any", "-o", "out.jsonl", "--duplicates")
-    for _ in range(2):
-        assert manycall("generate", *words, "--max-tokens", "1").code == 0
-    assert quality("out.jsonl").duplicates > 0
+def test_of_shaped_answers_and_of_those_of_steps_too() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"enum": ["x", "y"]}}, "required": ["b"]}
+    options: Any = {"model": "any", "url": "sim:latency=0", "samples": 40, "progress": False}
+    for shape in (schema, {"type": "array", "items": schema, "minItems": 1}):
+        report = generate("x", schema=shape, out="out.jsonl", fresh=True, **options)
+        assert report.tally["duplicates"] == quality("out.jsonl").duplicates > 0
+    chain: list[dict[str, Any]] = [{"generate": "x", "params": {"max_tokens": 1}}, {"keep": "false"}]
+    assert steps(chain, out="chain.jsonl", **options).tally["duplicates"] > 0  # of rejects, which were paid for, too

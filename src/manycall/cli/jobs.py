@@ -48,7 +48,6 @@ def generate(
     draw: Draw = None,
     cross: Cross = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the draws: the same seed gives the same prompts.")] = 0,
-    duplicates: Annotated[bool, typer.Option("--duplicates", help="Count duplicates in the status line.")] = False,
     *,
     json: Json = False,
     **options: Any,
@@ -58,7 +57,7 @@ def generate(
 
     report = job(
         prompt, rows, model=model, out=out, system=system, samples=samples, field=field, schema=schema, reask=reask,
-        raw=raw, draw=variables(draw), cross=variables(cross), seed=seed, duplicates=duplicates, **options,
+        raw=raw, draw=variables(draw), cross=variables(cross), seed=seed, **options,
     )  # fmt: skip
     end(report, json)
 

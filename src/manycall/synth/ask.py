@@ -9,8 +9,10 @@ from manycall.engine.calls import Calls, Send, Tally, added, fitting
 from manycall.errors import Refused, UsageError
 from manycall.records import Completion, Made, Messages, Row
 from manycall.store.parts import PARTS
+from manycall.synth.duplicates import Duplicates
+from manycall.synth.texts import leaves
 
-NOT_TAKEN = "sent without response_format"
+NOT_TAKEN, DUPLICATES = "sent without response_format", "duplicates"
 REASK = 2
 """How often an answer that does not fit is asked for again."""
 _NAMES_IT = ("response_format", "json_schema", "guided_json", "structured output")
@@ -26,7 +28,7 @@ class Ask:
         raw: the prompt goes to /completions as it is, without a chat template.
         params: of its calls, besides those of the run.
         reask: how often an answer that does not fit is asked for again.
-        tally: counts what happened.
+        tally: counts what happened: answers that were asked for again, and those that came before (`Duplicates`).
 
     Attributes:
         template: the prompt. shape: the schema. writes: the fields it adds to a row. identity: what changes an answer.
@@ -52,7 +54,7 @@ class Ask:
         self.shape = None if schema is None else Shape(schema)
         self._into, self._raw, self._params, self._reask = into, raw, dict(params or {}), chances(reask)
         self._tally = {} if tally is None else tally
-        self._takes_format = True
+        self._takes_format, self._met = True, Duplicates()
         self.writes: tuple[str, ...] = (into, f"{into}_finish_reason")
         if self.shape is not None:
             if self.shape.is_list and PARTS in self.shape.fields:
@@ -83,12 +85,19 @@ class Ask:
             value = await fitting(
                 self.template.messages(row), self._shaped(llm), self.shape.read, self._reask, self._tally
             )
+            for each in value if self.shape.is_list else [value]:
+                self._count("\n".join(leaves(each)))
             return [self._fields(each) for each in value] if self.shape.is_list else self._fields(value)
         if self._raw:
             reply = await llm.complete(self.template.messages(row)[-1]["content"], **self._params)
         else:
             reply = await llm.chat(self.template.messages(row), **self._params)
+        self._count(reply.text)
         return {self._into: reply.text, f"{self._into}_finish_reason": reply.finish_reason}
+
+    def _count(self, text: str) -> None:
+        if self._met.add(text):
+            self._tally[DUPLICATES] = self._tally.get(DUPLICATES, 0) + 1
 
     def _fields(self, value: Any) -> dict[str, Any]:
         assert self.shape is not None

@@ -2,10 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from pathlib import Path
 from typing import Any, Unpack
-
-import msgspec
 
 from manycall.data.schema import Schema
 from manycall.data.sources import Rows, Source
@@ -18,10 +15,8 @@ from manycall.engine.report import Report
 from manycall.engine.row import RowCalls
 from manycall.errors import UsageError
 from manycall.records import Made, Row
-from manycall.store.output import Output
 from manycall.store.parts import PARTS
-from manycall.synth.ask import REASK, Ask
-from manycall.synth.duplicates import Duplicates
+from manycall.synth.ask import DUPLICATES, REASK, Ask
 
 Parse = Callable[[dict[str, Any], Any], Made]
 """parse(row, text), or parse(row, value) where there is a schema: makes fields of it, or a list of such, a row each."""
@@ -43,7 +38,6 @@ def generate(
     draw: Variables | None = None,
     cross: Variables | None = None,
     seed: int = 0,
-    duplicates: bool = False,
     **options: Unpack[Options],
 ) -> Report:
     """Ask for one text for each row, and write it beside the row's own fields.
@@ -64,7 +58,6 @@ def generate(
         reask: how often an answer that does not fit the schema is asked for again.
         draw: variables drawn for each row; cross: variables of which each row gets every combination; seed: of the
             draws. See docs/generate.md.
-        duplicates: count them in the status line, as `quality` does; 15 bytes a row.
         options: see `manycall.Options`.
 
     Raises:
@@ -107,7 +100,7 @@ def generate(
         may_be_many=parse is not None or (ask.shape is not None and ask.shape.is_list),
         tally=tally,
     )
-    return run_job(counting(job, field, options) if duplicates else job, source, options)
+    return run_job(job, source, options)
 
 
 def beside(row: Row, made: Made) -> Made:
@@ -121,25 +114,6 @@ def beside(row: Row, made: Made) -> Made:
         if changed := [name for name in own if each[name] != row.fields[name]]:
             raise ValueError(f"parse changed the row's own field {min(changed)!r}: call what it makes otherwise")
     return made
-
-
-def counting(job: Job, field: str, options: Options) -> Job:
-    """The same job, with the duplicates among its texts in the status line."""
-    met, out = Duplicates(), Path(options["out"])
-    if out.is_file() and not options.get("fresh"):
-        for _, row in Output(out).rows():
-            met.add(str(row.get(field)))
-
-    async def one(row: Row, llm: RowCalls) -> Made:
-        made = await job.function(row, llm)
-        for each in made if isinstance(made, list) else [made]:
-            met.add(str(each.get(field)))
-        return made
-
-    def note() -> str:
-        return f"{job.note()} dup {met.count}".strip()
-
-    return msgspec.structs.replace(job, function=one, note=note)
 
 
 def varied(
@@ -165,4 +139,4 @@ def varied(
 
 def told(tally: Tally) -> str:
     """What was counted, for the status line."""
-    return f"{RE_ASKED} {tally[RE_ASKED]}" if RE_ASKED in tally else ""
+    return " ".join(f"{what} {tally[what]}" for what in (RE_ASKED, DUPLICATES) if what in tally)

@@ -11,32 +11,44 @@ _HAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(f"[{_HAN}]|[^\\s{_HAN}]+")
 
 
-class _Plain(dict[int, str]):
-    """For `str.translate`: what is no letter, no number and no mark upon one becomes a space.
+class _Signs(dict[str, bool]):
+    """Whether a character is one: no letter, no number and no mark upon one (Hindi's vowels are such marks)."""
 
-    A regular expression takes six times as long, and tears Hindi words apart at their vowels.
-    """
+    def __missing__(self, letter: str) -> bool:
+        self[letter] = sign = not (letter.isalnum() or category(letter).startswith("M"))
+        return sign
+
+
+class _Spaced(dict[int, str]):
+    """For `str.translate`: signs become spaces. A regular expression takes six times as long."""
 
     def __missing__(self, code: int) -> str:
         letter = chr(code)
-        self[code] = plain = letter if letter.isalnum() or category(letter).startswith("M") else " "
+        self[code] = plain = " " if _SIGNS[letter] else letter
         return plain
 
 
-_PLAIN = _Plain()
+_SIGNS, _SPACED = _Signs(), _Spaced()
 
 
 def normal(text: str) -> str:
     """The text without case, white space and punctuation; two that differ in nothing else are one.
 
-    A text of nothing but signs is its own normal form, so that "!!!" and "???" stay two.
+    A text of nothing but signs is its own normal form, so that "!!!" and "???" stay two. It is made of every answer:
+    7 µs for 1,000 characters of ASCII, up to 70 of others, for which `translate` is slow.
     """
-    return " ".join(text.casefold().translate(_PLAIN).split()) or text
+    plain = text.casefold()
+    if plain.isascii():
+        plain = plain.translate(_SPACED)
+    else:
+        for sign in filter(_SIGNS.__getitem__, set(plain)):
+            plain = plain.replace(sign, " ")
+    return " ".join(plain.split()) or text
 
 
 def words(text: str) -> list[str]:
     """Its words, in lower case. Chinese and Japanese, written without spaces, are cut into characters."""
-    plain = text.casefold().translate(_PLAIN)
+    plain = text.casefold().translate(_SPACED)
     return plain.split() if plain.isascii() else _WORD.findall(plain)
 
 
