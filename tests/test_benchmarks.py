@@ -748,3 +748,15 @@ def test_of_several_samples_lm_eval_scores_the_first() -> None:
     results, _ = map(Path, command("lm-eval", OUT, "lm").out.split())
     said = json.loads(results.read_bytes())
     assert (said["results"]["mine.jsonl"]["score,numeric"], said["n-samples"]["mine.jsonl"]["effective"]) == (1, 4)
+
+
+def test_what_an_evaluation_costs_can_be_known_before() -> None:
+    Path("mine.jsonl").write_text("".join(f'{{"question":"{n}?","answer":{n}}}\n' for n in range(9)))
+    words = ("eval", "mine.jsonl", "--match", "numeric", "-m", "m", "-u", "sim", "-o", OUT, "-n", "10", "--dry-run")
+    done = command(*words, "--min", "0.5", "--report", "page.html", "--json")
+    said = json.loads(done.out)
+    assert (done.code, said["scores"], said["run"]["calls"], said["run"]["rows"]) == (0, [], 90, 90)
+    assert said["run"]["requests"][0]["messages"] == [{"role": "user", "content": "0?"}]
+    assert not OUT.exists()
+    assert not Path("page.html").exists()
+    assert "Nothing was called." in command(*words).out

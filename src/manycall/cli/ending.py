@@ -51,7 +51,7 @@ def end(result: Any, as_json: bool, *, least: float | None = None, report: Path 
 
         write_report(result, report)
     show(result, as_json)
-    if least is not None and max(score.value for score in result.scores) < least:
+    if least is not None and max((score.value for score in result.scores), default=least) < least:
         raise typer.Exit(BELOW_MIN)
     if getattr(result, "failed", 0):
         raise typer.Exit(SOME_FAILED)

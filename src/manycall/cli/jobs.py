@@ -87,7 +87,7 @@ def steps(
     end(report, json)
 
 
-@calling(without={"dry_run"})
+@calling()
 def evaluate(
     task: Annotated[
         str, typer.Argument(help="gsm8k, wordmath, ...; or your own: rows (.jsonl, .csv, ...) or FILE.py:task.")
@@ -118,7 +118,7 @@ def evaluate(
         load_task(task), model=model, out=out, prompt=prompt, match=match, data=data, shots=shots, samples=samples,
         **options,
     )  # fmt: skip
-    end(result, json, least=min, report=report)
+    end(result, json, least=min, report=None if options["dry_run"] else report)
 
 
 @calling()

@@ -8,6 +8,7 @@ from typing import Any, Unpack
 from manycall.data.sources import Source
 from manycall.data.templates import BadPrompt, Prompt
 from manycall.engine.map import Job, Options, hide_key, run_job
+from manycall.engine.plan import Plan
 from manycall.engine.row import RowCalls
 from manycall.errors import UsageError
 from manycall.evals.metrics import Mean
@@ -43,15 +44,13 @@ def evaluate(
         options: see `manycall.Options`.
 
     Returns:
-        The scores of every row in the output, those of earlier runs included.
+        The scores of every row in the output, those of earlier runs included; of a dry run none, but `run`, the plan.
 
     Raises:
         UsageError: before any call.
         RunStopped: no call can succeed, or somebody interrupted; the same call goes on from there.
     """
     hide_key(options)
-    if options.get("dry_run"):
-        raise UsageError("a dry run has no score: dry_run is for generate, steps and map")
     asked = resolve(task, data=data, shots=shots, prompt=prompt, match=match)
     repeats_seed = samples is None  # where lm-eval asks several times, it does
     samples = asked.samples if samples is None else samples
@@ -83,6 +82,8 @@ def evaluate(
     identity = {"job": f"eval {asked.name}", "samples": samples is not None, **checksum, **asker.identity}
     job = Job(asked.name, identity, one, asked.params, note, WRITES, ending="finish_reason")
     report = run_job(job, source, _with_key(options, asked.key))
+    if isinstance(report, Plan):
+        return Evaluation(task=asked.name, out=report.out, scores=[], rows=0, truncated=0, failed=0, run=report)
     result = score(report.out, as_=asked)
     result.run = report
     return result

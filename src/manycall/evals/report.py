@@ -148,6 +148,8 @@ class Evaluation(msgspec.Struct, kw_only=True):
     def tables(self) -> list[Table]:
         """(head, rows) of the scores; then, if any, of those over the samples of a question, and of rows apart."""
         what = "exact match" if self.task in TASKS else "score"
+        if not self.scores:
+            return []
         scores = score_table(self.scores, what, self.rows, self.truncated, self.unfinished)
         over = [
             [s.filter, r.name, f"{r.value:.4f}" if r.count else "N/A", stderr_text(r.stderr), str(r.count)]
