@@ -252,8 +252,11 @@ def test_gauges_that_never_see_a_queue_are_no_trouble() -> None:
     assert window.size == 10
 
 
-def test_calls_that_wait_before_the_server_counts_them_are_no_reason_to_send_more() -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+def test_calls_that_wait_before_the_server_counts_them_are_no_reason_to_send_more(at_once: bool) -> None:
     window, now = Window(), 0.0
+    if at_once:
+        window.read(Gauges(3, 0, None, None), 8, 0.0)
     for second in range(1, 60):  # something on the way lets a thousand calls a second through, whatever their number
         for n in range(1000):
             now = second + n / 1000

@@ -42,8 +42,8 @@ OPENING_SECONDS = 1.0
 """A wider window opens within this time, so that a quota that stands in the way refuses few."""
 MOST_PATIENT = 16
 """Epochs between two steps that came to nothing; seconds, where a server tells its queue."""
-ENOUGH = 64
-"""Answers that tell how long one takes."""
+ENOUGH, AT_FIRST = 64, 16
+"""Answers that tell how long one takes; while the window still doubles, so that it does not overshoot, fewer do."""
 OVERLOADED, CUT, COOL_SECONDS = 0.02, 0.7, 15.0
 """Above this share of calls that the server was too busy for, it gets fewer, and then has time to recover."""
 
@@ -321,9 +321,10 @@ class Window:
         here, in the network, or in front of what the gauges count. Then back to where they did, for a while."""
         if now < self._in_vain_until:
             return
+        is_known = line.answers >= (AT_FIRST if self._judge == self._doubling else ENOUGH)
         if self._then is None or self._then[0] > self.size:
-            self._then = (self.size, line) if line.answers >= ENOUGH else None
-        elif self.size >= STEP * self._then[0] and line.answers >= ENOUGH:
+            self._then = (self.size, line) if is_known else None
+        elif self.size >= STEP * self._then[0] and is_known:
             gain = self._elasticity(line)
             if gain is not None and gain + self._doubt(line) < DOUBTFUL:
                 self._patience = min(MOST_PATIENT, 2 * self._patience)
