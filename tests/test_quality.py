@@ -130,6 +130,7 @@ def test_a_piece_of_a_benchmark_is_so_many_words_in_a_row(item: str, text: str, 
         ({"near": 1.5}, "--near must be more than 0 and at most 1, not 1.5"),
         ({"words": 0}, "--words must be at least 1, not 0"),
         ({"against": ["none.jsonl"]}, "none.jsonl: there is no such file"),
+        ({"against": ["empty.jsonl"]}, "--against empty.jsonl: it holds no item"),
         ({"rejects": "out.jsonl"}, "out.jsonl is what this is made of"),
         ({"against": ["bench.jsonl"], "rejects": "bench.jsonl"}, "bench.jsonl is what this is made of"),
     ],
@@ -137,6 +138,7 @@ def test_a_piece_of_a_benchmark_is_so_many_words_in_a_row(item: str, text: str, 
 def test_bad_options_are_one_sentence(options: Any, sentence: str) -> None:
     dataset("x")
     Path("bench.jsonl").write_text('{"question":"x"}\n')
+    Path("empty.jsonl").touch()
     with pytest.raises(UsageError, match=sentence):
         quality("out.jsonl", **options)
     assert len(rows(Path("out.jsonl"))) == 1

@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from manycall.errors import UsageError
+from manycall.evals.report import short
 from manycall.store.output import Output
 
 _IN_QUESTION = {"judge": {"answers", "against", "samples"}}
@@ -36,7 +35,7 @@ def must_be_same(first: Output, other: Output, across: Iterable[str]) -> None:
             )
     a, b = (_protocol(output.identity, across) for output in (first, other))
     if differ := [name for name in sorted(a.keys() | b.keys()) if a.get(name) != b.get(name)]:
-        said = "; ".join(f"{name}: {_short(a.get(name))} and {_short(b.get(name))}" for name in differ)
+        said = "; ".join(f"{name}: {short(a.get(name))} and {short(b.get(name))}" for name in differ)
         options = " ".join(f"--across {name}" for name in differ)
         raise UsageError(
             f"{first.path} and {other.path} follow different protocols ({said}); {options} compares them, "
@@ -55,7 +54,7 @@ def differing(outputs: Sequence[Output]) -> list[str]:
     flat = [_facts(output) for output in outputs]
     names = dict.fromkeys(name for fact in flat for name in fact)
     return [
-        f"{name}: " + " | ".join(_short(fact.get(name)) for fact in flat)
+        f"{name}: " + " | ".join(short(fact.get(name)) for fact in flat)
         for name in names
         if any(fact.get(name) != flat[0].get(name) for fact in flat)
     ]
@@ -66,8 +65,3 @@ def _facts(output: Output) -> dict[str, Any]:
     params = {f"params.{name}": value for name, value in (identity.pop("params", None) or {}).items()}
     version = {"manycall": output.manifest.version} if output.manifest else {}
     return {**identity, **params, **version}
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return text if len(text) <= 60 else f"{text[:57]}..."

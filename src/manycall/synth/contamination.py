@@ -29,7 +29,7 @@ class Benchmarks:
         found: of each file, the items that were found.
 
     Raises:
-        UsageError: a file that cannot be read, or n below 1.
+        UsageError: a file that cannot be read, or holds nothing, or n below 1.
     """
 
     def __init__(self, paths: Sequence[Path], n: int = WORDS) -> None:
@@ -56,6 +56,8 @@ class Benchmarks:
             self.short[name] += not pieces
             for piece in pieces:
                 self._of.setdefault(piece, (name, where))
+        if not self.items[name]:
+            raise UsageError(f"--against {name}: it holds no item, and finding none would tell nothing")
 
     def _pieces(self, item: list[str]) -> Iterator[str]:
         size = min(self._n, len(item))
