@@ -1,5 +1,7 @@
 """How a verb ends: what it prints, and with which exit code."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,13 @@ def say(text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
+        forget_output()
         raise StoreError(f"standard output cannot be written: {error.strerror}") from None
+
+
+def forget_output() -> None:
+    """Let what could not be written go nowhere; the interpreter would try once more at its end, and fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show(result: Any, as_json: bool) -> None:

@@ -10,6 +10,7 @@ import typer
 from manycall._version import __version__
 from manycall.cli import jobs, outputs, words
 from manycall.cli.calling import Verb
+from manycall.cli.ending import forget_output
 from manycall.cli.sim import sim
 from manycall.errors import ManycallError, RunStopped
 from manycall.plain import plain
@@ -67,7 +68,7 @@ def main() -> None:
             print(plain(f"{error.done} rows are on disk; {error.remedy}: {again}"), file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # somebody piped us into `head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget_output()
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
