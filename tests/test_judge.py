@@ -448,7 +448,7 @@ def test_a_row_with_labels_of_no_kind_is_refused() -> None:
 
 
 def test_a_dry_run_has_no_verdict() -> None:
-    with pytest.raises(UsageError, match="dry_run is for generate, steps and map"):
+    with pytest.raises(UsageError, match="dry_run is for generate, steps, evaluate and map"):
         manycall.judge(answers("a", "x"), RUBRIC, url="http://127.0.0.1:9", dry_run=True, **OPTIONS)
 
 

@@ -20,6 +20,11 @@ Message = dict[str, Any]
 Messages = list[Message]
 
 
+def as_text(value: Any) -> str:
+    """A JSON value as text; what is none is spelled as in JSON: true, 0.5."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
 class Secret:
     """A key. Shows itself to nobody but `reveal()`, of which only the transport and the scrubber know.
 

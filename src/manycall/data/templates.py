@@ -47,7 +47,7 @@ class Template:
 
     def __init__(self, prompt: Prompt, system: str | None = None) -> None:
         self.source, self._render = _compile(prompt, "the prompt")
-        self.text = as_text(self.source)
+        self.text = as_one_text(self.source)
         self._is_function = callable(prompt)
         self.system_text: str | None = None
         self._system: Callable[[Row], Any] | None = None
@@ -102,7 +102,7 @@ class Template:
         return self._render if expression is None else _of_row(expression)
 
 
-def as_text(source: str | Messages) -> str:
+def as_one_text(source: str | Messages) -> str:
     """A prompt's source as one text, for people."""
     return source if isinstance(source, str) else "\n".join(f"{turn['role']}: {turn['content']}" for turn in source)
 

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from manycall.errors import UsageError
 from manycall.evals.report import Score
-from manycall.evals.scorers import as_text
 from manycall.evals.tally import Tally
+from manycall.records import as_text
 
 
 class Groups:

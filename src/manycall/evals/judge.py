@@ -66,7 +66,7 @@ def judge(
     """
     hide_key(options)
     if options.get("dry_run"):
-        raise UsageError("a dry run has no verdict: dry_run is for generate, steps and map")
+        raise UsageError("a dry run has no verdict: dry_run is for generate, steps, evaluate and map")
     form = _form(against, scale, labels)
     if field in ("", "id"):
         raise UsageError(f"--field {field!r} cannot take the verdict: it names the row")
@@ -94,7 +94,7 @@ def judge(
 
     identity = {
         "job": "judge",
-        "rubric": template.text,
+        "rubric": template.source,
         "system": template.system_text,
         "labels": list(form.labels.items()),
         "orders": shown.orders,

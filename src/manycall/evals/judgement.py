@@ -6,30 +6,26 @@ from typing import Annotated, Any
 
 import msgspec
 
-from manycall.engine.report import Report, table
+from manycall.engine.report import Report
 from manycall.errors import UsageError
 from manycall.evals.metrics import NO_SCORE
-from manycall.evals.report import Score, Table, score_table
+from manycall.evals.report import Finding, Score, Table, score_table
 from manycall.evals.tally import Tally
 from manycall.evals.trust import Agreement, Contest, Duel, Places, Position, Share, agreement, share
 from manycall.plain import plain_line
 from manycall.store.output import Output
 
 
-class Judgement(msgspec.Struct, kw_only=True):
-    """What a judge has found in an output. `print` it for tables.
+class Judgement(Finding, kw_only=True):
+    """What a judge has found in an output.
 
     Attributes:
         answers: what was judged: its file, and the model that made it; against: likewise what it was compared with.
         score: mean worth of the verdicts; of a pair: how often the answers that were given win, a tie being half a
             win; None where verdicts are worth no number.
-        rows: judged; asked_again: of these, those where a reply could not be read at first; truncated: those with
-            a reply cut at max_tokens.
-        failed: rows without a verdict, in no score; unfinished: why, and how many.
-        missing: a sentence if the run was interrupted; else "".
+        asked_again: rows where a reply could not be read at first.
     """
 
-    out: Path
     judge: str
     answers: str
     against: str
@@ -39,19 +35,7 @@ class Judgement(msgspec.Struct, kw_only=True):
     agreement: Agreement | None
     position: Position | None
     duel: Duel | None
-    rows: int
     asked_again: int
-    truncated: int
-    failed: int
-    unfinished: dict[str, int]
-    missing: str
-    run: Report | None = None
-
-    def __str__(self) -> str:
-        parts = [table(*cells) for cells in self.tables()]
-        if self.run is not None:
-            parts.append(str(self.run))
-        return "\n\n".join([*parts, *self.remarks()])
 
     def tables(self) -> list[Table]:
         """(head, rows): the verdicts; what they are worth."""

@@ -11,6 +11,7 @@ from manycall.errors import UsageError
 from manycall.evals.stats.intervals import Interval
 from manycall.evals.stats.repeats import Repeated
 from manycall.evals.tasks import TASKS
+from manycall.records import as_text
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 """(head, rows)."""
@@ -102,31 +103,53 @@ class Wrong(msgspec.Struct, frozen=True):
         return cls(str(row.get("id", "")), read, question, response, answer)
 
 
-class Evaluation(msgspec.Struct, kw_only=True):
-    """The scores of an output. `print` it for a table.
+class Finding(msgspec.Struct, kw_only=True):
+    """What was found in an output. `print` it for tables.
 
     Attributes:
-        rows: scored. truncated: of these, answers that were cut at max_tokens, and scored as they stand.
-        failed: rows without an answer; they are in no score. unfinished: why, and how many.
+        rows: that it is of; truncated: of these, those with a reply that was cut at max_tokens.
+        failed: rows that are in no number; unfinished: why, and how many.
         missing: a sentence if the run was interrupted, and these are not all rows; else "".
-        wrong: the first whole answers that were scored 0.
-        odd: what should make a reader wonder.
-        groups: of rows that were scored apart, the scores, by what stands in the field that sets them apart.
-        run: how the run went that answered the questions; None if they were only scored again.
+        run: how the run went that made the calls; None if there was none.
     """
 
-    task: str
     out: Path
-    scores: list[Score]
     rows: int
     truncated: int
     failed: int
     unfinished: dict[str, int] = {}
     missing: str = ""
+    run: Report | None = None
+
+    def __str__(self) -> str:
+        parts = [table(*cells) for cells in self.tables()]
+        if self.run is not None:
+            parts.append(str(self.run))
+        return "\n\n".join([*parts, *self.remarks()])
+
+    def tables(self) -> list[Table]:
+        """(head, rows) of each."""
+        raise NotImplementedError
+
+    def remarks(self) -> list[str]:
+        """What is to be said besides."""
+        raise NotImplementedError
+
+
+class Evaluation(Finding, kw_only=True):
+    """The scores of an output; answers that were cut are scored as they stand.
+
+    Attributes:
+        wrong: the first whole answers that were scored 0.
+        odd: what should make a reader wonder.
+        groups: of rows that were scored apart, the scores, by what stands in the field that sets them apart.
+    """
+
+    task: str
+    scores: list[Score]
     wrong: list[Wrong] = []
     odd: list[str] = []
     groups: dict[str, list[Score]] = {}
-    run: Report | None = None
 
     def score(self, name: str) -> Score:
         """The score of one filter.
@@ -138,12 +161,6 @@ class Evaluation(msgspec.Struct, kw_only=True):
             if score.filter == name:
                 return score
         raise UsageError(f"there is no score {name!r}; there are {', '.join(score.filter for score in self.scores)}")
-
-    def __str__(self) -> str:
-        parts = [table(*cells) for cells in self.tables()]
-        if self.run is not None:
-            parts.append(str(self.run))
-        return "\n\n".join([*parts, *self.remarks()])
 
     def tables(self) -> list[Table]:
         """(head, rows) of the scores; then, if any, of those over the samples of a question, and of rows apart."""
@@ -204,5 +221,5 @@ def stderr_text(value: float | None) -> str:
 
 def short(value: Any, most: int = 60) -> str:
     """A text, or a value as JSON, in at most so many characters."""
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    text = as_text(value)
     return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
-import msgspec
+from manycall.records import as_text
 
 INVALID = "[invalid]"
 """What is extracted where nothing fits; it never equals an answer."""
@@ -130,11 +130,6 @@ def same_value(answer: str, target: str) -> float:
 def same_text(answer: str, target: str) -> float:
     """1.0 if they are equal but for white space at the ends."""
     return float(answer.strip() == target.strip())
-
-
-def as_text(target: Any) -> str:
-    """A right answer as text; what is none is spelled as in JSON: true, 0.5."""
-    return target if isinstance(target, str) else msgspec.json.encode(target).decode()
 
 
 def one_of(same: Callable[[str, str], float]) -> Callable[[str, Any], float]:

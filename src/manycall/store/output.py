@@ -110,7 +110,7 @@ class Output:
         """Whether its rows are samples, `id#k`, of which several belong to one question; or judge such samples."""
         return self._depth > 0
 
-    @property
+    @cached_property
     def _depth(self) -> int:
         """How often `#k` was put behind an id: by this run, and by that whose answers it judges, and so on."""
         depth, identity = 0, cast(Any, self.identity)

@@ -4,8 +4,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
 from manycall.data.schema import Shape
 from manycall.data.templates import BadPrompt, Template
 from manycall.errors import UsageError
@@ -131,11 +129,6 @@ def _endings(row: Fields) -> Iterator[Any]:
     match row:
         case {"response": {"body": {"choices": [*choices]}}}:
             yield from (choice.get("finish_reason") for choice in choices)
-
-
-def as_text(answer: Any) -> str:
-    """An answer as the assistant's words: one that is no text as JSON."""
-    return answer if isinstance(answer, str) else msgspec.json.encode(answer).decode()
 
 
 def field_of(row: Fields, name: str, hint: str = "") -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from manycall.control.budget import Price
-from manycall.data.templates import as_text
+from manycall.data.templates import as_one_text
 from manycall.engine.allowance import read_price
 from manycall.errors import UsageError
 from manycall.records import Fields
@@ -74,7 +74,7 @@ def _asked(identity: Fields) -> Iterator[tuple[str, str]]:
     """(what, text) of all that rows were asked."""
     for what, name in (("The prompt", "prompt"), ("The system prompt", "system")):
         if identity.get(name) is not None:
-            yield what, as_text(identity[name])
+            yield what, as_one_text(identity[name])
     steps = identity.get("steps", [])
     for number, step in enumerate(steps, 1):
         settings = step.get("generate", step)

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from manycall.errors import UsageError
-from manycall.records import Fields, Messages
-from manycall.synth.answers import Answers, as_text, field_of
+from manycall.records import Fields, Messages, as_text
+from manycall.synth.answers import Answers, field_of
 
 
 def messages_in(row: Fields, name: str) -> Messages:

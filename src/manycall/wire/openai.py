@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from manycall import errors
-from manycall.records import UNREADABLE, Api, Completion, Embeddings, Request, Spelling, Usage
+from manycall.records import UNREADABLE, Api, Completion, Embeddings, Request, Spelling, Usage, as_text
 
 PATHS: dict[Api, str] = {
     "chat": "/chat/completions",
@@ -246,6 +246,6 @@ def refusal(body: bytes) -> tuple[str, str]:
     if isinstance(found, dict):
         code = str(found.get("code") or found.get("type") or "").lower()[:100]
         found = found.get("message") or found
-    message = found if isinstance(found, str) else msgspec.json.encode(found).decode()
+    message = as_text(found)
     message = " ".join("".join(c if c.isprintable() else " " for c in message[:2000]).split())
     return code, _KEY_LIKE.sub("***", message)[:300]

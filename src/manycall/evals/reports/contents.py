@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from manycall.data.templates import as_one_text
 from manycall.evals.comparison import Comparison
 from manycall.evals.judgement import Judgement
 from manycall.evals.lmeval import opened
@@ -113,7 +114,7 @@ def _judgement(result: Judgement) -> Page:
     if result.score is not None:
         mark = _mark(result.score, bool(result.failed))
         figures.append(Figure("What they are worth, on average.", plots.dots("score", [mark])))
-    rubric = [(name, str(output.identity.get(name) or "")) for name in ("system", "rubric")]
+    rubric = [(name, as_one_text(output.identity.get(name) or "")) for name in ("system", "rubric")]
     return Page(
         title=f"Judgement: {result.out.name}",
         lead=f"by {_lead(head)}",

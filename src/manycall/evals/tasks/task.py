@@ -10,8 +10,7 @@ import msgspec
 from manycall.data.sources import Rows
 from manycall.data.templates import Prompt, Template
 from manycall.errors import UsageError
-from manycall.evals.scorers import as_text
-from manycall.records import Message, Messages, Row, Spelling
+from manycall.records import Message, Messages, Row, Spelling, as_text
 
 Extract = Callable[[str], Any]
 """A response -> the answer in it."""
