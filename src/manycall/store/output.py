@@ -1,5 +1,6 @@
 """An output, opened to be read: its rows, and what its run directory tells of them. A run may still write it."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -8,13 +9,13 @@ from typing import Any, cast
 
 import msgspec
 
-from manycall.errors import UsageError
+from manycall.errors import StoreError, UsageError
 from manycall.ids import Named, row_name
 from manycall.plain import plain_line
-from manycall.records import Fields
+from manycall.records import UNREADABLE, Fields
 from manycall.store.journal import reply
 from manycall.store.manifest import Manifest, run_folder
-from manycall.store.reading import parsed
+from manycall.store.reading import corrupt, parsed
 
 
 class _Reject(Named):
@@ -51,6 +52,7 @@ class Output:
         for each in (self.path, *rejects):
             if not each.is_file():
                 raise UsageError(f"{each}: there is no such file")
+        self._stat = self.path.stat()
         self.folder = run_folder(self.path)
         self._ours = self.path if self.folder.is_dir() else None
         self.manifest = Manifest.read(self.folder / "manifest.json")
@@ -86,11 +88,24 @@ class Output:
         return ((name, at) for name, at in self._named() if name not in self._rejects)
 
     def at(self, offsets: Iterable[int]) -> Iterator[Fields]:
-        """The rows that stand there."""
+        """The rows that stand there.
+
+        Raises:
+            StoreCorrupt: one of them cannot be read.
+            StoreError: another file has taken the place of the one that the offsets were read from.
+        """
         with self.path.open("rb") as file:
+            if not os.path.samestat(os.fstat(file.fileno()), self._stat):
+                raise StoreError(f"{self.path} was replaced while it was read. Run the same command again")
             for offset in offsets:
                 file.seek(offset)
-                yield _fields(file.readline())
+                yield self._row(offset, file.readline())
+
+    def _row(self, offset: int, line: bytes) -> Fields:
+        try:
+            return _fields(line)
+        except UNREADABLE as error:
+            raise corrupt(self.path, offset, error, self._ours) from None
 
     def left_out(self) -> Counter[str]:
         """How many rows of the file are passed over, by the first words of the reason."""
