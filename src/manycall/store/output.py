@@ -196,7 +196,7 @@ def may_write(path: str | Path, reads: Iterable[Path] = ()) -> Path:
     for is_so, what in (
         (run_folder(path).exists(), "is the output of a run"),
         (whole.parent.suffix == ".run", "is among the files of a run"),
-        (path.exists() and whole in {each.resolve() for each in reads}, "is what this is made of"),
+        (path.exists() and any(each.exists() and path.samefile(each) for each in reads), "is what this is made of"),
     ):
         if is_so:
             raise UsageError(f"{path} {what}, and is not overwritten: choose another name")
