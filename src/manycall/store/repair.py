@@ -79,16 +79,16 @@ def _lines(path: Path, judge: Judge) -> Iterator[str]:
     if not path.exists():
         return
     LineFile(path).close()  # mends what a crash leaves
-    found = [(offset, line, why) for offset, line in read_lines(path) if (why := judge(line))]
+    found = {offset: why for offset, line in read_lines(path) if (why := judge(line))}
     if not found:
         return
     aside = LineFile(damaged(path))
-    for offset, line, why in found:
-        aside.append(line)
-        yield f"{path}: the line at byte {offset:,} went to {aside.path.name}: {why}"
+    for offset, line in read_lines(path):
+        if offset in found:
+            aside.append(line)
+            yield f"{path}: the line at byte {offset:,} went to {aside.path.name}: {found[offset]}"
     aside.close()
-    gone = {offset for offset, _, _ in found}
-    write_whole(path, (line for offset, line in read_lines(path) if offset not in gone))
+    write_whole(path, (line for offset, line in read_lines(path) if offset not in found))
 
 
 def _manifest(path: Path) -> Iterator[str]:
