@@ -192,16 +192,20 @@ def may_write(path: str | Path, reads: Iterable[Path] = ()) -> Path:
     path = Path(path)
     if not path.name or path.is_dir():
         raise UsageError(f"{str(path)!r} is not the name of a file")
-    whole = path.resolve()
-    for is_so, what in (
-        (run_folder(path).exists(), "is the output of a run"),
-        (whole.parent.suffix == ".run", "is among the files of a run"),
-        (path.exists() and any(each.exists() and path.samefile(each) for each in reads), "is what this is made of"),
-    ):
-        if is_so:
-            raise UsageError(f"{path} {what}, and is not overwritten: choose another name")
+    if why := _why_not(path, reads):
+        raise UsageError(f"{path} {why}, and is not overwritten: choose another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{path}: its folder cannot be made: {error.strerror}") from None
     return path
+
+
+def _why_not(path: Path, reads: Iterable[Path]) -> str:
+    """Why a file must not be written there; "" if it may be."""
+    if run_folder(path).exists():
+        return "is the output of a run"
+    if path.resolve().parent.suffix == ".run":
+        return "is among the files of a run"
+    is_read = path.exists() and any(each.exists() and path.samefile(each) for each in reads)
+    return "is what this is made of" if is_read else ""
