@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from manycall.errors import StoreCorrupt, UsageError
+from manycall.errors import StoreCorrupt, StoreError, UsageError
 from manycall.store.output import Output, may_write
 from shell import manycall
 
@@ -30,6 +30,25 @@ def test_rows_come_with_their_places_and_can_be_found_there() -> None:
     assert found == [(0, {"id": "a", "text": "x"}), (22, {"id": 7, "text": "y"})]
     assert list(out.places()) == [("a", 0), ("7", 22)]
     assert list(out.at([22, 0])) == [row for _, row in reversed(found)]
+
+
+def test_offsets_are_not_used_for_a_file_that_has_taken_the_place_of_the_output() -> None:
+    out = output()
+    places = dict(out.places())
+    with OUT.open("a") as file:
+        file.write('{"id":"b","text":"z"}\n')
+    assert next(out.at([places["7"]])) == {"id": 7, "text": "y"}  # a run that appends moves nothing
+    Path("new.jsonl").write_text('{"id":"b","text":"z"}\n' + ROWS)
+    Path("new.jsonl").replace(OUT)
+    with pytest.raises(StoreError, match=r"out\.jsonl was replaced while it was read\. Run the same command again"):
+        next(out.at([places["7"]]))
+
+
+def test_a_row_that_became_unreadable_is_damage() -> None:
+    out = output()
+    OUT.write_text("x" * 60)
+    with pytest.raises(StoreCorrupt, match=r"out\.jsonl is damaged at byte 22"):
+        next(out.at([22]))
 
 
 def test_what_a_run_is_writing_is_no_row_yet() -> None:

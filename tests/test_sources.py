@@ -82,13 +82,6 @@ def test_what_lies_behind_the_limit_is_never_asked_for(tmp_path: Path) -> None:
     assert len(take(Source(tmp_path / "r.jsonl", limit=2))) == 2
 
 
-def test_a_file_that_changes_while_it_is_read_is_not_passed_over(tmp_path: Path) -> None:
-    source = Source(write(tmp_path / "r.jsonl", [{"n": 1}, {"n": 2}]))
-    write(tmp_path / "r.jsonl", [{"n": 1}])
-    with pytest.raises(UsageError, match="has changed while it was read"):
-        take(source)
-
-
 def test_half_a_character_in_a_file_is_named_by_its_line(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text('[{"n":1},\n{"n":"\\ud800"}]')
     with pytest.raises(UsageError, match="line 2"):

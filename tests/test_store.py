@@ -2,7 +2,6 @@ import errno
 import gc
 import json
 import multiprocessing
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -339,7 +338,7 @@ def test_a_failure_overtaken_by_a_crash_is_tidied_at_the_next_start(tmp_path: Pa
     run.failures.append(Failure(Row("c", {}), "call failed", "503"))
     run.success(Success(Row("c", {}), {"text": "after all"}))
     run.sync()
-    os.close(run._lock)  # as a crash would
+    run._unlock()  # as a crash would
     again = open_run(tmp_path)
     assert again.failures.before == set()
     again.close()

@@ -5,7 +5,8 @@
     ├── RunStopped              the run ended before its rows did: auth, quota, canary
     │   ├── Interrupted         ... because somebody pressed Ctrl-C
     │   ├── BudgetSpent         ... because its tokens or its money are used up
-    │   └── DeadlinePassed      ... because its time is
+    │   ├── DeadlinePassed      ... because its time is
+    │   └── InputChanged        ... because the file of its rows is not what it was
     ├── StoreError              the files on disk refuse
     │   ├── RunDiffers          made with another prompt, model or parameter
     │   ├── RunLocked           another process writes there
@@ -87,6 +88,12 @@ class DeadlinePassed(RunStopped):
     """The time that the run was given is up."""
 
     remedy = "go on with"
+
+
+class InputChanged(RunStopped):
+    """The input file holds other bytes than when its rows were checked, so that ids may repeat."""
+
+    remedy = "when the file is complete, run again"
 
 
 class StoreError(ManycallError):

@@ -1,9 +1,10 @@
 """What a verb must read before it can begin: the user's function, the simulator's answer key."""
 
+import ast
 import importlib.util
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,14 @@ def _load(spec: str, what: str) -> Any:
         raise UsageError(f"{spec!r} is not FILE.py:{what}")
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file")
+    _check_imports(path)
     module_spec = importlib.util.spec_from_file_location(f"_user_{path.stem}", path)
     assert module_spec is not None
     assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
     sys.modules[module.__name__] = module  # dataclasses look their module up there
-    sys.path.insert(0, str(path.parent.resolve()))  # so that it may import its neighbours
+    if (folder := str(path.parent.resolve())) not in sys.path:
+        sys.path.append(folder)  # it may import its neighbours; last, so that a neighbour `queue.py` replaces nothing
     usual, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a function mended within the second must load
     try:
         module_spec.loader.exec_module(module)
@@ -64,6 +67,39 @@ def _load(spec: str, what: str) -> Any:
     if not hasattr(module, attribute):
         raise UsageError(f"{path} has no {what} {attribute!r}")
     return getattr(module, attribute)
+
+
+def _check_imports(path: Path) -> None:
+    """Refuse a file that imports a neighbour of which Python would find another one first.
+
+    Raises:
+        UsageError: it does; the message names both.
+    """
+    for name in _imported(path):
+        own = (path.parent / f"{name}.py", path.parent / name / "__init__.py")
+        mine = next((each.resolve() for each in own if each.is_file()), None)
+        if mine is None or name in sys.stdlib_module_names:
+            continue
+        module = sys.modules.get(name)
+        spec = importlib.util.find_spec(name) if module is None else module.__spec__
+        if spec is not None and spec.origin not in (None, str(mine)):
+            raise UsageError(
+                f"{path} imports {name!r}, and there are two: {mine} and {spec.origin}, which Python finds first. "
+                "Rename yours"
+            )
+
+
+def _imported(path: Path) -> Iterator[str]:
+    """The modules that a file of Python imports, by the first part of their names."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return  # loading it gives the reason
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None and not node.level:
+            yield node.module.partition(".")[0]
 
 
 def load_key(key: str | None) -> dict[str, str]:

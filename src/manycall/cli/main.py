@@ -1,5 +1,6 @@
 """The command: its verbs, and how it ends when something is wrong."""
 
+import errno
 import os
 import sys
 from io import TextIOWrapper
@@ -12,7 +13,7 @@ from manycall.cli import jobs, outputs, words
 from manycall.cli.calling import Verb
 from manycall.cli.ending import forget_output
 from manycall.cli.sim import sim
-from manycall.errors import ManycallError, RunStopped
+from manycall.errors import ManycallError, RunStopped, UsageError
 from manycall.plain import plain
 
 app = typer.Typer(
@@ -70,5 +71,10 @@ def main() -> None:
     except BrokenPipeError:  # somebody piped us into `head`
         forget_output()
         sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(plain(f"manycall: {error.filename}: {error.strerror}"), file=sys.stderr)
+        sys.exit(UsageError.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -4,15 +4,17 @@ Knows nothing of ids, samples or prompts.
 """
 
 import csv
+import io
 import json
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import msgspec
 
+from manycall.data.input_file import InputFile
 from manycall.errors import UsageError
 from manycall.ids import row_name
 from manycall.records import UNREADABLE, Fields
@@ -22,11 +24,13 @@ Located = tuple[str, Fields]
 PASSED: Located = ("", {})
 """A row that nobody will look at."""
 
-_CHUNK = _BUFFER = 1 << 20
+_CHUNK = 1 << 20
 _NOT_SPACE = re.compile(r"\S")
 
 
-def read(path: Path, is_done: Callable[[str], Any] | None = None) -> Iterator[Located]:
+def read(
+    path: Path, is_done: Callable[[str], Any] | None = None, *, file: InputFile | None = None
+) -> Iterator[Located]:
     """The rows of one file, in order.
 
     The ending decides (.csv, .tsv, .parquet); anything else is JSON, where the first character tells an
@@ -35,8 +39,10 @@ def read(path: Path, is_done: Callable[[str], Any] | None = None) -> Iterator[Lo
     Args:
         is_done: told the `id` of a row in JSON lines, whether nobody will look at it: then it comes as PASSED, without
             its fields, which takes half the time.
+        file: the same file, if an earlier read of it must have seen the same bytes.
 
     Raises:
+        InputChanged: it did not.
         UsageError: no such file, or a row that cannot be read: file, line, reason.
     """
     if not path.exists():
@@ -45,8 +51,10 @@ def read(path: Path, is_done: Callable[[str], Any] | None = None) -> Iterator[Lo
         raise UsageError(f"{path} is a folder, not a file of rows")
     if not path.is_file():
         raise UsageError(f"{path} is not a regular file, and rows are read twice: save them in one")
+    read_rows = FORMATS.get(path.suffix.lower(), partial(_json, is_done=is_done))
     try:
-        yield from FORMATS.get(path.suffix.lower(), partial(_json, is_done=is_done))(path)
+        with (file or InputFile(path)).open() as opened:
+            yield from read_rows(path, opened)
     except UnicodeDecodeError as error:  # its position is that in a chunk
         raise UsageError(f"{path}, line {_not_utf8(path)}: not UTF-8: {error.reason}") from None
     except OSError as error:
@@ -56,41 +64,44 @@ def read(path: Path, is_done: Callable[[str], Any] | None = None) -> Iterator[Lo
 def _not_utf8(path: Path) -> int:
     """The first line that is not UTF-8."""
     with path.open("rb") as file:
-        return next(number for number, line in enumerate(file, 1) if line != line.decode(errors="ignore").encode())
+        lines = enumerate(file, 1)
+        return next((number for number, line in lines if line != line.decode(errors="ignore").encode()), 0)
 
 
-def _json(path: Path, is_done: Callable[[str], Any] | None) -> Iterator[Located]:
-    with path.open("rb") as file:
-        head = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
-    yield from _array(path) if head.startswith(b"[") else _lines(path, is_done)
+def _json(path: Path, file: BinaryIO, is_done: Callable[[str], Any] | None) -> Iterator[Located]:
+    head = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    file.seek(0)
+    yield from _array(path, file) if head.startswith(b"[") else _lines(path, file, is_done)
 
 
-def _lines(path: Path, is_done: Callable[[str], Any] | None) -> Iterator[Located]:
+def _lines(path: Path, file: BinaryIO, is_done: Callable[[str], Any] | None) -> Iterator[Located]:
     decode = msgspec.json.Decoder().decode
-    with path.open("rb", _BUFFER) as file:
-        for number, line in enumerate(file, 1):
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            if line.isspace():
+    for number, line in enumerate(file, 1):
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        if line.isspace():
+            continue
+        try:
+            if is_done is not None and is_done(row_name(line)):
+                yield PASSED
                 continue
-            try:
-                if is_done is not None and is_done(row_name(line)):
-                    yield PASSED
-                    continue
-            except UNREADABLE:
-                pass  # it is read, and told
-            where = f"line {number}"
-            try:
-                fields = decode(line)
-            except UNREADABLE as error:
-                raise UsageError(f"{path}, {where}: {error!s:.200}") from None
-            yield where, _mapping(path, where, fields)
+        except UNREADABLE:
+            pass  # it is read, and told
+        where = f"line {number}"
+        try:
+            fields = decode(line)
+        except UNREADABLE as error:
+            torn = (
+                "" if line.endswith(b"\n") else ". It is the last line and has no end: is the file still being written?"
+            )
+            raise UsageError(f"{path}, {where}: {error!s:.200}{torn}") from None
+        yield where, _mapping(path, where, fields)
 
 
-def _array(path: Path) -> Iterator[Located]:
+def _array(path: Path, file: BinaryIO) -> Iterator[Located]:
     """The items of one big array, one at a time: a chunk of text is held, never the whole file."""
-    with path.open(encoding="utf-8-sig") as file:
-        text, count = _Text(file), 0
+    with io.TextIOWrapper(file, encoding="utf-8-sig") as content:
+        text, count = _Text(content), 0
         text.take()  # the bracket that told us what this is
         try:
             mark = text.take() if text.peek() == "]" else ","
@@ -174,9 +185,9 @@ def _mapping(path: Path, where: str, fields: Any) -> Fields:
 csv.field_size_limit(64 * 1024 * 1024)
 
 
-def _csv(path: Path, delimiter: str = ",") -> Iterator[Located]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        yield from _table(path, file, delimiter)
+def _csv(path: Path, file: BinaryIO, delimiter: str = ",") -> Iterator[Located]:
+    with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+        yield from _table(path, text, delimiter)
 
 
 def _table(path: Path, file: TextIO, delimiter: str) -> Iterator[Located]:
@@ -196,11 +207,7 @@ def _table(path: Path, file: TextIO, delimiter: str) -> Iterator[Located]:
         raise UsageError(f"{path}, line {reader.line_num}: {error}") from None
 
 
-def _tsv(path: Path) -> Iterator[Located]:
-    return _csv(path, "\t")
-
-
-def _parquet(path: Path) -> Iterator[Located]:
+def _parquet(path: Path, file: BinaryIO) -> Iterator[Located]:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -208,8 +215,8 @@ def _parquet(path: Path) -> Iterator[Located]:
         raise UsageError(f"{path}: Parquet needs the extra: pip install 'manycall[parquet]'") from None
     try:
         number = 0
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
+        with parquet.ParquetFile(file) as table:
+            for batch in table.iter_batches(batch_size=1024):
                 for fields in batch.to_pylist():
                     number += 1
                     yield f"row {number}", msgspec.json.decode(msgspec.json.encode(fields))
@@ -217,8 +224,8 @@ def _parquet(path: Path) -> Iterator[Located]:
         raise UsageError(f"{path}: {' '.join(str(error).split())}") from None
 
 
-FORMATS: dict[str, Callable[[Path], Iterator[Located]]] = {
+FORMATS: dict[str, Callable[[Path, BinaryIO], Iterator[Located]]] = {
     ".csv": _csv,
-    ".tsv": _tsv,
+    ".tsv": partial(_csv, delimiter="\t"),
     ".parquet": _parquet,
 }

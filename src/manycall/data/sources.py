@@ -1,7 +1,8 @@
 """Where rows come from: a file, any iterable or async iterable, or nothing but a count.
 
 A source is read twice if it is a file: once whole, before any call, so that a broken line 7 costs nothing;
-then lazily, as slots come free. An iterable can be read only once, so its faults show when they are met.
+then lazily, as slots come free. Both reads must see the same bytes (data/input_file.py). An iterable can be read only
+once, so its faults show when they are met.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from manycall.data.files import PASSED, Located, read
+from manycall.data.input_file import InputFile
 from manycall.data.templates import BadPrompt
 from manycall.data.variables import Crossing, Draw
 from manycall.errors import UsageError
@@ -75,6 +77,7 @@ class Source:
         self.fingerprint = ""
         self.first: Fields | None = None
         self.path: Path | None = None
+        self._file: InputFile | None = None
         self._all_named = False  # every row brings an id along, and no two the same
         self._rows: Iterable[Any] | AsyncIterable[Any] = ()
         if rows is None:
@@ -83,6 +86,7 @@ class Source:
             self.total = min(samples or 1, limit or samples or 1)
         elif isinstance(rows, str | Path):
             self.name, self.path = str(rows), Path(rows)
+            self._file = InputFile(self.path)
             self._check(self.path)
         else:
             self._rows = rows
@@ -100,7 +104,7 @@ class Source:
         """Read the whole file once: every row readable, every id usable and different."""
         met, digest, rows = IdTable(), blake2b(digest_size=16), 0
         self._all_named = True
-        for where, fields in self._cut(read(path)):
+        for where, fields in self._cut(read(path, file=self._file)):
             self.first = fields if self.first is None else self.first
             name = self._given(fields, where)
             content = name or self._content(fields, where)
@@ -179,6 +183,7 @@ class Source:
         """The rows that are still to be done: those not DONE in `known`, where each is noted as met if it need be.
 
         Raises:
+            InputChanged: the file does not hold the rows that were checked.
             UsageError: a row that cannot be used, or an id that came before.
         """
         repeats: dict[str, int] = {}
@@ -196,14 +201,21 @@ class Source:
                 for row in self._rows_of(*located, index, known, repeats):
                     yield row
             index += 1
-        if self.path is not None and index * self.times != self.total:
-            raise UsageError(f"{self.name} has changed while it was read")
+
+    def must_be_unchanged(self) -> None:
+        """Make sure that the file, if it is one, still holds the rows that were checked.
+
+        Raises:
+            InputChanged: it does not.
+        """
+        if self._file is not None:
+            self._file.must_be_unchanged()
 
     def _located(self, rows: Iterable[Any], known: IdTable) -> Iterator[Located]:
         if self.path is None:
             return map(self._plain, rows, count())
         may_pass = self._all_named and self._id_field is None and self._samples is None and len(known)
-        return read(self.path, known.look if may_pass else None)
+        return read(self.path, known.look if may_pass else None, file=self._file)
 
     def _plain(self, fields: Any, index: int) -> Located:
         """A row that somebody's program gave, as it would be if it came from a file."""

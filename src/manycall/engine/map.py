@@ -295,3 +295,4 @@ async def _drive(job: Job, source: Source, client: Client, run: Run, allowed: Al
     with obeying_signals(scheduler), allowed.deadline(scheduler):
         async with ticking(scheduler, progress, run, client):
             await scheduler.run(source.rows(run.known))
+    source.must_be_unchanged()

@@ -39,6 +39,9 @@ from manycall.store.output import Output
 VERSIONS = {"gsm8k_cot_llama": 4.0, "gsm8k_cot_self_consistency": 2.0, "gsm8k_platinum_cot_self_consistency": 2.0}
 """lm-eval's versions of its tasks; of all others here it is 3.0."""
 
+NAME_BYTES = 180
+"""Of a model's or task's name in that of a file; most file systems take 255 in all."""
+
 
 def export(
     out: str | Path,
@@ -70,7 +73,7 @@ def export(
     model = str(output.identity.get("model", "unknown"))
     place = Path(folder) / _sanitized(model)
     date = datetime.fromtimestamp(clock.wall(), UTC).replace(tzinfo=None).isoformat().replace(":", "-")
-    samples = place / f"samples_{task.name}_{date}.jsonl"
+    samples = place / f"samples_{_sanitized(task.name)}_{date}.jsonl"
     results = place / f"results_{date}.json"
     with writing(place):
         place.mkdir(parents=True, exist_ok=True)
@@ -184,8 +187,17 @@ def _found(task: Task, texts: list[str], target: Any, name: str) -> tuple[Any, f
     return won.answer, won.score
 
 
-def _sanitized(model: str) -> str:
-    return re.sub(r'["<>:/|\\?*\[\]]+', "__", model)
+def _sanitized(name: str) -> str:
+    """The name of a model or a task as the name of one file or folder.
+
+    lm-eval's `sanitize_model_name`, and after it whatever a file cannot be called: `..`, nothing, control characters, a
+    name that is too long.
+    """
+    name = re.sub(r'["<>:/|\\?*\[\]]+', "__", name)
+    safe = re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]+|^\.+|^$", "__", name)
+    if len(safe.encode()) > NAME_BYTES:
+        safe = safe.encode()[:NAME_BYTES].decode(errors="ignore") + f"_{_hash(safe)[:8]}"
+    return safe
 
 
 def _hash(text: str) -> str:

@@ -2,12 +2,24 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from manycall.errors import UsageError
 from manycall.records import UNREADABLE
+
+PACKAGE_FOLDER = Path(__file__).parents[2]
+START = """\
+import sys
+sys.path.append(sys.argv[1])
+sys.argv[:2] = ["manycall"]
+from manycall.cli.main import main
+main()
+"""
+"""With -P, and in place of `-m manycall`, which would put the current folder first on the path: a `random.py` that lies
+there must not be executed. PACKAGE_FOLDER comes last; it is needed where the package is not installed."""
 
 
 def is_sim(url: str) -> bool:
@@ -49,7 +61,8 @@ class Sim:
 
     def start(self) -> str:
         """Start it; return its base URL. It ends when our end of its standard input closes."""
-        command = [sys.executable, "-m", "manycall", "sim", "--port", "0", "--until-stdin-closes", *self._args]
+        python = [sys.executable, "-P", "-c", START, str(PACKAGE_FOLDER)]
+        command = [*python, "sim", "--port", "0", "--until-stdin-closes", *self._args]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
             bufsize=0,  # readline must leave to communicate what comes after the line

@@ -1,12 +1,12 @@
 """The rows that were given up: one line each in failures.jsonl, until a later run finishes them."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
-from manycall.ids import row_name
+from manycall.ids import IdTable, row_name
 from manycall.records import Failure
 from manycall.store.disk import DISK, Disk
 from manycall.store.lines import LineFile, write_whole
@@ -47,7 +47,8 @@ class Failures:
         self._recovered: set[str] = set()
         self.reasons: Counter[str] = Counter()
         LineFile(path, disk).close()  # mends what a crash has left
-        self.before = self._tidy(is_done)
+        self._tidy(is_done)
+        self.before = {name for _, _, name in self._lines()}
         self.file = LineFile(path, disk, full)
 
     def __repr__(self) -> str:
@@ -82,11 +83,20 @@ class Failures:
         self.file.close()
         self._tidy(self._recovered.__contains__)
 
-    def _tidy(self, is_done: Callable[[str], bool]) -> set[str]:
-        """Keep one line for each row that is still failed, its last; return their ids."""
-        last: dict[str, bytes] = {}
-        for _, line, name in parsed(self._path, row_name, self._out, self._disk):
-            if not is_done(name):
-                last[name] = line
-        write_whole(self._path, last.values(), self._disk)
-        return set(last)
+    def _tidy(self, is_done: Callable[[str], bool]) -> None:
+        """Keep one line for each row that is still failed, its last. In memory are ids and offsets, never the lines."""
+        seen, last, is_any_done = IdTable(), dict[str, int](), False
+        for offset, _, name in self._lines():
+            if is_done(name):
+                is_any_done = True
+            elif not seen.add_done(name):
+                last[name] = offset
+        if is_any_done or last:
+            kept = (
+                line for offset, line, name in self._lines() if last.get(name, offset) == offset and not is_done(name)
+            )
+            write_whole(self._path, kept, self._disk)
+
+    def _lines(self) -> Iterator[tuple[int, bytes, str]]:
+        """(offset, line, id) of each."""
+        return parsed(self._path, row_name, self._out, self._disk)

@@ -1,6 +1,7 @@
 """What ran: enough to refuse another run of the same name, and to say afterwards where a file came from."""
 
 import difflib
+import os
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,9 +19,15 @@ NOT_ENDED = "not ended"
 _encode = msgspec.json.Encoder().encode
 
 
+def real_output(out: Path) -> Path:
+    """The file that a symbolic link leads to, even if it does not exist yet; any other path as it is."""
+    return Path(os.path.realpath(out)) if os.path.islink(out) else out  # noqa: PTH114 (those of Path may raise)
+
+
 def run_folder(out: Path) -> Path:
     """Where an output's manifest is, and everything else that stands beside it."""
-    return out.with_name(out.name + ".run")
+    real = real_output(out)
+    return real.with_name(real.name + ".run")
 
 
 class Manifest(msgspec.Struct):

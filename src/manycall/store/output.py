@@ -1,5 +1,6 @@
 """An output, opened to be read: its rows, and what its run directory tells of them. A run may still write it."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -8,13 +9,13 @@ from typing import Any, cast
 
 import msgspec
 
-from manycall.errors import UsageError
+from manycall.errors import StoreError, UsageError
 from manycall.ids import Named, row_name
 from manycall.plain import plain_line
-from manycall.records import Fields
+from manycall.records import UNREADABLE, Fields
 from manycall.store.journal import reply
 from manycall.store.manifest import Manifest, run_folder
-from manycall.store.reading import parsed
+from manycall.store.reading import corrupt, parsed
 
 
 class _Reject(Named):
@@ -51,6 +52,7 @@ class Output:
         for each in (self.path, *rejects):
             if not each.is_file():
                 raise UsageError(f"{each}: there is no such file")
+        self._stat = self.path.stat()
         self.folder = run_folder(self.path)
         self._ours = self.path if self.folder.is_dir() else None
         self.manifest = Manifest.read(self.folder / "manifest.json")
@@ -86,11 +88,24 @@ class Output:
         return ((name, at) for name, at in self._named() if name not in self._rejects)
 
     def at(self, offsets: Iterable[int]) -> Iterator[Fields]:
-        """The rows that stand there."""
+        """The rows that stand there.
+
+        Raises:
+            StoreCorrupt: one of them cannot be read.
+            StoreError: another file has taken the place of the one that the offsets were read from.
+        """
         with self.path.open("rb") as file:
+            if not os.path.samestat(os.fstat(file.fileno()), self._stat):
+                raise StoreError(f"{self.path} was replaced while it was read. Run the same command again")
             for offset in offsets:
                 file.seek(offset)
-                yield _fields(file.readline())
+                yield self._row(offset, file.readline())
+
+    def _row(self, offset: int, line: bytes) -> Fields:
+        try:
+            return _fields(line)
+        except UNREADABLE as error:
+            raise corrupt(self.path, offset, error, self._ours) from None
 
     def left_out(self) -> Counter[str]:
         """How many rows of the file are passed over, by the first words of the reason."""
@@ -177,16 +192,20 @@ def may_write(path: str | Path, reads: Iterable[Path] = ()) -> Path:
     path = Path(path)
     if not path.name or path.is_dir():
         raise UsageError(f"{str(path)!r} is not the name of a file")
-    whole = path.resolve()
-    for is_so, what in (
-        (run_folder(path).exists(), "is the output of a run"),
-        (whole.parent.suffix == ".run", "is among the files of a run"),
-        (path.exists() and whole in {each.resolve() for each in reads}, "is what this is made of"),
-    ):
-        if is_so:
-            raise UsageError(f"{path} {what}, and is not overwritten: choose another name")
+    if why := _why_not(path, reads):
+        raise UsageError(f"{path} {why}, and is not overwritten: choose another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{path}: its folder cannot be made: {error.strerror}") from None
     return path
+
+
+def _why_not(path: Path, reads: Iterable[Path]) -> str:
+    """Why a file must not be written there; "" if it may be."""
+    if run_folder(path).exists():
+        return "is the output of a run"
+    if path.resolve().parent.suffix == ".run":
+        return "is among the files of a run"
+    is_read = path.exists() and any(each.exists() and path.samefile(each) for each in reads)
+    return "is what this is made of" if is_read else ""

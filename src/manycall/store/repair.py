@@ -11,8 +11,8 @@ from manycall.records import UNREADABLE
 from manycall.store.disk import DISK
 from manycall.store.journal import reply
 from manycall.store.lines import LineFile, write_whole, writing
-from manycall.store.lock import take_lock
-from manycall.store.manifest import Manifest, run_folder
+from manycall.store.lock import Lock
+from manycall.store.manifest import Manifest, real_output, run_folder
 from manycall.store.reading import read_lines
 from manycall.store.run import damaged
 
@@ -30,11 +30,12 @@ def repair(out: Path) -> list[str]:
         RunLocked: somebody is writing it.
         StoreError: the disk would not take it.
     """
+    out = real_output(out)
     folder = run_folder(out)
     if not folder.is_dir():
         raise UsageError(f"{out} has no run directory {folder}: it is not from manycall")
     with writing(folder):
-        lock = take_lock(out, DISK)
+        lock = Lock(out, DISK)
         try:
             moved = [
                 *_lines(out, _once(row_name)),
@@ -45,7 +46,7 @@ def repair(out: Path) -> list[str]:
                 *_manifest(folder / "manifest.json"),
             ]
         finally:
-            DISK.close(lock)
+            lock.release()
     return moved or [f"{out}: nothing is damaged"]
 
 
@@ -78,16 +79,16 @@ def _lines(path: Path, judge: Judge) -> Iterator[str]:
     if not path.exists():
         return
     LineFile(path).close()  # mends what a crash leaves
-    found = [(offset, line, why) for offset, line in read_lines(path) if (why := judge(line))]
+    found = {offset: why for offset, line in read_lines(path) if (why := judge(line))}
     if not found:
         return
     aside = LineFile(damaged(path))
-    for offset, line, why in found:
-        aside.append(line)
-        yield f"{path}: the line at byte {offset:,} went to {aside.path.name}: {why}"
+    for offset, line in read_lines(path):
+        if offset in found:
+            aside.append(line)
+            yield f"{path}: the line at byte {offset:,} went to {aside.path.name}: {found[offset]}"
     aside.close()
-    gone = {offset for offset, _, _ in found}
-    write_whole(path, (line for offset, line in read_lines(path) if offset not in gone))
+    write_whole(path, (line for offset, line in read_lines(path) if offset not in found))
 
 
 def _manifest(path: Path) -> Iterator[str]:

@@ -24,8 +24,8 @@ from manycall.store.failures import Failures
 from manycall.store.inplace import Shape, put_in, take_out
 from manycall.store.journal import Journal
 from manycall.store.lines import WHAT_TO_DO, LineFile, refusal
-from manycall.store.lock import take_lock
-from manycall.store.manifest import Manifest, run_folder
+from manycall.store.lock import Lock
+from manycall.store.manifest import Manifest, real_output, run_folder
 from manycall.store.parts import PARTS, must_be_parts, part_id, whole
 from manycall.store.reading import corrupt, parsed, read_lines
 
@@ -75,7 +75,7 @@ class Run:
         parted: bool = False,
         disk: Disk = DISK,
     ) -> None:
-        self.out = out
+        self.out = out = real_output(out)
         self.folder = run_folder(out)
         self.manifest = manifest
         self.full: Callable[[], None] = lambda: None
@@ -84,10 +84,11 @@ class Run:
         self._cut, self._shape, self._parted = cut, shape, parted
         self.ended = False
         self.truncated = self.rejected = self.written = 0
-        self._lock = -1
+        self._lock: Lock | None = None
         try:
-            self._lock = take_lock(out, disk)
+            self._lock = Lock(out, disk)
             self._open(fresh)
+            self._lock.lock_output()  # by now it is there, and perhaps another file
         except BaseException as error:
             self._unlock()
             if not isinstance(error, OSError):
@@ -296,9 +297,8 @@ class Run:
         self.durable = self._before + self._rows.count
 
     def _unlock(self) -> None:
-        if self._lock >= 0:
-            self._disk.close(self._lock)
-            self._lock = -1
+        if self._lock is not None:
+            self._lock.release()
 
 
 def _line(row: Row, row_id: str, result: dict[str, Any]) -> bytes:
