@@ -10,7 +10,7 @@ _AFTER = r"[\s*_`\"'”’」)）\]}$.,:：。]{0,9}"
 _IS = r"(?:is|would be|should be|must be)\b"
 _LAST = [
     rf"\\boxed\{{{_BEFORE}{_LETTER}",
-    rf"(?i:\b(?:answer(?:\s+(?!{_IS})[\w'’,-]+){{0,6}}|choice|option)[\s*_]*(?:\s{_IS}|[:：=])"
+    rf"(?i:\b(?:answer(?:\s+(?!{_IS})[\w'’,-]++){{0,6}}|choice|option)[\s*_]*(?:\s{_IS}|[:：=])"
     rf"|答案(?:应?[是为选])?|[故应]选)[\s:：*]{{0,9}}{_BEFORE}(?i:(?:option|choice|选项)\b)?{_BEFORE}{_LETTER}",
     rf"(?m:^{_BEFORE}{_LETTER}{_AFTER}$)",
 ]

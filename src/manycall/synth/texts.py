@@ -29,6 +29,8 @@ class _Spaced(dict[int, str]):
 
 
 _SIGNS, _SPACED = _Signs(), _Spaced()
+MOST_SIGNS = 100
+"""Different signs of one text that are replaced one by one, which is faster than `translate` for the usual ten."""
 
 
 def normal(text: str) -> str:
@@ -41,8 +43,12 @@ def normal(text: str) -> str:
     if plain.isascii():
         plain = plain.translate(_SPACED)
     else:
-        for sign in filter(_SIGNS.__getitem__, set(plain)):
-            plain = plain.replace(sign, " ")
+        signs = [*filter(_SIGNS.__getitem__, set(plain))]
+        if len(signs) > MOST_SIGNS:
+            plain = plain.translate(_SPACED)
+        else:
+            for sign in signs:
+                plain = plain.replace(sign, " ")
     return " ".join(plain.split()) or text
 
 
