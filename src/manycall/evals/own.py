@@ -47,7 +47,8 @@ def as_task(matched: str) -> Task:
         UsageError: there is no such match.
     """
     way = match(matched)
-    return Task((), QUESTION, {matched: way.extract}, way.score, name=matched, quick=True)
+    origin = matched if matched.startswith(REGEX) else ""
+    return Task((), QUESTION, {matched: way.extract}, way.score, name=matched, quick=not origin, origin=origin)
 
 
 def scoring(name: str) -> tuple[Task, str]:
