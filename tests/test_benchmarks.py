@@ -121,6 +121,43 @@ def test_the_prompt_is_a_template_over_a_rows_fields() -> None:
     assert rows(OUT)[0]["extracted"] == {"choice": "B"}
 
 
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"choices": ["red", "{{ blue }}"]},
+        {"options": ["red", "{{ blue }}"]},
+        {"choices": {"A": "red", "B": "{{ blue }}"}},
+        {"A": "red", "B": "{{ blue }}"},
+    ],
+)
+def test_without_a_prompt_a_question_of_choices_is_asked_with_its_choices(choices: dict[str, Any]) -> None:
+    Path("mine.jsonl").write_text(json.dumps({"question": "Which?\n", **choices, "answer": "B"}) + "\n")
+    heard = list[str]()
+    with serving(replying(noting(heard, "B"))) as url:
+        assert command("eval", "mine.jsonl", "--match", "choice", "-m", "m", "-u", url, "-o", OUT).code == 0
+        assert command("lm-eval", OUT, "as-lm-eval").code == 0
+    assert heard == ["Which?\nA. red\nB. {{ blue }}\nAnswer:"]
+    (samples,) = Path("as-lm-eval").glob("*/samples_*.jsonl")
+    assert heard[0] in json.loads(rows(samples)[0]["arguments"]["gen_args_0"]["arg_0"][0])[0]["content"]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({}, "mine.jsonl, line 2: --match choice finds no choices to show: the row needs a list `choices`"),
+        ({"choices": ["red"]}, "line 2: --match choice finds no choices"),
+        ({"choices": "A. red B. blue"}, "line 2: --match choice finds no choices"),
+        ({"options": ["red", "blue"]}, "line 2: the choices are not in the same fields as those of the first row"),
+    ],
+)
+def test_a_question_without_choices_to_show_is_refused(row: dict[str, Any], said: str) -> None:
+    first = {"question": "a", "choices": ["red", "blue", "green"], "answer": "B"}
+    lines = (first, {"question": "b", "answer": "B", **row})
+    Path("mine.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    refused = command("eval", "mine.jsonl", "--match", "choice", "-m", "m", "-u", "http://127.0.0.1:1/v1", "-o", OUT)
+    assert (refused.code, said in refused.err) == (2, True), refused.err
+
+
 TEN_LINES = """
 import manycall
 
@@ -462,7 +499,8 @@ def test_a_right_answer_with_which_nothing_can_be_compared_is_refused_before_any
     name: str, target: Any, said: str
 ) -> None:
     good, bad = {"question": "a", "answer": "B 1" if name == "numeric" else "B"}, {"question": "b", "answer": target}
-    Path("q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (good, bad)))
+    lines = (json.dumps({**row, "choices": ["one", "two"]}) + "\n" for row in (good, bad))
+    Path("q.jsonl").write_text("".join(lines))
     with pytest.raises(UsageError, match=f"q.jsonl, line 2: .*{said}"):
         manycall.evaluate("q.jsonl", match=name, url="http://127.0.0.1:1/v1", out=OUT, **QUIET)
     OUT.write_text(json.dumps({"answer": target, "response": "A"}) + "\n")

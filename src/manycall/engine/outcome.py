@@ -17,6 +17,7 @@ from manycall.wire import openai
 VERDICTS: dict[type[BaseException], Unfinished] = {
     BadPrompt: "bad prompt",
     errors.Filtered: "filtered",
+    errors.Declined: "refused",
     errors.EmptyAnswer: "empty",
     errors.OutOfTokens: "empty",
     errors.BadReply: "invalid",
