@@ -137,6 +137,10 @@ def test_embeddings_come_back_in_the_order_asked_for() -> None:
         (chat(message={"content": ""}, finish_reason="length"), errors.OutOfTokens),
         (chat(message={"content": None}, finish_reason="content_filter"), errors.Filtered),
         (chat(message={"content": "First, take"}, finish_reason="content_filter"), errors.Filtered),
+        (chat(message={"content": None, "refusal": "I can't help with that."}), errors.Declined),
+        (chat(message={"content": "", "refusal": {"reason": "policy"}}, finish_reason="length"), errors.Declined),
+        (chat(message={"content": None, "refusal": None}), errors.EmptyAnswer),
+        (chat(message={"content": None, "refusal": ""}), errors.EmptyAnswer),
         (chat(), errors.EmptyAnswer),
     ],
 )

@@ -14,6 +14,10 @@ from shell import manycall, rows
 
 SENTENCE = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
 
+CHINESE = "在一个标准大气压下，保温瓶里装有质量为一千克、温度为八十摄氏度的水，倒出一半后，其温度和比热容分别是多少"
+MEETING = "中国共产党第十一届中央委员会第三次全体会议"
+"""21 characters in a row that any text may have."""
+
 
 def dataset(*texts: Any, field: str = "text", **more: Any) -> Path:
     lines = [{"id": str(n), field: text, **more} for n, text in enumerate(texts)]
@@ -113,7 +117,21 @@ def test_rejects_are_written_with_all_their_reasons() -> None:
         (" ".join(SENTENCE.split()[:8]), f"x {SENTENCE}", {}, True),  # a short item, whole
         (" ".join(SENTENCE.split()[:7]), SENTENCE, {}, False),  # too short to be looked for
         (" ".join(SENTENCE.split()[:7]), SENTENCE, {"n": 5}, True),
-        ("从前有座山山上有座庙庙里有个", "他说从前有座山，山上有座庙，庙里有个老和尚", {}, True),
+        (CHINESE, f"题目：{CHINESE.replace('，', ' ')}（ ）", {}, True),  # a copied question
+        (CHINESE, f"他说{CHINESE[:32]}", {}, True),  # 30 characters and two signs
+        (CHINESE, f"他说{CHINESE[:31]}", {}, False),
+        (CHINESE, "在海边，一个标准大气压下，保温瓶里装有她爱喝的汤。", {}, False),  # 14 of an ordinary phrase
+        (CHINESE, "那是一个标准大气压下，保温瓶里装有质量为多少的水", {}, False),
+        (f"{MEETING}在哪一年召开，它通过了什么决议，为什么重要", f"他的论文写的是{MEETING}以后农村的变化", {}, False),
+        (
+            "下列哪一项不属于中国古代的四大发明之一",
+            "请问下列哪一项不属于中国古代的四大发明之一？",
+            {},
+            True,
+        ),  # 19, whole
+        ("下列哪一项不属于中国古代四大发明之一", "请问下列哪一项不属于中国古代四大发明之一？", {}, False),  # 18
+        ("下列哪一项不属于中国古代四大发明之一", "请问下列哪一项不属于中国古代四大发明之一？", {"n": 5}, True),
+        (f"{CHINESE[:9]} {SENTENCE[:33]} {CHINESE[9:20]}", f"{CHINESE[:9]} {SENTENCE[:33]} {CHINESE[9:20]}", {}, True),
     ],
 )
 def test_a_piece_of_a_benchmark_is_so_many_words_in_a_row(item: str, text: str, options: Any, hit: bool) -> None:

@@ -46,6 +46,7 @@ RETRY, GIVE_UP, STOP = Verdict.RETRY, Verdict.GIVE_UP, Verdict.STOP
         (errors.EmptyAnswer("x"), RETRY, RETRY),
         (errors.Filtered("x"), GIVE_UP, GIVE_UP),
         (errors.OutOfTokens("x"), GIVE_UP, GIVE_UP),
+        (errors.Declined("x"), GIVE_UP, GIVE_UP),
     ],
 )
 def test_what_a_first_failure_means(failure: errors.CallFailed, at_first: Verdict, later: Verdict) -> None:

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 import manycall
-from fakes import answer, asked, refusal
+from fakes import answer, asked, no_header, refusal
 from manycall import errors
 from manycall.control import retry
 from manycall.data.templates import BadPrompt
 from manycall.engine.outcome import verdict
 from manycall.engine.row import RowCalls
 from manycall.records import Row
+from manycall.wire.transport import HttpReply
 from servers import http, read_request, serving
 from shell import manycall as command
 from shell import rows
@@ -28,6 +29,11 @@ REPLIES = {
     "quote": answer(f'a text {CUT} that holds it, and \\" more {CUT}'),
     "filtered": answer("how to", "content_filter"),
     "refused prompt": refusal(400, "filtered", "content_filter"),
+    "declined": HttpReply(
+        200,
+        b'{"choices":[{"message":{"content":null,"refusal":"I can\'t help\\nwith that."},"finish_reason":"stop"}]}',
+        no_header,
+    ),
     "empty": answer(""),
     "thinking": answer("", "length"),
     "invalid": refusal(200, "out of memory"),
@@ -48,6 +54,7 @@ async def server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     [
         (errors.Filtered("x"), "filtered"),
         (errors.Refused("x", status=400, code="content_filter"), "filtered"),
+        (errors.Declined("x"), "refused"),
         (errors.EmptyAnswer("x"), "empty"),
         (errors.OutOfTokens("x"), "empty"),
         (errors.BadReply("x"), "invalid"),
@@ -63,28 +70,38 @@ def test_each_end_has_its_verdict(error: BaseException, said: str) -> None:
 
 
 def test_each_state_is_counted_apart_and_told_by_the_exit_code() -> None:
-    kinds = ["done"] * 5 + ["cut", "cut", "filtered", "refused prompt", "empty", "thinking", "invalid", "refused"]
+    kinds = ["done"] * 5 + ["cut", "cut", "filtered", "refused prompt", "declined", "empty", "thinking", "invalid"]
+    kinds.append("refused")
     Path("in.jsonl").write_text("".join(f'{{"id": "{n}", "kind": "{kind}"}}\n' for n, kind in enumerate(kinds)))
     words = ("generate", "-p", "{{ kind }}", "in.jsonl", "-m", "m", "-o", OUT)
     with serving(server) as url:
         first = command(*words, "-u", url, "--json")
-        failures = {each["row"]["kind"]: each["verdict"] for each in rows(Path("out.jsonl.run/failures.jsonl"))}
+        failed = {each["row"]["kind"]: each for each in rows(Path("out.jsonl.run/failures.jsonl"))}
+        failures = {kind: each["verdict"] for kind, each in failed.items()}
         again = command(*words, "-u", url)
     report = json.loads(first.out)
-    assert (first.code, report["done"], report["truncated"], report["failed"]) == (3, 7, 2, 6)
-    assert report["unfinished"] == {"filtered": 2, "empty": 2, "invalid": 1, "call failed": 1}
+    assert (first.code, report["done"], report["truncated"], report["failed"]) == (3, 7, 2, 7)
+    assert (failed["declined"]["error"], failed["declined"]["attempts"]) == (
+        "the model refused: I can't help with that.",
+        1,
+    )
+    assert report["unfinished"] == {"filtered": 2, "refused": 1, "empty": 2, "invalid": 1, "call failed": 1}
     assert failures == {
         "filtered": "filtered",
         "refused prompt": "filtered",
+        "declined": "refused",
         "empty": "empty",
         "thinking": "empty",
         "invalid": "invalid",
         "refused": "call failed",
     }
     assert again.code == 3
-    assert "7 done of 13 (2 of them truncated); 6 not: 2 empty, 2 filtered, 1 call failed, 1 invalid" in again.out
+    assert (
+        "7 done of 14 (2 of them truncated); 7 not: 2 empty, 2 filtered, 1 call failed, 1 invalid, 1 refused"
+        in again.out
+    )
     assert "2 rows were cut at max_tokens" in again.out
-    assert report["maybe_billed"] == report["unanswered"] == 1 + retry.DOUBTFUL.attempts + 1 + retry.GARBLED.attempts
+    assert report["maybe_billed"] == report["unanswered"] == 2 + retry.DOUBTFUL.attempts + 1 + retry.GARBLED.attempts
     assert f"{report['unanswered']} replies held none" in again.out
     assert "in doubt" not in again.out  # each had a reply
 

@@ -191,3 +191,32 @@ def test_a_template_of_nothing_but_names_is_as_jinja_would_have_it(parts: list[s
 def test_a_name_that_jinja_knows_itself_is_the_rows_if_it_has_one() -> None:
     assert Template("{{ range }}").messages(row(range="5 km"))[0]["content"] == "5 km"
     assert "function" in str(Template("{{ range }}").messages(row())[0]["content"])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "fields", "kind"),
+    [
+        ("{{ messages }}", {"messages": [{"role": "user", "content": "hi"}]}, "a list"),
+        (" {{messages}}\n", {"messages": []}, "a list"),
+        ("{{ row.messages }}", {"row": {"messages": [1]}}, "a list"),
+        ("{{ messages[0] }}", {"messages": [{"role": "user"}]}, "an object"),
+        ([{"role": "user", "content": "{{ messages }}"}], {"messages": [1]}, "a list"),
+    ],
+)
+def test_a_prompt_that_is_a_list_or_an_object_is_refused(prompt: Any, fields: Any, kind: str) -> None:
+    with pytest.raises(BadPrompt, match=rf"is {kind}, not a text: name the text in it, as in {{{{ messages\[-1\]"):
+        Template(prompt).messages(Row("1", fields))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "sent"),
+    [
+        ("{{ messages[-1].content }}", "hi"),
+        ("{{ messages | tojson }}", '[{"content": "hi"}]'),
+        ("{{ n }}", "7"),
+        ("Say {{ messages }}", "Say [{'content': 'hi'}]"),
+    ],
+)
+def test_a_text_made_of_a_list_is_a_prompt(prompt: str, sent: str) -> None:
+    row = Row("1", {"messages": [{"content": "hi"}], "n": 7})
+    assert Template(prompt).messages(row) == [{"role": "user", "content": sent}]

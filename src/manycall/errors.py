@@ -25,7 +25,8 @@
             ├── EmptyAnswer     ... whose text is empty
             ├── OutOfTokens     ... because max_tokens was used up before any text
             ├── Misshapen       ... that fits the schema, or the scale, that was asked for
-            └── Filtered        ... because a content filter took it
+            ├── Filtered        ... because a content filter took it
+            └── Declined        ... because the model refused to give one
 
 Split by *when* a call failed, because that decides whether it may have been paid for. Exceptions are
 for stopping the run and for the author of a row function; a row itself ends in a `Success` or a
@@ -230,3 +231,7 @@ class Misshapen(BadReply):
 
 class Filtered(BadReply):
     """A content filter took the answer."""
+
+
+class Declined(BadReply):
+    """The model refused to answer, and said so in `message.refusal`."""

@@ -138,12 +138,13 @@ class Success(msgspec.Struct, frozen=True, gc=False):
     result: Made
 
 
-Unfinished = Literal["filtered", "empty", "invalid", "call failed", "function failed", "bad prompt"]
+Unfinished = Literal["filtered", "refused", "empty", "invalid", "call failed", "function failed", "bad prompt"]
 """Why a row is not done.
 
-filtered: a content filter took the answer. empty: the answer has no text. invalid: the reply holds no answer, or none
-that fits what was asked for. call failed: there was no reply, or it was a refusal. function failed: the row function
-raised, or returned what cannot be written. bad prompt: the template does not fit the row.
+filtered: a content filter took the answer. refused: the model declined to answer. empty: the answer has no text.
+invalid: the reply holds no answer, or none that fits what was asked for. call failed: no reply, or an error status.
+function failed: the row function raised, or returned what cannot be written. bad prompt: the template does not fit the
+row.
 """
 
 

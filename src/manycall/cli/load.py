@@ -33,12 +33,14 @@ def load_task(spec: str) -> Any:
         return spec
     if spec.endswith(".py"):
         raise UsageError(f"{spec} is Python: which task in it? Name it as in {spec}:task")
+    from msgspec.structs import replace
+
     from manycall.evals.tasks import Task
 
     task = _load(spec, "task")
     if not isinstance(task, Task):
         raise UsageError(f"{spec} is not a manycall.Task, but {type(task).__name__}")
-    return task
+    return replace(task, origin=spec)
 
 
 def _load(spec: str, what: str) -> Any:

@@ -81,7 +81,9 @@ def quality(
     against: Annotated[
         list[Path] | None, typer.Option("--against", metavar="FILE", help="Look for pieces of this benchmark.")
     ] = None,
-    words: Annotated[int, typer.Option("--words", help="So many of its words in a row are a piece.")] = 13,
+    words: Annotated[
+        int, typer.Option("--words", help="Words in a row that count as a piece; 13 are 30 Chinese characters.")
+    ] = 13,
     rejects: Annotated[
         Path | None, typer.Option("--rejects", help="Where the rows go that this speaks against, with the reason.")
     ] = None,

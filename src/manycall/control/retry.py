@@ -46,6 +46,7 @@ BY_CLASS: dict[type[errors.CallFailed], Rule] = {
     errors.EmptyAnswer: DOUBTFUL,
     errors.OutOfTokens: POISON,
     errors.Filtered: POISON,
+    errors.Declined: POISON,
     errors.BadReply: GARBLED,
 }
 

@@ -2,6 +2,8 @@
 templates.
 """
 
+import operator
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from functools import cached_property
@@ -22,6 +24,8 @@ Prompt = str | Path | Messages | Callable[[dict[str, Any]], str | Messages]
 messages whose contents are templates; or a function of the row's fields."""
 
 _TURNS = (".toml", ".json")
+_NAME = re.compile(r"\s*\{\{\s*([^\W\d]\w*)\s*\}\}\s*")
+"""A template that is one name, as many are: its value is looked up without Jinja."""
 _FILE_ENDINGS = (".j2", ".jinja", ".txt", ".md", *_TURNS)
 
 
@@ -117,7 +121,7 @@ def _compile(prompt: Prompt, what: str) -> tuple[Any, Callable[[Row], Any]]:
         return _turns(prompt, what)
     text = _text(prompt, what)
     try:
-        return text, _of_row(jinja.compiled(text))
+        return text, _only_texts(text, _of_row(jinja.compiled(text)))
     except TemplateSyntaxError as error:
         raise UsageError(f"{what}, line {error.lineno}: {error.message!s:.300}") from None
     except Exception as error:  # too deep for the parser, or for Python's own
@@ -159,6 +163,27 @@ def _of_row(render: jinja.Render) -> Callable[[Row], Any]:
             raise BadPrompt(f"the prompt does not fit the row: {error}; the row has {names}") from None
         except Exception as error:
             raise BadPrompt(f"the prompt does not fit the row: {type(error).__name__}: {error}") from None
+
+    return function
+
+
+def _only_texts(text: str, render: Callable[[Row], Any]) -> Callable[[Row], Any]:
+    """Refuse a template that is nothing but a list or an object of the row, which would be sent as Python writes it."""
+    name = _NAME.fullmatch(text)
+    expression = jinja.expression(text) if name is None else operator.methodcaller("get", name[1])
+    if expression is None:
+        return render
+    value = _of_row(expression)
+
+    def function(row: Row) -> Any:
+        if isinstance(found := value(row), list | dict | tuple):
+            kind = "an object" if isinstance(found, dict) else "a list"
+            raise BadPrompt(
+                f"the prompt {text.strip()} is {kind}, not a text: name the text in it, as in "
+                "{{ messages[-1].content }}, or write it as JSON: {{ messages | tojson }}; a function can send whole "
+                "conversations: `manycall run FILE.py:function`"
+            )
+        return render(row)
 
     return function
 

@@ -17,6 +17,7 @@ from manycall.wire import openai
 VERDICTS: dict[type[BaseException], Unfinished] = {
     BadPrompt: "bad prompt",
     errors.Filtered: "filtered",
+    errors.Declined: "refused",
     errors.EmptyAnswer: "empty",
     errors.OutOfTokens: "empty",
     errors.BadReply: "invalid",
@@ -49,7 +50,7 @@ def failure(row: Row, llm: RowCalls, error: BaseException) -> Failure:
     """The end of a row whose function raised this."""
     if isinstance(error, CallFailed):
         return Failure(row, verdict(error), str(error), error.attempts, _text(error.body or llm.raw), status(error))
-    said = str(error) if isinstance(error, BadPrompt) else _where(error)
+    said = str(error) if isinstance(error, BadPrompt) else located(error)
     return Failure(row, verdict(error), said, llm.made, _text(llm.raw))
 
 
@@ -91,8 +92,8 @@ def _not_finite(value: Any) -> bool:
     return False
 
 
-def _where(error: BaseException) -> str:
-    """The error, and the line of the user's code that raised it."""
+def located(error: BaseException) -> str:
+    """Return the error with the line of the user's code that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     theirs = (f for f in reversed(frames) if not any(map(Path(f.filename).is_relative_to, _NOT_THEIRS)))
     at = next((f"{Path(f.filename).name}, line {f.lineno}" for f in theirs), "")

@@ -15,7 +15,7 @@ PLAIN_SECONDS = 10.0
 """Seconds between lines when nobody watches (a log file, a pipe)."""
 RECENT_SECONDS = 10.0
 """Rates are over so many seconds."""
-APART: tuple[Unfinished, ...] = ("filtered", "empty", "invalid")
+APART: tuple[Unfinished, ...] = ("filtered", "refused", "empty", "invalid")
 """Told apart in the line, where there are any; all else is an error."""
 
 

@@ -15,6 +15,7 @@ from manycall.evals.metrics import Mean
 from manycall.evals.own import ENDINGS, listed, own
 from manycall.evals.report import Evaluation
 from manycall.evals.score import score
+from manycall.evals.scorer_process import grade_function
 from manycall.evals.tasks import TASKS, Asker, Task
 from manycall.records import Completion, Request, Row
 from manycall.sim import launch
@@ -57,14 +58,15 @@ def evaluate(
     source = Source(asked.rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))
     asker = Asker(asked)
     source.try_first(lambda row: (_target(asked, row.fields), asker.messages(row)))
-    running = {name: Mean() for name in asked.filters}
+    running, grade = {name: Mean() for name in asked.filters}, grade_function(asked)
 
     async def one(row: Row, llm: RowCalls) -> dict[str, Any]:
         target = _target(asked, row.fields)
         params = llm.params if repeats_seed else _own_seed(llm.params, row.sample)
         reply = await llm.ask(Request("chat", llm.model, asker.messages(row), params, asked.spelling))
         assert isinstance(reply, Completion)
-        grades = asked.grade(reply.text, target) if asked.quick else await _grade_aside(asked, reply.text, target)
+        # a user's own functions may take long; in a thread, calls go out and answers come in meanwhile
+        grades = grade(reply.text, target) if asked.quick else await asyncio.to_thread(grade, reply.text, target)
         for name, (_, value) in grades.items():
             running[name].add(value)
         return {
@@ -126,11 +128,6 @@ def _own_seed(params: dict[str, Any], sample: int) -> dict[str, Any]:
     """A server that honours the seed would give equal answers to the samples of a question."""
     seed = params.get("seed")
     return {**params, "seed": seed + sample} if sample and isinstance(seed, int) else params
-
-
-async def _grade_aside(task: Task, response: str, target: Any) -> dict[str, tuple[Any, float]]:
-    """In a thread: the user's own functions may take long, and meanwhile calls go out and answers come in."""
-    return await asyncio.to_thread(task.grade, response, target)
 
 
 def _target(task: Task, fields: dict[str, Any]) -> Any:

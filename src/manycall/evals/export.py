@@ -29,6 +29,7 @@ from manycall.evals.evaluate import resolve
 from manycall.evals.own import own, scoring
 from manycall.evals.report import Counted, Evaluation
 from manycall.evals.score import score, written_by
+from manycall.evals.scorer_process import grade_function
 from manycall.evals.stats.repeats import Sample, winner
 from manycall.evals.tasks import TASKS, Asker, Task
 from manycall.ids import IdTable
@@ -110,7 +111,7 @@ class _Samples:
     """The samples of an output, one for each question and filter."""
 
     def __init__(self, output: Output, task: Task) -> None:
-        self._output, self._task, self._asker = output, task, Asker(task)
+        self._output, self._task, self._asker, self._grade = output, task, Asker(task), grade_function(task)
         self._metric = metric(task)
         params = output.identity.get("params", task.params)
         temperature = params.get("temperature", 1.0)
@@ -160,7 +161,7 @@ class _Samples:
         task = self._task
         target = row.fields[task.target]
         prompt = json.dumps(self._asker.messages(row), ensure_ascii=False)
-        read, value = _found(task, texts, target, name)
+        read, value = self._found(texts, target, name)
         return {
             "doc_id": row.index,
             "doc": row.fields,
@@ -176,15 +177,15 @@ class _Samples:
             self._metric: value,
         }
 
-
-def _found(task: Task, texts: list[str], target: Any, name: str) -> tuple[Any, float]:
-    """(what was read, score) under a filter, or a vote of the only filter over so many samples."""
-    if name in task.filters:
-        return task.grade(texts[0], target)[name]
-    (only,) = task.filters
-    grades = (task.grade(text, target)[only] for text in texts[: task.votes[name]])
-    won = winner([Sample(n, str(read), value) for n, (read, value) in enumerate(grades)])
-    return won.answer, won.score
+    def _found(self, texts: list[str], target: Any, name: str) -> tuple[Any, float]:
+        """Return (extracted answer, score) under a filter, or a vote of the only filter over the first samples."""
+        task = self._task
+        if name in task.filters:
+            return self._grade(texts[0], target)[name]
+        (only,) = task.filters
+        grades = (self._grade(text, target)[only] for text in texts[: task.votes[name]])
+        won = winner([Sample(n, str(read), value) for n, (read, value) in enumerate(grades)])
+        return won.answer, won.score
 
 
 def _sanitized(name: str) -> str:

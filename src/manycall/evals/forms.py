@@ -25,6 +25,16 @@ def _bare(text: str) -> str:
     return text.strip(_AROUND).casefold()
 
 
+def _without_scale(said: str, most: str) -> str:
+    """Return "4" for "4.0", "4/5" and "4.0 / 5" where `most` is "5". A word such as "good/bad" stays as it is."""
+    if not most.lstrip("-").isdecimal():
+        return said
+    if said.endswith(most) and (head := said.removesuffix(most).rstrip()).endswith("/"):
+        said = head[:-1].rstrip()
+    whole, dot, zeros = said.rpartition(".")
+    return whole if dot and zeros and not zeros.strip("0") else said
+
+
 class Form(msgspec.Struct, frozen=True):
     """The verdicts that a judge may give."""
 
@@ -50,8 +60,7 @@ class Form(msgspec.Struct, frozen=True):
         lines: list[str] = _LINE.findall(reply)
         said = _bare(lines[-1] if lines else reply)
         known = {_bare(label): label for label in self.labels}
-        most = re.escape(_bare(list(self.labels)[-1]))
-        for way in (said, re.sub(rf"(\.0+)?(\s*/\s*{most})?$", "", said)):
+        for way in (said, _without_scale(said, _bare(list(self.labels)[-1]))):
             if way in known:
                 return known[way]
         if lines:

@@ -1,12 +1,14 @@
 """A benchmark of one's own: a file with the fields `question` and `answer`, a prompt, and a match."""
 
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
 from manycall.data.files import read
 from manycall.data.templates import Prompt
 from manycall.errors import UsageError
+from manycall.evals.choices import question_with_choices
 from manycall.evals.matches import MATCHES, REGEX, match
 from manycall.evals.scorers import INVALID
 from manycall.evals.tasks import TASKS, Task
@@ -19,17 +21,18 @@ def own(rows: Path, prompt: Prompt | None = None, matched: str | None = None) ->
     """The task in a file.
 
     Args:
-        prompt: over a row's fields; default: the question alone.
+        prompt: over a row's fields; default: the question, with its choices if the match is `choice`.
         matched: how an answer is read and compared: see `MATCHES`.
 
     Raises:
-        UsageError: a row without an answer, or with one that this match cannot compare with; no such match, or none.
+        UsageError: a row without an answer or without choices, or with an answer that this match cannot compare with;
+            no such match, or none.
     """
     if not rows.is_file():
         raise UsageError(f"{rows}: there is no such file")
     if matched is None:
         raise UsageError(f"{rows}: say how answers are compared: --match {'|'.join(MATCHES)}|{REGEX}PATTERN")
-    task = as_task(matched)
+    task, is_given = as_task(matched), prompt is not None
     for where, fields in read(rows):
         if "answer" not in fields:
             raise UsageError(f"{rows}, {where}: a question needs the field answer; the row has {', '.join(fields)}")
@@ -37,7 +40,26 @@ def own(rows: Path, prompt: Prompt | None = None, matched: str | None = None) ->
             task.compare(INVALID, fields["answer"])
         except ValueError as error:
             raise UsageError(f"{rows}, {where}: {error}: --match {matched} cannot use it") from None
+        if matched == "choice" and not is_given:
+            prompt = _with_choices(fields, prompt, f"{rows}, {where}")
     return replace(task, rows=rows, prompt=prompt or QUESTION, name=rows.name, key=str(rows))
+
+
+def _with_choices(fields: dict[str, Any], before: Prompt | None, where: str) -> str:
+    """Return the template that shows this row's choices.
+
+    Raises:
+        UsageError: it has none, or others than the rows before.
+    """
+    template = question_with_choices(fields)
+    if template is None:
+        raise UsageError(
+            f"{where}: --match choice finds no choices to show: the row needs a list `choices`, or the fields A, B, …; "
+            "if the question holds them already, say -p '{{ question }}'"
+        )
+    if before is not None and template != before:
+        raise UsageError(f"{where}: the choices are not in the same fields as those of the first row: say -p TEMPLATE")
+    return template
 
 
 def as_task(matched: str) -> Task:
@@ -47,7 +69,8 @@ def as_task(matched: str) -> Task:
         UsageError: there is no such match.
     """
     way = match(matched)
-    return Task((), QUESTION, {matched: way.extract}, way.score, name=matched, quick=True)
+    origin = matched if matched.startswith(REGEX) else ""
+    return Task((), QUESTION, {matched: way.extract}, way.score, name=matched, quick=not origin, origin=origin)
 
 
 def scoring(name: str) -> tuple[Task, str]:

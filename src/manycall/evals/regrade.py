@@ -9,6 +9,7 @@ from typing import Any
 
 from manycall.errors import UsageError
 from manycall.evals.metrics import NO_SCORE
+from manycall.evals.scorer_process import ScorerFailed, grade_function
 from manycall.evals.tasks import Task
 
 Grades = Mapping[str, tuple[Any, float]]
@@ -24,12 +25,16 @@ def grader(path: Path, task: Task) -> Grader:
         UsageError: from what is returned: a row without a response or a right answer, or one that cannot be scored.
     """
 
+    graded = grade_function(task)
+
     def grade(offset: int, row: Mapping[str, Any]) -> Grades:
         where = f"{path}, the row at byte {offset:,}"
         if not isinstance(row.get("response"), str) or task.target not in row:
             raise UsageError(f"{where}: to be scored it needs the fields response and {task.target}")
         try:
-            return task.grade(row["response"], row[task.target])
+            return graded(row["response"], row[task.target])
+        except ScorerFailed as failed:
+            raise UsageError(f"{where}: {task.name} cannot score it: {failed}") from None
         except Exception as error:  # the user's own functions
             raise UsageError(f"{where}: {task.name} cannot score it: {type(error).__name__}: {error}") from error
 

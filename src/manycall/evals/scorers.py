@@ -8,6 +8,7 @@ import ast
 import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from manycall.records import as_text
@@ -30,20 +31,34 @@ def extract(response: str, pattern: str, which: int = 0) -> str:
     return str(match).strip()
 
 
-GSM8K_IGNORE = (",", r"\$", r"(?s).*#### ", r"\.$")
-"""What the GSM8K tasks remove, in this order, from an answer and from a target before comparing."""
+def _after_marker(text: str) -> str:
+    """`re.sub(r"(?s).*#### ", "", text)` in linear time; the pattern itself rescans the text from every position."""
+    return text.rpartition("#### ")[2]
 
 
-def exact_match(answer: str, target: str, ignore: Sequence[str] = GSM8K_IGNORE, drop: str = "") -> float:
-    """1.0 if answer and target are equal, whatever their case, once the patterns of `ignore` and then the characters
-    of `drop` are removed from both; else 0.0."""
+Remove = Callable[[str], str]
+"""Return a text without a part that does not count."""
+GSM8K_IGNORE: tuple[Remove, ...] = (
+    lambda text: text.replace(",", ""),
+    lambda text: text.replace("$", ""),
+    _after_marker,
+    partial(re.compile(r"\.$").sub, ""),
+)
+"""The four `regexes_to_ignore` of the GSM8K tasks, in their order: `,`, `\\$`, `(?s).*#### `, `\\.$`."""
+
+
+def exact_match(answer: str, target: str, ignore: Sequence[Remove] = GSM8K_IGNORE, drop: str = "") -> float:
+    """Return 1.0 if answer and target are equal, else 0.0.
+
+    Both are compared in lower case, after each function of `ignore` and without the characters of `drop`.
+    """
     return float(_normal(answer, ignore, drop) == _normal(target, ignore, drop))
 
 
-def _normal(text: str, ignore: Sequence[str], drop: str) -> str:
+def _normal(text: str, ignore: Sequence[Remove], drop: str) -> str:
     text = text.rstrip("\0")  # numpy, in which lm-eval works, drops NULs at the end
-    for pattern in ignore:
-        text = re.sub(pattern, "", text).rstrip("\0")
+    for remove in ignore:
+        text = remove(text).rstrip("\0")
     return text.lower().translate(str.maketrans("", "", drop)).rstrip("\0")
 
 

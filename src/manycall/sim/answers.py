@@ -125,13 +125,13 @@ _WANTS_DIGIT = re.compile(r"digit only|\u53ea\u5199\u6570\u5b57")
 
 
 def last_question(prompt: str) -> str:
-    """What follows the last "Question:", "Q:" or "Problem:", up to "Answer:", "A:", what is asked of the response, or
-    an empty line."""
+    """What follows the last "Question:", "Q:" or "Problem:", up to the choices, "Answer:", "A:", what is asked of the
+    response, or an empty line."""
     start = 0
     for match in _QUESTION.finditer(prompt):
         start = match.end()
     tail = prompt[start:]
-    for end in ("\nAnswer:", "\nA:", "\nYour response should", "\n\n"):
+    for end in ("\nA. ", "\nAnswer:", "\nA:", "\nYour response should", "\n\n"):
         tail = tail.partition(end)[0]
     return tail.strip()
 

@@ -1,20 +1,26 @@
-"""Does a text hold a piece of a benchmark? Found by n-grams of words, as GPT-3's authors did.
+"""Find pieces of a benchmark in a text, by n-grams of words, as the authors of GPT-3 did.
 
-"Language Models are Few-Shot Learners" (Brown et al. 2020), appendix C: a text is tainted if it has 13 words in a row
-with a benchmark's item, in lower case and without punctuation; of shorter items, of at least 8 words, all of them.
+"Language Models are Few-Shot Learners" (Brown et al. 2020), appendix C: a text is contaminated if it shares 13 words in
+a row with a benchmark's item, in lower case and without punctuation. A shorter item of at least 8 words is looked for
+as a whole. Chinese and Japanese are written without spaces; there 30 characters stand for 13 words (docs/quality.md).
 """
 
+import math
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from manycall.data.files import read
 from manycall.errors import UsageError
-from manycall.synth.texts import grams, texts, words
+from manycall.synth.texts import grams, stretches, texts, words
 
 WORDS = 13
 FEWEST_WORDS = 8
-"""Of a shorter item, too much stands everywhere by chance."""
+"""A shorter item is not looked for: any text may contain it by chance."""
+CHARACTERS = 30
+"""Chinese or Japanese characters that stand for WORDS words: more than the 22 that 13 words have on average, because
+official names and titles have up to 21 in a row."""
 
 
 class Benchmarks:
@@ -22,7 +28,7 @@ class Benchmarks:
 
     Args:
         paths: files of rows (.jsonl, .json, .csv, .tsv, .parquet); every text in a row is looked for.
-        n: how many words in a row are too many.
+        n: n-gram length that counts as contamination, in words; CHARACTERS / WORDS times as many characters.
 
     Attributes:
         items: how many items each file has; short: how many of them have no text long enough to be looked for.
@@ -35,9 +41,9 @@ class Benchmarks:
     def __init__(self, paths: Sequence[Path], n: int = WORDS) -> None:
         if n < 1:
             raise UsageError(f"--words must be at least 1, not {n}")
-        self._n, self._fewest = n, min(n, FEWEST_WORDS)
+        self._long, self._short = _length(n), _length(min(n, FEWEST_WORDS))
         self._of: dict[str, tuple[str, str]] = {}
-        self._sizes: set[int] = set()
+        self._sizes: set[int] = set()  # of the items that are looked for as a whole
         self.items: dict[str, int] = {}
         self.short: dict[str, int] = {}
         self.found: dict[str, set[str]] = {}
@@ -60,20 +66,28 @@ class Benchmarks:
             raise UsageError(f"--against {name}: it holds no item, and finding none would tell nothing")
 
     def _pieces(self, item: list[str]) -> Iterator[str]:
-        size = min(self._n, len(item))
-        if size >= self._fewest:
-            self._sizes.add(size)
-            yield from grams(item, size)
+        whole = True
+        for piece in stretches(item, *self._long):
+            whole = False
+            yield piece
+        if whole and any(stretches(item, *self._short)):
+            self._sizes.add(len(item))
+            yield " ".join(item)
 
     def look(self, value: Any) -> str | None:
         """Which item stands in these texts, and with which words; None if there is none."""
         first = None
         for text in texts(value):
             sequence = words(text)
-            for size in sorted(self._sizes, reverse=True):
-                for piece in grams(sequence, size):
-                    if piece in self._of:
-                        name, where = self._of[piece]
-                        self.found[name].add(where)
-                        first = first or f"{name}, {where}: {piece}"
+            sizes = sorted(self._sizes, reverse=True)
+            for piece in chain(stretches(sequence, *self._long), *(grams(sequence, size) for size in sizes)):
+                if piece in self._of:
+                    name, where = self._of[piece]
+                    self.found[name].add(where)
+                    first = first or f"{name}, {where}: {piece}"
         return first
+
+
+def _length(words: int) -> tuple[int, int]:
+    """(words, characters) of a piece."""
+    return words, math.ceil(words * CHARACTERS / WORDS)

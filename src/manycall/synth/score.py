@@ -2,12 +2,14 @@
 
 import re
 
-_N = r"(?<![\d.])-?\d+(?:,\d{3})*(?:\.\d+)?"
+_N = r"(?<![\d.])-?\d++(?:,\d{3})*+(?:\.\d++)?+"
+"""A number. Possessive, because no shorter match of it could be followed by what the patterns below want."""
 _NUMBER = re.compile(_N)
-_ASIDE = re.compile(rf"{_N}\s*(?:[-–—~]|to|through|至|到)\s*{_N}|(?:/|\bof|满分)\s*{_N}", re.IGNORECASE)
-"""A range, and what a score is out of: no scores themselves."""
+_ASIDE = re.compile(rf"({_N}\s*+(?:[-–—~]|to|through|至|到)\s*{_N}|(?:/|\bof|满分)\s*{_N})|{_N}", re.IGNORECASE)
+"""Group 1: a range, or the maximum of the scale; neither is a score. Any other number matches too, as a whole, so that
+the search does not start again within it, which would take quadratic time on ",111,111,111…"."""
 _AT_THE_END = re.compile(
-    rf"(?:(?m:^)|(?:score|rating|分数?)[^\w-]{{0,9}}[:：=])[^\w-]{{0,9}}({_N})\s*分?\W*\Z", re.IGNORECASE
+    rf"(?:(?m:^)|(?:score|rating|分数?)[^\w-]{{0,9}}[:：=])[^\w-]{{0,9}}({_N})(?:\s*+分)?+\W*+\Z", re.IGNORECASE
 )
 """A last line that is a number alone, or ends in `Score: 4`; before it there may be reasons, with numbers in them."""
 
@@ -18,7 +20,7 @@ def score(text: str, least: float, most: float) -> float:
     Raises:
         ValueError: there is none, or more than one; the message can be said to the judge.
     """
-    plain = _ASIDE.sub(" ", text)
+    plain = _ASIDE.sub(lambda found: " " if found[1] else found[0], text)
     last = _AT_THE_END.search(plain)
     numbers = {float(each.replace(",", "")) for each in ([last[1]] if last else _NUMBER.findall(plain))}
     found = sorted(number for number in numbers if least <= number <= most)

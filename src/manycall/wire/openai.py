@@ -94,6 +94,7 @@ class _Part(msgspec.Struct):
 class _Message(msgspec.Struct):
     content: str | list[_Part] | None = None
     tool_calls: msgspec.Raw = msgspec.Raw()
+    refusal: msgspec.Raw = msgspec.Raw()
 
 
 class _Choice(msgspec.Struct):
@@ -131,6 +132,7 @@ NOTHING = (b"", b"null", b'""', b"{}", b"[]", b"false")
 _reply = msgspec.json.Decoder(_Reply)
 _spent = msgspec.json.Decoder(_Spent)
 _uncounted = msgspec.json.Decoder(_Uncounted)
+_string = msgspec.json.Decoder(str)
 _PRELUDE = re.compile(rb"(?:\xef\xbb\xbf|\s|:[^\n]*\n)*+")
 """What some send before the JSON: a byte order mark, blank lines and comments (": keep-alive")."""
 MOST_VALUES = 1_000_000
@@ -150,7 +152,8 @@ def decode(api: Api, body: bytes, replayed: bool = False) -> Completion | Embedd
 
     Raises:
         BadReply: not JSON, an error inside, no choice; EmptyAnswer: a choice without a text, or an embedding without a
-            number; OutOfTokens: because max_tokens was used up; Filtered: a content filter took it, or the rest of it.
+            number; OutOfTokens: because max_tokens was used up; Filtered: a content filter took it, or the rest of it;
+            Declined: the model refused.
     """
     try:
         reply: _Uncounted = _reply.decode(body) if len(body) <= 2 * MOST_VALUES else _long(body)
@@ -216,9 +219,19 @@ def _text(choice: _Choice, finish: str, body: bytes) -> str:
         return text
     if message is not None and bytes(message.tool_calls) not in NOTHING:
         return ""
+    if message is not None and bytes(message.refusal) not in NOTHING:
+        raise errors.Declined(f"the model refused: {_explanation(message.refusal)}", body=body)
     if finish == "length":
         raise errors.OutOfTokens("max_tokens was used up before any text: raise --max-tokens", body=body)
     raise errors.EmptyAnswer("the answer is empty", body=body)
+
+
+def _explanation(refusal: msgspec.Raw) -> str:
+    """The text of `message.refusal`, which is a string by OpenAI's definition; anything else as it was sent."""
+    try:
+        return _one_line(_string.decode(refusal))
+    except UNREADABLE:
+        return _one_line(bytes(refusal).decode("utf-8", "replace"))
 
 
 # What a provider might echo of a key: OpenAI's 401 shows its first and last characters.
@@ -246,6 +259,10 @@ def refusal(body: bytes) -> tuple[str, str]:
     if isinstance(found, dict):
         code = str(found.get("code") or found.get("type") or "").lower()[:100]
         found = found.get("message") or found
-    message = as_text(found)
-    message = " ".join("".join(c if c.isprintable() else " " for c in message[:2000]).split())
-    return code, _KEY_LIKE.sub("***", message)[:300]
+    return code, _one_line(as_text(found))
+
+
+def _one_line(text: str) -> str:
+    """Return at most 300 characters of it, without line breaks, control characters and keys."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[:2000]).split())
+    return _KEY_LIKE.sub("***", line)[:300]

@@ -33,6 +33,9 @@ class Task(msgspec.Struct, frozen=True):
         samples: how often each question is asked, if nobody says; None: once.
         votes: name -> k: a further score, of the answer that the most of a row's first k samples gave.
         quick: `extract` and `score` take microseconds; others run in a thread, so that no call waits for them.
+        origin: FILE.py:task (the command sets it) or regex:PATTERN, from which a separate process can load the task.
+            Answers are graded in that process, so that a scorer that hangs can be killed. "": graded in this process.
+        scoring_timeout: seconds that the process may take for one answer; after that the row has failed.
         identity: whatever makes two runs of this task incomparable, besides its name, prompt and parameters.
         key: what the simulated endpoint's `--key` takes to know the answers.
         load: gives it its rows and shots, from local files if they are given.
@@ -51,6 +54,8 @@ class Task(msgspec.Struct, frozen=True):
     samples: int | None = None
     votes: Mapping[str, int] = {}
     quick: bool = False
+    origin: str = ""
+    scoring_timeout: float = 10.0
     identity: dict[str, Any] = {}
     key: str = ""
     load: "Load | None" = None

@@ -1,0 +1,65 @@
+"""The process that grades with a user's scorer: `python -m manycall.cli.scorer ORIGIN SECONDS`.
+
+evals/scorer_process.py starts it. It reads a line [response, target] and writes a line with the grades or the error,
+until its standard input is closed.
+"""
+
+import os
+import signal
+import sys
+from typing import Any, BinaryIO
+
+import msgspec
+
+from manycall.cli.load import load_task
+from manycall.engine.outcome import located
+from manycall.evals.own import as_task
+from manycall.evals.scorer_process import Reply
+from manycall.evals.tasks import Task
+
+ORPHAN_FACTOR = 4
+"""The process ends itself after so many timeouts of CPU time on one answer: the one that would kill it is gone."""
+
+
+def main() -> None:
+    """Grade one answer after the other."""
+    requests, replies = _own_pipes()
+    origin, timeout = sys.argv[1:]
+    found = load_task(origin)
+    task = found if isinstance(found, Task) else as_task(origin)
+    write(replies, Reply())
+    for line in requests:
+        signal.setitimer(signal.ITIMER_PROF, ORPHAN_FACTOR * float(timeout))
+        response, target = msgspec.json.decode(line)
+        write(replies, _graded(task, response, target))
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Take standard input and output for the requests; what the user's code prints goes to standard error."""
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return requests, replies
+
+
+def _graded(task: Task, response: str, target: Any) -> Reply:
+    try:
+        reply = Reply(task.grade(response, target))
+        msgspec.json.encode(reply)
+    except Exception as error:  # the user's own code
+        return Reply(error=located(error))
+    return reply
+
+
+def write(replies: BinaryIO, reply: Reply) -> None:
+    """Write one line, whole."""
+    line = msgspec.json.encode(reply) + b"\n"
+    while line:
+        line = line[replies.write(line) :]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Grade answers with a user's own scorer, in processes that can be killed.
+
+A regular expression that backtracks for hours holds Python's interpreter lock, so that neither a signal nor a thread
+can stop it. A process can be stopped. A task whose functions a new process can load (from FILE.py:task, or from a
+pattern) is therefore graded there, within `Task.scoring_timeout` seconds an answer. Built-in scorers take linear time
+and stay in this process, as do functions that exist only here (in a notebook): there is nothing to load them from.
+
+The processes are started, never forked; the first when the first answer comes, and at most one for each core. Requests
+and replies are lines of JSON.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from threading import BoundedSemaphore
+from typing import Any
+from weakref import finalize
+
+import msgspec
+
+from manycall.evals.tasks import Task
+
+Grade = Callable[[str, Any], dict[str, tuple[Any, float]]]
+"""(response, target) -> filter -> (what was read, score)."""
+CLOSING_SECONDS = 1.0
+PIECE = 1 << 16
+
+
+class ScorerFailed(Exception):
+    """The user's scorer raised, was too slow, or ended its process. The message says which."""
+
+
+class Reply(msgspec.Struct):
+    """What a process says of one answer: its grades, or the error that the scorer raised."""
+
+    grades: dict[str, tuple[Any, float]] = {}
+    error: str = ""
+
+
+_reply = msgspec.json.Decoder(Reply)
+
+
+def grade_function(task: Task) -> Grade:
+    """Return what grades this task's answers: processes if they can load the task, else the task itself."""
+    return ScorerProcesses(task.origin, task.scoring_timeout).grade if task.origin else task.grade
+
+
+class ScorerProcesses:
+    """Processes that grade answers. `grade` may be called from several threads.
+
+    Args:
+        origin: what a process loads: FILE.py:task or regex:PATTERN.
+        timeout: seconds that one answer may take.
+
+    Attributes:
+        close: end them. It is called at the latest when nothing refers to this object any more.
+    """
+
+    def __init__(self, origin: str, timeout: float) -> None:
+        self._origin, self._timeout = origin, timeout
+        self._idle: list[_Process] = []
+        self._free = BoundedSemaphore(os.cpu_count() or 1)
+        self.close = finalize(self, _close, self._idle)
+
+    def __repr__(self) -> str:
+        return f"<ScorerProcesses for {self._origin}, {len(self._idle)} idle>"
+
+    def grade(self, response: str, target: Any) -> dict[str, tuple[Any, float]]:
+        """Grade one response, as `Task.grade` does.
+
+        Raises:
+            ScorerFailed: the scorer raised, took too long, or ended its process.
+        """
+        request = msgspec.json.encode((response, target)) + b"\n"
+        with self._free:
+            process = self._take()
+            try:
+                reply = _reply.decode(process.ask(request))
+            except BaseException:
+                process.kill()
+                raise
+            self._idle.append(process)
+        if reply.error:
+            raise ScorerFailed(reply.error)
+        return reply.grades
+
+    def _take(self) -> "_Process":
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return _Process(self._origin, self._timeout)
+
+
+class _Process:
+    """One process, which grades one answer at a time."""
+
+    def __init__(self, origin: str, timeout: float) -> None:
+        self._timeout = timeout
+        command = [sys.executable, "-m", "manycall.cli.scorer", origin, str(timeout)]
+        self._process = subprocess.Popen(
+            command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )  # in a session of its own, so that Ctrl-C in the terminal does not reach it
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._requests, self._replies = self._process.stdin, self._process.stdout
+        self._poll = select.poll()
+        self._poll.register(self._replies, select.POLLIN)
+        self._is_loaded = False
+
+    def ask(self, request: bytes) -> bytes:
+        """Return the line with which it replies."""
+        if not self._is_loaded:  # however long the user's imports take
+            self._read_line(None)
+            self._is_loaded = True
+        with suppress(BrokenPipeError):  # it has ended, which the next line finds out
+            while request:
+                request = request[self._requests.write(request) :]
+        return self._read_line(self._timeout)
+
+    def _read_line(self, seconds: float | None) -> bytes:
+        pieces: list[bytes] = []
+        while not pieces or not pieces[-1].endswith(b"\n"):
+            if not self._poll.poll(None if seconds is None else seconds * 1000):
+                raise ScorerFailed(
+                    f"the scorer took longer than {seconds:g} s on this answer; Task(scoring_timeout=...) allows more"
+                )
+            pieces.append(self._replies.read(PIECE))
+            if not pieces[-1]:
+                raise ScorerFailed(f"the scorer ended its process (exit code {self._process.wait()})")
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """Let it end: it does when its standard input is closed."""
+        self._requests.close()
+        try:
+            self._process.wait(CLOSING_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._replies.close()
+
+    def kill(self) -> None:
+        """End it now, and whatever it has started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._requests.close()
+        self._replies.close()
+
+
+def _close(idle: list[_Process]) -> None:
+    while idle:
+        idle.pop().close()

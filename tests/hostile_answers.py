@@ -1,0 +1,82 @@
+"""Answers built to make a parser slow, and everything of ours that parses an answer."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from time import process_time
+
+from manycall.data.schema import Shape
+from manycall.evals.forms import PAIR, Form, scale
+from manycall.evals.matches import MATCHES
+from manycall.evals.tasks import TASKS
+from manycall.synth.duplicates import Duplicates
+from manycall.synth.near import Near
+from manycall.synth.score import score
+from manycall.synth.texts import grams, words
+
+LENGTH = 400_000
+SLOW_SECONDS = 2.0
+"""CPU time that no built-in parser may need for an answer of LENGTH. An ordinary answer takes microseconds."""
+
+STARTS = {
+    "marker": "#### ",
+    "number": "#### 1",
+    "answer": "The answer is ",
+    "final answer": "The final answer is 1",
+    "box": "\\boxed{",
+    "a word": "answer ",
+    "verdict": "Verdict: 4",
+    "scored": "Score: 4",
+    "fence": "```json\n",
+    "object": '{"a": ',
+}
+"""What may stand before a run of RUNS."""
+RUNS = ("1", ",111", ".", " ", "\n", "_", "[")
+PIECES = (
+    *("1", "0", ",111", "1,111", "1-", "1.", ".", "-", "$", "#", " ", "\n", "\t", "\0", "A", "A ", "A\n", "A)\n"),
+    *("_", "*", "`", "(", "[", "{", "}", '{"a":', "\\boxed{", "\\text{", "^{ ", "1 x 10^", "1e9", "answer ", "answer-"),
+    *("option ", "verdict", "verdict ", "score:", "1-5 ", "/5 ", "of ", "满分 ", "选", "答案", "\n```", "٣", "３", "ß"),
+    "1" + " " * 99,
+    "\\text{" * 9 + "A",
+)
+SHAPE = Shape({"type": "object", "properties": {"a": {"type": "integer", "maximum": 5}}})
+
+
+def hostile_answers(length: int) -> dict[str, str]:
+    """Name -> an answer of about this length."""
+    found = {f"{piece[:9]!r}": piece * (length // len(piece)) + "x" for piece in PIECES}
+    found |= {
+        f"{name}, {run!r}": start + run * (length // len(run)) + "x" for name, start in STARTS.items() for run in RUNS
+    }
+    return {**found, "different signs": "".join(map(chr, range(0x20A0, 0x20A0 + min(length, 0x9000))))}
+
+
+def readers() -> dict[str, Callable[[str], object]]:
+    """Name -> a function that parses an answer: each filter with its comparison, each verdict form, each step."""
+    found: dict[str, Callable[[str], object]] = {}
+    for name, task in TASKS.items():
+        if "platinum" not in name:  # whose filters are the same
+            found[name] = lambda text, task=task: task.grade(text, "B" if "mmlu" in task.name else "#### 18")  # type: ignore[misc]
+    for name, way in MATCHES.items():
+        target = "B" if name == "choice" else "18"
+        found[f"--match {name}"] = lambda text, way=way, target=target: way.score(way.extract(text), target)  # type: ignore[misc]
+    near = Near(0.8)
+    number = count()
+    return {
+        **found,
+        "judge, a scale": Form(scale("1-5")).read,
+        "judge, a pair": Form(PAIR).read,
+        "the step judge": lambda text: score(text, 1, 5),
+        "the schema of an answer": SHAPE.read,
+        "duplicates": lambda text: Duplicates().add(text),
+        "near duplicates": lambda text: near.like(str(next(number)), text),
+        "n-grams": lambda text: list(grams(words(text), 13)),
+    }
+
+
+def seconds(reader: Callable[[str], object], answer: str) -> float:
+    """CPU time of one reading. A ValueError is a result: the answer cannot be read."""
+    began = process_time()
+    with suppress(ValueError):
+        reader(answer)
+    return process_time() - began
