@@ -5,18 +5,20 @@ import base64
 import copy
 import dataclasses
 import html
+import itertools
 import json
 import logging
 import os
 import pickle
 import re
 import signal
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 import msgspec
 import pytest
@@ -47,9 +49,16 @@ def the_real_rules(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 
+def decoded(text: str) -> str:
+    """The text with JSON, URL and HTML escapes decoded, also nested ones."""
+    for _ in range(4):
+        text = re.sub(r"\\+u00(..)", lambda code: chr(int(code[1], 16)), unquote(html.unescape(text)))
+    return text
+
+
 def alike(text: str) -> str:
-    """The text without what any encoding adds to a key."""
-    return re.sub(r"[^a-z0-9]", "", text.lower())
+    """The text without the characters that an encoding, or a cut into several strings, adds to a key."""
+    return re.sub(r"[^a-z0-9]", "", decoded(text).lower())
 
 
 def shown(text: str) -> bool:
@@ -376,6 +385,11 @@ def test_a_proxy_sees_the_key_only_where_plain_http_was_allowed(
 
 # What servers say
 
+
+def escape(form: str, key: str) -> str:
+    return "".join(form % ord(character) for character in key)
+
+
 FORMS: dict[str, Callable[[str], str]] = {
     "as it is": str,
     "JSON": lambda key: json.dumps(key)[1:-1].replace("/", "\\/"),
@@ -387,6 +401,23 @@ FORMS: dict[str, Callable[[str], str]] = {
     "base64 of the header": lambda key: base64.b64encode(f"Bearer {key}".encode()).decode(),
     "base64 of user and password": lambda key: base64.b64encode(f"me:{key}".encode()).decode(),
     "base64 for URLs": lambda key: base64.urlsafe_b64encode(f":{key}!".encode()).decode(),
+    "JSON, with every character escaped": lambda key: escape(r"\u%04x", key),
+    "JSON, with one letter escaped, in capitals": lambda key: f"\\u00{ord(key[0]):02X}{json.dumps(key[1:])[1:-1]}",
+    "JSON in JSON, with every character escaped": lambda key: escape(r"\\u%04x", key),
+    "JSON in JSON, with its backslash escaped": lambda key: escape(r"\u005cu%04x", key),
+    "JSON four deep": lambda key: escape(r"\\\\\\\u%04x", key),
+    "HTML in JSON, with its ampersand escaped": lambda key: escape(r"\u0026#%d;", key),
+    "a URL, with every character escaped": lambda key: escape("%%%02x", key),
+    "a URL in a URL": lambda key: quote(escape("%%%02X", key)),
+    "HTML, with every character escaped": lambda key: escape("&#%d;", key),
+    "HTML, in hexadecimal": lambda key: escape("&#x%04X;", key),
+    "HTML in HTML": lambda key: html.escape(escape("&#%d;", key)),
+    "HTML, by names": lambda key: (
+        html.escape(key).replace("/", "&sol;").replace("+", "&plus;").replace("_", "&lowbar;")
+    ),
+    "base64, as JSON escapes it": lambda key: (
+        base64.b64encode(f"??>{key}???>".encode()).decode().replace("/", "\\/").replace("+", r"\u002b")
+    ),
     "twice": lambda key: f"{key} {key}",
     "within a word": lambda key: f"x{key}y",
 }
@@ -408,7 +439,74 @@ def test_a_key_is_taken_out_of_a_text_in_every_form(key: str, form: str) -> None
     assert text.startswith('{"before": "')
     assert text.endswith('", "after": 1}')
     longest = max(re.findall("[A-Za-z0-9]+", key), key=len)
-    assert longest not in text
+    assert longest not in decoded(text)
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if "JSON," in form or "deep" in form])
+@pytest.mark.parametrize("key", KEYS)
+def test_a_json_reply_is_json_after_the_key_is_redacted(key: str, form: str) -> None:
+    said = FORMS[form](key)
+    reply = f'{{"id": "\\n\\"\\\\", "text": "a{said}b{said}", "x": "\\u00e9"}}'.encode()
+    json.loads(reply)
+    assert json.loads(scrubber(Secret(key))(reply)) == {"id": '\n"\\', "text": "a***b***", "x": "é"}
+
+
+def in_parts(*pieces: str) -> bytes:
+    """A reply whose content is a list of parts."""
+    parts = [{"type": "text", "text": piece, "annotations": [{"type": "x"}]} for piece in pieces]
+    return json.dumps({"choices": [{"message": {"role": "assistant", "content": parts}}], "x": 1.50}).encode()
+
+
+def in_deltas(*pieces: str) -> bytes:
+    """A stream of events."""
+    deltas = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
+    return "".join(f"data: {json.dumps(delta)}\n\n" for delta in deltas).encode()
+
+
+def assembled(reply: bytes) -> str:
+    return "".join(re.findall(r'"(?:text|content)": "(.*?)"[,}]', reply.decode()))
+
+
+@pytest.mark.parametrize("reply", [in_parts, in_deltas])
+@pytest.mark.parametrize("key", KEYS[:3])
+def test_a_key_that_is_cut_into_several_strings_is_redacted_wherever_the_cuts_are(
+    key: str, reply: Callable[..., bytes]
+) -> None:
+    scrub = scrubber(Secret(key))
+    cuts = [*([at] for at in range(1, len(key))), range(1, len(key)), [1, 1, len(key) - 1]]
+    for cut in cuts:
+        pieces = [key[start:end] for start, end in itertools.pairwise([0, *cut, len(key)])]
+        clean = scrub(reply("before ", "A" + pieces[0], *pieces[1:-1], pieces[-1] + "Z", " after"))
+        assert assembled(clean) == "before A***Z after"
+    escaped = reply("before A", key[:3], "@", "Z after").replace(b"@", escape(r"\u%04x", key[3:]).encode())
+    assert assembled(scrub(escaped)) == "before A***Z after"
+    renamed = reply("before A", key[:3], key[3:], "Z after").replace(b'"content"', rb'"c\u006fntent"')
+    assert assembled(scrub(renamed)) == "before A***Z after"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        in_parts("CANARY-", "4b1d", "/9e+ and", "c7a60f3"),
+        in_deltas("CANARY-", "4b1d/9", "c7a6", "0f35d2b9"),
+        rb'{"content": "\u0043ANARY %41 &#x41; &amp;amp; \u4f60 \u00e9 \u005c\u0022 \\\\u0043 &lt; %25 \u0026 &zz;"}',
+        '{"content": "\u00e9t\u00e9 %E4%BD"}'.encode(),
+        b"<html>&#67;&#65;</html>",
+        b"",
+    ],
+)
+def test_a_reply_without_the_key_stays_the_same_byte_for_byte(reply: bytes) -> None:
+    scrub = scrubber(Secret(KEY))
+    assert scrub(reply) is reply
+    assert scrub(reply, pieces=True) is reply
+
+
+@pytest.mark.parametrize("character", [b"\\", b"&amp;", b"%25", b'"', b'"a":"', b"\\u005c", b"0"])
+def test_no_reply_takes_long_to_search(character: bytes) -> None:
+    reply = b"&#" + character * ((1 << 20) // len(character))
+    began = time.process_time()
+    assert scrubber(Secret(KEY))(reply) is reply
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize("form", PIECES)
@@ -475,6 +573,7 @@ async def f(row, llm):
     raise ValueError(f"{things!r} {[vars(each) for each in things]} {answer}")
 """
 CHOICE = '{{"choices": [{{"message": {{"content": "your key is {}"}}, "finish_reason": "stop"}}], "x": "{}"}}'
+BAD = b'{"error": {"message": "%s"}}'
 PATHS: dict[str, tuple[Connection, str, int]] = {
     "401 that echoes it": (echo(401), "answered 401", 4),
     "403": (echo(403), "answered 403", 4),
@@ -482,6 +581,13 @@ PATHS: dict[str, tuple[Connection, str, int]] = {
     "400": (echo(400), "answered 400", 3),
     "402, and no money": (echo(402, '{{"error": {{"message": "{}", "code": "x"}}, "x": "{}"}}'), "402", 4),
     "500": (echo(500), "answered 500", 3),
+    "400 that escapes every letter": (saying(http(400, BAD % escape(r"\u%04x", KEY).encode())), "answered 400: ***", 3),
+    "400 with a part of it, escaped": (saying(http(400, BAD % escape(r"\u%04x", KEY[:14]).encode())), "400: ***", 3),
+    "200 with an answer that escapes every letter": (
+        saying(http(200, CHOICE.replace("{}", escape(r"\u%04x", KEY)).format().encode())), "3 done", 0
+    ),
+    "200 with an answer in parts": (saying(http(200, in_parts("key ", KEY[:9], KEY[9:]))), "3 done", 0),
+    "200 with a stream of events": (saying(http(200, in_deltas(KEY[:9], KEY[9:]))), "a stream of events", 3),
     "an HTML page": (echo(400, "<html><b>{}</b>{}</html>"), "<html>", 3),
     "200 with an answer that holds it": (echo(200, CHOICE), "3 done", 0),
     "200 with an error inside": (echo(200), "", 3),
