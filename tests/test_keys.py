@@ -16,12 +16,16 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyreqwest.http import Url
 
 import manycall
 from fakes import FakeTransport, answer, refusal
@@ -33,9 +37,10 @@ from manycall.engine.resolve import resolve
 from manycall.errors import ManycallError, UsageError
 from manycall.records import Secret
 from manycall.sim import virtual
+from manycall.wire import address, openai
 from manycall.wire.loopback import is_loopback
 from manycall.wire.scrub import scrubber
-from manycall.wire.transport import HttpReply, HttpRequest
+from manycall.wire.transport import HttpReply, HttpRequest, HttpTransport
 from servers import Connection, hang_up, http, read_request, reset, saying, serving, silence
 from shell import Ended, finish, rows, start
 from shell import manycall as command
@@ -210,9 +215,10 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
     ("host", "near"),
     [
         ("127.0.0.1", True), ("127.0.0.1:8000", True), ("127.255.0.9", True), ("[::1]:80", True), ("localhost", True),
-        ("LOCALHOST:1", True), ("a.localhost", True), ("127.0.0.1.evil.com", False), ("localhost.evil.com", False),
+        ("LOCALHOST:1", True), ("a.localhost", False), ("localhost.", False),
+        ("127.0.0.1.evil.com", False), ("localhost.evil.com", False),
         ("notlocalhost", False), ("128.0.0.1", False), ("10.0.0.1", False), ("gpu1", False), ("[::2]", False),
-        ("0.0.0.0", False), ("0x7f000001", False), ("127.1", False), ("192.168.0.1", False),
+        ("0.0.0.0", False), ("192.168.0.1", False), ("[::ffff:10.0.0.1]", False),
     ],
 )  # fmt: skip
 def test_loopback_is_this_machine_and_nothing_else(host: str, near: bool) -> None:
@@ -225,6 +231,98 @@ def test_loopback_is_this_machine_and_nothing_else(host: str, near: bool) -> Non
         assert resolve([f"http://{host}/v1"], plain_http=True)[0].key is not None
         assert resolve([f"http://{host}/v1"], Secret(""))[0].key is None
     assert resolve([f"https://{host}/v1"])[0].key is not None
+
+
+AMBIGUOUS = [
+    r"http://192.0.2.2\.localhost/v1", r"http://localhost\@192.0.2.2/v1", r"http://192.0.2.2\localhost",
+    r"http:\\192.0.2.2",
+    "http://2130706433/v1", "http://127.1/v1", "http://0x7f000001/v1", "http://0x7f.1", "http://017700000001",
+    "http://0177.0.0.1", "http://127.0.0.1.", "http://a.1", "http://1.2.3.4.5", "http://127.0.0.256", "http://a.0x",
+    "http://localhost:0/v1", "http://localhost:/v1", "http://localhost:+80", "http://localhost:8e1", "http://localhost:65536",
+    "http://localhost:80:80", "http://localhost:\u0668\u0660",
+    "http://[fe80::1%25eth0]/v1", "http://[fe80::1%eth0]/v1", "http://[::1", "http://[::1]a", "http://::1/v1", "http://[v1.a]",
+    "http://%6cocalhost/v1", "http://localhost%2f.evil.com", "http://evil.com%00.localhost", "http://\u24db\u24de\u24d2\u24d0l",
+    "http://localhost\u3002evil.com", "http://b\u00fccher.example", "http://\uff11\uff12\uff17.0.0.1",
+    "http://local host", " http://localhost", "http://localhost\t/v1", "http://local\nhost", "http://localhost\u00a0",
+    "http://localhost\u200b.evil.com", "http://a..b", "http://.localhost", "http://a,b", "http://a|b",
+    "http://" + "a" * 64,
+    "http:localhost", "http:/localhost", "http:///localhost", "//localhost", "https//localhost", "ws://localhost",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", AMBIGUOUS)
+def test_a_url_that_parsers_may_read_in_different_ways_is_refused(url: str) -> None:
+    assert not is_loopback(url)
+    for key in (None, Secret("")):
+        with pytest.raises(UsageError) as caught:
+            resolve([url], key, plain_http=True)
+        assert str(caught.value).isprintable()
+        assert str(caught.value).startswith("-u ")
+
+
+HOSTS = st.one_of(
+    st.sampled_from(
+        ["localhost", "127.0.0.1", "[::1]", "192.0.2.2", "evil.com", "xn--bcher-kva.example", "[::ffff:10.0.0.1]"]
+    ),
+    st.text("alocxn127.0:[]%@/\\-_#?\t é。１", max_size=12),
+    st.ip_addresses().map(lambda ip: f"[{ip}]" if ip.version == 6 else str(ip)),
+)
+URLS = st.builds(
+    "".join,
+    st.tuples(
+        st.sampled_from(["http://", "https://", "HTTP://", "http:/", "http:\\\\", " http://", "http:///"]),
+        HOSTS,
+        st.sampled_from(["", "\\", "@", "%2f", ".", ":", ":80", "\t", "#", "/", "?"]),
+        HOSTS | st.just(""),
+        st.sampled_from(["", ":8000", ":080", ":0", ":x", ":443"]),
+        st.sampled_from(["", "/v1", "/v1/../..", "/a b", "/\\evil.com/", "//evil.com", "/v1@evil.com"]),
+    ),
+)
+
+
+@given(URLS)
+@settings(max_examples=3000)
+def test_the_host_that_is_checked_is_the_host_that_the_http_library_connects_to(url: str) -> None:
+    try:
+        accepted = openai.base_url(url)
+    except UsageError:
+        assert not is_loopback(url)
+        return
+    ours = address.parse(accepted)
+    try:
+        theirs = Url(accepted)
+    except ValueError:  # an xn-- name that is none: the library makes no request of it
+        assert "xn--" in accepted
+        return
+    assert theirs.host_str is not None
+    assert (ours.scheme, as_host(ours.host)) == (theirs.scheme, as_host(theirs.host_str))
+    assert (ours.port or {"http": 80, "https": 443}[ours.scheme]) == theirs.port_or_known_default
+    assert (theirs.username, theirs.password, theirs.fragment) == ("", None, None)
+    host = as_host(theirs.host_str)
+    assert is_loopback(accepted) is (host == "localhost" if isinstance(host, str) else host.is_loopback)
+
+
+def as_host(host: str) -> str | IPv4Address | IPv6Address:
+    try:
+        return ip_address(host.strip("[]"))
+    except ValueError:
+        return host
+
+
+def test_a_request_is_not_sent_if_the_http_library_would_connect_to_another_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("manycall.wire.transport.Url", lambda url: Url("http://192.0.2.2/v1"))
+
+    async def send() -> None:
+        transport = HttpTransport()
+        try:
+            await transport.send(HttpRequest("http://127.0.0.1:1/differs", key=Secret(KEY)))
+        finally:
+            await transport.close()
+
+    with pytest.raises(UsageError, match=r"names the host 127.0.0.1, but the HTTP library would connect to 192.0.2.2"):
+        asyncio.run(send())
 
 
 def test_one_of_several_over_plain_http_is_refused_too() -> None:

@@ -4,7 +4,6 @@ import math
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from manycall import clock
 from manycall.control import gauges, hints, retry
@@ -14,7 +13,7 @@ from manycall.control.throttle import Throttle
 from manycall.control.window import FULL, Window
 from manycall.errors import ManycallError, Refused, TimedOut, TransportError
 from manycall.records import Api, Secret
-from manycall.wire import openai
+from manycall.wire import address, openai
 from manycall.wire.loopback import is_loopback
 from manycall.wire.scrub import scrubber
 from manycall.wire.transport import HttpReply, HttpRequest, Transport
@@ -93,10 +92,10 @@ class Endpoint:
         self.paced_at = -math.inf
         self._learned = False
         self._urls: dict[Api, str] = {api: self.url + path for api, path in openai.PATHS.items()}
-        parts = urlsplit(self.url)
-        self._host = parts.hostname or ""
+        parts = address.parse(self.url)
+        self._host = parts.host
         # Only a server of one's own tells its queue to everybody; the key is for the API alone, and is not sent.
-        self._gauges = f"{parts.scheme}://{parts.netloc}/metrics" if parts.scheme == "http" or key is None else None
+        self._gauges = f"{parts.origin}/metrics" if parts.scheme == "http" or key is None else None
         self._dialect: hints.Dialect | None = None
         self._silent = 0
         self._keeps_telling = False  # limits that stand in refusals alone may be made up
