@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import shlex
 import shutil
@@ -15,6 +16,7 @@ import pytest
 
 from manycall import Options
 from manycall.cli.calling import options
+from manycall.cli.main import VERBS
 from manycall.cli.sim import Dialect
 from manycall.cli.sim import sim as sim_verb
 from manycall.engine.client import DEFAULT_TIMEOUT
@@ -307,6 +309,63 @@ def test_a_report_that_finds_the_disk_full_is_one_sentence() -> None:
     assert done.returncode == 4
     assert done.stderr == "manycall: standard output cannot be written: No space left on device\n"
     assert len(rows(OUT)) == 3
+
+
+NO_SPACE = "manycall: standard output cannot be written: No space left on device\n"
+
+
+def to_full(*words: str, stderr: bool = False) -> tuple[int, str]:
+    """The exit code, and the text on standard error, of a command whose standard output, or error, is a full disk."""
+    with Path("/dev/full").open("wb") as full:
+        streams: dict[str, Any] = {"stdout": full, "stderr": subprocess.PIPE}
+        if stderr:
+            streams = {"stdout": subprocess.DEVNULL, "stderr": full}
+        done = subprocess.run([*COMMAND, *words], text=True, timeout=60, check=False, **streams)
+    return done.returncode, done.stderr or ""
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)])
+def test_help_on_a_full_disk_is_one_sentence_and_an_exit_code(words: list[str]) -> None:
+    assert to_full(*words) == (4, NO_SPACE)
+
+
+def test_every_verb_whose_standard_output_is_full_says_so_in_one_sentence() -> None:
+    manycall(*GENERATE, "-n", "3", "-u", "sim")
+    manycall("eval", "wordmath", "--limit", "3", "-u", "sim", "-m", "any", "-o", "e.jsonl")
+    Path("r.j2").write_text("Good? {{ text }}")
+    for words in (
+        [*GENERATE, "-n", "3", "-u", "sim", "--quiet"],
+        [*GENERATE, "-n", "3", "-u", "sim", "--dry-run"],
+        ["eval", "wordmath", "--limit", "3", "-u", "sim", "-m", "any", "-o", "e.jsonl", "--quiet"],
+        ["judge", str(OUT), "--rubric", "r.j2", "-u", "sim", "-m", "any", "-o", "j.jsonl", "--quiet"],
+        ["score", "e.jsonl"],
+        ["compare", "e.jsonl", "e.jsonl"],
+        ["lm-eval", "e.jsonl", "lm"],
+        ["quality", str(OUT)],
+        ["export", str(OUT), "-o", "x.jsonl"],
+        ["card", str(OUT)],
+        ["repair", str(OUT)],
+        ["sim", "--port", "0"],
+    ):
+        code, said = to_full(*words)
+        assert (code, said[-len(NO_SPACE) :], said.count("Traceback")) == (4, NO_SPACE, 0), words
+
+
+def test_an_exit_code_is_the_same_if_standard_error_is_full() -> None:
+    assert to_full("card", "nosuch", stderr=True)[0] == 2
+    assert to_full("--version", stderr=True)[0] == 0
+    assert to_full(*GENERATE, "-n", "3", "-u", "sim", stderr=True)[0] == 0
+
+
+def test_a_reader_that_ends_early_causes_no_traceback() -> None:
+    manycall(*GENERATE, "-n", "3", "-u", "sim")
+    for words in (["--help"], ["generate", "--help"], ["card", str(OUT)], ["score", "nosuch"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run([*COMMAND, *words], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+        os.close(writer)
+        assert (done.returncode, done.stderr) == ((2, done.stderr) if "nosuch" in words else (1, "")), words
+        assert "Traceback" not in done.stderr
 
 
 def test_the_card_is_told_as_json_too_where_it_is_written() -> None:

@@ -5,21 +5,27 @@ import base64
 import copy
 import dataclasses
 import html
+import itertools
 import json
 import logging
 import os
 import pickle
 import re
 import signal
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyreqwest.http import Url
 
 import manycall
 from fakes import FakeTransport, answer, refusal
@@ -31,9 +37,10 @@ from manycall.engine.resolve import resolve
 from manycall.errors import ManycallError, UsageError
 from manycall.records import Secret
 from manycall.sim import virtual
+from manycall.wire import address, openai
 from manycall.wire.loopback import is_loopback
 from manycall.wire.scrub import scrubber
-from manycall.wire.transport import HttpReply, HttpRequest
+from manycall.wire.transport import HttpReply, HttpRequest, HttpTransport
 from servers import Connection, hang_up, http, read_request, reset, saying, serving, silence
 from shell import Ended, finish, rows, start
 from shell import manycall as command
@@ -47,9 +54,16 @@ def the_real_rules(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 
+def decoded(text: str) -> str:
+    """The text with JSON, URL and HTML escapes decoded, also nested ones."""
+    for _ in range(4):
+        text = re.sub(r"\\+u00(..)", lambda code: chr(int(code[1], 16)), unquote(html.unescape(text)))
+    return text
+
+
 def alike(text: str) -> str:
-    """The text without what any encoding adds to a key."""
-    return re.sub(r"[^a-z0-9]", "", text.lower())
+    """The text without the characters that an encoding, or a cut into several strings, adds to a key."""
+    return re.sub(r"[^a-z0-9]", "", decoded(text).lower())
 
 
 def shown(text: str) -> bool:
@@ -201,9 +215,10 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
     ("host", "near"),
     [
         ("127.0.0.1", True), ("127.0.0.1:8000", True), ("127.255.0.9", True), ("[::1]:80", True), ("localhost", True),
-        ("LOCALHOST:1", True), ("a.localhost", True), ("127.0.0.1.evil.com", False), ("localhost.evil.com", False),
+        ("LOCALHOST:1", True), ("a.localhost", False), ("localhost.", False),
+        ("127.0.0.1.evil.com", False), ("localhost.evil.com", False),
         ("notlocalhost", False), ("128.0.0.1", False), ("10.0.0.1", False), ("gpu1", False), ("[::2]", False),
-        ("0.0.0.0", False), ("0x7f000001", False), ("127.1", False), ("192.168.0.1", False),
+        ("0.0.0.0", False), ("192.168.0.1", False), ("[::ffff:10.0.0.1]", False),
     ],
 )  # fmt: skip
 def test_loopback_is_this_machine_and_nothing_else(host: str, near: bool) -> None:
@@ -216,6 +231,98 @@ def test_loopback_is_this_machine_and_nothing_else(host: str, near: bool) -> Non
         assert resolve([f"http://{host}/v1"], plain_http=True)[0].key is not None
         assert resolve([f"http://{host}/v1"], Secret(""))[0].key is None
     assert resolve([f"https://{host}/v1"])[0].key is not None
+
+
+AMBIGUOUS = [
+    r"http://192.0.2.2\.localhost/v1", r"http://localhost\@192.0.2.2/v1", r"http://192.0.2.2\localhost",
+    r"http:\\192.0.2.2",
+    "http://2130706433/v1", "http://127.1/v1", "http://0x7f000001/v1", "http://0x7f.1", "http://017700000001",
+    "http://0177.0.0.1", "http://127.0.0.1.", "http://a.1", "http://1.2.3.4.5", "http://127.0.0.256", "http://a.0x",
+    "http://localhost:0/v1", "http://localhost:/v1", "http://localhost:+80", "http://localhost:8e1", "http://localhost:65536",
+    "http://localhost:80:80", "http://localhost:\u0668\u0660",
+    "http://[fe80::1%25eth0]/v1", "http://[fe80::1%eth0]/v1", "http://[::1", "http://[::1]a", "http://::1/v1", "http://[v1.a]",
+    "http://%6cocalhost/v1", "http://localhost%2f.evil.com", "http://evil.com%00.localhost", "http://\u24db\u24de\u24d2\u24d0l",
+    "http://localhost\u3002evil.com", "http://b\u00fccher.example", "http://\uff11\uff12\uff17.0.0.1",
+    "http://local host", " http://localhost", "http://localhost\t/v1", "http://local\nhost", "http://localhost\u00a0",
+    "http://localhost\u200b.evil.com", "http://a..b", "http://.localhost", "http://a,b", "http://a|b",
+    "http://" + "a" * 64,
+    "http:localhost", "http:/localhost", "http:///localhost", "//localhost", "https//localhost", "ws://localhost",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", AMBIGUOUS)
+def test_a_url_that_parsers_may_read_in_different_ways_is_refused(url: str) -> None:
+    assert not is_loopback(url)
+    for key in (None, Secret("")):
+        with pytest.raises(UsageError) as caught:
+            resolve([url], key, plain_http=True)
+        assert str(caught.value).isprintable()
+        assert str(caught.value).startswith("-u ")
+
+
+HOSTS = st.one_of(
+    st.sampled_from(
+        ["localhost", "127.0.0.1", "[::1]", "192.0.2.2", "evil.com", "xn--bcher-kva.example", "[::ffff:10.0.0.1]"]
+    ),
+    st.text("alocxn127.0:[]%@/\\-_#?\t é。１", max_size=12),
+    st.ip_addresses().map(lambda ip: f"[{ip}]" if ip.version == 6 else str(ip)),
+)
+URLS = st.builds(
+    "".join,
+    st.tuples(
+        st.sampled_from(["http://", "https://", "HTTP://", "http:/", "http:\\\\", " http://", "http:///"]),
+        HOSTS,
+        st.sampled_from(["", "\\", "@", "%2f", ".", ":", ":80", "\t", "#", "/", "?"]),
+        HOSTS | st.just(""),
+        st.sampled_from(["", ":8000", ":080", ":0", ":x", ":443"]),
+        st.sampled_from(["", "/v1", "/v1/../..", "/a b", "/\\evil.com/", "//evil.com", "/v1@evil.com"]),
+    ),
+)
+
+
+@given(URLS)
+@settings(max_examples=3000)
+def test_the_host_that_is_checked_is_the_host_that_the_http_library_connects_to(url: str) -> None:
+    try:
+        accepted = openai.base_url(url)
+    except UsageError:
+        assert not is_loopback(url)
+        return
+    ours = address.parse(accepted)
+    try:
+        theirs = Url(accepted)
+    except ValueError:  # an xn-- name that is none: the library makes no request of it
+        assert "xn--" in accepted
+        return
+    assert theirs.host_str is not None
+    assert (ours.scheme, as_host(ours.host)) == (theirs.scheme, as_host(theirs.host_str))
+    assert (ours.port or {"http": 80, "https": 443}[ours.scheme]) == theirs.port_or_known_default
+    assert (theirs.username, theirs.password, theirs.fragment) == ("", None, None)
+    host = as_host(theirs.host_str)
+    assert is_loopback(accepted) is (host == "localhost" if isinstance(host, str) else host.is_loopback)
+
+
+def as_host(host: str) -> str | IPv4Address | IPv6Address:
+    try:
+        return ip_address(host.strip("[]"))
+    except ValueError:
+        return host
+
+
+def test_a_request_is_not_sent_if_the_http_library_would_connect_to_another_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("manycall.wire.transport.Url", lambda url: Url("http://192.0.2.2/v1"))
+
+    async def send() -> None:
+        transport = HttpTransport()
+        try:
+            await transport.send(HttpRequest("http://127.0.0.1:1/differs", key=Secret(KEY)))
+        finally:
+            await transport.close()
+
+    with pytest.raises(UsageError, match=r"names the host 127.0.0.1, but the HTTP library would connect to 192.0.2.2"):
+        asyncio.run(send())
 
 
 def test_one_of_several_over_plain_http_is_refused_too() -> None:
@@ -376,6 +483,11 @@ def test_a_proxy_sees_the_key_only_where_plain_http_was_allowed(
 
 # What servers say
 
+
+def escape(form: str, key: str) -> str:
+    return "".join(form % ord(character) for character in key)
+
+
 FORMS: dict[str, Callable[[str], str]] = {
     "as it is": str,
     "JSON": lambda key: json.dumps(key)[1:-1].replace("/", "\\/"),
@@ -387,6 +499,23 @@ FORMS: dict[str, Callable[[str], str]] = {
     "base64 of the header": lambda key: base64.b64encode(f"Bearer {key}".encode()).decode(),
     "base64 of user and password": lambda key: base64.b64encode(f"me:{key}".encode()).decode(),
     "base64 for URLs": lambda key: base64.urlsafe_b64encode(f":{key}!".encode()).decode(),
+    "JSON, with every character escaped": lambda key: escape(r"\u%04x", key),
+    "JSON, with one letter escaped, in capitals": lambda key: f"\\u00{ord(key[0]):02X}{json.dumps(key[1:])[1:-1]}",
+    "JSON in JSON, with every character escaped": lambda key: escape(r"\\u%04x", key),
+    "JSON in JSON, with its backslash escaped": lambda key: escape(r"\u005cu%04x", key),
+    "JSON four deep": lambda key: escape(r"\\\\\\\u%04x", key),
+    "HTML in JSON, with its ampersand escaped": lambda key: escape(r"\u0026#%d;", key),
+    "a URL, with every character escaped": lambda key: escape("%%%02x", key),
+    "a URL in a URL": lambda key: quote(escape("%%%02X", key)),
+    "HTML, with every character escaped": lambda key: escape("&#%d;", key),
+    "HTML, in hexadecimal": lambda key: escape("&#x%04X;", key),
+    "HTML in HTML": lambda key: html.escape(escape("&#%d;", key)),
+    "HTML, by names": lambda key: (
+        html.escape(key).replace("/", "&sol;").replace("+", "&plus;").replace("_", "&lowbar;")
+    ),
+    "base64, as JSON escapes it": lambda key: (
+        base64.b64encode(f"??>{key}???>".encode()).decode().replace("/", "\\/").replace("+", r"\u002b")
+    ),
     "twice": lambda key: f"{key} {key}",
     "within a word": lambda key: f"x{key}y",
 }
@@ -408,7 +537,74 @@ def test_a_key_is_taken_out_of_a_text_in_every_form(key: str, form: str) -> None
     assert text.startswith('{"before": "')
     assert text.endswith('", "after": 1}')
     longest = max(re.findall("[A-Za-z0-9]+", key), key=len)
-    assert longest not in text
+    assert longest not in decoded(text)
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if "JSON," in form or "deep" in form])
+@pytest.mark.parametrize("key", KEYS)
+def test_a_json_reply_is_json_after_the_key_is_redacted(key: str, form: str) -> None:
+    said = FORMS[form](key)
+    reply = f'{{"id": "\\n\\"\\\\", "text": "a{said}b{said}", "x": "\\u00e9"}}'.encode()
+    json.loads(reply)
+    assert json.loads(scrubber(Secret(key))(reply)) == {"id": '\n"\\', "text": "a***b***", "x": "é"}
+
+
+def in_parts(*pieces: str) -> bytes:
+    """A reply whose content is a list of parts."""
+    parts = [{"type": "text", "text": piece, "annotations": [{"type": "x"}]} for piece in pieces]
+    return json.dumps({"choices": [{"message": {"role": "assistant", "content": parts}}], "x": 1.50}).encode()
+
+
+def in_deltas(*pieces: str) -> bytes:
+    """A stream of events."""
+    deltas = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
+    return "".join(f"data: {json.dumps(delta)}\n\n" for delta in deltas).encode()
+
+
+def assembled(reply: bytes) -> str:
+    return "".join(re.findall(r'"(?:text|content)": "(.*?)"[,}]', reply.decode()))
+
+
+@pytest.mark.parametrize("reply", [in_parts, in_deltas])
+@pytest.mark.parametrize("key", KEYS[:3])
+def test_a_key_that_is_cut_into_several_strings_is_redacted_wherever_the_cuts_are(
+    key: str, reply: Callable[..., bytes]
+) -> None:
+    scrub = scrubber(Secret(key))
+    cuts = [*([at] for at in range(1, len(key))), range(1, len(key)), [1, 1, len(key) - 1]]
+    for cut in cuts:
+        pieces = [key[start:end] for start, end in itertools.pairwise([0, *cut, len(key)])]
+        clean = scrub(reply("before ", "A" + pieces[0], *pieces[1:-1], pieces[-1] + "Z", " after"))
+        assert assembled(clean) == "before A***Z after"
+    escaped = reply("before A", key[:3], "@", "Z after").replace(b"@", escape(r"\u%04x", key[3:]).encode())
+    assert assembled(scrub(escaped)) == "before A***Z after"
+    renamed = reply("before A", key[:3], key[3:], "Z after").replace(b'"content"', rb'"c\u006fntent"')
+    assert assembled(scrub(renamed)) == "before A***Z after"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        in_parts("CANARY-", "4b1d", "/9e+ and", "c7a60f3"),
+        in_deltas("CANARY-", "4b1d/9", "c7a6", "0f35d2b9"),
+        rb'{"content": "\u0043ANARY %41 &#x41; &amp;amp; \u4f60 \u00e9 \u005c\u0022 \\\\u0043 &lt; %25 \u0026 &zz;"}',
+        '{"content": "\u00e9t\u00e9 %E4%BD"}'.encode(),
+        b"<html>&#67;&#65;</html>",
+        b"",
+    ],
+)
+def test_a_reply_without_the_key_stays_the_same_byte_for_byte(reply: bytes) -> None:
+    scrub = scrubber(Secret(KEY))
+    assert scrub(reply) is reply
+    assert scrub(reply, pieces=True) is reply
+
+
+@pytest.mark.parametrize("character", [b"\\", b"&amp;", b"%25", b'"', b'"a":"', b"\\u005c", b"0"])
+def test_no_reply_takes_long_to_search(character: bytes) -> None:
+    reply = b"&#" + character * ((1 << 20) // len(character))
+    began = time.process_time()
+    assert scrubber(Secret(KEY))(reply) is reply
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize("form", PIECES)
@@ -475,6 +671,7 @@ async def f(row, llm):
     raise ValueError(f"{things!r} {[vars(each) for each in things]} {answer}")
 """
 CHOICE = '{{"choices": [{{"message": {{"content": "your key is {}"}}, "finish_reason": "stop"}}], "x": "{}"}}'
+BAD = b'{"error": {"message": "%s"}}'
 PATHS: dict[str, tuple[Connection, str, int]] = {
     "401 that echoes it": (echo(401), "answered 401", 4),
     "403": (echo(403), "answered 403", 4),
@@ -482,6 +679,13 @@ PATHS: dict[str, tuple[Connection, str, int]] = {
     "400": (echo(400), "answered 400", 3),
     "402, and no money": (echo(402, '{{"error": {{"message": "{}", "code": "x"}}, "x": "{}"}}'), "402", 4),
     "500": (echo(500), "answered 500", 3),
+    "400 that escapes every letter": (saying(http(400, BAD % escape(r"\u%04x", KEY).encode())), "answered 400: ***", 3),
+    "400 with a part of it, escaped": (saying(http(400, BAD % escape(r"\u%04x", KEY[:14]).encode())), "400: ***", 3),
+    "200 with an answer that escapes every letter": (
+        saying(http(200, CHOICE.replace("{}", escape(r"\u%04x", KEY)).format().encode())), "3 done", 0
+    ),
+    "200 with an answer in parts": (saying(http(200, in_parts("key ", KEY[:9], KEY[9:]))), "3 done", 0),
+    "200 with a stream of events": (saying(http(200, in_deltas(KEY[:9], KEY[9:]))), "a stream of events", 3),
     "an HTML page": (echo(400, "<html><b>{}</b>{}</html>"), "<html>", 3),
     "200 with an answer that holds it": (echo(200, CHOICE), "3 done", 0),
     "200 with an error inside": (echo(200), "", 3),

@@ -190,10 +190,12 @@ class Refused(CallFailed):
         retry_after: seconds the server asks us to wait; None if it did not say.
         elsewhere: another endpoint, or another key, may take the call.
         of_all: a 429 that holds up all calls there, and not this one alone.
+        is_throttle: the words may mean a used-up quota, but the key is taken to be throttled.
     """
 
     elsewhere = False
     of_all = True
+    is_throttle = False
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ _SEQUENCE = re.compile(
 )
 # C0 but tab and newline, DEL, C1; what shows nothing, or turns the direction around. The joiners U+200C and U+200D
 # stay, of which emoji and Persian words are made.
-_CONTROL = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+_CONTROL = r"\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
 _UNSEEN = re.compile(f"[{_CONTROL}]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _IN_JSON = re.compile(f"[{_CONTROL}\\ud800-\\udfff]")

@@ -1,9 +1,12 @@
 """How a verb ends: what it prints, and with which exit code."""
 
+import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
@@ -15,23 +18,61 @@ BELOW_MIN = 4
 
 
 def say(text: str) -> None:
-    """Print a text, to its end.
+    """Print a text completely.
 
     Raises:
-        StoreError: it is to go to a file, and the disk is full.
+        StoreError, BrokenPipeError: see `flush_output`.
     """
-    try:
+    with writing_output():
         print(text, flush=True)
-    except BrokenPipeError:
-        raise
+
+
+def flush_output() -> None:
+    """Write all that was printed.
+
+    Raises:
+        StoreError: standard output cannot be written: the disk is full, for example.
+        BrokenPipeError: the reader of a pipe has ended.
+    """
+    with writing_output():
+        sys.stdout.flush()
+
+
+CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EPIPE}
+
+
+@contextmanager
+def writing_output() -> Iterator[None]:
+    """Raise what `flush_output` raises if standard output cannot be written."""
+    try:
+        yield
     except OSError as error:
-        forget_output()
+        if error.errno not in CANNOT_WRITE or error.filename is not None:
+            raise
+        _discard(sys.stdout)
+        if isinstance(error, BrokenPipeError):
+            raise
         raise StoreError(f"standard output cannot be written: {error.strerror}") from None
 
 
-def forget_output() -> None:
-    """Let what could not be written go nowhere; the interpreter would try once more at its end, and fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def complain(text: str) -> None:
+    """Print an error. If standard error cannot be written either, only the exit code reports it."""
+    with suppress(OSError):
+        print(plain(text), file=sys.stderr)
+    flush_errors()
+
+
+def flush_errors() -> None:
+    """Write all that was printed on standard error, or drop it."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _discard(sys.stderr)
+
+
+def _discard(stream: TextIO) -> None:
+    """Drop what a stream could not write. The interpreter would try again when it exits, and fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def show(result: Any, as_json: bool) -> None:

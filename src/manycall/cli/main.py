@@ -11,10 +11,9 @@ import typer
 from manycall._version import __version__
 from manycall.cli import jobs, outputs, words
 from manycall.cli.calling import Verb
-from manycall.cli.ending import forget_output
+from manycall.cli.ending import complain, flush_errors, flush_output, writing_output
 from manycall.cli.sim import sim
 from manycall.errors import ManycallError, RunStopped, UsageError
-from manycall.plain import plain
 
 app = typer.Typer(
     name="manycall",
@@ -53,28 +52,46 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 def main() -> None:
     """The command. Every error is one sentence on stderr, and an exit code."""
-    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-        continue  # standard input, output or error was closed: a file of ours in its place would be taken for it
-    os.close(number)
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # what the screen cannot show is no reason to fail
             stream.reconfigure(errors="backslashreplace")
     try:
         words.check(sys.argv[1:])
-        app()
+        _run()
     except ManycallError as error:
-        print(plain(f"manycall: {error}"), file=sys.stderr)
+        complain(f"manycall: {error}")
         if isinstance(error, RunStopped):
-            again = words.again(sys.argv[1:])
-            print(plain(f"{error.done} rows are on disk; {error.remedy}: {again}"), file=sys.stderr)
+            complain(f"{error.done} rows are on disk; {error.remedy}: {words.again(sys.argv[1:])}")
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # somebody piped us into `head`
-        forget_output()
+    except BrokenPipeError:  # the reader of a pipe has ended, as `head` does
         sys.exit(1)
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
-        print(plain(f"manycall: {error.filename}: {error.strerror}"), file=sys.stderr)
+        complain(f"manycall: {error.filename}: {error.strerror}")
         sys.exit(UsageError.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _run() -> None:
+    """Run the verb. Its help, the version and a usage error are printed completely too, or the reason is raised."""
+    try:
+        with writing_output():
+            app()
+    except SystemExit:
+        flush_output()
+        flush_errors()
+        raise
+
+
+def _open_closed_streams() -> None:
+    """Connect standard streams that are closed to /dev/null: a file of ours would get their number, and their text."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        continue
+    os.close(number)
+    sys.stdin, sys.stdout, sys.stderr = (
+        stream or open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115
+        for stream, mode in ((sys.stdin, "r"), (sys.stdout, "w"), (sys.stderr, "w"))
+    )

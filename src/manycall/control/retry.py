@@ -29,6 +29,8 @@ class Rule(NamedTuple):
 
 
 GONE = Rule(RETRY, 20)  # some six minutes of waiting: a large server takes some to start
+# Bounded by time, in control/exhaustion.py. The attempts bound a call that is refused while others are answered.
+THROTTLED_KEY = Rule(RETRY, 1000)
 BUSY = Rule(RETRY, 100)  # nothing was done, nothing is paid: the better part of an hour
 DOUBTFUL = Rule(RETRY, 4)  # each attempt may be billed
 GARBLED = Rule(RETRY, 6)  # so may these, but it is soon seen; where one in twenty is, 4 would cost rows
@@ -89,12 +91,26 @@ SERVER_FAULT = Rule(RETRY, 8)  # llama-server says 500 to what will never work, 
 def rule(failure: errors.CallFailed) -> Rule:
     """The line of the table for this failure."""
     if isinstance(failure, errors.Refused):
+        if failure.is_throttle:
+            return THROTTLED_KEY
         default = SERVER_FAULT if failure.status >= 500 else UNKNOWN_REFUSAL
         return BY_CODE.get(failure.code) or BY_STATUS.get(failure.status) or default
     for kind in type(failure).__mro__:
         if kind in BY_CLASS:
             return BY_CLASS[kind]
     return POISON
+
+
+def may_be_throttle(failure: errors.Refused) -> bool:
+    """Whether some servers word a throttle like this, and others a used-up quota (see control/exhaustion.py)."""
+    if failure.status == 402:
+        return failure.retry_after is not None
+    return failure.status == 429 and failure.code == "insufficient_quota"
+
+
+def is_throttle(failure: errors.Refused) -> bool:
+    """Whether the server asks for fewer calls."""
+    return failure.is_throttle or (failure.status == 429 and not rule(failure).of_key)
 
 
 # Nobody answers at all, and nobody ever did: the URL is wrong, or the server is not up. Say so soon.
@@ -142,7 +158,7 @@ def wait(failure: errors.CallFailed, attempts: int, rng: random.Random) -> float
     5 s, at least half a second) is added, so that the waiting do not come back all at once. The longer of the
     two counts: servers that always say "1 s" are crowded all the same. A hint of more than an hour counts as one.
     """
-    if isinstance(failure, errors.Refused) and (failure.elsewhere or (failure.status == 429 and failure.of_all)):
+    if isinstance(failure, errors.Refused) and (failure.elsewhere or (is_throttle(failure) and failure.of_all)):
         return 0.0  # control/throttle.py says when anybody may go again, and who waits has its turn by age
     if isinstance(failure, errors.ConnectionLost) and attempts == 1:
         return 0.0  # most likely an idle connection that the server closed just as we used it

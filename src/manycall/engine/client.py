@@ -247,7 +247,7 @@ class Client(Calls):
         counters = self.counters
         counters.maybe_billed += failure.maybe_billed
         counters.unanswered += isinstance(failure, errors.BadReply)
-        counters.throttled += isinstance(failure, errors.Refused) and failure.status == 429
+        counters.throttled += isinstance(failure, errors.Refused) and (failure.status == 429 or failure.is_throttle)
         match retry.judge(failure, count, any_success=counters.any_success):
             case Verdict.RETRY:
                 counters.retries += 1

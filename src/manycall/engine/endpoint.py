@@ -4,17 +4,17 @@ import math
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from manycall import clock
 from manycall.control import gauges, hints, retry
+from manycall.control.exhaustion import Exhaustion
 from manycall.control.health import Health
 from manycall.control.quota import Cost, Limits, Quota
 from manycall.control.throttle import Throttle
 from manycall.control.window import FULL, Window
 from manycall.errors import ManycallError, Refused, TimedOut, TransportError
 from manycall.records import Api, Secret
-from manycall.wire import openai
+from manycall.wire import address, openai
 from manycall.wire.loopback import is_loopback
 from manycall.wire.scrub import scrubber
 from manycall.wire.transport import HttpReply, HttpRequest, Transport
@@ -68,6 +68,7 @@ class Endpoint:
         throttle: the same, as far as its refusals have taught it.
         window: how many it is given at once; None if that is pinned (-j).
         health: whether its last calls found it well.
+        exhaustion: whether the key's quota is used up, where a refusal does not say.
         retired: why no more calls go there; None while they do.
         back: called when an outage is over.
         changes: what was learned since somebody last took these away.
@@ -88,15 +89,16 @@ class Endpoint:
         self.throttle = Throttle(self.note)
         self.window: Window | None = None
         self.health = Health(self.note)
+        self.exhaustion = Exhaustion()
         self.retired: str | None = None
         self.back: Callable[[], None] = lambda: None
         self.paced_at = -math.inf
         self._learned = False
         self._urls: dict[Api, str] = {api: self.url + path for api, path in openai.PATHS.items()}
-        parts = urlsplit(self.url)
-        self._host = parts.hostname or ""
+        parts = address.parse(self.url)
+        self._host = parts.host
         # Only a server of one's own tells its queue to everybody; the key is for the API alone, and is not sent.
-        self._gauges = f"{parts.scheme}://{parts.netloc}/metrics" if parts.scheme == "http" or key is None else None
+        self._gauges = f"{parts.origin}/metrics" if parts.scheme == "http" or key is None else None
         self._dialect: hints.Dialect | None = None
         self._silent = 0
         self._keeps_telling = False  # limits that stand in refusals alone may be made up
@@ -214,6 +216,7 @@ class Endpoint:
             self._listen(reply, now)
         if reply.status != 200:
             raise self._refused(reply, sent, now)
+        self.exhaustion.succeeded()
         self._took(now - sent)
         return Landed(reply.body, self, now - sent)
 
@@ -243,12 +246,20 @@ class Endpoint:
             retry_after=wait,
             body=reply.body,
         )
-        if reply.status == 429 and not retry.rule(refused).of_key:
+        if retry.may_be_throttle(refused):
+            self._decide(refused, now)
+        if retry.is_throttle(refused):
             wait = None if wait is None else min(wait, retry.LONGEST_HINT_SECONDS)
             refused.of_all = self.throttle.refused(sent, now, wait, known=self.quota.limits != Limits())
         elif reply.status in (503, 529):
             self._busy(now)
         return refused
+
+    def _decide(self, refused: Refused, now: float) -> None:
+        """Decide whether a refusal that may be a throttle or a used-up quota is a throttle."""
+        refused.is_throttle = self.exhaustion.is_throttle(now)
+        if not refused.is_throttle and (seconds := self.exhaustion.seconds(now)) > 0:
+            refused.args = (f"{refused} (no call with this key has succeeded for {seconds:.0f} s)",)
 
     def _listen(self, reply: HttpReply, now: float) -> None:
         """Take up what the reply's headers say of limits."""

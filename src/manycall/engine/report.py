@@ -136,7 +136,7 @@ def counted(unfinished: Mapping[str, int]) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table that is Markdown too. Its cells are plain text, whatever stands in them."""
+    """A table for a terminal, drawn as in Markdown. A page of Markdown needs its cells from `manycall.markdown`."""
     from rich import box
     from rich.console import Console
     from rich.table import Table

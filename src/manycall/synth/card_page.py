@@ -1,7 +1,6 @@
 """A dataset card as it is read, by people and by the Hugging Face hub."""
 
 import json
-import re
 from collections import Counter
 from typing import Any
 
@@ -9,12 +8,16 @@ import msgspec
 
 from manycall.control.budget import dollars
 from manycall.engine.report import table
+from manycall.markdown import fenced, inline
+from manycall.plain import plain_json
 from manycall.synth.quality import share
 
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M", 10_000_000: "1M<n<10M"}
 
 MOST_KINDS = 5
-"""Reasons that are told of one by one."""
+"""Reasons that are counted separately."""
+MAX_REASON_LENGTH = 80
+"""Characters of a reason that are shown: a function, or a model, may have written a page."""
 
 
 class Shown(msgspec.Struct):
@@ -111,10 +114,13 @@ class Card(msgspec.Struct, kw_only=True):
         cut_off = f" ({self.cut_off} more did not end)" if self.cut_off else ""
         return f"{self.seconds:,.0f} s in {self.sessions} sessions{cut_off}"
 
+    def _table(self) -> str:
+        return table(("", ""), [(what, inline(figure)) for what, figure in self.lines()])
+
     def __str__(self) -> str:
         yaml = "\n".join(f"{name}: {_json(value)}" for name, value in self.header().items())
-        parts = [f"---\n{yaml}\n---\n", f"# {self.name}\n", table(("", ""), self.lines()) + "\n"]
-        parts += [f"{each.what} (SHA-256 `{each.sha256}`):\n\n{_fenced(each.text)}\n" for each in self.asked]
+        parts = [f"---\n{yaml}\n---\n", f"# {inline(self.name)}\n", self._table() + "\n"]
+        parts += [f"{each.what} (SHA-256 `{each.sha256}`):\n\n{fenced(each.text)}\n" for each in self.asked]
         parts.append(
             "Duplicates are rows whose answer came before, but for case, white space and punctuation. Tokens are those "
             "of all replies, as the servers counted them, retries and failed rows included.\n"
@@ -123,18 +129,12 @@ class Card(msgspec.Struct, kw_only=True):
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return plain_json(json.dumps(value, ensure_ascii=False))
 
 
 def _counted(counts: dict[str, int]) -> str:
     """All together, and the most frequent by what they are."""
-    each = [f"{count:,} {what}" for what, count in Counter(counts).most_common(MOST_KINDS)]
+    each = [f"{count:,} {what[:MAX_REASON_LENGTH]}" for what, count in Counter(counts).most_common(MOST_KINDS)]
     if len(counts) > MOST_KINDS:
         each.append("others")
     return f"{sum(counts.values()):,}" + (f" ({', '.join(each)})" if each else "")
-
-
-def _fenced(text: str) -> str:
-    """A text in a fence that is longer than any in it."""
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence}text\n{text}\n{fence}"

@@ -2,14 +2,21 @@
 
 from functools import lru_cache
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+
+from manycall.wire import address
 
 
 @lru_cache(maxsize=1024)
 def is_loopback(url: str) -> bool:
-    """Whether this URL's host is 127.0.0.0/8, ::1, localhost or a name under it (RFC 6761)."""
-    host = urlsplit(url).hostname or ""
+    """Whether this URL's host is in 127.0.0.0/8, ::1 or localhost.
+
+    Names under localhost are not trusted: many systems ask a DNS server for them, which may return any address.
+    """
     try:
-        return ip_address(host).is_loopback
+        host = address.parse(url).host
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+        return False
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -9,12 +9,12 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from manycall import errors
 from manycall.records import UNREADABLE, Api, Completion, Embeddings, Request, Spelling, Usage, as_text
+from manycall.wire import address
 
 PATHS: dict[Api, str] = {
     "chat": "/chat/completions",
@@ -34,24 +34,21 @@ def base_url(url: str) -> str:
     """The URL to which PATHS are added: `http://host:8000`, `…/v1` and `…/v1/chat/completions` all mean the same.
 
     Raises:
-        UsageError: not an http(s) URL, or one that holds a key.
+        UsageError: not an http(s) URL, one that parsers may read differently, or one that holds a key.
     """
-    try:
-        parts = urlsplit(url)
-        port_is_sound = parts.port is None or parts.port > 0
-    except ValueError:
-        parts, port_is_sound = urlsplit(""), False
     if "@" in url:
         raise errors.UsageError("-u wants a URL without a user and a password; keys come from OPENAI_API_KEY")
     if re.search("[?#]", url):
         raise errors.UsageError("-u wants a bare URL, without what comes after ? or #; keys come from OPENAI_API_KEY")
-    is_plain = url.isprintable() and " " not in url
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_sound or not is_plain:
-        raise errors.UsageError(f"-u {_KEY_LIKE.sub('***', url)!r:.300} is not a URL like http://localhost:8000/v1")
+    try:
+        parts = address.parse(url)
+    except ValueError as error:
+        shown = f"{_KEY_LIKE.sub('***', url)!r:.200}"
+        raise errors.UsageError(f"-u {shown} is not a URL like http://localhost:8000/v1: {error}") from None
     path = parts.path.rstrip("/")
     while tail := next((each for each in PATHS.values() if path.endswith(each)), ""):
         path = path.removesuffix(tail).rstrip("/")
-    return f"{parts.scheme}://{parts.netloc}{path or '/v1'}"
+    return parts.origin + (path or "/v1")
 
 
 _LM_EVALS_ORDER = ("messages", "model", "max_tokens", "temperature", "stop", "seed")

@@ -19,16 +19,19 @@ Knows nothing of JSON, models, retries.
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
+from functools import lru_cache, partial
+from ipaddress import ip_address
 from typing import Protocol
 
 import msgspec
 from pyreqwest import exceptions as http
 from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.http import Url
 from pyreqwest.response import Response
 
 from manycall import clock, errors
 from manycall.records import Secret
+from manycall.wire import address
 from manycall.wire.loopback import is_loopback
 
 # Servers close idle connections after 5 s (vLLM, llama-server, LiteLLM); a request that meets the closing is
@@ -91,7 +94,7 @@ class HttpTransport:
         self._near: Client = _builder().no_proxy().build()  # no proxy can reach this machine's own loopback
 
     async def send(self, request: HttpRequest) -> HttpReply:
-        client = self._near if is_loopback(request.url) else self._client
+        client = self._near if _is_near(request.url) else self._client
         try:
             out = client.request(request.method, request.url).timeout(timedelta(seconds=request.timeout))
             if request.key is not None:
@@ -178,6 +181,28 @@ def _builder() -> ClientBuilder:
         .default_headers({"content-type": "application/json"})
         .user_agent("manycall")
     )
+
+
+@lru_cache(maxsize=1024)
+def _is_near(url: str) -> bool:
+    """Whether the URL leads to this machine.
+
+    Raises:
+        UsageError: it is no URL, or the HTTP library would connect to another host than the one that was checked.
+    """
+    try:
+        checked, connected = address.parse(url).host, Url(url).host_str
+    except ValueError as error:
+        raise errors.UsageError(f"no request can be made of this URL: {error}") from None
+    if not _same_host(checked, connected or ""):
+        raise errors.UsageError(f"the URL names the host {checked}, but the HTTP library would connect to {connected}")
+    return is_loopback(url)
+
+
+def _same_host(one: str, other: str) -> bool:
+    if one.startswith("["):  # an IPv6 address has several spellings
+        return other.startswith("[") and ip_address(one[1:-1]) == ip_address(other[1:-1])
+    return one == other
 
 
 def _header(reply: Response, name: str) -> str | None:

@@ -1,11 +1,9 @@
 """Reports as pages: Markdown, or one HTML file that loads nothing and runs nothing.
 
 What models say is hostile until shown otherwise. In HTML every text is escaped by Jinja, and the page forbids itself
-scripts, and any resource from elsewhere (Content-Security-Policy); in Markdown texts stand in fences that they cannot
-close, and cells are escaped.
+scripts, and any resource from elsewhere (Content-Security-Policy); for Markdown see manycall/markdown.py.
 """
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +15,8 @@ from markupsafe import Markup
 from manycall._version import __version__
 from manycall.engine.report import table
 from manycall.errors import UsageError
-from manycall.plain import plain, plain_line
+from manycall.markdown import fenced, inline
+from manycall.plain import plain
 from manycall.store.lines import write_whole, writing
 
 
@@ -81,41 +80,27 @@ def html(page: Page) -> str:
     return _jinja.from_string(source).render(page=page, version=__version__) + "\n"
 
 
-_MARKS = re.compile(r"([\\`*_\[\]<>|&~$])")
-
-
 def markdown(page: Page) -> str:
     """The page as Markdown."""
     return "\n\n".join(_blocks(page)) + "\n"
 
 
 def _blocks(page: Page) -> Iterator[str]:
-    yield f"# {_marked(page.title)}"
-    yield _marked(page.lead)
-    yield from (f"> **{_marked(warning)}**" for warning in page.warnings)
+    yield f"# {inline(page.title)}"
+    yield inline(page.lead)
+    yield from (f"> **{inline(warning)}**" for warning in page.warnings)
     for section in page.sections:
         if section.is_empty:
             continue
-        yield f"## {_marked(section.title)}"
+        yield f"## {inline(section.title)}"
         for grid in section.tables:
-            yield table([*map(_marked, grid.head)], [[*map(_marked, row)] for row in grid.rows])
-        yield from map(_marked, section.remarks)
+            yield table([*map(inline, grid.head)], [[*map(inline, row)] for row in grid.rows])
+        yield from map(inline, section.remarks)
         for quote in section.quotes:
-            yield f"**{_marked(quote.title)}**"
+            yield f"**{inline(quote.title)}**"
             for name, text in quote.texts:
-                yield f"{_marked(name)}:\n\n{_fenced(text)}"
+                yield f"{inline(name)}:\n\n{fenced(text)}"
     yield f"Made by manycall {__version__}."
-
-
-def _marked(text: str) -> str:
-    return _MARKS.sub(r"\\\1", plain_line(text)) or " "
-
-
-def _fenced(text: str) -> str:
-    text = plain(text)
-    longest = max(map(len, re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{text}\n{fence}"
 
 
 FORMATS: dict[str, Callable[[Page], str]] = {".html": html, ".htm": html, ".md": markdown}

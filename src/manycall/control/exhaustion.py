@@ -1,0 +1,35 @@
+"""Decides whether a refusal means that a key's quota is used up, where the same words may mean a throttle.
+
+OpenAI answers 429 `insufficient_quota` when an account has no money left; DashScope and others answer the same to an
+ordinary throttle. OpenRouter answers 402 with `Retry-After` while calls in flight reserve the rest of a budget. A key
+that has just been working is most likely throttled; a key that never worked has no quota.
+"""
+
+PATIENCE_SECONDS = 300.0
+"""After this time of refusals without a success the quota counts as used up. Throttles are by the minute."""
+
+
+class Exhaustion:
+    """Whether one key's quota is used up."""
+
+    def __init__(self) -> None:
+        self._has_succeeded = False
+        self._refused_since: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<Exhaustion, refused since {self._refused_since}>"
+
+    def succeeded(self) -> None:
+        """A call with this key was answered."""
+        self._has_succeeded = True
+        self._refused_since = None
+
+    def is_throttle(self, now: float) -> bool:
+        """Note a refusal that may mean either; return whether to treat it as a throttle."""
+        if self._refused_since is None:
+            self._refused_since = now
+        return self._has_succeeded and self.seconds(now) < PATIENCE_SECONDS
+
+    def seconds(self, now: float) -> float:
+        """How long calls have been refused without a success."""
+        return 0.0 if self._refused_since is None else now - self._refused_since

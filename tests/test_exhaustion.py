@@ -1,0 +1,135 @@
+"""A refusal that is a used-up quota at one provider and a throttle at another."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes import FakeTransport, answer, refusal
+from manycall.control.exhaustion import PATIENCE_SECONDS, Exhaustion
+from manycall.data.sources import Source
+from manycall.engine.client import Client
+from manycall.engine.row import RowCalls
+from manycall.engine.scheduler import Scheduler
+from manycall.errors import RunStopped
+from manycall.records import Row
+from manycall.sim import virtual
+from manycall.store.manifest import Manifest
+from manycall.store.run import Run
+from manycall.wire.transport import HttpReply, HttpRequest
+
+ROWS = 1_319
+NO_QUOTA = refusal(429, "You exceeded your current quota", "insufficient_quota")
+IN_FLIGHT_BUDGET = refusal(402, "Your budget is reserved by calls in flight", "", {"retry-after": "2"})
+
+
+def test_before_any_success_the_refusal_means_that_the_quota_is_used_up() -> None:
+    assert not Exhaustion().is_throttle(100.0)
+
+
+def test_after_a_success_it_means_a_throttle_until_the_key_had_no_success_for_five_minutes() -> None:
+    key = Exhaustion()
+    key.succeeded()
+    assert key.is_throttle(1000.0)  # the key may have been idle before: the time runs from the first refusal
+    assert key.is_throttle(1000.0 + PATIENCE_SECONDS - 1)
+    assert not key.is_throttle(1000.0 + PATIENCE_SECONDS)
+    key.succeeded()
+    assert key.is_throttle(1000.0 + PATIENCE_SECONDS + 1)
+    assert key.is_throttle(1000.0 + 2 * PATIENCE_SECONDS)
+
+
+class Trial:
+    """A run of 1,319 rows in virtual time, against a server that answers by the second.
+
+    Attributes:
+        done, failed: rows. stopped: why it ended early, "" if it did not. seconds: how long it took.
+    """
+
+    def __init__(self, folder: Path, reply: Callable[[float, HttpRequest], HttpReply], keys: str = '"k1"') -> None:
+        (folder / "endpoints.toml").write_text(f'[[endpoint]]\nurl = "https://h"\nkey = [{keys}]\n')
+        self.transport = Timed(reply)
+        self.out = folder / "out.jsonl"
+        self.stopped = ""
+        virtual.run(self._main())
+
+    async def _main(self) -> None:
+        run = Run(self.out, Manifest("0", {}))
+        self.client = Client("m", transport=self.transport, concurrency=16)
+        scheduler = Scheduler(self.client, run, ask)
+        try:
+            async with self.client:
+                await scheduler.run(Source([{"id": f"r{n}"} for n in range(ROWS)]).rows(run.known))
+        except RunStopped as reason:
+            self.stopped = str(reason)
+        finally:
+            run.close()
+        self.seconds = virtual.now()
+        self.done = len(self.out.read_bytes().splitlines())
+        self.failed = self.client.counters.failed
+
+
+class Timed(FakeTransport):
+    """Replies after 0.2 s, for the key "slow" after 10 s, by a function of the second and the request."""
+
+    def __init__(self, reply: Callable[[float, HttpRequest], HttpReply]) -> None:
+        super().__init__(lambda body: reply(virtual.now(), self.requests[-1]), seconds=0.2)
+        self.reply = reply
+
+    async def send(self, request: HttpRequest) -> HttpReply:
+        await super().send(request)
+        if request.key is not None and request.key.reveal() == "slow":
+            await asyncio.sleep(10)
+        return self.reply(virtual.now(), request)
+
+
+async def ask(row: Row, llm: RowCalls) -> dict[str, Any]:
+    return {"text": (await llm.chat(row.id)).text}
+
+
+@pytest.mark.parametrize("refused", [NO_QUOTA, IN_FLIGHT_BUDGET])
+@pytest.mark.parametrize("seconds", [5, 60, 240])
+def test_a_throttle_in_the_middle_of_a_run_costs_no_row(tmp_path: Path, refused: HttpReply, seconds: float) -> None:
+    end = Trial(tmp_path, lambda now, _: refused if 5 <= now < 5 + seconds else answer())
+    assert (end.done, end.failed, end.stopped) == (ROWS, 0, "")
+    assert end.seconds < ROWS / 16 * 0.2 + 2.5 * seconds + 30
+
+
+def test_a_throttle_of_every_minute_costs_no_row(tmp_path: Path) -> None:
+    end = Trial(tmp_path, lambda now, _: NO_QUOTA if now % 60 > 10 else answer())
+    assert (end.done, end.failed, end.stopped) == (ROWS, 0, "")
+
+
+@pytest.mark.parametrize("refused", [NO_QUOTA, IN_FLIGHT_BUDGET])
+def test_an_account_that_runs_out_of_money_stops_the_run_within_the_bound_and_says_so(
+    tmp_path: Path, refused: HttpReply
+) -> None:
+    end = Trial(tmp_path, lambda now, _: refused if now >= 5 else answer())
+    assert 0 < end.done < ROWS
+    assert end.failed == 0
+    assert PATIENCE_SECONDS < end.seconds < PATIENCE_SECONDS + 60
+    assert "no call with this key has succeeded for 3" in end.stopped
+    assert refused.body.decode().split('"')[5][:8] in end.stopped
+
+
+def test_an_account_without_money_stops_the_run_at_once(tmp_path: Path) -> None:
+    end = Trial(tmp_path, lambda now, _: NO_QUOTA)
+    assert (end.done, end.failed) == (0, 0)
+    assert "exceeded your current quota" in end.stopped
+    assert end.seconds < 3
+    assert end.client.counters.sent <= 8
+
+
+def test_a_key_that_runs_out_of_money_gets_no_more_calls_while_another_has_some(tmp_path: Path) -> None:
+    def reply(now: float, request: HttpRequest) -> HttpReply:
+        assert request.key is not None
+        if request.key.reveal() == "k1":
+            return NO_QUOTA if now >= 2 else answer()
+        return answer()
+
+    end = Trial(tmp_path, reply, keys='"k1", "slow"')
+    assert end.seconds > PATIENCE_SECONDS
+    assert (end.done, end.failed, end.stopped) == (ROWS, 0, "")
+    assert "exceeded your current quota" in str(end.client.pool.endpoints[0].retired)
+    assert end.client.pool.endpoints[1].retired is None
