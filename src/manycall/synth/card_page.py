@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from manycall.control.budget import dollars
-from manycall.engine.report import table
+from manycall.engine.report import Printable, table
 from manycall.synth.quality import share
 
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M", 10_000_000: "1M<n<10M"}
@@ -25,7 +25,7 @@ class Shown(msgspec.Struct):
     sha256: str
 
 
-class Card(msgspec.Struct, kw_only=True):
+class Card(Printable, msgspec.Struct, kw_only=True):
     """What the card says. `str` of it is the README.md.
 
     Attributes:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from manycall.engine.report import table
+from manycall.engine.report import Printable, table
 from manycall.errors import StoreError, UsageError
 from manycall.records import Fields
 from manycall.store.lines import write_whole
@@ -26,7 +26,7 @@ Write = tuple[Callable[[Path, Iterable[Fields]], None], list[str]]
 """Writes a file of some rows; and what there is to say of that beforehand."""
 
 
-class Exported(msgspec.Struct, kw_only=True):
+class Exported(Printable, msgspec.Struct, kw_only=True):
     """What was written. `print` it for a table.
 
     Attributes:
@@ -68,7 +68,13 @@ def export(
     without: Sequence[str | Path] = (),
     shard_rows: int | None = None,
 ) -> Exported:
-    """Write an output anew. Memory is that of one row group; in input order, and 22 bytes a row.
+    """Write an output in another shape, order or format.
+
+    >>> report = manycall.generate("Hi", samples=3, url="sim", model="any", out="hi.jsonl", progress=False)
+    >>> manycall.export("hi.jsonl", "train.jsonl", shape="messages").rows
+    3
+
+    Memory use is that of one row group; with `in_order`, 22 bytes a row more.
 
     Args:
         out: what `generate` or `run` wrote.
