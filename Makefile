@@ -1,15 +1,30 @@
 # Everything runs in .venv, which the first command makes. It needs python3 (3.11 or newer) and nothing else.
+# Another Python beside it: make test PYTHON=python3.13 VENV=.venv-3.13
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
+CONSTRAINTS ?= constraints.txt
+EXTRAS ?= dev
+# Through the environment, so that the versions hold for what builds the package too.
+PINS = PIP_CONSTRAINT=$(abspath $(CONSTRAINTS)) PIP_BUILD_CONSTRAINT=$(abspath $(CONSTRAINTS))
+PIP = $(PINS) $(BIN)/python -m pip --quiet --disable-pip-version-check
+TESTS ?=
+WORKERS ?= 2
+# Tests that use every dependency, for a run with other versions of them.
+DEPENDENCIES := $(patsubst %,tests/test_%.py,batch cli docstrings evals export exports files fuzz launch openai progress \
+	python_api quality schema store templates transport)
 
 GSM8K ?=
 LM_EVAL := .venv-lmeval/bin/python
 
-.PHONY: help setup demo test torture crosscheck check sim bench format clean
+.PHONY: help setup demo test lowest lowest-versions package gsm8k torture crosscheck check sim bench format clean
 
 help:
 	@echo "make demo    write some stories and run an evaluation on the built-in endpoint"
-	@echo "make test    run the tests"
+	@echo "make test    run the tests (PYTHON=python3.13 VENV=.venv-3.13: with another Python; TESTS=FILES: only these)"
+	@echo "make lowest  run the tests of the dependencies with the lowest versions that pyproject.toml allows"
+	@echo "make package build the wheel and the sdist, install and try both elsewhere"
+	@echo "make gsm8k   download the pinned GSM8K into data/gsm8k, for the tests that need it"
 	@echo "make torture kill -9, full disks, frozen processes, lost servers: nothing lost, nothing twice (20 minutes)"
 	@echo "make crosscheck  lm-evaluation-harness's own code beside ours, and writes down what it says (GSM8K=FOLDER: on the real set)"
 	@echo "make check   lint, types, layers, docs"
@@ -17,11 +32,11 @@ help:
 	@echo "make bench   what a row costs, beside others: writes the tables of docs/performance.md (10 minutes)"
 	@echo "make format  put the code in order"
 
-setup: .venv/ready
+setup: $(VENV)/ready
 
-.venv/ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+$(VENV)/ready: pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --editable '.[$(EXTRAS)]'
 	@touch $@
 
 demo: setup
@@ -30,7 +45,22 @@ demo: setup
 	$(BIN)/manycall eval wordmath -u sim -m any -o demo/wordmath.jsonl --min 0.75
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) -m 'not package' $(TESTS)
+
+lowest:
+	$(MAKE) test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt EXTRAS=dev,datasets TESTS='$(or $(TESTS),$(DEPENDENCIES))'
+
+# Writes constraints-lowest.txt anew; after a lower bound has changed. Needs uv.
+lowest-versions:
+	uv pip compile pyproject.toml --extra dev --extra datasets --resolution lowest-direct --python-version 3.11 \
+		--no-header --no-annotate --quiet --output-file constraints-lowest.txt
+	echo hatchling==1.27.0 >> constraints-lowest.txt
+
+package: setup
+	$(PINS) $(BIN)/python -m pytest -m package tests/test_package.py
+
+gsm8k: setup
+	$(BIN)/python tests/fetch_gsm8k.py data/gsm8k
 
 torture: setup
 	PYTHONPATH=tests $(BIN)/python -m torture $(TORTURE)
@@ -62,4 +92,4 @@ format: setup
 	$(BIN)/ruff format
 
 clean:
-	rm -rf .venv .venv-lmeval demo dist build
+	rm -rf .venv .venv-* demo dist build

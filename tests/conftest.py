@@ -15,7 +15,7 @@ from leaks import Search, holds, search
 settings.register_profile("here", deadline=None)  # a busy machine is not a failed test
 settings.load_profile("here")
 
-GSM8K = Path(__file__).parents[2] / "shared" / "data" / "gsm8k"
+GSM8K = Path(os.environ.get("MANYCALL_GSM8K") or Path(__file__).parents[1] / "data" / "gsm8k").absolute()
 ENVIRONMENT = {"OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
 
 
@@ -40,9 +40,9 @@ def no_key(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def gsm8k() -> Path:
-    """The folder with the real GSM8K, where there is one."""
-    if not GSM8K.exists():
-        pytest.skip(f"the real GSM8K is not at {GSM8K}")
+    """The folder with the real GSM8K: $MANYCALL_GSM8K, or data/gsm8k, which `make gsm8k` makes."""
+    if not (GSM8K / "test.jsonl").exists():
+        pytest.skip(f"no GSM8K in {GSM8K}: run `make gsm8k`, or set MANYCALL_GSM8K=FOLDER")
     return GSM8K
 
 

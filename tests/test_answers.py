@@ -63,6 +63,10 @@ def test_what_is_exported_is_what_was_sent(form: str, shape: str) -> None:
     Path("turns.toml").write_text(tables)
     made([row | {"chosen": "x", "rejected": "y"} for row in TOPICS], **PROMPTS[form])
     Path("prompt.txt").unlink()
+    if shape == "sharegpt" and "turns" in form:  # it has no place for the name of a turn
+        with pytest.raises(UsageError, match="a message has name, and needs --as messages"):
+            export(OUT, TO, shape=shape)
+        return
     export(OUT, TO, shape=shape)
     for row, exported in zip(rows(OUT), rows(TO), strict=True):
         match shape:
@@ -75,8 +79,6 @@ def test_what_is_exported_is_what_was_sent(form: str, shape: str) -> None:
                 role = {"system": "system", "human": "user", "gpt": "assistant"}
                 *turns, answer = exported["conversations"]
                 asked = [{"role": role[turn["from"]], "content": turn["value"]} for turn in turns]
-                if "turns" in form:
-                    asked[0]["name"] = "who"  # for which ShareGPT has no place
                 assert answer["value"] == row["text"]
         assert was_sent(row["id"], asked)
 
@@ -220,6 +222,26 @@ def test_requests_and_replies_of_a_batch_are_conversations(samples: int | None) 
     Path("in.jsonl").unlink()
     with pytest.raises(UsageError, match=r"in\.jsonl, which says what was asked, is not there any more"):
         export(OUT, TO, shape="messages", without=["out.jsonl.run/failures.jsonl"])
+
+
+@pytest.mark.parametrize(
+    ("choices", "sentence"),
+    [
+        ([{"message": {"content": "one"}}, {"message": {"content": "two"}}], r"row 'a' has several answers \(n > 1\)"),
+        ([{"message": {"content": "so", "tool_calls": [{"id": "t"}]}}], "row 'a' answers with tool calls"),
+    ],
+)
+def test_what_a_conversation_cannot_hold_of_a_reply_is_refused(choices: list[Any], sentence: str) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    request = {"custom_id": "a", "url": "/v1/chat/completions", "body": body}
+    Path("in.jsonl").write_text(json.dumps(request) + "\n")
+    manycall.batch("in.jsonl", url=SIM, out=OUT, progress=False)
+    (row,) = rows(OUT)
+    row["response"]["body"]["choices"] = choices
+    OUT.write_text(json.dumps(row) + "\n")
+    with pytest.raises(UsageError, match=f"{sentence}.*, which only --as rows can hold"):
+        export(OUT, TO, shape="messages")
+    assert export(OUT, TO).rows == 1
 
 
 def test_what_cannot_be_known_is_not_nought() -> None:

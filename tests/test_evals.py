@@ -171,6 +171,43 @@ def test_a_download_is_checked_and_kept(tmp_path: Path) -> None:
         download.fetch(url, checksum, "data.jsonl")
 
 
+def test_rows_come_from_the_hubs_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    pytest.importorskip("datasets").disable_progress_bar()
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "test.jsonl").write_text('{"question":"q","answer":"a"}\n')
+    (folder / "README.md").write_text("---\nconfigs:\n- config_name: main\n  data_files: test.jsonl\n---\n")
+    assert download.from_hub(str(folder), "main", "train") == [{"question": "q", "answer": "a"}]
+    with pytest.raises(UsageError, match=r"could not be had.*--data"):
+        download.from_hub(str(folder), "other", "train")
+
+
+def test_the_tests_own_copy_of_gsm8k_is_fetched_from_its_pinned_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hashlib import sha256
+
+    from fetch_gsm8k import fetch
+    from servers import http, saying, serving
+
+    body = b'{"question":"q","answer":"#### 1"}\n'
+    monkeypatch.setattr(gsm8k, "_SHA256", dict.fromkeys(("test", "train"), sha256(body).hexdigest()))
+    with serving(saying(http(200, body))) as url:
+        monkeypatch.setattr(gsm8k, "_URL", url)
+        fetch(tmp_path / "data")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()} == {
+        "test.jsonl": body,
+        "train.jsonl": body,
+    }
+    monkeypatch.setattr(gsm8k, "_SHA256", dict.fromkeys(("test", "train"), sha256(b"other").hexdigest()))
+    with serving(saying(http(200, body))) as url:
+        monkeypatch.setattr(gsm8k, "_URL", url)
+        with pytest.raises(UsageError, match="its SHA-256 differs"):
+            fetch(tmp_path / "data")
+
+
 # wordmath
 
 

@@ -106,6 +106,39 @@ def test_what_was_asked_may_stand_in_a_field() -> None:
     assert rows(Path("to.jsonl")) == [{"messages": [*talk, ANSWER]}]
 
 
+ALPACA = {"instruction": "Translate", "input": "Good morning", "output": "Guten Morgen"}
+
+
+def test_an_alpaca_set_keeps_its_input() -> None:
+    one(**ALPACA)
+    done = export(OUT, "to.jsonl", shape="alpaca", prompt="instruction", field="output")
+    assert rows(Path("to.jsonl")) == [ALPACA]
+    assert done.not_written == ["id", "text", "topic"]
+
+
+@pytest.mark.parametrize("shape", ["messages", "sharegpt", "alpaca", "dpo"])
+def test_fields_that_a_shape_has_no_place_for_are_named_or_kept(shape: str) -> None:
+    one(input="Good morning", n=7, chosen="good", rejected="bad")
+    done = export(OUT, "to.jsonl", shape=shape)
+    assert {"id", "input", "n", "topic"} <= set(done.not_written)
+    assert "| not written | " in str(done)
+    done = export(OUT, "to.jsonl", shape=shape, keep=["input", "n"])
+    assert [(row["input"], row["n"]) for row in rows(Path("to.jsonl"))] == [("Good morning", 7)]
+    assert not {"input", "n"} & set(done.not_written)
+
+
+def test_rows_have_every_field_and_name_none() -> None:
+    one(input="x")
+    assert export(OUT, "to.jsonl").not_written == []
+
+
+def test_preferences_may_be_messages() -> None:
+    one(chosen=[ANSWER], rejected="bad")
+    export(OUT, "to.jsonl", shape="dpo")
+    (row,) = rows(Path("to.jsonl"))
+    assert (row["chosen"], row["rejected"]) == ([ANSWER], [{"role": "assistant", "content": "bad"}])
+
+
 def test_samples_are_asked_what_their_row_was_asked() -> None:
     Path("in.jsonl").write_text('{"id":"x","topic":"tea"}\n{"id":"y","topic":"cat"}\n')
     generate(
@@ -127,6 +160,10 @@ def test_samples_are_asked_what_their_row_was_asked() -> None:
         ({}, {"shape": "messages", "field": "story"}, "row 'a' has no field 'story'"),
         ({"talk": [USER, ANSWER, USER]}, {"shape": "alpaca", "prompt": "talk"}, "is more than one question"),
         ({"talk": [{**USER, "content": []}]}, {"shape": "sharegpt", "prompt": "talk"}, "a message is not one text"),
+        ({"talk": [{**USER, "name": "Ann"}]}, {"shape": "alpaca", "prompt": "talk"}, "a message has name, and needs"),
+        ({}, {"shape": "messages", "keep": ["nothing"]}, "row 'a' has no field 'nothing'"),
+        ({"output": "x"}, {"shape": "alpaca", "keep": ["output"]}, "the shape itself writes 'output'"),
+        ({}, {"keep": ["topic"]}, "--as rows writes every field: leave out --keep"),
         ({}, {"shard_rows": 0}, "--shard-rows must be at least 1, not 0"),
         ({}, {"without": ["nowhere.jsonl"]}, "nowhere.jsonl: there is no such file"),
         ({}, {"in_order": True}, "did not come from a file"),

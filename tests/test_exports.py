@@ -7,8 +7,9 @@ import manycall
 
 EXPORTED = """
     Calls Client Comparison Completion Embeddings Evaluation Evolve CallFailed Generate Interrupted Judge Judgement
-    Keep ManycallError Options Prompt Refused Rejected Report Row Rows RunStopped Set StoreError Task TransportError
-    UsageError __version__ batch card compare evaluate export generate judge map quality score steps write_report
+    Keep ManycallError Options Prompt Refused Rejected Report Row Rows RunStopped Set StoreError TASKS Task
+    TransportError UsageError __version__ batch card compare evaluate export generate judge map quality score steps
+    write_report
 """.split()
 
 

@@ -91,3 +91,38 @@ def test_the_timeline_and_the_manifest_say_what_happened() -> None:
     assert (events[-1]["done"], events[-1]["window"]) == (30, 5)
     (session,) = msgspec.json.decode((folder / "manifest.json").read_bytes())["sessions"]
     assert (session["ending"], session["done"], session["answered"]) == ("finished", 30, 30)
+
+
+class ZMQInteractiveShell:
+    """What rich takes for a notebook: a class of this name."""
+
+
+def test_a_result_is_text_in_a_notebook_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = manycall.Report(name="generate", out=Path("<b>.jsonl"), rows=1, done=1, failed=0)
+    as_text = str(report)
+    monkeypatch.setattr("builtins.get_ipython", ZMQInteractiveShell, raising=False)
+    assert str(report) == as_text
+    print(report)
+    assert capsys.readouterr().out == as_text + "\n"
+    assert "1 done of 1" in as_text
+    assert "&lt;b&gt;.jsonl" in report._repr_html_()
+
+
+@pytest.mark.parametrize("name", ["Report", "Evaluation", "Comparison", "Judgement"])
+def test_every_public_result_shows_itself_in_a_notebook(name: str) -> None:
+    assert hasattr(getattr(manycall, name), "_repr_html_")
+
+
+def test_a_client_that_is_not_open_says_how_to_open_it() -> None:
+    async def calls() -> None:
+        llm = manycall.Client(model="m", url="sim")
+        with pytest.raises(manycall.UsageError, match="inside `async with"):
+            await llm.chat("hi")
+        async with llm:
+            await llm.chat("hi")
+        with pytest.raises(manycall.UsageError, match="inside `async with"):
+            await llm.chat("hi")
+
+    asyncio.run(calls())

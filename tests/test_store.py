@@ -119,6 +119,12 @@ def test_a_sync_that_failed_once_is_never_believed_again(tmp_path: Path) -> None
             again()
 
 
+def test_a_whole_last_line_without_its_newline_survives_zeros_before_it(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b'{"a":1}\n\0\0\n{"b":2}')
+    LineFile(tmp_path / "f").close()
+    assert (tmp_path / "f").read_bytes() == b'{"a":1}\n{"b":2}\n'
+
+
 @pytest.mark.parametrize("hole", range(0, 30, 3))
 def test_zeros_that_a_power_cut_left_cost_only_their_own_line(tmp_path: Path, hole: int) -> None:
     whole = b'{"a":1}\n{"b":2}\n{"c":3}\n{"d":4}\n'

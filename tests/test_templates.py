@@ -142,6 +142,7 @@ def test_a_template_that_does_not_parse_or_exist_is_said_at_once(tmp_path: Path)
         ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "unsafe"),
         ("{{ xs|attr('__class__') }}", "unsafe"),
         ("{{ '{0.__class__}'.format(xs) }}", "unsafe"),
+        ("{{ '{0.__class__}'|attr('format')(xs) }}", "unsafe"),
         ("{{ cycler.__init__.__globals__.os.environ }}", "unsafe"),
         ("{{ self.__init__ }}", "unsafe"),
         ("{{ xs.append(1) }}", "unsafe"),

@@ -45,6 +45,7 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.evals.report import Evaluation as Evaluation
     from manycall.evals.reports.contents import write_report as write_report
     from manycall.evals.score import score as score
+    from manycall.evals.tasks import TASKS as TASKS
     from manycall.evals.tasks import Task as Task
     from manycall.records import Completion as Completion
     from manycall.records import Embeddings as Embeddings
@@ -84,7 +85,7 @@ _FOUND_IN = {
     "evals.judgement": ("Judgement",),
     "evals.reports.contents": ("write_report",),
     "evals.report": ("Evaluation",),
-    "evals.tasks": ("Task",),
+    "evals.tasks": ("TASKS", "Task"),
     "errors": (
         "ManycallError", "UsageError", "RunStopped", "Interrupted", "StoreError",
         "CallFailed", "TransportError", "Refused", "Rejected",

@@ -105,6 +105,10 @@ def export(
         str | None, typer.Option("--prompt", help="The field with what was asked. Default: the run's own template.")
     ] = None,
     field: TextField = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", metavar="FIELD", help="Also write this field of the row. Can be repeated."),
+    ] = None,
     in_order: Annotated[bool, typer.Option("--in-order", help="In the order of the input.")] = False,
     without: Without = None,
     shard_rows: Annotated[
@@ -121,6 +125,7 @@ def export(
         shape=shape,
         prompt=prompt,
         field=field,
+        keep=keep or (),
         in_order=in_order,
         without=without or (),
         shard_rows=shard_rows,

@@ -35,7 +35,14 @@ Keep = Callable[[bytes, float], None]
 
 
 class Client(Calls):
-    """A client for OpenAI-compatible endpoints: `async with Client(model="m") as llm: await llm.chat("hi")`.
+    """A client for OpenAI-compatible endpoints, open inside `async with`.
+
+    >>> async def main():
+    ...     async with manycall.Client(model="any", url="sim") as llm:
+    ...         return await llm.chat("Hi!", max_tokens=5)
+    >>> import asyncio
+    >>> asyncio.run(main()).truncated
+    True
 
     Args:
         model: the model's name, as the endpoint knows it.
@@ -56,7 +63,8 @@ class Client(Calls):
         sees_calls_through: a call on the wire goes on when whoever waits for it is cancelled, and is kept.
 
     Raises:
-        UsageError: no model, no endpoint, a URL that is none, or a key that would go where it can be read.
+        UsageError: no model, no endpoint, a URL that is none, or a key that would go where it can be read; or a call
+            outside of `async with`.
     """
 
     def __init__(
@@ -94,6 +102,7 @@ class Client(Calls):
         self._timeout = timeout
         self._rng = rng or random.Random()
         self._age = 0
+        self._is_open = False
 
     def __repr__(self) -> str:
         return f"<Client {self.model} at {self.pool.endpoints}, {self.permits!r}>"
@@ -106,6 +115,7 @@ class Client(Calls):
         except BaseException:
             await self._close()
             raise
+        self._is_open = True
         return self
 
     async def __aexit__(
@@ -114,6 +124,7 @@ class Client(Calls):
         await self._close()
 
     async def _close(self) -> None:
+        self._is_open = False
         await self.pool.close()
         if self._transport is not None:
             await self._transport.close()
@@ -128,6 +139,8 @@ class Client(Calls):
         self.permits.close(why)
 
     async def _call(self, request: Request) -> Answer:
+        if not self._is_open:
+            raise UsageError("the client is not open: call it inside `async with manycall.Client(...) as llm:`")
         self._age += 1
         return await self.attempt(request, openai.encode(request), self._age, None)
 
@@ -162,7 +175,6 @@ class Client(Calls):
 
     async def _send(self, request: Request, body: bytes, age: int, keep: Keep | None) -> Answer:
         """One attempt. Nothing of it is left while the next is waited for: its reply may be large."""
-        assert self._transport is not None, "a Client works inside: async with Client(...) as llm"
         cost = self._cost(request, len(body)) if self.pool.may_count_tokens else ONE_REQUEST
         prompt = self.pool.beginnings(body)
         endpoint = self.permits.at_once(cost, prompt) or await self.permits.acquire(age, cost, prompt)

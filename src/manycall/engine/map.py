@@ -125,7 +125,17 @@ def map(
     samples: int | None = None,
     **options: Unpack[Options],
 ) -> Report:
-    """Run your own async function over rows: `async def grade(row, llm): ... return {...}`.
+    """Run your own async function over rows.
+
+    >>> async def grade(row, llm):
+    ...     draft = await llm.chat(row["question"])
+    ...     verdict = await llm.chat(f"Is this right? {draft.text}", max_tokens=4)
+    ...     return {"draft": draft.text, "verdict": verdict.text}
+    >>> report = manycall.map(
+    ...     grade, [{"question": "6 times 7?"}], url="sim", model="any", out="graded.jsonl", progress=False
+    ... )
+    >>> report.done, report.calls
+    (1, 2)
 
     The function gets the row's fields (with its `id`) and an `llm` with `chat`, `complete`, `embed`; it may call
     as often as it likes. What it returns is written beside the row's own fields. If it raises, that row has

@@ -1,6 +1,7 @@
 """How a run went, for people and for programs."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from html import escape
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import msgspec
 
 from manycall.control.budget import dollars
-from manycall.plain import plain_line
+from manycall.plain import plain, plain_line
 from manycall.store.manifest import run_folder
 from manycall.store.reading import read_lines
 
@@ -16,7 +17,16 @@ TELL = 0.1
 """Of its time a run may be bound by the client before that is told."""
 
 
-class Report(msgspec.Struct, kw_only=True):
+class Printable:
+    """Base class of public results: `str()` returns their text, and a notebook shows the same text."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return f'<pre style="white-space: pre; overflow-x: auto">{escape(plain(str(self)))}</pre>'
+
+
+class Report(Printable, msgspec.Struct, kw_only=True):
     """How a run went. `print` it for a table.
 
     Attributes:
@@ -148,5 +158,6 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     for row in rows:
         grid.add_row(*(Text(plain_line(cell)) for cell in row))
     text = StringIO()
-    Console(file=text, width=1000, color_system=None).print(grid)
+    console = Console(file=text, width=1000, color_system=None, force_jupyter=False)  # or rich displays it in notebooks
+    console.print(grid)
     return "\n".join(line.rstrip() for line in text.getvalue().strip().splitlines())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from manycall.engine.report import table
+from manycall.engine.report import Printable, table
 from manycall.evals.report import Score, Table, stderr_text
 from manycall.evals.stats.paired import Difference
 from manycall.plain import plain_line
@@ -66,7 +66,7 @@ class Change(msgspec.Struct, frozen=True):
     runs: list[str]
 
 
-class Comparison(msgspec.Struct, frozen=True):
+class Comparison(Printable, msgspec.Struct, frozen=True):
     """Runs compared. `print` it for tables.
 
     Attributes:

@@ -35,9 +35,15 @@ def evaluate(
 ) -> Evaluation:
     """Ask a model the questions of a benchmark, and score what it answers.
 
+    >>> result = manycall.evaluate("wordmath", limit=20, url="sim", model="any", out="math.jsonl", progress=False)
+    >>> result.score("strict-match").count
+    20
+    >>> print(result)
+    | task     | filter ...
+
     Args:
-        task: the name of a benchmark ("gsm8k"; `manycall.evals.tasks.TASKS` has all), a `Task`, or the path of a
-            file of one's own whose rows have `question` and `answer`.
+        task: the name of a benchmark ("gsm8k"; `manycall.TASKS` has all), a `Task`, or the path of a file
+            whose rows have `question` and `answer`.
         data: a local file of questions, instead of the one that is downloaded; shots: likewise for the examples.
         prompt, match: for a file of one's own: what to ask (default: the question), and how to read and compare
             answers: "exact", "numeric", "choice", "boxed", "regex:PATTERN".

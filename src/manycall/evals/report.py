@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from manycall.engine.report import Report, table
+from manycall.engine.report import Printable, Report, table
 from manycall.errors import UsageError
 from manycall.evals.stats.intervals import Interval
 from manycall.evals.stats.repeats import Repeated
@@ -103,7 +103,7 @@ class Wrong(msgspec.Struct, frozen=True):
         return cls(str(row.get("id", "")), read, question, response, answer)
 
 
-class Finding(msgspec.Struct, kw_only=True):
+class Finding(Printable, msgspec.Struct, kw_only=True):
     """What was found in an output. `print` it for tables.
 
     Attributes:

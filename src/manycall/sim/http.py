@@ -68,14 +68,26 @@ def serve(behaviour: Behaviour, key: Mapping[str, str], *, host: str, port: int,
             raise UsageError(f"{host}:{port} cannot be listened on: {why}") from None
         listener.listen(4096)
         port = listener.getsockname()[1]
-        print(f"http://{f'[{host}]' if ':' in host else host}:{port}/v1", flush=True)
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
         simulated = Server(behaviour, key)
         config = uvicorn.Config(
             app(simulated), log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=1
         )
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(_serve(uvicorn.Server(config), listener, until_stdin_closes))
+            runner.run(_serve(_Announced(config, url), listener, until_stdin_closes))
         print(msgspec.json.encode(simulated.report()).decode(), flush=True)
+
+
+class _Announced(uvicorn.Server):
+    """Prints its URL when it accepts connections: whoever reads the URL may rely on it."""
+
+    def __init__(self, config: uvicorn.Config, url: str) -> None:
+        super().__init__(config)
+        self._url = url
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        print(self._url, flush=True)
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket, until_stdin_closes: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from manycall.errors import UsageError
+from manycall.plain import plain_line
 from manycall.records import UNREADABLE
 
 PACKAGE_FOLDER = Path(__file__).parents[2]
@@ -68,12 +69,14 @@ class Sim:
             bufsize=0,  # readline must leave to communicate what comes after the line
         )  # fmt: skip
         assert self._process.stdout is not None
-        first = self._process.stdout.readline().decode(errors="replace").strip()
-        if not first.startswith("http://"):
-            rest = self._process.communicate()[0].decode(errors="replace").strip()
-            raise UsageError(f"the simulated endpoint did not start: {rest.rpartition('Error: ')[2] or first}")
-        self._url = first
-        return first
+        said = b""
+        for line in iter(self._process.stdout.readline, b""):
+            if line.startswith(b"http://"):
+                self._url = line.decode().strip()
+                return self._url
+            said += line
+        self._process.communicate()
+        raise UsageError(f"the simulated endpoint did not start: {_last_line(said)}")
 
     def stop(self) -> None:
         """Stop it, and take what it says at its end into `stats`."""
@@ -81,8 +84,16 @@ class Sim:
             return
         try:
             said = self._process.communicate(timeout=10)[0]
+            if self._process.returncode:
+                print(f"manycall: the simulated endpoint died: {_last_line(said)}", file=sys.stderr)
             self.stats = msgspec.json.decode(said.strip().rpartition(b"\n")[2], type=dict[str, Any])
         except (subprocess.TimeoutExpired, *UNREADABLE):
             self.stats = {}
             self._process.kill()
             self._process.wait()
+
+
+def _last_line(output: bytes) -> str:
+    """What a command said last: its error, or that of its traceback."""
+    last = output.decode(errors="replace").strip().rpartition("\n")[2]
+    return plain_line(last.removeprefix("Error: ").removeprefix("manycall: ")) or "it printed nothing"

@@ -164,9 +164,9 @@ class LineFile:
 
     def _keep_whole_lines(self, start: int, size: int) -> int:
         """From there on nothing was synced; keep the lines that came through all the same."""
-        *lines, torn = self._disk.read(self._fd, size - start, start).split(b"\n")
+        lines = self._disk.read(self._fd, size - start, start).removesuffix(b"\n").split(b"\n")
         whole = [line for line in lines if _is_json(line)]
-        self._set_aside(b"\n".join([*(line for line in lines if not _is_json(line)), torn, b""]))
+        self._set_aside(b"".join(line + b"\n" for line in lines if not _is_json(line)))
         self._disk.truncate(self._fd, start)
         kept = b"".join(line + b"\n" for line in whole)
         write_all(self._disk, self._fd, kept)

@@ -28,6 +28,7 @@ class Answers:
 
     Attributes:
         name: what tables call it.
+        fields: those of the row that hold the answer.
     """
 
     def __init__(self, output: Output, field: str | None = None) -> None:
@@ -42,6 +43,7 @@ class Answers:
         is_batch = field is None and output.identity.get("job") == "batch"
         self._batched = Batched(output) if is_batch else None
         self.name = ", ".join(self._fields) if self._batched is None else self._batched.name
+        self.fields = self._fields if self._batched is None else ("custom_id", "response", "error")
 
     def __repr__(self) -> str:
         return f"<Answers {self.name} of {self._output.path.name}>"
@@ -56,6 +58,15 @@ class Answers:
             return self._batched.of(row)
         found = {name: row[name] for name in self._fields if name in row}
         return found if self._is_object and found else field_of(row, self._fields[0], ": name one with --field")
+
+    def must_be_text(self, row: Fields) -> None:
+        """Check that a conversation can hold the answer: that of a batch may be several, or have tool calls.
+
+        Raises:
+            UsageError: it cannot.
+        """
+        if self._batched is not None:
+            self._batched.must_be_text(row)
 
     def text(self, row: Fields) -> str:
         """All that is in the answer, without its structure, for comparing it with others."""

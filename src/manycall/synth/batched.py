@@ -44,6 +44,18 @@ class Batched:
             f"row {row['id']!r} has no text for an answer; --without {failed} leaves out those that failed"
         )
 
+    def must_be_text(self, row: Fields) -> None:
+        """Check that the text is the whole answer.
+
+        Raises:
+            UsageError: there are several choices, or tool calls.
+        """
+        match row:
+            case {"response": {"body": {"choices": [_, _, *_]}}}:
+                raise UsageError(f"row {row['id']!r} has several answers (n > 1), which only --as rows can hold")
+            case {"response": {"body": {"choices": [{"message": {"tool_calls": [_, *_]}}]}}}:
+                raise UsageError(f"row {row['id']!r} answers with tool calls, which only --as rows can hold")
+
     def asked(self, row: Fields) -> Messages:
         """The messages of its request.
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from manycall.control.budget import dollars
-from manycall.engine.report import table
+from manycall.engine.report import Printable, table
 from manycall.markdown import fenced, inline
 from manycall.plain import plain_json
 from manycall.synth.quality import share
@@ -28,7 +28,7 @@ class Shown(msgspec.Struct):
     sha256: str
 
 
-class Card(msgspec.Struct, kw_only=True):
+class Card(Printable, msgspec.Struct, kw_only=True):
     """What the card says. `str` of it is the README.md.
 
     Attributes:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from manycall.engine.report import table
+from manycall.engine.report import Printable, table
 from manycall.errors import StoreError, UsageError
 from manycall.records import Fields
 from manycall.store.lines import write_whole
@@ -19,19 +19,22 @@ from manycall.synth.answers import Answers
 from manycall.synth.columns import Columns
 from manycall.synth.order import in_order as ordered
 from manycall.synth.quality import added, share
-from manycall.synth.shapes import SHAPES, messages_in
+from manycall.synth.shapes import SHAPES, keep_fields, messages_in
 
+MOST_NAMES = 8
+"""Fields that were not written which are named one by one."""
 Rows = Callable[[], Iterator[Fields]]
 Write = tuple[Callable[[Path, Iterable[Fields]], None], list[str]]
 """Writes a file of some rows; and what there is to say of that beforehand."""
 
 
-class Exported(msgspec.Struct, kw_only=True):
+class Exported(Printable, msgspec.Struct, kw_only=True):
     """What was written. `print` it for a table.
 
     Attributes:
         rows: in all files together. left_out: rows of the output that were rejected.
         truncated: of the rows, those whose answer was cut at max_tokens; None if none tells.
+        not_written: fields of the rows that the shape has no place for.
         notes: fields that could not be written as they are, and why.
     """
 
@@ -40,6 +43,7 @@ class Exported(msgspec.Struct, kw_only=True):
     rows: int
     left_out: int
     truncated: int | None = None
+    not_written: list[str] = []
     notes: list[str] = []
 
     def lines(self) -> list[tuple[str, str]]:
@@ -51,6 +55,10 @@ class Exported(msgspec.Struct, kw_only=True):
             ("truncated", share(self.truncated, self.rows)),
             ("files", names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"),
         ]
+        if self.not_written:
+            more = f", and {len(self.not_written) - MOST_NAMES} more" if len(self.not_written) > MOST_NAMES else ""
+            names = f"{', '.join(self.not_written[:MOST_NAMES])}{more}"
+            lines.append(("not written", f"{names} (--keep NAME writes a field too, --as rows all)"))
         return [*lines, *(("not as it is", note) for note in self.notes)]
 
     def __str__(self) -> str:
@@ -64,11 +72,18 @@ def export(
     shape: str = "rows",
     prompt: str | None = None,
     field: str | None = None,
+    keep: Sequence[str] = (),
     in_order: bool = False,
     without: Sequence[str | Path] = (),
     shard_rows: int | None = None,
 ) -> Exported:
-    """Write an output anew. Memory is that of one row group; in input order, and 22 bytes a row.
+    """Write an output in another shape, order or format.
+
+    >>> report = manycall.generate("Hi", samples=3, url="sim", model="any", out="hi.jsonl", progress=False)
+    >>> manycall.export("hi.jsonl", "train.jsonl", shape="messages").rows
+    3
+
+    Memory use is that of one row group; with `in_order`, 22 bytes a row more.
 
     Args:
         out: what `generate` or `run` wrote.
@@ -77,6 +92,8 @@ def export(
             `chosen` and `rejected`).
         prompt: the field that holds what was asked, a text or messages (default: the run's template is rendered again).
         field: the one that holds the answer; one that is no text is written as JSON (default: see `Answers`).
+        keep: fields of the row to write beside those of the shape. `input` goes into Alpaca's without being named
+            where `prompt` is given.
         in_order: in the order of the input, instead of that in which rows finished.
         without: files of rejects (see `quality`), whose rows are left out.
         shard_rows: in one file; `data.parquet` becomes data-00000-of-00010.parquet, ...
@@ -91,7 +108,9 @@ def export(
     _no_others(to, paths)
     done = Exported(out=output.path, files=paths, rows=total, left_out=output.left_out().total())
     answers = Answers(output, field)
-    shaped = _shaped(answers, shape, prompt)
+    shaped = _shaped(answers, shape, prompt, keep)
+    not_written: set[str] = set()
+    used = {*answers.fields, prompt, *(("chosen", "rejected") if shape == "dpo" else ())}
     offsets = array("Q", ordered(output)) if in_order else None
 
     def rows() -> Iterator[Fields]:
@@ -99,13 +118,16 @@ def export(
 
     def counted(row: Fields) -> Fields:
         done.truncated = added(done.truncated, answers.is_cut(row))
-        return shaped(row)
+        made = shaped(row)
+        not_written.update(name for name, value in row.items() if name not in used and made.get(name) != value)
+        return made
 
     write, done.notes = WRITERS[_ending(to)](lambda: map(shaped, rows()))
     each = map(counted, rows())
     with _all_or_none(paths) as scratch:
         for path in scratch:
             write(path, islice(each, shard_rows))
+    done.not_written = sorted(name for name in not_written if not name.endswith("_finish_reason"))
     return done
 
 
@@ -127,15 +149,22 @@ def _all_or_none(paths: list[Path]) -> Iterator[list[Path]]:
         raise
 
 
-def _shaped(answers: Answers, shape: str, prompt: str | None) -> Callable[[Fields], Fields]:
+def _shaped(answers: Answers, shape: str, prompt: str | None, keep: Sequence[str]) -> Callable[[Fields], Fields]:
     if shape == "rows":
+        if keep:
+            raise UsageError("--as rows writes every field: leave out --keep")
         return lambda row: row
     if shape not in SHAPES:
         raise UsageError(f"--as {shape!r} is none of rows, {', '.join(SHAPES)}")
-    made = SHAPES[shape]
-    if prompt is not None:
-        return lambda row: made(row, messages_in(row, prompt), answers)
-    return lambda row: made(row, answers.asked(row), answers)
+    make, has_input = SHAPES[shape], shape == "alpaca" and prompt is not None and "input" not in keep
+
+    def shaped(row: Fields) -> Fields:
+        answers.must_be_text(row)
+        asked = messages_in(row, prompt) if prompt is not None else answers.asked(row)
+        kept = [*keep, "input"] if has_input and "input" in row else keep
+        return keep_fields(make(row, asked, answers), row, kept)
+
+    return shaped
 
 
 def shards(path: Path, rows: int, shard_rows: int | None) -> list[Path]:

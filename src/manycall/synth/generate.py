@@ -42,6 +42,13 @@ def generate(
 ) -> Report:
     """Ask for one text for each row, and write it beside the row's own fields.
 
+    >>> rows = [{"topic": "tea"}, {"topic": "rain"}]
+    >>> report = manycall.generate(
+    ...     "A story about {{ topic }}.", rows, url="sim", model="any", out="stories.jsonl", progress=False
+    ... )
+    >>> report.done, sorted(row["topic"] for row in report.results())
+    (2, ['rain', 'tea'])
+
     Args:
         prompt: a Jinja template over the row's fields ("Tell a story about {{ topic }}."), the path of one
             (.j2, .jinja, .txt, .md) or of several turns (.toml, .json), messages with templates in them, or a function

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from manycall.engine.report import table
+from manycall.engine.report import Printable, table
 from manycall.store.lines import write_whole, writing
 from manycall.store.output import Output, may_write
 from manycall.synth.answers import Answers
@@ -52,7 +52,7 @@ class Found(msgspec.Struct):
     short: int
 
 
-class Quality(msgspec.Struct, kw_only=True):
+class Quality(Printable, msgspec.Struct, kw_only=True):
     """What was counted. `print` it for a table.
 
     Attributes:

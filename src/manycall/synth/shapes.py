@@ -1,6 +1,6 @@
 """A finished row as trainers want it: messages, ShareGPT, Alpaca, preference pairs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from manycall.errors import UsageError
@@ -17,9 +17,27 @@ def messages_in(row: Fields, name: str) -> Messages:
     match field_of(row, name):
         case str() as text:
             return [{"role": "user", "content": text}]
-        case [*turns] if turns and all(isinstance(turn, dict) and "role" in turn for turn in turns):
-            return turns
+        case value if _is_messages(value):
+            return value  # type: ignore[no-any-return]
     raise UsageError(f"row {row['id']!r}: the field {name!r} holds neither a text nor messages")
+
+
+def keep_fields(made: Fields, row: Fields, names: Sequence[str]) -> Fields:
+    """The shaped row, with these fields of the row beside those of the shape.
+
+    Raises:
+        UsageError: the row lacks one, or the shape writes another value there.
+    """
+    for name in names:
+        value = field_of(row, name)
+        if made.get(name):
+            raise UsageError(f"row {row['id']!r}: the shape itself writes {name!r}: leave out --keep {name}")
+        made[name] = value
+    return made
+
+
+def _is_messages(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) and "role" in one for one in value)
 
 
 def _answer(answer: Any) -> Messages:
@@ -42,27 +60,31 @@ def _as_sharegpt(row: Fields, asked: Messages, answers: Answers) -> Fields:
 
 
 def _as_alpaca(row: Fields, asked: Messages, answers: Answers) -> Fields:
-    system = [_text(row, turn) for turn in asked if turn["role"] == "system"]
+    system = [turn for turn in asked if turn["role"] == "system"]
     *others, last = [turn for turn in asked if turn["role"] != "system"] or [{}]
     if others or last.get("role") != "user" or len(system) > 1:
         raise UsageError(f"row {row['id']!r} is more than one question, which Alpaca has no room for: --as messages")
     made = {"instruction": _text(row, last), "input": "", "output": as_text(answers.of(row))}
-    return {**made, "system": system[0]} if system else made
+    return {**made, "system": _text(row, system[0])} if system else made
 
 
 def _as_dpo(row: Fields, asked: Messages, answers: Answers) -> Fields:
     """As TRL wants preference pairs of conversations."""
-    return {
-        "prompt": asked,
-        "chosen": _answer(field_of(row, "chosen")),
-        "rejected": _answer(field_of(row, "rejected")),
-    }
+    chosen, rejected = field_of(row, "chosen"), field_of(row, "rejected")
+    return {"prompt": asked, "chosen": _reply(chosen), "rejected": _reply(rejected)}
+
+
+def _reply(answer: Any) -> Messages:
+    return answer if _is_messages(answer) else _answer(answer)
 
 
 def _text(row: Fields, turn: dict[str, Any]) -> str:
     content = turn.get("content")
     if not isinstance(content, str):
         raise UsageError(f"row {row['id']!r}: a message is not one text, and needs --as messages")
+    others = [name for name, value in turn.items() if name not in {"role", "content"} and value]
+    if others:
+        raise UsageError(f"row {row['id']!r}: a message has {', '.join(others)}, and needs --as messages")
     return content
 
 

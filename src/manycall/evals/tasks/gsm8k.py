@@ -190,6 +190,15 @@ def _rows(given: str | Path | None, split: str, platinum: bool) -> Path | list[d
         return path
     if platinum:
         return from_hub("madrylab/gsm8k-platinum", "main", split)
+    return download(split)
+
+
+def download(split: str) -> Path:
+    """Return the pinned file of a split ("test" or "train") in the cache, downloaded once and checked.
+
+    Raises:
+        UsageError: it cannot be downloaded, or its checksum differs.
+    """
     return fetch(f"{_URL}/{split}.jsonl", _SHA256[split], f"gsm8k-{split}.jsonl")
 
 

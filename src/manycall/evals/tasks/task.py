@@ -19,6 +19,15 @@ Extract = Callable[[str], Any]
 class Task(msgspec.Struct, frozen=True):
     """A benchmark: what to ask, how to read the answers, and whether they are right.
 
+    >>> task = manycall.Task(
+    ...     rows=[{"question": "Is 3 odd?", "answer": "yes"}],
+    ...     prompt="{{ question }}",
+    ...     extract=lambda text: text.strip().lower(),
+    ...     score=lambda answer, target: answer == target,
+    ... )
+    >>> manycall.evaluate(task, url="sim", model="any", out="odd.jsonl", progress=False).rows
+    1
+
     Attributes:
         rows: the questions: a path or mappings.
         prompt: the user's turn: a Jinja template over a row's fields, its path, or a function of them.
