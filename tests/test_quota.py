@@ -76,6 +76,20 @@ def test_time_in_which_nothing_went_is_not_saved_up() -> None:
     assert pace.when(1) == 1001.0
 
 
+@pytest.mark.parametrize(("calls", "seconds"), [(2, 0.2), (100, MOST_CREDIT)])
+def test_of_what_was_given_back_at_most_half_a_second_may_go_at_once(calls: int, seconds: float) -> None:
+    """Ten units each, all given back; then nothing is sent for a while."""
+    pace = Pace(100.0)
+    for _ in range(calls):
+        pace.take(10, 0.0)
+        pace.give_back(10)
+    sent = 0
+    while pace.when(10) <= 1000.0:
+        pace.take(10, 1000.0)
+        sent += 10
+    assert 100 * seconds <= sent <= 100 * seconds + 10
+
+
 def test_without_limits_anything_may_go_at_any_time() -> None:
     quota = Quota(Limits())
     quota.reserve(Cost(1, 1e9), 0.0)
