@@ -148,7 +148,8 @@ class Remembering(Disk):
 
     def sync(self, fd: int) -> None:
         inode = self._open[fd]
-        self.log.append(Op("sync", next(path for path, number in self._names.items() if number == inode), inode))
+        path = next((path for path, number in self._names.items() if number == inode), Path())  # replaced, still open
+        self.log.append(Op("sync", path, inode))
 
     def sync_folder(self, folder: Path) -> None:
         self.log.append(Op("sync_folder", folder))
@@ -239,11 +240,8 @@ class _Moment:
     def names(self, kept: int) -> dict[Path, int]:
         """The files' names, when so many of the late changes came through. A file is lost with its folder's name."""
         names = _renamed(self._safe_names, self.late_names[:kept])
-        return {
-            path: inode
-            for path, inode in names.items()
-            if inode != FOLDER and all(folder in names for folder in path.parents[:-1])
-        }
+        there = {path for path, inode in names.items() if inode == FOLDER and names.keys() >= {*path.parents[:-1]}}
+        return {path: inode for path, inode in names.items() if inode != FOLDER and path.parent in there}
 
     def files(self, names: dict[Path, int], content: Callable[[int], bytes]) -> Files:
         return {path: content(inode) for path, inode in names.items()}
