@@ -5,11 +5,12 @@ BIN := .venv/bin
 GSM8K ?=
 LM_EVAL := .venv-lmeval/bin/python
 
-.PHONY: help setup demo test torture crosscheck check sim bench format clean
+.PHONY: help setup demo test mutants torture crosscheck check sim bench format clean
 
 help:
 	@echo "make demo    write some stories and run an evaluation on the built-in endpoint"
 	@echo "make test    run the tests"
+	@echo "make mutants changes the code in one place at a time and lists what no test notices (a sample, at most 30 minutes; MUTANTS=--help)"
 	@echo "make torture kill -9, full disks, frozen processes, lost servers: nothing lost, nothing twice (20 minutes)"
 	@echo "make crosscheck  lm-evaluation-harness's own code beside ours, and writes down what it says (GSM8K=FOLDER: on the real set)"
 	@echo "make check   lint, types, layers, docs"
@@ -31,6 +32,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+mutants: setup
+	nice $(BIN)/python tests/mutants.py $(MUTANTS)
 
 torture: setup
 	PYTHONPATH=tests $(BIN)/python -m torture $(TORTURE)

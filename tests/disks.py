@@ -238,7 +238,7 @@ class _Moment:
         return self.names(len(self.late_names))
 
     def names(self, kept: int) -> dict[Path, int]:
-        """The files' names, when so many of the late changes came through. A file is lost with its folder's name."""
+        """The files' names after the first `kept` late changes. A file is lost if the name of its folder is lost."""
         names = _renamed(self._safe_names, self.late_names[:kept])
         there = {path for path, inode in names.items() if inode == FOLDER and names.keys() >= {*path.parents[:-1]}}
         return {path: inode for path, inode in names.items() if inode != FOLDER and path.parent in there}

@@ -41,7 +41,7 @@ def test_rests_double_until_a_call_is_answered() -> None:
 
 
 def sick(rests: int) -> Health:
-    """The health of an endpoint that has been excluded so many times in a row. The last time began at second 100."""
+    """The health of an endpoint that was ejected `rests` times in a row. The last ejection began at second 100."""
     health, now = Health(), 0.0
     while health._rests < rests:
         health.failed(now := 100.0 if health._rests == rests - 1 else max(now, health.rests_until))

@@ -69,6 +69,13 @@ def test_what_was_reserved_too_much_is_given_back() -> None:
     assert quota.when(Cost(1, 10)) == pytest.approx(late)
 
 
+def test_a_call_that_was_not_sent_takes_nothing_from_the_quota() -> None:
+    quota = Quota(Limits(rpm=60, tpm=6000))
+    quota.reserve(Cost(1, 500), 0.0)
+    quota.settle(Cost(1, 500), Cost(0, 0))
+    assert quota.when(Cost(1, 500)) <= 0.0
+
+
 def test_time_in_which_nothing_went_is_not_saved_up() -> None:
     pace = Pace(1.0)
     pace.take(1, 0.0)
