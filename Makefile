@@ -17,7 +17,7 @@ DEPENDENCIES := $(patsubst %,tests/test_%.py,batch cli docstrings evals export e
 GSM8K ?=
 LM_EVAL := .venv-lmeval/bin/python
 
-.PHONY: help setup demo test lowest lowest-versions package gsm8k torture crosscheck check sim bench format clean
+.PHONY: help setup demo test lowest lowest-versions package gsm8k mutants torture crosscheck check sim bench format clean
 
 help:
 	@echo "make demo    write some stories and run an evaluation on the built-in endpoint"
@@ -25,6 +25,7 @@ help:
 	@echo "make lowest  run the tests of the dependencies with the lowest versions that pyproject.toml allows"
 	@echo "make package build the wheel and the sdist, install and try both elsewhere"
 	@echo "make gsm8k   download the pinned GSM8K into data/gsm8k, for the tests that need it"
+	@echo "make mutants changes the code in one place at a time and lists what no test notices (a sample, at most 30 minutes; MUTANTS=--help)"
 	@echo "make torture kill -9, full disks, frozen processes, lost servers: nothing lost, nothing twice (20 minutes)"
 	@echo "make crosscheck  lm-evaluation-harness's own code beside ours, and writes down what it says (GSM8K=FOLDER: on the real set)"
 	@echo "make check   lint, types, layers, docs"
@@ -61,6 +62,9 @@ package: setup
 
 gsm8k: setup
 	$(BIN)/python tests/fetch_gsm8k.py data/gsm8k
+
+mutants: setup
+	nice $(BIN)/python tests/mutants.py $(MUTANTS)
 
 torture: setup
 	PYTHONPATH=tests $(BIN)/python -m torture $(TORTURE)

@@ -11,6 +11,8 @@ from manycall.store.disk import Disk
 from manycall.store.run import SPARE_BYTES
 
 Files = dict[Path, bytes]
+FOLDER = -1
+"""Where a file has the number of its inode."""
 
 
 class Refusing(Disk):
@@ -64,8 +66,8 @@ class Op(NamedTuple):
     """One change that was asked of the disk.
 
     Attributes:
-        kind: name, write, truncate, sync, replace, remove, sync_folder, or a note of the test's own.
-        path: what was named, replaced or removed; for sync_folder the folder.
+        kind: name, write, truncate, sync, replace, remove, folder, sync_folder, or a note of the test's own.
+        path: what was named, synced, replaced or removed; for folder and sync_folder the folder.
         inode: the file itself, whatever it is called. data: what was written, or noted. size: after truncation.
         new: the other name, of a replace.
     """
@@ -94,6 +96,7 @@ class Remembering(Disk):
         self._names = {path: number for number, path in enumerate(self.beginning)}
         self._inodes = [bytearray(content) for content in self.beginning.values()]
         self._open: dict[int, int] = {}
+        self._folders = {Path("/"), *_folders(self.beginning)}
 
     @property
     def files(self) -> Files:
@@ -144,7 +147,9 @@ class Remembering(Disk):
         pass
 
     def sync(self, fd: int) -> None:
-        self.log.append(Op("sync", inode=self._open[fd]))
+        inode = self._open[fd]
+        path = next((path for path, number in self._names.items() if number == inode), Path())  # replaced, still open
+        self.log.append(Op("sync", path, inode))
 
     def sync_folder(self, folder: Path) -> None:
         self.log.append(Op("sync_folder", folder))
@@ -154,20 +159,26 @@ class Remembering(Disk):
 
     def replace(self, old: Path, new: Path) -> None:
         self._names[new] = self._names.pop(old)
-        self.log.append(Op("replace", old, new=new))
+        if old.parent == new.parent:
+            self.log.append(Op("replace", old, new=new))
+        else:  # until both folders are synced, a power cut may undo either half
+            self.log += [Op("name", new, self._names[new]), Op("remove", old)]
 
     def remove(self, path: Path) -> None:
         if self._names.pop(path, None) is not None:
             self.log.append(Op("remove", path))
 
     def make_folder(self, path: Path) -> None:
-        pass  # a file whose folder's name is lost is lost: see `Moment`
+        for folder in (*reversed(path.parents), path):
+            if folder not in self._folders:
+                self._folders.add(folder)
+                self.log.append(Op("folder", folder))
 
     def names(self, folder: Path) -> list[Path]:
         return sorted(path for path in self._names if path.parent == folder)
 
     def exists(self, path: Path) -> bool:
-        return path in self._names
+        return path in self._names or path in self._folders
 
     def lock(self, fd: int) -> bool:
         return True
@@ -204,12 +215,13 @@ class _Moment:
     """Which changes of the first `end` are past a power cut, and which are not yet."""
 
     def __init__(self, disk: Remembering, end: int) -> None:
-        self._safe_names = {path: number for number, path in enumerate(disk.beginning)}
+        self._safe_names = dict.fromkeys(_folders(disk.beginning), FOLDER)
+        self._safe_names |= {path: number for number, path in enumerate(disk.beginning)}
         self._safe = dict(enumerate(disk.beginning.values()))
         self.late_names: list[Op] = []
         self.late: dict[int, list[Op]] = {}
         for op in disk.log[:end]:
-            if op.kind in {"name", "replace", "remove"}:
+            if op.kind in {"name", "replace", "remove", "folder"}:
                 self.late_names.append(op)
             elif op.kind == "sync_folder":
                 mine = [each for each in self.late_names if each.path.parent == op.path]
@@ -226,8 +238,10 @@ class _Moment:
         return self.names(len(self.late_names))
 
     def names(self, kept: int) -> dict[Path, int]:
-        """The names, when so many of the late changes came through."""
-        return _renamed(self._safe_names, self.late_names[:kept])
+        """The files' names after the first `kept` late changes. A file is lost if the name of its folder is lost."""
+        names = _renamed(self._safe_names, self.late_names[:kept])
+        there = {path for path, inode in names.items() if inode == FOLDER and names.keys() >= {*path.parents[:-1]}}
+        return {path: inode for path, inode in names.items() if inode != FOLDER and path.parent in there}
 
     def files(self, names: dict[Path, int], content: Callable[[int], bytes]) -> Files:
         return {path: content(inode) for path, inode in names.items()}
@@ -256,11 +270,15 @@ class _Moment:
             yield f"has zeros for write {at}", _written(before, [zeros, *ops[at + 1 :]])
 
 
+def _folders(files: Files) -> set[Path]:
+    return {folder for path in files for folder in path.parents[:-1]}
+
+
 def _renamed(names: dict[Path, int], ops: list[Op]) -> dict[Path, int]:
     names = dict(names)
     for op in ops:
         match op.kind:
-            case "name":
+            case "name" | "folder":
                 names[op.path] = op.inode
             case "remove":
                 names.pop(op.path, None)

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 import documents
+from fuzz_inputs import JSON, NAMES, NOT_JSON, PIECES, SCALARS, mutated, texts
 from invariants import limits, replies, rows, store
-from mutations import JSON, NAMES, NOT_JSON, PIECES, SCALARS, mutated, texts
 
 CPU_SECONDS = 1.0
 """That any of these inputs may take; they are small."""

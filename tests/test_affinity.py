@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manycall.control.affinity import CHUNK_BYTES, MOST_REMEMBERED, Affinity, chunks
+from manycall.control.affinity import CHUNK_BYTES, MOST_CHUNKS, MOST_REMEMBERED, Affinity, chunks
 
 
 def test_requests_that_begin_alike_share_the_hashes_of_their_beginning() -> None:
@@ -45,3 +45,14 @@ def test_nobody_is_credited_with_more_than_the_prompt_has(had: list[tuple[bytes,
     assert all(0 <= affinity.known(prompt, server) <= len(prompt) for server in range(4))
     affinity.note(prompt, 2)
     assert affinity.known(prompt, 2) == len(prompt)
+
+
+def test_a_body_that_ends_with_a_chunk_has_that_chunk_too() -> None:
+    assert [len(chunks(b"x" * (CHUNK_BYTES + more))) for more in (-1, 0, CHUNK_BYTES - 1, CHUNK_BYTES)] == [0, 1, 1, 2]
+    assert len(chunks(b"x" * (MOST_CHUNKS + 1) * CHUNK_BYTES)) == MOST_CHUNKS
+
+
+def test_the_only_server_gains_all_that_it_has_had() -> None:
+    affinity = Affinity()
+    affinity.note([1, 2, 3], 0)
+    assert affinity.gain([1, 2, 9], 0, 1) == 2

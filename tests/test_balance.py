@@ -5,7 +5,7 @@ import pytest
 from fakes import answer
 from manycall import errors
 from manycall.control.balance import pick
-from manycall.control.health import Health
+from manycall.control.health import OUTAGE, Health
 from manycall.control.quota import Cost
 from manycall.engine.client import Client
 from manycall.engine.endpoint import CANARY_SECONDS, Endpoint
@@ -38,6 +38,45 @@ def test_rests_double_until_a_call_is_answered() -> None:
     assert rests == [0, 0, 1, 2, 4, 8, 16, 30, 30, 30, 30, 30]
     health.well(200.0, 200.0)
     assert not health.rests(200.0)
+
+
+def sick(rests: int) -> Health:
+    """The health of an endpoint that was ejected `rests` times in a row. The last ejection began at second 100."""
+    health, now = Health(), 0.0
+    while health._rests < rests:
+        health.failed(now := 100.0 if health._rests == rests - 1 else max(now, health.rests_until))
+    return health
+
+
+def test_after_a_rest_one_call_tries_the_endpoint_and_until_it_is_answered_no_other_goes_there() -> None:
+    health = sick(1)
+    assert (health.rests(100.9), health.rests(101.0)) == (True, False)
+    health.sent(101.0)
+    assert health.rests(101.0)
+    assert (health.rests(130.9), health.rests(131.0)) == (True, False)  # no answer for 30 s: another may try
+    health.well(101.0, 102.0)
+    assert not health.rests(102.0)
+
+
+def test_a_call_that_was_to_try_the_endpoint_and_was_not_sent_leaves_that_to_the_next() -> None:
+    health = sick(1)
+    health.sent(101.0)
+    health.unused()
+    assert not health.rests(101.0)
+
+
+def test_a_call_that_goes_to_a_resting_endpoint_because_all_rest_is_no_trial() -> None:
+    health = sick(1)
+    health.sent(100.5)
+    assert not health.rests(101.0)
+
+
+@pytest.mark.parametrize(("rests", "outage"), [(0, False), (OUTAGE - 1, False), (OUTAGE, True)])
+def test_the_first_answer_after_an_outage_ends_it(rests: int, outage: bool) -> None:
+    health = sick(rests)
+    assert not health.well(99.0, 100.5)  # this call went before
+    assert health.well(101.0, 102.0) == outage
+    assert not health.well(102.0, 103.0)
 
 
 class Pool:

@@ -254,6 +254,14 @@ def test_after_a_crash_at_any_moment_each_request_has_one_line_in_the_end() -> N
     assert states > 500
 
 
+def test_the_lines_of_failed_requests_are_there_after_a_power_cut_once_the_run_has_ended() -> None:
+    disk = Remembering()
+    a_session(disk, "bc")
+    for crash in crashes(disk, len(disk.log)):
+        lines = crash.files[FOLDER / "out.jsonl"].splitlines()
+        assert [json.loads(each)["id"] for each in lines] == ["a", "b", "c"], crash.how
+
+
 def objects(each: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     names = "custom_id url body model messages prompt input stream n".split()
     return st.dictionaries(st.sampled_from(names), each)

@@ -84,6 +84,21 @@ def test_rows_that_all_fail_before_any_succeeds_stop_the_run_soon(tmp_path: Path
     assert CANARY_ROWS <= len(transport.log) <= CANARY_ROWS + CANARY_CALLS
 
 
+@pytest.mark.parametrize("failing", [9, 10])
+def test_ten_rows_that_fail_before_any_succeeds_stop_the_run_and_nine_do_not(tmp_path: Path, failing: int) -> None:
+    def handler(body: dict[str, Any]) -> HttpReply:
+        return refusal(400, "unknown parameter") if len(transport.log) <= failing else answer()
+
+    transport = FakeTransport(handler, 0.04)
+    if failing == 10:
+        with pytest.raises(errors.RunStopped, match="first 10 rows all failed"):
+            go(tmp_path, transport, 30, concurrency=1, **OURS)
+        assert len(transport.log) == 10
+    else:
+        go(tmp_path, transport, 30, concurrency=1, **OURS)
+        assert len(transport.log) == 30
+
+
 def test_a_client_alone_has_its_canary_too() -> None:
     transport = FakeTransport(lambda body: refusal(404), 0.05)
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from disks import Crash, Files, Remembering, crashes
-from manycall.errors import StoreError
+from manycall.errors import Rejected, StoreError
 from manycall.records import Failure, Row, Success
 from manycall.store.journal import request_key
 from manycall.store.manifest import Manifest
@@ -170,3 +170,50 @@ def test_whatever_a_crash_leaves_is_recovered_from(seed: int) -> None:
     figures = every_state(seed, share=0.05)
     assert figures["changes"] > 150
     assert figures["states"] > 200
+
+
+def one_of_each(run: Run) -> None:
+    """A line for every file of a run."""
+    key, reply = call(0, 1)
+    run.journal.append("0", key, 1, reply, at=1.0, seconds=0.5)
+    run.success(Success(Row("0", {}), {"text": "done"}))
+    run.reject(Row("1", {}), Rejected("too short"))
+    run.failures.append(Failure(Row("2", {}), "call failed", "503", 4))
+    run.timeline({"at": 1.0})
+
+
+def test_what_was_written_before_a_sync_is_in_every_file_after_a_power_cut() -> None:
+    disk = Remembering()
+    run = open_run(disk)
+    one_of_each(run)
+    run.sync()
+    names = ("calls", "failures", "rejected", "timeline")
+    files = [OUT, *(OUT.with_name("out.jsonl.run") / f"{name}.jsonl" for name in names)]
+    for crash in crashes(disk, len(disk.log)):
+        for path in files:
+            assert crash.files[path].count(b"\n") == 1, (path, crash.how)
+
+
+@pytest.mark.parametrize("how", ["sync", "close"])
+def test_the_calls_are_synced_before_the_rows_that_were_made_of_them(how: str) -> None:
+    disk = Remembering()
+    run = open_run(disk)
+    one_of_each(run)
+    disk.log.clear()
+    getattr(run, how)()
+    synced = [op.path.name for op in disk.log if op.kind == "sync"]
+    assert synced.index("calls.jsonl") < synced.index("out.jsonl")
+
+
+def test_what_fresh_moves_aside_is_lost_by_no_crash() -> None:
+    disk = Remembering()
+    run = open_run(disk)
+    one_of_each(run)
+    run.close()
+    before, paid = len(disk.log), disk.files
+    kept = [paid[OUT], *(paid[OUT.with_name("out.jsonl.run") / f"{name}.jsonl"] for name in ("calls", "rejected"))]
+    Run(OUT, Manifest("0", {"job": "test"}), fresh=True, disk=disk).close()
+    for end in range(before, len(disk.log) + 1):
+        for crash in crashes(disk, end):
+            for content in kept:
+                assert content in crash.files.values(), (end, crash.how)

@@ -2,11 +2,14 @@ from pathlib import Path
 
 import pytest
 
+from fakes import FakeTransport, answer
 from manycall.control.quota import Cost, Limits
 from manycall.control.window import Window
-from manycall.engine.endpoint import Endpoint
+from manycall.engine.endpoint import LONGEST_HOLD, Endpoint
 from manycall.engine.resolve import OPENAI_URL, resolve
 from manycall.errors import UsageError
+from manycall.sim import virtual
+from manycall.wire.transport import HttpReply
 
 
 def unset(name: str) -> None:
@@ -87,3 +90,22 @@ def test_what_binds_is_said() -> None:
         endpoint.throttle.refused(100.0, 100.1, 5.0)
     assert endpoint.when(Cost(), 101.0) > 104
     assert endpoint.binds(101.0).startswith("learned quota ")
+
+
+@pytest.mark.parametrize(
+    ("remaining", "reset", "seconds"), [("0", "500ms", 0.5), ("0", "30s", LONGEST_HOLD), ("7", "500ms", 0.0)]
+)
+def test_an_answer_that_says_nothing_is_left_holds_the_next_call(remaining: str, reset: str, seconds: float) -> None:
+    headers = {
+        "x-ratelimit-limit-requests": "60000",
+        "x-ratelimit-remaining-requests": remaining,
+        "x-ratelimit-reset-requests": reset,
+    }
+    transport = FakeTransport(lambda body: HttpReply(200, answer().body, headers.get))
+
+    async def main() -> float:
+        endpoint = Endpoint("http://h")
+        await endpoint.send(transport, "chat", b'{"messages":[{"content":"hi"}]}', 9.0)
+        return max(0.0, endpoint.when(Cost(), virtual.now()) - virtual.now())
+
+    assert virtual.run(main()) == pytest.approx(seconds)

@@ -331,3 +331,7 @@ def test_any_host_may_say_anything(host: str, texts: list[str | None]) -> None:
     turn = iter(texts)
     one = hints.dialect(host, lambda name: next(turn, None))
     assert one is None or one in DIALECTS
+
+
+def test_only_some_providers_charge_the_whole_max_tokens() -> None:
+    assert {one.name for one in DIALECTS if one.charges_most} == {"Azure OpenAI", "OpenAI", "Cerebras"}

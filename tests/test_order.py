@@ -1,8 +1,11 @@
 from functools import partial
+from statistics import fmean, pvariance
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manycall.control.moments import Moments
 from manycall.control.order import ANSWERS, LOOK, ROWS_PER_CALL, Order
 
 
@@ -47,3 +50,24 @@ def test_no_row_is_lost_or_doubled(sizes: list[int], tells: bool, lefts: list[fl
     while found:
         taken.append(found.take(lambda: 1.0))
     assert sorted(taken + todo) == sorted(sizes)
+
+
+def test_rows_of_equal_size_go_in_the_order_in_which_they_came() -> None:
+    found: Order[str] = Order(len)
+    for n in range(ANSWERS):
+        found.learn("x" * n, 10 * n)
+    for row in ("one", "two", "three", "six"):
+        found.put(row)
+    assert [found.take(lambda: 1.0) for _ in range(4)] == ["three", "one", "two", "six"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min_size=1, max_size=20))
+def test_the_sums_give_means_variances_and_the_covariance(pairs: list[tuple[int, int]]) -> None:
+    moments = Moments()
+    for x, y in pairs:
+        moments.add(x, y)
+    xs, ys = [x for x, _ in pairs], [y for _, y in pairs]
+    mean_x, mean_y = fmean(xs), fmean(ys)
+    covariance = fmean((x - mean_x) * (y - mean_y) for x, y in pairs)
+    assert moments.read() == pytest.approx((mean_x, mean_y, pvariance(xs), pvariance(ys), covariance), abs=1e-6)
+    assert moments.count == len(pairs)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from manycall.control.estimate import Estimate
 from manycall.control.hints import Told
-from manycall.control.quota import MOST_CREDIT, SHARE, Cost, Limits, Pace, Quota
+from manycall.control.quota import BURST_SECONDS, MOST_CREDIT, SHARE, TOKENS_PER_CALL, Cost, Limits, Pace, Quota
 
 GAPS = st.lists(st.tuples(st.floats(0, 3), st.integers(1, 50)), min_size=1, max_size=120)
 
@@ -69,11 +69,32 @@ def test_what_was_reserved_too_much_is_given_back() -> None:
     assert quota.when(Cost(1, 10)) == pytest.approx(late)
 
 
+def test_a_call_that_was_not_sent_takes_nothing_from_the_quota() -> None:
+    quota = Quota(Limits(rpm=60, tpm=6000))
+    quota.reserve(Cost(1, 500), 0.0)
+    quota.settle(Cost(1, 500), Cost(0, 0))
+    assert quota.when(Cost(1, 500)) <= 0.0
+
+
 def test_time_in_which_nothing_went_is_not_saved_up() -> None:
     pace = Pace(1.0)
     pace.take(1, 0.0)
     pace.take(1, 1000.0)
     assert pace.when(1) == 1001.0
+
+
+@pytest.mark.parametrize(("calls", "seconds"), [(2, 0.2), (100, MOST_CREDIT)])
+def test_of_what_was_given_back_at_most_half_a_second_may_go_at_once(calls: int, seconds: float) -> None:
+    """Ten units each, all given back; then nothing is sent for a while."""
+    pace = Pace(100.0)
+    for _ in range(calls):
+        pace.take(10, 0.0)
+        pace.give_back(10)
+    sent = 0
+    while pace.when(10) <= 1000.0:
+        pace.take(10, 1000.0)
+        sent += 10
+    assert 100 * seconds <= sent <= 100 * seconds + 10
 
 
 def test_without_limits_anything_may_go_at_any_time() -> None:
@@ -93,6 +114,38 @@ def test_the_guess_of_tokens_becomes_right() -> None:
     assert estimate.tokens(3000, 10) == pytest.approx(1010, rel=0.05)
     estimate.learn(3000, 0, 0)  # a server that does not count
     assert estimate.tokens(3000, None) == pytest.approx(1040, rel=0.05)
+
+
+def test_the_guess_of_output_is_a_standard_deviation_above_the_mean() -> None:
+    estimate = Estimate()
+    for n in range(400):
+        estimate.learn(4000, 1000, 1000 if n % 2 else 0)
+    assert estimate.tokens(4000, None) == pytest.approx(1000 + 500 + 500, rel=0.05)
+
+
+def test_a_call_is_one_request_unless_something_else_is_said() -> None:
+    assert Cost() == Cost(1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "calls"),
+    [
+        (Limits(), math.inf),
+        (Limits(rpm=600), 10 * 10 * SHARE + 1),
+        (Limits(tpm=60_000), (10 * 1000 * SHARE + 1000 * SHARE * BURST_SECONDS) / TOKENS_PER_CALL),
+        (Limits(rpm=600, tpm=6000), (10 * 100 * SHARE + 100 * SHARE * BURST_SECONDS) / TOKENS_PER_CALL),
+    ],
+)
+def test_how_many_calls_are_let_in_within_ten_seconds_is_known(limits: Limits, calls: float) -> None:
+    assert Quota(limits).at_once(10.0) == pytest.approx(calls)
+
+
+def test_a_lower_limit_heard_in_mid_run_counts_what_went_under_the_old_one() -> None:
+    quota = Quota(Limits())
+    quota.hear([told("tokens", 600_000)], 100.0)
+    quota.reserve(Cost(1, 50_000), 100.0)
+    quota.hear([told("tokens", 300_000)], 100.0)
+    assert quota.when(Cost(1, 1000)) == pytest.approx(100 + 10 / SHARE, rel=0.001)
 
 
 def told(unit: str, limit: float | None, seconds: float = 60.0) -> Told:

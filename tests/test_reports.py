@@ -16,9 +16,10 @@ from markupsafe import Markup
 import manycall
 from manycall.errors import UsageError
 from manycall.evals.judgement import summary
+from manycall.evals.reports import excerpts, plots
 from manycall.evals.reports import page as pages
-from manycall.evals.reports import plots
 from manycall.evals.reports.page import Page, Quote, Section
+from manycall.store.output import Output
 from shell import manycall as command
 
 HOSTILE = (
@@ -200,6 +201,30 @@ def test_plots_are_whole_and_show_every_number() -> None:
     assert {"0.5000", "0.5500", evil, "0.4", "0.6"} <= set(texts)
     circles = ElementTree.fromstring(drawn[0]).iter("circle")
     assert len({circle.attrib["cx"] for circle in circles}) == 2
+
+
+def quotes_of(path: str, **fields: Any) -> dict[str, list[tuple[str, str]]]:
+    """Of an output with this one row, quote -> its parts and their texts, as the page shows them."""
+    row = {"id": "q1", "question": "Q-TEXT", "response": "R-TEXT", "answer": "A-TEXT", **fields}
+    out = output(path, [row], {"job": "eval wordmath", "model": "m", "params": {}})
+    if path == "judged":
+        quotes = list(excerpts.verdicts(Output(out), "judge"))
+    else:
+        quotes = [*excerpts.Seen(Output(out)).cut, *excerpts.mistakes(manycall.score(out, as_="regex:(R)").wrong)]
+    return {quote.title: list(quote.texts) for quote in quotes}
+
+
+def test_a_quote_shows_the_question_the_response_and_the_answer_each_under_its_name() -> None:
+    whole = [("question", "Q-TEXT"), ("response", "R-TEXT"), ("answer", "A-TEXT")]
+    assert quotes_of("cut", finish_reason="length") == {"q1: cut at max_tokens": whole}
+    assert quotes_of("wrong") == {"q1: regex:(R) read 'R'": whole}
+
+
+def test_a_quote_of_a_verdict_shows_the_judged_response_and_what_the_judge_said() -> None:
+    replies = [{"verdict": "A", "text": "J-TEXT"}, {"verdict": "B", "swapped": True, "text": "K-TEXT"}]
+    assert quotes_of("judged", judge={"verdict": "tie", "score": 0.5, "replies": replies}) == {
+        "q1: tie": [("answer", "R-TEXT"), ("judge", "J-TEXT"), ("judge, places changed", "K-TEXT")]
+    }
 
 
 def test_sections_that_hold_nothing_are_left_out() -> None:

@@ -203,3 +203,18 @@ def test_both_failing_is_a_failure_with_its_retries() -> None:
     came, _, llm = one_slow(servers)
     assert isinstance(came, CallFailed)
     assert llm.counters.retries == 3
+
+
+def test_at_most_one_call_in_fifty_is_sent_again_and_two_in_any_case() -> None:
+    servers = Servers(after(60.0), after(60.0))
+
+    async def main() -> None:
+        async with Client("m", url=["http://a", "http://b"], transport=servers) as llm:
+            await warm(llm)
+            await asyncio.gather(*(llm.chat(f"slow {n}") for n in range(20)))
+            assert llm.counters.resent == 3  # 2 + 2 % of 43
+            await asyncio.gather(*(llm.chat(str(n)) for n in range(60)))
+            await asyncio.gather(*(llm.chat(f"slow {n}") for n in range(20)))
+            assert llm.counters.resent == 5  # 2 + 2 % of 125
+
+    virtual.run(main())

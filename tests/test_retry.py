@@ -59,6 +59,33 @@ def test_patience_ends(status: int) -> None:
     assert retry.judge(refused(status), 1000, any_success=True) is GIVE_UP
 
 
+@pytest.mark.parametrize(
+    ("failure", "at_first", "later"),
+    [
+        *((refused(status), STOP, GIVE_UP) for status in (302, 307, 308, 405)),
+        *((refused(status), RETRY, RETRY) for status in (409, 425)),
+        (refused(400, "insufficient_quota"), STOP, STOP),
+        (refused(400, "billing_hard_limit_reached"), STOP, STOP),
+        (refused(400, "invalid_api_key"), STOP, STOP),
+        (refused(400, "model_not_found"), STOP, GIVE_UP),
+        (refused(429, "context_length_exceeded"), GIVE_UP, GIVE_UP),
+        (refused(429, "content_filter"), GIVE_UP, GIVE_UP),
+    ],
+)
+def test_a_providers_code_counts_for_more_than_the_status(
+    failure: errors.Refused, at_first: Verdict, later: Verdict
+) -> None:
+    assert retry.judge(failure, 1, any_success=False) is at_first
+    assert retry.judge(failure, 1, any_success=True) is later
+
+
+@pytest.mark.parametrize(
+    ("failure", "of_key"), [(refused(401), True), (refused(402), True), (refused(403), False), (refused(404), False)]
+)
+def test_what_concerns_one_key_concerns_no_other(failure: errors.Refused, of_key: bool) -> None:
+    assert retry.rule(failure).of_key == of_key
+
+
 def test_a_busy_server_is_given_more_patience_than_one_that_may_have_billed_us() -> None:
     assert retry.rule(refused(429)).attempts > retry.rule(errors.ConnectionLost("x")).attempts
     assert retry.rule(errors.ConnectionLost("x")).attempts > retry.rule(errors.TimedOut("x")).attempts

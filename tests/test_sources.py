@@ -94,6 +94,27 @@ def test_limit_counts_rows_not_samples(tmp_path: Path) -> None:
     assert source.total == 2
 
 
+@pytest.mark.parametrize(
+    ("rows", "samples", "limit", "total"),
+    [
+        (None, 5, 2, 2),
+        (None, 2, 5, 2),
+        (None, None, 5, 1),
+        ([{"q": 1}, {"q": 2}, {"q": 3}], None, 2, 2),
+        ([{"q": 1}, {"q": 2}, {"q": 3}], 4, 2, 8),
+        ([{"q": 1}], 4, 2, 4),
+        ("r.jsonl", None, 2, 2),
+        ("r.jsonl", 4, 2, 8),
+        ("r.jsonl", None, 9, 3),
+    ],
+)
+def test_the_total_is_what_comes_under_the_limit(rows: Any, samples: int | None, limit: int, total: int) -> None:
+    write(Path("r.jsonl"), [{"q": 1}, {"q": 2}, {"q": 3}])
+    source = Source(rows, samples=samples, limit=limit)
+    assert source.total == total
+    assert len(take(source)) == total
+
+
 def test_iterables_and_async_iterables_are_read_lazily() -> None:
     read: list[int] = []
 

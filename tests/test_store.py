@@ -372,6 +372,16 @@ def test_a_changed_run_is_refused_with_a_diff(tmp_path: Path) -> None:
     assert "--fresh" in str(caught.value)
 
 
+def test_a_changed_parameter_stands_in_the_diff_and_an_unchanged_one_does_not(tmp_path: Path) -> None:
+    run = open_run(tmp_path, params={"temperature": 0.5, "top_p": 1}, shots=3)
+    run.success(Success(Row("a", {}), {}))
+    run.close()
+    with pytest.raises(RunDiffers) as caught:
+        open_run(tmp_path, params={"temperature": 0.7, "top_p": 1}, samples=True)
+    changed = [line.strip() for line in str(caught.value).splitlines() if line.lstrip().startswith(("+", "-"))]
+    assert changed == ['-  "temperature": 0.5,', '+  "temperature": 0.7,', "+true", "-3"]
+
+
 def test_a_run_that_never_got_an_answer_may_be_changed(tmp_path: Path) -> None:
     open_run(tmp_path).close()
     open_run(tmp_path, model="spelt right").close()

@@ -175,3 +175,58 @@ def test_a_scout_that_is_refused_does_not_slow_what_comes_after() -> None:
         throttle.refused(now, now + 0.05, None)
         now += 0.05
     assert throttle.rate == rate
+
+
+def refused_once(calls: int = 50) -> Throttle:
+    """A throttle after this many calls at second 0, one of which was refused at 0.1: the gate opens at 0.2."""
+    throttle = Throttle()
+    for _ in range(calls):
+        throttle.sent(0.0)
+    throttle.refused(0.0, 0.1, None)
+    return throttle
+
+
+def test_after_a_refusal_one_call_tests_the_gate_before_the_others_follow() -> None:
+    throttle = refused_once()
+    assert throttle.when(0.2) == pytest.approx(0.2)
+    throttle.sent(0.2)
+    assert throttle.when(0.2) == pytest.approx(0.6)  # four times as long as the refusal took
+    throttle.sent(0.6)
+    assert throttle.when(0.6) < 0.65  # now only the learned pace counts, 49 calls/s
+
+
+def test_a_call_that_was_to_test_the_gate_and_was_not_sent_leaves_the_test_to_the_next() -> None:
+    throttle = refused_once()
+    throttle.sent(0.2)
+    throttle.unused()
+    assert throttle.when(0.25) <= 0.25
+    throttle.sent(0.25)
+    assert throttle.when(0.25) == pytest.approx(0.65)
+
+
+def test_a_call_that_was_not_sent_shuts_no_gate_that_is_open() -> None:
+    throttle = refused_once()
+    throttle.sent(0.2)
+    throttle.sent(0.6)
+    throttle.unused()
+    throttle.sent(0.7)
+    assert throttle.when(0.7) < 0.75
+
+
+def test_a_later_and_shorter_retry_after_does_not_open_the_gate_early() -> None:
+    throttle = Throttle()
+    for _ in range(3):
+        throttle.sent(0.0)
+    throttle.refused(0.0, 0.1, 30.0)
+    throttle.refused(0.0, 0.2, 1.0)
+    assert throttle.when(0.2) == pytest.approx(30.1)
+    throttle.refused(0.0, 0.3, 40.0)
+    assert throttle.when(0.3) == pytest.approx(40.3)
+
+
+def test_a_hold_shuts_the_gate_and_a_shorter_one_does_not_open_it() -> None:
+    throttle = Throttle()
+    throttle.hold(5.0)
+    assert throttle.when(0.0) == 5.0
+    throttle.hold(3.0)
+    assert throttle.when(0.0) == 5.0

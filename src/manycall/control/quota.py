@@ -78,8 +78,8 @@ class Pace:
     def take(self, cost: float, now: float) -> None:
         """Let it go, now. Time in which nothing went is lost, but for what was given back."""
         start = max(self._due, now - self._credit)
-        self._credit -= max(0.0, min(self._credit, now - start))
         self._due = start + cost / self.rate
+        self._credit -= max(0.0, min(self._credit, min(now, self._due) - start))
 
     def after(self, others: Iterable["Pace"], now: float) -> None:
         """What went by those went by this: as many units, which may be another time."""

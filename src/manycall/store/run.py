@@ -144,6 +144,7 @@ class Run:
             if path.name != "lock":
                 disk.replace(path, kept / path.name)
         disk.sync_folder(kept)
+        disk.sync_folder(self.out.parent)  # the folder's own name
 
     def _adopt_manifest(self) -> None:
         """Go on from the manifest that is there, if it is of the same run."""
