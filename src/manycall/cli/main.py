@@ -2,6 +2,8 @@
 
 import os
 import sys
+import threading
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import Annotated
 
@@ -23,6 +25,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+THREAD_SECONDS = 1.0
+"""How long threads are waited for when the command has been stopped."""
 
 VERBS: dict[str, Verb] = {
     "generate": jobs.generate,
@@ -66,9 +71,22 @@ def main() -> None:
         if isinstance(error, RunStopped):
             again = words.again(sys.argv[1:])
             print(plain(f"{error.done} rows are on disk; {error.remedy}: {again}"), file=sys.stderr)
-        sys.exit(error.exit_code)
+        _leave(error.exit_code)
     except BrokenPipeError:  # somebody piped us into `head`
         forget_output()
         sys.exit(1)
     except KeyboardInterrupt:
-        sys.exit(130)
+        _leave(130)
+
+
+def _leave(code: int) -> None:
+    """End the process. Python would wait for ever for a thread of a row function that is blocked."""
+    others = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
+    for each in others:
+        each.join(THREAD_SECONDS / len(others))
+    if any(each.is_alive() for each in others):
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

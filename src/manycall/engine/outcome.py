@@ -45,6 +45,13 @@ def status(error: CallFailed) -> int | None:
     return 200 if isinstance(error, errors.BadReply) else None
 
 
+def cause(error: BaseException) -> BaseException:
+    """The error itself. Of several at once (an asyncio.TaskGroup raises them as a group), the first."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 def failure(row: Row, llm: RowCalls, error: BaseException) -> Failure:
     """The end of a row whose function raised this."""
     if isinstance(error, CallFailed):
