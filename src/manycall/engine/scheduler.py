@@ -243,8 +243,9 @@ class Scheduler:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._live.discard(task)
         self._changed.set()
-        if not task.cancelled() and (error := task.exception()):  # the disk, or a bug
-            self.end(error)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, GeneratorExit):  # the disk, or a bug
+            self.end(error)  # (a GeneratorExit of a subtask leaves the worker, too, when its row has failed by it)
 
     def _taken(self, row: Row) -> str:
         return min(self._writes & row.fields.keys())
