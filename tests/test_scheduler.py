@@ -377,7 +377,8 @@ def test_whatever_a_row_function_raises_fails_its_row_alone(
         return made
 
     async def gather(row: Row, llm: RowCalls) -> dict[str, Any]:
-        return (await asyncio.gather(odd(row, llm), llm.chat("other")))[0]
+        made, _ = await asyncio.gather(odd(row, llm), llm.chat("other"))
+        return made
 
     async def task_group(row: Row, llm: RowCalls) -> dict[str, Any]:
         async with asyncio.TaskGroup() as group:
