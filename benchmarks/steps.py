@@ -96,7 +96,7 @@ async def measure(folder: Path) -> list[tuple[str, float]]:
         run.journal.synced(run.journal.file.count)
 
     def whole() -> None:
-        at_once(RowCalls(client, row.id, 1, run.journal).chat(messages))
+        at_once(RowCalls(client, row.id, 1, run.journal, print).chat(messages))
         run.journal.synced(run.journal.file.count)
 
     def admit() -> None:

@@ -4,6 +4,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -82,20 +84,81 @@ def test_a_torn_line_after_a_crash_is_mended_and_the_row_is_done_without_a_call(
         assert endpoint.stats["finished"] == 20
 
 
-@pytest.mark.parametrize("run", ["asyncio.run(cell())", "asyncio.new_event_loop().run_until_complete(cell())"])
-def test_the_stop_button_of_a_notebook_stops_the_run(run: str) -> None:
-    Path("notebook.py").write_text(
-        "import asyncio, sys, manycall\n"
-        "async def cell():\n"
-        "    manycall.generate('x', samples=900, concurrency=4, url=sys.argv[1], model='m', out='out.jsonl')\n"
-        f"{run}\n"
-    )
-    with sim("--latency", "0.1", "--token-latency", "0") as endpoint:
-        process = subprocess.Popen([sys.executable, "notebook.py", endpoint.url], stderr=subprocess.PIPE, text=True)
-        wait_until_calls(4)
+NOTEBOOK = """\
+import asyncio, sys, manycall
+async def cell():
+    try:
+        manycall.generate('x', samples=int(sys.argv[2]), concurrency=4, url=sys.argv[1], model='m', out='out.jsonl')
+    except BaseException as error:
+        print(type(error).__name__)
+"""
+CELLS = {
+    "asyncio.run": "asyncio.run(cell())",
+    "a loop of one's own": "asyncio.new_event_loop().run_until_complete(cell())",
+    "uvloop": "import uvloop; uvloop.run(cell())",
+    "no loop": "cell().send(None)",
+}
+
+
+@contextmanager
+def notebook(cell: str, url: str, samples: int) -> Iterator[subprocess.Popen[str]]:
+    """A process with a loop in its main thread, as a notebook has, in which a cell runs."""
+    Path("notebook.py").write_text(NOTEBOOK + CELLS[cell])
+    command = [sys.executable, "-W", "error", "notebook.py", url, str(samples)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("cell", "number"), [*((cell, signal.SIGINT) for cell in CELLS), ("asyncio.run", signal.SIGTERM)]
+)
+def test_interrupting_a_notebook_lets_the_calls_in_flight_finish(cell: str, number: signal.Signals) -> None:
+    with sim("--latency", "0.3", "--token-latency", "0") as endpoint:
+        with notebook(cell, endpoint.url, 40) as process:
+            wait_until_calls(4)
+            time.sleep(0.1)
+            process.send_signal(number)
+            said = process.communicate(timeout=20)
+        assert said[0].split() == ["Interrupted"], said
+        assert endpoint.stats["started"] == endpoint.stats["finished"] == len(rows(journal())) == len(rows(OUT)) < 40
+        with notebook(cell, endpoint.url, 40) as process:
+            process.communicate(timeout=20)
+        assert endpoint.stats["finished"] == len(rows(OUT)) == 40
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_interrupting_a_notebook_twice_stops_at_once(cell: str) -> None:
+    with sim("--latency", "60") as endpoint, notebook(cell, endpoint.url, 4) as process:
+        deadline = time.monotonic() + 20
+        while endpoint.stats["started"] < 4:
+            assert time.monotonic() < deadline
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
-        assert "KeyboardInterrupt" in said
         time.sleep(0.3)
-        assert endpoint.stats["started"] - len(rows(OUT)) <= 4
-        assert len(rows(OUT)) < 100
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=5)
+        assert said[0].split() == ["Interrupted"], said
+
+
+@pytest.mark.parametrize("signals", [1, 2, 3])
+def test_a_function_that_blocks_everything_is_interrupted_by_the_third_ctrl_c(signals: int) -> None:
+    Path("blocks.py").write_text("import time\nasync def f(row, llm):\n    await llm.chat('x')\n    time.sleep(600)\n")
+    Path("in.jsonl").write_text('{"id": "a"}\n{"id": "b"}\n')
+    with sim("--latency", "0") as endpoint:
+        process = start("run", "blocks.py:f", "in.jsonl", "-m", "any", "-u", endpoint.url, "-o", OUT)
+        wait_until_calls(1)
+        time.sleep(0.2)
+        for _ in range(signals):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        if signals < 3:
+            assert process.poll() is None
+            process.kill()
+            process.communicate()
+            return
+        assert finish(process, 10).code == 130
+        assert rows(OUT) == rows(Path("out.jsonl.run/failures.jsonl")) == []

@@ -1,5 +1,7 @@
 import asyncio
+import contextlib
 import json
+import re
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,11 @@ from disks import Refusing
 from fakes import FakeTransport, Handler, answer, asked, refusal
 from manycall import errors
 from manycall.data.sources import Source
+from manycall.engine.blocking import run_on
 from manycall.engine.client import Client
+from manycall.engine.interrupts import Interrupts
 from manycall.engine.row import RowCalls
-from manycall.engine.scheduler import CANARY_ROWS, RowFunction, Scheduler
+from manycall.engine.scheduler import CANARY_ROWS, CANCEL_SECONDS, FINISH_SECONDS, RowFunction, Scheduler
 from manycall.records import Row
 from manycall.sim import virtual
 from manycall.store.disk import DISK, Disk
@@ -79,7 +83,12 @@ class World:
                 run.close()
             return self.scheduler
 
-        return virtual.run(main())
+        async def handling() -> Scheduler:
+            with interrupts.handled_by(lambda count: None, lambda: None):
+                return await main()
+
+        interrupts = Interrupts()
+        return run_on(virtual.VirtualLoop(), handling(), interrupts)
 
     @property
     def rows(self) -> dict[str, Any]:
@@ -344,6 +353,130 @@ def test_a_cancellation_of_the_functions_own_making_is_its_failure(tmp_path: Pat
     world.go(questions(4), odd)
     assert "CancelledError" in world.failures["r1"]["error"]
     assert len(world.rows) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (SystemExit(7), r"^SystemExit: 7 \(test_scheduler.py, line \d+\); it ends this row, and not the command$"),
+        (SystemExit(), r"^SystemExit \(test_scheduler.py, line \d+\); it ends this row"),
+        (KeyboardInterrupt(), r"^KeyboardInterrupt \(.*\); the function raised it; nobody has pressed Ctrl-C$"),
+        (GeneratorExit(), r"^GeneratorExit"),
+        (asyncio.CancelledError(), r"^CancelledError \(.*\); cancelled by the function or by a task of its own$"),
+        (BaseException("odd"), r"^BaseException: odd \("),
+    ],
+)
+@pytest.mark.parametrize("way", ["the function", "gather", "a TaskGroup"])
+def test_whatever_a_row_function_raises_fails_its_row_alone(
+    tmp_path: Path, error: BaseException, said: str, way: str
+) -> None:
+    async def odd(row: Row, llm: RowCalls) -> dict[str, Any]:
+        made = await ask(row, llm)
+        if row.id == "r1":
+            raise error
+        return made
+
+    async def gather(row: Row, llm: RowCalls) -> dict[str, Any]:
+        made, _ = await asyncio.gather(odd(row, llm), llm.chat("other"))
+        return made
+
+    async def task_group(row: Row, llm: RowCalls) -> dict[str, Any]:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(odd(row, llm))
+        return task.result()
+
+    if way == "a TaskGroup" and isinstance(error, asyncio.CancelledError):
+        pytest.skip("a TaskGroup takes no notice of a task that cancels itself")
+    world = World(tmp_path, sees_calls_through=True)
+    world.go(questions(4), {"the function": odd, "gather": gather, "a TaskGroup": task_group}[way])
+    assert len(world.rows) == 3
+    assert re.search(said, world.failures["r1"]["error"])
+
+
+def test_a_call_that_fails_in_a_task_group_is_told_as_such(tmp_path: Path) -> None:
+    async def group(row: Row, llm: RowCalls) -> dict[str, Any]:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(ask(row, llm))
+        return task.result()
+
+    world = World(tmp_path, lambda body: refusal(400, "too long") if asked(body) == "q1" else answer())
+    world.go(questions(3), group)
+    assert (world.failures["r1"]["verdict"], world.failures["r1"]["status"]) == ("call failed", 400)
+
+
+def test_a_row_is_rejected_from_within_a_task_group(tmp_path: Path) -> None:
+    async def reject(row: Row, llm: RowCalls) -> dict[str, Any]:
+        async def subtask() -> None:
+            raise errors.Rejected("no good")
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(subtask())
+        return {}
+
+    world = World(tmp_path)
+    assert world.go(questions(3), reject)._counters.rejected == 3
+
+
+def test_a_function_that_suppresses_a_full_disk_does_not_keep_the_run_going(tmp_path: Path) -> None:
+    async def suppress(row: Row, llm: RowCalls) -> dict[str, Any]:
+        replies = await asyncio.gather(*(llm.chat(f"{row.id} {n}") for n in range(3)), return_exceptions=True)
+        return {"n": sum(isinstance(each, errors.StoreError) for each in replies)}
+
+    disk = Refusing()
+    world = World(tmp_path, disk=disk, sees_calls_through=True)
+    disk.room = 900
+    with pytest.raises(errors.StoreError, match="No space left"):
+        world.go(questions(100), suppress)
+    assert len(world.transport.log) < 20
+
+
+def test_rows_that_do_not_end_are_cancelled_ten_seconds_after_the_last_call(tmp_path: Path) -> None:
+    async def stuck(row: Row, llm: RowCalls) -> dict[str, Any]:
+        made = await ask(row, llm)
+        await asyncio.sleep(8 if row.id == "r1" else 1e6)
+        return made
+
+    world = World(tmp_path)
+    with pytest.raises(errors.Interrupted):
+        world.go(questions(4), stuck, stop_at=0.5)
+    assert world.took == pytest.approx(1 + FINISH_SECONDS)
+    assert list(world.rows) == ["r1"]
+    assert world.failures == {}
+    world.go(questions(4))
+    assert len(world.rows) == len(world.transport.log) == 4
+
+
+def test_a_row_that_suppresses_its_cancellation_is_left_behind(tmp_path: Path) -> None:
+    async def deaf(row: Row, llm: RowCalls) -> dict[str, Any]:
+        made = await ask(row, llm)
+        until = virtual.now() + 100
+        while virtual.now() < until:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(1)
+        return made
+
+    world = World(tmp_path)
+    with pytest.raises(errors.Interrupted):
+        world.go(questions(4), deaf, stop_at=0.5, abandon_at=2.0)
+    assert world.took == 2.0 + CANCEL_SECONDS
+    assert world.rows == world.failures == {}
+
+
+def test_a_task_that_outlives_its_function_makes_no_further_call(tmp_path: Path) -> None:
+    async def leaves(row: Row, llm: RowCalls) -> dict[str, Any]:
+        async def go_on() -> None:
+            for n in range(5):
+                await llm.chat(f"later {n}")
+
+        tasks.append(asyncio.create_task(go_on()))
+        return await ask(row, llm)
+
+    tasks: list[asyncio.Task[None]] = []
+    world = World(tmp_path, concurrency=2, sees_calls_through=True)
+    world.go(questions(4), leaves)
+    assert len(world.rows) == 4
+    assert len(world.transport.log) == 8
+    assert all(task.cancelled() or "after its function had returned" in str(task.exception()) for task in tasks)
 
 
 def test_calls_made_side_by_side_find_their_answers_again(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 A trial is a function of a `Plan` that returns a `Result`; it is tried because it stands in `TRIALS`.
 """
 
-from torture import chaos, clocks, disk, frozen, inputs, kills, restart, scoring, states, two
+from torture import chaos, clocks, disk, endings, frozen, inputs, kills, restart, scoring, states, two
 from torture.trial import Plan, Result, Trial, suite
 
 TRIALS: dict[str, Trial] = {
@@ -17,6 +17,7 @@ TRIALS: dict[str, Trial] = {
     "chaos": chaos.trial,
     "scoring": scoring.trial,
     "signals": suite("test_kill.py"),
+    "endings": endings.trial,
     "faults": suite(
         "test_faults.py",
         "test_faults_limits.py",

@@ -62,7 +62,7 @@ def _load(spec: str, what: str) -> Any:
     usual, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a function mended within the second must load
     try:
         module_spec.loader.exec_module(module)
-    except Exception as error:  # the user's own code
+    except (Exception, SystemExit) as error:  # the user's own code
         raise UsageError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
     finally:
         sys.dont_write_bytecode = usual

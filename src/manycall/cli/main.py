@@ -3,6 +3,8 @@
 import errno
 import os
 import sys
+import threading
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import Annotated
 
@@ -23,6 +25,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+THREAD_SECONDS = 1.0
+"""How long threads are waited for when the command has been stopped."""
 
 VERBS: dict[str, Verb] = {
     "generate": jobs.generate,
@@ -63,7 +68,7 @@ def main() -> None:
         complain(f"manycall: {error}")
         if isinstance(error, RunStopped):
             complain(f"{error.done} rows are on disk; {error.remedy}: {words.again(sys.argv[1:])}")
-        sys.exit(error.exit_code)
+        _leave(error.exit_code)
     except BrokenPipeError:  # the reader of a pipe has ended, as `head` does
         sys.exit(1)
     except OSError as error:
@@ -72,7 +77,7 @@ def main() -> None:
         complain(f"manycall: {error.filename}: {error.strerror}")
         sys.exit(UsageError.exit_code)
     except KeyboardInterrupt:
-        sys.exit(130)
+        _leave(130)
 
 
 def _run() -> None:
@@ -95,3 +100,16 @@ def _open_closed_streams() -> None:
         stream or open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115
         for stream, mode in ((sys.stdin, "r"), (sys.stdout, "w"), (sys.stderr, "w"))
     )
+
+
+def _leave(code: int) -> None:
+    """End the process. Python would wait for ever for a thread of a row function that is blocked."""
+    others = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
+    for each in others:
+        each.join(THREAD_SECONDS / len(others))
+    if any(each.is_alive() for each in others):
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, TextIO
 import msgspec
 
 from manycall.data.input_file import InputFile
+from manycall.data.nesting import TOO_DEEP, is_too_deep
 from manycall.errors import UsageError
 from manycall.ids import row_name
 from manycall.records import UNREADABLE, Fields
@@ -90,12 +91,14 @@ def _lines(path: Path, file: BinaryIO, is_done: Callable[[str], Any] | None) -> 
         where = f"line {number}"
         try:
             fields = decode(line)
+        except RecursionError:
+            raise UsageError(f"{path}, {where}: {TOO_DEEP}") from None
         except UNREADABLE as error:
             torn = (
                 "" if line.endswith(b"\n") else ". It is the last line and has no end: is the file still being written?"
             )
             raise UsageError(f"{path}, {where}: {error!s:.200}{torn}") from None
-        yield where, _mapping(path, where, fields)
+        yield where, _mapping(path, where, fields, line)
 
 
 def _array(path: Path, file: BinaryIO) -> Iterator[Located]:
@@ -106,9 +109,9 @@ def _array(path: Path, file: BinaryIO) -> Iterator[Located]:
         try:
             mark = text.take() if text.peek() == "]" else ","
             while mark == ",":
-                item, count = text.value(), count + 1
+                (item, source), count = text.value(), count + 1
                 where = f"line {text.line} (item {count})"
-                yield where, _mapping(path, where, item)
+                yield where, _mapping(path, where, item, source)
                 mark = text.take()
             if mark != "]":
                 raise ValueError(f"{mark or 'the end'!r} where a comma or ] should be")
@@ -116,7 +119,9 @@ def _array(path: Path, file: BinaryIO) -> Iterator[Located]:
                 raise ValueError(f"{rest!r} after the end of the array")
         except UnicodeDecodeError:
             raise
-        except (ValueError, RecursionError) as error:
+        except RecursionError:
+            raise UsageError(f"{path}, line {text.line} (item {count + 1}): {TOO_DEEP}") from None
+        except ValueError as error:
             reason = getattr(error, "msg", error)  # without the position, which is that in a chunk
             raise UsageError(f"{path}, line {text.line} (item {count + 1}): {reason!s:.200}") from None
 
@@ -155,8 +160,11 @@ class _Text:
         self._go_to(self._at + len(mark))
         return mark
 
-    def value(self) -> Any:
-        """The next JSON value, taken off. Python's json finds its end; its meaning is the same as in a line."""
+    def value(self) -> tuple[Any, str]:
+        """The next JSON value and its text, taken off.
+
+        Python's json finds its end; its meaning is the same as in a line.
+        """
         self.peek()
         while True:
             try:
@@ -167,18 +175,21 @@ class _Text:
                 continue
             if end == len(self._text) and self._more():
                 continue  # a number may go on in the next chunk
-            value = msgspec.json.decode(self._text[self._at : end])
+            text = self._text[self._at : end]
+            value = msgspec.json.decode(text)
             self._go_to(end)
-            return value
+            return value, text
 
     def _is_cut_off(self, error: json.JSONDecodeError) -> bool:
         """Whether more text may mend it: it stands at the end (of an escape, at most), or in a text that has none."""
         return len(self._text) - error.pos < 16 or error.msg.startswith("Unterminated")
 
 
-def _mapping(path: Path, where: str, fields: Any) -> Fields:
+def _mapping(path: Path, where: str, fields: Any, text: str | bytes) -> Fields:
     if not isinstance(fields, dict):
         raise UsageError(f"{path}, {where}: a row must be an object with fields, not {type(fields).__name__}")
+    if is_too_deep(fields, text):
+        raise UsageError(f"{path}, {where}: {TOO_DEEP}")
     return fields
 
 
@@ -219,7 +230,10 @@ def _parquet(path: Path, file: BinaryIO) -> Iterator[Located]:
             for batch in table.iter_batches(batch_size=1024):
                 for fields in batch.to_pylist():
                     number += 1
-                    yield f"row {number}", msgspec.json.decode(msgspec.json.encode(fields))
+                    text, where = msgspec.json.encode(fields), f"row {number}"
+                    yield where, _mapping(path, where, msgspec.json.decode(text), text)
+    except RecursionError:
+        raise UsageError(f"{path}, row {number}: {TOO_DEEP}") from None
     except (pyarrow.ArrowException, OSError, ValueError, TypeError, OverflowError) as error:
         raise UsageError(f"{path}: {' '.join(str(error).split())}") from None
 

@@ -16,6 +16,7 @@ import msgspec
 
 from manycall.data.files import PASSED, Located, read
 from manycall.data.input_file import InputFile
+from manycall.data.nesting import TOO_DEEP, is_too_deep
 from manycall.data.templates import BadPrompt
 from manycall.data.variables import Crossing, Draw
 from manycall.errors import UsageError
@@ -223,9 +224,15 @@ class Source:
         if not isinstance(fields, Mapping):
             raise UsageError(f"{self.name}, {where}: a row must be a mapping with fields, not {type(fields).__name__}")
         try:
-            return where, msgspec.json.decode(msgspec.json.encode(dict(fields)))
-        except (TypeError, ValueError, RecursionError) as error:
+            text = msgspec.json.encode(dict(fields))
+            plain = msgspec.json.decode(text)
+        except RecursionError:
+            raise UsageError(f"{self.name}, {where}: {TOO_DEEP}") from None
+        except (TypeError, ValueError) as error:
             raise UsageError(f"{self.name}, {where}: cannot be written as JSON: {error}") from None
+        if is_too_deep(plain, text):
+            raise UsageError(f"{self.name}, {where}: {TOO_DEEP}")
+        return where, plain
 
     def _crossed(self, where: str, fields: Fields, index: int, known: IdTable, repeats: dict[str, int]) -> list[Row]:
         assert self._crossing is not None

@@ -8,6 +8,7 @@ Request -> replay? -> permit -> endpoint -> wire -> reply -> journal -> decode -
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -180,11 +181,17 @@ class Client(Calls):
         endpoint = self.permits.at_once(cost, prompt) or await self.permits.acquire(age, cost, prompt)
         epoch = endpoint.window.epoch if endpoint.window is not None else None
         flight = self._fly(request.api, body, endpoint, keep)
-        landed = await (self._to_its_end(flight) if self.sees_calls_through else flight)
+        if self.sees_calls_through:
+            landed = await self._to_its_end(flight, endpoint)
+        else:
+            try:
+                landed = await flight
+            finally:
+                self.permits.release(endpoint)
         return self._read(request, body, cost, endpoint, epoch, landed)
 
     async def _fly(self, api: Api, body: bytes, endpoint: Endpoint, keep: Keep | None) -> Landed:
-        """On the wire and back. The permit is back when the reply is in the journal, and what it cost in the budget."""
+        """On the wire and back, until the reply is in the journal, and what it cost in the budget."""
         assert self._transport is not None
         self.counters.sent += 1
         try:
@@ -196,8 +203,6 @@ class Client(Calls):
         except errors.Refused as refusal:
             self.pool.turned_away(endpoint, refusal)
             raise
-        finally:
-            self.permits.release(endpoint)
         return landed
 
     def _read(
@@ -222,15 +227,17 @@ class Client(Calls):
                 self.permits.look_again()  # what it did not use, the next may
         return answer
 
-    async def _to_its_end(self, flight: Coroutine[Any, Any, T]) -> T:
+    async def _to_its_end(self, flight: Coroutine[Any, Any, T], endpoint: Endpoint) -> T:
         """Whoever waits for it may be cancelled; it is paid all the same."""
         task = asyncio.create_task(flight)
         self._flying.add(task)
-        task.add_done_callback(self._landed)
+        task.add_done_callback(partial(self._landed, endpoint))
         return await asyncio.shield(task)
 
-    def _landed(self, task: asyncio.Task[Any]) -> None:
+    def _landed(self, endpoint: Endpoint, task: asyncio.Task[Any]) -> None:
+        """However it ended, even before it began, its permit comes back."""
         self._flying.discard(task)
+        self.permits.release(endpoint)
         if not task.cancelled():
             task.exception()  # if nobody waits for it any more, nobody asks
 

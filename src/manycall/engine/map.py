@@ -20,12 +20,13 @@ from manycall.engine.allowance import Allowance, allowance
 from manycall.engine.blocking import blocking
 from manycall.engine.calls import Calls
 from manycall.engine.client import DEFAULT_TIMEOUT, Client
+from manycall.engine.interrupts import Interrupts
 from manycall.engine.plan import plan
 from manycall.engine.progress import Progress
 from manycall.engine.report import Report
 from manycall.engine.row import RowCalls
 from manycall.engine.scheduler import RowFunction, Scheduler
-from manycall.engine.watch import load, obeying_signals, ticking
+from manycall.engine.watch import load, obeying, ticking
 from manycall.errors import ManycallError, RunStopped, StoreError, UsageError
 from manycall.records import Row, Secret
 from manycall.store.inplace import Shape
@@ -175,10 +176,11 @@ def run_job(job: Job, source: Source, options: Options) -> Report:
 
     Works inside a running loop too (a notebook), by way of a thread.
     """
-    return blocking(_run_job(job, source, options))
+    interrupts = Interrupts()
+    return blocking(_run_job(job, source, options, interrupts), interrupts)
 
 
-async def _run_job(job: Job, source: Source, options: Options) -> Report:
+async def _run_job(job: Job, source: Source, options: Options, interrupts: Interrupts) -> Report:
     out = _output(job, source, options)
     params = {**job.params, **_params(options)}
     allowed = allowance(
@@ -207,7 +209,7 @@ async def _run_job(job: Job, source: Source, options: Options) -> Report:
         client.permits.budget = budget = allowed.budget(run.journal)
         async with client:
             began = clock.now()
-            await _drive(job, source, client, run, allowed, options.get("progress", True))
+            await _drive(job, source, client, run, allowed, interrupts, show=options.get("progress", True))
             session["seconds"] = clock.now() - began
             run.ended = True
     c = client.counters
@@ -287,7 +289,9 @@ def _params(options: Options) -> dict[str, Any]:
     return params
 
 
-async def _drive(job: Job, source: Source, client: Client, run: Run, allowed: Allowance, show: bool) -> None:
+async def _drive(
+    job: Job, source: Source, client: Client, run: Run, allowed: Allowance, interrupts: Interrupts, *, show: bool
+) -> None:
     """The rows through the scheduler, with somebody watching the clock and the signals."""
     left = None if source.total is None else source.total - len(run.known)
     scheduler = Scheduler(client, run, job.function, job.writes, total=left, may_be_many=job.may_be_many)
@@ -302,7 +306,7 @@ async def _drive(job: Job, source: Source, client: Client, run: Run, allowed: Al
         note=job.note,
         stream=sys.stderr if show else None,
     )
-    with obeying_signals(scheduler), allowed.deadline(scheduler):
+    with obeying(interrupts, scheduler), allowed.deadline(scheduler):
         async with ticking(scheduler, progress, run, client):
             await scheduler.run(source.rows(run.known))
     source.must_be_unchanged()

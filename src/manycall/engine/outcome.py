@@ -1,12 +1,15 @@
 """What a row has come to: a result that can be written, or the reason why it is not done."""
 
+import asyncio
 import math
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from sysconfig import get_path
 from typing import Any
 
 from manycall import errors
+from manycall.data.nesting import MAX_NESTING, TOO_DEEP
 from manycall.data.templates import BadPrompt
 from manycall.engine.row import RowCalls
 from manycall.errors import CallFailed
@@ -28,6 +31,13 @@ BY_CODE: dict[str, Unfinished] = {
     "content_filter": "filtered",  # Azure refuses the prompt with status 400
 }
 
+ONLY_THE_ROW: dict[type[BaseException], str] = {
+    SystemExit: "it ends this row, and not the command",
+    KeyboardInterrupt: "the function raised it; nobody has pressed Ctrl-C",
+    asyncio.CancelledError: "cancelled by the function or by a task of its own",
+}
+"""What is said of errors that would end a program, where a row function raises them."""
+
 _NOT_THEIRS = (Path(__file__).parent.parent, Path(get_path("stdlib")))
 """Code that the user did not write, though it may be where his went wrong."""
 
@@ -44,6 +54,13 @@ def status(error: CallFailed) -> int | None:
     if isinstance(error, errors.Refused):
         return error.status
     return 200 if isinstance(error, errors.BadReply) else None
+
+
+def cause(error: BaseException) -> BaseException:
+    """The error itself. Of several at once (an asyncio.TaskGroup raises them as a group), the first."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def failure(row: Row, llm: RowCalls, error: BaseException) -> Failure:
@@ -78,18 +95,26 @@ def checked(row: Row, result: Any, may_be_many: bool = False) -> Made:
     return result
 
 
-def _not_finite(value: Any) -> bool:
-    """Whether there is a nan or an infinity in it, which the JSON encoder would write as null."""
+def _not_finite(value: Any, level: int = 2) -> bool:
+    """Whether there is a nan or an infinity in it, which the JSON encoder would write as null.
+
+    Raises:
+        ValueError: it is nested too deeply, or within itself.
+    """
     if isinstance(value, str):  # as nearly all are
         return False
     match value:
         case float():
             return not math.isfinite(value)
         case dict():
-            return any(map(_not_finite, value.values()))
+            values: Iterable[Any] = value.values()
         case list() | tuple():
-            return any(map(_not_finite, value))
-    return False
+            values = value
+        case _:
+            return False
+    if level > MAX_NESTING:
+        raise ValueError(f"the row function returned a value {TOO_DEEP}")
+    return any(_not_finite(each, level + 1) for each in values)
 
 
 def located(error: BaseException) -> str:
@@ -97,7 +122,9 @@ def located(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     theirs = (f for f in reversed(frames) if not any(map(Path(f.filename).is_relative_to, _NOT_THEIRS)))
     at = next((f"{Path(f.filename).name}, line {f.lineno}" for f in theirs), "")
-    return f"{type(error).__name__}: {error}" + (f" ({at})" if at else "")
+    name, text = type(error).__name__, str(error)
+    said = next((f"; {ONLY_THE_ROW[kind]}" for kind in type(error).__mro__ if kind in ONLY_THE_ROW), "")
+    return (f"{name}: {text}" if text else name) + (f" ({at})" if at else "") + said
 
 
 def _text(body: bytes) -> str | None:

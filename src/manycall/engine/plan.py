@@ -117,7 +117,9 @@ async def plan(
         met += 1
         if met <= MEASURED:
             llm = Rehearsal(model, params)
-            with suppress(Exception):  # what the model says means something to it; what we say does not
+            with suppress(
+                Exception, SystemExit, GeneratorExit
+            ):  # what the model says means something to it; what we say does not
                 await function(row, llm)  # type: ignore[arg-type]
             rehearsed.append(llm.requests)
         elif not must_count:

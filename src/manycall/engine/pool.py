@@ -8,6 +8,7 @@ from manycall.control import retry
 from manycall.control.affinity import CHUNK_BYTES, Affinity, chunks
 from manycall.control.epoch import Epoch
 from manycall.control.window import START, Window
+from manycall.engine.blocking import in_own_thread
 from manycall.engine.bounds import most_connections, most_in_flight
 from manycall.engine.effort import Effort
 from manycall.engine.endpoint import TOLD, Endpoint
@@ -69,7 +70,7 @@ class Pool:
     async def open(self, transport: Transport) -> None:
         """Start what is to be started, and look after all from now on."""
         for sim in self.sims:
-            self.endpoints.append(Endpoint(await asyncio.to_thread(sim.start)))
+            self.endpoints.append(Endpoint(await in_own_thread(sim.start)))
         if not self._counters.had_success:
             self.permits.canary_seconds = max(each.canary_seconds for each in self.endpoints)
         for endpoint in self.endpoints:
@@ -115,7 +116,7 @@ class Pool:
             found = {f"{each.url} {self._model}": each.knee for each in self.endpoints}
             windows.remember({name: knee for name, knee in found.items() if knee is not None})
         for sim in self.sims:
-            await asyncio.to_thread(sim.stop)
+            await in_own_thread(sim.stop)
 
     def beginnings(self, body: bytes) -> tuple[int, ...]:
         """Hashes of how a request begins, if it matters who has had it."""

@@ -1,15 +1,15 @@
-"""What goes on beside the rows: the second hand, and somebody's finger on Ctrl-C."""
+"""What goes on beside the rows: a ticker, once a second, group commit, and the handling of Ctrl-C."""
 
 import asyncio
-import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from threading import current_thread, main_thread
 from typing import Any
 
 from manycall import clock
+from manycall.engine.blocking import in_own_thread
 from manycall.engine.client import Client
+from manycall.engine.interrupts import Interrupts
 from manycall.engine.progress import Load, Progress
 from manycall.engine.scheduler import Scheduler
 from manycall.errors import Interrupted, StoreError
@@ -85,7 +85,7 @@ async def _committing(scheduler: Scheduler, run: Run) -> AsyncIterator[None]:
                 await clock.sleep_unless(full, 1.0)
                 full.clear()
                 mark = run.mark()
-                await asyncio.to_thread(run.sync)
+                await in_own_thread(run.sync)
                 run.synced(mark)
         except Exception as error:  # without it, nothing would be safe from a power cut any more
             scheduler.end(error)
@@ -100,28 +100,16 @@ async def _committing(scheduler: Scheduler, run: Run) -> AsyncIterator[None]:
 
 
 @contextmanager
-def obeying_signals(scheduler: Scheduler) -> Iterator[None]:
+def obeying(interrupts: Interrupts, scheduler: Scheduler) -> Iterator[None]:
     """Ctrl-C or SIGTERM once: no new calls, those in flight finish. Twice: stop now."""
-    pressed = 0
 
-    def press() -> None:
-        nonlocal pressed
-        pressed += 1
-        if pressed == 1:
+    def handle(count: int) -> None:
+        if count == 1:
             scheduler.end(Interrupted("interrupted"))
             with suppress(OSError, ValueError):
                 print("\nstopping: calls in flight may finish (Ctrl-C again to stop at once)", file=sys.stderr)
         else:
             scheduler.abandon(Interrupted("interrupted"))
 
-    if current_thread() is not main_thread():
+    with interrupts.handled_by(handle, scheduler.forget_rows):
         yield
-        return
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, press)
-    try:
-        yield
-    finally:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(each)

@@ -57,8 +57,8 @@ class Exported(Printable, msgspec.Struct, kw_only=True):
         ]
         if self.not_written:
             more = f", and {len(self.not_written) - MOST_NAMES} more" if len(self.not_written) > MOST_NAMES else ""
-            names = f"{', '.join(self.not_written[:MOST_NAMES])}{more}"
-            lines.append(("not written", f"{names} (--keep NAME writes a field too, --as rows all)"))
+            fields = f"{', '.join(self.not_written[:MOST_NAMES])}{more}"
+            lines.append(("not written", f"{fields} (--keep NAME writes a field too, --as rows all)"))
         return [*lines, *(("not as it is", note) for note in self.notes)]
 
     def __str__(self) -> str:
