@@ -377,6 +377,7 @@ def test_whatever_a_row_function_raises_fails_its_row_alone(
         return made
 
     async def gather(row: Row, llm: RowCalls) -> dict[str, Any]:
+        made: dict[str, Any]
         made, _ = await asyncio.gather(odd(row, llm), llm.chat("other"))
         return made
 
