@@ -3,13 +3,14 @@
 A trial is a function of a `Plan` that returns a `Result`; it is tried because it stands in `TRIALS`.
 """
 
-from torture import chaos, clocks, disk, frozen, kills, restart, states, two
+from torture import chaos, clocks, disk, frozen, inputs, kills, restart, states, two
 from torture.trial import Plan, Result, Trial, suite
 
 TRIALS: dict[str, Trial] = {
     "kills": kills.trial,
     "disk": disk.trial,
     "two": two.trial,
+    "changing-input": inputs.trial,
     "frozen": frozen.trial,
     "clocks": clocks.trial,
     "restart": restart.trial,

@@ -1,6 +1,6 @@
 """Benchmark files from the network: pinned, checksummed, kept."""
 
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,10 @@ TIMEOUT_SECONDS = 120.0
 
 def checksum(rows: Path | list[dict[str, Any]]) -> str:
     """SHA-256 of a file, or of rows as JSON."""
-    return sha256(rows.read_bytes() if isinstance(rows, Path) else msgspec.json.encode(rows)).hexdigest()
+    if isinstance(rows, Path):
+        with rows.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
+    return sha256(msgspec.json.encode(rows)).hexdigest()
 
 
 def from_hub(dataset: str, config: str, split: str) -> list[dict[str, Any]]:

@@ -1,12 +1,14 @@
-"""What failed rows cost: memory is that of their ids, whatever the servers said of them."""
+"""Memory that must not grow with the texts of rows: failed rows cost that of their ids."""
 
 import json
 import tracemalloc
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from manycall.evals.download import checksum
 from manycall.records import Failure, Row, Success
 from manycall.store.manifest import Manifest
 from manycall.store.repair import repair
@@ -96,3 +98,10 @@ def test_repair_holds_no_damaged_line(tmp_path: Path) -> None:
     (run.folder / "failures.jsonl").write_text(f'{{"no id": "{RAW}"}}\n' * ROWS)
     assert peak_of(lambda: repair(tmp_path / "out.jsonl")) < MOST_BYTES
     assert (run.folder / "failures.jsonl.damaged").stat().st_size > ROWS * len(RAW)
+
+
+def test_the_checksum_of_a_benchmark_file_holds_no_more_than_a_piece_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"x" * (30 << 20))
+    assert checksum(path) == sha256(path.read_bytes()).hexdigest()
+    assert peak_of(lambda: checksum(path)) < MOST_BYTES
