@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,7 +133,7 @@ def test_repair_mends_the_file_behind_a_link(tmp_path: Path) -> None:
 def test_two_commands_on_two_names_of_one_output_pay_once(tmp_path: Path, other_name: Callable[[Path], Path]) -> None:
     out = Output(tmp_path / "out.jsonl")
     alias = other_name(out.path)
-    with sim("--latency", "1") as server:
+    with sim("--latency", "0.1") as server:
         words = (
             "generate",
             "-p",
@@ -149,8 +150,10 @@ def test_two_commands_on_two_names_of_one_output_pay_once(tmp_path: Path, other_
             "-o",
         )
         first = start(*words, out.path)
-        assert wait_until((out.folder / "calls.jsonl").exists, first)  # before any row is there
+        assert wait_until((out.folder / "calls.jsonl").exists, first)
+        first.send_signal(signal.SIGSTOP)  # otherwise it may end before the second begins
         second = finish(start(*words, alias))
+        first.send_signal(signal.SIGCONT)
         assert second.code == 2
         assert "is being written by" in second.err
         assert finish(first).code == 0

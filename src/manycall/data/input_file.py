@@ -1,9 +1,9 @@
 """An input file that is read more than once and must hold the same bytes each time.
 
-The first read stores the CRC-32 of each block of 1 MiB. Every later read compares a block with it before it returns
-any byte of it. So a row that was checked (readable, with an id that no other row has) is the row that is done, even if other
-programs change the file in the meantime. A changed block passes with a chance of 2e-10. A cryptographic hash would cost
-1 µs more for each kB that is read, where a whole row costs 110 µs.
+The first read stores the CRC-32 of each block of 1 MiB. Every later read compares a block with it before it returns any
+byte of it. So a row that was checked (readable, with an id of its own) is the row that is done, even if another program
+changes the file in the meantime. A changed block passes with a chance of 2e-10. A cryptographic hash would cost 1 µs
+more for each kB that is read, where a whole row costs 110 µs.
 """
 
 import io
