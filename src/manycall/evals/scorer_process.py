@@ -126,7 +126,8 @@ class _Process:
         while not pieces or not pieces[-1].endswith(b"\n"):
             if not self._poll.poll(None if seconds is None else seconds * 1000):
                 raise ScorerFailed(
-                    f"the scorer took longer than {seconds:g} s on this answer; Task(scoring_timeout=...) allows more"
+                    f"the scorer took longer than {seconds:g} s on this answer: fix it, or allow more with "
+                    "Task(scoring_timeout=...)"
                 )
             pieces.append(self._replies.read(PIECE))
             if not pieces[-1]:
