@@ -18,7 +18,7 @@ from manycall.evals.scorer_process import Reply
 from manycall.evals.tasks import Task
 
 ORPHAN_FACTOR = 4
-"""The process ends itself after so many timeouts of CPU time on one answer: the one that would kill it is gone."""
+"""The process ends itself after ORPHAN_FACTOR timeouts of CPU time on one answer: its parent must have been killed."""
 
 
 def main() -> None:

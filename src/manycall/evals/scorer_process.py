@@ -103,7 +103,7 @@ class _Process:
         command = [sys.executable, "-m", "manycall.cli.scorer", origin, str(timeout)]
         self._process = subprocess.Popen(
             command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-        )  # in a session of its own, so that Ctrl-C in the terminal does not reach it
+        )  # in a new session, so that Ctrl-C in the terminal does not reach it
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._requests, self._replies = self._process.stdin, self._process.stdout
@@ -126,7 +126,8 @@ class _Process:
         while not pieces or not pieces[-1].endswith(b"\n"):
             if not self._poll.poll(None if seconds is None else seconds * 1000):
                 raise ScorerFailed(
-                    f"the scorer took longer than {seconds:g} s on this answer; Task(scoring_timeout=...) allows more"
+                    f"the scorer took longer than {seconds:g} s on this answer: fix it, or allow more with "
+                    "Task(scoring_timeout=...)"
                 )
             pieces.append(self._replies.read(PIECE))
             if not pieces[-1]:
@@ -143,7 +144,7 @@ class _Process:
         self._replies.close()
 
     def kill(self) -> None:
-        """End it now, and whatever it has started."""
+        """End it now, with all processes that it has started."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

@@ -31,7 +31,7 @@ class _Spaced(dict[int, str]):
 
 _SIGNS, _SPACED = _Signs(), _Spaced()
 MOST_SIGNS = 100
-"""Different signs of one text that are replaced one by one, which is faster than `translate` for the usual ten."""
+"""Different signs of one text that are replaced one at a time, which is faster than `translate` for the usual ten."""
 
 
 def normal(text: str) -> str:
