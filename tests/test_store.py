@@ -269,9 +269,10 @@ def test_a_manifest_that_the_disk_does_not_take_is_told_and_the_lock_is_let_go(t
     disk = Refusing()
     run = open_run(tmp_path, disk=disk)
     disk.write_error = errno.ENOSPC
-    for step in (lambda: run.begin({}), run.close):
-        with pytest.raises(StoreError, match=r"No space left on device\. Make room"):
-            step()
+    with pytest.raises(StoreError, match=r"No space left on device\. Make room"):
+        run.begin({})
+    with pytest.raises(StoreError, match=r"No space left on device\. Make room"):
+        run.close()
     disk.write_error = None
     open_run(tmp_path).close()
 
