@@ -54,7 +54,7 @@ TESTS = {
     "store/parts.py": "parts",
     "store/reading.py": CRASHES,
     "store/repair.py": CRASHES,
-    "store/run.py": f"{CRASHES} states",
+    "store/run.py": f"{CRASHES} parts batch states",
     "store/windows.py": "limits",
     "engine/scheduler.py": "scheduler canary",
 }

@@ -68,7 +68,7 @@ print([bench.is_killed(Mutant(module, 1, at, at + len(old), old, new), 60.0) for
 
 
 def test_a_mutant_is_killed_if_a_test_fails_and_the_sources_stay_as_they_are() -> None:
-    """In a process of its own, because the forked ones must import what was changed."""
+    """Run it in a separate process, because its forked processes must import the changed copy."""
     source = (ROOT / PACKAGE / "control/affinity.py").read_bytes()
     Path("bench").mkdir()
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}

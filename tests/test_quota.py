@@ -231,6 +231,14 @@ def test_what_remains_of_a_day_is_what_the_server_says() -> None:
     assert went[4][0] > 60
 
 
+def test_what_remains_of_a_days_tokens_is_what_the_server_says() -> None:
+    quota = Quota(Limits())
+    quota.hear([Told("tokens", 86_400.0, 100_000, 3000, None)], 0.0)
+    went = admitted(quota, [(0, 1000)] * 5)
+    assert went[2][0] == 0.0
+    assert went[4][0] > 60
+
+
 def test_a_limit_that_was_mistaken_for_a_moment_holds_nothing_up() -> None:
     quota = Quota(Limits())
     quota.hear([told("tokens", 10_000)], 0.0)

@@ -86,6 +86,16 @@ def test_what_concerns_one_key_concerns_no_other(failure: errors.Refused, of_key
     assert retry.rule(failure).of_key == of_key
 
 
+@pytest.mark.parametrize(
+    ("statuses", "expected"), [((409, 425, 429, 503, 529), RETRY), ((408, 500, 502, 504, 520), GIVE_UP)]
+)
+def test_a_status_that_says_busy_is_still_tried_after_fifty_refusals_and_another_is_not(
+    statuses: tuple[int, ...], expected: Verdict
+) -> None:
+    for status in statuses:
+        assert retry.judge(refused(status), 50, any_success=True) is expected, status
+
+
 def test_a_busy_server_is_given_more_patience_than_one_that_may_have_billed_us() -> None:
     assert retry.rule(refused(429)).attempts > retry.rule(errors.ConnectionLost("x")).attempts
     assert retry.rule(errors.ConnectionLost("x")).attempts > retry.rule(errors.TimedOut("x")).attempts

@@ -145,6 +145,14 @@ def test_lines_that_an_editor_left_empty_do_no_harm(tmp_path: Path) -> None:
     run.close()
 
 
+def test_a_file_may_be_closed_twice(tmp_path: Path) -> None:
+    file = LineFile(tmp_path / "f")
+    file.append(b'{"a":1}\n')
+    for _ in range(2):
+        file.close()
+    assert lines(tmp_path / "f") == [{"a": 1}]
+
+
 def test_replacing_a_file_leaves_nothing_else_behind(tmp_path: Path) -> None:
     write_whole(tmp_path / "f", [b"one"])
     write_whole(tmp_path / "f", [b"two"])
@@ -251,6 +259,27 @@ def test_calls_that_can_be_written_nowhere_are_counted(tmp_path: Path) -> None:
             run.journal.append(name, "k", 1, b"x", at=1.0, seconds=0.5)
     with pytest.raises(StoreError, match="2 finished calls could be written nowhere: they are paid, and lost"):
         run.close()
+
+
+@pytest.mark.parametrize("body", ['"body64":"A"', '"body64":"*"', '"body":7'])
+def test_a_call_whose_reply_cannot_be_read_is_damage_and_no_answer(tmp_path: Path, body: str) -> None:
+    (tmp_path / "j").write_text(f'{{"id":"a","key":"k","nth":1,"body":"x"}}\n{{"id":"b","key":"k","nth":1,{body}}}\n')
+    file = journal(tmp_path / "j")
+    assert file.replay("a", "k", 1) == b"x"
+    with pytest.raises(StoreCorrupt, match="j is damaged at byte 40"):
+        file.replay("b", "k", 1)
+
+
+def test_a_manifest_that_the_disk_does_not_take_is_told_and_the_lock_is_let_go(tmp_path: Path) -> None:
+    disk = Refusing()
+    run = open_run(tmp_path, disk=disk)
+    disk.write_error = errno.ENOSPC
+    with pytest.raises(StoreError, match=r"No space left on device\. Make room"):
+        run.begin({})
+    with pytest.raises(StoreError, match=r"No space left on device\. Make room"):
+        run.close()
+    disk.write_error = None
+    open_run(tmp_path).close()
 
 
 def test_jq_reads_the_journal(tmp_path: Path) -> None:

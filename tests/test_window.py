@@ -51,7 +51,7 @@ class Played:
                 until = min(window.when(self.in_flight, self.now), due)
                 if gauges and look < until:
                     self._pass(look)
-                    window.read(Gauges(self._batch.running, self._batch.waiting, None, None), self.in_flight, self.now)
+                    window.read(Gauges(self._batch.running, self._batch.waiting), self.in_flight, self.now)
                     look += 1
                 else:
                     self._pass(until)
@@ -189,7 +189,7 @@ def test_whatever_comes_it_stays_within_its_bounds(events: list[tuple[str, float
             case "busy":
                 window.busy(now)
             case "read":
-                window.read(Gauges(number, count, None, None), window.size, now)
+                window.read(Gauges(number, count), window.size, now)
             case "paced":
                 window.paced(number, now)
         assert 1 <= window.size <= most
@@ -234,10 +234,10 @@ def test_after_it_was_cut_it_finds_the_knee_anew() -> None:
 
 def test_gauges_that_go_silent_leave_it_to_the_answers() -> None:
     window = Window()
-    window.read(Gauges(8, 0, None, None), 8, 1.0)
+    window.read(Gauges(8, 0), 8, 1.0)
     window.deaf(2.0)
     assert "slow start" in repr(window)
-    window.read(Gauges(8, 5, None, None), 13, 3.0)
+    window.read(Gauges(8, 5), 13, 3.0)
     window.deaf(4.0)
     assert "holding" in repr(window)
     played = Played(server(64), window, 6000)
@@ -246,9 +246,9 @@ def test_gauges_that_go_silent_leave_it_to_the_answers() -> None:
 
 def test_gauges_that_never_see_a_queue_are_no_trouble() -> None:
     window = Window(most=10)
-    window.read(Gauges(10, 50, None, None), 10, 0.0)
+    window.read(Gauges(10, 50), 10, 0.0)
     for n in range(3000):
-        window.read(Gauges(10, 0, None, None), 10, float(n))
+        window.read(Gauges(10, 0), 10, float(n))
     assert window.size == 10
 
 
@@ -256,13 +256,13 @@ def test_gauges_that_never_see_a_queue_are_no_trouble() -> None:
 def test_calls_that_wait_before_the_server_counts_them_are_no_reason_to_send_more(at_once: bool) -> None:
     window, now = Window(), 0.0
     if at_once:
-        window.read(Gauges(3, 0, None, None), 8, 0.0)
+        window.read(Gauges(3, 0), 8, 0.0)
     for second in range(1, 60):  # something on the way lets a thousand calls a second through, whatever their number
         for n in range(1000):
             now = second + n / 1000
             window.sent(window.size, now)
             window.done(window.epoch, window.size / 1000, 20, now)
-        window.read(Gauges(3, 0, None, None), window.size, now)
+        window.read(Gauges(3, 0), window.size, now)
     assert window.size < 100
 
 

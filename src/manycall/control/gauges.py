@@ -18,46 +18,29 @@ class Gauges(NamedTuple):
     Attributes:
         running: calls that are computed now.
         waiting: calls in its queue.
-        kv_used: how full its KV cache is, 0 to 1, where it is fullest.
-        preemptions: how often since its start a call lost its place in the KV cache (a counter).
     """
 
     running: float
     waiting: float
-    kv_used: float | None
-    preemptions: float | None
 
 
 class Server(NamedTuple):
-    """What one kind of server calls them; several names, if that changed."""
+    """What one kind of server calls them."""
 
     running: str
     waiting: str
-    kv_used: tuple[str, ...] = ()
-    preemptions: str = ""
 
 
 SERVERS = {
-    "vLLM": Server(
-        "vllm:num_requests_running",
-        "vllm:num_requests_waiting",
-        ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
-        "vllm:num_preemptions_total",
-    ),
-    "SGLang": Server("sglang:num_running_reqs", "sglang:num_queue_reqs", ("sglang:token_usage",)),
-    "llama.cpp": Server(
-        "llamacpp:requests_processing", "llamacpp:requests_deferred", ("llamacpp:kv_cache_usage_ratio",)
-    ),
+    "vLLM": Server("vllm:num_requests_running", "vllm:num_requests_waiting"),
+    "SGLang": Server("sglang:num_running_reqs", "sglang:num_queue_reqs"),
+    "llama.cpp": Server("llamacpp:requests_processing", "llamacpp:requests_deferred"),
     "TGI": Server("tgi_batch_current_size", "tgi_queue_size"),
-    "LMDeploy": Server(
-        "lmdeploy:num_requests_running", "lmdeploy:num_requests_waiting", ("lmdeploy:gpu_cache_usage_perc",)
-    ),
+    "LMDeploy": Server("lmdeploy:num_requests_running", "lmdeploy:num_requests_waiting"),
 }
 """The first of which anything is there counts."""
 
-_NAMES = {
-    name for one in SERVERS.values() for name in (one.running, one.waiting, *one.kv_used, one.preemptions) if name
-}
+_NAMES = {name for one in SERVERS.values() for name in one}
 _KEY, _TEXT = r"[a-zA-Z_][a-zA-Z0-9_]*+", r'(?:[^"\\\n]++|\\[^\n])*+'
 _LABEL = re.compile(rf'({_KEY})[ \t]*+=[ \t]*+"({_TEXT})"')
 _SAMPLE = re.compile(  # it never gives back what it has matched (++, *+), so that no text makes it slow
@@ -89,19 +72,12 @@ def read(text: str, model: str | None = None) -> Gauges | None:
 
 
 def _gauges(server: Server, found: dict[str, list[tuple[float, bool]]]) -> Gauges:
-    names = (server.running, server.waiting, *server.kv_used, server.preemptions)
-    one_model = any(of_model for name in names for _, of_model in found.get(name, ()))
+    one_model = any(of_model for name in server for _, of_model in found.get(name, ()))
 
-    def values(*names: str) -> list[float]:
-        return [value for name in names for value, of_model in found.get(name, ()) if of_model or not one_model]
+    def total(name: str) -> float:
+        return sum((value for value, of_model in found.get(name, ()) if of_model or not one_model), 0.0)
 
-    preemptions = values(server.preemptions)
-    return Gauges(
-        running=sum(values(server.running), 0.0),
-        waiting=sum(values(server.waiting), 0.0),
-        kv_used=max((used for used in values(*server.kv_used) if used <= 1), default=None),
-        preemptions=sum(preemptions) if preemptions else None,
-    )
+    return Gauges(running=total(server.running), waiting=total(server.waiting))
 
 
 def _number(text: str) -> float | None:
