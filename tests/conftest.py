@@ -5,6 +5,10 @@ stands in any file that a test left, or in anything that a test printed (see lea
 """
 
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -32,6 +36,21 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: 
     monkeypatch.chdir(tmp_path)
 
 
+def children() -> set[int]:
+    """The processes that this one has begun and not yet reaped; none where there is no /proc."""
+    return {int(pid) for each in Path("/proc/self/task").glob("*/children") for pid in each.read_text().split()}
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    """Kill what a test has begun and, because it failed, not ended."""
+    before = children()
+    yield
+    for pid in children() - before:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 @pytest.fixture
 def no_key(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of what is so only without a key, such as a server of one's own."""
@@ -51,6 +70,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, lambda *_: None)  # a child would inherit SIG_IGN (nohup, `&`), but not a handler
     if key := config.getoption("--key"):
         config.pluginmanager.register(Canary(key))
 

@@ -296,3 +296,22 @@ def _written(content: bytes, ops: list[Op]) -> bytes:
 def _padded(content: bytes, whole: bytes) -> bytes:
     """The file's length may get to the disk before its bytes do."""
     return content + bytes(max(0, len(whole) - len(content)))
+
+
+class Recovered:
+    """What a recovery makes of each state of the disk. Many crashes leave the same state, which is recovered once.
+
+    Args:
+        recover: opens the files, goes on to the end, and returns what was there.
+    """
+
+    def __init__(self, recover: Callable[[Files], set[str]]) -> None:
+        self._recover = recover
+        self._known: dict[frozenset[tuple[Path, bytes]], set[str]] = {}
+
+    def __call__(self, files: Files) -> set[str]:
+        """The result for this state."""
+        state = frozenset(files.items())
+        if state not in self._known:
+            self._known[state] = self._recover(files)
+        return self._known[state]

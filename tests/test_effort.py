@@ -76,3 +76,10 @@ def test_the_report_tells_if_it_was_for_a_while() -> None:
     assert "client-bound" not in str(report)
     report.client_bound = 12.0
     assert "12 s of it this process was the limit (97% of a core), not the servers" in str(report)
+
+
+def test_how_busy_the_machine_is_changes_nothing_in_virtual_time() -> None:
+    async def figures() -> tuple[float, float, float]:
+        return clock.cpu(), clock.cpu(of_all=True), clock.waited_for_cpu()
+
+    assert virtual.run(figures()) == (0.0, 0.0, 0.0)

@@ -1,7 +1,6 @@
 """async-batch-llm with its own JSONL store."""
 
-import asyncio
-
+import uvloop
 from async_batch_llm import JsonlArtifactStore, llm, process_stream
 
 from contract import Job, drive
@@ -20,4 +19,4 @@ async def stream(job: Job) -> int:
 
 
 if __name__ == "__main__":
-    drive(lambda job: asyncio.run(stream(job)))
+    drive(lambda job: uvloop.run(stream(job)))

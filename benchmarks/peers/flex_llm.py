@@ -1,7 +1,6 @@
 """flexllm with its own JSONL output."""
 
-import asyncio
-
+import uvloop
 from flexllm import LLMClient
 
 from contract import Job, drive
@@ -16,4 +15,4 @@ async def batch(job: Job) -> int:
 
 
 if __name__ == "__main__":
-    drive(lambda job: asyncio.run(batch(job)))
+    drive(lambda job: uvloop.run(batch(job)))

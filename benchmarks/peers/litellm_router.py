@@ -5,7 +5,10 @@ import json
 import os
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or it downloads a price list
+# By default 1,000 connections, 500 to a host. 0 would leave aiohttp's own limit of 100 in force.
+os.environ["AIOHTTP_CONNECTOR_LIMIT"] = os.environ["AIOHTTP_CONNECTOR_LIMIT_PER_HOST"] = "20000"
 
+import uvloop
 from litellm import Router
 
 from contract import Job, drive
@@ -32,4 +35,4 @@ async def loop(job: Job) -> int:
 
 
 if __name__ == "__main__":
-    drive(lambda job: asyncio.run(loop(job)))
+    drive(lambda job: uvloop.run(loop(job)))

@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import Any
 
+import uvloop
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
 from contract import Job, drive
@@ -40,4 +41,4 @@ async def script(job: Job, http_client: Any = None) -> int:
 
 
 if __name__ == "__main__":
-    drive(lambda job: asyncio.run(script(job)))
+    drive(lambda job: uvloop.run(script(job)))

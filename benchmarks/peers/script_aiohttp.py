@@ -3,9 +3,8 @@
 A number, because `max_connections=None` leaves aiohttp's own limit of 100 in force.
 """
 
-import asyncio
-
 import httpx2
+import uvloop
 from openai import DefaultAioHttpClient
 
 from contract import Job, drive
@@ -18,4 +17,4 @@ async def on_aiohttp(job: Job) -> int:
 
 
 if __name__ == "__main__":
-    drive(lambda job: asyncio.run(on_aiohttp(job)))
+    drive(lambda job: uvloop.run(on_aiohttp(job)))

@@ -1,8 +1,7 @@
 """The script with as many connections as calls in flight (the SDK's default is 1,000, of which it keeps 100 open)."""
 
-import asyncio
-
 import httpx2
+import uvloop
 from openai import DefaultAsyncHttpxClient
 
 from contract import Job, drive
@@ -16,4 +15,4 @@ async def unlimited(job: Job) -> int:
 
 
 if __name__ == "__main__":
-    drive(lambda job: asyncio.run(unlimited(job)))
+    drive(lambda job: uvloop.run(unlimited(job)))

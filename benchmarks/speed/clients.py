@@ -13,11 +13,11 @@ PEERS = Path(__file__).parents[1] / "peers"
 IN_FLIGHT = (8, 64, 512, 4096)
 
 PINS = {
-    "openai": ("openai[aiohttp]==3.54.0", "aiohttp==3.14.5", "httpx2==2.16.2"),
+    "openai": ("openai[aiohttp]==3.54.0", "aiohttp==3.14.5", "httpx2==2.16.2", "uvloop==0.23.0"),
     "aiohttp": ("aiohttp==3.14.5", "uvloop==0.23.0", "msgspec==0.22.0"),
-    "async-batch-llm": ("async-batch-llm[openai]==0.28.0", "openai==3.54.0"),
-    "flexllm": ("flexllm==0.17.10", "aiohttp==3.14.5"),
-    "litellm": ("litellm==1.106.2", "openai==2.54.0", "aiohttp==3.14.5"),
+    "async-batch-llm": ("async-batch-llm[openai]==0.28.0", "openai==3.54.0", "uvloop==0.23.0"),
+    "flexllm": ("flexllm==0.17.10", "aiohttp==3.14.5", "uvloop==0.23.0"),
+    "litellm": ("litellm==1.106.2", "openai==2.54.0", "aiohttp==3.14.5", "uvloop==0.23.0"),
 }
 """Each peer has an environment of its own, made when it is first needed."""
 

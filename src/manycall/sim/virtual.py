@@ -46,6 +46,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Seconds of CPU: none, in virtual time."""
         return 0.0
 
+    def waited_for_cpu(self) -> float:
+        """Seconds without a core: none, however busy the machine is."""
+        return 0.0
+
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, function: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
