@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from manycall import clock, errors
 from manycall.control import retry
@@ -24,8 +24,6 @@ from manycall.errors import RunStopped, UsageError, Verdict
 from manycall.records import Api, Request, Secret
 from manycall.wire import openai
 from manycall.wire.transport import HttpTransport, Transport
-
-T = TypeVar("T")
 
 DEFAULT_TIMEOUT = 600.0
 
@@ -210,17 +208,26 @@ class Client(Calls):
                 self.permits.look_again()  # what it did not use, the next may
         return answer
 
-    async def _to_its_end(self, flight: Coroutine[Any, Any, T]) -> T:
+    async def _to_its_end(self, flight: Coroutine[Any, Any, Landed]) -> Landed:
         """Whoever waits for it may be cancelled; it is paid all the same."""
         task = asyncio.create_task(flight)
         self._flying.add(task)
         task.add_done_callback(self._landed)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(self._count_unread)
+            raise
 
     def _landed(self, task: asyncio.Task[Any]) -> None:
         self._flying.discard(task)
         if not task.cancelled():
             task.exception()  # if nobody waits for it any more, nobody asks
+
+    def _count_unread(self, task: asyncio.Task[Landed]) -> None:
+        """Count the tokens of a reply that is in the journal, though the row no longer waits for it."""
+        if not task.cancelled() and task.exception() is None:
+            self.counters.spent(openai.usage(task.result().body))
 
     def abandon(self) -> None:
         """Drop the calls in flight. What has been answered is kept."""
