@@ -20,9 +20,11 @@ from manycall.data.sources import Source
 from manycall.engine.allowance import Allowance, allowance
 from manycall.engine.client import Client
 from manycall.engine.scheduler import Scheduler
+from manycall.evals.reports.provenance import facts
 from manycall.records import Usage
 from manycall.sim import virtual
 from manycall.store.manifest import Manifest
+from manycall.store.output import Output
 from manycall.store.run import Run
 from manycall.wire.transport import HttpReply, HttpRequest
 from shell import finish, rows, sim, start
@@ -170,7 +172,7 @@ class World:
             run = Run(self.out, Manifest("0", {}))
             client = Client("m", url="http://h", transport=self.transport, concurrency=self.concurrency)
             client.counters.had_success = len(run.known) > 0 or bool(run.failures.before)
-            client.permits.budget = self.budget = allowed(**given_).budget(run.journal)
+            client.permits.budget = self.budget = allowed(**given_).spending(run.journal).budget
             scheduler = Scheduler(client, run, ask)
             try:
                 async with client:
@@ -333,13 +335,52 @@ def test_the_report_says_what_was_spent() -> None:
     first = json.loads(command(*words, "-n", "10", "--price", "2/3", "--json").out)
     dollars_ = (2 * first["prompt_tokens"] + 3 * first["completion_tokens"]) / 1e6
     assert first["cost"] == pytest.approx(dollars_)
-    assert (first["total_tokens"], first["total_cost"], first["budgets"]) == (None, None, [])
+    assert (first["total_cost"], first["budgets"]) == (first["cost"], [])
+    assert first["total_prompt_tokens"] + first["total_completion_tokens"] == spent()
     budget = ("--max-tokens-total", "100000", "--max-cost", "3", "--price", "2/3")
     second = json.loads(command(*words, "-n", "20", *budget, "--json").out)
-    assert second["total_tokens"] == spent()
+    assert second["total_prompt_tokens"] + second["total_completion_tokens"] == spent()
     assert second["total_cost"] == pytest.approx(second["cost"] + first["cost"])
     third = command(*words, "-n", "20", *budget).out
     assert f"{spent():,} tokens of 100,000 tokens, ${second['total_cost']:.4f} of $3.00" in third
+
+
+def test_report_card_and_journal_agree_on_all_sessions_though_one_was_killed() -> None:
+    with sim("--latency", "0.02", "--token-latency", "0") as endpoint:
+        words = ("generate", "-p", "x", "-u", endpoint.url, "-m", "any", "-o", OUT, "--price", "10/20")
+        first = json.loads(command(*words, "-n", "20", "--json").out)
+        process = start(*words, "-n", "1000", "-j", "4")
+        wait_until_calls(60)
+        process.send_signal(signal.SIGKILL)
+        finish(process)
+        last = json.loads(command(*words, "-n", "150", "--json").out)
+        shown = command(*words, "-n", "151").out
+    card = json.loads(command("card", OUT, "--json").out)
+    usages = [json.loads(call["body"])["usage"] for call in rows(Path("out.jsonl.run/calls.jsonl"))]
+    new = usages.pop()  # of the row that the last command added
+    counted = {name: sum(usage[name] for usage in usages) for name in ("prompt_tokens", "completion_tokens")}
+    cost = (10 * counted["prompt_tokens"] + 20 * counted["completion_tokens"]) / 1e6
+    assert {name: last[f"total_{name}"] for name in counted} == counted
+    assert {name: card[name] - new[name] for name in counted} == counted
+    assert last["total_cost"] == pytest.approx(cost)
+    assert first["total_cost"] == first["cost"] < last["cost"] < last["total_cost"]
+    assert f"{spent():,} ({card['prompt_tokens']:,} in, {card['completion_tokens']:,} out) in all sessions; " in shown
+    assert f"${card['cost']:.4f} in all sessions; " in shown
+    in_reports = facts(Output(OUT), 0, 0)["tokens"]
+    assert in_reports == f"{card['prompt_tokens']:,} in, {card['completion_tokens']:,} out"
+
+
+def test_replies_that_a_row_no_longer_waits_for_are_in_the_figures() -> None:
+    async def hasty(row: dict[str, Any], llm: Any) -> dict[str, Any]:
+        slow = asyncio.create_task(llm.chat(f"slow {row['id']}"))
+        await asyncio.sleep(0.05)
+        slow.cancel()
+        return {"text": (await llm.chat("x")).text}
+
+    with sim("--latency", "0.2", "--token-latency", "0") as endpoint:
+        report = manycall.map(hasty, questions(20), model="m", url=endpoint.url, out=OUT, progress=False)
+    assert len(rows(Path("out.jsonl.run/calls.jsonl"))) > 25  # those that were sent before they were cancelled
+    assert report.prompt_tokens + report.completion_tokens == spent()
 
 
 def test_a_deadline_ends_a_command_cleanly() -> None:

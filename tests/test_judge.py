@@ -281,7 +281,7 @@ def test_it_is_said_which_of_the_runs_is_a_and_which_is_b_and_which_is_better() 
     said = "A is a.jsonl (model-a): 2 wins. B is b.jsonl (model-b): 1. Ties: 1. p = 1 (exact sign test over questions)."
     assert said in str(found)
     manycall.write_report(found, "r.md")
-    page = Path("r.md").read_text().replace("\\", "")
+    page = Path("r.md").read_text().replace("\\", "").replace("`", "")
     assert said in page
     assert "| judged" in page
     assert summary(OUT, "judge").against == "the answers of model-b"

@@ -9,7 +9,7 @@ import re
 from manycall.plain import plain, plain_line
 
 _SIGNS = re.compile(r"([\\`*_\[\]<>|&~$#!{}])")
-_LINKED = re.compile(r"[^\s|]*(?:://|@|(?i:www)\.|[^\W_]\.[^\W\d_]{2})[^\s|]*")
+_LINKED = re.compile(r"[^\s|(]*(?:://|@|(?i:www)\.|[^\W_]\.[^\W\d_]{2})[^\s|]*(?<![),.;:])")
 """A URL, an e-mail address, a mention or a name with a domain: links in one renderer or another."""
 
 

@@ -10,6 +10,7 @@ from manycall.control.budget import Budget, Limit, Price, dollars, tokens
 from manycall.engine.progress import Counters
 from manycall.engine.scheduler import Scheduler
 from manycall.errors import DeadlinePassed, UsageError
+from manycall.records import Usage
 from manycall.store.journal import Journal
 from manycall.wire import openai
 
@@ -30,35 +31,28 @@ class Allowance(NamedTuple):
     price: Price | None
     seconds: float | None
 
-    def budget(self, journal: Journal) -> Budget | None:
-        """The budget, and what earlier sessions have spent of it; None if nothing is limited.
+    def spending(self, journal: Journal) -> "Spending":
+        """Count the tokens of earlier sessions in the journal, also of killed ones.
 
         Raises:
             StoreCorrupt: the journal is damaged.
         """
+        budget = self._budget()
+        prompt = completion = 0
+        for body in journal.bodies():
+            used = openai.usage(body)
+            prompt, completion = prompt + used.prompt_tokens, completion + used.completion_tokens
+            if budget is not None:
+                budget.spend(used)
+        return Spending(self.price, budget, Usage(prompt, completion))
+
+    def _budget(self) -> Budget | None:
         limits = []
         if self.tokens is not None:
             limits.append(Limit(self.tokens, lambda prompt, answer: prompt + answer, tokens, "--max-tokens-total"))
         if self.cost is not None and self.price is not None:
             limits.append(Limit(self.cost, self.price.of, dollars, "--max-cost"))
-        if not limits:
-            return None
-        budget = Budget(limits)
-        for body in journal.bodies():
-            budget.spend(openai.usage(body))
-        return budget
-
-    def figures(self, counters: Counters, budget: Budget | None) -> dict[str, Any]:
-        """What the report says of it: what this session spent, and all of them."""
-        figures: dict[str, Any] = {}
-        if self.price is not None:
-            figures["cost"] = self.price.of(counters.prompt_tokens, counters.completion_tokens)
-        if budget is not None:
-            prompt, completion = budget.spent()
-            figures.update(total_tokens=round(prompt + completion), budgets=budget.lines())
-            if self.price is not None:
-                figures["total_cost"] = self.price.of(prompt, completion)
-        return figures
+        return Budget(limits) if limits else None
 
     @contextmanager
     def deadline(self, scheduler: Scheduler) -> Iterator[None]:
@@ -72,6 +66,38 @@ class Allowance(NamedTuple):
             yield
         finally:
             timer.cancel()
+
+
+class Spending(NamedTuple):
+    """The tokens and the money that the sessions of an output have spent.
+
+    Attributes:
+        budget: what may be spent; None if nothing is limited.
+        earlier: tokens of the sessions before this one.
+    """
+
+    price: Price | None
+    budget: Budget | None
+    earlier: Usage
+
+    def figures(self, counters: Counters) -> dict[str, Any]:
+        """The figures of the report: for this session, and for all sessions of the output."""
+        session = Usage(counters.prompt_tokens, counters.completion_tokens)
+        total = Usage(
+            self.earlier.prompt_tokens + session.prompt_tokens,
+            self.earlier.completion_tokens + session.completion_tokens,
+        )
+        figures: dict[str, Any] = {
+            "prompt_tokens": session.prompt_tokens,
+            "completion_tokens": session.completion_tokens,
+            "total_prompt_tokens": total.prompt_tokens,
+            "total_completion_tokens": total.completion_tokens,
+            "budgets": [] if self.budget is None else self.budget.lines(),
+        }
+        if self.price is not None:
+            figures["cost"] = self.price.of(session.prompt_tokens, session.completion_tokens)
+            figures["total_cost"] = self.price.of(total.prompt_tokens, total.completion_tokens)
+        return figures
 
 
 def allowance(

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from manycall import clock, errors
 from manycall.control import retry
@@ -25,8 +25,6 @@ from manycall.errors import RunStopped, UsageError, Verdict
 from manycall.records import Api, Request, Secret
 from manycall.wire import openai
 from manycall.wire.transport import HttpTransport, Transport
-
-T = TypeVar("T")
 
 DEFAULT_TIMEOUT = 600.0
 
@@ -227,12 +225,16 @@ class Client(Calls):
                 self.permits.look_again()  # what it did not use, the next may
         return answer
 
-    async def _to_its_end(self, flight: Coroutine[Any, Any, T], endpoint: Endpoint) -> T:
-        """Whoever waits for it may be cancelled; it is paid all the same."""
+    async def _to_its_end(self, flight: Coroutine[Any, Any, Landed], endpoint: Endpoint) -> Landed:
+        """Wait for a call that goes on if its row is cancelled: it is paid all the same."""
         task = asyncio.create_task(flight)
         self._flying.add(task)
         task.add_done_callback(partial(self._landed, endpoint))
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(self._count_unread)
+            raise
 
     def _landed(self, endpoint: Endpoint, task: asyncio.Task[Any]) -> None:
         """However it ended, even before it began, its permit comes back."""
@@ -240,6 +242,11 @@ class Client(Calls):
         self.permits.release(endpoint)
         if not task.cancelled():
             task.exception()  # if nobody waits for it any more, nobody asks
+
+    def _count_unread(self, task: asyncio.Task[Landed]) -> None:
+        """Count the tokens of a reply that is in the journal, though the row no longer waits for it."""
+        if not task.cancelled() and task.exception() is None:
+            self.counters.spent(openai.usage(task.result().body))
 
     def abandon(self) -> None:
         """Drop the calls in flight. What has been answered is kept."""

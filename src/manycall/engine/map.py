@@ -206,7 +206,8 @@ async def _run_job(job: Job, source: Source, options: Options, interrupts: Inter
     before = len(run.known) - run.rejected
     client.counters.had_success = len(run.known) > 0 or bool(run.failures.before)
     with _session(run, client, allowed) as session:
-        client.permits.budget = budget = allowed.budget(run.journal)
+        spending = allowed.spending(run.journal)
+        client.permits.budget = spending.budget
         async with client:
             began = clock.now()
             await _drive(job, source, client, run, allowed, interrupts, show=options.get("progress", True))
@@ -218,11 +219,10 @@ async def _run_job(job: Job, source: Source, options: Options, interrupts: Inter
         rejected=run.rejected, written=run.written if job.may_be_many else None, tally=job.tally,
         unfinished=c.unfinished, truncated=run.truncated + c.truncated,
         calls=c.answered, replayed=c.replayed, retries=c.retries, throttled=c.throttled, maybe_billed=c.maybe_billed,
-        unanswered=c.unanswered,
-        prompt_tokens=c.prompt_tokens, completion_tokens=c.completion_tokens, seconds=session["seconds"],
+        unanswered=c.unanswered, seconds=session["seconds"],
         client_bound=client.pool.effort.bound_seconds, client=client.pool.effort.worst,
         reasons=run.failures.reasons.most_common(3), sim=client.pool.sims[0].stats if client.pool.sims else None,
-        **allowed.figures(c, budget),
+        **spending.figures(c),
     )  # fmt: skip
 
 

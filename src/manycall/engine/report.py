@@ -40,7 +40,8 @@ class Report(Printable, msgspec.Struct, kw_only=True):
         maybe_billed: attempts that gave no answer and may have been charged; unanswered: those of them that had a reply
             (an empty one, a filtered one), whose tokens are counted.
         prompt_tokens, completion_tokens: of this run's replies; cost: in dollars, where a price was given.
-        total_tokens, total_cost: of all sessions of this output, where there was a budget; budgets: how much of it.
+        total_prompt_tokens, total_completion_tokens, total_cost: the same of all sessions of this output, also of those
+            that were killed. budgets: how much of each budget is spent.
         seconds: wall time of this run.
         client_bound: for how many of them this process was the limit; client: how that looked at its worst.
         reasons: why rows were given up: the most frequent errors, and how often each came.
@@ -66,7 +67,8 @@ class Report(Printable, msgspec.Struct, kw_only=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None
-    total_tokens: int | None = None
+    total_prompt_tokens: int = 0
+    total_completion_tokens: int = 0
     total_cost: float | None = None
     budgets: list[str] = []
     seconds: float = 0.0
@@ -88,16 +90,14 @@ class Report(Printable, msgspec.Struct, kw_only=True):
     def lines(self) -> list[tuple[str, str]]:
         """What there is to say, as (what, how much)."""
         rate = self.calls / self.seconds if self.seconds > 0 else 0.0
-        spent = self.prompt_tokens + self.completion_tokens
         lines = [
             ("rows", self._rows()),
             (
                 "calls",
                 f"{self.calls} ({rate:.1f}/s), {self.retries} retries, {self.replayed} replayed from the journal",
             ),
-            ("tokens", f"{spent:,} ({self.prompt_tokens:,} in, {self.completion_tokens:,} out)"),
-            *([("cost", dollars(self.cost))] if self.cost is not None else []),
-            *([("all sessions", ", ".join(self.budgets))] if self.budgets else []),
+            *self._spent(),
+            *([("budget", ", ".join(self.budgets))] if self.budgets else []),
             ("time", f"{self.seconds:.1f} s"),
             ("output", str(self.out)),
             ("beside it", f"{self.run_folder}/"),
@@ -121,6 +121,16 @@ class Report(Printable, msgspec.Struct, kw_only=True):
             lines += [(f"{count} ×", reason) for reason, count in self.reasons]
         return lines
 
+    def _spent(self) -> Iterator[tuple[str, str]]:
+        """Tokens and cost of all sessions, and of this one if there were others."""
+        total = _tokens(self.total_prompt_tokens, self.total_completion_tokens)
+        session = _tokens(self.prompt_tokens, self.completion_tokens)
+        resumed = total != session
+        yield "tokens", f"{total} in all sessions; {session} in this one" if resumed else total
+        if self.total_cost is not None and self.cost is not None:
+            cost = dollars(self.total_cost)
+            yield "cost", f"{cost} in all sessions; {dollars(self.cost)} in this one" if resumed else cost
+
     @property
     def others(self) -> int:
         """Rows of the output, or of its rejects, that an earlier run was asked for and this one was not."""
@@ -137,6 +147,10 @@ class Report(Printable, msgspec.Struct, kw_only=True):
 
     def __str__(self) -> str:
         return table((self.name, ""), self.lines())
+
+
+def _tokens(prompt: int, completion: int) -> str:
+    return f"{prompt + completion:,} ({prompt:,} in, {completion:,} out)"
 
 
 def counted(unfinished: Mapping[str, int]) -> str:

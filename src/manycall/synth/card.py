@@ -121,12 +121,14 @@ def _rows(output: Output, field: str | None) -> dict[str, Any]:
 
 def _spent(output: Output, price: Price | None) -> dict[str, Any]:
     """All that was paid for."""
-    replies = prompt = completion = 0
-    for body in output.replies():
-        used = openai.usage(body)
-        replies, prompt, completion = replies + 1, prompt + used.prompt_tokens, completion + used.completion_tokens
-    cost = None if price is None else price.of(prompt, completion)
-    return {"replies": replies, "prompt_tokens": prompt, "completion_tokens": completion, "cost": cost}
+    replies, used = openai.total_usage(output.replies())
+    cost = None if price is None else price.of(used.prompt_tokens, used.completion_tokens)
+    return {
+        "replies": replies,
+        "prompt_tokens": used.prompt_tokens,
+        "completion_tokens": used.completion_tokens,
+        "cost": cost,
+    }
 
 
 def _price(manifest: Manifest, price: str | tuple[float, float] | None) -> Price | None:

@@ -6,7 +6,7 @@ Pure: bytes in, records out. Only the fields that are used are decoded; the rest
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -142,6 +142,15 @@ def usage(body: bytes) -> Usage:
     with suppress(*UNREADABLE):
         spent = _spent.decode(_without_prelude(body)).usage or spent
     return Usage(_count(spent.prompt_tokens), _count(spent.completion_tokens))
+
+
+def total_usage(bodies: Iterable[bytes]) -> tuple[int, Usage]:
+    """How many replies there are, and the tokens of all."""
+    replies = prompt = completion = 0
+    for body in bodies:
+        used = usage(body)
+        replies, prompt, completion = replies + 1, prompt + used.prompt_tokens, completion + used.completion_tokens
+    return replies, Usage(prompt, completion)
 
 
 def decode(api: Api, body: bytes, replayed: bool = False) -> Completion | Embeddings:

@@ -10,6 +10,7 @@ from manycall._version import __version__
 from manycall.engine.report import counted
 from manycall.evals.report import short
 from manycall.store.output import Output
+from manycall.wire import openai
 
 UNKNOWN = "not recorded"
 _SAID_APART = {"job", "model", "params", "samples", "rubric", "system", "answers", "against", "labels"}
@@ -32,7 +33,7 @@ def facts(output: Output, rows: int, truncated: int) -> dict[str, str]:
         "rows": _rows(output, rows, truncated),
         "failures": counted(output.unfinished) if output.unfinished else "none" if manifest else UNKNOWN,
         "sessions": _ran(sessions),
-        "tokens": _tokens(sessions),
+        "tokens": _tokens(output),
         "versions": f"{run_by}scored by manycall {__version__}",
     }
 
@@ -61,11 +62,10 @@ def _when(seconds: Any) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _tokens(sessions: Sequence[dict[str, Any]]) -> str:
-    if not any("prompt_tokens" in session for session in sessions):
-        return UNKNOWN
-    into, out = (sum(s.get(name) or 0 for s in sessions) for name in ("prompt_tokens", "completion_tokens"))
-    return f"{into:,} in, {out:,} out"
+def _tokens(output: Output) -> str:
+    """Those of every reply in the journal. Sessions that were killed have no counts of their own."""
+    replies, used = openai.total_usage(output.replies())
+    return f"{used.prompt_tokens:,} in, {used.completion_tokens:,} out" if replies else UNKNOWN
 
 
 _LONGEST = ("max_tokens", "max_completion_tokens", "max_gen_toks")
