@@ -10,7 +10,7 @@ LM_EVAL := .venv-lmeval/bin/python
 help:
 	@echo "make demo    write some stories and run an evaluation on the built-in endpoint"
 	@echo "make test    run the tests"
-	@echo "make torture kill -9, full disks, frozen processes, lost servers: nothing lost, nothing twice (20 minutes)"
+	@echo "make torture kill -9, full disks, frozen processes, lost servers, every ending: nothing lost, nothing twice (25 minutes)"
 	@echo "make crosscheck  lm-evaluation-harness's own code beside ours, and writes down what it says (GSM8K=FOLDER: on the real set)"
 	@echo "make check   lint, types, layers, docs"
 	@echo "make sim     how well it finds limits, in virtual time: writes the table of docs/limits.md (12 minutes)"
