@@ -26,7 +26,7 @@ help:
 	@echo "make package build the wheel and the sdist, install and try both elsewhere"
 	@echo "make gsm8k   download the pinned GSM8K into data/gsm8k, for the tests that need it"
 	@echo "make mutants changes the code in one place at a time and lists what no test notices (a sample, at most 30 minutes; MUTANTS=--help)"
-	@echo "make torture kill -9, full disks, frozen processes, lost servers: nothing lost, nothing twice (20 minutes)"
+	@echo "make torture kill -9, full disks, frozen processes, lost servers, every ending: nothing lost, nothing twice (25 minutes)"
 	@echo "make crosscheck  lm-evaluation-harness's own code beside ours, and writes down what it says (GSM8K=FOLDER: on the real set)"
 	@echo "make check   lint, types, layers, docs"
 	@echo "make sim     how well it finds limits, in virtual time: writes the table of docs/limits.md (12 minutes)"

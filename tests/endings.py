@@ -39,12 +39,13 @@ class Witness(Pool):
     """The simulated server; it remembers what it has answered in full.
 
     Attributes:
-        answered: bodies of its replies, as often as they were sent.
+        begun: requests that it has taken up. answered: bodies of its replies, as often as they were sent.
         refusing: it answers nothing but this status; None: it is well. refuses_at: from this request on.
     """
 
     def __init__(self, behaviour: Behaviour) -> None:
         super().__init__({"h": Server(behaviour, {})})
+        self.begun = 0
         self.answered: Counter[bytes] = Counter()
         self.refusing: int | None = None
         self.refuses_at = 0
@@ -53,6 +54,7 @@ class Witness(Pool):
         if request.method == "POST" and self.refusing is not None and self.sent["h"] >= self.refuses_at:
             await asyncio.sleep(0.01)
             return HttpReply(self.refusing, b'{"error": {"message": "as ordered"}}', lambda name: None)
+        self.begun += request.method == "POST"
         reply = await super().send(request)
         if request.method == "POST" and reply.status == 200:
             self.answered[reply.body] += 1
@@ -142,7 +144,7 @@ class World:
         self.scheduler.abandon(errors.Interrupted("interrupted"))
 
     def lines(self, name: str = "") -> list[dict[str, Any]]:
-        """The lines of the output, or of a file beside it."""
+        """The lines of the output, or of a file in its run folder."""
         path = self.out.with_name("out.jsonl.run") / name if name else self.out
         return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
 
@@ -225,15 +227,22 @@ def _after(world: World, raised: BaseException | None) -> list[str]:
         found += [f"it ended as if all were done, with {ended} of {len(world.rows)} rows"] * (ended != len(world.rows))
     elif not isinstance(raised, ENDINGS[ending].raises) and not _canary(world, raised):
         found.append(f"it raised {raised!r}")
-    if ending in ("finish", "canary") and shape in CALM and raised is not None and ending == "finish":
+    if ending == "finish" and shape in CALM and raised is not None:
         found.append(f"nothing should have ended it, but {raised!r}")
+    if shape in FAILING and ending != "canary" and not all(_fails(shape, row) for row in world.lines("failures.jsonl")):
+        found.append("rows have failed by what another row did")
     if any(row.get("text") == "made up" for row in world.lines()) and not isinstance(raised, errors.StoreError):
         found.append("a row that was cut off is in the output")
     return found
 
 
+def _fails(shape: str, failure: dict[str, Any]) -> bool:
+    """Whether this row fails by what it does itself."""
+    return shape == "cancelled_by_subtask" or failure["row"]["q"] % 3 == 1
+
+
 def _canary(world: World, raised: BaseException) -> bool:
-    """Whether so many rows have failed at first that this ended it."""
+    """Whether the run ended because its first rows all failed."""
     return len(world.lines("failures.jsonl")) >= CANARY_ROWS and "rows all failed" in str(raised)
 
 
@@ -265,6 +274,7 @@ def _journal(world: World) -> list[str]:
         "rows twice in the output": twice,
         "calls twice in the journal": sum(n > 1 for n in places.values()),
         "answers that are not in the journal": 0 if world.hard else lost,
-        "answers in the journal that nobody gave": (kept - world.server.answered).total(),
+        "calls that were dropped on their way": 0 if world.hard else world.server.begun - world.server.answered.total(),
+        "answers in the journal that the server did not give": (kept - world.server.answered).total(),
     }
     return [f"{count} {what}" for what, count in counts.items() if count]

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 Shape = Callable[[dict[str, Any], Any], Awaitable[dict[str, Any]]]
-ROWS_THAT_WAIT = asyncio.Event
 BLOCKED_SECONDS = 600.0
 
 
@@ -79,7 +78,7 @@ async def outliving(row: dict[str, Any], llm: Any) -> dict[str, Any]:
 
 
 async def outliving_forever(row: dict[str, Any], llm: Any) -> dict[str, Any]:
-    """Leaves a task behind that calls again whatever happens."""
+    """Leaves a task behind that calls again and again."""
 
     async def go_on() -> None:
         while True:

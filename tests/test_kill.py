@@ -94,7 +94,7 @@ async def cell():
 """
 CELLS = {
     "asyncio.run": "asyncio.run(cell())",
-    "a loop of one's own": "asyncio.new_event_loop().run_until_complete(cell())",
+    "a new loop": "asyncio.new_event_loop().run_until_complete(cell())",
     "uvloop": "import uvloop; uvloop.run(cell())",
     "no loop": "cell().send(None)",
 }

@@ -17,7 +17,7 @@ from shell import rows
 
 
 def nested(levels: int) -> Any:
-    """A list of so many levels."""
+    """A list with this many levels."""
     value: Any = []
     for _ in range(levels - 1):
         value = [value]

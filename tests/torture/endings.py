@@ -16,7 +16,7 @@ from torture.work import Output, wait_until
 SHORT_SECONDS = 3.0
 """Of cases in memory, in the short form."""
 END_SECONDS = 40.0
-"""A real process has so long to end, after whatever ends it."""
+"""How long a real process has to end after it was stopped."""
 ROWS = 60
 HERE = Path(__file__).parents[1]
 PACE = ("--latency", "0.2", "--token-latency", "0")
@@ -27,7 +27,7 @@ BLOCKED = ("never_ending", "blocked_thread")
 
 
 def trial(plan: Plan) -> Result:
-    """Draw cases in memory for so many seconds; then every ending of a real process, for some functions."""
+    """Draw cases in memory until the time is up; then try every ending of a real process with some functions."""
     result = Result()
     _in_memory(plan, result)
     names = [*REAL, *BLOCKED] if plan.long else random.Random(plan.seed).sample(REAL, 1)

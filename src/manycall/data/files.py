@@ -163,7 +163,7 @@ class _Text:
     def value(self) -> tuple[Any, str]:
         """The next JSON value and its text, taken off.
 
-        Python's json finds its end; its meaning is the same as in a line.
+        Python's json finds where it ends; its meaning is the same as in a line.
         """
         self.peek()
         while True:

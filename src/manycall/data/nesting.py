@@ -11,7 +11,7 @@ def is_too_deep(value: Any, text: str | bytes) -> bool:
     """Whether a value is nested too deeply.
 
     Args:
-        text: the same as JSON. Few have so many brackets; only those are looked through.
+        text: the same as JSON. A value with at most MAX_NESTING brackets need not be searched.
     """
     brackets = text.count("{") + text.count("[") if isinstance(text, str) else text.count(b"{") + text.count(b"[")
     if brackets <= MAX_NESTING:

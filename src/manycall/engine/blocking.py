@@ -1,7 +1,7 @@
 """From ordinary code into a loop and back.
 
-A loop ends when its work has ended, whatever row functions leave behind: tasks are cancelled and given a second, and
-threads are not waited for.
+A loop closes as soon as its coroutine has returned. Tasks that row functions leave behind are cancelled and given a
+second; their threads are not waited for.
 """
 
 import asyncio
@@ -25,13 +25,13 @@ LOOK_SECONDS = 0.2
 CLOSE_SECONDS = 1.0
 """How long cancelled tasks are waited for at the end."""
 MOST_SENTENCES = 10
-"""About tasks that nobody waited for: there may be one for each row."""
+"""Lines on stderr about failed background tasks: every row may have one."""
 SELDOM = 20_000
 """New objects between two collections of garbage."""
 
 
 def blocking(work: Coroutine[Any, Any, T], interrupts: Interrupts | None = None) -> T:
-    """Run a coroutine to its end, on a fresh loop; in a thread if this one is busy with a loop (a notebook).
+    """Run a coroutine on a new loop; in a new thread if this thread runs a loop already (a notebook).
 
     Args:
         interrupts: what the coroutine handles Ctrl-C and SIGTERM with.
@@ -48,7 +48,7 @@ def blocking(work: Coroutine[Any, Any, T], interrupts: Interrupts | None = None)
 
 
 async def in_own_thread(function: Callable[[], T]) -> T:
-    """Run a function in a thread of its own: row functions may keep all threads of `asyncio.to_thread` busy."""
+    """Run a function in a new thread: row functions may keep all threads of `asyncio.to_thread` busy."""
     executor = ThreadPoolExecutor(1)
     try:
         return await asyncio.get_running_loop().run_in_executor(executor, function)
@@ -92,7 +92,7 @@ def _on_new_loop(work: Coroutine[Any, Any, T], interrupts: Interrupts) -> T:
 
 
 def run_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], interrupts: Interrupts) -> T:
-    """Run a coroutine to its end on this loop, and close it."""
+    """Run a coroutine on this loop until it returns, and close the loop."""
     loop.set_exception_handler(_Unhandled())
     try:
         return _complete(loop, work, lambda error: interrupts.handled and not interrupts.forced)
@@ -103,10 +103,11 @@ def run_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], interr
 def _complete(
     loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], goes_on: Callable[[BaseException], bool]
 ) -> T:
-    """Run it to its end. A SystemExit or KeyboardInterrupt of any task leaves the loop before that.
+    """Run it until it returns. A SystemExit or KeyboardInterrupt that any task raises leaves the loop before that.
 
     Args:
-        goes_on: whether it is a row function's own error: it is told to whoever waits for that task, and no more.
+        goes_on: whether a row function's subtask raised this, so that the loop continues; asyncio has handed the error
+            to the task that awaits it.
     """
     task = loop.create_task(work)
     stop: BaseException | None = None

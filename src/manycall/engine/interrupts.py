@@ -19,7 +19,7 @@ class Interrupts:
     does what it did before.
 
     Attributes:
-        forced: so many signals have arrived that the run is not waited for.
+        forced: three signals have arrived, and the run is not waited for.
     """
 
     def __init__(self) -> None:

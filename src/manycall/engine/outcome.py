@@ -33,8 +33,8 @@ BY_CODE: dict[str, Unfinished] = {
 
 ONLY_THE_ROW: dict[type[BaseException], str] = {
     SystemExit: "it ends this row, and not the command",
-    KeyboardInterrupt: "the function raised it; nobody has pressed Ctrl-C",
-    asyncio.CancelledError: "cancelled by the function or by a task of its own",
+    KeyboardInterrupt: "the function raised it; no signal was received",
+    asyncio.CancelledError: "cancelled by the function or by one of its tasks",
 }
 """What is said of errors that would end a program, where a row function raises them."""
 

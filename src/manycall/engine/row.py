@@ -48,7 +48,7 @@ class RowCalls(Calls):
 
     async def _call(self, request: Request) -> Answer:
         if self.cut or self.over:
-            await clock.sleep(REFUSED_SECONDS)  # it may call again whatever happens, which must not keep the loop busy
+            await clock.sleep(REFUSED_SECONDS)  # a function that retries without end must not keep the loop busy
         if self.over:
             raise UsageError("a row's task called after its function had returned: let the function await its tasks")
         self.made += 1

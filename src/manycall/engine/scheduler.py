@@ -222,7 +222,7 @@ class Scheduler:
                 await clock.sleep(0)  # answered from the journal: others want their turn too
 
     async def _do(self, row: Row, llm: RowCalls) -> None:
-        """Bring a row to its one end: a Success, a reject or a Failure; or to none, because the run stops."""
+        """Do a row. It becomes one Success, reject or Failure; or none of them, if the run stops."""
         try:
             if not self._writes.isdisjoint(row.fields):
                 raise BadPrompt(f"the row has a field {self._taken(row)!r}, where the answer goes")

@@ -1,4 +1,4 @@
-"""What goes on beside the rows: a ticker, once a second, group commit, and the handling of Ctrl-C."""
+"""Status ticker, group commit and Ctrl-C handling of a run."""
 
 import asyncio
 import sys
