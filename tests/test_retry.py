@@ -96,6 +96,23 @@ def test_a_status_that_says_busy_is_still_tried_after_fifty_refusals_and_another
         assert retry.judge(refused(status), 50, any_success=True) is expected, status
 
 
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (refused(500), True),
+        (refused(503), True),
+        (refused(503, retry_after=5.0), False),
+        (refused(429), False),
+        (errors.NeverSent("x"), True),
+        (errors.ConnectionLost("x"), True),
+        (errors.TimedOut("x"), True),
+        (errors.BadReply("x"), False),
+    ],
+)
+def test_only_a_wait_for_a_server_that_was_away_may_end_early(failure: errors.CallFailed, expected: bool) -> None:
+    assert retry.may_hurry(failure) is expected
+
+
 def test_a_busy_server_is_given_more_patience_than_one_that_may_have_billed_us() -> None:
     assert retry.rule(refused(429)).attempts > retry.rule(errors.ConnectionLost("x")).attempts
     assert retry.rule(errors.ConnectionLost("x")).attempts > retry.rule(errors.TimedOut("x")).attempts

@@ -186,6 +186,17 @@ def refused_once(calls: int = 50) -> Throttle:
     return throttle
 
 
+def test_the_gate_stays_shut_twice_as_long_for_each_refusal_that_follows_within_five_seconds() -> None:
+    throttle, now, shut = Throttle(), 100.0, []
+    for quiet in (0.0, 0.0, 0.0, 0.0, 6.0, 0.0):
+        now += quiet
+        throttle.sent(now)
+        throttle.refused(now, now, None)
+        shut.append(throttle._until - now)
+        now = throttle._until
+    assert shut == pytest.approx([0.1, 0.2, 0.4, 0.8, 0.1, 0.2])
+
+
 def test_after_a_refusal_one_call_tests_the_gate_before_the_others_follow() -> None:
     throttle = refused_once()
     assert throttle.when(0.2) == pytest.approx(0.2)
