@@ -57,6 +57,7 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 def main() -> None:
     """The command. Every error is one sentence on stderr, and an exit code."""
+    threads = set(threading.enumerate())
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # what the screen cannot show is no reason to fail
@@ -68,7 +69,7 @@ def main() -> None:
         complain(f"manycall: {error}")
         if isinstance(error, RunStopped):
             complain(f"{error.done} rows are on disk; {error.remedy}: {words.again(sys.argv[1:])}")
-        _leave(error.exit_code)
+        _leave(error.exit_code, threads)
     except BrokenPipeError:  # the reader of a pipe has ended, as `head` does
         sys.exit(1)
     except OSError as error:
@@ -77,7 +78,7 @@ def main() -> None:
         complain(f"manycall: {error.filename}: {error.strerror}")
         sys.exit(UsageError.exit_code)
     except KeyboardInterrupt:
-        _leave(130)
+        _leave(130, threads)
 
 
 def _run() -> None:
@@ -102,9 +103,13 @@ def _open_closed_streams() -> None:
     )
 
 
-def _leave(code: int) -> None:
-    """End the process. Python would wait for ever for a thread of a row function that is blocked."""
-    others = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
+def _leave(code: int, before: set[threading.Thread]) -> None:
+    """End the process. Python would wait forever for a blocked thread of a row function.
+
+    Args:
+        before: the threads that were there before the command; it does not wait for them.
+    """
+    others = [each for each in threading.enumerate() if each not in before and not each.daemon]
     for each in others:
         each.join(THREAD_SECONDS / len(others))
     if any(each.is_alive() for each in others):
