@@ -49,21 +49,21 @@ def steps(given: Any, url: str, source: Any = None, **how: Any) -> manycall.Repo
 
 
 def test_write_judge_keep_streams_and_every_row_ends_in_one_place() -> None:
-    """10,000 rows; the judge is asked before the writer has been asked for all, and what comes out is accounted for."""
+    """3,000 rows; the judge is asked before the writer has been asked for all, and what comes out is accounted for."""
     with sim("--latency", "0", "--token-latency", "0.0001") as endpoint:
-        ended = command("steps", chain(), "-n", "10000", "-m", "m", "-u", endpoint.url, "-o", OUT, "--json")
+        ended = command("steps", chain(), "-n", "3000", "-m", "m", "-u", endpoint.url, "-o", OUT, "--json")
     report = json.loads(ended.out)
     done, rejected = rows(OUT), rows(REJECTS)
     assert ended.code == 0
-    assert report["done"] + report["rejected"] + report["failed"] == 10_000 == len(done) + len(rejected)
-    assert {str(row["id"]) for row in done} | {str(row["id"]) for row in rejected} == set(map(str, range(10_000)))
+    assert report["done"] + report["rejected"] + report["failed"] == 3_000 == len(done) + len(rejected)
+    assert {str(row["id"]) for row in done} | {str(row["id"]) for row in rejected} == set(map(str, range(3_000)))
     assert all(row["score"] >= 3 and len(row["text"]) > 120 for row in done)
     reasons = Counter("short" if row["reason"] == "too short" else "score" for row in rejected)
     assert reasons.keys() == {"short", "score"}
     assert all(row["score"] < 3 for row in rejected if row["reason"] != "too short")
     assert all(row["text"] and row["topic"] for row in rejected)
     order = [call["body"].count('"completion_tokens":1,') for call in rows(Path("out.jsonl.run/calls.jsonl"))]
-    assert sum(order) == 10_000  # the judge's answers are one token long
+    assert sum(order) == 3_000  # the judge's answers are one token long
     assert order.index(1) < 500
     assert 0 in order[-500:]
 

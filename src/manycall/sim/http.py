@@ -79,7 +79,7 @@ def serve(behaviour: Behaviour, key: Mapping[str, str], *, host: str, port: int,
 
 
 class _Announced(uvicorn.Server):
-    """Prints its URL when it accepts connections: whoever reads the URL may rely on it."""
+    """A server that prints its URL only when it accepts connections, so that a reader of the URL can connect."""
 
     def __init__(self, config: uvicorn.Config, url: str) -> None:
         super().__init__(config)

@@ -22,7 +22,7 @@ from manycall.synth.quality import added, share
 from manycall.synth.shapes import SHAPES, keep_fields, messages_in
 
 MOST_NAMES = 8
-"""Fields that were not written which are named one by one."""
+"""Field names in the report's list of fields that were not written."""
 Rows = Callable[[], Iterator[Fields]]
 Write = tuple[Callable[[Path, Iterable[Fields]], None], list[str]]
 """Writes a file of some rows; and what there is to say of that beforehand."""
@@ -92,8 +92,8 @@ def export(
             `chosen` and `rejected`).
         prompt: the field that holds what was asked, a text or messages (default: the run's template is rendered again).
         field: the one that holds the answer; one that is no text is written as JSON (default: see `Answers`).
-        keep: fields of the row to write beside those of the shape. `input` goes into Alpaca's without being named
-            where `prompt` is given.
+        keep: fields of the row to write next to the fields of the shape. With `prompt`, Alpaca's `input` is kept
+            without being named.
         in_order: in the order of the input, instead of that in which rows finished.
         without: files of rejects (see `quality`), whose rows are left out.
         shard_rows: in one file; `data.parquet` becomes data-00000-of-00010.parquet, ...

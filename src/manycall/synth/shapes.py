@@ -23,7 +23,7 @@ def messages_in(row: Fields, name: str) -> Messages:
 
 
 def keep_fields(made: Fields, row: Fields, names: Sequence[str]) -> Fields:
-    """The shaped row, with these fields of the row beside those of the shape.
+    """Return the shaped row with these fields of the original row added.
 
     Raises:
         UsageError: the row lacks one, or the shape writes another value there.
