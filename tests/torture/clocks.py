@@ -18,8 +18,8 @@ JUMPS = {
     "both, an hour forward": (HOUR, HOUR),
 }
 SECONDS = 30.0
-"""In which all must be done, where it takes about three."""
-QUOTA = ("--rpm", "12000", "--dialect", "anthropic")
+"""In which all must be done, where it takes about five."""
+QUOTA = ("--rpm", "6000", "--dialect", "anthropic")
 """So that there is something to wait for, and the server tells of it in dates."""
 
 
