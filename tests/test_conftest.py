@@ -28,7 +28,7 @@ def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_ctrl_c_reaches_the_processes_of_a_test_though_sigint_was_ignored() -> None:
-    done = run("tests/test_kill.py", "-k", "stop_button and asyncio.run")
+    done = run("tests/test_kill.py", "-k", "interrupting_a_notebook_twice and asyncio.run")
     assert done.returncode == 0, done.stdout
 
 

@@ -87,7 +87,11 @@ class _Announced(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        print(self._url, flush=True)
+        try:
+            print(self._url, flush=True)
+        except OSError:  # the reader is gone, or the disk is full
+            await self.shutdown(sockets)
+            raise
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket, until_stdin_closes: bool) -> None:
