@@ -83,7 +83,7 @@ def test_pages_lead_somewhere_and_match_the_commands() -> None:
 def test_options_named_in_the_pages_exist(path: Path) -> None:
     known = (ROOT / "docs" / "cli.md").read_text()
     lm_evals = {"--apply_chat_template", "--log_samples", "--output_path"}
-    theirs = {*lm_evals, "--check", "--help", "--kills", "--long", "--only", "--seconds"}
+    theirs = {*lm_evals, "--cases", "--check", "--help", "--kills", "--long", "--only", "--rounds", "--seconds"}
     for option in set(re.findall(r"(?<![\w-])--[a-z][\w-]*", path.read_text(encoding="utf-8"))) - theirs:
         assert option in known, option
 
