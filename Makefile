@@ -43,7 +43,7 @@ $(VENV)/ready: pyproject.toml $(CONSTRAINTS)
 demo: setup
 	@rm -rf demo && mkdir demo
 	$(BIN)/manycall generate -p "Tell a short, gripping story." -n 20 -u sim -m any -o demo/stories.jsonl
-	$(BIN)/manycall eval wordmath -u sim -m any -o demo/wordmath.jsonl --min 0.75
+	$(BIN)/manycall eval wordmath -u sim -m any -o demo/wordmath.jsonl --fail-under 0.75
 
 test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) -m 'not package' $(TESTS)
@@ -71,7 +71,7 @@ torture: setup
 
 .venv-lmeval/ready:
 	$(PYTHON) -m venv .venv-lmeval
-	$(LM_EVAL) -m pip install --quiet --disable-pip-version-check 'lm_eval[api]==0.4.13'
+	$(LM_EVAL) -m pip install --no-progress --disable-pip-version-check 'lm_eval[api]==0.4.13'
 	@touch $@
 
 crosscheck: setup .venv-lmeval/ready

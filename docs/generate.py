@@ -8,8 +8,8 @@ from pathlib import Path
 
 PAGE = Path(__file__).with_name("cli.md")
 VERBS = (
-    "generate", "steps", "eval", "run", "score", "compare", "judge", "lm-eval",
-    "quality", "export", "card", "repair", "sim",
+    "generate", "steps", "eval", "run", "run-batch", "score", "compare", "judge", "export-lm-eval",
+    "check-data", "export", "dataset-card", "repair", "sim",
 )  # fmt: skip
 
 
@@ -30,7 +30,7 @@ def broken_links() -> list[str]:
     """Links in our pages that lead to no file."""
     root = PAGE.parents[1]
     broken = []
-    for path in [*root.glob("*.md"), *root.glob("docs/*.md")]:
+    for path in [*root.glob("*.md"), *root.glob("docs/**/*.md")]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text(encoding="utf-8")):
             if not (path.parent / target).exists():
                 broken.append(f"{path.relative_to(root)}: {target}")

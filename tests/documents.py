@@ -172,7 +172,7 @@ FAILURES = [
 ]
 MANIFEST: dict[str, Any] = {
     "version": "0",
-    "identity": {"job": "generate", "model": "m", "prompt": "Tell\na story.", "params": {"temperature": 0.5}},
+    "settings": {"job": "generate", "model": "m", "prompt": "Tell\na story.", "params": {"temperature": 0.5}},
     "source": {"name": "rows.jsonl", "rows": 3, "fingerprint": "ab"},
     "sessions": [{"began": "2026-01-01T00:00:00Z", "ended": "done", "rows": 2, "tokens": {"prompt": 3}}],
     "format": 1,

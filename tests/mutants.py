@@ -28,35 +28,34 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = Path("src/manycall")
 CRASHES = "store crashes"
 TESTS = {
-    "control/affinity.py": "affinity permits",
-    "control/balance.py": "balance",
+    "control/prefix_affinity.py": "affinity permits",
+    "control/load_balance.py": "balance",
     "control/budget.py": "budget",
-    "control/chance.py": "throttle",
-    "control/epoch.py": "window",
-    "control/estimate.py": "quota",
-    "control/gauges.py": "gauges",
-    "control/health.py": "balance",
-    "control/hints.py": "hints",
-    "control/moments.py": "order window",
-    "control/order.py": "order",
+    "control/random_refusals.py": "throttle",
+    "control/token_estimate.py": "quota",
+    "providers/server_metrics.py": "gauges",
+    "control/circuit_breaker.py": "balance",
+    "providers/rate_limit_headers.py": "hints",
+    "control/regression.py": "order window",
+    "control/row_order.py": "order",
     "control/quota.py": "quota",
     "control/retry.py": "retry balance",
     "control/throttle.py": "throttle endpoint",
-    "control/window.py": "window gauges",
+    "control/concurrency_window.py": "window gauges",
     "store/disk.py": CRASHES,
     "store/failures.py": CRASHES,
-    "store/inplace.py": "batch",
+    "store/batch_layout.py": "batch",
     "store/journal.py": f"{CRASHES} budget",
-    "store/lines.py": CRASHES,
+    "store/append_log.py": CRASHES,
     "store/lock.py": CRASHES,
     "store/manifest.py": CRASHES,
-    "store/output.py": "output exports denominator",
-    "store/parts.py": "parts",
-    "store/reading.py": CRASHES,
+    "store/output_reader.py": "output exports denominator",
+    "store/row_parts.py": "parts",
+    "store/jsonl.py": CRASHES,
     "store/repair.py": CRASHES,
-    "store/run.py": f"{CRASHES} parts batch states",
-    "store/windows.py": "limits",
-    "engine/scheduler.py": "scheduler canary",
+    "store/run_folder.py": f"{CRASHES} parts batch states",
+    "client/window_cache.py": "limits",
+    "run/scheduler.py": "scheduler canary",
 }
 """Module -> the test files that cover it, in the order in which they run."""
 
@@ -268,7 +267,9 @@ def sampled(modules: Iterable[str], count: int | None, seed: int) -> tuple[list[
 def main() -> int:
     """Try mutants, print the survivors and the score."""
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
-    parser.add_argument("--only", default="", help="modules whose path contains this, as control/ or store/run.py")
+    parser.add_argument(
+        "--only", default="", help="modules whose path contains this, as control/ or store/run_folder.py"
+    )
     parser.add_argument("-n", type=int, default=60, help="how many mutants to try (default: 60)")
     parser.add_argument("--all", action="store_true", help="try every mutant")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000), help="of the sample")

@@ -50,7 +50,7 @@ def test_ctrl_c_lets_the_calls_in_flight_finish_and_says_how_to_go_on() -> None:
         process.send_signal(signal.SIGINT)
         ended = finish(process)
         assert ended.code == 130
-        assert "go on with: manycall generate -p 'x y' -n 60 -j 8" in ended.err
+        assert "Resume with: manycall generate -p 'x y' -n 60 -j 8" in ended.err
         assert endpoint.stats["finished"] == endpoint.stats["started"] == len(rows(OUT))
         assert 16 <= len(rows(OUT)) < 60
         assert manycall(*command).code == 0
@@ -88,7 +88,7 @@ NOTEBOOK = """\
 import asyncio, sys, manycall
 async def cell():
     try:
-        manycall.generate('x', samples=int(sys.argv[2]), concurrency=4, url=sys.argv[1], model='m', out='out.jsonl')
+        manycall.generate('x', samples=int(sys.argv[2]), concurrency=4, base_url=sys.argv[1], model='m', out='out.jsonl')
     except BaseException as error:
         print(type(error).__name__)
 """

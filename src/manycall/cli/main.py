@@ -11,11 +11,12 @@ from typing import Annotated
 import typer
 
 from manycall._version import __version__
-from manycall.cli import jobs, outputs, words
-from manycall.cli.calling import Verb
-from manycall.cli.ending import complain, flush_errors, flush_output, writing_output
-from manycall.cli.sim import sim
+from manycall.cli import argv, output_commands, run_commands
+from manycall.cli.flags import Command
+from manycall.cli.print_result import complain, flush_errors, flush_output, writing_output
+from manycall.cli.sim_command import sim
 from manycall.errors import ManycallError, RunStopped, UsageError
+from manycall.option_flags import spell_as_flags
 
 app = typer.Typer(
     name="manycall",
@@ -29,19 +30,20 @@ app = typer.Typer(
 THREAD_SECONDS = 1.0
 """How long threads are waited for when the command has been stopped."""
 
-VERBS: dict[str, Verb] = {
-    "generate": jobs.generate,
-    "steps": jobs.steps,
-    "eval": jobs.evaluate,
-    "run": jobs.run,
-    "score": outputs.score,
-    "judge": jobs.judge,
-    "compare": outputs.compare,
-    "lm-eval": outputs.lm_eval,
-    "quality": outputs.quality,
-    "export": outputs.export,
-    "card": outputs.card,
-    "repair": outputs.repair,
+VERBS: dict[str, Command] = {
+    "generate": run_commands.generate,
+    "steps": run_commands.steps,
+    "eval": run_commands.evaluate,
+    "run": run_commands.run,
+    "run-batch": run_commands.run_batch,
+    "score": output_commands.score,
+    "judge": run_commands.judge,
+    "compare": output_commands.compare,
+    "export-lm-eval": output_commands.export_lm_eval,
+    "check-data": output_commands.check_data,
+    "export": output_commands.export,
+    "dataset-card": output_commands.dataset_card,
+    "repair": output_commands.repair,
     "sim": sim,
 }
 for name, verb in VERBS.items():
@@ -62,13 +64,14 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # what the screen cannot show is no reason to fail
             stream.reconfigure(errors="backslashreplace")
+    spell_as_flags()
     try:
-        words.check(sys.argv[1:])
+        argv.check(sys.argv[1:])
         _run()
     except ManycallError as error:
         complain(f"manycall: {error}")
         if isinstance(error, RunStopped):
-            complain(f"{error.done} rows are on disk; {error.remedy}: {words.again(sys.argv[1:])}")
+            complain(f"{error.rows_done} rows are saved. {error.next_step}: {argv.resume_command(sys.argv[1:])}")
         _leave(error.exit_code, threads)
     except BrokenPipeError:  # the reader of a pipe has ended, as `head` does
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""Decisions: pure functions and small state machines. `now` and `rng` are arguments; no I/O, no asyncio.
+"""Control decisions: pure functions and small state machines. `now` and `rng` are arguments; no I/O, no asyncio.
 
-That is why they can be simulated by the million and tested without waiting.
+Therefore they can be simulated millions of times and tested without waiting.
 """

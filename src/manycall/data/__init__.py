@@ -1,1 +1,1 @@
-"""Rows come in, prompts are made of them."""
+"""Input rows, their variables, and the prompts that are rendered from them."""

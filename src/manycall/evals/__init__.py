@@ -1,1 +1,1 @@
-"""Evaluation: tasks (what to ask), scorers (what was answered), metrics (how good, how sure)."""
+"""Evaluation: tasks, scorers and statistics."""

@@ -1,2 +1,2 @@
-"""An endpoint to practise on: how a server behaves (model.py), the same over HTTP (server.py), in its own process
-(launch.py)."""
+"""The simulated endpoint: its model (continuous_batching.py, rate_limits.py, generated_text.py), the server
+(server.py), and its process (process.py)."""

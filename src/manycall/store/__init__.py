@@ -1,1 +1,1 @@
-"""The disk: what a run leaves behind, and how the next one goes on from it. The only place that syncs files."""
+"""Files on disk: what a run stores, and how the next run resumes from it. Only this package syncs files."""

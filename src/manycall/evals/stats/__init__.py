@@ -1,1 +1,1 @@
-"""Formulas, each with its source: how good, how sure, how much better. Pure; the standard library only."""
+"""Statistics with references: means, intervals, paired tests. Pure functions that only use the standard library."""

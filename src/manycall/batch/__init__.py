@@ -1,0 +1,1 @@
+"""OpenAI Batch files, run online."""

@@ -1,0 +1,1 @@
+"""One request becomes one completion: permits, attempts, retries, endpoints."""

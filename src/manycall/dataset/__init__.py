@@ -1,0 +1,1 @@
+"""Finished data: checks, export, dataset card."""

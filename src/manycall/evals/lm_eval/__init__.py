@@ -1,0 +1,1 @@
+"""Readers and writers of lm-evaluation-harness files."""

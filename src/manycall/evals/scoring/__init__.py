@@ -1,0 +1,1 @@
+"""Functions that extract and compare answers."""

@@ -1,0 +1,1 @@
+"""LLM as a judge, for the `judge` command and the judge step."""

@@ -1,0 +1,4 @@
+"""Everything behind `import manycall` that makes calls. `cli/` imports it.
+
+Start with `jobs.py` (synchronous functions) and `async_client.py` (`Client`). `dispatch.py` decides where a job runs.
+"""

@@ -1,0 +1,1 @@
+"""Rows become results: scheduling, resume, progress, limits on spending."""

@@ -1,0 +1,5 @@
+"""The step types of `manycall.run_steps`."""
+
+from manycall.synth.step_types import Assign, Evolve, Generate, Judge, Keep
+
+__all__ = ["Assign", "Evolve", "Generate", "Judge", "Keep"]

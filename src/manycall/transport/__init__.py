@@ -1,0 +1,1 @@
+"""HTTP transport. No other package imports the HTTP library."""
