@@ -1,4 +1,4 @@
-"""Text within Markdown: nothing in it is live, whatever a model, a row or a server wrote.
+"""Text within Markdown: no text of a model, a row or a server is live.
 
 Every sign of Markdown and HTML is escaped. Escapes do not stop all renderers from linking bare addresses, so words that
 look like one become code.

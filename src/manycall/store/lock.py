@@ -1,4 +1,4 @@
-"""One writer for each output, whatever name it has for it.
+"""One writer for each output, by any of its names.
 
 Two kernel locks, which last until their process ends, however it ends. The lock of the run directory is taken first:
 it exists before the output does, and holds the name of the process. The lock of the output file itself keeps out a
