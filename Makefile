@@ -1,5 +1,5 @@
 # Everything runs in .venv, which the first command makes. It needs python3 (3.11 or newer) and nothing else.
-# Another Python beside it: make test PYTHON=python3.13 VENV=.venv-3.13
+# With another Python, in a second environment: make test PYTHON=python3.13 VENV=.venv-3.13
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -11,13 +11,13 @@ PIP = $(PINS) $(BIN)/python -m pip --quiet --disable-pip-version-check
 TESTS ?=
 WORKERS ?= 2
 # Tests that use every dependency, for a run with other versions of them.
-DEPENDENCIES := $(patsubst %,tests/test_%.py,batch cli docstrings evals export exports files fuzz launch openai progress \
-	python_api quality schema store templates transport)
+DEPENDENCIES := $(patsubst %,tests/test_%.py,batch cli docstrings evals export exports files fuzz launch notebook openai progress \
+	python_api quality row_frames schema store templates transport)
 
 GSM8K ?=
 LM_EVAL := .venv-lmeval/bin/python
 
-.PHONY: help setup demo test lowest lowest-versions package gsm8k mutants torture crosscheck check sim bench format clean
+.PHONY: help setup demo test lowest lowest-versions package gsm8k mutants torture crosscheck check docs sim bench format clean
 
 help:
 	@echo "make demo    write some stories and run an evaluation on the built-in endpoint"
@@ -28,7 +28,8 @@ help:
 	@echo "make mutants changes the code in one place at a time and lists what no test notices (a sample, at most 30 minutes; MUTANTS=--help)"
 	@echo "make torture kill -9, full disks, frozen processes, lost servers, every ending: nothing lost, nothing twice (25 minutes)"
 	@echo "make crosscheck  lm-evaluation-harness's own code beside ours, and writes down what it says (GSM8K=FOLDER: on the real set)"
-	@echo "make check   lint, types, layers, docs"
+	@echo "make check   lint, types, layers, laws, names, docs, wording"
+	@echo "make docs    build the documentation site into site/, and fail on a broken link or anchor (under a minute)"
 	@echo "make sim     how well it finds limits, in virtual time: writes the table of docs/limits.md (12 minutes)"
 	@echo "make bench   what a row costs, beside others: writes the tables of docs/performance.md (10 minutes)"
 	@echo "make format  put the code in order"
@@ -43,17 +44,17 @@ $(VENV)/ready: pyproject.toml $(CONSTRAINTS)
 demo: setup
 	@rm -rf demo && mkdir demo
 	$(BIN)/manycall generate -p "Tell a short, gripping story." -n 20 -u sim -m any -o demo/stories.jsonl
-	$(BIN)/manycall eval wordmath -u sim -m any -o demo/wordmath.jsonl --min 0.75
+	$(BIN)/manycall eval wordmath -u sim -m any -o demo/wordmath.jsonl --fail-under 0.75
 
 test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) -m 'not package' $(TESTS)
 
 lowest:
-	$(MAKE) test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt EXTRAS=dev,datasets TESTS='$(or $(TESTS),$(DEPENDENCIES))'
+	$(MAKE) test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt EXTRAS=dev,datasets,frames TESTS='$(or $(TESTS),$(DEPENDENCIES))'
 
-# Writes constraints-lowest.txt anew; after a lower bound has changed. Needs uv.
+# Writes constraints-lowest.txt. Run it after a lower bound has changed. Needs uv.
 lowest-versions:
-	uv pip compile pyproject.toml --extra dev --extra datasets --resolution lowest-direct --python-version 3.11 \
+	uv pip compile pyproject.toml --extra dev --extra datasets --extra frames --resolution lowest-direct --python-version 3.11 \
 		--no-header --no-annotate --quiet --output-file constraints-lowest.txt
 	echo hatchling==1.27.0 >> constraints-lowest.txt
 
@@ -71,7 +72,7 @@ torture: setup
 
 .venv-lmeval/ready:
 	$(PYTHON) -m venv .venv-lmeval
-	$(LM_EVAL) -m pip install --quiet --disable-pip-version-check 'lm_eval[api]==0.4.13'
+	$(LM_EVAL) -m pip install --no-progress --disable-pip-version-check 'lm_eval[api]==0.4.13'
 	@touch $@
 
 crosscheck: setup .venv-lmeval/ready
@@ -83,7 +84,13 @@ check: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_structure.py
+	$(BIN)/python tests/laws.py
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python tests/prose.py
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 sim: setup
 	$(BIN)/python benchmarks/limits.py --write
@@ -96,4 +103,4 @@ format: setup
 	$(BIN)/ruff format
 
 clean:
-	rm -rf .venv .venv-* demo dist build
+	rm -rf .venv .venv-* demo dist build site

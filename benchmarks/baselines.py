@@ -1,36 +1,40 @@
-"""What else there is: other rules for how many calls to have in flight, re-made from their descriptions."""
+"""Other rules for the number of concurrent calls, reimplemented from their published descriptions."""
 
 import math
 import random
 from typing import Any
 
 from manycall.control import retry
-from manycall.errors import CallFailed, Refused
+from manycall.errors import HttpStatusError
 
 
 class Fixed:
-    """A semaphore: always as many."""
+    """A semaphore: a constant number of calls in flight."""
 
-    server_bound = client_bound = False
-    epoch: Any = 0
+    knee_found = False
+    interval: Any = 0
 
     def __init__(self, size: int, most: int = 8192) -> None:
-        self.size, self.most = size, most
+        self.size, self.max_size = size, most
 
-    def when(self, in_flight: int, now: float) -> float:
+    def earliest(self, in_flight: int, now: float) -> float:
         return math.inf if in_flight >= self.size else -math.inf
 
-    def sent(self, in_flight: int, now: float) -> None: ...
-    def done(self, epoch: Any, seconds: float, tokens: int, now: float) -> None: ...
-    def busy(self, now: float) -> None: ...
-    def deaf(self, now: float) -> None: ...
+    def record_sent(self, in_flight: int, now: float) -> None: ...
+    def record_answer(self, epoch: Any, seconds: float, tokens: int, now: float) -> None: ...
+    def record_overload(self, now: float) -> None: ...
+    def metrics_lost(self, now: float) -> None: ...
+    def set_client_bound(self, is_bound: bool) -> None: ...
     def refused(self, now: float, wait: float) -> None: ...
-    def read(self, gauges: Any, in_flight: int, now: float) -> None: ...
+    def update_from_metrics(self, gauges: Any, in_flight: int, now: float) -> None: ...
 
 
 class Inspect(Fixed):
-    """Inspect's adaptive connections (UKGovernmentBEIS/inspect_ai, util/_concurrency.py): doubles each clean round
-    until the first 429, then 5 % a round; a 429 cuts to 0.8, with a cooldown of 15 s; 20 to begin with, 10 to 100."""
+    """Inspect's adaptive connections (UKGovernmentBEIS/inspect_ai, util/_concurrency.py).
+
+    Starts with 20 connections, between 10 and 100. Doubles in each round without a 429 until the first 429, then grows
+    by 5 % per round. A 429 multiplies by 0.8, with a cooldown of 15 s.
+    """
 
     def __init__(self) -> None:
         super().__init__(20, 100)
@@ -38,17 +42,17 @@ class Inspect(Fixed):
         self._slow_start = True
         self._cool = -math.inf
 
-    def sent(self, in_flight: int, now: float) -> None:
+    def record_sent(self, in_flight: int, now: float) -> None:
         self._peak = max(self._peak, in_flight)
 
-    def done(self, epoch: Any, seconds: float, tokens: int, now: float) -> None:
+    def record_answer(self, epoch: Any, seconds: float, tokens: int, now: float) -> None:
         if now < self._cool:
             return
         self._clean += 1
         if self._clean >= max(self.size, 4):
             if self._peak >= 0.8 * self.size:
                 growth = self.size * 2 if self._slow_start else max(self.size + 1, round(self.size * 1.05))
-                self.size = min(self.most, growth)
+                self.size = min(self.max_size, growth)
             self._clean = self._peak = 0
 
     def refused(self, now: float, wait: float) -> None:
@@ -61,7 +65,7 @@ class Inspect(Fixed):
 
 
 class Gradient2(Fixed):
-    """Netflix's Gradient2 (concurrency-limits, Gradient2Limit.java), at its defaults: 20 to 200, tolerance 1.5."""
+    """Netflix's Gradient2 (concurrency-limits, Gradient2Limit.java) with its defaults: 20 to 200, tolerance 1.5."""
 
     def __init__(self) -> None:
         super().__init__(20, 200)
@@ -71,10 +75,10 @@ class Gradient2(Fixed):
         self._count = self._peak = 0
         self._until = 1.0
 
-    def sent(self, in_flight: int, now: float) -> None:
+    def record_sent(self, in_flight: int, now: float) -> None:
         self._peak = max(self._peak, in_flight)
 
-    def done(self, epoch: Any, seconds: float, tokens: int, now: float) -> None:
+    def record_answer(self, epoch: Any, seconds: float, tokens: int, now: float) -> None:
         self._sum += seconds
         self._count += 1
         if now < self._until or self._count < 10:
@@ -94,26 +98,28 @@ class Gradient2(Fixed):
 
 
 class Unthrottled:
-    """In the place of a throttle: nobody waits for anybody; only the window hears of refusals."""
+    """Replacement for the throttle that never makes a call wait. Refusals are passed only to the window."""
 
     rate = None
 
     def __init__(self, window: Fixed) -> None:
         self._window = window
 
-    def when(self, now: float) -> float:
+    def earliest(self, now: float) -> float:
         return -math.inf
 
-    def sent(self, now: float) -> None: ...
-    def unused(self) -> None: ...
-    def hold(self, until: float) -> None: ...
+    def record_sent(self, now: float) -> None: ...
+    def cancel(self) -> None: ...
+    def pause_until(self, until: float) -> None: ...
 
     def refused(self, sent: float, now: float, wait: float | None, *, known: bool = False) -> None:
         self._window.refused(now, wait or 0.0)
 
 
-def backoff(failure: CallFailed, attempts: int, rng: random.Random) -> float:
-    """What such scripts do after a refusal: Retry-After, or 0.5 s · 2^n with jitter, at most 60 s."""
-    hint = failure.retry_after if isinstance(failure, Refused) else None
-    own = rng.uniform(0.5, 1.0) * min(retry.CAP_SECONDS, retry.BASE_SECONDS * 2.0 ** min(attempts - 1, 20))
+def backoff(failure: retry.FailedAttempt, attempts: int, rng: random.Random) -> float:
+    """Return the wait of a typical script after a refusal: Retry-After, or 0.5 s · 2^n with jitter, at most 60 s."""
+    hint = failure.error.retry_after if isinstance(failure.error, HttpStatusError) else None
+    own = rng.uniform(0.5, 1.0) * min(
+        retry.BACKOFF_MAX_SECONDS, retry.BACKOFF_BASE_SECONDS * 2.0 ** min(attempts - 1, 20)
+    )
     return max(hint or 0.0, own)

@@ -1,7 +1,7 @@
-"""What a row costs, beside others: run it by `make bench`, on a machine that does nothing else (docs/performance.md).
+"""CPU cost of a row, compared with other clients. Run it with `make bench` on an idle machine (docs/performance.md).
 
-Every client runs in a process of its own on the first core, the server on the last. Peers get an environment each
-under ~/.cache/manycall-bench (or $BENCH_HOME), made at first use. The runs themselves are kept there, as JSON.
+Every client runs in a separate process on the first core, the server on the last. Each peer has a virtual environment
+under ~/.cache/manycall-bench (or $BENCH_HOME), which is created at first use. The runs are stored there as JSON.
 """
 
 import argparse
@@ -24,27 +24,29 @@ BEGIN, END = "<!-- table: make bench -->", "<!-- end of table -->"
 
 
 def arguments() -> argparse.Namespace:
-    """What was asked for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--long", action="store_true", help="three runs of the slow ones too")
+    parser.add_argument("--long", action="store_true", help="also run slow clients three times")
     parser.add_argument("--write", action="store_true", help=f"write the tables to {PAGE.name}")
-    parser.add_argument("--cases", default=",".join(CASES), help="only these")
+    parser.add_argument("--cases", default=",".join(CASES), help="only these cases, separated by commas")
     parser.add_argument(
         "--only", default="", help="only clients whose label contains one of these; separated by commas"
     )
-    parser.add_argument("--in-flight", default=",".join(map(str, IN_FLIGHT)), help="only these of them")
+    parser.add_argument(
+        "--in-flight", default=",".join(map(str, IN_FLIGHT)), help="only these numbers of calls in flight"
+    )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--scale", type=float, default=1.0, help="this share of the rows, to try it out")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the rows, for a quick test")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Measure, print the tables, keep the runs."""
+    """Measure, print the tables and store the runs."""
     args, began, load = arguments(), time.monotonic(), os.getloadavg()[0]
     clients = tuple(one for one in CLIENTS if any(word in one.label for word in args.only.split(",")))
     install(clients)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # room for 4,096 connections, in our children too
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # allow 4,096 connections, also in child processes
     runs: list[Run] = []
     with tempfile.TemporaryDirectory(dir=HOME, prefix="run-") as folder:
         in_flight = tuple(map(int, args.in_flight.split(",")))
@@ -62,7 +64,7 @@ def main() -> None:
 
 
 def write(text: str) -> None:
-    """Put the tables between the markers of the page."""
+    """Replace the text between the markers of the page by the tables."""
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")

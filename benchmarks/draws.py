@@ -1,9 +1,10 @@
-"""Many short rows from a two-variable draw, killed twice on the way: memory, and the same prompts for the same seed.
+"""Run many short rows with two random variables, kill the run twice, and check memory and reproducible prompts.
 
     python benchmarks/draws.py 1000000
 
-Prints a line for each session (how far, peak memory), then: every id once; every row holds what the seed draws for it;
-a hash over all prompts, in the order of the ids, to compare with another run's. Needs Linux (/proc).
+Prints a line for each session (rows, peak memory). Then checks that every id occurs once and that every row has the
+values that the seed determines, and prints a hash over all prompts in the order of the ids, to compare with other runs.
+Needs Linux (/proc).
 """
 
 import argparse
@@ -19,7 +20,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from manycall.data.variables import Draw
+from manycall.data.variables import VariableSampler
 
 TOPICS = [f"topic {n}" for n in range(1000)]
 TONES = {"formal": 3, "casual": 1}
@@ -28,15 +29,16 @@ SIM = "sim:latency=0,token_latency=0,tokens=10,slots=4096"
 
 
 def command(folder: Path, rows: int, seed: int) -> list[str]:
-    """The run; the same command every time."""
+    """Return the command of the run, which is the same for every session."""
     (folder / "topics.txt").write_text("\n".join(TOPICS))
     (folder / "tone.toml").write_text("tone = {formal = 3, casual = 1}\n")
-    words = f"generate -n {rows} --seed {seed} --draw topic=topics.txt --draw tone.toml -u {SIM} -m any -o out.jsonl"
-    return [sys.executable, "-m", "manycall", *words.split(), "--quiet", "-p", PROMPT]
+    variables = "--random-var topic=topics.txt --random-var tone.toml"
+    words = f"generate -n {rows} --seed {seed} {variables} -u {SIM} -m any -o out.jsonl"
+    return [sys.executable, "-m", "manycall", *words.split(), "--no-progress", "-p", PROMPT]
 
 
 def lines(path: Path) -> int:
-    """Whole lines of a file that may be growing."""
+    """Count the complete lines of a file that may still be growing."""
     if not path.exists():
         return 0
     with path.open("rb") as file:
@@ -44,7 +46,7 @@ def lines(path: Path) -> int:
 
 
 def session(words: list[str], folder: Path, until: int | None) -> float:
-    """Run, to the end or until so many rows are there, then kill -9; return the peak memory in MiB."""
+    """Run to the end, or kill -9 the run after `until` rows; return the peak memory in MiB."""
     process = subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL)
     peak = 0.0
     while process.poll() is None:
@@ -67,31 +69,31 @@ def _peak(pid: int) -> float:
 
 
 def output(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows, one at a time."""
+    """Yield the rows one at a time."""
     with path.open("rb") as file:
         yield from map(json.loads, file)
 
 
 def check(folder: Path, rows: int, seed: int) -> str:
-    """Compare each row with what the seed draws for it; return the hash of all prompts."""
-    draw = Draw({"topic": TOPICS, "tone": TONES}, seed)
+    """Compare each row with the values that the seed determines; return the hash of all prompts."""
+    draw = VariableSampler({"topic": TOPICS, "tone": TONES}, seed)
     seen = bytearray(rows)
     for row in output(folder / "out.jsonl"):
         number = int(row["id"])
-        assert not seen[number], f"{number} stands there twice"
+        assert not seen[number], f"{number} is listed twice"
         seen[number] = 1
-        expected = draw(str(number), {})
+        expected = draw.sample(str(number), {})
         assert (row["topic"], row["tone"]) == (expected["topic"], expected["tone"]), row
     assert all(seen), "a row is missing"
     digest = blake2b(digest_size=8)
     for number in range(rows):
-        made = draw(str(number), {})
+        made = draw.sample(str(number), {})
         digest.update(f"{number} {made['topic']} {made['tone']}\n".encode())
     return digest.hexdigest()
 
 
 def main() -> None:
-    """Three sessions, the first two killed, and the check."""
+    """Run three sessions, of which the first two are killed, and check the result."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("rows", type=int, nargs="?", default=20_000)
     options.add_argument("--seed", type=int, default=7)
@@ -104,7 +106,7 @@ def main() -> None:
             peak = session(words, folder, until)
             done, seconds = lines(folder / "out.jsonl"), time.monotonic() - began
             print(f"{done:,} rows after {seconds:.0f} s, {peak:.0f} MiB at most", "" if until is None else "(killed)")
-        print(f"every id once, every draw as the seed has it: {check(folder, given.rows, given.seed)}")
+        print(f"every id once, all values as determined by the seed: {check(folder, given.rows, given.seed)}")
         paid = lines(folder / "out.jsonl.run" / "calls.jsonl")
         print(f"{paid:,} calls in the journal")
 

@@ -1,5 +1,7 @@
-"""Does it find the limits by itself? Each scenario in virtual time, against the best that was possible and against
-other rules; writes the table of docs/limits.md. Run it by `make sim`."""
+"""Benchmark of the concurrency control: throughput in virtual time, compared with the optimum and with other rules.
+
+Writes the table of docs/limits.md. Run it with `make sim`.
+"""
 
 import argparse
 import statistics
@@ -15,51 +17,68 @@ import msgspec
 
 import baselines
 from manycall import clock
+from manycall.client.endpoint import Endpoint
 from manycall.control import retry
-from manycall.control.quota import Limits, Quota
-from manycall.engine.endpoint import Endpoint
-from manycall.sim.model import Behaviour
-from manycall.sim.server import Server
-from manycall.sim.transport import Pool
+from manycall.control.quota import Quota
+from manycall.errors import FailureClass
+from manycall.limits import RateLimits
+from manycall.sim.in_process import InProcessTransport
+from manycall.sim.server import SimServer
+from manycall.sim.sim_settings import SimSettings
 from simulate import Script, Witness, prompts, simulate
 
 PAGE = Path(__file__).parents[1] / "docs" / "limits.md"
 BEGIN, END = "<!-- table: make sim -->", "<!-- end of table -->"
 WARM_UP = 60.0
-"""Seconds of a run that are left out where the best fixed setting is the measure; `whole` leaves out nothing."""
+"""Seconds at the start of a run that are excluded if the reference is the best fixed setting. `whole` excludes
+nothing."""
 
-GPU = Behaviour(latency=0.0, token_latency=0.008, batch_latency=4e-5, network=0.01, spread=0.8)
-HOSTED = Behaviour(latency=0.3, token_latency=0.015, tokens=250, spread=0.6, slots=100_000, network=0.05)
+GPU = SimSettings(latency=0.0, token_latency=0.008, batch_latency=4e-5, network=0.01, spread=0.8)
+HOSTED = SimSettings(latency=0.3, token_latency=0.015, tokens=250, spread=0.6, slots=100_000, network=0.05)
 
 
 class Scenario(msgspec.Struct):
-    """One line of the table.
+    """One row of the table.
 
     Attributes:
-        servers: behaviours by name; script: what happens to them while the run goes on.
-        rows, prompt: how many, and tokens of each prompt.
-        sweep: fixed settings of which the best is the measure; none: `offered` is.
-        offered: units (calls or tokens) that could have been had until that second.
-        unit: what is counted: "tokens" or "calls".
-        told: what the user says of the quota.
+        servers: Settings of the simulated servers by name.
+        rows: Number of rows.
+        prompt: Number of tokens of each prompt.
+        sweep: Fixed concurrency settings, of which the best is the reference. If empty, `offered` is the reference.
+        offered: Units (calls or tokens) that the servers could have delivered up to a given second.
+        unit: The unit of throughput: "tokens", "calls" or "charged".
+        configured: The rate limits that the user configured.
+        script: Changes to the servers during the run.
+        params: Parameters of the calls.
+        failing: Name of the server that fails.
     """
 
     name: str
-    servers: dict[str, Behaviour]
+    servers: dict[str, SimSettings]
     rows: int
     prompt: int = 50
     sweep: Sequence[int] = ()
     offered: Callable[[float], float] | None = None
     unit: str = "tokens"
-    told: Limits | None = None
+    configured: RateLimits | None = None
     script: Script | None = None
     params: dict[str, Any] | None = None
     failing: str = ""
 
 
 class Figures(msgspec.Struct):
-    """What came of one run: units a second after the warm-up, seconds in all, share of 429, seconds to 90 % of the best
-    rate, median latency; the share of the calls that a failing server got after 10 s; the window at the end."""
+    """Measurements of one run.
+
+    Attributes:
+        rate: Units per second after the warm-up.
+        seconds: Duration of the run.
+        refused: Share of the attempts that got status 429.
+        p50: Median latency in seconds.
+        arrivals: Units that arrived in each second.
+        share: Share of the calls that the failing server received after 10 s.
+        used: Used share of what the servers offered, up to 95 % of the answers.
+        whole: Used share over the whole run.
+    """
 
     rate: float
     seconds: float
@@ -71,36 +90,36 @@ class Figures(msgspec.Struct):
     whole: float
 
 
-async def _at(moment: float, act: Callable[[Pool], None], pool: Pool) -> None:
+async def _at(moment: float, act: Callable[[InProcessTransport], None], pool: InProcessTransport) -> None:
     await clock.sleep(moment)
     act(pool)
 
 
-def at(moment: float, act: Callable[[Pool], None]) -> Script:
-    """Do something to the servers at that second."""
+def at(moment: float, act: Callable[[InProcessTransport], None]) -> Script:
+    """Return a script that changes the servers at the given second."""
     return partial(_at, moment, act)
 
 
-def knee(slots: int, **more: Any) -> dict[str, Behaviour]:
+def knee(slots: int, **more: Any) -> dict[str, SimSettings]:
     return {"a": msgspec.structs.replace(GPU, slots=slots, **more)}
 
 
-def becomes(**changes: Any) -> Callable[[Pool], None]:
-    def act(pool: Pool) -> None:
-        pool.servers["a"].behaviour = msgspec.structs.replace(pool.servers["a"].behaviour, **changes)
+def becomes(**changes: Any) -> Callable[[InProcessTransport], None]:
+    def act(pool: InProcessTransport) -> None:
+        pool.servers["a"].settings = msgspec.structs.replace(pool.servers["a"].settings, **changes)
 
     return act
 
 
-def quota_becomes(per_minute: float) -> Callable[[Pool], None]:
-    def act(pool: Pool) -> None:
+def quota_becomes(per_minute: float) -> Callable[[InProcessTransport], None]:
+    def act(pool: InProcessTransport) -> None:
         pool.servers["a"].quotas["requests"].per_minute = per_minute
 
     return act
 
 
-async def second_client(pool: Pool) -> None:
-    """Somebody else takes 5 calls a second."""
+async def second_client(pool: InProcessTransport) -> None:
+    """A second client uses 5 calls per second."""
     while True:
         pool.servers["a"].quotas["requests"].take(1, clock.now())
         await clock.sleep(0.2)
@@ -114,47 +133,47 @@ def stepped(before: float, after: float, at: float) -> Callable[[float], float]:
     return lambda t: before * (min(t, at) + 1) + after * max(0.0, t - at)
 
 
-def hosted(**more: Any) -> dict[str, Behaviour]:
+def hosted(**more: Any) -> dict[str, SimSettings]:
     return {"a": msgspec.structs.replace(HOSTED, **more)}
 
 
-def capacity(behaviour: Behaviour) -> float:
-    """Tokens a second at its knee."""
+def capacity(behaviour: SimSettings) -> float:
+    """Return the tokens per second at the knee."""
     return behaviour.slots / (behaviour.token_latency + behaviour.batch_latency * behaviour.slots)
 
 
-def replicas(*slots: int, **more: Any) -> dict[str, Behaviour]:
+def replicas(*slots: int, **more: Any) -> dict[str, SimSettings]:
     return {
         f"r{n}": msgspec.structs.replace(GPU, slots=each, tokens=250, seed=n, **more) for n, each in enumerate(slots)
     }
 
 
-def together(servers: Iterable[Behaviour]) -> Callable[[float], float]:
+def together(servers: Iterable[SimSettings]) -> Callable[[float], float]:
     rate = sum(capacity(server) for server in servers)
     return lambda t: rate * t
 
 
 def scenarios(scale: float = 1.0) -> list[Scenario]:
-    """The lines of the table. `scale` shortens the runs (for tests)."""
+    """Return the rows of the table. `scale` shortens the runs (for tests)."""
 
     def n(rows: float) -> int:
         return max(400, int(rows * scale))
 
-    none: dict[str, Any] = {"dialect": "none"}
+    none: dict[str, Any] = {"rate_limit_headers": "none"}
     rpm: dict[str, Any] = {"offered": per_second(10), "unit": "calls"}
     tpm: dict[str, Any] = {"offered": per_second(200_000 / 60), "unit": "charged"}
     found = [
-        Scenario("600 RPM, told by the user", hosted(rpm=600, **none), n(6000), told=Limits(rpm=600), **rpm),
-        Scenario("600 RPM, told by headers", hosted(rpm=600), n(6000), **rpm),
-        Scenario("600 RPM, told by headers (Anthropic's)", hosted(rpm=600, dialect="anthropic"), n(6000), **rpm),
+        Scenario("600 RPM, configured", hosted(rpm=600, **none), n(6000), configured=RateLimits(rpm=600), **rpm),
+        Scenario("600 RPM, in headers", hosted(rpm=600), n(6000), **rpm),
+        Scenario("600 RPM, in headers (Anthropic's)", hosted(rpm=600, rate_limit_headers="anthropic"), n(6000), **rpm),
         Scenario("600 RPM, unknown", hosted(rpm=600, **none), n(6000), **rpm),
         Scenario("600 RPM, unknown, a minute's burst", hosted(rpm=600, burst=60, **none), n(6000),
                  offered=per_second(10, 60), unit="calls"),
         Scenario("6,000 RPM, unknown", hosted(rpm=6000, **none), n(60_000), offered=per_second(100), unit="calls"),
-        Scenario("200k TPM, told by the user", hosted(tpm=200_000, **none), n(4000), 200,
-                 told=Limits(tpm=200_000), **tpm),
-        Scenario("200k TPM, told, max_tokens 1,000", hosted(tpm=200_000, **none), n(1500), 200,
-                 told=Limits(tpm=200_000), params={"max_tokens": 1000}, **tpm),
+        Scenario("200k TPM, configured", hosted(tpm=200_000, **none), n(4000), 200,
+                 configured=RateLimits(tpm=200_000), **tpm),
+        Scenario("200k TPM, configured, max_tokens 1,000", hosted(tpm=200_000, **none), n(1500), 200,
+                 configured=RateLimits(tpm=200_000), params={"max_tokens": 1000}, **tpm),
         Scenario("200k TPM, unknown", hosted(tpm=200_000, **none), n(4000), 200, **tpm),
         Scenario("200k TPM, unknown, a minute's burst", hosted(tpm=200_000, burst=60, **none), n(4000), 200,
                  offered=per_second(200_000 / 60, 60), unit="charged"),
@@ -162,8 +181,8 @@ def scenarios(scale: float = 1.0) -> list[Scenario]:
                  offered=stepped(10, 5, 200), script=at(200, quota_becomes(300))),
         Scenario("600 RPM, unknown, doubled at 200 s", hosted(rpm=600, **none), n(9000), unit="calls",
                  offered=stepped(10, 20, 200), script=at(200, quota_becomes(1200))),
-        Scenario("600 RPM, told, a second client takes half", hosted(rpm=600, **none), n(4000), told=Limits(rpm=600),
-                 script=second_client, offered=per_second(5), unit="calls"),
+        Scenario("600 RPM, configured, a second client takes half", hosted(rpm=600, **none), n(4000),
+                 configured=RateLimits(rpm=600), script=second_client, offered=per_second(5), unit="calls"),
         Scenario("600 RPM, unknown, a second client takes half", hosted(rpm=600, **none), n(4000),
                  script=second_client, offered=per_second(5), unit="calls"),
     ]  # fmt: skip
@@ -177,7 +196,7 @@ def scenarios(scale: float = 1.0) -> list[Scenario]:
     found += [
         Scenario("prompts of 2,000, answers of 60", knee(256, tokens=60, prefill_latency=5e-5), n(10_000), 2000,
                  sweep=(64, 128, 256)),
-        Scenario("memory for some 150 calls of 1,400", knee(1024, tokens=1200, memory=210_000), n(10_000), 200,
+        Scenario("memory for some 150 calls of 1,400", knee(1024, tokens=1200, kv_cache_tokens=210_000), n(10_000), 200,
                  sweep=(128, 160, 192, 256)),
         Scenario("all answers of equal length", knee(200, tokens=250, spread=0.0), n(15_000), sweep=(200, 230)),
         Scenario("knee 256, halved at 150 s", knee(256, tokens=250), n(20_000), sweep=(128, 256),
@@ -206,7 +225,7 @@ def scenarios(scale: float = 1.0) -> list[Scenario]:
     return found
 
 
-async def _dies_and_is_back(pool: Pool) -> None:
+async def _dies_and_is_back(pool: InProcessTransport) -> None:
     await clock.sleep(100)
     pool.kill("r0")
     await clock.sleep(60)
@@ -214,16 +233,16 @@ async def _dies_and_is_back(pool: Pool) -> None:
 
 
 def _other(make: Callable[[], baselines.Fixed], endpoints: Sequence[Endpoint]) -> None:
-    """Another rule in the place of ours; it knows no quota and no gate."""
+    """Replace the concurrency window by another rule, without quota and throttle."""
     for endpoint in endpoints:
         endpoint.window = make()  # type: ignore[assignment]
         endpoint.throttle = baselines.Unthrottled(endpoint.window)  # type: ignore[assignment, arg-type]
-        endpoint.quota = Quota(Limits())
-        endpoint.quota.hear = lambda told, now: None  # type: ignore[method-assign]
+        endpoint.quota = Quota(RateLimits())
+        endpoint.quota.apply_advertised = lambda advertised, now: None  # type: ignore[method-assign]
 
 
 def play(scenario: Scenario, rule: str, seed: int) -> Figures:
-    """One run of a scenario, by "blind", "gauges", "inspect", "gradient2" or "fixed N"."""
+    """Run a scenario once with the rule "blind", "gauges", "inspect", "gradient2" or "fixed N"."""
     servers = {name: msgspec.structs.replace(b, seed=b.seed + 100 * seed) for name, b in scenario.servers.items()}
     makers: dict[str, Callable[[], baselines.Fixed]] = {
         "inspect": baselines.Inspect,
@@ -235,10 +254,10 @@ def play(scenario: Scenario, rule: str, seed: int) -> Figures:
     other = rule not in ("blind", "gauges")
     with _scripted() if other else nullcontext():
         witness = simulate(
-            lambda: Pool({name: Server(b, {}) for name, b in servers.items()}),
+            lambda: InProcessTransport({name: SimServer(b, {}) for name, b in servers.items()}),
             prompts(scenario.rows, scenario.prompt),
             gauges=rule == "gauges",
-            limits=None if other else scenario.told,
+            limits=None if other else scenario.configured,
             params=scenario.params,
             script=scenario.script,
             prepare=partial(_other, makers[rule]) if other else lambda endpoints: None,
@@ -248,17 +267,18 @@ def play(scenario: Scenario, rule: str, seed: int) -> Figures:
 
 @contextmanager
 def _scripted() -> Iterator[None]:
-    """Retries as a script makes them, which has no gate."""
-    wait, rule = retry.wait, retry.BY_STATUS[429]
-    retry.wait, retry.BY_STATUS[429] = baselines.backoff, retry.Rule(retry.RETRY, 100_000)
+    """Retry like a simple script, without a throttle."""
+    wait, rule = retry.backoff_seconds, retry.RULES[FailureClass.RATE_LIMITED]
+    retry.backoff_seconds = baselines.backoff
+    retry.RULES[FailureClass.RATE_LIMITED] = retry.RetryRule(retry.RETRY, 100_000)
     try:
         yield
     finally:
-        retry.wait, retry.BY_STATUS[429] = wait, rule
+        retry.backoff_seconds, retry.RULES[FailureClass.RATE_LIMITED] = wait, rule
 
 
 def figures(scenario: Scenario, witness: Witness) -> Figures:
-    """What the witness saw, in figures."""
+    """Compute the measurements from the recorded calls."""
     calls = sorted(witness.answered, key=lambda call: call.sent + call.seconds)
     ends = [call.sent + call.seconds for call in calls]
     units = [call.tokens if scenario.unit == "tokens" else 1.0 for call in calls]
@@ -268,7 +288,7 @@ def figures(scenario: Scenario, witness: Witness) -> Figures:
     late = [server for sent, server in witness.sends if sent > 10]
     cut = int(0.95 * len(ends))
     total, last = sum(units[:cut]), ends[cut]
-    if scenario.unit in ("calls", "charged"):  # a quota is used when a call is let in, not when it is answered
+    if scenario.unit in ("calls", "charged"):  # the quota is charged when a call is admitted, not when it is answered
         total, last = sum(units), max(call.sent for call in calls)
         if scenario.unit == "charged":
             total = sum(call.tokens for call in calls) + len(calls) * (scenario.prompt + 1)
@@ -287,7 +307,7 @@ def figures(scenario: Scenario, witness: Witness) -> Figures:
 
 
 def _rates(ends: list[float], units: list[float]) -> list[float]:
-    """Units that came in each second."""
+    """Return the units that arrived in each second."""
     rates = [0.0] * (int(ends[-1]) + 1)
     for end, unit in zip(ends, units, strict=True):
         rates[int(end)] += unit
@@ -295,7 +315,7 @@ def _rates(ends: list[float], units: list[float]) -> list[float]:
 
 
 def until(arrivals: list[float], rate: float) -> float:
-    """The first second from which 10 s brought that rate."""
+    """Return the first second at which the rate over the next 10 s reaches `rate`."""
     for second in range(len(arrivals)):
         if sum(arrivals[second : second + 10]) >= 10 * rate:
             return second
@@ -306,16 +326,16 @@ RULES = ("blind", "gauges", "inspect", "gradient2", "fixed 64")
 
 
 def tasks(scenario: Scenario) -> list[str]:
-    """The runs that a line needs."""
+    """Return the rules to run for a row of the table."""
     self_hosted = bool(scenario.sweep) or scenario.unit == "tokens"
     return [rule for rule in RULES if rule != "gauges" or self_hosted] + [f"fixed {size}" for size in scenario.sweep]
 
 
 def line(scenario: Scenario, runs: dict[str, Figures]) -> dict[str, str]:
-    """A line of the table."""
+    """Return the cells of a row of the table."""
     fixed = [runs[f"fixed {size}"] for size in scenario.sweep]
     best = max(fixed, key=lambda run: run.rate, default=None)
-    if best is not None:  # of those that are as good, the one with the shortest waits
+    if best is not None:  # among settings of equal throughput, the one with the lowest latency
         best = min((run for run in fixed if run.rate >= 0.995 * best.rate), key=lambda run: run.p50)
     cells = {"scenario": scenario.name}
     for rule in RULES:
@@ -375,7 +395,7 @@ def _job(only: str, scale: float, index: int, rule: str, seed: int) -> Figures:
 
 
 def behind(lines: list[dict[str, str]]) -> str:
-    """Where another rule used more than ours, blind, and by how much."""
+    """List the scenarios in which another rule is better than ours without /metrics, and by how many points."""
 
     def percent(cell: str) -> float:
         return float(cell.partition("%")[0]) if cell else 0.0
@@ -385,7 +405,7 @@ def behind(lines: list[dict[str, str]]) -> str:
         rule = max(("inspect", "gradient2", "fixed 64"), key=lambda rule: percent(one[rule]))
         if (points := percent(one[rule]) - percent(one["blind"])) > 0:
             found.append(f"{one['scenario']} ({rule} by {points:.1f})")
-    return "Ahead of ours, in points: " + ("; ".join(found) or "nobody, nowhere") + "."
+    return "Better than manycall, in percentage points: " + ("; ".join(found) or "no rule in any scenario") + "."
 
 
 def _write(lines: list[dict[str, str]], seconds: float, seeds: int) -> None:
@@ -395,9 +415,9 @@ def _write(lines: list[dict[str, str]], seconds: float, seeds: int) -> None:
     page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    said = f"Seeds 1 to {seeds}" if seeds > 1 else "Seed 1"
+    seeds_text = f"Seeds 1 to {seeds}" if seeds > 1 else "Seed 1"
     text = (
-        f"{before}{BEGIN}\n{said}; it took {seconds / 60:.0f} minutes.\n\n"
+        f"{before}{BEGIN}\n{seeds_text}; run time {seconds / 60:.0f} minutes.\n\n"
         + "\n".join(table)
         + f"\n\n{behind(lines)}\n{END}{after}"
     )

@@ -1,51 +1,58 @@
-"""Some of the scenarios of limits.py again, over real HTTP against `manycall sim`, beside the same in virtual time."""
+"""Run some scenarios of limits.py over real HTTP against `manycall sim`, and compare them with virtual time."""
 
 import argparse
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 import uvloop
 
 from limits import Figures, Scenario, figures, play, scenarios
-from manycall.engine.client import Client
-from manycall.sim.launch import Sim
-from manycall.sim.model import Behaviour
-from manycall.wire.transport import HttpTransport
+from manycall import clock
+from manycall.client.call_client import CallClient
+from manycall.client.endpoint import MAX_OPENING_CONFIGURED, Endpoint
+from manycall.sim.process import SimProcess
+from manycall.sim.sim_settings import SimSettings
+from manycall.transport.http import HttpTransport
 from simulate import Witness, drive, prompts, scratch
 
 SCENARIOS = {
     "600 RPM, unknown": 0.2,
-    "200k TPM, told, max_tokens 1,000": 0.3,
+    "200k TPM, configured, max_tokens 1,000": 0.3,
     "knee 64, 30 tokens": 0.25,
     "4 replicas, one fails fast": 0.2,
 }
-"""And by how much they are shortened: real seconds pass."""
+"""Scenario -> factor by which it is shortened, because it runs in real time."""
 
 
-def url(behaviour: Behaviour) -> str:
-    """A sim URL with the options that differ from the simulator's own."""
-    own = Behaviour()
-    values = {name: getattr(behaviour, name) for name in Behaviour.__struct_fields__}
+def url(behaviour: SimSettings) -> str:
+    """Return a sim URL with the options that differ from the simulator's defaults."""
+    own = SimSettings()
+    values = {name: getattr(behaviour, name) for name in SimSettings.__struct_fields__}
     return "sim:" + ",".join(f"{name}={value}" for name, value in values.items() if value != getattr(own, name))
 
 
 def over_http(scenario: Scenario, gauges: bool) -> Figures:
-    """One run of a scenario, for real."""
+    """Run a scenario once over HTTP."""
     sims = [
-        Sim(url(msgspec.structs.replace(behaviour, seed=behaviour.seed + 100)))
+        SimProcess(url(msgspec.structs.replace(behaviour, seed=behaviour.seed + 100)))
         for behaviour in scenario.servers.values()
     ]
     names = {sim.start().split("/")[2]: name for sim, name in zip(sims, scenario.servers, strict=True)}
 
     async def main() -> Witness:
         witness = Witness(HttpTransport(), gauges=gauges)
-        client = Client(
-            "sim", url=[f"http://{address}" for address in names], transport=witness, params=scenario.params
+        client = CallClient(
+            "sim", base_url=[f"http://{address}" for address in names], transport=witness, params=scenario.params
         )
-        for endpoint in client.pool.endpoints:
-            if scenario.told is not None:
-                endpoint.quota = type(endpoint.quota)(scenario.told)
-        await drive(client, prompts(scenario.rows, scenario.prompt), folder)
+
+        def limit(endpoints: Sequence[Endpoint]) -> None:
+            for endpoint in endpoints:
+                if scenario.configured is not None:
+                    endpoint.quota = type(endpoint.quota)(scenario.configured)
+                    endpoint.open_window_to_quota(clock.now(), MAX_OPENING_CONFIGURED)
+
+        await drive(client, prompts(scenario.rows, scenario.prompt), folder, prepare=limit)
         return witness
 
     try:

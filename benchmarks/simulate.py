@@ -1,4 +1,4 @@
-"""A whole run in virtual time: the real source, scheduler, client, journal and output against simulated servers."""
+"""Complete runs in virtual time: the real source, scheduler, client, journal and output with simulated servers."""
 
 import asyncio
 import os
@@ -13,24 +13,33 @@ from typing import Any
 import msgspec
 
 from manycall import clock
-from manycall.control.quota import Limits, Quota
-from manycall.data.sources import Source
-from manycall.engine.client import Client
-from manycall.engine.endpoint import Endpoint
-from manycall.engine.progress import Progress
-from manycall.engine.row import RowCalls
-from manycall.engine.scheduler import Scheduler
-from manycall.engine.watch import load, ticking
+from manycall.client.call_client import CallClient
+from manycall.client.endpoint import MAX_OPENING_CONFIGURED, Endpoint
+from manycall.client.job_client import JobClient
+from manycall.control.quota import Quota
+from manycall.data.row_source import RowSource
+from manycall.limits import RateLimits
 from manycall.records import Row
-from manycall.sim import virtual
-from manycall.sim.transport import Pool
+from manycall.run.row_client import JournalLog, RowClient
+from manycall.run.scheduler import Scheduler
+from manycall.run.status_line import StatusLine
+from manycall.run.ticker import client_status, run_ticker
+from manycall.sim import virtual_time
+from manycall.sim.in_process import InProcessTransport
 from manycall.store.manifest import Manifest
-from manycall.store.run import Run
-from manycall.wire.transport import HttpReply, HttpRequest, Transport
+from manycall.store.run_folder import RunFolder
+from manycall.transport.messages import HttpRequest, HttpResponse, Transport
 
 
 class Answered(msgspec.Struct):
-    """One call that was answered: when it was sent, how long it took, tokens of output, by whom."""
+    """One answered call.
+
+    Attributes:
+        sent: Time when it was sent, in seconds.
+        seconds: Duration.
+        tokens: Completion tokens.
+        server: Name of the server that answered.
+    """
 
     sent: float
     seconds: float
@@ -39,15 +48,16 @@ class Answered(msgspec.Struct):
 
 
 def no_header(name: str) -> None:
-    """A reply without headers."""
+    """A response without headers."""
 
 
 class Witness:
-    """A transport that carries requests to the pool and writes down what came of them.
+    """A transport that passes requests to the simulated servers and records the outcomes.
 
     Attributes:
-        answered: the calls with an answer, in the order of their ends.
-        sends: (second, server) of every attempt. refused: how many got 429.
+        answered: The answered calls, in the order in which they ended.
+        sends: (second, server) of every attempt.
+        refused: Number of attempts that got status 429.
     """
 
     def __init__(self, pool: Transport, *, gauges: bool) -> None:
@@ -57,10 +67,10 @@ class Witness:
         self.sends: list[tuple[float, str]] = []
         self.refused = 0
 
-    async def send(self, request: HttpRequest) -> HttpReply:
+    async def send(self, request: HttpRequest) -> HttpResponse:
         if request.method == "GET":
             if not self._gauges:
-                return HttpReply(404, b"", no_header)
+                return HttpResponse(404, b"", no_header)
             return await self.pool.send(request)
         sent, server = clock.now(), request.url[7 : request.url.index("/", 7)]
         self.sends.append((sent, server))
@@ -75,38 +85,41 @@ class Witness:
         await self.pool.close()
 
 
-async def ask(row: Row, llm: RowCalls) -> dict[str, Any]:
-    """One call a row."""
+async def ask(row: Row, llm: RowClient) -> dict[str, Any]:
+    """Make one call for a row."""
     return {"text": (await llm.chat(row.fields["prompt"])).text}
 
 
-MEMORY = "/dev/shm"  # (no disk: only the logic is measured)
-Script = Callable[[Pool], Coroutine[Any, Any, None]]
+MEMORY = "/dev/shm"  # not on disk, so that only the logic is measured
+Script = Callable[[InProcessTransport], Coroutine[Any, Any, None]]
 
 
 def prompts(rows: int, size: int) -> Iterator[dict[str, Any]]:
-    """Rows whose prompts take about `size` tokens."""
+    """Yield rows whose prompts have about `size` tokens."""
     padding = "word " * (size * 4 // 5)
     for n in range(rows):
         yield {"id": f"r{n}", "prompt": f"{n} {padding}"}
 
 
-def questions(documents: int, each: int, size: int, apart: int) -> Iterator[dict[str, Any]]:
-    """So many questions about each of so many documents of about `size` tokens, `apart` documents mixed together."""
+def questions(documents: int, each: int, size: int, interleaved: int) -> Iterator[dict[str, Any]]:
+    """Yield `each` questions about each of `documents` documents of about `size` tokens.
+
+    The questions about every `interleaved` consecutive documents alternate.
+    """
     padding = "word " * (size * 4 // 5)
-    for first in range(0, documents, apart):
+    for first in range(0, documents, interleaved):
         for question in range(each):
-            for document in range(first, min(documents, first + apart)):
+            for document in range(first, min(documents, first + interleaved)):
                 prompt = f"document {document}: {padding} question {question}"
                 yield {"id": f"d{document}q{question}", "prompt": prompt}
 
 
 def simulate(
-    make_pool: Callable[[], Pool],
+    make_pool: Callable[[], InProcessTransport],
     rows: Any,
     *,
     concurrency: int | None = None,
-    limits: Limits | None = None,
+    limits: RateLimits | None = None,
     gauges: bool = False,
     params: dict[str, Any] | None = None,
     script: Script | None = None,
@@ -115,42 +128,48 @@ def simulate(
     total: int | None = None,
     keep: Path | None = None,
 ) -> Witness:
-    """Run the rows against the pool; `prepare` may put other controllers in the endpoints' place.
+    """Run the rows against the simulated servers.
 
     Args:
-        keep: a folder in which the output and all beside it stay.
+        prepare: Function that may replace the controllers of the endpoints.
+        keep: Folder in which the output and its run folder are kept.
     """
 
     async def main() -> Witness:
         pool = make_pool()
         witness = Witness(pool, gauges=gauges)
-        client = Client(
+        client = CallClient(
             "sim",
-            url=[f"http://{name}" for name in pool.servers],
+            base_url=[f"http://{name}" for name in pool.servers],
             transport=witness,
             concurrency=concurrency,
             params=params,
             rng=random.Random(1),
+            prefix_affinity=affinity,
         )
-        for endpoint in client.pool.endpoints:
-            if limits is not None:
-                endpoint.quota = Quota(limits)
-        prepare(client.pool.endpoints)
+
+        def limit(endpoints: Sequence[Endpoint]) -> None:
+            for endpoint in endpoints:
+                if limits is not None:
+                    endpoint.quota = Quota(limits)
+                    endpoint.open_window_to_quota(clock.now(), MAX_OPENING_CONFIGURED)
+            prepare(endpoints)
+
         playing = asyncio.create_task(script(pool)) if script is not None else None
         try:
-            await drive(client, rows, folder, total=total, affinity=affinity)
+            await drive(client, rows, folder, total=total, prepare=limit)
         finally:
             if playing is not None:
                 playing.cancel()
         return witness
 
     with scratch(keep) as folder:
-        return virtual.run(main())
+        return virtual_time.run_virtual(main())
 
 
 @contextmanager
 def scratch(keep: Path | None = None) -> Iterator[Path]:
-    """A folder for a run that knows nothing of others; it goes away unless it is to be kept."""
+    """Provide an empty folder, also used as cache folder, and delete it afterwards unless `keep` names one."""
     folder = keep or Path(tempfile.mkdtemp(dir=MEMORY if Path(MEMORY).is_dir() else None))
     os.environ["XDG_CACHE_HOME"] = str(folder)
     try:
@@ -160,17 +179,27 @@ def scratch(keep: Path | None = None) -> Iterator[Path]:
             shutil.rmtree(folder)
 
 
-async def drive(client: Client, rows: Any, folder: Path, *, total: int | None = None, affinity: bool = True) -> None:
-    """One call for each row, with all that a run has: journal, output, timeline."""
-    run = Run(folder / "out.jsonl", Manifest("0", {}))
-    scheduler = Scheduler(client, run, ask, total=total)
-    progress = Progress(
-        "sim", client.counters, total=None, before=0, load=lambda now: load(client, now), note=str, stream=None
+async def drive(
+    client: CallClient,
+    rows: Any,
+    folder: Path,
+    *,
+    total: int | None = None,
+    prepare: Callable[[Sequence[Endpoint]], None] = lambda endpoints: None,
+) -> None:
+    """Make one call for each row in a complete run: journal, output, timeline."""
+    run = RunFolder(folder / "out.jsonl", Manifest("0", {}))
+    progress = StatusLine(
+        "sim", client.counters, total=None, before=0, load=lambda now: client_status(client, now), note=str, stream=None
     )
     try:
-        async with client, ticking(scheduler, progress, run, client):
-            if not affinity:
-                client.permits.affinity = None
-            await scheduler.run(Source(rows).rows(run.known))
+        async with client:
+            prepare(client.pool.endpoints)
+            calls = JobClient(
+                client.pool, client.model, client.params, counters=client.counters, log=JournalLog(run.journal)
+            )
+            scheduler = Scheduler(calls, run, ask, total=total)
+            async with run_ticker(scheduler, progress, run, client):
+                await scheduler.run(RowSource(rows).pending_rows(run.ids))
     finally:
         run.close()

@@ -1,8 +1,8 @@
-"""What each step of a row costs, alone: `python benchmarks/steps.py`, on a machine that does nothing else.
+"""CPU cost of each step of a row, measured separately: `python benchmarks/steps.py`, on an idle machine.
 
-µs of CPU, the least of five rounds: prompt and answer of 1 KB, no network, the output on a disk. The steps lie on the
-way of a row in this order (ARCHITECTURE.md); what is not among them is the HTTP library, the loop, and the coroutines
-between the steps.
+Prints µs of CPU, the minimum of five rounds, for a prompt and an answer of 1 KB, without network, with the output on
+disk. The steps are in the order in which a row passes them (ARCHITECTURE.md). The HTTP library, the event loop and the
+coroutines between the steps are not included.
 """
 
 import tempfile
@@ -11,20 +11,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from manycall.control.quota import Cost
-from manycall.data.sources import Source
-from manycall.data.templates import Template
-from manycall.engine.blocking import blocking
-from manycall.engine.client import Client
-from manycall.engine.outcome import checked
-from manycall.engine.row import RowCalls
+from manycall.client.call_client import CallClient
+from manycall.client.encoded_call import encode_call
+from manycall.client.job_client import JobClient
+from manycall.data.prompt_template import PromptTemplate
+from manycall.data.row_source import RowSource
 from manycall.ids import IdTable
+from manycall.limits import CallCost
+from manycall.providers import openai
 from manycall.records import Request, Row, Success
-from manycall.store.journal import request_key
+from manycall.run.async_bridge import run_blocking
+from manycall.run.outcome import validate_result
+from manycall.run.row_client import JournalLog, RowClient
+from manycall.store.journal import request_hash
 from manycall.store.manifest import Manifest
-from manycall.store.run import Run
-from manycall.wire import openai
-from manycall.wire.transport import HttpReply, HttpRequest
+from manycall.store.run_folder import RunFolder
+from manycall.transport.messages import HttpRequest, HttpResponse
 from speed.lean import ANSWER
 from speed.measure import PROMPT, rows
 
@@ -33,18 +35,18 @@ BODY = ANSWER.encode()
 
 
 class Instant:
-    """A transport that answers at once."""
+    """A transport that answers immediately."""
 
-    async def send(self, request: HttpRequest) -> HttpReply:
-        """The answer."""
-        return HttpReply(200, BODY, lambda name: None)
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Return the answer."""
+        return HttpResponse(200, BODY, lambda name: None)
 
     async def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def least(work: Callable[[], Any], count: int) -> float:
-    """µs for one of `count`."""
+    """Return the µs per repetition of a function that does `count` repetitions."""
     found = []
     for _ in range(ROUNDS):
         began = time.process_time()
@@ -54,7 +56,7 @@ def least(work: Callable[[], Any], count: int) -> float:
 
 
 def each(step: Callable[[], Any]) -> float:
-    """µs for one step."""
+    """Return the µs of one step."""
 
     def many() -> None:
         for _ in range(COUNT):
@@ -64,7 +66,7 @@ def each(step: Callable[[], Any]) -> float:
 
 
 def at_once(work: Any) -> Any:
-    """The result of a coroutine that waits for nothing, or gives way now and then."""
+    """Return the result of a coroutine that never waits for I/O and may yield to the loop."""
     while True:
         try:
             work.send(None)
@@ -73,22 +75,27 @@ def at_once(work: Any) -> Any:
 
 
 async def measure(folder: Path) -> list[tuple[str, float]]:
-    """(step, µs) for each."""
+    """Yield (step, µs) for each step."""
     file = rows(folder, COUNT)
-    source, template = Source(file), Template("{{ prompt }}")
-    run = Run(folder / "out.jsonl", Manifest("0", {}))
-    client = Client("mock", url="http://127.0.0.1:9", concurrency=64, params={"temperature": 0.0}, transport=Instant())
+    source, template = RowSource(file), PromptTemplate("{{ prompt }}")
+    run = RunFolder(folder / "out.jsonl", Manifest("0", {}))
+    client = CallClient(
+        "mock", base_url="http://127.0.0.1:9", concurrency=64, params={"temperature": 0.0}, transport=Instant()
+    )
+    await client.__aenter__()
     permits = client.permits
-    await client.pool.open(Instant())
-    permits.canary_seconds = 0.0
+    permits.record_answer()  # no canary
     row = Row("r0000001", {"id": "r0000001", "prompt": PROMPT})
     messages = template.messages(row)
     request = Request("chat", "mock", messages, client.params)
     body, result = openai.encode(request), {"text": "x" * 1000, "text_finish_reason": "stop"}
-    key = request_key("chat", body)
+    key = request_hash("chat", body)
+    call = encode_call(request)
+    calls = JobClient(client.pool, "mock", client.params, log=JournalLog(run.journal))
+    alone = JobClient(client.pool, "mock", client.params)
 
     async def read() -> None:
-        async for _ in source.rows(IdTable()):
+        async for _ in source.pending_rows(IdTable()):
             pass
 
     def journal() -> None:
@@ -96,32 +103,32 @@ async def measure(folder: Path) -> list[tuple[str, float]]:
         run.journal.synced(run.journal.file.count)
 
     def whole() -> None:
-        at_once(RowCalls(client, row.id, 1, run.journal, print).chat(messages))
+        at_once(RowClient(calls, row.id, 1, run.journal).chat(messages))
         run.journal.synced(run.journal.file.count)
 
     def admit() -> None:
-        endpoint = permits.at_once(Cost())
+        endpoint = permits.try_acquire(CallCost())
         assert endpoint is not None
         permits.release(endpoint)
 
     steps = [
-        ("check it: read, decode, is its id new (before the first call)", least(lambda: Source(file), COUNT)),
+        ("check it: read, decode, is its id new (before the first call)", least(lambda: RowSource(file), COUNT)),
         ("read and decode it again, when its turn has come", least(lambda: at_once(read()), COUNT)),
         ("render its prompt", each(lambda: template.messages(row))),
         ("encode the request", each(lambda: openai.encode(request))),
-        ("the request's key in the journal", each(lambda: request_key("chat", body))),
+        ("the request's key in the journal", each(lambda: request_hash("chat", body))),
         ("a permit, and back", each(admit)),
         (
             "attempt: permit, endpoint, decode, count, learn",
-            each(lambda: at_once(client.attempt(request, body, 1, None))),
+            each(lambda: at_once(alone.call(call, 1))),
         ),
         ("of this, decode the reply", each(lambda: openai.decode("chat", BODY))),
         ("the journal's line", each(journal)),
-        ("is the result sound", each(lambda: checked(row, result))),
-        ("the output's line", each(lambda: run.success(Success(row, result)))),
+        ("is the result sound", each(lambda: validate_result(row, result))),
+        ("the output's line", each(lambda: run.write_row(Success(row, result)))),
         ("all that a call takes, from the row's function and back", each(whole)),
     ]
-    await client.pool.close()
+    await client.__aexit__(None, None, None)
     run.close()
     return steps
 
@@ -129,7 +136,7 @@ async def measure(folder: Path) -> list[tuple[str, float]]:
 def main() -> None:
     """Print the table."""
     with tempfile.TemporaryDirectory() as folder:
-        steps = blocking(measure(Path(folder)))
+        steps = run_blocking(measure(Path(folder)))
     print("| step | µs |\n| --- | --- |")
     for name, cost in steps:
         print(f"| {name} | {cost:.1f} |")

@@ -1,4 +1,4 @@
-"""Two calls a row: a draft, and a grade for it. python examples/judge.py [URL]"""
+"""Two calls per row: a draft and a grade for it. python examples/judge.py [URL]"""
 
 import sys
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import manycall
 
 
-async def grade(row: dict[str, Any], llm: manycall.Calls) -> dict[str, Any]:
+async def grade(row: dict[str, Any], llm: manycall.LLM) -> dict[str, Any]:
     draft = await llm.chat(row["question"], max_tokens=64)
     verdict = await llm.chat(f"Is this a good answer? Say why in a word.\n\n{draft.text}", max_tokens=8)
     return {"draft": draft.text, "verdict": verdict.text}
@@ -14,4 +14,4 @@ async def grade(row: dict[str, Any], llm: manycall.Calls) -> dict[str, Any]:
 
 questions = [{"question": f"What is {n} times {n}?"} for n in range(40)]
 url = sys.argv[1] if len(sys.argv) > 1 else "sim"
-print(manycall.map(grade, questions, model="any", url=url, out="graded.jsonl"))
+print(manycall.map(grade, questions, model="any", base_url=url, out="graded.jsonl"))

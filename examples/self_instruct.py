@@ -1,4 +1,4 @@
-"""Self-Instruct (Wang et al. 2023): ten new instructions from six old ones. python examples/self_instruct.py [URL]"""
+"""Self-Instruct (Wang et al. 2023): ten new instructions from six examples. python examples/self_instruct.py [URL]"""
 
 import sys
 
@@ -9,9 +9,9 @@ prompt = """Here are some tasks that one might give an assistant:
 {% for task in tasks %}- {{ task }}
 {% endfor %}Write ten new ones of other kinds, each of one or two sentences, all to be done in words alone."""
 url = sys.argv[1] if len(sys.argv) > 1 else "sim"
-report = manycall.generate(
-    prompt, samples=20, model="any", url=url, out="instructions.jsonl", field="instruction",
-    draw={"tasks": {"from": seeds, "take": 6}},  # six others for each call
+result = manycall.generate(
+    prompt, samples=20, model="any", base_url=url, out="instructions.jsonl", output_field="instruction",
+    random_vars={"tasks": {"values": seeds, "count": 6}},  # six random examples for each call
     schema={"type": "array", "items": {"type": "string"}},  # each of the ten becomes a row
 )  # fmt: skip
-print(report)
+print(result)

@@ -5,8 +5,8 @@ import sys
 import manycall
 
 url = sys.argv[1] if len(sys.argv) > 1 else "sim"
-report = manycall.generate(
-    "讲一个吸引人的、简短的故事。", samples=1000, concurrency=20, model="any", url=url, out="stories.jsonl"
+result = manycall.generate(
+    "讲一个吸引人的、简短的故事。", samples=1000, concurrency=20, model="any", base_url=url, out="stories.jsonl"
 )
-print(report)
-print("one of them:", next(report.results())["text"])
+print(result)
+print("first story:", next(result.rows())["text"])

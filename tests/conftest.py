@@ -1,6 +1,6 @@
 """What every test starts from: no key, no endpoint, a folder of its own.
 
-With `--key CANARY-...` every test has that key in OPENAI_API_KEY instead, and at the end the session fails if it
+With `--answer-key CANARY-...` every test has that key in OPENAI_API_KEY instead, and at the end the session fails if it
 stands in any file that a test left, or in anything that a test printed (see leaks.py).
 """
 
@@ -28,10 +28,10 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: 
     """A user's own keys and endpoints must not leak into a test, nor a test's cache into theirs."""
     for name in os.environ.keys() & ENVIRONMENT:
         monkeypatch.delenv(name)
-    if key := request.config.getoption("--key"):
+    if key := request.config.getoption("--answer-key"):
         monkeypatch.setenv("OPENAI_API_KEY", key)
         # The tests' hosts are this machine, or made up; that keys stay off plain http is for test_keys.py to show.
-        monkeypatch.setattr("manycall.engine.resolve.is_loopback", lambda url: True)
+        monkeypatch.setattr("manycall.client.endpoint_config.is_loopback", lambda url: True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
@@ -70,13 +70,13 @@ def gsm8k() -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--key", default="", help="Give every test this key, and fail if it gets out.")
+    parser.addoption("--answer-key", default="", help="Give every test this key, and fail if it gets out.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, lambda *_: None)  # a child would inherit SIG_IGN (nohup, `&`), but not a handler
-    if key := config.getoption("--key"):
+    if key := config.getoption("--answer-key"):
         config.pluginmanager.register(Canary(key))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from manycall.store.disk import Disk
-from manycall.store.run import SPARE_BYTES
+from manycall.store.run_folder import RESERVED_BYTES
 
 Files = dict[Path, bytes]
 FOLDER = -1
@@ -44,7 +44,7 @@ class Refusing(Disk):
 
     def remove(self, path: Path) -> None:
         if self.room is not None and path.name == "spare":
-            self.room += SPARE_BYTES
+            self.room += RESERVED_BYTES
         super().remove(path)
 
     def truncate(self, fd: int, size: int) -> None:
@@ -121,7 +121,7 @@ class Remembering(Disk):
         self.truncate(fd, 0)
         return fd
 
-    def reader(self, path: Path) -> BinaryIO:
+    def open_for_reading(self, path: Path) -> BinaryIO:
         if path not in self._names:
             raise FileNotFoundError(path)
         return BytesIO(self._inodes[self._names[path]])
@@ -174,7 +174,7 @@ class Remembering(Disk):
                 self._folders.add(folder)
                 self.log.append(Op("folder", folder))
 
-    def names(self, folder: Path) -> list[Path]:
+    def list_files(self, folder: Path) -> list[Path]:
         return sorted(path for path in self._names if path.parent == folder)
 
     def exists(self, path: Path) -> bool:

@@ -164,17 +164,17 @@ OUTPUTS = [
 ]
 FAILURES = [
     lines(
-        {"id": "c", "verdict": "call failed", "error": "503", "attempts": 4, "raw": None, "row": {"id": "c"}},
-        {"id": "d", "verdict": "bad prompt", "error": "'x' is undefined", "attempts": 0, "raw": "文", "row": {}},
-        {"id": "c", "verdict": "function failed", "error": "again", "attempts": 1, "raw": "", "row": {"id": "c"}},
+        {"id": "c", "kind": "call_error", "error": "503", "attempts": 4, "last_text": None, "row": {"id": "c"}},
+        {"id": "d", "kind": "prompt_error", "error": "'x' is undefined", "attempts": 0, "last_text": "文", "row": {}},
+        {"id": "c", "kind": "function_error", "error": "again", "attempts": 1, "last_text": "", "row": {"id": "c"}},
     ),
     b"",
 ]
 MANIFEST: dict[str, Any] = {
-    "version": "0",
-    "identity": {"job": "generate", "model": "m", "prompt": "Tell\na story.", "params": {"temperature": 0.5}},
-    "source": {"name": "rows.jsonl", "rows": 3, "fingerprint": "ab"},
-    "sessions": [{"began": "2026-01-01T00:00:00Z", "ended": "done", "rows": 2, "tokens": {"prompt": 3}}],
+    "manycall_version": "0",
+    "settings": {"job": "generate", "model": "m", "prompt": "Tell\na story.", "params": {"temperature": 0.5}},
+    "source": {"input": "rows.jsonl", "count": 3, "fingerprint": "ab"},
+    "sessions": [{"started_at": 1.6e9, "outcome": "finished", "ended_at": 1.7e9, "done": 2, "prompt_tokens": 3}],
     "format": 1,
 }
 MANIFESTS = [json.dumps(MANIFEST, indent=2).encode() + b"\n"]

@@ -13,21 +13,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from disks import Refusing
+from fakes import calls_of
 from manycall import errors
-from manycall.control.budget import Budget, Limit, tokens
-from manycall.data.sources import Source
-from manycall.engine.blocking import run_on
-from manycall.engine.client import Client
-from manycall.engine.interrupts import Interrupts
-from manycall.engine.scheduler import CANARY_ROWS, RowFunction, Scheduler
+from manycall.client.call_client import CallClient
+from manycall.control.budget import Budget, SpendLimit
+from manycall.data.row_source import RowSource
 from manycall.records import Row
-from manycall.sim.model import Behaviour
-from manycall.sim.server import Server
-from manycall.sim.transport import Pool
-from manycall.sim.virtual import VirtualLoop
+from manycall.render import format_tokens
+from manycall.run.async_bridge import run_on
+from manycall.run.row_recorder import MAX_INITIAL_FAILURES
+from manycall.run.scheduler import RowFunction, Scheduler
+from manycall.run.signals import Interrupts
+from manycall.sim.in_process import InProcessTransport
+from manycall.sim.server import SimServer
+from manycall.sim.sim_settings import SimSettings
+from manycall.sim.virtual_time import VirtualLoop
 from manycall.store.manifest import Manifest
-from manycall.store.run import Run
-from manycall.wire.transport import HttpReply, HttpRequest
+from manycall.store.run_folder import RunFolder
+from manycall.transport.messages import HttpRequest, HttpResponse
 from shapes import CALM, FAILING, WAITING, Shape
 
 SHAPES: dict[str, Shape] = {**CALM, **FAILING, **WAITING}
@@ -35,7 +38,7 @@ HANG_SECONDS = 3600.0
 """Of virtual time. A call takes seconds, and rows have ten after the last of them."""
 
 
-class Witness(Pool):
+class Witness(InProcessTransport):
     """The simulated server; it remembers what it has answered in full.
 
     Attributes:
@@ -43,17 +46,17 @@ class Witness(Pool):
         refusing: it answers nothing but this status; None: it is well. refuses_at: from this request on.
     """
 
-    def __init__(self, behaviour: Behaviour) -> None:
-        super().__init__({"h": Server(behaviour, {})})
+    def __init__(self, behaviour: SimSettings) -> None:
+        super().__init__({"h": SimServer(behaviour, {})})
         self.begun = 0
         self.answered: Counter[bytes] = Counter()
         self.refusing: int | None = None
         self.refuses_at = 0
 
-    async def send(self, request: HttpRequest) -> HttpReply:
+    async def send(self, request: HttpRequest) -> HttpResponse:
         if request.method == "POST" and self.refusing is not None and self.sent["h"] >= self.refuses_at:
             await asyncio.sleep(0.01)
-            return HttpReply(self.refusing, b'{"error": {"message": "as ordered"}}', lambda name: None)
+            return HttpResponse(self.refusing, b'{"error": {"message": "as ordered"}}', lambda name: None)
         self.begun += request.method == "POST"
         reply = await super().send(request)
         if request.method == "POST" and reply.status == 200:
@@ -84,7 +87,7 @@ class World:
         self.concurrency = self.rng.choice([None, 1, 4, 16, 64])
         self.out = folder / "out.jsonl"
         self.disk = Refusing()
-        self.server = Witness(Behaviour(latency=self.rng.choice([0.0, 0.3, 1.0]), token_latency=0.01, tokens=20))
+        self.server = Witness(SimSettings(latency=self.rng.choice([0.0, 0.3, 1.0]), token_latency=0.01, tokens=20))
         self.moment = self.rng.choice([0.0, 0.005, 0.3, 1.0, 1.0]) + self.rng.random() * 3
         self.scheduler: Scheduler | None = None
         self.hard = False
@@ -103,19 +106,20 @@ class World:
         return None
 
     async def _main(self, *, ends: bool) -> None:
-        run = Run(self.out, Manifest("0", {}), disk=self.disk)
-        client = Client("m", url="http://h", transport=self.server, concurrency=self.concurrency)
-        client.sees_calls_through = True
-        client.counters.had_success = len(run.known) > 0 or bool(run.failures.before)
-        total = len(self.rows) - len(run.known) if self.known_total else None
-        self.scheduler = Scheduler(client, run, self._function(ends=ends), total=total)
+        run = RunFolder(self.out, Manifest("0", {}), disk=self.disk)
+        client = CallClient("m", base_url="http://h", transport=self.server, concurrency=self.concurrency)
+        client.counters.had_success = len(run.ids) > 0 or bool(run.failures.failed_before)
+        total = len(self.rows) - len(run.ids) if self.known_total else None
+        budget = self.budget() if ends and self.case.ending == "budget" else None
         try:
             async with client:
+                calls = calls_of(client, run, budget=budget, finish_cancelled_calls=True)
+                self.scheduler = Scheduler(calls, run, self._function(ends=ends), total=total)
                 if ends:
-                    ENDINGS[self.case.ending].begin(self, client)
+                    ENDINGS[self.case.ending].begin(self)
                 with self.interrupts.handled_by(lambda count: None, lambda: None):
                     async with asyncio.timeout(HANG_SECONDS):
-                        await self.scheduler.run(Source(self.rows).rows(run.known))
+                        await self.scheduler.run(RowSource(self.rows).pending_rows(run.ids))
         finally:
             run.close()
 
@@ -131,17 +135,22 @@ class World:
 
         return one
 
+    def budget(self) -> Budget:
+        most = self.rng.randint(30, 3000)
+        limit = SpendLimit(most, lambda prompt, answer: prompt + answer, format_tokens, "--max-total-tokens")
+        return Budget([limit])
+
     def later(self, seconds: float, what: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(seconds, what)
 
     def end(self, reason: BaseException) -> None:
         assert self.scheduler is not None
-        self.scheduler.end(reason)
+        self.scheduler.stop(reason)
 
     def abandon(self) -> None:
         assert self.scheduler is not None
         self.hard = True
-        self.scheduler.abandon(errors.Interrupted("interrupted"))
+        self.scheduler.cancel(errors.Interrupted("interrupted"))
 
     def lines(self, name: str = "") -> list[dict[str, Any]]:
         """The lines of the output, or of a file in its run folder."""
@@ -153,47 +162,42 @@ class Ending(NamedTuple):
     """`begin` sees to it that it comes; `raises` is what the run then raises, if it has not finished before."""
 
     raises: type[errors.ManycallError]
-    begin: Callable[[World, Client], None]
+    begin: Callable[[World], None]
 
 
-def _deadline(world: World, client: Client) -> None:
-    world.later(world.moment, lambda: world.end(errors.DeadlinePassed("the deadline has come")))
+def _deadline(world: World) -> None:
+    world.later(world.moment, lambda: world.end(errors.TimeLimitReached("the deadline has come")))
 
 
-def _budget(world: World, client: Client) -> None:
-    most = world.rng.randint(30, 3000)
-    client.permits.budget = Budget([Limit(most, lambda prompt, answer: prompt + answer, tokens, "--max-tokens-total")])
-
-
-def _interrupt(world: World, client: Client) -> None:
+def _interrupt(world: World) -> None:
     world.later(world.moment, lambda: world.end(errors.Interrupted("interrupted")))
 
 
-def _interrupt_twice(world: World, client: Client) -> None:
-    _interrupt(world, client)
+def _interrupt_twice(world: World) -> None:
+    _interrupt(world)
     world.later(world.moment + world.rng.choice([0.0, 0.1, 2.0]), world.abandon)
 
 
-def _wrong_key(world: World, client: Client) -> None:
+def _wrong_key(world: World) -> None:
     world.server.refusing, world.server.refuses_at = 401, world.rng.choice([0, 3, 40])
 
 
-def _full_disk(world: World, client: Client) -> None:
+def _full_disk(world: World) -> None:
     world.disk.room = world.rng.randint(0, 40_000)
 
 
-def _nothing(world: World, client: Client) -> None:
+def _nothing(world: World) -> None:
     pass
 
 
 ENDINGS: dict[str, Ending] = {
     "finish": Ending(errors.ManycallError, _nothing),
-    "deadline": Ending(errors.DeadlinePassed, _deadline),
-    "budget": Ending(errors.BudgetSpent, _budget),
+    "deadline": Ending(errors.TimeLimitReached, _deadline),
+    "budget": Ending(errors.BudgetExceeded, _nothing),
     "interrupt": Ending(errors.Interrupted, _interrupt),
     "interrupt twice": Ending(errors.Interrupted, _interrupt_twice),
     "wrong key": Ending(errors.RunStopped, _wrong_key),
-    "full disk": Ending(errors.StoreError, _full_disk),
+    "full disk": Ending(errors.StorageError, _full_disk),
     "canary": Ending(errors.RunStopped, _nothing),
 }
 
@@ -231,7 +235,7 @@ def _after(world: World, raised: BaseException | None) -> list[str]:
         found.append(f"nothing should have ended it, but {raised!r}")
     if shape in FAILING and ending != "canary" and not all(_fails(shape, row) for row in world.lines("failures.jsonl")):
         found.append("rows have failed by what another row did")
-    if any(row.get("text") == "made up" for row in world.lines()) and not isinstance(raised, errors.StoreError):
+    if any(row.get("text") == "made up" for row in world.lines()) and not isinstance(raised, errors.StorageError):
         found.append("a row that was cut off is in the output")
     return found
 
@@ -243,7 +247,7 @@ def _fails(shape: str, failure: dict[str, Any]) -> bool:
 
 def _canary(world: World, raised: BaseException) -> bool:
     """Whether the run ended because its first rows all failed."""
-    return len(world.lines("failures.jsonl")) >= CANARY_ROWS and "rows all failed" in str(raised)
+    return len(world.lines("failures.jsonl")) >= MAX_INITIAL_FAILURES and "rows all failed" in str(raised)
 
 
 def _resumed(world: World) -> list[str]:

@@ -1,70 +1,59 @@
-"""Stand-ins at the one seam: transports that answer from a function."""
+"""Stand-ins at the one seam: transports that answer from a function; and the calls of a run without a job."""
 
-import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any
+from manycall.client.attempt import Answered, AttemptSender
+from manycall.client.call_client import CallClient
+from manycall.client.call_counters import CallCounters
+from manycall.client.encoded_call import encode_call
+from manycall.client.endpoint import Endpoint
+from manycall.client.job_client import JobClient
+from manycall.client.permit_group import PermitGroup
+from manycall.client.permits import Permits
+from manycall.control.budget import Budget
+from manycall.control.retry import FailedAttempt
+from manycall.records import Request
+from manycall.run.row_client import JournalLog
+from manycall.store.run_folder import RunFolder
+from manycall.transport.memory import (
+    Handler,
+    MemoryTransport,
+    chat_response,
+    error_response,
+    last_message,
+    no_header,
+)
 
-import msgspec
-
-from manycall.wire.transport import HttpReply, HttpRequest
-
-Handler = Callable[[dict[str, Any]], HttpReply | Exception]
-
-
-def no_header(name: str) -> None:
-    """A reply without headers."""
-
-
-def answer(text: str = "fine", finish_reason: str = "stop", **more: Any) -> HttpReply:
-    """A chat completion."""
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}
-    usage = {"prompt_tokens": 3, "completion_tokens": 2}
-    return HttpReply(200, msgspec.json.encode({"choices": [choice], "usage": usage, **more}), no_header)
-
-
-def refusal(status: int, message: str = "no", code: str = "", headers: Mapping[str, str] | None = None) -> HttpReply:
-    """An error, as OpenAI words it."""
-    body = msgspec.json.encode({"error": {"message": message, "code": code}})
-    return HttpReply(status, body, dict(headers or {}).get)
-
-
-def asked(body: Mapping[str, Any]) -> str:
-    """The text of the last message of a request's body."""
-    return str(body["messages"][-1]["content"])
+FakeTransport = MemoryTransport
+answer = chat_response
+refusal = error_response
+asked = last_message
 
 
-class FakeTransport:
-    """Answers each request by a function of its body, after some seconds.
+def calls_of(
+    client: CallClient, run: RunFolder, *, budget: Budget | None = None, finish_cancelled_calls: bool = False
+) -> JobClient:
+    """Return the journaled calls of a run on an open client. They count in the counters of the client."""
+    return JobClient(
+        client.pool,
+        client.model,
+        client.params,
+        counters=client.counters,
+        budget=budget,
+        log=JournalLog(run.journal),
+        finish_cancelled_calls=finish_cancelled_calls,
+    )
 
-    Attributes:
-        log: (second, text of the last message) for each request, as it came in.
-        most: the most requests that were ever in flight at once.
-    """
 
-    def __init__(self, handler: Handler, seconds: float = 1.0) -> None:
-        self._handler = handler
-        self._seconds = seconds
-        self._in_flight = 0
-        self.log: list[tuple[float, str]] = []
-        self.requests: list[HttpRequest] = []
-        self.most = 0
+class Owner:
+    """A job with one call."""
 
-    async def send(self, request: HttpRequest) -> HttpReply:
-        if request.method == "GET":
-            return HttpReply(404, b"", no_header)
-        body = msgspec.json.decode(request.body)
-        self.requests.append(request)
-        self.log.append((asyncio.get_running_loop().time(), asked(body) if "messages" in body else ""))
-        self._in_flight += 1
-        self.most = max(self.most, self._in_flight)
-        try:
-            await asyncio.sleep(self._seconds)
-        finally:
-            self._in_flight -= 1
-        reply = self._handler(body)
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.permits, self.counters = PermitGroup(Permits(1, [endpoint])), CallCounters()
 
-    async def close(self) -> None:
-        pass
+
+async def attempt(endpoint: Endpoint, transport: MemoryTransport) -> Answered | FailedAttempt:
+    """Make one attempt at the endpoint, without a permit."""
+    call = encode_call(Request("chat", "m", [{"content": "hi"}], {}))
+    return await AttemptSender(transport, 9.0, lambda: None).send(endpoint, call, Owner(endpoint))
+
+
+__all__ = ["FakeTransport", "Handler", "answer", "asked", "attempt", "calls_of", "no_header", "refusal"]

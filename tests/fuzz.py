@@ -183,7 +183,7 @@ def attempt(check: Check, values: tuple[Any, ...]) -> str:
 
 
 def fuzz(seconds: float, only: str | None = None, seed: int = 0) -> list[Tried]:
-    """Feed each target, or only one, for `seconds` of CPU time; the checks of a target take turns."""
+    """Feed each target, or only that one, for so many seconds of CPU time; the checks of one take turns."""
     return [_fuzz(target, seconds, seed) for target in TARGETS if only in {None, target}]
 
 

@@ -5,14 +5,12 @@ from contextlib import suppress
 from itertools import count
 from time import process_time
 
-from manycall.data.schema import Shape
-from manycall.evals.forms import PAIR, Form, scale
-from manycall.evals.matches import MATCHES
-from manycall.evals.tasks import TASKS
-from manycall.synth.duplicates import Duplicates
-from manycall.synth.near import Near
-from manycall.synth.score import score
-from manycall.synth.texts import grams, words
+from manycall.data.answer_schema import AnswerSchema
+from manycall.dataset.duplicates import Duplicates, NearDuplicates
+from manycall.dataset.normalize import ngrams, words
+from manycall.evals.scoring.scorers import SCORERS
+from manycall.evals.tasks.registry import TASKS
+from manycall.judging.verdict_format import PAIRWISE_LABELS, VerdictFormat, parse_number, scale_labels
 
 LENGTH = 400_000
 SLOW_SECONDS = 2.0
@@ -39,7 +37,7 @@ PIECES = (
     "1" + " " * 99,
     "\\text{" * 9 + "A",
 )
-SHAPE = Shape({"type": "object", "properties": {"a": {"type": "integer", "maximum": 5}}})
+SHAPE = AnswerSchema({"type": "object", "properties": {"a": {"type": "integer", "maximum": 5}}})
 
 
 def hostile_answers(length: int) -> dict[str, str]:
@@ -56,21 +54,21 @@ def readers() -> dict[str, Callable[[str], object]]:
     found: dict[str, Callable[[str], object]] = {}
     for name, task in TASKS.items():
         if "platinum" not in name:  # whose filters are the same
-            found[name] = lambda text, task=task: task.grade(text, "B" if "mmlu" in task.name else "#### 18")  # type: ignore[misc]
-    for name, way in MATCHES.items():
+            found[name] = lambda text, task=task: task.score_response(text, "B" if "mmlu" in task.name else "#### 18")  # type: ignore[misc]
+    for name, way in SCORERS.items():
         target = "B" if name == "choice" else "18"
-        found[f"--match {name}"] = lambda text, way=way, target=target: way.score(way.extract(text), target)  # type: ignore[misc]
-    near = Near(0.8)
+        found[f"--scorer {name}"] = lambda text, way=way, target=target: way.scorer(way.extract(text), target)  # type: ignore[misc]
+    near = NearDuplicates(0.8)
     number = count()
     return {
         **found,
-        "judge, a scale": Form(scale("1-5")).read,
-        "judge, a pair": Form(PAIR).read,
-        "the step judge": lambda text: score(text, 1, 5),
-        "the schema of an answer": SHAPE.read,
+        "judge, a scale": VerdictFormat(scale_labels("1-5")).parse,
+        "judge, a pair": VerdictFormat(PAIRWISE_LABELS).parse,
+        "the step judge": lambda text: parse_number(text, 1, 5),
+        "the schema of an answer": SHAPE.parse,
         "duplicates": lambda text: Duplicates().add(text),
-        "near duplicates": lambda text: near.like(str(next(number)), text),
-        "n-grams": lambda text: list(grams(words(text), 13)),
+        "near duplicates": lambda text: near.find(str(next(number)), text),
+        "n-grams": lambda text: list(ngrams(words(text), 13)),
     }
 
 

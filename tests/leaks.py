@@ -60,7 +60,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="leaks-") as folder:
         said, left = Path(folder) / "said", Path(folder) / "left"
         said.mkdir()
-        command = [sys.executable, "-m", "pytest", "--key", key, "--basetemp", str(left), *(sys.argv[1:] or ["tests"])]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--answer-key",
+            key,
+            "--basetemp",
+            str(left),
+            *(sys.argv[1:] or ["tests"]),
+        ]
         with (said / "out").open("wb") as out:
             code = subprocess.run(
                 command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, timeout=SECONDS, check=False

@@ -16,13 +16,13 @@ from openai.types.shared import ErrorObject
 
 import manycall as package
 from disks import Files, Recovered, Refusing, Remembering, crashes
-from manycall.ids import row_name
+from manycall.batch.batch_file import BATCH_LAYOUT
+from manycall.ids import decode_row_id
+from manycall.providers.batch_lines import parse_request
 from manycall.records import Failure, Row, Success
 from manycall.store.disk import Disk
 from manycall.store.manifest import Manifest
-from manycall.store.run import Run
-from manycall.synth.batch import SHAPE
-from manycall.wire.batch import request
+from manycall.store.run_folder import RunFolder
 from servers import http, read_request, serving
 from shell import manycall, rows, sim, start
 
@@ -79,7 +79,7 @@ EMPTY = said("", "content_filter")
 def test_every_line_is_sent_as_it_stands_and_answered_in_openais_shape() -> None:
     many(30)
     with sim("--latency", "0") as endpoint:
-        done = manycall("run", "batch.jsonl", "-u", endpoint.url, "-o", "out.jsonl")
+        done = manycall("run-batch", "batch.jsonl", "-u", endpoint.url, "-o", "out.jsonl")
     assert (done.code, done.err.count("Traceback")) == (0, 0)
     out = {row["custom_id"]: row for row in rows(Path("out.jsonl"))}
     assert out.keys() == {f"request-{n}" for n in range(30)}
@@ -100,24 +100,24 @@ def test_parameters_of_the_command_are_for_lines_that_do_not_say_otherwise() -> 
     write(own, bare)
     with server({"x": [said("yes")]}) as (url, met):
         options = ("-m", "mine", "--temperature", "0.7", "--param", "top_p=0.5")
-        assert manycall("run", "batch.jsonl", "-u", url, "-o", "out.jsonl", *options).code == 0
+        assert manycall("run-batch", "batch.jsonl", "-u", url, "-o", "out.jsonl", *options).code == 0
     sent = {body["model"]: body for body in met}
     assert (sent["m"]["temperature"], sent["m"]["top_p"], sent["m"]["n"]) == (0.0, 0.5, 2)
     assert (sent["mine"]["temperature"], sent["mine"]["top_p"]) == (0.7, 0.5)
 
 
-def test_errors_stand_in_their_place_and_are_tried_again_by_the_same_command() -> None:
+def test_errors_are_in_their_place_and_are_tried_again_by_the_same_command() -> None:
     write(ask("fine", "fine"), ask("hot", "hot"), ask("cut", "cut"))
     answers = {"fine": [said("yes")], "hot": [REFUSED, said("now")], "cut": [EMPTY]}
     with server(answers) as (url, met):
-        command = ("run", "batch.jsonl", "-u", url, "-o", "out.jsonl", "--quiet")
+        command = ("run-batch", "batch.jsonl", "-u", url, "-o", "out.jsonl", "--no-progress")
         assert manycall(*command).code == 3
         first = {row["custom_id"]: row for row in rows(Path("out.jsonl"))}
         assert first["fine"]["error"] is None
         assert first["hot"]["error"] is None
         assert first["hot"]["response"]["status_code"] == 400
         assert first["hot"]["response"]["body"] == {"error": {"message": "too hot", "code": "bad_value"}}
-        assert first["cut"]["error"]["code"] == "filtered"
+        assert first["cut"]["error"]["code"] == "content_filter"
         assert first["cut"]["response"]["body"]["choices"][0]["finish_reason"] == "content_filter"
         assert manycall(*command).code == 3
     second = [row["custom_id"] for row in rows(Path("out.jsonl"))]
@@ -130,35 +130,35 @@ def test_errors_stand_in_their_place_and_are_tried_again_by_the_same_command() -
 def test_a_request_without_a_reply_has_an_error_and_no_response() -> None:
     write(ask("lost", "lost"), ask("fine", "fine"))
     with server({"fine": [said("yes")], "lost": [b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"]}) as (url, _):
-        assert manycall("run", "batch.jsonl", "-u", url, "-o", "out.jsonl").code == 3
+        assert manycall("run-batch", "batch.jsonl", "-u", url, "-o", "out.jsonl").code == 3
     (lost,) = [row for row in rows(Path("out.jsonl")) if row["custom_id"] == "lost"]
     assert lost["response"] is None
-    assert lost["error"]["code"] == "call_failed"
+    assert lost["error"]["code"] == "call_error"
     assert lost["error"]["message"]
 
 
 CHAT, EMBED = BODIES[0], BODIES[2]
 BAD: list[tuple[Any, str]] = [
-    (line(7, *CHAT), "custom_id must be a text, not 7"),
-    ({"url": CHAT[0], "body": CHAT[1]}, "custom_id must be a text, not None"),
-    (line("b", *CHAT, method="GET"), "method must be POST, not 'GET'"),
+    (line(7, *CHAT), "custom_id must be a string, got 7"),
+    ({"url": CHAT[0], "body": CHAT[1]}, "custom_id must be a string, got None"),
+    (line("b", *CHAT, method="GET"), "method must be POST, got 'GET'"),
     (line("b", "/v1/responses", {}), "url must be one of /v1/chat/completions, /v1/completions, /v1/embeddings"),
     (line("b", CHAT[0], "text"), "body must be an object"),
-    (line("b", CHAT[0], {"model": "m"}), "body.messages must be a list of messages, not None"),
-    (line("b", CHAT[0], {"messages": CHAT[1]["messages"]}), "body.model is missing, and -m names none"),
-    (line("b", CHAT[0], {**CHAT[1], "stream": True}), "body.stream cannot be"),
+    (line("b", CHAT[0], {"model": "m"}), "body.messages must be a list of messages, got None"),
+    (line("b", CHAT[0], {"messages": CHAT[1]["messages"]}), "body.model is missing, and model= is not set"),
+    (line("b", CHAT[0], {**CHAT[1], "stream": True}), "body.stream is not supported"),
     (line("b", CHAT[0], {**CHAT[1], "api_key": "x"}), "'api_key' is not a parameter"),
     (line("b", EMBED[0], {**EMBED[1], "encoding_format": "base64"}), "body.encoding_format must be float"),
-    (line("a", *CHAT), "the id 'a' stands on an earlier line too"),
-    ([1], "a row must be an object with fields, not list"),
+    (line("a", *CHAT), "duplicate id 'a'"),
+    ([1], "expected an object with fields, got list"),
 ]
 
 
 @pytest.mark.parametrize(("bad", "sentence"), BAD, ids=[sentence[:30] for _, sentence in BAD])
 def test_a_bad_line_is_one_sentence_with_its_number_before_any_call(bad: Any, sentence: str) -> None:
     write(line("a", *CHAT), bad)
-    with pytest.raises(package.UsageError) as told:
-        package.batch("batch.jsonl", url="http://127.0.0.1:9/v1", out="out.jsonl", progress=False)
+    with pytest.raises(package.errors.UsageError) as told:
+        package.run_batch("batch.jsonl", base_url="http://127.0.0.1:9/v1", out="out.jsonl", progress=False)
     assert str(told.value).startswith("batch.jsonl, line 2: ")
     assert sentence in str(told.value)
     assert not Path("out.jsonl").exists()
@@ -167,7 +167,7 @@ def test_a_bad_line_is_one_sentence_with_its_number_before_any_call(bad: Any, se
 def test_a_killed_batch_goes_on_where_it_was() -> None:
     many(200)
     with sim("--latency", "0.02", "--slots", "4") as endpoint:
-        command = ("run", "batch.jsonl", "-u", endpoint.url, "-o", "out.jsonl", "-j", "4")
+        command = ("run-batch", "batch.jsonl", "-u", endpoint.url, "-o", "out.jsonl", "-j", "4")
         first = start(*command)
         while not Path("out.jsonl").exists() or len(Path("out.jsonl").read_bytes().splitlines()) < 20:
             assert first.poll() is None
@@ -178,16 +178,16 @@ def test_a_killed_batch_goes_on_where_it_was() -> None:
     assert sorted(row["custom_id"] for row in rows(Path("out.jsonl"))) == sorted(f"request-{n}" for n in range(200))
 
 
-def open_run(folder: Path, disk: Disk) -> Run:
-    return Run(folder / "out.jsonl", Manifest("0", {"job": "batch"}), shape=SHAPE, disk=disk)
+def open_run(folder: Path, disk: Disk) -> RunFolder:
+    return RunFolder(folder / "out.jsonl", Manifest("0", {"job": "batch"}), layout=BATCH_LAYOUT, disk=disk)
 
 
 def one_of_two_fails(folder: Path, disk: Disk) -> None:
     run = open_run(folder, disk)
     answer = {"custom_id": "a", "response": {"status_code": 200, "request_id": "a", "body": {}}, "error": None}
-    if not run.known.look("a"):
-        run.success(Success(Row("a", {"body": "long"}), answer))
-    run.failures.append(Failure(Row("b", {"body": "long"}), "call failed", "it broke"))
+    if not run.ids.state("a"):
+        run.write_row(Success(Row("a", {"body": "long"}), answer))
+    run.failures.append(Failure(Row("b", {"body": "long"}), "call_error", "it broke"))
     run.ended = True
     run.close()
 
@@ -196,10 +196,10 @@ def test_failed_lines_are_no_done_rows_when_the_output_is_opened_again(tmp_path:
     for _ in range(2):
         one_of_two_fails(tmp_path, Refusing())
         out = (tmp_path / "out.jsonl").read_bytes().splitlines()
-        assert [row_name(each) for each in out] == ["a", "b"]
+        assert [decode_row_id(each) for each in out] == ["a", "b"]
         assert b"long" not in out[0]
     run = open_run(tmp_path, Refusing())
-    assert (bool(run.known.look("a")), bool(run.known.look("b"))) == (True, False)
+    assert (bool(run.ids.state("a")), bool(run.ids.state("b"))) == (True, False)
     run.close()  # not ended: whoever is not done is not told of
     assert len((tmp_path / "out.jsonl").read_bytes().splitlines()) == 1
 
@@ -212,14 +212,14 @@ def a_session(disk: Remembering, failing: str) -> None:
     run = open_run(FOLDER, disk)
     for name in "abc":
         if name in failing:
-            run.failures.append(Failure(Row(name, {}), "call failed", "it broke"))
-        elif not run.known.look(name):
+            run.failures.append(Failure(Row(name, {}), "call_error", "it broke"))
+        elif not run.ids.state(name):
             answer = {
                 "custom_id": name,
                 "response": {"status_code": 200, "request_id": name, "body": {}},
                 "error": None,
             }
-            run.success(Success(Row(name, {}), answer))
+            run.write_row(Success(Row(name, {}), answer))
             disk.note("done", name.encode())
     run.ended = True
     run.close()
@@ -230,7 +230,7 @@ def recover(files: Files) -> set[str]:
     """Open what a crash has left, go on to the end, and return the requests that were done."""
     disk = Remembering(files)
     run = open_run(FOLDER, disk)
-    found = {name for name in "abc" if run.known.look(name)}
+    found = {name for name in "abc" if run.ids.state(name)}
     run.close()
     a_session(disk, "c")
     lines = [json.loads(each) for each in disk.files[FOLDER / "out.jsonl"].splitlines()]
@@ -276,8 +276,8 @@ def test_any_line_is_a_request_or_one_sentence(value: Any) -> None:
         {**ask("a", "x"), "body": value},
         {"custom_id": "a", "url": value},
     ):
-        with suppress(package.UsageError):
-            assert request(fields, "m").model
+        with suppress(package.errors.UsageError):
+            assert parse_request(fields, "m").model
 
 
 SDK: dict[str, type[pydantic.BaseModel]] = {
@@ -292,7 +292,7 @@ def test_the_openai_sdk_takes_the_responses_for_its_own() -> None:
     bad = {f"bad-{n}": {**BODIES[0][1], "max_tokens": -n} for n in range(5)}
     write(*rows(Path("batch.jsonl")), *(line(name, BODIES[0][0], body) for name, body in bad.items()))
     asked = {row["custom_id"]: row for row in rows(Path("batch.jsonl"))}
-    assert manycall("run", "batch.jsonl", "-u", "sim:latency=0", "-o", "out.jsonl").code == 3
+    assert manycall("run-batch", "batch.jsonl", "-u", "sim:latency=0", "-o", "out.jsonl").code == 3
     for row in rows(Path("out.jsonl")):
         response, kind = row["response"], SDK[asked.pop(row["custom_id"])["url"].removeprefix("/v1/")]
         if row["custom_id"] in bad:

@@ -13,20 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import manycall
-from fakes import FakeTransport, Handler, answer, asked, refusal
+from fakes import FakeTransport, Handler, answer, asked, calls_of, refusal
 from manycall import errors
-from manycall.control.budget import FIRST_CALLS, FIRST_USAGE, Budget, Limit, Price, dollars, tokens
-from manycall.data.sources import Source
-from manycall.engine.allowance import Allowance, allowance
-from manycall.engine.client import Client
-from manycall.engine.scheduler import Scheduler
-from manycall.evals.reports.provenance import facts
+from manycall.client.call_client import CallClient
+from manycall.control.budget import DEFAULT_USAGE, MAX_IN_FLIGHT_UNPRICED, Budget, SpendLimit
+from manycall.data.row_source import RowSource
+from manycall.providers.prices import Price
 from manycall.records import Usage
-from manycall.sim import virtual
+from manycall.render import format_dollars, format_tokens
+from manycall.reports.provenance import provenance_facts
+from manycall.run.scheduler import Scheduler
+from manycall.run.spending_limits import SpendingLimits, parse_spending_limits
+from manycall.sim import virtual_time
 from manycall.store.manifest import Manifest
-from manycall.store.output import Output
-from manycall.store.run import Run
-from manycall.wire.transport import HttpReply, HttpRequest
+from manycall.store.output_reader import OutputReader
+from manycall.store.run_folder import RunFolder
+from manycall.transport.messages import HttpRequest, HttpResponse
 from shell import finish, rows, sim, start
 from shell import manycall as command
 from test_kill import wait_until_calls
@@ -36,12 +38,12 @@ OUT = Path("out.jsonl")
 USAGES = st.builds(Usage, st.integers(1, 50), st.integers(0, 1000))
 
 
-def of_tokens(most: float) -> Limit:
-    return Limit(most, lambda prompt, completion: prompt + completion, tokens, "--max-tokens-total")
+def of_tokens(most: float) -> SpendLimit:
+    return SpendLimit(most, lambda prompt, completion: prompt + completion, format_tokens, "--max-total-tokens")
 
 
-def of_money(most: float, price: Price) -> Limit:
-    return Limit(most, price.of, dollars, "--max-cost")
+def of_money(most: float, price: Price) -> SpendLimit:
+    return SpendLimit(most, price.cost, format_dollars, "--max-cost")
 
 
 def worth(usage: Usage) -> int:
@@ -62,16 +64,16 @@ def test_no_call_begins_at_the_budget_and_the_overshoot_is_that_of_the_expectati
     bound = 0.0
     waiting = list(calls)
     while waiting or flying:
-        while waiting and len(flying) < at_once and budget.room(len(flying)):
-            sized = sum(c * c for c in ended) / sum(ended) if ended else worth(FIRST_USAGE)
+        while waiting and len(flying) < at_once and budget.has_room(len(flying)):
+            sized = sum(c * c for c in ended) / sum(ended) if ended else worth(DEFAULT_USAGE)
             expected = sized * (1 + len(flying) / (len(ended) or 1))
             assert expected >= (sum(ended) / len(ended) if ended else 0) - 1e-6  # never less than the mean
             assert sum(ended) + expected * len(flying) < most + 1e-6
-            assert ended or len(flying) < FIRST_CALLS
+            assert ended or len(flying) < MAX_IN_FLIGHT_UNPRICED
             flying.append(waiting.pop())
             bound = most + expected + sum(worth(each) - expected for each in flying)
         if not flying:
-            assert budget.used_up  # it never waits for nothing
+            assert budget.exhausted  # it never waits for nothing
             break
         ended.append(worth(usage := flying.pop(rng.randrange(len(flying)))))
         budget.spend(usage)
@@ -88,41 +90,39 @@ def test_of_several_limits_the_tightest_counts(calls: list[Usage], most: int, co
     for usage in calls:
         for budget in (both, *each):
             budget.spend(usage)
-    assert both.room(in_flight) == all(budget.room(in_flight) for budget in each)
-    assert bool(both.used_up) == any(budget.used_up for budget in each)
+    assert both.has_room(in_flight) == all(budget.has_room(in_flight) for budget in each)
+    assert bool(both.exhausted) == any(budget.exhausted for budget in each)
 
 
 def test_replies_that_do_not_say_what_they_cost_are_taken_for_what_the_others_did() -> None:
     budget = Budget([of_tokens(1000)])
     budget.spend(Usage())
-    assert sum(budget.spent()) == worth(FIRST_USAGE)
+    assert sum(budget.spent()) == worth(DEFAULT_USAGE)
     budget.spend(Usage(100, 20))
     assert budget.spent() == (200, 40)
     budget.spend(Usage())
-    assert budget.lines() == ["360 tokens of 1,000 tokens"]
+    assert budget.usage_lines() == ["360 tokens of 1,000 tokens"]
 
 
 def test_money_is_tokens_at_their_price() -> None:
     budget = Budget([of_money(2.0, Price(0.5, 1.5))])
     budget.spend(Usage(1_000_000, 800_000))
-    assert budget.used_up is None
-    assert budget.lines() == ["$1.70 of $2.00"]
+    assert budget.exhausted is None
+    assert budget.usage_lines() == ["$1.70 of $2.00"]
     budget.spend(Usage(0, 200_000))
-    assert budget.used_up == (
-        "the budget of $2.00 (--max-cost) is used up: $2.00 were spent by all sessions of this output"
-    )
-    assert dollars(0.00123) == "$0.0012"
+    assert budget.exhausted == ("Stopped: --max-cost $2.00 reached ($2.00 spent on this output, all sessions).")
+    assert format_dollars(0.00123) == "$0.0012"
 
 
 @pytest.mark.parametrize(
     ("given_", "expected"),
     [
-        ({"deadline": 90}, 90),
-        ({"deadline": 0.5}, 0.5),
-        ({"deadline": "90"}, 90),
-        ({"deadline": "90s"}, 90),
-        ({"deadline": "30m"}, 1800),
-        ({"deadline": "1.5h"}, 5400),
+        ({"max_time": 90}, 90),
+        ({"max_time": 0.5}, 0.5),
+        ({"max_time": "90"}, 90),
+        ({"max_time": "90s"}, 90),
+        ({"max_time": "30m"}, 1800),
+        ({"max_time": "1.5h"}, 5400),
     ],
 )
 def test_a_deadline_is_seconds_or_a_text(given_: dict[str, Any], expected: float) -> None:
@@ -132,18 +132,18 @@ def test_a_deadline_is_seconds_or_a_text(given_: dict[str, Any], expected: float
 @pytest.mark.parametrize(
     ("given_", "said"),
     [
-        ({"deadline": "soon"}, "--deadline 'soon' is not a time like 90, 90s, 30m or 2h"),
-        ({"deadline": 0}, "--deadline 0"),
-        ({"deadline": float("nan")}, "--deadline nan"),
-        ({"deadline": "-5m"}, "--deadline '-5m'"),
-        ({"max_tokens_total": 0}, "--max-tokens-total must be more than 0"),
-        ({"max_cost": -1, "price": "1/2"}, "--max-cost must be more than 0"),
-        ({"max_cost": float("nan"), "price": "1/2"}, "--max-cost must be more than 0"),
-        ({"max_cost": 5}, "--max-cost needs the price of tokens: --price IN/OUT"),
-        ({"price": "0.15"}, "--price '0.15' is not IN/OUT"),
-        ({"price": "1/two"}, "--price '1/two' is not IN/OUT"),
-        ({"price": (1, -2)}, "is not IN/OUT"),
-        ({"price": 7}, "--price 7 is not IN/OUT"),
+        ({"max_time": "soon"}, "max_time='soon' is not a time like 90, 90s, 30m or 2h"),
+        ({"max_time": 0}, "max_time=0"),
+        ({"max_time": float("nan")}, "max_time=nan"),
+        ({"max_time": "-5m"}, "max_time='-5m'"),
+        ({"max_total_tokens": 0}, "max_total_tokens= must be more than 0"),
+        ({"max_cost": -1, "price": "1/2"}, "max_cost= must be more than 0"),
+        ({"max_cost": float("nan"), "price": "1/2"}, "max_cost= must be more than 0"),
+        ({"max_cost": 5}, "max_cost= needs the price of tokens in dollars per million: price='IN/OUT'"),
+        ({"price": "0.15"}, "price='0.15' is not a valid price. Expected IN/OUT"),
+        ({"price": "1/two"}, "price='1/two' is not a valid price"),
+        ({"price": (1, -2)}, "price=(1, -2) is not a valid price"),
+        ({"price": 7}, "price=7 is not a valid price"),
     ],
 )
 def test_what_is_no_budget_is_said(given_: dict[str, Any], said: str) -> None:
@@ -152,8 +152,8 @@ def test_what_is_no_budget_is_said(given_: dict[str, Any], said: str) -> None:
     assert said in str(caught.value)
 
 
-def allowed(**given_: Any) -> Allowance:
-    return allowance(*(given_.get(name) for name in ("max_tokens_total", "max_cost", "price", "deadline")))
+def allowed(**given_: Any) -> SpendingLimits:
+    return parse_spending_limits(*(given_.get(name) for name in ("max_total_tokens", "max_cost", "price", "max_time")))
 
 
 # in motion
@@ -167,30 +167,30 @@ class World:
         self.transport = server if isinstance(server, FakeTransport) else FakeTransport(server)
         self.concurrency = concurrency
 
-    def go(self, count: int, **given_: Any) -> Client:
-        async def main() -> Client:
-            run = Run(self.out, Manifest("0", {}))
-            client = Client("m", url="http://h", transport=self.transport, concurrency=self.concurrency)
-            client.counters.had_success = len(run.known) > 0 or bool(run.failures.before)
-            client.permits.budget = self.budget = allowed(**given_).spending(run.journal).budget
-            scheduler = Scheduler(client, run, ask)
+    def go(self, count: int, **given_: Any) -> CallClient:
+        async def main() -> CallClient:
+            run = RunFolder(self.out, Manifest("0", {}))
+            client = CallClient("m", base_url="http://h", transport=self.transport, concurrency=self.concurrency)
+            client.counters.had_success = len(run.ids) > 0 or bool(run.failures.failed_before)
+            self.budget = allowed(**given_).spending(run.journal).budget
             try:
                 async with client:
-                    with allowed(**given_).deadline(scheduler):
-                        await scheduler.run(Source(questions(count)).rows(run.known))
+                    scheduler = Scheduler(calls_of(client, run, budget=self.budget), run, ask)
+                    with allowed(**given_).time_limit(scheduler):
+                        await scheduler.run(RowSource(questions(count)).pending_rows(run.ids))
             finally:
-                self.took = virtual.now()
+                self.took = virtual_time.now()
                 run.close()
             return client
 
-        return virtual.run(main())
+        return virtual_time.run_virtual(main())
 
     @property
     def done(self) -> int:
         return len(self.out.read_bytes().splitlines())
 
 
-def costing(prompt: int, completion: int) -> HttpReply:
+def costing(prompt: int, completion: int) -> HttpResponse:
     return answer(usage={"prompt_tokens": prompt, "completion_tokens": completion})
 
 
@@ -203,7 +203,7 @@ class Uneven(FakeTransport):
     def _tokens(self, body: dict[str, Any]) -> int:
         return round(random.Random(asked(body)).lognormvariate(4.2, 0.6))
 
-    async def send(self, request: HttpRequest) -> HttpReply:
+    async def send(self, request: HttpRequest) -> HttpResponse:
         await asyncio.sleep(0.02 * self._tokens(msgspec.json.decode(request.body)))
         return await super().send(request)
 
@@ -211,8 +211,8 @@ class Uneven(FakeTransport):
 @pytest.mark.parametrize("most", [50_000, 100_000, 300_000])
 def test_hundreds_of_calls_in_flight_do_not_overshoot_by_hundreds(tmp_path: Path, most: int) -> None:
     world = World(tmp_path, Uneven())
-    with pytest.raises(errors.BudgetSpent, match=rf"the budget of {most:,} tokens .* is used up"):
-        world.go(6000, max_tokens_total=most)
+    with pytest.raises(errors.BudgetExceeded, match=rf"max_total_tokens= {most:,} tokens reached"):
+        world.go(6000, max_total_tokens=most)
     assert world.budget is not None
     assert most <= sum(world.budget.spent()) < 1.06 * most
     assert world.done == len(world.transport.log)
@@ -221,82 +221,82 @@ def test_hundreds_of_calls_in_flight_do_not_overshoot_by_hundreds(tmp_path: Path
 
 def test_a_budget_is_of_the_output_not_of_the_session(tmp_path: Path) -> None:
     world = World(tmp_path, lambda body: costing(60, 40), concurrency=32)
-    with pytest.raises(errors.BudgetSpent, match="10,000 tokens were spent"):
-        world.go(1000, max_tokens_total=10_000)
+    with pytest.raises(errors.BudgetExceeded, match="10,000 tokens spent"):
+        world.go(1000, max_total_tokens=10_000)
     assert world.done == len(world.transport.log) == 100
     for most in (9_000, 10_000):
-        with pytest.raises(errors.BudgetSpent):
-            world.go(1000, max_tokens_total=most)
+        with pytest.raises(errors.BudgetExceeded):
+            world.go(1000, max_total_tokens=most)
     assert len(world.transport.log) == 100
-    with pytest.raises(errors.BudgetSpent, match=r"\$0\.025[01] were spent"):
+    with pytest.raises(errors.BudgetExceeded, match=r"\$0\.025[01] spent"):
         world.go(1000, max_cost=0.025, price="0.5/1.75")  # $0.0001 a call
     assert world.done in (250, 251)
-    world.go(300, max_tokens_total=30_000)
+    world.go(300, max_total_tokens=30_000)
     assert world.done == 300
 
 
 def test_a_budget_that_is_just_enough_is_no_reason_to_stop(tmp_path: Path) -> None:
     world = World(tmp_path, lambda body: costing(60, 40), concurrency=8)
-    world.go(100, max_tokens_total=10_000)
-    world.go(100, max_tokens_total=10_000)
+    world.go(100, max_total_tokens=10_000)
+    world.go(100, max_total_tokens=10_000)
     assert world.done == len(world.transport.log) == 100
 
 
 def test_what_was_paid_for_no_answer_counts_now_and_later(tmp_path: Path) -> None:
-    def thinking(body: dict[str, Any]) -> HttpReply:
+    def thinking(body: dict[str, Any]) -> HttpResponse:
         first = asked(body) == "q0"
         return answer("" if first else "fine", "length" if first else "stop", usage={"completion_tokens": 100})
 
     world = World(tmp_path, thinking, concurrency=1)
-    with pytest.raises(errors.BudgetSpent, match="1,000 tokens were spent"):
-        world.go(1000, max_tokens_total=1000)
+    with pytest.raises(errors.BudgetExceeded, match="1,000 tokens spent"):
+        world.go(1000, max_total_tokens=1000)
     assert (world.done, len(world.transport.log)) == (9, 10)
-    with pytest.raises(errors.BudgetSpent):
-        world.go(1000, max_tokens_total=1000)
+    with pytest.raises(errors.BudgetExceeded):
+        world.go(1000, max_total_tokens=1000)
     assert len(world.transport.log) == 10
 
 
 def test_a_tiny_budget_is_overrun_by_one_call(tmp_path: Path) -> None:
     world = World(tmp_path, lambda body: costing(500, 500))
-    with pytest.raises(errors.BudgetSpent):
-        world.go(1000, max_tokens_total=1)
+    with pytest.raises(errors.BudgetExceeded):
+        world.go(1000, max_total_tokens=1)
     assert len(world.transport.log) == 1
 
 
-def test_as_long_as_no_call_has_told_its_cost_there_are_few(tmp_path: Path) -> None:
+def test_few_calls_run_until_the_first_cost_is_known(tmp_path: Path) -> None:
     world = World(tmp_path, lambda body: costing(5000, 20_000))
-    with pytest.raises(errors.BudgetSpent):
-        world.go(1000, max_tokens_total=100_000)
-    assert len(world.transport.log) == FIRST_CALLS
+    with pytest.raises(errors.BudgetExceeded):
+        world.go(1000, max_total_tokens=100_000)
+    assert len(world.transport.log) == MAX_IN_FLIGHT_UNPRICED
 
 
-def test_calls_that_fail_for_nothing_take_no_budget_away(tmp_path: Path) -> None:
+def test_failed_calls_that_cost_nothing_use_no_budget(tmp_path: Path) -> None:
     fails = random.Random(7)
     world = World(tmp_path, lambda body: refusal(503) if fails.random() < 0.5 else costing(60, 40), concurrency=64)
-    with pytest.raises(errors.BudgetSpent, match="10,000 tokens were spent"):
-        world.go(1000, max_tokens_total=10_000)
+    with pytest.raises(errors.BudgetExceeded, match="10,000 tokens spent"):
+        world.go(1000, max_total_tokens=10_000)
     assert world.done == 100
 
 
 def test_at_the_deadline_no_new_call_is_made_and_those_in_flight_finish(tmp_path: Path) -> None:
     world = World(tmp_path, lambda body: answer(), concurrency=4)
-    with pytest.raises(errors.DeadlinePassed, match=r"2\.5 s after the start"):
-        world.go(100, deadline=2.5)
+    with pytest.raises(errors.TimeLimitReached, match=r"the time limit of 2\.5 s \(max_time=\) was reached"):
+        world.go(100, max_time=2.5)
     assert (world.took, world.done) == (3.0, 12)
-    world.go(20, deadline="2.5s")  # the last two rounds: begun in time
+    world.go(20, max_time="2.5s")  # the last two rounds: begun in time
     assert (world.took, world.done) == (2.0, 20)
 
 
 def test_a_deadline_that_comes_while_the_last_calls_are_in_flight_stops_nothing(tmp_path: Path) -> None:
     world = World(tmp_path, lambda body: answer(), concurrency=4)
-    world.go(8, deadline=1.5)
+    world.go(8, max_time=1.5)
     assert (world.took, world.done) == (2.0, 8)
 
 
 def test_a_deadline_waits_for_no_retry(tmp_path: Path) -> None:
     world = World(tmp_path, lambda body: refusal(503, headers={"retry-after": "3000"}))
-    with pytest.raises(errors.DeadlinePassed):
-        world.go(3, deadline="1m")
+    with pytest.raises(errors.TimeLimitReached):
+        world.go(3, max_time="1m")
     assert world.took == 60
 
 
@@ -311,7 +311,7 @@ def spent() -> int:
 def test_sessions_that_are_killed_share_one_budget() -> None:
     with sim("--latency", "0.05", "--token-latency", "0", "--tokens", "60") as endpoint:
         words = ("generate", "-p", "x", "-n", "3000", "-j", "16", "-u", endpoint.url, "-m", "any", "-o", OUT)
-        budget = ("--max-tokens-total", "20000")
+        budget = ("--max-total-tokens", "20000")
         for calls in (60, 120):
             process = start(*words, *budget)
             wait_until_calls(calls)
@@ -319,8 +319,8 @@ def test_sessions_that_are_killed_share_one_budget() -> None:
             assert finish(process).code == -signal.SIGKILL
         stopped = command(*words, *budget)
         assert stopped.code == 4
-        assert f"the budget of 20,000 tokens (--max-tokens-total) is used up: {spent():,} tokens" in stopped.err
-        assert f"{len(rows(OUT))} rows are on disk; raise the budget, and go on with: manycall generate" in stopped.err
+        assert f"--max-total-tokens 20,000 tokens reached ({spent():,} tokens spent on this output" in stopped.err
+        assert f"{len(rows(OUT))} rows are saved. Raise the budget and resume with: manycall generate" in stopped.err
         assert 20_000 <= spent() < 20_500
         calls = endpoint.stats["finished"]
         assert command(*words, *budget).code == 4
@@ -335,9 +335,9 @@ def test_the_report_says_what_was_spent() -> None:
     first = json.loads(command(*words, "-n", "10", "--price", "2/3", "--json").out)
     dollars_ = (2 * first["prompt_tokens"] + 3 * first["completion_tokens"]) / 1e6
     assert first["cost"] == pytest.approx(dollars_)
-    assert (first["total_cost"], first["budgets"]) == (first["cost"], [])
+    assert (first["total_cost"], first["budget_usage"]) == (first["cost"], [])
     assert first["total_prompt_tokens"] + first["total_completion_tokens"] == spent()
-    budget = ("--max-tokens-total", "100000", "--max-cost", "3", "--price", "2/3")
+    budget = ("--max-total-tokens", "100000", "--max-cost", "3", "--price", "2/3")
     second = json.loads(command(*words, "-n", "20", *budget, "--json").out)
     assert second["total_prompt_tokens"] + second["total_completion_tokens"] == spent()
     assert second["total_cost"] == pytest.approx(second["cost"] + first["cost"])
@@ -355,7 +355,7 @@ def test_report_card_and_journal_agree_on_all_sessions_though_one_was_killed() -
         finish(process)
         last = json.loads(command(*words, "-n", "150", "--json").out)
         shown = command(*words, "-n", "151").out
-    card = json.loads(command("card", OUT, "--json").out)
+    card = json.loads(command("dataset-card", OUT, "--json").out)
     usages = [json.loads(call["body"])["usage"] for call in rows(Path("out.jsonl.run/calls.jsonl"))]
     new = usages.pop()  # of the row that the last command added
     counted = {name: sum(usage[name] for usage in usages) for name in ("prompt_tokens", "completion_tokens")}
@@ -366,7 +366,7 @@ def test_report_card_and_journal_agree_on_all_sessions_though_one_was_killed() -
     assert first["total_cost"] == first["cost"] < last["cost"] < last["total_cost"]
     assert f"{spent():,} ({card['prompt_tokens']:,} in, {card['completion_tokens']:,} out) in all sessions; " in shown
     assert f"${card['cost']:.4f} in all sessions; " in shown
-    in_reports = facts(Output(OUT), 0, 0)["tokens"]
+    in_reports = provenance_facts(OutputReader(OUT), 0, 0)["tokens"]
     assert in_reports == f"{card['prompt_tokens']:,} in, {card['completion_tokens']:,} out"
 
 
@@ -378,17 +378,17 @@ def test_replies_that_a_row_no_longer_waits_for_are_in_the_figures() -> None:
         return {"text": (await llm.chat("x")).text}
 
     with sim("--latency", "0.2", "--token-latency", "0") as endpoint:
-        report = manycall.map(hasty, questions(20), model="m", url=endpoint.url, out=OUT, progress=False)
+        report = manycall.map(hasty, questions(20), model="m", base_url=endpoint.url, out=OUT, progress=False)
     assert len(rows(Path("out.jsonl.run/calls.jsonl"))) > 25  # those that were sent before they were cancelled
     assert report.prompt_tokens + report.completion_tokens == spent()
 
 
 def test_a_deadline_ends_a_command_cleanly() -> None:
     words = ("generate", "-p", "x", "-n", "100000", "-u", "sim:latency=0.1", "-m", "any", "-o", OUT, "-j", "4")
-    done = command(*words, "--deadline", "1s")
+    done = command(*words, "--max-time", "1s")
     assert done.code == 4
-    assert "the deadline has come: 1 s after the start" in done.err
-    assert f"{len(rows(OUT))} rows are on disk; go on with: manycall generate" in done.err
+    assert "Stopped: the time limit of 1 s (--max-time) was reached." in done.err
+    assert f"{len(rows(OUT))} rows are saved. Resume with: manycall generate" in done.err
     assert len(rows(OUT)) == len(rows(Path("out.jsonl.run/calls.jsonl"))) > 0
 
 
@@ -397,8 +397,8 @@ def test_every_verb_that_calls_has_budgets(verb: tuple[str, ...]) -> None:
     Path("f.py").write_text("async def f(row, llm):\n    return {'text': (await llm.chat('x')).text}\n")
     Path("in.jsonl").write_text('{"q": 1}\n' * 50)
     common: tuple[str | Path, ...] = (*verb, "-n", "50", "-u", "sim:latency=0", "-m", "any", "-o", OUT)
-    done = command(*common, "--max-tokens-total", "300", "--deadline", "1h")
-    assert (done.code, "is used up" in done.err) == (4, True)
+    done = command(*common, "--max-total-tokens", "300", "--max-time", "1h")
+    assert (done.code, "--max-total-tokens 300 tokens reached" in done.err) == (4, True)
     done = command(*common, "--max-cost", "3")
     assert (done.code, "--max-cost needs the price" in done.err) == (2, True)
 
@@ -406,10 +406,10 @@ def test_every_verb_that_calls_has_budgets(verb: tuple[str, ...]) -> None:
 def test_from_python_a_budget_is_an_option(tmp_path: Path) -> None:
     with pytest.raises(errors.RunStopped) as caught:
         manycall.generate(
-            "x", samples=500, model="any", url="sim:latency=0", out="o.jsonl", progress=False,
-            max_cost=0.001, price=(1.0, 1.0), deadline=60.0, concurrency=4,
+            "x", samples=500, model="any", base_url="sim:latency=0", out="o.jsonl", progress=False,
+            max_cost=0.001, price=(1.0, 1.0), max_time=60.0, concurrency=4,
         )  # fmt: skip
-    assert "$0.0010 (--max-cost) is used up" in str(caught.value)
-    assert caught.value.done == len(rows(Path("o.jsonl"))) > 0
+    assert "max_cost= $0.0010 reached" in str(caught.value)
+    assert caught.value.rows_done == len(rows(Path("o.jsonl"))) > 0
     manifest = msgspec.json.decode(Path("o.jsonl.run/manifest.json").read_bytes())
-    assert "price" not in json.dumps(manifest["identity"])
+    assert "price" not in json.dumps(manifest["settings"])

@@ -6,44 +6,45 @@ from typing import Any
 
 import pytest
 
-from fakes import FakeTransport, answer, refusal
+from fakes import FakeTransport, answer, calls_of, refusal
 from manycall import errors
-from manycall.data.sources import Source
-from manycall.engine.client import Client
-from manycall.engine.permits import CANARY_CALLS
-from manycall.engine.scheduler import CANARY_ROWS, Scheduler
-from manycall.sim import virtual
+from manycall.client.call_client import CallClient
+from manycall.client.permits import CANARY_CALLS
+from manycall.data.row_source import RowSource
+from manycall.run.row_recorder import MAX_INITIAL_FAILURES
+from manycall.run.scheduler import Scheduler
+from manycall.sim import virtual_time
 from manycall.store.manifest import Manifest
-from manycall.store.run import Run
-from manycall.wire.transport import HttpReply
+from manycall.store.run_folder import RunFolder
+from manycall.transport.messages import HttpResponse
 from test_scheduler import ask, questions
 
-OURS: dict[str, Any] = {"url": "http://h"}
-HOSTED: dict[str, Any] = {"url": "https://h", "api_key": "sk-x"}
+OURS: dict[str, Any] = {"base_url": "http://h"}
+HOSTED: dict[str, Any] = {"base_url": "https://h", "api_key": "sk-x"}
 
 
 def go(folder: Path, transport: FakeTransport, count: int, *, before: bool = False, **options: Any) -> float:
     """Do so many rows; return the seconds that it took."""
 
     async def main() -> float:
-        run = Run(folder / "out.jsonl", Manifest("0", {}))
-        client = Client("m", transport=transport, **options)
+        run = RunFolder(folder / "out.jsonl", Manifest("0", {}))
+        client = CallClient("m", transport=transport, **options)
         client.counters.had_success = before
         try:
             async with client:
-                await Scheduler(client, run, ask).run(Source(questions(count)).rows(run.known))
+                await Scheduler(calls_of(client, run), run, ask).run(RowSource(questions(count)).pending_rows(run.ids))
         finally:
             run.close()
-        return virtual.now()
+        return virtual_time.now()
 
-    return virtual.run(main())
+    return virtual_time.run_virtual(main())
 
 
 @pytest.mark.parametrize(("server", "seconds"), [(OURS, 0.09), (HOSTED, 1.9)])
 @pytest.mark.parametrize("reply", [refusal(401), refusal(403), refusal(404), refusal(429, code="insufficient_quota")])
 @pytest.mark.parametrize("concurrency", [1, 64, 512, None])
 def test_what_stops_a_run_stops_it_within_ten_calls(
-    tmp_path: Path, server: dict[str, Any], seconds: float, reply: HttpReply, concurrency: int | None
+    tmp_path: Path, server: dict[str, Any], seconds: float, reply: HttpResponse, concurrency: int | None
 ) -> None:
     transport = FakeTransport(lambda body: reply, seconds)
     with pytest.raises(errors.RunStopped):
@@ -81,12 +82,12 @@ def test_rows_that_all_fail_before_any_succeeds_stop_the_run_soon(tmp_path: Path
     transport = FakeTransport(lambda body: refusal(400, "unknown parameter"), 0.04)
     with pytest.raises(errors.RunStopped, match="first 10 rows all failed"):
         go(tmp_path, transport, 2000, concurrency=concurrency, **OURS)
-    assert CANARY_ROWS <= len(transport.log) <= CANARY_ROWS + CANARY_CALLS
+    assert MAX_INITIAL_FAILURES <= len(transport.log) <= MAX_INITIAL_FAILURES + CANARY_CALLS
 
 
 @pytest.mark.parametrize("failing", [9, 10])
 def test_ten_rows_that_fail_before_any_succeeds_stop_the_run_and_nine_do_not(tmp_path: Path, failing: int) -> None:
-    def handler(body: dict[str, Any]) -> HttpReply:
+    def handler(body: dict[str, Any]) -> HttpResponse:
         return refusal(400, "unknown parameter") if len(transport.log) <= failing else answer()
 
     transport = FakeTransport(handler, 0.04)
@@ -103,9 +104,9 @@ def test_a_client_alone_has_its_canary_too() -> None:
     transport = FakeTransport(lambda body: refusal(404), 0.05)
 
     async def main() -> None:
-        async with Client("m", transport=transport, concurrency=100, **OURS) as llm:
+        async with CallClient("m", transport=transport, concurrency=100, **OURS) as llm:
             ends = await asyncio.gather(*(llm.chat(str(n)) for n in range(100)), return_exceptions=True)
             assert all(isinstance(end, errors.RunStopped) for end in ends)
 
-    virtual.run(main())
+    virtual_time.run_virtual(main())
     assert len(transport.log) == CANARY_CALLS

@@ -9,19 +9,17 @@ import shutil
 import subprocess
 from inspect import signature
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
 
-from manycall import Options
-from manycall.cli.calling import options
+from manycall.cli.flags import parse_params, run_parameters
 from manycall.cli.main import VERBS
-from manycall.cli.sim import Dialect
-from manycall.cli.sim import sim as sim_verb
-from manycall.engine.client import DEFAULT_TIMEOUT
-from manycall.sim.dialects import DIALECTS
-from manycall.sim.model import Behaviour
+from manycall.cli.sim_command import sim as sim_verb
+from manycall.run.options import RunOptions
+from manycall.sim.rate_limits import SIM_HEADERS
+from manycall.sim.sim_settings import SimSettings
 from servers import http, read_request, saying, serving
 from shell import COMMAND, manycall, rows, sim
 
@@ -34,7 +32,7 @@ def test_generate_writes_readable_text_for_every_row() -> None:
     assert done.code == 0
     assert sorted(int(row["id"]) for row in rows(OUT)) == list(range(50))
     assert re.search(r'"text":"[\u4e00-\u9fff]+。"', OUT.read_text(encoding="utf-8"))
-    assert "50 done of 50 " in done.out
+    assert "50 of 50 done " in done.out
     assert "out.jsonl.run/" in done.out
 
 
@@ -54,23 +52,23 @@ def test_a_changed_prompt_is_refused_with_a_diff_and_fresh_starts_over() -> None
     assert done.code == 2
     assert "-Tell a story." in done.err
     assert "+Tell a joke." in done.err
-    assert manycall(*changed, "-n", "3", "-u", "sim", "--fresh").code == 0
+    assert manycall(*changed, "-n", "3", "-u", "sim", "--overwrite").code == 0
     assert len(rows(Path("out.jsonl.old"))) == 3
 
 
-def test_eval_scores_what_the_endpoint_was_told_to_get_right() -> None:
+def test_eval_scores_the_accuracy_that_the_endpoint_was_given() -> None:
     done = manycall("eval", "wordmath", "-u", "sim:accuracy=0.9,latency=0", "-m", "any", "-o", OUT, "--json")
     result = json.loads(done.out)
     assert [(s["filter"], s["value"]) for s in result["scores"]] == [("strict-match", 0.9), ("last-number", 0.9)]
     assert result["run"]["sim"]["planted"] == {"asked": 1200, "right": 1080, "accuracy": 0.9}
-    again = manycall("score", OUT, "--as", "wordmath/last-number", "--json")
+    again = manycall("score", OUT, "--scorer", "wordmath/last-number", "--json")
     assert json.loads(again.out)["scores"][0]["value"] == 0.9
-    assert manycall("score", OUT, "--min", "0.9").code == 0
-    assert manycall("score", OUT, "--min", "0.91").code == 4
+    assert manycall("score", OUT, "--fail-under", "0.9").code == 0
+    assert manycall("score", OUT, "--fail-under", "0.91").code == 4
 
 
 def test_gsm8k_is_evaluated_from_local_files(gsm8k: Path) -> None:
-    files = ("--data", gsm8k / "test.jsonl", "--shots", gsm8k / "train.jsonl")
+    files = ("--data", gsm8k / "test.jsonl", "--fewshot-data", gsm8k / "train.jsonl")
     done = manycall("eval", "gsm8k", *files, "-u", "sim:latency=0", "-m", "any", "-o", OUT, "--json")
     result = json.loads(done.out)
     assert len({row["id"] for row in rows(OUT)}) == len(rows(OUT)) == 1319
@@ -86,7 +84,7 @@ def test_a_task_sends_what_its_protocol_says(gsm8k: Path) -> None:
         writer.write(http(200, b'{"choices":[{"message":{"content":"#### 18"},"finish_reason":"stop"}]}'))
         await writer.drain()
 
-    files = ("--data", gsm8k / "test.jsonl", "--shots", gsm8k / "train.jsonl")
+    files = ("--data", gsm8k / "test.jsonl", "--fewshot-data", gsm8k / "train.jsonl")
     with serving(server) as url:
         manycall("eval", "gsm8k", *files, "-u", url, "-m", "X", "-o", OUT, "--limit", "1", "--param", "timeout=7")
     (body,) = bodies
@@ -110,7 +108,7 @@ def test_run_takes_a_function_from_a_file() -> None:
         assert manycall(*command).code == 3
         (failure,) = rows(Path("out.jsonl.run/failures.jsonl"))
         assert (failure["row"], failure["error"]) == ({"q": "q3"}, "ValueError: cannot grade (judge.py, line 4)")
-        assert failure["raw"]
+        assert failure["last_text"]
         Path("judge.py").write_text(Path("judge.py").read_text().replace("MENDED = None", "MENDED = True"))
         assert manycall(*command).code == 0
         assert len(rows(OUT)) == 10
@@ -121,29 +119,37 @@ def test_run_takes_a_function_from_a_file() -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl"), 2, r"no endpoint.*-u sim"),
+        (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl"), 2, r"No endpoint configured.*--base-url sim"),
         (("generate", "-p", "x", "-o", "o.jsonl", "-u", "sim"), 2, r"'--model'"),
-        (("generate", "-p", "x", "none.jsonl", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"no such file"),
+        (("generate", "-p", "x", "none.jsonl", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, "file not found"),
         (("generate", "-p", "{{ a }}", "bad.jsonl", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"bad.jsonl, line 7"),
-        (("generate", "-p", "{{ b }}", "a.jsonl", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"'b' is undefined"),
-        (("generate", "-p", "{{ b }}", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"'b' is undefined"),
+        (("generate", "-p", "{{ b }}", "a.jsonl", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, "the field 'b', which"),
+        (("generate", "-p", "{{ b }}", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, "the field 'b', which"),
         (
-            ("generate", "-p", "{{ a }}", "a.jsonl", "--field", "a", "-m", "m", "-o", "o.jsonl", "-u", "sim"),
+            ("generate", "-p", "{{ a }}", "a.jsonl", "--output-field", "a", "-m", "m", "-o", "o.jsonl", "-u", "sim"),
             2,
-            r"rename it",
+            r"Rename it",
         ),
-        (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "nowhere"), 2, r"not a URL"),
+        (
+            ("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "nowhere"),
+            2,
+            r"--base-url 'nowhere' is not a valid URL",
+        ),
         (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "https://api.openai.com/v1"), 2, r"OPENAI_API_KEY"),
         (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim:warp=9"), 2, r"No such option.*warp"),
-        (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim:slots=0"), 2, r"--slots must be from 1"),
+        (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim:slots=0"), 2, r"start: slots must be from 1"),
         (("generate", "-p", "{{ a }}", ".", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"is a folder"),
-        (("generate", "-p", "caf\udce9", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"bytes .* that are no UTF-8"),
-        (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim", "--param", "top_p"), 2, r"name=value"),
-        (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim", "-j", "0"), 2, r"-j must be"),
-        (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim", "-n", "0"), 2, r"-n must be"),
+        (
+            ("generate", "-p", "caf\udce9", "-m", "m", "-o", "o.jsonl", "-u", "sim"),
+            2,
+            r"bytes that are not valid UTF-8",
+        ),
+        (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim", "--param", "top_p"), 2, r"NAME=VALUE"),
+        (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim", "-j", "0"), 2, r"--concurrency must be"),
+        (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim", "-n", "0"), 2, r"--samples must be"),
         (("generate", "-p", "x", "-m", "m", "-o", "a.jsonl/o", "-u", "sim"), 2, r"cannot be used"),
         (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "http://127.0.0.1:1/v1"), 4, r"refused"),
-        (("eval", "nosuch", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"no task 'nosuch'.*gsm8k"),
+        (("eval", "nosuch", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"Unknown task 'nosuch'.*gsm8k"),
         (("eval", "gsm8k", "--data", "a.jsonl", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"line 1.*question"),
         (("run", "judge.py", "a.jsonl", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"FILE.py:function"),
         (("run", "f.py:none", "a.jsonl", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"no function 'none'"),
@@ -153,27 +159,35 @@ def test_run_takes_a_function_from_a_file() -> None:
             2,
             r"cannot be loaded: SyntaxError",
         ),
-        (("run", "f.py:plain", "a.jsonl", "-o", "o.jsonl", "-u", "sim"), 2, r"model is missing.*-m"),
+        (("run", "f.py:plain", "a.jsonl", "-o", "o.jsonl", "-u", "sim"), 2, r"Missing option '-m'"),
         (("steps", ".", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"cannot be read: Is a directory"),
-        (("eval", "none.jsonl", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"none.jsonl: there is no such file"),
-        (("eval", "wordmath", "-m", "m", "-o", "o.jsonl", "-u", "sim", "--min", "80"), 2, r"--min must be from 0 to 1"),
-        (("score", "a.jsonl", "--as", "exact", "--min", "nan"), 2, r"--min must be from 0 to 1"),
-        (("score", "none.jsonl"), 2, r"no such file"),
-        (("sim", "--port", "99999"), 2, r"cannot be listened on"),
-        (("sim", "--dialect", "latin"), 2, r"'latin' is not one of"),
+        (("eval", "none.jsonl", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"none.jsonl: file not found."),
+        (
+            ("eval", "wordmath", "-m", "m", "-o", "o.jsonl", "-u", "sim", "--fail-under", "80"),
+            2,
+            r"--fail-under must be from 0 to 1",
+        ),
+        (("score", "a.jsonl", "--scorer", "exact", "--fail-under", "nan"), 2, r"--fail-under must be from 0 to 1"),
+        (("score", "none.jsonl"), 2, "file not found"),
+        (("sim", "--port", "99999"), 2, r"Cannot listen on"),
+        (("sim", "--rate-limit-headers", "latin"), 2, r"'latin' is not one of"),
         (("nosuch",), 2, r"No such command"),
         (
             ("generate", "-p", "{a}", "a.jsonl", "-m", "m", "-o", "o.jsonl", "-u", "sim"),
             2,
-            r"same for every row.*{{ field }}",
+            r"does not use any field.*{{ field }}",
         ),
-        (("generate", "-p", "", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"the prompt is empty"),
+        (("generate", "-p", "", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"The prompt is empty"),
         (("generate", "-p", "x", "-m", "m", "-o", "/dev/full", "-u", "sim"), 2, r"not the name of a file"),
         (("generate", "-p", "x", "-m", "m", "-o", ".", "-u", "sim"), 2, r"not the name of a file"),
-        (("generate", "-p", "{{ a }}", "a.jsonl", "-m", "m", "-o", "./a.jsonl", "--fresh", "-u", "sim"), 2, r"at once"),
+        (
+            ("generate", "-p", "{{ a }}", "a.jsonl", "-m", "m", "-o", "./a.jsonl", "--overwrite", "-u", "sim"),
+            2,
+            r"at once",
+        ),
         (("generate", "-p", "x", "/dev/null", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"not a regular file"),
         (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim", "--param", "stream=true"), 2, r"'stream'"),
-        (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim", "--param", "n=4"), 2, r"samples \(-n\)"),
+        (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim", "--param", "n=4"), 2, r"--samples"),
     ],
 )
 def test_what_cannot_work_is_one_sentence_and_the_right_code(words: tuple[str, ...], code: int, said: str) -> None:
@@ -191,7 +205,10 @@ def test_what_cannot_work_is_one_sentence_and_the_right_code(words: tuple[str, .
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
-        (http(401, b'{"error":{"message":"Incorrect API key provided: sk-CANARY-1234"}}'), r"answered 401: Incorrect"),
+        (
+            http(401, b'{"error":{"message":"Incorrect API key provided: sk-CANARY-1234"}}'),
+            r"returned status 401: Incorrect",
+        ),
         (
             http(404, b'{"error":{"message":"The model `any` does not exist","code":404}}'),
             r"404: The model `any` does not",
@@ -205,7 +222,7 @@ def test_what_stops_a_run_is_one_sentence_and_how_to_go_on(reply: bytes, said: s
         done = manycall(*GENERATE, "-n", "1000", "-u", url, env={"OPENAI_API_KEY": "sk-CANARY-1234"})
     assert done.code == 4
     assert re.search(said, done.err)
-    assert "mend it, and run again: manycall generate -p 'Tell a story.' -m any" in done.err
+    assert "Fix the problem and resume with: manycall generate -p 'Tell a story.' -m any" in done.err
     assert "CANARY" not in done.err + done.out
     for path in [OUT, *Path("out.jsonl.run").iterdir()]:
         assert b"CANARY" not in path.read_bytes()
@@ -218,7 +235,7 @@ def test_faults_on_the_way_cost_retries_and_no_row() -> None:
     report = json.loads(done.out)
     assert (done.code, report["done"], report["failed"]) == (0, 300, 0)
     assert report["retries"] == stats["failed"] + stats["dropped"] > 20
-    assert report["maybe_billed"] == stats["dropped"]
+    assert report["possibly_billed"] == stats["dropped"]
 
 
 def test_an_unknown_quota_is_found_and_fails_nothing() -> None:
@@ -226,13 +243,13 @@ def test_an_unknown_quota_is_found_and_fails_nothing() -> None:
         done = manycall(*GENERATE, "-n", "300", "-j", "40", "-u", endpoint.url, "--json")
         refused = endpoint.stats["refused"]
     report = json.loads(done.out)
-    assert (done.code, report["done"], report["throttled"]) == (0, 300, refused)
+    assert (done.code, report["done"], report["http_429"]) == (0, 300, refused)
     assert refused < 60
 
 
-def test_a_quota_that_was_told_is_never_overrun() -> None:
+def test_a_configured_quota_is_never_exceeded() -> None:
     with sim("--latency", "0.2", "--token-latency", "0", "--rpm", "3000") as endpoint:
-        Path("endpoints.toml").write_text(f'[[endpoint]]\nurl = "{endpoint.url}"\nrpm = 3000\n')
+        Path("endpoints.toml").write_text(f'[[endpoint]]\nbase_url = "{endpoint.url}"\nrpm = 3000\n')
         done = manycall(*GENERATE, "-n", "200", "--json")
         assert endpoint.stats["refused"] == 0
     report = json.loads(done.out)
@@ -240,8 +257,8 @@ def test_a_quota_that_was_told_is_never_overrun() -> None:
     assert report["seconds"] < 200 / 50 / 0.98 + 3.0  # a busy machine takes a second or two more
 
 
-def test_a_function_mended_within_the_second_is_loaded_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    from manycall.cli.load import load_function
+def test_a_function_fixed_within_the_second_is_loaded_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    from manycall.cli.user_code import load_function
 
     monkeypatch.setattr("sys.dont_write_bytecode", False)
     for value in "abc":  # the same length, so that neither size nor second tells the files apart
@@ -266,12 +283,12 @@ def test_embeddings_and_raw_completions_work_too() -> None:
     "words",
     [
         ("score", OUT, "--report", "shut/page.html"),
-        ("compare", OUT, "again.jsonl", "--anyway", "-o", "shut/changed.jsonl"),
-        ("lm-eval", OUT, "shut"),
-        ("lm-eval", OUT, "page.md"),
-        ("quality", OUT, "--field", "response", "--rejects", "shut/rejects.jsonl"),
+        ("compare", OUT, "again.jsonl", "--force", "-o", "shut/changed.jsonl"),
+        ("export-lm-eval", OUT, "shut"),
+        ("export-lm-eval", OUT, "page.md"),
+        ("check-data", OUT, "--text-field", "response", "--flagged", "shut/rejects.jsonl"),
         ("export", OUT, "-o", "shut/rows.jsonl"),
-        ("card", OUT, "--field", "response", "-o", "shut/card.md"),
+        ("dataset-card", OUT, "--text-field", "response", "-o", "shut/card.md"),
         ("repair", OUT),
     ],
     ids=lambda words: " ".join(map(str, words[::2])),
@@ -291,11 +308,12 @@ def test_where_nothing_may_be_written_that_is_one_sentence(words: tuple[str | Pa
     lock.symlink_to("lock")
     done = manycall(*words)
     assert (done.code, done.out) == (4, "")
-    assert re.fullmatch(r"manycall: \S+ could not be written: [A-Z][a-z ]+\n", done.err), done.err
+    assert re.fullmatch(r"manycall: Cannot write \S+: [a-z ]+\.\n", done.err), done.err
+    assert ".new" not in done.err  # a temporary file is not what the user asked for
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_stream_that_nobody_opened_costs_no_row(closed: str) -> None:
+def test_a_closed_standard_stream_costs_no_row(closed: str) -> None:
     words = shlex.join([*COMMAND, *GENERATE, "-n", "3", "-u", "sim"])
     done = subprocess.run(["/bin/sh", "-c", f"{words} {closed}"], capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -304,7 +322,7 @@ def test_a_stream_that_nobody_opened_costs_no_row(closed: str) -> None:
 
 def test_a_report_that_finds_the_disk_full_is_one_sentence() -> None:
     with Path("/dev/full").open("wb") as full:
-        words = [*COMMAND, *GENERATE, "-n", "3", "-u", "sim", "--json", "--quiet"]
+        words = [*COMMAND, *GENERATE, "-n", "3", "-u", "sim", "--json", "--no-progress"]
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert done.returncode == 4
     assert done.stderr == "manycall: standard output cannot be written: No space left on device\n"
@@ -334,16 +352,16 @@ def test_every_verb_whose_standard_output_is_full_says_so_in_one_sentence() -> N
     manycall("eval", "wordmath", "--limit", "3", "-u", "sim", "-m", "any", "-o", "e.jsonl")
     Path("r.j2").write_text("Good? {{ text }}")
     for words in (
-        [*GENERATE, "-n", "3", "-u", "sim", "--quiet"],
+        [*GENERATE, "-n", "3", "-u", "sim", "--no-progress"],
         [*GENERATE, "-n", "3", "-u", "sim", "--dry-run"],
-        ["eval", "wordmath", "--limit", "3", "-u", "sim", "-m", "any", "-o", "e.jsonl", "--quiet"],
-        ["judge", str(OUT), "--rubric", "r.j2", "-u", "sim", "-m", "any", "-o", "j.jsonl", "--quiet"],
+        ["eval", "wordmath", "--limit", "3", "-u", "sim", "-m", "any", "-o", "e.jsonl", "--no-progress"],
+        ["judge", str(OUT), "--rubric", "r.j2", "-u", "sim", "-m", "any", "-o", "j.jsonl", "--no-progress"],
         ["score", "e.jsonl"],
         ["compare", "e.jsonl", "e.jsonl"],
-        ["lm-eval", "e.jsonl", "lm"],
-        ["quality", str(OUT)],
+        ["export-lm-eval", "e.jsonl", "lm"],
+        ["check-data", str(OUT)],
         ["export", str(OUT), "-o", "x.jsonl"],
-        ["card", str(OUT)],
+        ["dataset-card", str(OUT)],
         ["repair", str(OUT)],
         ["sim", "--port", "0"],
     ):
@@ -352,14 +370,14 @@ def test_every_verb_whose_standard_output_is_full_says_so_in_one_sentence() -> N
 
 
 def test_an_exit_code_is_the_same_if_standard_error_is_full() -> None:
-    assert to_full("card", "nosuch", stderr=True)[0] == 2
+    assert to_full("dataset-card", "nosuch", stderr=True)[0] == 2
     assert to_full("--version", stderr=True)[0] == 0
     assert to_full(*GENERATE, "-n", "3", "-u", "sim", stderr=True)[0] == 0
 
 
 def test_a_reader_that_ends_early_causes_no_traceback() -> None:
     manycall(*GENERATE, "-n", "3", "-u", "sim")
-    for words in (["--help"], ["generate", "--help"], ["card", str(OUT)], ["score", "nosuch"]):
+    for words in (["--help"], ["generate", "--help"], ["dataset-card", str(OUT)], ["score", "nosuch"]):
         reader, writer = os.pipe()
         os.close(reader)
         done = subprocess.run([*COMMAND, *words], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
@@ -368,25 +386,25 @@ def test_a_reader_that_ends_early_causes_no_traceback() -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_the_card_is_told_as_json_too_where_it_is_written() -> None:
+def test_the_card_is_printed_as_json_too_when_it_is_written() -> None:
     manycall(*GENERATE, "-n", "3", "-u", "sim")
-    assert manycall("card", OUT, "-o", "README.md").out == ""
-    assert json.loads(manycall("card", OUT, "-o", "README.md", "--json").out)["name"] == "out"
+    assert manycall("dataset-card", OUT, "-o", "README.md").out == ""
+    assert json.loads(manycall("dataset-card", OUT, "-o", "README.md", "--json").out)["name"] == "out"
     assert Path("README.md").read_text().startswith("---\n")
 
 
-def test_a_shell_can_say_all_that_a_call_takes() -> None:
-    said = options()
-    assert said.keys() | {"model", "out", "api_key"} == Options.__annotations__.keys()
-    assert {name: value for name, value in said.items() if value} == {"timeout": DEFAULT_TIMEOUT, "progress": True}
-    assert options(param=["top_p=0.9", "stop=a"])["params"] == {"top_p": 0.9, "stop": "a"}
+def test_every_run_option_but_the_key_has_a_flag() -> None:
+    shown = {each.name for each in run_parameters()}
+    assert shown | {"api_key"} == set(RunOptions.__struct_fields__)
+    assert parse_params(["top_p=0.9", "stop=a"]) == {"top_p": 0.9, "stop": "a"}
 
 
-def test_the_command_and_the_program_know_the_same_server() -> None:
-    ours = {name: each.default for name, each in signature(sim_verb).parameters.items()}
-    theirs = msgspec.structs.asdict(Behaviour())
-    assert {name: ours[name] for name in theirs} == theirs
-    assert set(get_args(Dialect)) == set(DIALECTS)
+def test_every_setting_of_the_simulated_server_is_a_flag_with_its_default() -> None:
+    flags = {name: each.default for name, each in signature(sim_verb).parameters.items()}
+    defaults = msgspec.structs.asdict(SimSettings())
+    assert {name: flags[name] for name in defaults} == defaults
+    headers = get_type_hints(SimSettings)["rate_limit_headers"]
+    assert set(get_args(headers)) == set(SIM_HEADERS)
 
 
 def test_help_and_version_are_there() -> None:

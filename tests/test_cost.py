@@ -21,7 +21,7 @@ def ratios(url: str, folder: Path) -> list[float]:
     return found
 
 
-def test_a_row_costs_no_more_than_so_many_times_a_bare_loop(tmp_path: Path) -> None:
+def test_the_cost_of_a_row_is_bounded_by_that_of_a_bare_loop(tmp_path: Path) -> None:
     with lean() as server:
         found = ratios(server.url, tmp_path)
         if statistics.median(found) > BOUND:  # a busy machine gets a second chance

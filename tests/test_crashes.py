@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from disks import Crash, Files, Remembering, crashes
-from manycall.errors import Rejected, StoreError
+from manycall.errors import RowRejected, StorageError
 from manycall.records import Failure, Row, Success
-from manycall.store.journal import request_key
+from manycall.store.journal import request_hash
 from manycall.store.manifest import Manifest
-from manycall.store.run import Run
+from manycall.store.run_folder import RunFolder
 
 OUT = Path("/folder/out.jsonl")
 ROWS = 18
@@ -24,20 +24,20 @@ FAILS = 3
 """This row is given up at first."""
 
 
-def open_run(disk: Remembering) -> Run:
-    return Run(OUT, Manifest("0", {"job": "test"}), disk=disk)
+def open_run(disk: Remembering) -> RunFolder:
+    return RunFolder(OUT, Manifest("0", {"job": "test"}), disk=disk)
 
 
 def call(row: int, nth: int) -> tuple[str, bytes]:
     """The key of a call, and the reply to it: some bytes as long as replies are, in a line of their own each."""
-    return request_key("chat", b"%d" % row), f"answer {nth} to {row}: ".encode() + '好\n\\"'.encode() * (row % 4 + 1)
+    return request_hash("chat", b"%d" % row), f"answer {nth} to {row}: ".encode() + '好\n\\"'.encode() * (row % 4 + 1)
 
 
-def work(run: Run, disk: Remembering, rng: random.Random, gives_up: bool) -> Counter[tuple[int, int]]:
+def work(run: RunFolder, disk: Remembering, rng: random.Random, gives_up: bool) -> Counter[tuple[int, int]]:
     """Do the rows that are not done, committing now and then; return which calls were paid."""
     paid: Counter[tuple[int, int]] = Counter()
     for row in range(ROWS):
-        if run.known.look(str(row)):
+        if run.ids.state(str(row)):
             continue
         for nth in range(1, CALLS + 1):
             key, reply = call(row, nth)
@@ -49,9 +49,9 @@ def work(run: Run, disk: Remembering, rng: random.Random, gives_up: bool) -> Cou
             else:
                 assert got == reply
         if gives_up and row == FAILS:
-            run.failures.append(Failure(Row(str(row), {"n": row}), "call failed", "503", 4))
+            run.failures.append(Failure(Row(str(row), {"n": row}), "call_error", "503", 4))
         else:
-            run.success(Success(Row(str(row), {"n": row}), {"text": call(row, CALLS)[1].decode()}))
+            run.write_row(Success(Row(str(row), {"n": row}), {"text": call(row, CALLS)[1].decode()}))
             disk.note("done", b"%d" % row)
         if rng.random() < 0.3:
             run.timeline({"at": row})
@@ -76,7 +76,7 @@ def history(seed: int) -> Remembering:
     run = open_run(disk)
     disk.refuses = "calls.jsonl"
     key, reply = call(ROWS - 1, 1)
-    with suppress(StoreError):
+    with suppress(StorageError):
         run.journal.append(str(ROWS - 1), key, 1, reply, at=1.0, seconds=0.5)
     disk.refuses = ""
     run.close()
@@ -109,7 +109,7 @@ def recover(files: Files, rows: set[str], calls: set[tuple[int, int]]) -> Rememb
     disk = Remembering(files)
     run = open_run(disk)
     for name in rows:
-        assert run.known.look(name), f"row {name} is lost"
+        assert run.ids.state(name), f"row {name} is lost"
     paid = work(run, disk, random.Random(0), gives_up=False)
     run.close()
     assert not calls & paid.keys(), f"paid again: {calls & paid.keys()}"
@@ -166,19 +166,19 @@ def every_state(seed: int, share: float = 1.0) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_whatever_a_crash_leaves_is_recovered_from(seed: int) -> None:
+def test_every_state_that_a_crash_leaves_is_recovered_from(seed: int) -> None:
     figures = every_state(seed, share=0.05)
     assert figures["changes"] > 150
     assert figures["states"] > 200
 
 
-def one_of_each(run: Run) -> None:
+def one_of_each(run: RunFolder) -> None:
     """A line for every file of a run."""
     key, reply = call(0, 1)
     run.journal.append("0", key, 1, reply, at=1.0, seconds=0.5)
-    run.success(Success(Row("0", {}), {"text": "done"}))
-    run.reject(Row("1", {}), Rejected("too short"))
-    run.failures.append(Failure(Row("2", {}), "call failed", "503", 4))
+    run.write_row(Success(Row("0", {}), {"text": "done"}))
+    run.write_rejected(Row("1", {}), RowRejected("too short"))
+    run.failures.append(Failure(Row("2", {}), "call_error", "503", 4))
     run.timeline({"at": 1.0})
 
 
@@ -212,7 +212,7 @@ def test_what_fresh_moves_aside_is_lost_by_no_crash() -> None:
     run.close()
     before, paid = len(disk.log), disk.files
     kept = [paid[OUT], *(paid[OUT.with_name("out.jsonl.run") / f"{name}.jsonl"] for name in ("calls", "rejected"))]
-    Run(OUT, Manifest("0", {"job": "test"}), fresh=True, disk=disk).close()
+    RunFolder(OUT, Manifest("0", {"job": "test"}), overwrite=True, disk=disk).close()
     for end in range(before, len(disk.log) + 1):
         for crash in crashes(disk, end):
             for content in kept:

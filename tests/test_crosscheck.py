@@ -60,7 +60,7 @@ def test_the_request_bodies_and_the_scores_over_http_are_the_same(lm_eval: str, 
     assert over_http.compare(lm_eval, names, check.made_up(tmp_path), tmp_path, 6) == []
 
 
-def test_what_lm_eval_makes_of_failed_rows_is_said_beside_our_score(lm_eval: str, tmp_path: Path) -> None:
+def test_the_score_of_lm_eval_for_failed_rows_is_next_to_ours(lm_eval: str, tmp_path: Path) -> None:
     assert over_http.compare(lm_eval, ["gsm8k"], check.made_up(tmp_path), tmp_path, 30, broken=7) == []
 
 

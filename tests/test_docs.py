@@ -1,5 +1,7 @@
 """Programs people copy must run, and pages must say what is so."""
 
+import ast
+import importlib
 import json as jsonlib
 import re
 import shutil
@@ -11,7 +13,7 @@ import pytest
 from pyarrow import json
 
 ROOT = Path(__file__).parents[1]
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 
 
 def run(*words: str | Path) -> str:
@@ -27,6 +29,13 @@ def test_an_example_runs(name: str) -> None:
     assert run(ROOT / "examples" / f"{name}.py").strip()
 
 
+def test_the_tests_of_the_testing_page_pass(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "test_page.py").write_text(program)
+    assert "2 passed" in run("-m", "pytest", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path / "test_page.py")
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*.toml")), ids=lambda path: str(path.stem))
 def test_a_recipe_runs_as_it_says_and_makes_a_table(path: Path) -> None:
     """Its own first lines hold the command; what it writes has the same columns, with the same types, in each row."""
@@ -34,7 +43,7 @@ def test_a_recipe_runs_as_it_says_and_makes_a_table(path: Path) -> None:
     assert command is not None
     words = command[1].replace("examples/", f"{ROOT}/examples/").split()
     out = Path(words[-1])
-    run("-m", "manycall", *words, "--quiet")
+    run("-m", "manycall", *words, "--no-progress")
     table = json.read_json(out)  # as datasets.load_dataset("json") does
     assert table.num_rows == len(out.read_bytes().splitlines()) >= 3
     assert len({tuple(jsonlib.loads(line)) for line in out.read_bytes().splitlines()}) == 1
@@ -57,7 +66,7 @@ def test_the_recipes_in_the_pages_are_those_that_run() -> None:
         assert path.read_text(encoding="utf-8").rstrip() in page, path
 
 
-def test_the_lines_of_the_recipes_are_those_that_stand_there() -> None:
+def test_the_line_counts_of_the_recipes_are_right() -> None:
     head, *parts = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8").split("\n## ")
     told = re.findall(r"^\| \[(.+?)\]\S+ \| (\d+) \| (\d+) \(", head, re.M)
     found = []
@@ -79,7 +88,7 @@ def test_pages_lead_somewhere_and_match_the_commands() -> None:
     run(ROOT / "docs" / "generate.py", "--check")
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.name))
+@pytest.mark.parametrize("path", [path for path in PAGES if path.name != "log.md"], ids=lambda path: str(path.name))
 def test_options_named_in_the_pages_exist(path: Path) -> None:
     known = (ROOT / "docs" / "cli.md").read_text()
     lm_evals = {"--apply_chat_template", "--log_samples", "--output_path"}
@@ -88,22 +97,62 @@ def test_options_named_in_the_pages_exist(path: Path) -> None:
         assert option in known, option
 
 
-def test_the_chinese_readme_says_the_same() -> None:
-    def shape(name: str) -> list[str]:
-        text = (ROOT / name).read_text(encoding="utf-8")
-        links = sorted(re.findall(r"\]\((docs/\w+\.md)\)", text))
-        return [
-            *re.findall(r"^#+", text, re.M),
-            *links,
-            str(text.count("```")),
-            *re.findall(r"^\| `-j.*?`", text, re.M),
-        ]
+def mapped_modules() -> set[str]:
+    """Return the modules in the map of ARCHITECTURE.md, as paths under src/manycall."""
+    folders: list[str] = []
+    modules = set()
+    for line in (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").split("```")[1].splitlines()[2:]:
+        name = line.split()[0]
+        folders = folders[: (len(line) - len(line.lstrip())) // 2 - 1]
+        if name.endswith("/"):
+            folders.append(name)
+        else:
+            modules.add("".join(folders) + name)
+    return modules
 
-    assert shape("README.md") == shape("README.zh-CN.md")
+
+def test_the_map_lists_exactly_the_modules_that_exist() -> None:
+    package = ROOT / "src" / "manycall"
+    paths = {path.relative_to(package).as_posix() for path in package.rglob("*.py")}
+    assert mapped_modules() == {path for path in paths if not path.endswith("/__init__.py")}
 
 
-def test_every_line_of_the_map_is_there() -> None:
-    tree = (ROOT / "ARCHITECTURE.md").read_text().split("```")[1]
-    named = set(re.findall(r"(\w+\.py)", tree))
-    there = {path.name for path in ROOT.glob("src/manycall/**/*.py")}
-    assert named - there == set()
+def public_names(module: str) -> set[str]:
+    """Return the names that a user may import from a public module."""
+    found = importlib.import_module(module)
+    if hasattr(found, "__all__"):
+        return set(found.__all__) - {"__version__"}
+    return {name for name, value in vars(found).items() if getattr(value, "__module__", "") == module}
+
+
+@pytest.mark.parametrize("module", ["manycall", "manycall.steps", "manycall.errors", "manycall.testing"])
+def test_the_python_reference_lists_every_public_name_once(module: str) -> None:
+    page = ROOT / "docs" / "reference" / f"{module.removeprefix('manycall.')}.md"
+    names = re.findall(rf"^::: {re.escape(module)}\.(\w+)$", page.read_text(encoding="utf-8"), re.M)
+    assert sorted(names) == sorted(public_names(module))
+
+
+def test_the_site_loads_nothing_from_another_host() -> None:
+    config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert "font: false" in config
+    assert not re.search(r"https?://|^repo_url|analytics", config, re.M)
+
+
+def test_files_and_tables_named_for_contributors_exist() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    for path in re.findall(r"`((?:src|tests|examples)/[\w./-]+)`", page):
+        assert (ROOT / path).exists(), path
+    for table in re.findall(r"`…?([A-Z][A-Z_]+)`", page):
+        assert re.search(rf"{table}\b", source), table
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "src" / "manycall").rglob("*/__init__.py")), ids=lambda path: str(path.parent.name)
+)
+def test_every_folder_says_its_purpose_who_may_import_it_and_where_to_start(path: Path) -> None:
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    assert re.search(r"may import it|imports this package", text)
+    first_file = re.search(r"Start with `(\w+\.py)`", text)
+    assert first_file is not None
+    assert (path.parent / first_file[1]).exists()

@@ -1,15 +1,16 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from manycall import clock
-from manycall.engine.effort import Effort
-from manycall.engine.report import Report
-from manycall.sim import virtual
+from manycall.client.cpu_load import CpuLoad
+from manycall.run.run_result import RunResult
+from manycall.sim import virtual_time
 
 
-class Loop(virtual.VirtualLoop):
+class Loop(virtual_time.VirtualLoop):
     """So much CPU is used in every second; and now and then the loop is held up."""
 
     share = waited = 0.0
@@ -24,17 +25,17 @@ class Loop(virtual.VirtualLoop):
         self._virtual.now += seconds
 
 
-def watched(share: float, late: float = 0.0, seconds: int = 5, waited: float = 0.0) -> Effort:
-    async def main() -> Effort:
+def watched(share: float, late: float = 0.0, seconds: int = 5, waited: float = 0.0) -> CpuLoad:
+    async def main() -> CpuLoad:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, Loop)
         loop.share, loop.waited = share, waited
-        effort = Effort()
-        effort.look(0.0)
+        effort = CpuLoad()
+        effort.sample(0.0)
         for _ in range(seconds):
             await clock.sleep(1.0)
             loop.hold_up(late)
-            effort.look(1.0)
+            effort.sample(1.0)
         return effort
 
     with asyncio.Runner(loop_factory=Loop) as runner:
@@ -52,7 +53,7 @@ def watched(share: float, late: float = 0.0, seconds: int = 5, waited: float = 0
 )
 def test_the_process_knows_when_it_is_the_limit(share: float, late: float, bound: float, said: str) -> None:
     effort = watched(share, late)
-    assert effort.bound is (bound > 0)
+    assert effort.is_limiting is (bound > 0)
     assert effort.bound_seconds == pytest.approx(bound)
     assert str(effort) == said
     assert effort.worst == (said if bound else "")
@@ -60,26 +61,28 @@ def test_the_process_knows_when_it_is_the_limit(share: float, late: float, bound
 
 def test_a_thread_that_gets_no_core_is_the_limit_too() -> None:
     effort = watched(0.5, waited=0.45)
-    assert (effort.bound, str(effort)) == (True, "50% of a core, and no core 45% of the time")
-    assert not watched(0.5, waited=0.2).bound
+    assert (effort.is_limiting, str(effort)) == (True, "50% of a core, and no core 45% of the time")
+    assert not watched(0.5, waited=0.2).is_limiting
 
 
-def test_the_time_without_a_core_is_read_where_the_system_tells_it() -> None:
+def test_the_time_without_a_core_is_read_where_the_system_reports_it() -> None:
     async def main() -> float:
-        return clock.waited_for_cpu()
+        return clock.cpu_wait_time()
 
     assert 0 <= asyncio.run(main()) < 3600
 
 
-def test_the_report_tells_if_it_was_for_a_while() -> None:
-    report = Report(name="x", out=Path("o"), rows=1, done=1, failed=0, seconds=60.0, client="97% of a core")
-    assert "client-bound" not in str(report)
-    report.client_bound = 12.0
-    assert "12 s of it this process was the limit (97% of a core), not the servers" in str(report)
+def test_the_report_says_if_the_client_was_the_bottleneck_for_a_while() -> None:
+    report = RunResult(
+        job="x", out=Path("o"), total_rows=1, done=1, failed=0, seconds=60.0, client_bound_detail="97% of a core"
+    )
+    assert "limited by this machine" not in str(report)
+    report = msgspec.structs.replace(report, client_bound_seconds=12.0)
+    assert "12 s (97% of a core)" in str(report)
 
 
 def test_how_busy_the_machine_is_changes_nothing_in_virtual_time() -> None:
     async def figures() -> tuple[float, float, float]:
-        return clock.cpu(), clock.cpu(of_all=True), clock.waited_for_cpu()
+        return clock.cpu_time(), clock.cpu_time(of_all=True), clock.cpu_wait_time()
 
-    assert virtual.run(figures()) == (0.0, 0.0, 0.0)
+    assert virtual_time.run_virtual(figures()) == (0.0, 0.0, 0.0)

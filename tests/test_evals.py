@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manycall.errors import UsageError
-from manycall.evals import download
-from manycall.evals.metrics import Mean
-from manycall.evals.own import own
-from manycall.evals.score import score
-from manycall.evals.scorers import INVALID, exact_match
-from manycall.evals.tasks import TASKS, Asker, Task, gsm8k, wordmath
+from manycall.evals.rescore import score
+from manycall.evals.scoring.text_answers import UNPARSED, exact_match
+from manycall.evals.stats.mean import Mean
+from manycall.evals.tasks import download, gsm8k, wordmath
+from manycall.evals.tasks.custom import custom_task
+from manycall.evals.tasks.registry import TASKS
+from manycall.evals.tasks.task import Task, TaskPrompt
 from manycall.records import Row
 
 
@@ -25,10 +26,10 @@ from manycall.records import Row
         ("cot", "The answer is 18.", "18", 1),
         ("cot", "The answer is 18", "1", 0),
         ("cot", "The answer is 18\n\n", "1", 0),
-        ("cot", "The answer is 8", INVALID, 0),
-        ("cot", "The answer is $18.", INVALID, 0),
-        ("cot", "The answer is **18**.", INVALID, 0),
-        ("cot", "the answer is 18.", INVALID, 0),
+        ("cot", "The answer is 8", UNPARSED, 0),
+        ("cot", "The answer is $18.", UNPARSED, 0),
+        ("cot", "The answer is **18**.", UNPARSED, 0),
+        ("cot", "the answer is 18.", UNPARSED, 0),
         ("flexible", "$18.00", "$18.00", 0),
         ("flexible", "18...", "18...", 0),
         ("flexible", "18 ,,", ",,", 0),
@@ -37,11 +38,11 @@ from manycall.records import Row
         ("flexible", "18, ok.", "18,", 1),
         ("flexible", "$18", "$18", 1),
         ("flexible", "-$18", "-$18", 0),
-        ("flexible", "no number", INVALID, 0),
-        ("flexible", "", INVALID, 0),
+        ("flexible", "no number", UNPARSED, 0),
+        ("flexible", "", UNPARSED, 0),
         ("strict", "so\n#### 18", "18", 1),
-        ("strict", "#### $18", INVALID, 0),
-        ("strict", "####18", INVALID, 0),
+        ("strict", "#### $18", UNPARSED, 0),
+        ("strict", "####18", UNPARSED, 0),
         ("strict", "#### 1 ... #### 18", "1", 0),
     ],
 )
@@ -67,9 +68,7 @@ def test_mean_and_standard_error_are_the_textbooks(numbers: list[float]) -> None
 
 
 @given(st.integers(1, 3000), st.data(), st.randoms(use_true_random=False))
-def test_a_share_is_exact_in_whatever_order_the_rows_finished(
-    rows: int, data: st.DataObject, rng: random.Random
-) -> None:
+def test_a_share_is_exact_for_every_order_of_finished_rows(rows: int, data: st.DataObject, rng: random.Random) -> None:
     right = data.draw(st.integers(0, rows))
     scores = [1.0] * right + [0.0] * (rows - right)
     rng.shuffle(scores)
@@ -94,12 +93,12 @@ def test_one_number_has_no_standard_error() -> None:
 def loaded(name: str, data: Path | None = None, shots: Path | None = None) -> Task:
     """The task of this name, with its rows."""
     task = TASKS[name]
-    assert task.load is not None
-    return task.load(task, data, shots)
+    assert task.loader is not None
+    return task.loader(task, data, shots)
 
 
 def test_the_shots_are_those_that_lm_eval_draws() -> None:
-    draws = gsm8k.Draws([{"question": str(n)} for n in range(7473)], 5)
+    draws = gsm8k.FewshotSampler([{"question": str(n)} for n in range(7473)], 5)
     drawn = [[int(shot["question"]) for shot in draws[index]] for index in (2, 0, 1)]
     assert drawn == [[5677, 687, 806, 6279, 2905], [6374, 3610, 957, 61, 742], [7462, 6610, 4769, 286, 5501]]
 
@@ -108,7 +107,7 @@ def test_five_shot_asks_as_lm_eval_does(gsm8k: Path) -> None:
     task = loaded("gsm8k", gsm8k / "test.jsonl", gsm8k / "train.jsonl")
     first = json.loads((gsm8k / "test.jsonl").read_bytes().splitlines()[0])
     train = [json.loads(line) for line in (gsm8k / "train.jsonl").read_bytes().splitlines()]
-    messages = Asker(task).messages(Row("x", first, 0))
+    messages = TaskPrompt(task).messages(Row("x", first, 0))
     assert [m["role"] for m in messages] == ["user", "assistant"] * 5 + ["user"]
     assert messages[0]["content"] == f"Question: {train[6374]['question']}\nAnswer:"
     assert messages[1]["content"] == train[6374]["answer"]
@@ -123,7 +122,7 @@ def test_five_shot_asks_as_lm_eval_does(gsm8k: Path) -> None:
 
 def test_zero_shot_asks_as_lm_eval_does(gsm8k: Path) -> None:
     task = loaded("gsm8k_cot_zeroshot", gsm8k / "test.jsonl")
-    assert Asker(task).messages(Row("x", {"question": "Why?"}, 0)) == [
+    assert TaskPrompt(task).messages(Row("x", {"question": "Why?"}, 0)) == [
         {"role": "user", "content": "Q: Why?\nA: Let's think step by step."}
     ]
     assert task.params["stop"] == ["Q:", "</s>", "<|im_end|>"]
@@ -133,7 +132,7 @@ def test_the_right_answers_score_one_under_their_own_protocol(gsm8k: Path) -> No
     answers = [json.loads(line)["answer"] for line in (gsm8k / "test.jsonl").read_bytes().splitlines()]
     assert len(answers) == 1319
     for answer in answers:
-        found = TASKS["gsm8k"].grade(answer, answer)
+        found = TASKS["gsm8k"].score_response(answer, answer)
         assert found["strict-match"][1] == 1.0
 
 
@@ -141,10 +140,10 @@ def test_files_of_the_wrong_kind_are_refused(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text('{"question":"q","answer":"a"}\n{"question":"q"}\n')
     with pytest.raises(UsageError, match=r"line 2.*question and answer"):
         loaded("gsm8k_cot_zeroshot", tmp_path / "r.jsonl")
-    with pytest.raises(UsageError, match="takes no --shots"):
+    with pytest.raises(UsageError, match="does not support fewshot_data="):
         loaded("gsm8k_cot_zeroshot", tmp_path / "r.jsonl", tmp_path / "r.jsonl")
     (tmp_path / "r.jsonl").write_text('{"question":"q","answer":"a"}\n')
-    with pytest.raises(UsageError, match="holds 1 problems; 5 are needed"):
+    with pytest.raises(UsageError, match="need 5 problems, but the data has 1"):
         loaded("gsm8k", tmp_path / "r.jsonl", tmp_path / "r.jsonl")
     with pytest.raises(UsageError, match="built in"):
         loaded("wordmath", tmp_path / "r.jsonl")
@@ -158,17 +157,17 @@ def test_a_download_is_checked_and_kept(tmp_path: Path) -> None:
     body = b"the data"
     checksum = sha256(body).hexdigest()
     with serving(saying(http(200, body))) as url:
-        path = download.fetch(url, checksum, "data.jsonl")
+        path = download.download_file(url, checksum, "data.jsonl")
     assert path.read_bytes() == body
     assert path.is_relative_to(tmp_path / "cache")
-    assert download.fetch("http://127.0.0.1:1/", checksum, "data.jsonl") == path  # from the cache
+    assert download.download_file("http://127.0.0.1:1/", checksum, "data.jsonl") == path  # from the cache
     path.write_bytes(b"damaged")
-    with pytest.raises(UsageError, match=r"could not be downloaded.*--data"):
-        download.fetch("http://127.0.0.1:1/", checksum, "data.jsonl")
-    with serving(saying(http(200, b"other"))) as url, pytest.raises(UsageError, match="not what it was"):
-        download.fetch(url, checksum, "data.jsonl")
+    with pytest.raises(UsageError, match=r"Cannot download.*data="):
+        download.download_file("http://127.0.0.1:1/", checksum, "data.jsonl")
+    with serving(saying(http(200, b"other"))) as url, pytest.raises(UsageError, match="has changed"):
+        download.download_file(url, checksum, "data.jsonl")
     with serving(saying(http(404, b""))) as url, pytest.raises(UsageError, match="status 404"):
-        download.fetch(url, checksum, "data.jsonl")
+        download.download_file(url, checksum, "data.jsonl")
 
 
 def test_rows_come_from_the_hubs_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,9 +178,9 @@ def test_rows_come_from_the_hubs_library(tmp_path: Path, monkeypatch: pytest.Mon
     folder.mkdir()
     (folder / "test.jsonl").write_text('{"question":"q","answer":"a"}\n')
     (folder / "README.md").write_text("---\nconfigs:\n- config_name: main\n  data_files: test.jsonl\n---\n")
-    assert download.from_hub(str(folder), "main", "train") == [{"question": "q", "answer": "a"}]
-    with pytest.raises(UsageError, match=r"could not be had.*--data"):
-        download.from_hub(str(folder), "other", "train")
+    assert download.load_from_hub(str(folder), "main", "train") == [{"question": "q", "answer": "a"}]
+    with pytest.raises(UsageError, match=r"Cannot load.*data="):
+        download.load_from_hub(str(folder), "other", "train")
 
 
 def test_the_tests_own_copy_of_gsm8k_is_fetched_from_its_pinned_place(
@@ -243,8 +242,8 @@ def test_every_answer_follows_from_the_numbers_in_its_question(story: Callable[.
 
 def test_wordmath_reads_the_line_it_asks_for() -> None:
     scoring = TASKS["wordmath"]
-    assert scoring.grade("2+2=4\nThe answer is 1,200.", "1200")["strict-match"] == ("1,200", 1.0)
-    assert scoring.grade("It may be 7.", "7") == {"strict-match": (INVALID, 0.0), "last-number": ("7", 1.0)}
+    assert scoring.score_response("2+2=4\nThe answer is 1,200.", "1200")["strict-match"] == ("1,200", 1.0)
+    assert scoring.score_response("It may be 7.", "7") == {"strict-match": (UNPARSED, 0.0), "last-number": ("7", 1.0)}
 
 
 # score
@@ -258,38 +257,40 @@ def test_scoring_again_needs_no_call_and_no_data(tmp_path: Path) -> None:
     ]
     out = tmp_path / "out.jsonl"
     out.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    result = score(out, as_="gsm8k")
+    result = score(out, scorer="gsm8k")
     assert [(s.filter, s.value, s.count) for s in result.scores] == [
         ("strict-match", 1 / 3, 3),
         ("flexible-extract", 2 / 3, 3),
     ]
     assert result.truncated == 1
-    assert [s.filter for s in score(out, as_="gsm8k/strict-match").scores] == ["strict-match"]
+    assert [s.filter for s in score(out, scorer="gsm8k/strict-match").scores] == ["strict-match"]
     assert "| gsm8k | flexible-extract | 0.6667      | ±0.3333 |" in str(result)
-    assert "1 answers were cut" in str(result)
+    assert "1 answers were truncated" in str(result)
 
 
-def test_rows_are_scored_apart_by_a_field(tmp_path: Path) -> None:
+def test_rows_are_scored_in_groups_by_a_field(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     said = [("physics", "A"), ("anatomy", "A"), ("physics", "B"), ("anatomy", "A"), ("physics", "B")]
     lines = ({"subject": subject, "answer": "A", "response": text} for subject, text in said)
     out.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    result = score(out, as_="choice", by="subject")
+    result = score(out, scorer="choice", group_by="subject")
     assert (result.scores[0].value, result.scores[0].count) == (3 / 5, 5)
     found = {name: [(s.filter, s.value, s.count) for s in scores] for name, scores in result.groups.items()}
     assert found == {"anatomy": [("choice", 1, 2)], "physics": [("choice", 1 / 3, 3)]}
-    assert "| physics  | choice | 0.3333 | ±0.3333 |" in str(result)
-    assert "of these" not in str(score(out, as_="choice"))
-    assert [s.filter for s in score(out, as_="gsm8k/strict-match", by="subject").groups["anatomy"]] == ["strict-match"]
-    with pytest.raises(UsageError, match="has no field 'nosuch'; it has subject, answer, response"):
-        score(out, as_="choice", by="nosuch")
+    assert "| physics | choice | 0.3333 | ±0.3333 |" in str(result)
+    assert "group" not in str(score(out, scorer="choice"))
+    assert [s.filter for s in score(out, scorer="gsm8k/strict-match", group_by="subject").groups["anatomy"]] == [
+        "strict-match"
+    ]
+    with pytest.raises(UsageError, match=r"has no field 'nosuch'\. Its fields: subject, answer, response"):
+        score(out, scorer="choice", group_by="nosuch")
 
 
 @pytest.mark.parametrize(
     ("text", "as_", "said"),
     [
-        ('{"response":"x","answer":"y"}\n', None, "does not say which task"),
-        ('{"response":"x","answer":"y"}\n', "nosuch", "no task 'nosuch'"),
+        ('{"response":"x","answer":"y"}\n', None, "does not record which task"),
+        ('{"response":"x","answer":"y"}\n', "nosuch", "Unknown scorer 'nosuch'"),
         ('{"response":"x","answer":"y"}\n', "gsm8k/nosuch", "no filter 'nosuch'"),
         ('{"text":"x","answer":"y"}\n', "gsm8k", "needs the fields response and answer"),
         ('{"response":"x"}\n', "gsm8k", "needs the fields response and answer"),
@@ -298,16 +299,16 @@ def test_rows_are_scored_apart_by_a_field(tmp_path: Path) -> None:
 def test_what_cannot_be_scored_is_said(tmp_path: Path, text: str, as_: str | None, said: str) -> None:
     (tmp_path / "out.jsonl").write_text(text)
     with pytest.raises(UsageError, match=said):
-        score(tmp_path / "out.jsonl", as_=as_)
-    with pytest.raises(UsageError, match="no such file"):
-        score(tmp_path / "none.jsonl", as_="gsm8k")
+        score(tmp_path / "out.jsonl", scorer=as_)
+    with pytest.raises(UsageError, match="file not found"):
+        score(tmp_path / "none.jsonl", scorer="gsm8k")
 
 
 def test_a_prompt_of_several_turns_is_made_again_from_what_the_manifest_says() -> None:
     turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "user: yes?"}]
     turns.append({"role": "user", "content": "{{ question }}"})
     Path("mine.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
-    asker, row = Asker(own(Path("mine.jsonl"), turns, "numeric")), Row("a", {"question": "1+1?"})
+    asker, row = TaskPrompt(custom_task(Path("mine.jsonl"), turns, "numeric")), Row("a", {"question": "1+1?"})
     told = json.loads(json.dumps(asker.identity))
-    again = Asker(own(Path("mine.jsonl"), told["prompt"], "numeric"))
+    again = TaskPrompt(custom_task(Path("mine.jsonl"), told["prompt"], "numeric"))
     assert again.messages(row) == asker.messages(row) == [*turns[:2], {"role": "user", "content": "1+1?"}]

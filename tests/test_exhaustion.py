@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from fakes import FakeTransport, answer, refusal
+from fakes import FakeTransport, answer, calls_of, refusal
+from manycall.client.call_client import CallClient
 from manycall.control.exhaustion import PATIENCE_SECONDS, Exhaustion
-from manycall.data.sources import Source
-from manycall.engine.client import Client
-from manycall.engine.row import RowCalls
-from manycall.engine.scheduler import Scheduler
+from manycall.data.row_source import RowSource
 from manycall.errors import RunStopped
 from manycall.records import Row
-from manycall.sim import virtual
+from manycall.run.row_client import RowClient
+from manycall.run.scheduler import Scheduler
+from manycall.sim import virtual_time
 from manycall.store.manifest import Manifest
-from manycall.store.run import Run
-from manycall.wire.transport import HttpReply, HttpRequest
+from manycall.store.run_folder import RunFolder
+from manycall.transport.messages import HttpRequest, HttpResponse
 
 ROWS = 1_319
 NO_QUOTA = refusal(429, "You exceeded your current quota", "insufficient_quota")
@@ -47,25 +47,25 @@ class Trial:
         done, failed: rows. stopped: why it ended early, "" if it did not. seconds: how long it took.
     """
 
-    def __init__(self, folder: Path, reply: Callable[[float, HttpRequest], HttpReply], keys: str = '"k1"') -> None:
-        (folder / "endpoints.toml").write_text(f'[[endpoint]]\nurl = "https://h"\nkey = [{keys}]\n')
+    def __init__(self, folder: Path, reply: Callable[[float, HttpRequest], HttpResponse], keys: str = '"k1"') -> None:
+        (folder / "endpoints.toml").write_text(f'[[endpoint]]\nbase_url = "https://h"\napi_key = [{keys}]\n')
         self.transport = Timed(reply)
         self.out = folder / "out.jsonl"
         self.stopped = ""
-        virtual.run(self._main())
+        virtual_time.run_virtual(self._main())
 
     async def _main(self) -> None:
-        run = Run(self.out, Manifest("0", {}))
-        self.client = Client("m", transport=self.transport, concurrency=16)
-        scheduler = Scheduler(self.client, run, ask)
+        run = RunFolder(self.out, Manifest("0", {}))
+        self.client = CallClient("m", transport=self.transport, concurrency=16)
         try:
             async with self.client:
-                await scheduler.run(Source([{"id": f"r{n}"} for n in range(ROWS)]).rows(run.known))
+                scheduler = Scheduler(calls_of(self.client, run), run, ask)
+                await scheduler.run(RowSource([{"id": f"r{n}"} for n in range(ROWS)]).pending_rows(run.ids))
         except RunStopped as reason:
             self.stopped = str(reason)
         finally:
             run.close()
-        self.seconds = virtual.now()
+        self.seconds = virtual_time.now()
         self.done = len(self.out.read_bytes().splitlines())
         self.failed = self.client.counters.failed
 
@@ -73,24 +73,24 @@ class Trial:
 class Timed(FakeTransport):
     """Replies after 0.2 s, for the key "slow" after 10 s, by a function of the second and the request."""
 
-    def __init__(self, reply: Callable[[float, HttpRequest], HttpReply]) -> None:
-        super().__init__(lambda body: reply(virtual.now(), self.requests[-1]), seconds=0.2)
+    def __init__(self, reply: Callable[[float, HttpRequest], HttpResponse]) -> None:
+        super().__init__(lambda body: reply(virtual_time.now(), self.requests[-1]), seconds=0.2)
         self.reply = reply
 
-    async def send(self, request: HttpRequest) -> HttpReply:
+    async def send(self, request: HttpRequest) -> HttpResponse:
         await super().send(request)
         if request.key is not None and request.key.reveal() == "slow":
             await asyncio.sleep(10)
-        return self.reply(virtual.now(), request)
+        return self.reply(virtual_time.now(), request)
 
 
-async def ask(row: Row, llm: RowCalls) -> dict[str, Any]:
+async def ask(row: Row, llm: RowClient) -> dict[str, Any]:
     return {"text": (await llm.chat(row.id)).text}
 
 
 @pytest.mark.parametrize("refused", [NO_QUOTA, IN_FLIGHT_BUDGET])
 @pytest.mark.parametrize("seconds", [5, 60, 240])
-def test_a_throttle_in_the_middle_of_a_run_costs_no_row(tmp_path: Path, refused: HttpReply, seconds: float) -> None:
+def test_a_throttle_in_the_middle_of_a_run_costs_no_row(tmp_path: Path, refused: HttpResponse, seconds: float) -> None:
     end = Trial(tmp_path, lambda now, _: refused if 5 <= now < 5 + seconds else answer())
     assert (end.done, end.failed, end.stopped) == (ROWS, 0, "")
     assert end.seconds < ROWS / 16 * 0.2 + 2.5 * seconds + 30
@@ -103,7 +103,7 @@ def test_a_throttle_of_every_minute_costs_no_row(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("refused", [NO_QUOTA, IN_FLIGHT_BUDGET])
 def test_an_account_that_runs_out_of_money_stops_the_run_within_the_bound_and_says_so(
-    tmp_path: Path, refused: HttpReply
+    tmp_path: Path, refused: HttpResponse
 ) -> None:
     end = Trial(tmp_path, lambda now, _: refused if now >= 5 else answer())
     assert 0 < end.done < ROWS
@@ -118,11 +118,11 @@ def test_an_account_without_money_stops_the_run_at_once(tmp_path: Path) -> None:
     assert (end.done, end.failed) == (0, 0)
     assert "exceeded your current quota" in end.stopped
     assert end.seconds < 3
-    assert end.client.counters.sent <= 8
+    assert end.client.counters.attempts <= 8
 
 
 def test_a_key_that_runs_out_of_money_gets_no_more_calls_while_another_has_some(tmp_path: Path) -> None:
-    def reply(now: float, request: HttpRequest) -> HttpReply:
+    def reply(now: float, request: HttpRequest) -> HttpResponse:
         assert request.key is not None
         if request.key.reveal() == "k1":
             return NO_QUOTA if now >= 2 else answer()
@@ -131,5 +131,5 @@ def test_a_key_that_runs_out_of_money_gets_no_more_calls_while_another_has_some(
     end = Trial(tmp_path, reply, keys='"k1", "slow"')
     assert end.seconds > PATIENCE_SECONDS
     assert (end.done, end.failed, end.stopped) == (ROWS, 0, "")
-    assert "exceeded your current quota" in str(end.client.pool.endpoints[0].retired)
-    assert end.client.pool.endpoints[1].retired is None
+    assert "exceeded your current quota" in str(end.client.pool.endpoints[0].disabled_reason)
+    assert end.client.pool.endpoints[1].disabled_reason is None

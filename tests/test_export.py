@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from manycall import UsageError, export, generate
-from manycall.data.sources import Source
+from manycall import export, generate
+from manycall.data.row_source import RowSource
+from manycall.errors import UsageError
 from manycall.records import Row, Success
 from manycall.store.manifest import Manifest
-from manycall.store.run import Run
+from manycall.store.run_folder import RunFolder
 from shell import manycall, rows
 
 DATASETS = Path.home() / ".cache" / "manycall-bench" / "venvs" / "datasets" / "bin" / "python"
@@ -36,13 +37,13 @@ def finished(
         "job": "generate",
         "prompt": prompt,
         "system": system,
-        "field": "text",
+        "output_field": "text",
         "model": "m",
         "params": {},
     }
-    run = Run(OUT, Manifest("0", identity, about or {}))
+    run = RunFolder(OUT, Manifest("0", identity, about or {}))
     for row, result in results:
-        run.success(Success(row, result))
+        run.write_row(Success(row, result))
     run.close()
     return OUT
 
@@ -93,16 +94,16 @@ BE = {"role": "system", "content": "You are Ann."}
 )
 def test_each_shape_is_what_trainers_take(shape: str, system: str | None, expected: dict[str, Any]) -> None:
     one(system=system, who="Ann", chosen="good", rejected="bad")
-    assert export(OUT, "to.jsonl", shape=shape).rows == 1
+    assert export(OUT, "to.jsonl", format=shape).rows == 1
     assert rows(Path("to.jsonl")) == [expected]
 
 
-def test_what_was_asked_may_stand_in_a_field() -> None:
+def test_the_prompt_may_be_in_a_field() -> None:
     talk = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes?"}, USER]
     one(prompt=None, question="About tea", talk=talk)
-    export(OUT, "to.jsonl", shape="messages", prompt="question")
+    export(OUT, "to.jsonl", format="messages", prompt_field="question")
     assert rows(Path("to.jsonl")) == [{"messages": [USER, ANSWER]}]
-    export(OUT, "to.jsonl", shape="messages", prompt="talk")
+    export(OUT, "to.jsonl", format="messages", prompt_field="talk")
     assert rows(Path("to.jsonl")) == [{"messages": [*talk, ANSWER]}]
 
 
@@ -111,7 +112,7 @@ ALPACA = {"instruction": "Translate", "input": "Good morning", "output": "Guten 
 
 def test_an_alpaca_set_keeps_its_input() -> None:
     one(**ALPACA)
-    done = export(OUT, "to.jsonl", shape="alpaca", prompt="instruction", field="output")
+    done = export(OUT, "to.jsonl", format="alpaca", prompt_field="instruction", text_field="output")
     assert rows(Path("to.jsonl")) == [ALPACA]
     assert done.not_written == ["id", "text", "topic"]
 
@@ -119,10 +120,10 @@ def test_an_alpaca_set_keeps_its_input() -> None:
 @pytest.mark.parametrize("shape", ["messages", "sharegpt", "alpaca", "dpo"])
 def test_fields_that_a_shape_has_no_place_for_are_named_or_kept(shape: str) -> None:
     one(input="Good morning", n=7, chosen="good", rejected="bad")
-    done = export(OUT, "to.jsonl", shape=shape)
+    done = export(OUT, "to.jsonl", format=shape)
     assert {"id", "input", "n", "topic"} <= set(done.not_written)
     assert "| not written | " in str(done)
-    done = export(OUT, "to.jsonl", shape=shape, keep=["input", "n"])
+    done = export(OUT, "to.jsonl", format=shape, keep=["input", "n"])
     assert [(row["input"], row["n"]) for row in rows(Path("to.jsonl"))] == [("Good morning", 7)]
     assert not {"input", "n"} & set(done.not_written)
 
@@ -134,7 +135,7 @@ def test_rows_have_every_field_and_name_none() -> None:
 
 def test_preferences_may_be_messages() -> None:
     one(chosen=[ANSWER], rejected="bad")
-    export(OUT, "to.jsonl", shape="dpo")
+    export(OUT, "to.jsonl", format="dpo")
     (row,) = rows(Path("to.jsonl"))
     assert (row["chosen"], row["rejected"]) == ([ANSWER], [{"role": "assistant", "content": "bad"}])
 
@@ -142,9 +143,15 @@ def test_preferences_may_be_messages() -> None:
 def test_samples_are_asked_what_their_row_was_asked() -> None:
     Path("in.jsonl").write_text('{"id":"x","topic":"tea"}\n{"id":"y","topic":"cat"}\n')
     generate(
-        "{{ id }} about {{ topic }}", "in.jsonl", samples=2, model="m", url="sim:latency=0", out=OUT, progress=False
+        "{{ id }} about {{ topic }}",
+        "in.jsonl",
+        samples=2,
+        model="m",
+        base_url="sim:latency=0",
+        out=OUT,
+        progress=False,
     )
-    export(OUT, "to.jsonl", shape="alpaca", in_order=True)
+    export(OUT, "to.jsonl", format="alpaca", in_order=True)
     asked = [row["instruction"] for row in rows(Path("to.jsonl"))]
     assert asked == ["x about tea", "x about tea", "y about cat", "y about cat"]
 
@@ -152,20 +159,32 @@ def test_samples_are_asked_what_their_row_was_asked() -> None:
 @pytest.mark.parametrize(
     ("made", "options", "sentence"),
     [
-        ({}, {"shape": "xml"}, "--as 'xml' is none of rows, messages, sharegpt, alpaca, dpo"),
-        ({}, {"shape": "dpo"}, "row 'a' has no field 'chosen'"),
-        ({"prompt": None}, {"shape": "messages"}, "name the field that holds it with --prompt"),
-        ({"prompt": "function ask 0123456789abcdef"}, {"shape": "alpaca"}, "does not say what was asked"),
-        ({}, {"shape": "messages", "prompt": "nothing"}, "row 'a' has no field 'nothing' (it has id, topic, text"),
-        ({}, {"shape": "messages", "field": "story"}, "row 'a' has no field 'story'"),
-        ({"talk": [USER, ANSWER, USER]}, {"shape": "alpaca", "prompt": "talk"}, "is more than one question"),
-        ({"talk": [{**USER, "content": []}]}, {"shape": "sharegpt", "prompt": "talk"}, "a message is not one text"),
-        ({"talk": [{**USER, "name": "Ann"}]}, {"shape": "alpaca", "prompt": "talk"}, "a message has name, and needs"),
-        ({}, {"shape": "messages", "keep": ["nothing"]}, "row 'a' has no field 'nothing'"),
-        ({"output": "x"}, {"shape": "alpaca", "keep": ["output"]}, "the shape itself writes 'output'"),
-        ({}, {"keep": ["topic"]}, "--as rows writes every field: leave out --keep"),
-        ({}, {"shard_rows": 0}, "--shard-rows must be at least 1, not 0"),
-        ({}, {"without": ["nowhere.jsonl"]}, "nowhere.jsonl: there is no such file"),
+        ({}, {"format": "xml"}, "Unknown format='xml'. Available formats: rows, messages, sharegpt, alpaca, dpo."),
+        ({}, {"format": "dpo"}, "Row 'a' has no field 'chosen'"),
+        ({"prompt": None}, {"format": "messages"}, "Name the field that holds it with prompt_field="),
+        ({"prompt": "function ask 0123456789abcdef"}, {"format": "alpaca"}, "does not record the prompt"),
+        (
+            {},
+            {"format": "messages", "prompt_field": "nothing"},
+            "Row 'a' has no field 'nothing'. Its fields: id, topic, text",
+        ),
+        ({}, {"format": "messages", "text_field": "story"}, "Row 'a' has no field 'story'"),
+        ({"talk": [USER, ANSWER, USER]}, {"format": "alpaca", "prompt_field": "talk"}, "is not a single question"),
+        (
+            {"talk": [{**USER, "content": []}]},
+            {"format": "sharegpt", "prompt_field": "talk"},
+            "a message is not a single text",
+        ),
+        (
+            {"talk": [{**USER, "name": "Ann"}]},
+            {"format": "alpaca", "prompt_field": "talk"},
+            "a message has name. Use",
+        ),
+        ({}, {"format": "messages", "keep": ["nothing"]}, "Row 'a' has no field 'nothing'"),
+        ({"output": "x"}, {"format": "alpaca", "keep": ["output"]}, "'output' itself. Omit keep='output'"),
+        ({}, {"keep": ["topic"]}, "format='rows' writes every field. Omit keep="),
+        ({}, {"shard_rows": 0}, "shard_rows= must be at least 1, got 0"),
+        ({}, {"exclude": ["nowhere.jsonl"]}, "nowhere.jsonl: file not found"),
         ({}, {"in_order": True}, "did not come from a file"),
     ],
 )
@@ -181,18 +200,18 @@ def test_what_cannot_be_is_one_sentence_and_no_file(made: Any, options: Any, sen
     ("to", "sentence"),
     [
         ("to.csv", "must end in .jsonl or .parquet"),
-        ("out.jsonl", "is the output of a run, and is not overwritten"),
-        ("in.jsonl", "is what this is made of, and is not overwritten"),
-        ("rejects.jsonl", "is what this is made of, and is not overwritten"),
+        ("out.jsonl", "is the output of a run and cannot be overwritten"),
+        ("in.jsonl", "is an input of this command and cannot be overwritten"),
+        ("rejects.jsonl", "is an input of this command and cannot be overwritten"),
     ],
 )
 def test_nothing_is_overwritten_that_was_paid_for(to: str, sentence: str) -> None:
     Path("in.jsonl").write_text('{"topic":"tea"}\n')
-    finished([(Row("a", {"topic": "tea"}), {"text": "x"})], about=Source("in.jsonl").about)
+    finished([(Row("a", {"topic": "tea"}), {"text": "x"})], about=RowSource("in.jsonl").manifest_entry)
     Path("rejects.jsonl").write_text('{"id":"b"}\n')
     before = {path: path.read_bytes() for path in Path().glob("*.jsonl")}
     with pytest.raises(UsageError, match=sentence):
-        export(OUT, to, without=["rejects.jsonl"])
+        export(OUT, to, exclude=["rejects.jsonl"])
     assert {path: path.read_bytes() for path in Path().glob("*.jsonl")} == before
     assert export(OUT, "to.jsonl").rows == export(OUT, "to.jsonl").rows == 1  # its own files it may replace
 
@@ -202,11 +221,11 @@ def test_nothing_is_overwritten_that_was_paid_for(to: str, sentence: str) -> Non
 def test_rows_come_in_the_order_of_the_input(named: bool, samples: int | None) -> None:
     lines = [{"topic": f"t{n % 40}"} | ({"key": f"k{n}"} if named else {}) for n in range(50)]
     Path("in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    source = Source("in.jsonl", samples=samples, id_field="key" if named else None)
+    source = RowSource("in.jsonl", samples=samples, id_field="key" if named else None)
     ids = list(source.ids())
     assert len(set(ids)) == 50 * (samples or 1)
     mixed = random.Random(0).sample(ids, len(ids))
-    finished([(Row(name, {}), {"text": name}) for name in mixed], about=source.about)
+    finished([(Row(name, {}), {"text": name}) for name in mixed], about=source.manifest_entry)
     export(OUT, "to.jsonl", in_order=True)
     assert [row["id"] for row in rows(Path("to.jsonl"))] == ids
     Path("in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[:10]))
@@ -217,12 +236,12 @@ def test_rows_come_in_the_order_of_the_input(named: bool, samples: int | None) -
 
 
 @pytest.mark.parametrize("samples", [None, 2])
-def test_crossed_rows_stand_where_their_row_stood(samples: int | None) -> None:
+def test_crossed_rows_are_in_the_place_of_their_row(samples: int | None) -> None:
     names = ["a:0123456789abcdef", "b", "c#1", "d/1", "e", *"fghijklm"]
     Path("in.jsonl").write_text("".join(json.dumps({"id": name, "t": 1}) + "\n" for name in names))
     generate(
-        "{{ tone }} {{ t }}", "in.jsonl", samples=samples, cross={"tone": ["sad", "funny"]}, model="m",
-        url="sim:latency=0", out=OUT, progress=False,
+        "{{ tone }} {{ t }}", "in.jsonl", samples=samples, grid_vars={"tone": ["sad", "funny"]}, model="m",
+        base_url="sim:latency=0", out=OUT, progress=False,
     )  # fmt: skip
     lines = OUT.read_bytes().splitlines(keepends=True)
     OUT.write_bytes(b"".join(random.Random(0).sample(lines, len(lines))))
@@ -237,19 +256,21 @@ def test_crossed_rows_stand_where_their_row_stood(samples: int | None) -> None:
 def test_crossed_rows_without_ids_have_no_order_in_the_input_and_that_is_said() -> None:
     Path("in.jsonl").write_text('{"t": 1}\n{"t": 2}\n')
     cross = {"tone": ["sad", "funny"]}
-    generate("{{ tone }} {{ t }}", "in.jsonl", cross=cross, model="m", url="sim:latency=0", out=OUT, progress=False)
-    with pytest.raises(UsageError, match="none of its ids stands in the input"):
+    generate(
+        "{{ tone }} {{ t }}", "in.jsonl", grid_vars=cross, model="m", base_url="sim:latency=0", out=OUT, progress=False
+    )
+    with pytest.raises(UsageError, match="none of its ids is in the input"):
         export(OUT, "to.jsonl", in_order=True)
     assert not Path("to.jsonl").exists()
 
 
-def test_the_rows_of_one_answer_stand_where_their_row_stood() -> None:
+def test_the_rows_of_one_answer_are_in_the_place_of_their_row() -> None:
     """Twelve of each: so the tenth comes before the eleventh, and neither is the first."""
     names = ["train", "train/1", "test/2", *"abcdefgh"]
     Path("in.jsonl").write_text("".join(json.dumps({"id": name}) + "\n" for name in names))
     generate(
         "{{ id }}", "in.jsonl", parse=lambda row, text: [{"n": n} for n in range(12)] if row["id"] != "a" else {"n": 0},
-        model="m", url="sim:latency=0", out=OUT, progress=False,
+        model="m", base_url="sim:latency=0", out=OUT, progress=False,
     )  # fmt: skip
     blocks = [list(each) for _, each in groupby(rows(OUT), lambda row: row.get("original_id", row["id"]))]
     random.Random(0).shuffle(blocks)
@@ -260,7 +281,7 @@ def test_the_rows_of_one_answer_stand_where_their_row_stood() -> None:
 
 
 def test_samples_of_a_prompt_alone_have_an_order_too() -> None:
-    generate("x", samples=30, model="m", url="sim:latency=0", out=OUT, progress=False)
+    generate("x", samples=30, model="m", base_url="sim:latency=0", out=OUT, progress=False)
     assert export(OUT, "to.jsonl", in_order=True).rows == 30
     assert [row["id"] for row in rows(Path("to.jsonl"))] == list(range(30))
 
@@ -280,9 +301,9 @@ def test_shards_have_the_hubs_names_and_together_all_rows(ending: str) -> None:
         assert len({str(pq.read_schema(path)) for path in done.files}) == 1
 
 
-def test_parquet_holds_whatever_rows_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_can_store_every_value_of_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("manycall.synth.columns.GROUP_ROWS", 2)
+    monkeypatch.setattr("manycall.dataset.parquet.GROUP_ROWS", 2)
     given: list[dict[str, Any]] = [
         {"n": 1, "mixed": 1, "list": [1, 2], "nested": {"a": 1}, "empty": {}, "big": 1},
         {"n": 2, "mixed": "two", "list": [], "nested": {"a": 2, "b": "x"}, "none": None},
@@ -307,21 +328,21 @@ def test_parquet_holds_whatever_rows_hold(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("group", [3, 100])
 def test_one_odd_row_changes_no_text_and_is_named(group: int, monkeypatch: pytest.MonkeyPatch) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("manycall.synth.columns.GROUP_ROWS", group)
+    monkeypatch.setattr("manycall.dataset.parquet.GROUP_ROWS", group)
     finished([(Row(str(n), {}), {"text": 7 if n == 6 else f"text {n}"}) for n in range(10)])
     (note,) = export(OUT, "to.parquet").notes
-    assert note == "text (a text in all rows, and JSON where it is none: row 7 is a number)"
+    assert note == "text (written as text, with other values as JSON: row 7 is a number)"
     texts = pq.read_table("to.parquet").column("text").to_pylist()
     assert texts == ["7" if n == 6 else f"text {n}" for n in range(10)]
 
 
 def test_memory_is_not_that_of_the_rows() -> None:
-    about = {"rows": "the prompt alone", "count": 20_000}
+    about = {"input": "the prompt alone", "count": 20_000}
     finished([(Row(str(n), {}), {"text": f"{n} " + "x" * 1000}) for n in range(20_000)], about=about)
     peaks = {}
     for name, options in {"as it is": {}, "in order": {"in_order": True}}.items():
         tracemalloc.start()
-        export(OUT, "to.jsonl", shape="messages", prompt="id", **options)  # type: ignore[arg-type]
+        export(OUT, "to.jsonl", format="messages", prompt_field="id", **options)  # type: ignore[arg-type]
         peaks[name] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert OUT.stat().st_size > 20_000_000
@@ -334,14 +355,14 @@ def test_half_a_dataset_is_none(ending: str) -> None:
     pytest.importorskip("pyarrow")
     pairs = {"chosen": "a", "rejected": "b"}
     finished([(Row(str(n), {"topic": "tea"} | (pairs if n < 5 else {})), {"text": "x"}) for n in range(6)])
-    with pytest.raises(UsageError, match="row '5' has no field 'chosen'"):
-        export(OUT, f"to.{ending}", shape="dpo", shard_rows=2)
+    with pytest.raises(UsageError, match="Row '5' has no field 'chosen'"):
+        export(OUT, f"to.{ending}", format="dpo", shard_rows=2)
     assert not list(Path().glob("to*"))
     names = [f"to-0000{n}-of-00003.{ending}" for n in range(3)]
     for name in names:
         Path(name).write_bytes(b"an older one")
     with pytest.raises(UsageError):
-        export(OUT, f"to.{ending}", shape="dpo", shard_rows=2)
+        export(OUT, f"to.{ending}", format="dpo", shard_rows=2)
     assert {path.name: path.read_bytes() for path in Path().glob("to*")} == dict.fromkeys(names, b"an older one")
 
 
@@ -353,14 +374,12 @@ def test_half_a_dataset_is_none(ending: str) -> None:
         (None, 3, "data/to.jsonl"),
     ],
 )
-def test_pieces_of_another_size_are_not_left_beside_the_new_ones(
-    before: int | None, after: int | None, other: str
-) -> None:
+def test_shards_of_another_size_are_removed(before: int | None, after: int | None, other: str) -> None:
     finished([(Row(str(n), {}), {"text": "x"}) for n in range(6)])
     export(OUT, "data/to.jsonl", shard_rows=before)
     Path("data/to-2024-of-interest.jsonl").write_text("another dataset")
     there = {path: path.read_bytes() for path in Path("data").iterdir()}
-    with pytest.raises(UsageError, match=f"{other} would be loaded along with these"):
+    with pytest.raises(UsageError, match=f"{other} would be loaded together with the new files"):
         export(OUT, "data/to.jsonl", shard_rows=after)
     assert {path: path.read_bytes() for path in Path("data").iterdir()} == there
     assert export(OUT, "data/to.jsonl", shard_rows=before).rows == 6
@@ -370,7 +389,7 @@ def test_pieces_of_another_size_are_not_left_beside_the_new_ones(
 def test_an_output_without_rows_is_a_file_without_rows(ending: str) -> None:
     pytest.importorskip("pyarrow")
     finished([])
-    done = export(OUT, f"to.{ending}", shape="messages", shard_rows=2)
+    done = export(OUT, f"to.{ending}", format="messages", shard_rows=2)
     assert (done.rows, [str(path) for path in done.files]) == (0, [f"to-00000-of-00001.{ending}"])
     assert done.files[0].exists()
 
@@ -384,10 +403,10 @@ def test_a_line_that_is_being_written_is_not_read() -> None:
 
 def test_the_command_says_what_it_wrote() -> None:
     one()
-    done = manycall("export", OUT, "-o", "to.jsonl", "--as", "messages")
+    done = manycall("export", OUT, "-o", "to.jsonl", "--format", "messages")
     assert (done.code, "| rows " in done.out, "to.jsonl" in done.out) == (0, True, True)
     done = manycall("export", "nothing.jsonl", "-o", "to.jsonl")
-    assert (done.code, done.err) == (2, "manycall: nothing.jsonl: there is no such file\n")
+    assert (done.code, done.err) == (2, "manycall: nothing.jsonl: file not found.\n")
 
 
 LOAD = """
@@ -402,8 +421,8 @@ for kind, path in (("json", "out.jsonl"), ("json", "to.jsonl"), ("parquet", "to*
 def test_the_hubs_library_loads_the_output_and_what_is_made_of_it(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     finished([(Row(str(n), {"topic": "tea"}), {"text": "从前", "text_finish_reason": "stop"}) for n in range(7)])
-    export(OUT, "to.jsonl", shape="messages")
-    export(OUT, "to.parquet", shape="sharegpt", shard_rows=3)
+    export(OUT, "to.jsonl", format="messages")
+    export(OUT, "to.parquet", format="sharegpt", shard_rows=3)
     env = {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "PATH": "/usr/bin:/bin"}
     done = subprocess.run([DATASETS, "-c", LOAD], capture_output=True, text=True, timeout=120, env=env, check=False)
     assert done.stdout.split() == ["json", "7", "json", "7", "parquet", "7"], done.stderr

@@ -26,13 +26,14 @@ from hostile import (
     without_end,
 )
 from manycall import errors
+from manycall.client.call_client import CallClient
 from manycall.control import retry
-from manycall.engine.client import Client
-from manycall.errors import Verdict
+from manycall.errors import FailureAction, FailureClass
+from manycall.providers.error_codes import classify
 from servers import Connection, hang_up, http, reset, saying, serving, silence
 from trial import PATIENT, TIMEOUT, AtOnce, run
 
-RETRY, GIVE_UP, STOP = Verdict.RETRY, Verdict.GIVE_UP, Verdict.STOP
+RETRY, FAIL, STOP = FailureAction.RETRY, FailureAction.FAIL, FailureAction.STOP_RUN
 
 
 class Fault(NamedTuple):
@@ -46,22 +47,27 @@ class Fault(NamedTuple):
 
     name: str
     server: Connection
-    verdict: Verdict
-    failure: type[errors.CallFailed]
+    verdict: FailureAction
+    failure: type[errors.CallError]
     says: str
 
     @property
     def timeout(self) -> float:
-        return TIMEOUT if self.failure is errors.TimedOut else PATIENT
+        return TIMEOUT if self.failure is errors.AttemptTimeout else PATIENT
 
 
-LOST, BROKEN, LATE, BAD = errors.ConnectionLost, errors.ReplyBroken, errors.TimedOut, errors.BadReply
-TOO_LONG, EMPTY, REFUSED = errors.TooLong, errors.EmptyAnswer, errors.Refused
-NO_ROOM, FILTERED = errors.OutOfTokens, errors.Filtered
+LOST, BROKEN, LATE, BAD = (
+    errors.ConnectionLost,
+    errors.IncompleteResponse,
+    errors.AttemptTimeout,
+    errors.InvalidResponse,
+)
+TOO_LONG, EMPTY, REFUSED = errors.ResponseTooLarge, errors.EmptyCompletion, errors.HttpStatusError
+NO_ROOM, FILTERED = errors.MaxTokensReached, errors.ContentFiltered
 UPGRADE = b"HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"
 NO_MONEY = b'{"error":{"code":"insufficient_quota"}}'
 ELSEWHERE = "location: http://127.0.0.1:1/"
-PROMISED = "not what the API promises"
+PROMISED = "does not have the expected format"
 
 FAULTS = [
     Fault(*line)
@@ -71,17 +77,23 @@ FAULTS = [
         ("hang-up", hang_up, RETRY, LOST, "connection was lost"),
         ("half-close", hostile.half_close, RETRY, LOST, "connection was lost"),
         ("hang-up in the headers", saying(OK + b"Conte"), RETRY, LOST, "connection was lost"),
-        ("silence", silence, RETRY, LATE, "no whole reply in time"),
-        ("silence after the headers", stopping_after(CHUNKED), RETRY, LATE, "no whole reply in time"),
-        ("silence in the body", stopping_after(CHUNKED + b'5\r\n{"cho'), RETRY, LATE, "no whole reply in time"),
+        ("silence", silence, RETRY, LATE, "no complete response within"),
+        ("silence after the headers", stopping_after(CHUNKED), RETRY, LATE, "no complete response within"),
+        ("silence in the body", stopping_after(CHUNKED + b'5\r\n{"cho'), RETRY, LATE, "no complete response within"),
         # framing
-        ("half a body", saying(OK + b"content-length: 500\r\n\r\n" + FINE), RETRY, BROKEN, "broke off"),
-        ("content-length too long", stopping_after(http(200, FINE).replace(b": 1", b": 9")), RETRY, LATE, "in time"),
+        ("half a body", saying(OK + b"content-length: 500\r\n\r\n" + FINE), RETRY, BROKEN, "ended early"),
+        (
+            "content-length too long",
+            stopping_after(http(200, FINE).replace(b": 1", b": 9")),
+            RETRY,
+            LATE,
+            "no complete response",
+        ),
         ("content-length too short", saying(OK + b"content-length: 30\r\n\r\n" + FINE), RETRY, BAD, PROMISED),
         ("content-length negative", saying(OK + b"content-length: -1\r\n\r\n" + FINE), RETRY, BROKEN, "content-length"),
         ("content-length no number", saying(OK + b"content-length: x\r\n\r\n"), RETRY, BROKEN, "content-length"),
         ("two content-lengths", answering(200, FINE, "content-length: 7"), RETRY, BROKEN, "content-length"),
-        ("chunks cut off", saying(CHUNKED + b'5\r\n{"cho\r\n'), RETRY, BROKEN, "broke off"),
+        ("chunks cut off", saying(CHUNKED + b'5\r\n{"cho\r\n'), RETRY, BROKEN, "ended early"),
         ("chunk size no number", saying(CHUNKED + b"zz\r\n{}\r\n"), RETRY, BROKEN, "chunk size"),
         ("chunk size too large", saying(CHUNKED + b"f" * 20 + b"\r\n{}\r\n"), RETRY, BROKEN, "chunk size"),
         ("no HTTP", saying(b"what?\r\n\r\n"), RETRY, BROKEN, "could not be read"),
@@ -89,7 +101,13 @@ FAULTS = [
         ("gzip that is none", saying(packed("gzip", b"no")), RETRY, BROKEN, "could not be read"),
         ("gzip cut off", saying(packed("gzip", BOMBS["gzip"][:20])), RETRY, BROKEN, "could not be read"),
         # 200, and no answer
-        ("error in a 200", answering(200, b'{"error":{"message":"overloaded"}}'), RETRY, BAD, "inside: overloaded"),
+        (
+            "error in a 200",
+            answering(200, b'{"error":{"message":"overloaded"}}'),
+            RETRY,
+            BAD,
+            "contains an error: overloaded",
+        ),
         ("HTML", answering(200, b"<html>sign in</html>"), RETRY, BAD, PROMISED),
         ("plain text", answering(200, b"OK"), RETRY, BAD, PROMISED),
         ("empty body", answering(200), RETRY, BAD, PROMISED),
@@ -106,28 +124,40 @@ FAULTS = [
         ("UTF-16", answering(200, FINE.decode().encode("utf-16")), RETRY, BAD, PROMISED),
         ("JSON, then more", answering(200, FINE + b"more"), RETRY, BAD, PROMISED),
         ("JSON too deep", answering(200, chat(b'"x"', b',"x":' + DEEP * b"[" + DEEP * b"]")), RETRY, BAD, PROMISED),
-        ("events", answering(200, b"data: " + FINE + b"\n\ndata: [DONE]\n\n"), RETRY, BAD, "stream of events"),
-        ("events without end", answering(200, b"data: " + FINE + b"\n\n"), RETRY, BAD, "stream of events"),
+        ("events", answering(200, b"data: " + FINE + b"\n\ndata: [DONE]\n\n"), RETRY, BAD, "is an event stream"),
+        ("events without end", answering(200, b"data: " + FINE + b"\n\n"), RETRY, BAD, "is an event stream"),
         ("error in events", answering(200, b'data: {"error":"died"}\n\ndata: [DONE]\n\n'), RETRY, BAD, "died"),
         ("only comments", answering(200, b": keep-alive\n\n" * 9), RETRY, BAD, PROMISED),
         (
             "no text within max_tokens",
             answering(200, chat(b'""', finish=b'"length"')),
-            GIVE_UP,
-            errors.OutOfTokens,
+            FAIL,
+            errors.MaxTokensReached,
             "max",
         ),
         (
             "content filter",
             answering(200, chat(b"null", finish=b'"content_filter"')),
-            GIVE_UP,
-            errors.Filtered,
+            FAIL,
+            errors.ContentFiltered,
             "filter",
         ),
         # floods and drips
-        ("blank lines for ever", without_end(CHUNKED, b"1\r\n\n\r\n", 0.02), RETRY, LATE, "no whole reply in time"),
-        ("a byte now and then", without_end(OK + b"x: ", b"a", 0.02), RETRY, LATE, "no whole reply in time"),
-        ("100 Continue for ever", without_end(b"", b"HTTP/1.1 100 X\r\n\r\n", 0.001), RETRY, LATE, "in time"),
+        (
+            "blank lines for ever",
+            without_end(CHUNKED, b"1\r\n\n\r\n", 0.02),
+            RETRY,
+            LATE,
+            "no complete response within",
+        ),
+        ("a byte now and then", without_end(OK + b"x: ", b"a", 0.02), RETRY, LATE, "no complete response within"),
+        (
+            "100 Continue for ever",
+            without_end(b"", b"HTTP/1.1 100 X\r\n\r\n", 0.001),
+            RETRY,
+            LATE,
+            "no complete response",
+        ),
         ("a header line without end", without_end(OK + b"x: ", b"a" * 65_536), RETRY, BROKEN, "head is too large"),
         ("headers without end", without_end(OK, b"x: " + b"a" * 60_000 + b"\r\n"), RETRY, BROKEN, "head is too large"),
         ("a status line without end", without_end(OK[:-2], b"a" * 65_536), RETRY, BROKEN, "head is too large"),
@@ -135,19 +165,19 @@ FAULTS = [
         (
             "a body without end",
             without_end(CHUNKED, b"10000\r\n" + 65_536 * b" " + b"\r\n"),
-            GIVE_UP,
+            FAIL,
             TOO_LONG,
-            "cut off",
+            "was discarded",
         ),
         (
             "10 GB",
             without_end(OK + b"content-length: 10000000000\r\n\r\n", 65_536 * b" "),
-            GIVE_UP,
+            FAIL,
             TOO_LONG,
-            "cut off",
+            "was discarded",
         ),
         *(
-            (f"{name} bomb", saying(packed(name, BOMBS[name])), GIVE_UP, TOO_LONG, "cut off")
+            (f"{name} bomb", saying(packed(name, BOMBS[name])), FAIL, TOO_LONG, "was discarded")
             for name in ("gzip", "deflate")
         ),
         *(
@@ -155,22 +185,22 @@ FAULTS = [
             for name in ("br", "zstd", "gzip, gzip")
         ),
         # refusals
-        ("500", answering(500, b"oops"), RETRY, REFUSED, "answered 500: oops"),
+        ("500", answering(500, b"oops"), RETRY, REFUSED, "returned status 500: oops"),
         ("502 of a gateway", answering(502, b"<html>Bad\nGateway</html>"), RETRY, REFUSED, "<html>Bad Gateway</html>"),
-        ("500 with an endless message", answering(500, b"x" * 9_000_000), RETRY, REFUSED, "answered 500: xxx"),
-        ("500 with a deep body", answering(500, b"[" * DEEP), RETRY, REFUSED, "answered 500: [[["),
-        ("500 with a huge number", answering(500, b"9" * DEEP), RETRY, REFUSED, "answered 500: 999"),
-        ("400", answering(400, b'{"error":{"message":"too long"}}'), GIVE_UP, REFUSED, "answered 400: too long"),
-        ("204", answering(204), GIVE_UP, REFUSED, "answered 204"),
+        ("500 with an endless message", answering(500, b"x" * 9_000_000), RETRY, REFUSED, "returned status 500: xxx"),
+        ("500 with a deep body", answering(500, b"[" * DEEP), RETRY, REFUSED, "returned status 500: [[["),
+        ("500 with a huge number", answering(500, b"9" * DEEP), RETRY, REFUSED, "returned status 500: 999"),
+        ("400", answering(400, b'{"error":{"message":"too long"}}'), FAIL, REFUSED, "returned status 400: too long"),
+        ("204", answering(204), FAIL, REFUSED, "returned status 204"),
         (
             "101",
             saying(b"HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"),
-            GIVE_UP,
+            FAIL,
             REFUSED,
-            "answered 101",
+            "returned status 101",
         ),
-        ("999", answering(999), RETRY, REFUSED, "answered 999"),
-        ("401", answering(401, b"who?"), STOP, REFUSED, "answered 401: who?"),
+        ("999", answering(999), RETRY, REFUSED, "returned status 999"),
+        ("401", answering(401, b"who?"), STOP, REFUSED, "returned status 401: who?"),
         ("402", answering(402, b"no money"), STOP, REFUSED, "no money"),
         ("403", answering(403, b"not you"), STOP, REFUSED, "not you"),
         ("404", answering(404, b'{"detail":"Not Found"}'), STOP, REFUSED, "Not Found"),
@@ -187,7 +217,7 @@ FAULTS = [
                 answering(code, b"", ELSEWHERE),
                 STOP,
                 REFUSED,
-                "it redirects to",
+                "the URL redirects to",
             )
             for code in (301, 302, 303, 307, 308)
         ),
@@ -201,16 +231,16 @@ def test_a_fault_that_passes_costs_what_is_promised_and_no_more(fault: Fault, tm
     """The first call meets it; the server is well again at once."""
     with serving(at_first(fault.server)) as url:
         end = run(tmp_path, url, timeout=fault.timeout)
-    billed = int(fault.failure.maybe_billed)
+    billed = int(fault.failure.possibly_billed)
     match fault.verdict:
-        case Verdict.RETRY:
+        case FailureAction.RETRY:
             assert (end.done, end.failed, end.stopped) == (["r0", "r1", "r2"], {}, "")
             assert (end.sent, end.in_doubt) == (4, billed)
-        case Verdict.GIVE_UP:
+        case FailureAction.FAIL:
             assert (end.done, [*end.failed], end.stopped) == (["r1", "r2"], ["r0"], "")
             assert (end.sent, end.in_doubt) == (3, billed)
             assert fault.says in end.failed["r0"]
-        case Verdict.STOP:
+        case FailureAction.STOP_RUN:
             assert (end.done, end.failed, end.sent, end.in_doubt) == ([], {}, 1, billed)
             assert fault.says in end.stopped
     assert end.seconds < TIMEOUT + 3
@@ -221,12 +251,12 @@ def test_a_fault_that_stays_is_the_rows_failure_with_its_reason(fault: Fault, tm
     with serving(fault.server) as url:
         end = run(tmp_path, url, count=1, timeout=fault.timeout)
     failure = REFUSED("", status=500) if fault.failure is REFUSED else fault.failure("")
-    attempts = retry.rule(failure).attempts
+    attempts = retry.RULES[classify(failure)].max_attempts
     assert (end.done, [*end.failed], end.stopped) == ([], ["r0"], "")
     assert fault.says in end.failed["r0"]
     assert "\n" not in end.failed["r0"]
     assert len(end.failed["r0"]) < 500
-    assert (end.sent, end.in_doubt) == (attempts, attempts * fault.failure.maybe_billed)
+    assert (end.sent, end.in_doubt) == (attempts, attempts * fault.failure.possibly_billed)
     assert end.seconds < attempts * TIMEOUT + 3
 
 
@@ -243,7 +273,7 @@ def test_a_server_that_only_resets_ends_the_run_or_its_rows_soon(tmp_path: Path)
         end = run(tmp_path, url)
     assert end.done == []
     assert end.stopped or len(end.failed) == 3
-    assert end.sent <= 3 * retry.GONE.attempts
+    assert end.sent <= 3 * retry.RULES[FailureClass.UNREACHABLE].max_attempts
     assert end.seconds < 5
 
 
@@ -286,11 +316,11 @@ def test_an_odd_reply_that_holds_the_answer_is_an_answer(name: str, tmp_path: Pa
 )
 def test_an_embedding_that_is_none_is_no_answer(data: bytes) -> None:
     async def main(url: str) -> None:
-        async with Client("m", url=url, rng=AtOnce()) as llm:
-            with pytest.raises(errors.BadReply) as caught:
+        async with CallClient("m", base_url=url, rng=AtOnce()) as llm:
+            with pytest.raises(errors.InvalidResponse) as caught:
                 await llm.embed("text")
-            attempts = retry.rule(caught.value).attempts
-            assert (caught.value.attempts, llm.counters.maybe_billed) == (attempts, attempts)
+            attempts = retry.RULES[classify(caught.value)].max_attempts
+            assert (caught.value.attempts, llm.counters.possibly_billed) == (attempts, attempts)
 
     with serving(answering(200, b'{"data":[{"index":0,"embedding":' + data + b"}]}")) as url:
         asyncio.run(main(url))

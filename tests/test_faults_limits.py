@@ -11,9 +11,9 @@ from hostile import (
     answering,
     at_first,
 )
-from manycall.control import hints
-from manycall.engine.client import Client
-from manycall.sim import virtual
+from manycall.client.call_client import CallClient
+from manycall.providers import rate_limit_headers
+from manycall.sim import virtual_time
 from servers import http, read_request, saying, serving
 from trial import run
 
@@ -48,7 +48,7 @@ DATES = ("Thu, 01 Jan 2026 00:00:30 GMT", "Thursday, 01-Jan-26 00:00:30 GMT", "T
 
 @pytest.mark.parametrize("text", DATES)
 def test_every_format_of_a_date_is_understood(text: str) -> None:
-    assert hints.retry_after({"retry-after": text}.get, 1_767_225_600.0) == 30
+    assert rate_limit_headers.parse_retry_after({"retry-after": text}.get, 1_767_225_600.0) == 30
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -67,10 +67,10 @@ def test_who_asks_for_more_than_an_hour_gets_an_hour(status: int, text: str, lea
     transport = FakeTransport(lambda body: next(replies), seconds=0.0)
 
     async def main() -> None:
-        async with Client("m", url="http://h", transport=transport) as llm:
+        async with CallClient("m", base_url="http://h", transport=transport) as llm:
             await llm.chat("hi")
 
-    virtual.run(main())
+    virtual_time.run_virtual(main())
     first, second = (at for at, _ in transport.log)
     assert least <= second - first <= most
 

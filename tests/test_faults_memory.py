@@ -45,7 +45,7 @@ HEAVY = {
 CALLS = """
 import asyncio, random, sys
 from manycall import errors
-from manycall.engine.client import Client
+from manycall.client.call_client import CallClient
 
 class AtOnce(random.Random):
     def uniform(self, a, b):
@@ -54,11 +54,11 @@ class AtOnce(random.Random):
 async def ask(llm, n):
     try:
         await (llm.embed(str(n)) if n % 2 else llm.chat(str(n)))
-    except (errors.CallFailed, errors.RunStopped):
+    except (errors.CallError, errors.RunStopped):
         pass
 
 async def main(url):
-    async with Client("m", url=url, concurrency=16, timeout=1.0, rng=AtOnce()) as llm:
+    async with CallClient("m", base_url=url, concurrency=16, timeout=1.0, rng=AtOnce()) as llm:
         await asyncio.gather(*(ask(llm, n) for n in range(16)))
 
 for url in sys.argv[1:]:
@@ -109,8 +109,8 @@ def test_the_command_ends_with_a_sentence_and_little_memory(name: str, tmp_path:
         healthy = measured(COMMAND_LINE, *words, str(tmp_path / "well.jsonl"), "-u", well)
         ill = measured(COMMAND_LINE, *words, str(tmp_path / "ill.jsonl"), "-u", url)
     assert (healthy.code, ill.code) == (0, 4)
-    assert "the first 10 rows all failed, the last with: http" in ill.said
-    assert "a reply of more than 16,777,216 bytes was cut off" in ill.said
+    assert "the first 10 rows all failed. Last error: http" in ill.said
+    assert "the response is larger than 16,777,216 bytes" in ill.said
     assert "Traceback" not in ill.said
     assert 10 <= len(rows(tmp_path / "ill.jsonl.run" / "failures.jsonl")) <= 20
     assert ill.memory - healthy.memory < MEMORY

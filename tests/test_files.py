@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from manycall.data import files
+from manycall.data import json_array, row_files
 from manycall.errors import UsageError
 
 ROWS = [{"id": "a", "topic": "тигр"}, {"id": "b", "topic": "老虎", "n": 3}]
 
 
 def fields(path: Path) -> list[dict[str, Any]]:
-    return [row for _, row in files.read(path)]
+    return [row for _, row in row_files.read_rows(path)]
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def fields(path: Path) -> list[dict[str, Any]]:
         "\ufeff \n" + json.dumps(ROWS),
     ],
 )
-def test_json_lines_and_arrays_are_told_apart_by_their_beginning(tmp_path: Path, text: str) -> None:
+def test_json_lines_and_arrays_are_distinguished_by_their_beginning(tmp_path: Path, text: str) -> None:
     for name in ("rows.json", "rows.jsonl", "rows.txt"):
         (tmp_path / name).write_text(text, encoding="utf-8", newline="")
         assert fields(tmp_path / name) == ROWS
@@ -54,16 +54,16 @@ def test_csv_tsv_and_parquet_are_read_too(tmp_path: Path) -> None:
     st.integers(1, 7),
     st.sampled_from([None, 1]),
 )
-def test_an_array_is_the_same_whatever_the_chunks(
+def test_an_array_is_the_same_for_every_chunk_size(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], chunk: int, indent: int | None
 ) -> None:
     path = tmp_path_factory.mktemp("chunks") / "rows.json"
     path.write_text(json.dumps(rows, indent=indent), encoding="utf-8")
-    usual, files._CHUNK = files._CHUNK, chunk
+    usual, json_array.CHUNK_CHARACTERS = json_array.CHUNK_CHARACTERS, chunk
     try:
         assert fields(path) == rows
     finally:
-        files._CHUNK = usual
+        json_array.CHUNK_CHARACTERS = usual
 
 
 @pytest.mark.parametrize(
@@ -105,18 +105,18 @@ def test_a_broken_row_is_named_by_file_and_line(tmp_path: Path, name: str, text:
 
 
 def test_a_missing_file_and_a_folder_are_said_so(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such file"):
+    with pytest.raises(UsageError, match="file not found"):
         fields(tmp_path / "none.jsonl")
     with pytest.raises(UsageError, match="is a folder"):
         fields(tmp_path)
 
 
 def test_a_large_array_is_never_held_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_CHUNK", 1000)
+    monkeypatch.setattr(json_array, "CHUNK_CHARACTERS", 1000)
     path = tmp_path / "rows.json"
     path.write_text("[" + ",".join('{"a":"' + "x" * 80 + '"}' for _ in range(2000)) + "]")
     with path.open() as file:
-        rows = files.read(path)
+        rows = row_files.read_rows(path)
         next(rows)
         file.seek(0, 2)
         assert file.tell() > 100_000
@@ -130,6 +130,6 @@ def test_a_broken_item_is_said_without_reading_what_follows(tmp_path: Path) -> N
     try:
         with pytest.raises(UsageError, match="item 2"):
             fields(path)
-        assert tracemalloc.get_traced_memory()[1] < 10 * files._CHUNK
+        assert tracemalloc.get_traced_memory()[1] < 10 * json_array.CHUNK_CHARACTERS
     finally:
         tracemalloc.stop()

@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from manycall.cli.load import load_function
+from manycall.cli.user_code import load_function
 from manycall.errors import UsageError
 from shell import Ended, finish, manycall, start
 
 SCRIPT = Path(sys.executable).with_name("manycall")
 NAMES = ("random", "queue", "html", "typing", "json", "socket", "asyncio", "msgspec", "jinja2", "uvicorn", "pyreqwest")
-WORDS = ("-u", "sim:latency=0", "-m", "any", "-o", "out.jsonl", "--quiet")
+WORDS = ("-u", "sim:latency=0", "-m", "any", "-o", "out.jsonl", "--no-progress")
 FUNCTION = """\
 import helper
 from pieces import last
@@ -76,8 +76,8 @@ def test_the_simulator_starts_where_the_package_is_not_installed() -> None:
     code = f"""if True:
         import sys
         sys.path.insert(0, {str(source)!r})
-        from manycall.sim.launch import Sim
-        sim = Sim("sim")
+        from manycall.sim.process import SimProcess
+        sim = SimProcess("sim")
         print(sim.start())
         sim.stop()
     """
@@ -88,7 +88,7 @@ def test_the_simulator_starts_where_the_package_is_not_installed() -> None:
 
 
 @pytest.mark.parametrize("folder", ["beside", "."])
-def test_files_beside_a_function_replace_no_module_and_it_imports_its_neighbours(folder: str) -> None:
+def test_files_next_to_a_function_replace_no_module_and_can_be_imported(folder: str) -> None:
     foreign(Path(folder))
     function = user_function(Path(folder))
     done = script("run", f"{function}:grade", "in.jsonl", *WORDS)

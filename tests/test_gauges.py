@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manycall.control import gauges
-from manycall.control.gauges import Gauges
+from manycall.limits import ServerLoad
+from manycall.providers import server_metrics
 
 VLLM = """\
 # HELP python_info Python platform information
@@ -74,13 +74,13 @@ lmdeploy:num_api_requests_waiting{model_name="internlm"} 70.0
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (VLLM, Gauges(32, 4)),
-        (OLD_VLLM, Gauges(3, 0)),
-        (SGLANG, Gauges(162, 2826)),
-        (LLAMA_CPP, Gauges(4, 9)),
-        (TGI, Gauges(32, 5)),
-        (LMDEPLOY, Gauges(8, 1)),
-        (VLLM.replace("\n", "\r\n"), Gauges(32, 4)),
+        (VLLM, ServerLoad(32, 4)),
+        (OLD_VLLM, ServerLoad(3, 0)),
+        (SGLANG, ServerLoad(162, 2826)),
+        (LLAMA_CPP, ServerLoad(4, 9)),
+        (TGI, ServerLoad(32, 5)),
+        (LMDEPLOY, ServerLoad(8, 1)),
+        (VLLM.replace("\n", "\r\n"), ServerLoad(32, 4)),
         ("python_info 1.0\nprocess_open_fds 9\n", None),
         ("# vllm:num_requests_running 1\n", None),
         ("<html>vllm:num_requests_running 1</html>", None),
@@ -88,8 +88,8 @@ lmdeploy:num_api_requests_waiting{model_name="internlm"} 70.0
     ],
     ids="vllm old-vllm sglang llama.cpp tgi lmdeploy crlf others comment html empty".split(),
 )
-def test_each_server_is_read(text: str, told: Gauges | None) -> None:
-    assert gauges.read(text) == told
+def test_each_server_is_read(text: str, told: ServerLoad | None) -> None:
+    assert server_metrics.parse_metrics(text) == told
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_each_server_is_read(text: str, told: Gauges | None) -> None:
     ],
 )
 def test_a_line_that_makes_no_sense_is_passed_over(line: str, waiting: float) -> None:
-    assert gauges.read(f"vllm:num_requests_running 1\n{line}") == Gauges(1, waiting)
+    assert server_metrics.parse_metrics(f"vllm:num_requests_running 1\n{line}") == ServerLoad(1, waiting)
 
 
 def test_of_several_models_only_ours_counts_if_it_is_named() -> None:
@@ -126,10 +126,10 @@ def test_of_several_models_only_ours_counts_if_it_is_named() -> None:
         f'vllm:kv_cache_usage_perc{{model_name="{name}"}} 0.{n}\n'
         for n, name in enumerate([r"C:\\a\"b", "c", "cc"], 1)
     )
-    assert gauges.read(text, "c") == Gauges(2, 20)
-    assert gauges.read(text, 'C:\\a"b') == Gauges(1, 10)
-    assert gauges.read(text, "an alias") == gauges.read(text) == Gauges(6, 60)
-    assert gauges.read(LLAMA_CPP, "c") == gauges.read(LLAMA_CPP)
+    assert server_metrics.parse_metrics(text, "c") == ServerLoad(2, 20)
+    assert server_metrics.parse_metrics(text, 'C:\\a"b') == ServerLoad(1, 10)
+    assert server_metrics.parse_metrics(text, "an alias") == server_metrics.parse_metrics(text) == ServerLoad(6, 60)
+    assert server_metrics.parse_metrics(LLAMA_CPP, "c") == server_metrics.parse_metrics(LLAMA_CPP)
 
 
 WORDS = st.sampled_from(
@@ -149,7 +149,7 @@ WORDS = st.sampled_from(
 @given(st.one_of(st.text(), st.lists(st.one_of(WORDS, st.text(max_size=3)), max_size=60).map("".join)))
 def test_no_text_does_harm_and_every_number_is_finite(text: str) -> None:
     for model in (None, "m"):
-        told = gauges.read(text, model)
+        told = server_metrics.parse_metrics(text, model)
         if told is not None:
             assert all(math.isfinite(number) and number >= 0 for number in told)
 
@@ -172,4 +172,4 @@ def test_no_text_does_harm_and_every_number_is_finite(text: str) -> None:
 def test_a_mebibyte_of_malice_takes_no_more_time_than_its_length(start: str, again: str, end: str) -> None:
     """Were it quadratic, one of these would take hours."""
     text = start + again * (2**20 // len(again)) + end
-    assert gauges.read(text, "m") is None
+    assert server_metrics.parse_metrics(text, "m") is None

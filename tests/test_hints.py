@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manycall.control import hints
-from manycall.control.hints import DAY, DIALECTS, MINUTE, Header, Told
+from manycall.limits import DAY_SECONDS, MINUTE_SECONDS, AdvertisedLimit
+from manycall.providers import rate_limit_headers
+from manycall.providers.rate_limit_dialects import HEADER_DIALECTS, find_dialect
+from manycall.providers.rate_limit_headers import HeaderLookup
 
 NOW = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 
@@ -20,7 +22,10 @@ REPLIES = {
             "x-ratelimit-remaining-tokens": "29999980",
             "x-ratelimit-reset-tokens": "6m0s",
         },
-        [Told("requests", MINUTE, 10_000, 9999, 0.006), Told("tokens", MINUTE, 30_000_000, 29_999_980, 360)],
+        [
+            AdvertisedLimit("requests", MINUTE_SECONDS, 10_000, 9999, 0.006),
+            AdvertisedLimit("tokens", MINUTE_SECONDS, 30_000_000, 29_999_980, 360),
+        ],
     ),
     "Azure OpenAI": (
         "mine.openai.azure.com",
@@ -33,7 +38,10 @@ REPLIES = {
             "x-ratelimit-remaining-tokens": "-1",
             "x-ratelimit-reset-tokens": "0",
         },
-        [Told("requests", MINUTE, None, 9, 10), Told("tokens", MINUTE, 240_000, None, 0)],
+        [
+            AdvertisedLimit("requests", MINUTE_SECONDS, None, 9, 10),
+            AdvertisedLimit("tokens", MINUTE_SECONDS, 240_000, None, 0),
+        ],
     ),
     "Groq": (
         "api.groq.com",
@@ -45,7 +53,10 @@ REPLIES = {
             "x-ratelimit-remaining-tokens": "17997",
             "x-ratelimit-reset-tokens": "7.66s",
         },
-        [Told("requests", DAY, 14_400, 14_370, 179.56), Told("tokens", MINUTE, 18_000, 17_997, 7.66)],
+        [
+            AdvertisedLimit("requests", DAY_SECONDS, 14_400, 14_370, 179.56),
+            AdvertisedLimit("tokens", MINUTE_SECONDS, 18_000, 17_997, 7.66),
+        ],
     ),
     "Anthropic": (
         "api.anthropic.com",
@@ -64,10 +75,10 @@ REPLIES = {
             "anthropic-ratelimit-output-tokens-reset": "2026-01-01T01:00:02+01:00",
         },
         [
-            Told("requests", MINUTE, 1000, 999, 0),
-            Told("tokens", MINUTE, 96_000, 96_000, 1),
-            Told("input_tokens", MINUTE, 80_000, 0, 30),
-            Told("output_tokens", MINUTE, 16_000, 16_000, 2),
+            AdvertisedLimit("requests", MINUTE_SECONDS, 1000, 999, 0),
+            AdvertisedLimit("tokens", MINUTE_SECONDS, 96_000, 96_000, 1),
+            AdvertisedLimit("input_tokens", MINUTE_SECONDS, 80_000, 0, 30),
+            AdvertisedLimit("output_tokens", MINUTE_SECONDS, 16_000, 16_000, 2),
         ],
     ),
     "Cerebras": (
@@ -80,7 +91,10 @@ REPLIES = {
             "x-ratelimit-reset-requests-day": "33011.5",
             "x-ratelimit-reset-tokens-minute": "11.5",
         },
-        [Told("requests", DAY, 1e9, 999_997_455, 33_011.5), Told("tokens", MINUTE, 60_000, 59_000, 11.5)],
+        [
+            AdvertisedLimit("requests", DAY_SECONDS, 1e9, 999_997_455, 33_011.5),
+            AdvertisedLimit("tokens", MINUTE_SECONDS, 60_000, 59_000, 11.5),
+        ],
     ),
     "Mistral": (
         "api.mistral.ai",
@@ -91,7 +105,10 @@ REPLIES = {
             "x-ratelimit-limit-req-minute": "720",
             "x-ratelimit-remaining-req-minute": "717",
         },
-        [Told("requests", MINUTE, 720, 717, None), Told("tokens", MINUTE, 5_000_000, 4_999_911, None)],
+        [
+            AdvertisedLimit("requests", MINUTE_SECONDS, 720, 717, None),
+            AdvertisedLimit("tokens", MINUTE_SECONDS, 5_000_000, 4_999_911, None),
+        ],
     ),
     "Fireworks": (
         "api.fireworks.ai",
@@ -101,7 +118,10 @@ REPLIES = {
             "x-ratelimit-limit-tokens-generated": "600",
             "x-ratelimit-remaining-tokens-generated": "500",
         },
-        [Told("input_tokens", MINUTE, None, 59_000, None), Told("output_tokens", MINUTE, None, 500, None)],
+        [
+            AdvertisedLimit("input_tokens", MINUTE_SECONDS, None, 59_000, None),
+            AdvertisedLimit("output_tokens", MINUTE_SECONDS, None, 500, None),
+        ],
     ),
     "Together": (
         "api.together.xyz",
@@ -112,12 +132,15 @@ REPLIES = {
             "x-tokenlimit-limit": "3000",
             "x-tokenlimit-remaining": "2990",
         },
-        [Told("requests", MINUTE, None, 0, 1), Told("tokens", MINUTE, None, 2990, None)],
+        [
+            AdvertisedLimit("requests", MINUTE_SECONDS, None, 0, 1),
+            AdvertisedLimit("tokens", MINUTE_SECONDS, None, 2990, None),
+        ],
     ),
     "OpenRouter": (
         "openrouter.ai",
         {"x-ratelimit-limit": "50", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "1767229200000"},
-        [Told("requests", MINUTE, None, 0, 3600)],
+        [AdvertisedLimit("requests", MINUTE_SECONDS, None, 0, 3600)],
     ),
     "LiteLLM": (
         "gateway.internal",
@@ -132,15 +155,15 @@ REPLIES = {
             "llm_provider-x-ratelimit-reset-requests": "2ms",
         },
         [
-            Told("requests", MINUTE, 60, None, None),
-            Told("tokens", MINUTE, 750_000, 740_000, None),
-            Told("requests", MINUTE, None, 29_999, 0.002),
+            AdvertisedLimit("requests", MINUTE_SECONDS, 60, None, None),
+            AdvertisedLimit("tokens", MINUTE_SECONDS, 750_000, 740_000, None),
+            AdvertisedLimit("requests", MINUTE_SECONDS, None, 29_999, 0.002),
         ],
     ),
     "IETF, three headers": (
         "example.org",
         {"ratelimit-limit": "100", "ratelimit-remaining": "50", "ratelimit-reset": "30"},
-        [Told("requests", MINUTE, None, 50, 30)],
+        [AdvertisedLimit("requests", MINUTE_SECONDS, None, 50, 30)],
     ),
     "IETF": (
         "example.org",
@@ -149,26 +172,26 @@ REPLIES = {
             "ratelimit": '"default";r=50;t=30 , "daily";r=0;t=3600, "odd";r=1;t=2, "size";r=0;t=9',
         },
         [
-            Told("requests", MINUTE, 100, 50, 30),
-            Told("requests", DAY, 5000, 0, 3600),
-            Told("requests", MINUTE, None, 1, 2),
+            AdvertisedLimit("requests", MINUTE_SECONDS, 100, 50, 30),
+            AdvertisedLimit("requests", DAY_SECONDS, 5000, 0, 3600),
+            AdvertisedLimit("requests", MINUTE_SECONDS, None, 1, 2),
         ],
     ),
     "X-RateLimit": (
         "example.org",
         {"x-ratelimit-limit": "5000", "x-ratelimit-remaining": "4990", "x-ratelimit-reset": "1767225660"},
-        [Told("requests", MINUTE, None, 4990, 60)],
+        [AdvertisedLimit("requests", MINUTE_SECONDS, None, 4990, 60)],
     ),
 }
 
 
-@pytest.mark.parametrize("name", [one.name for one in DIALECTS])
+@pytest.mark.parametrize("name", [one.name for one in HEADER_DIALECTS])
 def test_each_dialect_is_recognised_and_read(name: str) -> None:
     host, headers, told = REPLIES[name]
-    one = hints.dialect(host, headers.get)
+    one = find_dialect(host, headers.get)
     assert one is not None
     assert one.name == name
-    assert one.read(headers.get, NOW) == told
+    assert one.parse(headers.get, NOW) == told
 
 
 @pytest.mark.parametrize(
@@ -190,17 +213,17 @@ def test_each_dialect_is_recognised_and_read(name: str) -> None:
         ("localhost", {}, None),
     ],
 )
-def test_the_host_tells_the_dialect_or_else_the_headers(host: str, headers: dict[str, str], name: str | None) -> None:
-    one = hints.dialect(host, headers.get)
+def test_the_host_decides_the_dialect_or_else_the_headers(host: str, headers: dict[str, str], name: str | None) -> None:
+    one = find_dialect(host, headers.get)
     assert (one.name if one else None) == name
 
 
-def openai(limit: str | None, remaining: str | None, reset: str | None = None) -> list[Told]:
+def openai(limit: str | None, remaining: str | None, reset: str | None = None) -> list[AdvertisedLimit]:
     headers = {"limit": limit, "remaining": remaining, "reset": reset}
     given = {f"x-ratelimit-{key}-requests": value for key, value in headers.items() if value is not None}
-    one = hints.dialect("api.openai.com", given.get)
+    one = find_dialect("api.openai.com", given.get)
     assert one is not None
-    return one.read(given.get, NOW)
+    return one.parse(given.get, NOW)
 
 
 @pytest.mark.parametrize(
@@ -208,14 +231,14 @@ def openai(limit: str | None, remaining: str | None, reset: str | None = None) -
 )
 def test_a_number_that_makes_no_sense_was_not_said(lie: str) -> None:
     assert openai(lie, lie, lie) == []
-    assert openai("10", lie, lie) == [Told("requests", MINUTE, 10, None, None)]
-    assert openai(lie, "7", "1s") == [Told("requests", MINUTE, None, 7, 1)]
+    assert openai("10", lie, lie) == [AdvertisedLimit("requests", MINUTE_SECONDS, 10, None, None)]
+    assert openai(lie, "7", "1s") == [AdvertisedLimit("requests", MINUTE_SECONDS, None, 7, 1)]
 
 
 def test_nothing_remains_only_of_a_limit_that_makes_sense() -> None:
-    assert openai("10", "0") == [Told("requests", MINUTE, 10, 0, None)]
+    assert openai("10", "0") == [AdvertisedLimit("requests", MINUTE_SECONDS, 10, 0, None)]
     assert openai("0", "0") == openai("-1", "0") == openai(None, "0") == []
-    assert openai("0", "3") == [Told("requests", MINUTE, None, 3, None)]
+    assert openai("0", "3") == [AdvertisedLimit("requests", MINUTE_SECONDS, None, 3, None)]
 
 
 @pytest.mark.parametrize(
@@ -257,11 +280,17 @@ def test_every_spelling_of_a_reset(text: str, seconds: float | None) -> None:
 
 
 def test_a_refusal_waits_for_the_longest_reset_of_what_is_used_up() -> None:
-    used_up, later = Told("requests", MINUTE, 10, 0, 3), Told("tokens", DAY, None, 0, 400)
-    left, unknown = Told("tokens", MINUTE, 10, 1, 999), Told("input_tokens", MINUTE, 10, 0, None)
-    assert hints.until_reset([used_up, left, later, unknown]) == 400
-    assert hints.until_reset([left, unknown]) is None
-    assert hints.until_reset([]) is None
+    used_up, later = (
+        AdvertisedLimit("requests", MINUTE_SECONDS, 10, 0, 3),
+        AdvertisedLimit("tokens", DAY_SECONDS, None, 0, 400),
+    )
+    left, unknown = (
+        AdvertisedLimit("tokens", MINUTE_SECONDS, 10, 1, 999),
+        AdvertisedLimit("input_tokens", MINUTE_SECONDS, 10, 0, None),
+    )
+    assert rate_limit_headers.reset_seconds([used_up, left, later, unknown]) == 400
+    assert rate_limit_headers.reset_seconds([left, unknown]) is None
+    assert rate_limit_headers.reset_seconds([]) is None
 
 
 @pytest.mark.parametrize(
@@ -279,19 +308,19 @@ def test_a_refusal_waits_for_the_longest_reset_of_what_is_used_up() -> None:
 def test_other_spellings_of_retry_after_count_when_the_usual_ones_are_silent(
     headers: dict[str, str], seconds: float | None
 ) -> None:
-    assert hints.retry_after(headers.get, NOW) == seconds
+    assert rate_limit_headers.parse_retry_after(headers.get, NOW) == seconds
 
 
-@pytest.mark.parametrize("ours", [NOW, NOW - DAY, NOW + DAY])
+@pytest.mark.parametrize("ours", [NOW, NOW - DAY_SECONDS, NOW + DAY_SECONDS])
 def test_a_date_is_counted_from_the_servers_own_however_wrong_our_clock_is(ours: float) -> None:
     headers: dict[str, str] = {"date": "Thu, 01 Jan 2026 00:00:00 GMT", "retry-after": "Thu, 01 Jan 2026 00:00:30 GMT"}
-    assert hints.retry_after(headers.get, hints.sent_at(headers.get, ours)) == 30
+    assert rate_limit_headers.parse_retry_after(headers.get, rate_limit_headers.server_time(headers.get, ours)) == 30
 
 
 @pytest.mark.parametrize("date", ["", "soon", "Thu, 99 Jan 2026 00:00:00 GMT", "9" * 400])
 def test_a_server_without_a_clock_is_judged_by_ours(date: str) -> None:
     headers = {"date": date}
-    assert hints.sent_at(headers.get, NOW) == NOW
+    assert rate_limit_headers.server_time(headers.get, NOW) == NOW
 
 
 NUMBERS = st.one_of(st.floats().map(str), st.integers().map(str), st.integers(0, 20_000).map("{}".format))
@@ -307,31 +336,33 @@ TEXTS = st.one_of(
 )
 
 
-def whatever_is_asked(texts: list[str]) -> Header:
+def any_header(texts: list[str]) -> HeaderLookup:
     """Some of the texts, in turn, for whichever header."""
     turn = iter(texts)
     return lambda name: next(turn, None)
 
 
-@given(st.lists(TEXTS, max_size=40), st.sampled_from(DIALECTS), st.sampled_from([0.0, NOW]))
-def test_no_header_does_harm_and_every_number_is_finite(texts: list[str], one: hints.Dialect, wall: float) -> None:
-    for told in one.read(whatever_is_asked(texts), wall):
-        assert told.seconds in {MINUTE, DAY}
+@given(st.lists(TEXTS, max_size=40), st.sampled_from(HEADER_DIALECTS), st.sampled_from([0.0, NOW]))
+def test_no_header_does_harm_and_every_number_is_finite(
+    texts: list[str], one: rate_limit_headers.HeaderDialect, wall: float
+) -> None:
+    for told in one.parse(any_header(texts), wall):
+        assert told.period_seconds in {MINUTE_SECONDS, DAY_SECONDS}
         assert told.unit in {"requests", "tokens", "input_tokens", "output_tokens"}
         numbers = [number for number in told[2:] if number is not None]
         assert numbers
         assert all(math.isfinite(number) and number >= 0 for number in numbers)
         assert told.limit != 0
-    wait = hints.retry_after(whatever_is_asked(texts), wall)
+    wait = rate_limit_headers.parse_retry_after(any_header(texts), wall)
     assert wait is None or (math.isfinite(wait) and wait >= 0)
 
 
 @given(st.text(max_size=60), st.lists(st.one_of(st.none(), TEXTS), max_size=40))
 def test_any_host_may_say_anything(host: str, texts: list[str | None]) -> None:
     turn = iter(texts)
-    one = hints.dialect(host, lambda name: next(turn, None))
-    assert one is None or one in DIALECTS
+    one = find_dialect(host, lambda name: next(turn, None))
+    assert one is None or one in HEADER_DIALECTS
 
 
 def test_only_some_providers_charge_the_whole_max_tokens() -> None:
-    assert {one.name for one in DIALECTS if one.charges_most} == {"Azure OpenAI", "OpenAI", "Cerebras"}
+    assert {one.name for one in HEADER_DIALECTS if one.reserves_max_tokens} == {"Azure OpenAI", "OpenAI", "Cerebras"}

@@ -6,10 +6,9 @@ import re
 import pytest
 
 from hostile_answers import hostile_answers, readers, seconds
-from manycall.evals.forms import Form, labels, scale
-from manycall.evals.scorers import GSM8K_IGNORE
-from manycall.evals.tasks.mmlu import read_letter
-from manycall.synth.score import score
+from manycall.evals.scoring.text_answers import GSM8K_IGNORE
+from manycall.evals.tasks.mmlu import parse_letter
+from manycall.judging.verdict_format import VerdictFormat, parse_labels, parse_number, scale_labels
 
 READERS = readers()
 LM_EVAL_IGNORES = (",", r"\$", r"(?s).*#### ", r"\.$")
@@ -57,18 +56,18 @@ def test_what_is_removed_before_comparing_is_what_lm_evals_patterns_remove(texts
 def test_the_letter_is_what_lm_evals_two_patterns_read(texts: list[str]) -> None:
     for text in texts:
         line = re.findall(r"^(.*?)(?=\n|$)", text)[0].strip()
-        assert read_letter(text) == re.findall(r"^(.*?)\s*$", line)[0].strip(), repr(text)
+        assert parse_letter(text) == re.findall(r"^(.*?)\s*$", line)[0].strip(), repr(text)
 
 
 @pytest.mark.parametrize("said", ["4", "4.0", "4.000", "4/5", "4 / 5", "4.0/5", "**4**"])
 def test_a_verdict_may_name_the_scale(said: str) -> None:
-    assert Form(scale("1-5")).read(f"Fine.\nVerdict: {said}") == "4"
+    assert VerdictFormat(scale_labels("1-5")).parse(f"Fine.\nVerdict: {said}") == "4"
 
 
 @pytest.mark.parametrize("said", ["good/bad", "good.0", "bad / bad"])
 def test_a_verdict_of_words_has_no_scale_to_name(said: str) -> None:
-    with pytest.raises(ValueError, match="is none of good, bad"):
-        Form(labels("good,bad")).read(f"Verdict: {said}")
+    with pytest.raises(ValueError, match="is not one of good, bad"):
+        VerdictFormat(parse_labels("good,bad")).parse(f"Verdict: {said}")
 
 
 @pytest.mark.parametrize(
@@ -84,4 +83,4 @@ def test_a_verdict_of_words_has_no_scale_to_name(said: str) -> None:
     ],
 )
 def test_a_range_and_a_maximum_are_no_scores(answer: str, given: float) -> None:
-    assert score(answer, 1, 5) == given
+    assert parse_number(answer, 1, 5) == given

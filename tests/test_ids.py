@@ -4,32 +4,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manycall.ids import IdTable, Known, content_id, given_id
+from manycall.ids import IdState, IdTable, content_id, explicit_id
 
 
 @given(st.lists(st.tuples(st.sampled_from(["done", "meet", "look"]), st.integers(0, 3000))))
 def test_table_knows_what_a_dict_would_know(steps: list[tuple[str, int]]) -> None:
-    table, model = IdTable(), dict[str, Known]()
+    table, model = IdTable(), dict[str, IdState]()
     for step, number in steps:
         name = f"row-{number}"
-        before = model.get(name, Known.NOT)
+        before = model.get(name, IdState.UNKNOWN)
         if step == "done":
-            assert table.add_done(name) is (before is Known.NOT)
-            model.setdefault(name, Known.DONE)
+            assert table.add_done(name) is (before is IdState.UNKNOWN)
+            model.setdefault(name, IdState.DONE)
         elif step == "meet":
-            assert table.meet(name) is before
-            model[name] = Known.MET
-        assert table.look(name) is model.get(name, Known.NOT)
+            assert table.mark_seen(name) is before
+            model[name] = IdState.SEEN
+        assert table.state(name) is model.get(name, IdState.UNKNOWN)
         assert len(table) == len(model)
 
 
 def test_table_keeps_everything_as_it_grows() -> None:
     table = IdTable()
     for n in range(20_000):
-        assert table.add_done(f"a{n}") if n % 2 else table.meet(f"a{n}") is Known.NOT
+        assert table.add_done(f"a{n}") if n % 2 else table.mark_seen(f"a{n}") is IdState.UNKNOWN
     assert len(table) == 20_000
-    assert all(table.look(f"a{n}") is (Known.DONE if n % 2 else Known.MET) for n in range(20_000))
-    assert not any(table.look(f"b{n}") for n in range(20_000))
+    assert all(table.state(f"a{n}") is (IdState.DONE if n % 2 else IdState.SEEN) for n in range(20_000))
+    assert not any(table.state(f"b{n}") for n in range(20_000))
 
 
 @pytest.mark.parametrize("expected", [0, 200_000])
@@ -38,7 +38,7 @@ def test_table_stays_within_forty_bytes_an_id(expected: int) -> None:
     try:
         table = IdTable(expected)
         for n in range(200_000):
-            table.meet(str(n))
+            table.mark_seen(str(n))
         assert tracemalloc.get_traced_memory()[0] / len(table) <= 20
     finally:
         tracemalloc.stop()
@@ -46,12 +46,12 @@ def test_table_stays_within_forty_bytes_an_id(expected: int) -> None:
 
 def test_a_hash_that_lies_across_two_others_is_not_found() -> None:
     table = IdTable()
-    table.meet("another one")
+    table.mark_seen("another one")
     cell, line, _ = table._find("a")
     line += b"\7" + cell + b"\7" * 12  # two cells of 12 bytes
-    assert table.look("a") is Known.NOT
+    assert table.state("a") is IdState.UNKNOWN
     line += cell + b"\1"
-    assert table.look("a") is Known.MET
+    assert table.state("a") is IdState.SEEN
 
 
 def test_content_decides_the_name_and_field_order_does_not() -> None:
@@ -71,7 +71,7 @@ def test_content_decides_the_name_and_field_order_does_not() -> None:
     ],
 )
 def test_a_row_names_itself(fields: dict[str, object], id_field: str | None, name: str | None) -> None:
-    assert given_id(fields, id_field) == name
+    assert explicit_id(fields, id_field) == name
 
 
 @pytest.mark.parametrize(
@@ -80,4 +80,4 @@ def test_a_row_names_itself(fields: dict[str, object], id_field: str | None, nam
 )
 def test_an_unusable_id_is_an_error(fields: dict[str, object], id_field: str | None) -> None:
     with pytest.raises(ValueError, match=r"id|key"):
-        given_id(fields, id_field)
+        explicit_id(fields, id_field)

@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet
 
 from manycall.data import input_file
-from manycall.data.sources import Source
+from manycall.data.row_source import RowSource
 from manycall.errors import InputChanged
 from manycall.ids import IdTable
 from shell import finish, rows, sim, start
@@ -72,14 +72,14 @@ def edit_in_place(path: Path, write: Callable[[Path, Rows], None]) -> None:
 CHANGES = [append, shorten, replace, edit_in_place]
 
 
-def ids_until_it_stops(source: Source, change: Callable[[], None], after: int) -> list[str]:
+def ids_until_it_stops(source: RowSource, change: Callable[[], None], after: int) -> list[str]:
     """The ids of the rows that come, when the file changes after the first `after` of them."""
     found: list[str] = []
 
     async def take() -> None:
         if not after:
             change()
-        async for row in source.rows(IdTable()):
+        async for row in source.pending_rows(IdTable()):
             found.append(row.id)
             if len(found) == after:
                 change()
@@ -99,7 +99,7 @@ def test_a_changed_input_stops_the_run_before_any_changed_row(
     monkeypatch.setattr(input_file, "BLOCK_BYTES", 4096)
     path, write = tmp_path / f"in.{ending}", FORMATS[ending]
     write(path, ROWS)
-    found = ids_until_it_stops(Source(path), lambda: change(path, write), after)
+    found = ids_until_it_stops(RowSource(path), lambda: change(path, write), after)
     assert found == [row["id"] for row in ROWS][: len(found)]
 
 
@@ -108,7 +108,7 @@ def test_a_file_of_whole_blocks_that_grows_is_a_changed_input(tmp_path: Path, mo
     _lines(path, ROWS)
     monkeypatch.setattr(input_file, "BLOCK_BYTES", path.stat().st_size // 2)
     assert path.stat().st_size % input_file.BLOCK_BYTES == 0
-    assert ids_until_it_stops(Source(path), lambda: append(path, _lines), 3) == [row["id"] for row in ROWS]
+    assert ids_until_it_stops(RowSource(path), lambda: append(path, _lines), 3) == [row["id"] for row in ROWS]
 
 
 @pytest.mark.parametrize("harmless", [lambda path: path.touch(), lambda path: path.write_bytes(path.read_bytes())])
@@ -117,7 +117,7 @@ def test_a_file_written_again_with_the_same_bytes_is_not_a_changed_input(
 ) -> None:
     path = tmp_path / "in.jsonl"
     _lines(path, ROWS)
-    source = Source(path)
+    source = RowSource(path)
     time.sleep(0.01)
     harmless(path)
     source.must_be_unchanged()
@@ -129,7 +129,7 @@ def test_what_stands_behind_the_limit_may_change(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(input_file, "BLOCK_BYTES", 4096)
     path = tmp_path / "in.jsonl"
     _lines(path, ROWS)
-    source = Source(path, limit=2)
+    source = RowSource(path, limit=2)
     append(path, _lines)
     source.must_be_unchanged()
 
@@ -141,14 +141,28 @@ def test_a_command_whose_input_changes_ends_with_4_and_the_same_command_does_the
     path, out = tmp_path / "in.jsonl", Output(tmp_path / "out.jsonl")
     _lines(path, ROWS)
     with sim("--latency", "0.2") as server:
-        words = ("generate", path, "-p", "{{ q }}", "-u", server.url, "-m", "any", "-o", out.path, "-j", "4", "--quiet")
+        words = (
+            "generate",
+            path,
+            "-p",
+            "{{ q }}",
+            "-u",
+            server.url,
+            "-m",
+            "any",
+            "-o",
+            out.path,
+            "-j",
+            "4",
+            "--no-progress",
+        )
         process = start(*words)
         assert wait_until(lambda: out.calls > 0, process)
         change(path, _lines)
         ended = finish(process)
         assert ended.code == 4
         assert "in.jsonl changed while the run was reading it" in ended.err
-        assert "rows are on disk; when the file is complete, run again: manycall generate" in ended.err
+        assert "rows are saved. When the file is complete, resume with: manycall generate" in ended.err
         _lines(path, [*ROWS, {"id": "late", "q": "one more"}])
         assert finish(start(*words)).code == 0
         assert sorted(row["id"] for row in rows(out.path)) == sorted([*(row["id"] for row in ROWS), "late"])

@@ -13,12 +13,12 @@ import pytest
 
 import manycall
 from manycall.errors import UsageError
-from manycall.evals import forms
-from manycall.evals.forms import PAIR, Form
-from manycall.evals.judgement import Judgement, summary
 from manycall.evals.stats.intervals import wilson
-from manycall.evals.stats.paired import mcnemar
-from manycall.evals.trust import Duel, agreement
+from manycall.evals.stats.paired_tests import mcnemar
+from manycall.judging import verdict_format
+from manycall.judging.judge_result import JudgeResult, read_judge_result
+from manycall.judging.reliability import PairwiseResult, self_agreement
+from manycall.judging.verdict_format import PAIRWISE_LABELS, VerdictFormat
 from servers import http, read_request, serving
 from shell import manycall as command
 from shell import rows, sim
@@ -76,8 +76,8 @@ def answers(name: str, *texts: str) -> Path:
     ],
 )
 def test_a_verdict_is_read_as_people_write_it(labels: str, reply: str, verdict: str) -> None:
-    found = forms.labels(labels) if "," in labels else forms.scale(labels)
-    assert Form(found).read(reply) == verdict
+    found = verdict_format.parse_labels(labels) if "," in labels else verdict_format.scale_labels(labels)
+    assert VerdictFormat(found).parse(reply) == verdict
 
 
 @pytest.mark.parametrize(
@@ -85,23 +85,23 @@ def test_a_verdict_is_read_as_people_write_it(labels: str, reply: str, verdict: 
     [
         ("I like it.", "no line that begins"),
         ("I like it. 4", "no line that begins"),
-        ("Verdict: 6", "'6' is none of 1, 2, 3, 4, 5"),
-        ("Verdict: 4.5", "'4.5' is none of"),
-        ("Verdict: 4/10", "'4/10' is none of"),
-        ("Verdict: 4 or 5", "'4 or 5' is none of"),
-        ("Verdict:", "'' is none of"),
+        ("Verdict: 6", "'6' is not one of 1, 2, 3, 4, 5"),
+        ("Verdict: 4.5", "'4.5' is not one of"),
+        ("Verdict: 4/10", "'4/10' is not one of"),
+        ("Verdict: 4 or 5", "'4 or 5' is not one of"),
+        ("Verdict:", "'' is not one of"),
     ],
 )
 def test_a_verdict_is_never_guessed(reply: str, reason: str) -> None:
     with pytest.raises(ValueError, match=re.escape(reason)):
-        Form(forms.scale("1-5")).read(reply)
+        VerdictFormat(verdict_format.scale_labels("1-5")).parse(reply)
 
 
 def test_what_is_asked_for_goes_to_the_end_of_the_rubric() -> None:
-    (last,) = Form(PAIR).on([{"role": "user", "content": "Which?"}])
+    (last,) = VerdictFormat(PAIRWISE_LABELS).add_instruction([{"role": "user", "content": "Which?"}])
     assert last["content"] == "Which?\n\nEnd with one line of this form, where X is one of A, B, tie:\nVerdict: X"
-    image = [{"type": "image_url", "image_url": {"url": "data:"}}]
-    (last,) = Form(PAIR).on([{"role": "user", "content": image}])
+    image = [{"type": "image_url", "image_url": {"base_url": "data:"}}]
+    (last,) = VerdictFormat(PAIRWISE_LABELS).add_instruction([{"role": "user", "content": image}])
     assert [part["type"] for part in last["content"]] == ["image_url", "text"]
     assert len(image) == 1
 
@@ -113,13 +113,13 @@ def test_each_answer_gets_its_verdict_and_the_same_call_asks_nothing_again() -> 
     good = answers("a", *"135")
     with judging(lambda messages: f"Well.\nVerdict: {re.findall('[135]', messages[0]['content'])[0]}") as (url, asked):
         for _ in range(2):
-            found = manycall.judge(good, RUBRIC, url=url, **OPTIONS)
+            found = manycall.judge(good, RUBRIC, base_url=url, **OPTIONS)
             assert len(asked) == 3
-    assert [(s.verdict, s.count) for s in found.shares] == [("1", 1), ("2", 0), ("3", 1), ("4", 0), ("5", 1)]
+    assert [(s.verdict, s.count) for s in found.verdicts] == [("1", 1), ("2", 0), ("3", 1), ("4", 0), ("5", 1)]
     assert found.score is not None
-    assert (found.score.value, found.score.count, found.score.bounds) == (3, 3, (3, 3))
+    assert (found.score.value, found.score.count, found.score.worst_case) == (3, 3, (3, 3))
     row = next(row for row in rows(OUT) if row["id"] == "q1")
-    reply = {"verdict": "3", "swapped": False, "again": False, "text": "Well.\nVerdict: 3"}
+    reply = {"verdict": "3", "swapped": False, "reasked": False, "text": "Well.\nVerdict: 3"}
     assert row["judge"] == {"verdict": "3", "score": 3.0, "replies": [reply]}
     assert row["response"] == "3"
     assert "| judge | judge  | 3.0000 |" in str(found)
@@ -127,21 +127,21 @@ def test_each_answer_gets_its_verdict_and_the_same_call_asks_nothing_again() -> 
 
 def test_a_verdict_that_cannot_be_read_is_asked_for_once_more_with_the_reason() -> None:
     with judging(lambda messages: "Verdict: 4" if len(messages) > 1 else "I like it, 9/10.") as (url, asked):
-        found = manycall.judge(answers("a", "x"), RUBRIC, url=url, **OPTIONS)
+        found = manycall.judge(answers("a", "x"), RUBRIC, base_url=url, **OPTIONS)
     assert [len(messages) for messages in asked] == [1, 3]
     assert asked[1][1] == {"role": "assistant", "content": "I like it, 9/10."}
     assert 'no line that begins with "Verdict:"' in asked[1][2]["content"]
-    assert (found.rows, found.asked_again, found.failed) == (1, 1, 0)
-    assert "1 verdicts could be read only when they were asked for again" in str(found)
+    assert (found.scored_rows, found.reasked_rows, found.failed) == (1, 1, 0)
+    assert "1 verdicts needed a second request." in str(found)
 
 
-def test_a_judge_that_was_cut_before_its_verdict_is_asked_for_nothing_but_that() -> None:
+def test_a_judge_truncated_before_its_verdict_is_asked_only_for_the_verdict() -> None:
     with judging(lambda messages: "Verdict: 4" if len(messages) > 1 else "Let me think", "length") as (url, asked):
-        found = manycall.judge(answers("a", "x"), RUBRIC, url=url, **OPTIONS)
+        found = manycall.judge(answers("a", "x"), RUBRIC, base_url=url, **OPTIONS)
     said = asked[1][2]["content"]
     assert "cut at max_tokens before it was whole" in said
     assert "Answer with nothing but one line of this form, where X is one of 1, 2, 3, 4, 5:\nVerdict: X" in said
-    assert (found.rows, found.truncated) == (1, 1)
+    assert (found.scored_rows, found.truncated) == (1, 1)
 
 
 def test_a_judge_without_a_verdict_fails_the_row_and_scores_it_nothing() -> None:
@@ -152,37 +152,37 @@ def test_a_judge_without_a_verdict_fails_the_row_and_scores_it_nothing() -> None
 
     given = answers("a", "x0", "x1")
     with judging(say) as (url, asked):
-        found = manycall.judge(given, RUBRIC, url=url, **OPTIONS)
-        assert (found.rows, found.failed, found.unfinished) == (1, 1, {"invalid": 1})
+        found = manycall.judge(given, RUBRIC, base_url=url, **OPTIONS)
+        assert (found.scored_rows, found.failed, found.failure_counts) == (1, 1, {"invalid": 1})
         assert found.score is not None
-        assert (found.score.value, found.score.count, found.score.bounds) == (5, 1, (3, 5))
+        assert (found.score.value, found.score.count, found.score.worst_case) == (5, 1, (3, 5))
         (failure,) = rows(Path("judged.jsonl.run/failures.jsonl"))
-        assert failure["verdict"] == "invalid"
-        assert failure["error"].startswith("asked 2 times, and still: there is no line")
-        assert failure["raw"] == "Who am I to judge?"
+        assert failure["kind"] == "invalid"
+        assert failure["error"].startswith("No valid answer after 2 requests. Last error: there is no line")
+        assert failure["last_text"] == "Who am I to judge?"
         assert len(asked) == 3
-        manycall.judge(given, RUBRIC, url=url, **OPTIONS)
+        manycall.judge(given, RUBRIC, base_url=url, **OPTIONS)
         assert len(asked) == 5  # what was told before is not asked for again, nor taken for the last word
         mended = True
-        found = manycall.judge(given, RUBRIC, url=url, **OPTIONS)
-    assert (found.rows, found.failed, len(asked)) == (2, 0, 6)
+        found = manycall.judge(given, RUBRIC, base_url=url, **OPTIONS)
+    assert (found.scored_rows, found.failed, len(asked)) == (2, 0, 6)
 
 
 def test_labels_need_not_be_worth_a_number() -> None:
     with judging(lambda messages: "Verdict: spam") as (url, _):
-        found = manycall.judge(answers("a", "x", "y"), RUBRIC, labels="ham,spam", url=url, **OPTIONS)
+        found = manycall.judge(answers("a", "x", "y"), RUBRIC, labels="ham,spam", base_url=url, **OPTIONS)
     assert found.score is None
-    assert [(s.verdict, s.count) for s in found.shares] == [("ham", 0), ("spam", 2)]
+    assert [(s.verdict, s.count) for s in found.verdicts] == [("ham", 0), ("spam", 2)]
 
 
 def test_labels_may_be_worth_one() -> None:
     with judging(lambda messages: "Verdict: partly") as (url, _):
-        found = manycall.judge(answers("a", "x"), RUBRIC, labels={"right": 1, "partly": 0.25}, url=url, **OPTIONS)
+        found = manycall.judge(answers("a", "x"), RUBRIC, labels={"right": 1, "partly": 0.25}, base_url=url, **OPTIONS)
     assert found.score is not None
     assert found.score.value == 0.25
 
 
-def test_how_far_a_judge_agrees_with_itself_is_told() -> None:
+def test_the_self_agreement_of_a_judge_is_reported() -> None:
     counts: dict[str, int] = {}
 
     def say(messages: list[dict[str, str]]) -> str:
@@ -192,11 +192,11 @@ def test_how_far_a_judge_agrees_with_itself_is_told() -> None:
 
     with judging(say) as (url, _):
         found = manycall.judge(
-            answers("a", "x", "y"), "?! {{ response }}", labels="right,wrong", samples=3, url=url, **OPTIONS
+            answers("a", "x", "y"), "?! {{ response }}", labels="right,wrong", samples=3, base_url=url, **OPTIONS
         )
-    assert found.agreement is not None
-    assert found.agreement.questions == 2
-    assert found.agreement.value == pytest.approx((1 + 1 / 3) / 2)
+    assert found.self_agreement is not None
+    assert found.self_agreement.questions == 2
+    assert found.self_agreement.value == pytest.approx((1 + 1 / 3) / 2)
     assert "Self-agreement: 66.7% of pairs of verdicts on one row are equal" in str(found)
 
 
@@ -206,12 +206,12 @@ def test_kappa_is_fleisss() -> None:
         (0, 0, 0, 0, 14), (0, 2, 6, 4, 2), (0, 0, 3, 5, 6), (0, 3, 9, 2, 0), (2, 2, 8, 1, 1),
         (7, 7, 0, 0, 0), (3, 2, 6, 3, 0), (2, 5, 3, 2, 2), (6, 5, 2, 1, 0), (0, 2, 2, 3, 7),
     ]  # fmt: skip
-    found = agreement([str(label) for label, count in enumerate(row) for _ in range(count)] for row in table)
+    found = self_agreement([str(label) for label, count in enumerate(row) for _ in range(count)] for row in table)
     assert found is not None
     assert found.value == pytest.approx(0.378, abs=5e-4)
     assert found.kappa == pytest.approx(0.210, abs=5e-4)
-    assert agreement([["a"], ["b"]]) is None
-    same = agreement([["a", "a"]])
+    assert self_agreement([["a"], ["b"]]) is None
+    same = self_agreement([["a", "a"]])
     assert same is not None
     assert same.kappa is None
 
@@ -228,45 +228,45 @@ def by_length(messages: list[dict[str, str]]) -> str:
 def test_a_fair_judge_says_the_same_in_both_orders() -> None:
     a, b = answers("a", "xxx", "x", "xx"), answers("b", "xx", "xx", "xx")
     with judging(by_length) as (url, asked):
-        found = manycall.judge(a, PAIRWISE, against=b, url=url, **OPTIONS)
+        found = manycall.judge(a, PAIRWISE, against=b, base_url=url, **OPTIONS)
     assert len(asked) == 6
     assert {row["id"]: row["judge"]["verdict"] for row in rows(OUT)} == {"q0": "A", "q1": "B", "q2": "tie"}
     assert found.score is not None
     assert found.score.value == 0.5
-    assert found.position is not None
-    assert (found.position.both, found.position.consistent, found.position.p) == (3, 3, 1)
+    assert found.position_bias is not None
+    assert (found.position_bias.both, found.position_bias.consistent, found.position_bias.p_value) == (3, 3, 1)
 
 
 def test_a_judge_who_likes_the_first_place_finds_ties_and_is_found_out() -> None:
     a, b = answers("a", *["xxx"] * 20), answers("b", *["x"] * 20)
     with judging(lambda messages: "Verdict: A") as (url, _):
-        found = manycall.judge(a, PAIRWISE, against=b, url=url, **OPTIONS)
+        found = manycall.judge(a, PAIRWISE, against=b, base_url=url, **OPTIONS)
     assert {row["judge"]["verdict"] for row in rows(OUT)} == {"tie"}
-    assert found.position is not None
-    assert (found.position.consistent, found.position.first, found.position.second) == (0, 20, 0)
-    assert found.position.p < 1e-5
-    assert "the answer shown first won 20 questions by its place, the second 0" in str(found)
+    assert found.position_bias is not None
+    assert (found.position_bias.consistent, found.position_bias.first, found.position_bias.second) == (0, 20, 0)
+    assert found.position_bias.p_value < 1e-5
+    assert "Position bias: the first position won 20 questions, the second 0" in str(found)
 
 
 def test_in_one_order_a_coin_decides_which_and_the_verdict_is_for_the_answer_not_the_place() -> None:
     a, b = answers("a", *["xxx"] * 40), answers("b", *["x"] * 40)
     with judging(by_length) as (url, asked):
-        found = manycall.judge(a, PAIRWISE, against=b, both_orders=False, url=url, **OPTIONS)
+        found = manycall.judge(a, PAIRWISE, against=b, both_orders=False, base_url=url, **OPTIONS)
     assert len(asked) == 40
     assert {row["judge"]["verdict"] for row in rows(OUT)} == {"A"}
     assert 8 < sum(row["judge"]["replies"][0]["swapped"] for row in rows(OUT)) < 32
-    assert found.position is not None
-    assert found.position.first + found.position.second == 40
-    assert found.position.p > 0.01
+    assert found.position_bias is not None
+    assert found.position_bias.first + found.position_bias.second == 40
+    assert found.position_bias.p_value > 0.01
 
 
 def test_an_answer_without_a_counterpart_is_a_failed_row() -> None:
     with judging(by_length) as (url, _):
         found = manycall.judge(
-            answers("a", "x", "x", "x"), PAIRWISE, against=answers("b", "x", "x"), url=url, **OPTIONS
+            answers("a", "x", "x", "x"), PAIRWISE, against=answers("b", "x", "x"), base_url=url, **OPTIONS
         )
-    assert (found.rows, found.unfinished) == (2, {"bad prompt": 1})
-    assert rows(Path("judged.jsonl.run/failures.jsonl"))[0]["error"] == "b.jsonl has no row 'q2' to judge it against"
+    assert (found.scored_rows, found.failure_counts) == (2, {"prompt_error": 1})
+    assert rows(Path("judged.jsonl.run/failures.jsonl"))[0]["error"] == "b.jsonl has no row 'q2' to compare with."
 
 
 def test_it_is_said_which_of_the_runs_is_a_and_which_is_b_and_which_is_better() -> None:
@@ -274,17 +274,17 @@ def test_it_is_said_which_of_the_runs_is_a_and_which_is_b_and_which_is_better() 
         answers(name, *texts)
         Path(f"{name}.jsonl.run").mkdir()
         identity = {"job": "eval t", "model": f"model-{name}"}
-        Path(f"{name}.jsonl.run/manifest.json").write_text(json.dumps({"version": "1", "identity": identity}))
+        Path(f"{name}.jsonl.run/manifest.json").write_text(json.dumps({"manycall_version": "1", "settings": identity}))
     with judging(by_length) as (url, _):
-        found = manycall.judge("a.jsonl", PAIRWISE, against="b.jsonl", url=url, **OPTIONS)
-    assert found.duel == Duel(2, 1, 1, mcnemar(2, 1))
+        found = manycall.judge("a.jsonl", PAIRWISE, against="b.jsonl", base_url=url, **OPTIONS)
+    assert found.pairwise == PairwiseResult(2, 1, 1, mcnemar(2, 1))
     said = "A is a.jsonl (model-a): 2 wins. B is b.jsonl (model-b): 1. Ties: 1. p = 1 (exact sign test over questions)."
     assert said in str(found)
     manycall.write_report(found, "r.md")
     page = Path("r.md").read_text().replace("\\", "").replace("`", "")
     assert said in page
     assert "| judged" in page
-    assert summary(OUT, "judge").against == "the answers of model-b"
+    assert read_judge_result(OUT, "judge").against == "the answers of model-b"
 
 
 def test_two_questions_of_one_id_are_not_judged_against_each_other() -> None:
@@ -292,23 +292,25 @@ def test_two_questions_of_one_id_are_not_judged_against_each_other() -> None:
         lines = ({"id": f"q{n}", "question": q, "response": "xx"} for n, q in enumerate(("How?", second)))
         Path(f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     with judging(by_length) as (url, asked):
-        found = manycall.judge("a.jsonl", PAIRWISE, against="b.jsonl", url=url, **OPTIONS)
-    assert (found.rows, found.unfinished, len(asked)) == (1, {"bad prompt": 1}, 2)
+        found = manycall.judge("a.jsonl", PAIRWISE, against="b.jsonl", base_url=url, **OPTIONS)
+    assert (found.scored_rows, found.failure_counts, len(asked)) == (1, {"prompt_error": 1}, 2)
     (failure,) = rows(Path("judged.jsonl.run/failures.jsonl"))
-    assert failure["error"] == "b.jsonl has another question or answer in the row 'q1'"
+    assert failure["error"] == "b.jsonl has a different question or answer in row 'q1'."
 
 
 # rows that are not independent
 
 
-def judged(identity: dict[str, Any], verdicts: Mapping[str, str]) -> Judgement:
+def judged(identity: dict[str, Any], verdicts: Mapping[str, str]) -> JudgeResult:
     """What is said of an output with these verdicts; each row was shown in one order, the first answer first."""
     Path("judged.jsonl.run").mkdir()
-    known = {"job": "judge", "labels": list(PAIR.items()), "orders": 1, **identity}
-    Path("judged.jsonl.run/manifest.json").write_text(json.dumps({"version": "1", "identity": known}))
-    replies = {name: {"verdict": v, "score": PAIR[v], "replies": [{"verdict": v}]} for name, v in verdicts.items()}
+    known = {"job": "judge", "labels": list(PAIRWISE_LABELS.items()), "orders": 1, **identity}
+    Path("judged.jsonl.run/manifest.json").write_text(json.dumps({"manycall_version": "1", "settings": known}))
+    replies = {
+        name: {"verdict": v, "score": PAIRWISE_LABELS[v], "replies": [{"verdict": v}]} for name, v in verdicts.items()
+    }
     OUT.write_text("".join(json.dumps({"id": name, "judge": reply}) + "\n" for name, reply in replies.items()))
-    return summary(OUT, "judge")
+    return read_judge_result(OUT, "judge")
 
 
 SAMPLED = {"answers": {"job": "eval x", "samples": True}}
@@ -322,32 +324,32 @@ SAMPLED = {"answers": {"job": "eval x", "samples": True}}
 def test_ten_verdicts_on_a_question_are_no_ten_questions(identity: dict[str, Any], name: str) -> None:
     questions = "AAAAAAB" + "B" * 3
     found = judged(identity, {name.format(q, k): v for q, v in enumerate(questions) for k in range(10)})
-    assert found.rows == 100
-    assert found.position is not None
-    assert (found.position.first, found.position.second) == (6, 4)
-    assert found.position.p == pytest.approx(mcnemar(6, 4))
+    assert found.scored_rows == 100
+    assert found.position_bias is not None
+    assert (found.position_bias.first, found.position_bias.second) == (6, 4)
+    assert found.position_bias.p_value == pytest.approx(mcnemar(6, 4))
     assert found.score is not None
-    assert found.score.clustered == pytest.approx(statistics.stdev([1] * 6 + [0] * 4) / 10**0.5)
-    share = found.shares[0].interval
+    assert found.score.clustered_stderr == pytest.approx(statistics.stdev([1] * 6 + [0] * 4) / 10**0.5)
+    share = found.verdicts[0].interval
     assert share is not None
     assert share == found.score.interval
     assert share.high - share.low > 2 * 1.96 * 0.13  # ten questions; by a hundred rows it would be 2 * 1.96 * 0.05
-    assert found.shares[2].interval == wilson(0, 10)
+    assert found.verdicts[2].interval == wilson(0, 10)
 
 
 def test_several_answers_to_a_question_say_nothing_of_how_far_the_judge_agrees_with_itself() -> None:
     found = judged(SAMPLED, {"q0#0": "A", "q0#1": "B"})
-    assert found.agreement is None
+    assert found.self_agreement is None
 
 
 def test_a_place_wins_a_question_that_it_wins_more_often() -> None:
     found = judged(
         {"samples": True}, {f"q{q}#{k}": v for q, said in enumerate(("AAB", "ABB", "AB")) for k, v in enumerate(said)}
     )
-    assert found.position is not None
-    assert (found.position.first, found.position.second) == (1, 1)
-    assert found.agreement is not None
-    assert found.agreement.questions == 3
+    assert found.position_bias is not None
+    assert (found.position_bias.first, found.position_bias.second) == (1, 1)
+    assert found.self_agreement is not None
+    assert found.self_agreement.questions == 3
 
 
 def test_judgements_of_samples_are_compared_question_by_question() -> None:
@@ -355,7 +357,7 @@ def test_judgements_of_samples_are_compared_question_by_question() -> None:
         judged(SAMPLED, {f"q{n // 2}#{n % 2}": v for n, v in enumerate(verdicts)})
         OUT.rename(path)
         Path("judged.jsonl.run").rename(f"{path}.run")
-    (versus,) = manycall.compare("a.jsonl", "b.jsonl").versus
+    (versus,) = manycall.compare("a.jsonl", "b.jsonl").differences
     assert versus.difference.count == 2
 
 
@@ -377,30 +379,30 @@ def test_other_answers_under_the_same_ids_are_refused(role: str) -> None:
     a, b = answers("a", "x", "y"), answers("b", "x", "y")
 
     def again() -> Any:
-        return manycall.judge(a, PAIRWISE, against=b, url=url, **OPTIONS)
+        return manycall.judge(a, PAIRWISE, against=b, base_url=url, **OPTIONS)
 
     with judging(lambda messages: "Verdict: tie") as (url, asked):
         again()
         answers("a" if role == "judged" else "b", "x", "z")
-        with pytest.raises(manycall.ManycallError, match=r"-[ab]\.jsonl: 2 rows, (?s:.*)Choose another -o"):
+        with pytest.raises(manycall.errors.ManycallError, match=r"-[ab]\.jsonl: 2 rows, (?s:.*)Use another out="):
             again()
     assert len(asked) == 4
 
 
-def test_answers_that_were_made_anew_are_other_answers_but_not_those_that_were_gone_on_with() -> None:
+def test_overwritten_answers_are_other_answers_but_resumed_ones_are_not() -> None:
     with judging(lambda messages: "Verdict: 3") as (url, asked):
 
         def make(**options: Any) -> None:
-            options = {"model": "m", "out": "a.jsonl", "progress": False, "url": url, "samples": 3, **options}
+            options = {"model": "m", "out": "a.jsonl", "progress": False, "base_url": url, "samples": 3, **options}
             manycall.generate("Say something.", **options)
 
         make(limit=2)
-        manycall.judge("a.jsonl", "{{ text }}", url=url, **OPTIONS)
+        manycall.judge("a.jsonl", "{{ text }}", base_url=url, **OPTIONS)
         make()
-        assert manycall.judge("a.jsonl", "{{ text }}", url=url, **OPTIONS).rows == 3
-        make(fresh=True)
-        with pytest.raises(manycall.ManycallError, match=r"answers\n(?s:.*)began(?s:.*)Choose another -o"):
-            manycall.judge("a.jsonl", "{{ text }}", url=url, **OPTIONS)
+        assert manycall.judge("a.jsonl", "{{ text }}", base_url=url, **OPTIONS).scored_rows == 3
+        make(overwrite=True)
+        with pytest.raises(manycall.errors.ManycallError, match=r"answers\n(?s:.*)started_at(?s:.*)Use another out="):
+            manycall.judge("a.jsonl", "{{ text }}", base_url=url, **OPTIONS)
     assert len(asked) == 3 + 3 + 3
 
 
@@ -411,27 +413,27 @@ def test_the_command_judges_with_the_simulated_endpoint() -> None:
     done = command(*words, "-n", "2", "-o", OUT, "--json")
     assert done.code == 0
     found = json.loads(done.out)
-    assert (found["rows"], found["position"]["both"], found["agreement"]["questions"]) == (16, 16, 8)
+    assert (found["scored_rows"], found["position_bias"]["both"], found["self_agreement"]["questions"]) == (16, 16, 8)
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--rubric", "Is it good?"), "same for every row"),
-        (("--rubric", "{{ text }}"), "'text' is undefined; the row has id, response"),
-        (("--rubric", "none.j2"), "there is no file 'none.j2'"),
-        (("--rubric", RUBRIC, "--scale", "5"), "--scale '5' is not LOW-HIGH"),
+        (("--rubric", "Is it good?"), "does not use any field of the rows"),
+        (("--rubric", "{{ text }}"), "uses the field 'text', which this row does not have. Its fields: id, response."),
+        (("--rubric", "none.j2"), "file 'none.j2' not found"),
+        (("--rubric", RUBRIC, "--scale", "5"), "--scale 5 is not valid. Expected LOW-HIGH"),
         (("--rubric", RUBRIC, "--scale", "0-1000"), "at most 101 steps"),
-        (("--rubric", RUBRIC, "--labels", "good"), "two or more different labels"),
-        (("--rubric", RUBRIC, "--labels", "a,A"), "two or more different labels"),
+        (("--rubric", RUBRIC, "--labels", "good"), "Expected 2 to 101 different labels"),
+        (("--rubric", RUBRIC, "--labels", "a,A"), "Expected 2 to 101 different labels"),
         (("--rubric", RUBRIC, "--labels", "a=1,b=x"), "must be a number"),
-        (("--rubric", RUBRIC, "--labels", "a,b", "--scale", "1-5"), "--scale and --labels do not go together"),
-        (("--rubric", PAIRWISE, "--against", "none.jsonl"), "no such file"),
-        (("--rubric", PAIRWISE, "--against", "a.jsonl", "--scale", "1-3"), "--against and --scale do not go together"),
-        (("--rubric", PAIRWISE, "--against", "a.jsonl", "--field", "response"), "rename it"),
+        (("--rubric", RUBRIC, "--labels", "a,b", "--scale", "1-5"), "--scale and --labels cannot be combined"),
+        (("--rubric", PAIRWISE, "--against", "none.jsonl"), "file not found"),
+        (("--rubric", PAIRWISE, "--against", "a.jsonl", "--scale", "1-3"), "--against and --scale cannot be combined"),
+        (("--rubric", PAIRWISE, "--against", "a.jsonl", "--output-field", "response"), "Rename it"),
         (("--rubric", "{{ first.text }}{{ second }}", "--against", "a.jsonl"), "no attribute 'text'"),
-        (("--rubric", RUBRIC, "--against", "b.jsonl"), "must show both answers"),
-        (("--rubric", RUBRIC, "--field", "id"), "cannot take the verdict"),
+        (("--rubric", RUBRIC, "--against", "b.jsonl"), "must use both answers"),
+        (("--rubric", RUBRIC, "--output-field", "id"), "the field id holds the row id"),
     ],
 )
 def test_what_cannot_be_judged_is_one_sentence(words: tuple[str, ...], said: str) -> None:
@@ -444,16 +446,16 @@ def test_what_cannot_be_judged_is_one_sentence(words: tuple[str, ...], said: str
 
 def test_a_row_with_labels_of_no_kind_is_refused() -> None:
     with pytest.raises(UsageError, match="must be a number"):
-        forms.labels({"a": 1, "b": "x"})  # type: ignore[dict-item]
+        verdict_format.parse_labels({"a": 1, "b": "x"})  # type: ignore[dict-item]
 
 
 def test_a_dry_run_has_no_verdict() -> None:
-    with pytest.raises(UsageError, match="dry_run is for generate, steps, evaluate and map"):
-        manycall.judge(answers("a", "x"), RUBRIC, url="http://127.0.0.1:9", dry_run=True, **OPTIONS)
+    with pytest.raises(TypeError, match="dry_run"):
+        manycall.judge(answers("a", "x"), RUBRIC, base_url="http://127.0.0.1:9", dry_run=True, **OPTIONS)  # type: ignore[call-arg]
 
 
 def test_a_rubric_for_pairs_that_shows_but_one_answer_is_refused() -> None:
     a, b = answers("a", "same", "one"), answers("b", "same", "other")  # the first row would not show it
     for rubric in (RUBRIC, "{{ first.response }}"):
-        with pytest.raises(UsageError, match="must show both answers"):
-            manycall.judge(a, rubric=rubric, against=b, url="http://127.0.0.1:9", **OPTIONS)
+        with pytest.raises(UsageError, match="must use both answers"):
+            manycall.judge(a, rubric=rubric, against=b, base_url="http://127.0.0.1:9", **OPTIONS)

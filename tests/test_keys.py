@@ -30,17 +30,18 @@ from pyreqwest.http import Url
 import manycall
 from fakes import FakeTransport, answer, refusal
 from leaks import search
-from manycall.cli import words
+from manycall.cli import argv
 from manycall.cli.main import main
-from manycall.engine.client import Client
-from manycall.engine.resolve import resolve
+from manycall.client.call_client import CallClient
+from manycall.client.endpoint_config import resolve_endpoints
 from manycall.errors import ManycallError, UsageError
+from manycall.providers import address
+from manycall.providers.redact import make_redactor
+from manycall.providers.urls import is_loopback, normalize_base_url
 from manycall.records import Secret
-from manycall.sim import virtual
-from manycall.wire import address, openai
-from manycall.wire.loopback import is_loopback
-from manycall.wire.scrub import scrubber
-from manycall.wire.transport import HttpReply, HttpRequest, HttpTransport
+from manycall.sim import virtual_time
+from manycall.transport.http import HttpTransport
+from manycall.transport.messages import HttpRequest, HttpResponse
 from servers import Connection, hang_up, http, read_request, reset, saying, serving, silence
 from shell import Ended, finish, rows, start
 from shell import manycall as command
@@ -50,7 +51,7 @@ KEY = "CANARY-4b1d/9e+c7a60f35d2b8"
 
 @pytest.fixture(autouse=True)
 def the_real_rules(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("manycall.engine.resolve.is_loopback", is_loopback)
+    monkeypatch.setattr("manycall.client.endpoint_config.is_loopback", is_loopback)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 
@@ -120,7 +121,7 @@ def test_a_secret_cannot_be_written_or_copied(way: Callable[[Any], Any]) -> None
 
 
 async def chat(url: str) -> None:
-    async with Client("m", url=url, api_key=KEY, timeout=0.5) as llm:
+    async with CallClient("m", base_url=url, api_key=KEY, timeout=0.5) as llm:
         await llm.chat("hi")
 
 
@@ -129,21 +130,21 @@ async def function(row: Any, llm: Any) -> Any:
 
 
 def run_map(url: str) -> None:
-    manycall.map(function, [{"a": 1}], model="m", url=url, api_key=KEY, out="o.jsonl", progress=False)
+    manycall.map(function, [{"a": 1}], model="m", base_url=url, api_key=KEY, out="o.jsonl", progress=False)
 
 
 def run_generate(url: str) -> None:
-    manycall.generate("hi", model="m", url=url, api_key=KEY, out="/dev/null/x", progress=False)
+    manycall.generate("hi", model="m", base_url=url, api_key=KEY, out="/dev/null/x", progress=False)
 
 
 def run_evaluate(url: str) -> None:
-    manycall.evaluate("wordmath", model="m", url=url, api_key=KEY, out="o.jsonl", limit=1, progress=False)
+    manycall.evaluate("wordmath", model="m", base_url=url, api_key=KEY, out="o.jsonl", limit=1, progress=False)
 
 
 def of_file(text: bytes) -> Callable[[str], None]:
     def run(url: str) -> None:
         Path("endpoints.toml").write_bytes(text.replace(b"@", KEY.encode()))
-        resolve([])
+        resolve_endpoints([])
 
     return run
 
@@ -159,23 +160,23 @@ ECHO = http(401, json.dumps({"error": {"message": f"bad key {KEY}"}}).encode(), 
         (silence, lambda url: asyncio.run(asyncio.wait_for(chat(url), 1))),
         (hang_up, lambda url: asyncio.run(chat("http://127.0.0.1:1"))),
         (hang_up, lambda url: asyncio.run(chat("http://gpu1:8000"))),
-        (hang_up, lambda url: Client("", api_key=KEY)),
-        (hang_up, lambda url: Client("m", url=url, api_key=KEY + "\n")),
+        (hang_up, lambda url: CallClient("", api_key=KEY)),
+        (hang_up, lambda url: CallClient("m", base_url=url, api_key=KEY + "\n")),
         (saying(ECHO), run_map), (saying(ECHO), run_generate), (saying(ECHO), run_evaluate),
         (hang_up, lambda url: run_map("http://gpu1:8000")), (hang_up, lambda url: run_generate("nowhere")),
         (hang_up, lambda url: manycall.generate("", model="m", api_key=KEY, out="o")),
         (hang_up, lambda url: manycall.evaluate("none", model="m", api_key=KEY, out="o")),
         (hang_up, lambda url: manycall.map(len, [], model="m", api_key=KEY, out="o")),  # type: ignore[arg-type]
-        (hang_up, lambda url: resolve(["http://gpu1"])),
-        (hang_up, lambda url: resolve(["nowhere"])),
-        (hang_up, of_file(b'[[endpoint]]\nkey = "KEY"\nurl = http')),
-        (hang_up, of_file(b'[[endpoint]]\nkey = "KEY"\nurl = "\xff"')),
-        (hang_up, of_file(b'[[endpoint]]\nkey = "KEY"')),
-        (hang_up, of_file(b'[[endpoint]]\napi_key = "KEY"\nurl = "https://h"')),
-        (hang_up, of_file(b'[[endpoint]]\nkey = ["KEY", 5]\nurl = "https://h"')),
-        (hang_up, of_file(b'[[endpoint]]\nkey = "KEY\xc3\xa4"\nurl = "https://h"')),
-        (hang_up, of_file(b'[[endpoint]]\nkey = "KEY"\nurl = "http://h"')),
-        (hang_up, of_file(b'[[endpoint]]\nkey_env = "OPENAI_API_KEY"\nurl = "http://h"')),
+        (hang_up, lambda url: resolve_endpoints(["http://gpu1"])),
+        (hang_up, lambda url: resolve_endpoints(["nowhere"])),
+        (hang_up, of_file(b'[[endpoint]]\napi_key = "@"\nbase_url = http')),
+        (hang_up, of_file(b'[[endpoint]]\napi_key = "@"\nbase_url = "\xff"')),
+        (hang_up, of_file(b'[[endpoint]]\napi_key = "@"')),
+        (hang_up, of_file(b'[[endpoint]]\nkey = "@"\nbase_url = "https://h"')),
+        (hang_up, of_file(b'[[endpoint]]\napi_key = ["@", 5]\nbase_url = "https://h"')),
+        (hang_up, of_file(b'[[endpoint]]\napi_key = "@\xc3\xa4"\nbase_url = "https://h"')),
+        (hang_up, of_file(b'[[endpoint]]\napi_key = "@"\nbase_url = "http://h"')),
+        (hang_up, of_file(b'[[endpoint]]\napi_key_env = "OPENAI_API_KEY"\nbase_url = "http://h"')),
     ],
 )  # fmt: skip
 def test_a_traceback_with_all_variables_holds_no_key(server: Connection, run: Callable[[str], None]) -> None:
@@ -224,13 +225,13 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 def test_loopback_is_this_machine_and_nothing_else(host: str, near: bool) -> None:
     assert is_loopback(f"http://{host}/v1") is near
     if near:
-        assert resolve([f"http://{host}/v1"])[0].key is not None
+        assert resolve_endpoints([f"http://{host}/v1"])[0].key is not None
     else:
-        with pytest.raises(UsageError, match="plain http"):
-            resolve([f"http://{host}/v1"])
-        assert resolve([f"http://{host}/v1"], plain_http=True)[0].key is not None
-        assert resolve([f"http://{host}/v1"], Secret(""))[0].key is None
-    assert resolve([f"https://{host}/v1"])[0].key is not None
+        with pytest.raises(UsageError, match=r"would be sent .* over unencrypted HTTP"):
+            resolve_endpoints([f"http://{host}/v1"])
+        assert resolve_endpoints([f"http://{host}/v1"], plain_http=True)[0].key is not None
+        assert resolve_endpoints([f"http://{host}/v1"], Secret(""))[0].key is None
+    assert resolve_endpoints([f"https://{host}/v1"])[0].key is not None
 
 
 AMBIGUOUS = [
@@ -255,9 +256,9 @@ def test_a_url_that_parsers_may_read_in_different_ways_is_refused(url: str) -> N
     assert not is_loopback(url)
     for key in (None, Secret("")):
         with pytest.raises(UsageError) as caught:
-            resolve([url], key, plain_http=True)
+            resolve_endpoints([url], key, plain_http=True)
         assert str(caught.value).isprintable()
-        assert str(caught.value).startswith("-u ")
+        assert str(caught.value).startswith("base_url=")
 
 
 HOSTS = st.one_of(
@@ -284,7 +285,7 @@ URLS = st.builds(
 @settings(max_examples=3000)
 def test_the_host_that_is_checked_is_the_host_that_the_http_library_connects_to(url: str) -> None:
     try:
-        accepted = openai.base_url(url)
+        accepted = normalize_base_url(url)
     except UsageError:
         assert not is_loopback(url)
         return
@@ -312,7 +313,7 @@ def as_host(host: str) -> str | IPv4Address | IPv6Address:
 def test_a_request_is_not_sent_if_the_http_library_would_connect_to_another_host(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("manycall.wire.transport.Url", lambda url: Url("http://192.0.2.2/v1"))
+    monkeypatch.setattr("manycall.transport.http.Url", lambda url: Url("http://192.0.2.2/v1"))
 
     async def send() -> None:
         transport = HttpTransport()
@@ -326,44 +327,46 @@ def test_a_request_is_not_sent_if_the_http_library_would_connect_to_another_host
 
 
 def test_one_of_several_over_plain_http_is_refused_too() -> None:
-    with pytest.raises(UsageError, match="http://gpu1/v1 would get the key"):
-        resolve(["https://a", "http://gpu1"])
+    with pytest.raises(UsageError, match="sent to http://gpu1/v1 over unencrypted HTTP"):
+        resolve_endpoints(["https://a", "http://gpu1"])
 
 
 @pytest.mark.parametrize(
     ("entry", "allowed"),
     [
-        ('url = "http://gpu1"', True),
-        ('url = "http://gpu1"\nkey = "k"', False),
-        ('url = "http://gpu1"\nkey = "k"\nplain_http = true', True),
-        ('url = "http://gpu1"\nkey = "k"\nplain_http = false', False),
-        ('url = "https://gpu1"\nkey = "k"', True),
-        ('url = "http://127.0.0.1"\nkey = "k"', True),
+        ('base_url = "http://gpu1"', True),
+        ('base_url = "http://gpu1"\napi_key = "k"', False),
+        ('base_url = "http://gpu1"\napi_key = "k"\nplain_http = true', True),
+        ('base_url = "http://gpu1"\napi_key = "k"\nplain_http = false', False),
+        ('base_url = "https://gpu1"\napi_key = "k"', True),
+        ('base_url = "http://127.0.0.1"\napi_key = "k"', True),
     ],
 )
 def test_an_endpoint_in_the_file_says_for_itself_whether_plain_http_will_do(entry: str, allowed: bool) -> None:
     Path("endpoints.toml").write_text(f"[[endpoint]]\n{entry}\n")
     if allowed:
-        resolve([])
+        resolve_endpoints([])
     else:
-        with pytest.raises(UsageError, match=r"endpoints.toml, endpoint 1\) over plain http.* plain_http = true there"):
-            resolve([])
-        resolve([], plain_http=True)
+        with pytest.raises(
+            UsageError, match=r"endpoints.toml, endpoint 1\) would be sent.* plain_http = true in the file"
+        ):
+            resolve_endpoints([])
+        resolve_endpoints([], plain_http=True)
 
 
 GENERATE = ("generate", "-p", "Tell a story.", "-m", "any", "-n", "3", "-o", "o.jsonl")
 
 
-def test_a_key_for_somebody_else_is_refused_in_one_sentence_with_the_ways_out() -> None:
+def test_a_key_for_another_server_is_refused_in_one_sentence_with_solutions() -> None:
     url = "http://gpu1.invalid:8000/v1"
     done = command(*GENERATE, "-u", url)
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
-    for way in (url, "https", "OPENAI_API_KEY= before the command", "--plain-http"):
+    for way in (url, "https", "unset OPENAI_API_KEY", "--plain-http"):
         assert way in done.err
     assert not Path("o.jsonl").exists()
     # each of the ways gets as far as the network
     for more, env in ((("--plain-http",), {}), ((), {"OPENAI_API_KEY": ""})):
-        assert "no connection" in command(*GENERATE, *more, "-u", url, env=env).err
+        assert "connection failed" in command(*GENERATE, *more, "-u", url, env=env).err
 
 
 @pytest.mark.parametrize(
@@ -391,12 +394,13 @@ def test_a_key_in_the_command_is_refused_and_not_repeated(bad: tuple[str, ...]) 
     "innocent",
     [
         "Explain sk-learn and scikit-learn, in 2024", "risk-averse investors of the 20th century", "task-2024",
-        "What is a bearer bond worth in 1929?", "sim:key=wordmath", "--key", "prompt_cache_key=a", "pk-fire.txt",
+        "What is a bearer bond worth in 1929?", "sim:answer_key=wordmath", "--answer-key", "prompt_cache_key=a",
+        "pk-fire.txt",
         "讲一个故事\n第二行\t", "gpt-5-mini", "Bearer of bad news, extraordinarily-long-word-without-number",
     ],
 )  # fmt: skip
 def test_what_only_looks_a_little_like_a_key_is_let_through(innocent: str) -> None:
-    words.check([innocent])
+    argv.check([innocent])
 
 
 # On the wire
@@ -437,7 +441,7 @@ def test_no_redirect_carries_the_key_anywhere(status: int, same_host: bool) -> N
         with serving(first) as here:
             done = command(*GENERATE, "-u", here, "-j", "1")
     assert done.code == 4
-    assert f"answered {status}: it redirects to '{place}'" in done.err
+    assert f"returned status {status}: the URL redirects to '{place}'" in done.err
     assert [has_key(head) for head in first.heads] == [True]
     assert not other.heads
 
@@ -531,7 +535,7 @@ KEYS = [KEY, "sk-proj-Ab3_dE6gH9-jK2mN5pQ8rT1", "a1b2c3d4", "x" * 9 + '"&<9>\\',
 @pytest.mark.parametrize("key", KEYS)
 def test_a_key_is_taken_out_of_a_text_in_every_form(key: str, form: str) -> None:
     said = FORMS[form](key)
-    text = scrubber(Secret(key))(f'{{"before": "{said}", "after": 1}}'.encode()).decode()
+    text = make_redactor(Secret(key))(f'{{"before": "{said}", "after": 1}}'.encode()).decode()
     assert said not in text
     assert "***" in text
     assert text.startswith('{"before": "')
@@ -546,7 +550,7 @@ def test_a_json_reply_is_json_after_the_key_is_redacted(key: str, form: str) -> 
     said = FORMS[form](key)
     reply = f'{{"id": "\\n\\"\\\\", "text": "a{said}b{said}", "x": "\\u00e9"}}'.encode()
     json.loads(reply)
-    assert json.loads(scrubber(Secret(key))(reply)) == {"id": '\n"\\', "text": "a***b***", "x": "é"}
+    assert json.loads(make_redactor(Secret(key))(reply)) == {"id": '\n"\\', "text": "a***b***", "x": "é"}
 
 
 def in_parts(*pieces: str) -> bytes:
@@ -570,7 +574,7 @@ def assembled(reply: bytes) -> str:
 def test_a_key_that_is_cut_into_several_strings_is_redacted_wherever_the_cuts_are(
     key: str, reply: Callable[..., bytes]
 ) -> None:
-    scrub = scrubber(Secret(key))
+    scrub = make_redactor(Secret(key))
     cuts = [*([at] for at in range(1, len(key))), range(1, len(key)), [1, 1, len(key) - 1]]
     for cut in cuts:
         pieces = [key[start:end] for start, end in itertools.pairwise([0, *cut, len(key)])]
@@ -594,52 +598,54 @@ def test_a_key_that_is_cut_into_several_strings_is_redacted_wherever_the_cuts_ar
     ],
 )
 def test_a_reply_without_the_key_stays_the_same_byte_for_byte(reply: bytes) -> None:
-    scrub = scrubber(Secret(KEY))
+    scrub = make_redactor(Secret(KEY))
     assert scrub(reply) is reply
-    assert scrub(reply, pieces=True) is reply
+    assert scrub(reply, fragments=True) is reply
 
 
 @pytest.mark.parametrize("character", [b"\\", b"&amp;", b"%25", b'"', b'"a":"', b"\\u005c", b"0"])
 def test_no_reply_takes_long_to_search(character: bytes) -> None:
     reply = b"&#" + character * ((1 << 20) // len(character))
     began = time.process_time()
-    assert scrubber(Secret(KEY))(reply) is reply
+    assert make_redactor(Secret(KEY))(reply) is reply
     assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize("form", PIECES)
 @pytest.mark.parametrize("key", KEYS[:2])
 def test_pieces_of_a_key_are_taken_out_of_errors(key: str, form: str) -> None:
-    text = scrubber(Secret(key))(f"Incorrect key {PIECES[form](key)}. See the manual".encode(), pieces=True).decode()
+    text = make_redactor(Secret(key))(
+        f"Incorrect key {PIECES[form](key)}. See the manual".encode(), fragments=True
+    ).decode()
     assert not any(key[n : n + 8] in text for n in range(len(key) - 7))
     assert text.endswith(". See the manual")
 
 
 @pytest.mark.parametrize("key", ["EMPTY", "x", "none", "not-needed", "lm-studio", "ollama", "sk-no-key-required", "1"])
-def test_a_word_that_stands_for_a_key_does_not_mangle_answers(key: str) -> None:
+def test_a_placeholder_key_does_not_mangle_answers(key: str) -> None:
     text = f"The EMPTY box is not-needed; none of 1 {key} here. {base64.b64encode(key.encode()).decode()}".encode()
-    assert scrubber(Secret(key))(text, pieces=True) is text
+    assert make_redactor(Secret(key))(text, fragments=True) is text
 
 
 def test_a_text_without_the_key_is_not_even_copied() -> None:
     text = json.dumps({"choices": ["a story of CANARY-4b1d, 9e and c7a60f35"]}).encode()
-    assert scrubber(Secret(KEY))(text) is text
-    assert scrubber(None)(text) is text
+    assert make_redactor(Secret(KEY))(text) is text
+    assert make_redactor(None)(text) is text
 
 
 @pytest.mark.parametrize("form", [*FORMS, *PIECES])
 def test_a_servers_error_is_shown_without_the_key_in_any_form(form: str) -> None:
     said = {**FORMS, **PIECES}[form](KEY)
 
-    def handler(body: dict[str, Any]) -> HttpReply:
+    def handler(body: dict[str, Any]) -> HttpResponse:
         text = body["messages"][-1]["content"]
         location = {"location": f"https://h/?{said}"} if text == "redirect" else {}
         status = {"redirect": 307, "html": 400, "json": 400}[text]
-        page = HttpReply(status, f"<html><p>{said}</p></html>".encode(), no_header)
+        page = HttpResponse(status, f"<html><p>{said}</p></html>".encode(), no_header)
         return page if text == "html" else refusal(status, said, said, location)
 
     async def main() -> None:
-        async with Client("m", url="https://h", transport=FakeTransport(handler)) as llm:
+        async with CallClient("m", base_url="https://h", transport=FakeTransport(handler)) as llm:
             for text in ("json", "html", "redirect"):
                 with pytest.raises(ManycallError) as caught:
                     await llm.chat(text)
@@ -647,7 +653,7 @@ def test_a_servers_error_is_shown_without_the_key_in_any_form(form: str) -> None
                     assert said not in f"{error} {error.args} {vars(error)}"
                     assert not shown(f"{error} {error.args} {vars(error)}")
 
-    virtual.run(main())
+    virtual_time.run_virtual(main())
 
 
 def no_header(name: str) -> None:
@@ -673,26 +679,30 @@ async def f(row, llm):
 CHOICE = '{{"choices": [{{"message": {{"content": "your key is {}"}}, "finish_reason": "stop"}}], "x": "{}"}}'
 BAD = b'{"error": {"message": "%s"}}'
 PATHS: dict[str, tuple[Connection, str, int]] = {
-    "401 that echoes it": (echo(401), "answered 401", 4),
-    "403": (echo(403), "answered 403", 4),
-    "404": (echo(404), "answered 404", 4),
-    "400": (echo(400), "answered 400", 3),
+    "401 that echoes it": (echo(401), "returned status 401", 4),
+    "403": (echo(403), "returned status 403", 4),
+    "404": (echo(404), "returned status 404", 4),
+    "400": (echo(400), "returned status 400", 3),
     "402, and no money": (echo(402, '{{"error": {{"message": "{}", "code": "x"}}, "x": "{}"}}'), "402", 4),
-    "500": (echo(500), "answered 500", 3),
-    "400 that escapes every letter": (saying(http(400, BAD % escape(r"\u%04x", KEY).encode())), "answered 400: ***", 3),
+    "500": (echo(500), "returned status 500", 3),
+    "400 that escapes every letter": (
+        saying(http(400, BAD % escape(r"\u%04x", KEY).encode())),
+        "returned status 400: ***",
+        3,
+    ),
     "400 with a part of it, escaped": (saying(http(400, BAD % escape(r"\u%04x", KEY[:14]).encode())), "400: ***", 3),
     "200 with an answer that escapes every letter": (
         saying(http(200, CHOICE.replace("{}", escape(r"\u%04x", KEY)).format().encode())), "3 done", 0
     ),
     "200 with an answer in parts": (saying(http(200, in_parts("key ", KEY[:9], KEY[9:]))), "3 done", 0),
-    "200 with a stream of events": (saying(http(200, in_deltas(KEY[:9], KEY[9:]))), "a stream of events", 3),
+    "200 with a stream of events": (saying(http(200, in_deltas(KEY[:9], KEY[9:]))), "an event stream", 3),
     "an HTML page": (echo(400, "<html><b>{}</b>{}</html>"), "<html>", 3),
     "200 with an answer that holds it": (echo(200, CHOICE), "3 done", 0),
     "200 with an error inside": (echo(200), "", 3),
     "200 and no JSON": (echo(200, "{} {}"), "", 3),
     "a connection that is lost": (reset, "the connection was lost", 3),
-    "silence": (silence, "no whole reply in time", 3),
-    "half a reply": (saying(f"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{KEY}".encode()), "broke off", 3),
+    "silence": (silence, "no complete response within", 3),
+    "half a reply": (saying(f"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{KEY}".encode()), "ended early", 3),
     "no HTTP": (saying(f"{KEY} {KEY}\r\n\r\n".encode()), "could not be read", 3),
 }  # fmt: skip
 
@@ -712,7 +722,7 @@ def everything_searched(tmp_path: Path, said: list[str]) -> Iterator[None]:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """Runs a command in this process, where nobody waits before calling again."""
-    monkeypatch.setattr("manycall.control.retry.wait", lambda *_: 0.001)
+    monkeypatch.setattr("manycall.control.retry.backoff_seconds", lambda *_: 0.001)
 
     def run(*given: str) -> Ended:
         monkeypatch.setattr("sys.argv", ["manycall", *given])
@@ -724,7 +734,7 @@ def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_whatever_goes_wrong_the_key_is_in_no_file_and_on_no_screen(
+def test_after_any_failure_the_key_is_in_no_file_and_on_no_screen(
     path: str, tmp_path: Path, here: Callable[..., Ended]
 ) -> None:
     server, told, code = PATHS[path]
@@ -742,17 +752,17 @@ async def no_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1/v1", "https://127.0.0.1:{}/v1", "https://nosuch.invalid/v1"])
-def test_a_server_that_is_not_there_or_speaks_no_tls_is_told_without_the_key(
+def test_a_server_that_is_missing_or_has_no_tls_is_reported_without_the_key(
     address: str, tmp_path: Path, here: Callable[..., Ended]
 ) -> None:
     said: list[str] = []
     with everything_searched(tmp_path, said), serving(no_tls) as url:
         done = here(*GENERATE, "-u", address.format(re.findall(r"\d+", url)[4]))
         said += [done.out, done.err]
-        assert (done.code, "no connection" in done.err) == (4, True)
+        assert (done.code, "connection failed" in done.err) == (4, True)
 
 
-def test_a_row_function_that_tells_all_it_can_see_does_not_tell_the_key(tmp_path: Path) -> None:
+def test_a_row_function_that_returns_all_it_can_see_does_not_return_the_key(tmp_path: Path) -> None:
     Path("f.py").write_text(RAISES)
     Path("in.jsonl").write_text('{"q": 1}\n')
     said: list[str] = []
@@ -762,7 +772,7 @@ def test_a_row_function_that_tells_all_it_can_see_does_not_tell_the_key(tmp_path
         assert done.code == 3
         (failure,) = rows(Path("o.jsonl.run/failures.jsonl"))
         assert "Secret(***)" in failure["error"]
-        assert "your key is ***" in failure["raw"]
+        assert "your key is ***" in failure["last_text"]
 
 
 def test_ctrl_c_leaves_no_key_behind(tmp_path: Path) -> None:

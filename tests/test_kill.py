@@ -50,7 +50,7 @@ def test_ctrl_c_lets_the_calls_in_flight_finish_and_says_how_to_go_on() -> None:
         process.send_signal(signal.SIGINT)
         ended = finish(process)
         assert ended.code == 130
-        assert "go on with: manycall generate -p 'x y' -n 60 -j 8" in ended.err
+        assert "Resume with: manycall generate -p 'x y' -n 60 -j 8" in ended.err
         assert endpoint.stats["finished"] == endpoint.stats["started"] == len(rows(OUT))
         assert 16 <= len(rows(OUT)) < 60
         assert manycall(*command).code == 0
@@ -74,7 +74,7 @@ def test_a_second_signal_stops_at_once(second: signal.Signals) -> None:
         assert rows(OUT) == []
 
 
-def test_a_torn_line_after_a_crash_is_mended_and_the_row_is_done_without_a_call() -> None:
+def test_a_torn_line_after_a_crash_is_repaired_and_the_row_is_done_without_a_call() -> None:
     with sim("--latency", "0") as endpoint:
         command = ("generate", "-p", "x", "-n", "20", "-m", "any", "-u", endpoint.url, "-o", OUT)
         manycall(*command)
@@ -88,7 +88,8 @@ NOTEBOOK = """\
 import asyncio, sys, manycall
 async def cell():
     try:
-        manycall.generate('x', samples=int(sys.argv[2]), concurrency=4, url=sys.argv[1], model='m', out='out.jsonl')
+        url, samples = sys.argv[1], int(sys.argv[2])
+        manycall.generate('x', samples=samples, concurrency=4, base_url=url, model='m', out='out.jsonl')
     except BaseException as error:
         print(type(error).__name__)
 """

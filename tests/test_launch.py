@@ -7,18 +7,18 @@ import pytest
 import uvicorn
 
 from manycall.errors import UsageError
-from manycall.sim.http import serve
-from manycall.sim.launch import Sim
-from manycall.sim.model import Behaviour
+from manycall.sim.asgi import serve
+from manycall.sim.process import SimProcess
+from manycall.sim.sim_settings import SimSettings
 
 
-def child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str) -> Sim:
+def child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str) -> SimProcess:
     """A simulated endpoint whose process is this shell script."""
     program = tmp_path / "child"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
-    return Sim("sim")
+    return SimProcess("sim")
 
 
 def test_the_url_is_printed_only_when_the_server_accepts_connections(
@@ -29,7 +29,7 @@ def test_the_url_is_printed_only_when_the_server_accepts_connections(
 
     monkeypatch.setattr(uvicorn.Server, "startup", startup)
     with pytest.raises(RuntimeError, match="cannot be made"):
-        serve(Behaviour(), {}, host="127.0.0.1", port=0, until_stdin_closes=False)
+        serve(SimSettings(), {}, host="127.0.0.1", port=0, until_stdin_closes=False)
     assert capsys.readouterr().out == ""
 
 
@@ -40,9 +40,9 @@ def test_the_url_is_printed_only_when_the_server_accepts_connections(
             "echo Traceback >&2; echo 'AttributeError: Config has no get_loop_factory' >&2; exit 1",
             "AttributeError: Con",
         ),
-        ("echo Usage:; echo \"Error: Invalid value for '--slots'\"; exit 2", "Invalid value for '--slots'"),
+        ("echo Usage:; echo \"Error: Invalid value for '--slots'\"; exit 2", "Invalid value for 'slots'"),
         ("echo 'manycall: 127.0.0.1:80 cannot be listened on'; exit 2", "127.0.0.1:80 cannot be listened on"),
-        ("exit 1", "it printed nothing"),
+        ("exit 1", "no output"),
     ],
 )
 def test_a_child_that_does_not_start_is_quoted(
@@ -64,4 +64,5 @@ def test_a_child_that_dies_later_is_quoted(
     sim = child(monkeypatch, tmp_path, "echo http://127.0.0.1:1/v1; cat; echo 'MemoryError: too many calls'; exit 1")
     sim.start()
     sim.stop()
-    assert capsys.readouterr().err == "manycall: the simulated endpoint died: MemoryError: too many calls\n"
+    said = "manycall: the simulated endpoint stopped unexpectedly: MemoryError: too many calls\n"
+    assert capsys.readouterr().err == said

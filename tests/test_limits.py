@@ -12,27 +12,27 @@ import pytest
 
 from fakes import no_header
 from limits import GPU, HOSTED, Scenario, capacity, knee, play, replicas, scenarios
-from manycall.control.quota import Limits
-from manycall.engine.client import Client
+from manycall.client import window_cache
+from manycall.client.call_client import CallClient
 from manycall.errors import RunStopped
-from manycall.sim import virtual
-from manycall.sim.model import Behaviour
-from manycall.sim.server import Server
-from manycall.sim.transport import Pool
-from manycall.store import windows
-from manycall.wire.transport import HttpReply, HttpRequest
+from manycall.limits import RateLimits
+from manycall.sim import virtual_time
+from manycall.sim.in_process import InProcessTransport
+from manycall.sim.server import SimServer
+from manycall.sim.sim_settings import SimSettings
+from manycall.transport.messages import HttpRequest, HttpResponse
 from simulate import Witness, prompts, questions, simulate
 
 
-def pool(**servers: Behaviour) -> Callable[[], Pool]:
-    return lambda: Pool({name: Server(behaviour, {}) for name, behaviour in servers.items()})
+def pool(**servers: SimSettings) -> Callable[[], InProcessTransport]:
+    return lambda: InProcessTransport({name: SimServer(behaviour, {}) for name, behaviour in servers.items()})
 
 
 def changes(folder: Path) -> list[str]:
     """What the timeline says was learned."""
     lines = (folder / "out.jsonl.run" / "timeline.jsonl").read_bytes().splitlines()
     events = [msgspec.json.decode(line) for line in lines]
-    return [f"{event['endpoint']} {event['change']}" for event in events if "change" in event]
+    return [f"{event['endpoint']} {event['event']}" for event in events if "event" in event]
 
 
 def named(name: str) -> Scenario:
@@ -42,10 +42,10 @@ def named(name: str) -> Scenario:
 @pytest.mark.parametrize(
     ("name", "used", "refused"),
     [
-        ("600 RPM, told by the user", 0.97, 0.0),
-        ("600 RPM, told by headers", 0.97, 0.0),
-        ("600 RPM, told by headers (Anthropic's)", 0.97, 0.0),
-        ("200k TPM, told, max_tokens 1,000", 0.96, 0.0),
+        ("600 RPM, configured", 0.97, 0.0),
+        ("600 RPM, in headers", 0.97, 0.0),
+        ("600 RPM, in headers (Anthropic's)", 0.97, 0.0),
+        ("200k TPM, configured, max_tokens 1,000", 0.96, 0.0),
         ("600 RPM, unknown", 0.93, 0.03),
         ("600 RPM, unknown, a minute's burst", 0.93, 0.03),
         ("200k TPM, unknown", 0.9, 0.03),
@@ -88,20 +88,20 @@ def test_every_change_is_a_line_of_the_timeline_with_its_reason(tmp_path: Path) 
         keep=tmp_path,
     )
     said = changes(tmp_path)
-    assert "http://a/v1 the server says 600 rpm" in said
-    assert any("http://a/v1 window 8 -> " in line and "the quota is known" in line for line in said)
-    assert any("http://b/v1 to be left alone for 1 s: 3 calls in a row failed" in line for line in said)
+    assert "http://a/v1 the server advertises 600 rpm" in said
+    assert any("http://a/v1 window 8 → " in line and "rate limit known" in line for line in said)
+    assert any("http://b/v1 ejected for 1 s: 3 consecutive failures" in line for line in said)
 
 
 def test_what_was_found_is_where_the_next_run_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     simulate(pool(a=msgspec.structs.replace(GPU, slots=64, tokens=60)), prompts(4000, 20), keep=tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    found = windows.recall()["http://a/v1 sim"]
+    found = window_cache.load_windows()["http://a/v1 sim"]
     assert 50 < found < 110
 
     async def width(model: str) -> int:
-        async with Client(model, url="http://a") as client:
-            return client.permits.width
+        async with CallClient(model, base_url="http://a") as client:
+            return client.permits.total_window
 
     assert asyncio.run(width("sim")) == found // 2
     assert asyncio.run(width("other")) == 8
@@ -110,19 +110,21 @@ def test_what_was_found_is_where_the_next_run_begins(tmp_path: Path, monkeypatch
 def test_a_cache_that_cannot_be_read_or_written_is_no_trouble(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "manycall").mkdir()
-    windows.path().write_bytes(b'{"x": "y"}')
-    assert windows.recall() == {}
+    window_cache.path().write_bytes(b'{"x": "y"}')
+    assert window_cache.load_windows() == {}
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-    windows.remember({"a": 1})
+    window_cache.save_windows({"a": 1})
 
 
 @pytest.mark.usefixtures("no_key")
 def test_rows_that_begin_alike_go_to_the_same_server() -> None:
-    remembers = msgspec.structs.replace(GPU, slots=32, tokens=30, prefill_latency=1e-4, cache=40_000, spread=0.3)
+    remembers = msgspec.structs.replace(
+        GPU, slots=32, tokens=30, prefill_latency=1e-4, prefix_cache_tokens=40_000, spread=0.3
+    )
 
     def reused(affinity: bool) -> tuple[float, float]:
         witness = simulate(pool(a=remembers, b=remembers, c=remembers), questions(90, 10, 1200, 30), affinity=affinity)
-        assert isinstance(witness.pool, Pool)
+        assert isinstance(witness.pool, InProcessTransport)
         servers = witness.pool.servers.values()
         tokens = sum(server.batch.reused for server in servers)
         return tokens, max(call.sent + call.seconds for call in witness.answered)
@@ -138,17 +140,17 @@ class Keys:
     def __init__(self, status: int, code: str) -> None:
         self.status, self.code, self.sent = status, code, {"k1": 0, "k2": 0}
 
-    async def send(self, request: HttpRequest) -> HttpReply:
+    async def send(self, request: HttpRequest) -> HttpResponse:
         await asyncio.sleep(0.1)
         assert request.key is not None
         key = request.key.reveal()
         self.sent[key] += 1
         if key == "k1":
             body = msgspec.json.encode({"error": {"message": "no money", "code": self.code}})
-            return HttpReply(self.status, body, no_header)
+            return HttpResponse(self.status, body, no_header)
         usage: dict[str, Any] = {"prompt_tokens": 3, "completion_tokens": 2}
         choice = {"index": 0, "message": {"role": "assistant", "content": "fine"}, "finish_reason": "stop"}
-        return HttpReply(200, msgspec.json.encode({"choices": [choice], "usage": usage}), no_header)
+        return HttpResponse(200, msgspec.json.encode({"choices": [choice], "usage": usage}), no_header)
 
     async def close(self) -> None:
         pass
@@ -156,35 +158,35 @@ class Keys:
 
 @pytest.mark.parametrize(("status", "code"), [(429, "insufficient_quota"), (401, "invalid_api_key"), (402, "")])
 def test_a_key_without_money_gets_no_more_calls_while_another_lives(tmp_path: Path, status: int, code: str) -> None:
-    (tmp_path / "endpoints.toml").write_text('[[endpoint]]\nurl = "https://h"\nkey = ["k1", "k2"]\n')
+    (tmp_path / "endpoints.toml").write_text('[[endpoint]]\nbase_url = "https://h"\napi_key = ["k1", "k2"]\n')
     transport = Keys(status, code)
 
-    async def main() -> Client:
-        async with Client("m", transport=transport) as llm:
+    async def main() -> CallClient:
+        async with CallClient("m", transport=transport) as llm:
             await asyncio.gather(*(llm.chat(str(n)) for n in range(200)))
             return llm
 
-    client = virtual.run(main())
+    client = virtual_time.run_virtual(main())
     assert transport.sent["k1"] <= 8  # those that were on their way
     assert transport.sent["k2"] == 200
-    assert "no money" in str(client.pool.endpoints[0].retired)
-    assert "k1" not in repr(client.pool.endpoints[0].changes)
+    assert "no money" in str(client.pool.endpoints[0].disabled_reason)
+    assert "k1" not in repr(client.pool.endpoints[0].events)
 
 
 def test_the_last_key_without_money_stops_the_run(tmp_path: Path) -> None:
-    (tmp_path / "endpoints.toml").write_text('[[endpoint]]\nurl = "https://h"\nkey = ["k1", "k1"]\n')
+    (tmp_path / "endpoints.toml").write_text('[[endpoint]]\nbase_url = "https://h"\napi_key = ["k1", "k1"]\n')
 
     async def main() -> None:
-        async with Client("m", transport=Keys(429, "insufficient_quota")) as llm:
+        async with CallClient("m", transport=Keys(429, "insufficient_quota")) as llm:
             await llm.chat("x")
 
     with pytest.raises(RunStopped, match="no money"):
-        virtual.run(main())
+        virtual_time.run_virtual(main())
 
 
 @pytest.mark.usefixtures("no_key")
 def test_a_call_that_stalls_is_sent_to_another_at_the_end() -> None:
-    async def freeze(pool: Pool) -> None:
+    async def freeze(pool: InProcessTransport) -> None:
         await asyncio.sleep(20)
         pool.frozen.add("a")
 
@@ -200,15 +202,15 @@ def test_a_call_that_stalls_is_sent_to_another_at_the_end() -> None:
 def test_what_may_be_billed_twice_is_not_sent_twice(tmp_path: Path) -> None:
     slow = msgspec.structs.replace(GPU, slots=16, tokens=60, token_latency=0.8)
     (tmp_path / "endpoints.toml").write_text(
-        "".join(f'[[endpoint]]\nurl = "http://{name}"\nkey = "k"\nplain_http = true\n' for name in "ab")
+        "".join(f'[[endpoint]]\nbase_url = "http://{name}"\napi_key = "k"\nplain_http = true\n' for name in "ab")
     )
     witness = Witness(pool(a=GPU, b=slow)(), gauges=False)
 
     async def main() -> None:
-        async with Client("m", transport=witness) as llm:
+        async with CallClient("m", transport=witness) as llm:
             await asyncio.gather(*(llm.chat(str(n)) for n in range(300)))
 
-    virtual.run(main())
+    virtual_time.run_virtual(main())
     assert len(witness.sends) == 300
 
 
@@ -221,7 +223,9 @@ def test_a_scenario_has_a_best_that_can_be_reached() -> None:
 
 def test_a_known_quota_is_paced_from_the_first_call() -> None:
     witness = simulate(
-        pool(a=msgspec.structs.replace(HOSTED, rpm=600, dialect="none")), prompts(300, 20), limits=Limits(rpm=600)
+        pool(a=msgspec.structs.replace(HOSTED, rpm=600, rate_limit_headers="none")),
+        prompts(300, 20),
+        limits=RateLimits(rpm=600),
     )
     first = [at for at, _ in witness.sends if at < 20]
     assert len(first) == pytest.approx(20 * 9.8, rel=0.03)
@@ -231,8 +235,8 @@ def test_files_and_memory_bound_what_is_in_flight() -> None:
     """In a process of its own, because a limit that was lowered stays low."""
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2]))); "
-        "from manycall import Client; from manycall.engine.bounds import most_in_flight; "
-        "print(most_in_flight(), Client('m', url='http://localhost', concurrency=500).permits.limit)"
+        "from manycall.client.system_limits import max_in_flight, max_permits; "
+        "print(max_in_flight(), max_permits(500))"
     )
 
     def most(soft: int, hard: int) -> list[int]:

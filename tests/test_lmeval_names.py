@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from manycall import evaluate
-from manycall.evals.export import export
-from manycall.evals.tasks import Task
+from manycall.evals.lm_eval.export_files import export_lm_eval
+from manycall.evals.tasks.task import Task
 
 DATE = r"_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{6}\.jsonl?"
 NAMES = {
@@ -30,7 +30,7 @@ NAMES = {
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("evaluated") / "out.jsonl"
-    evaluate("wordmath", model="any", url="sim:latency=0", out=out, limit=2, progress=False)
+    evaluate("wordmath", model="any", base_url="sim:latency=0", out=out, limit=2, progress=False)
     return out
 
 
@@ -38,14 +38,14 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_model_has_one_folder_within_the_folder_that_was_named(evaluated: Path, tmp_path: Path, name: str) -> None:
     manifest = evaluated.with_name("out.jsonl.run") / "manifest.json"
     said = json.loads(manifest.read_bytes())
-    said["identity"]["model"] = name
+    said["settings"]["model"] = name
     manifest.write_text(json.dumps(said))
     folder = tmp_path / "deep" / "results"
-    written = export(evaluated, folder)
+    written = export_lm_eval(evaluated, folder)
     assert [path.parent for path in written] == [folder / NAMES[name]] * 2
     assert sorted(tmp_path.rglob("*.json*")) == sorted(written)
     results = json.loads(written[0].read_bytes())
-    assert (results["model_name"], results["model_name_sanitized"]) == (said["identity"]["model"], NAMES[name])
+    assert (results["model_name"], results["model_name_sanitized"]) == (said["settings"]["model"], NAMES[name])
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: repr(name[:12]))
@@ -53,6 +53,6 @@ def test_a_task_is_a_part_of_the_name_of_one_file(evaluated: Path, tmp_path: Pat
     rows = [{"id": n, "question": "?", "answer": "1"} for n in range(2)]
     evaluated.with_name("mine.jsonl").write_text("".join(json.dumps({**row, "response": "1"}) + "\n" for row in rows))
     task = Task(rows, "{{ question }}", str.strip, lambda extracted, target: float(extracted == target), name=name)
-    samples = export(evaluated.with_name("mine.jsonl"), tmp_path, as_=task)[1]
+    samples = export_lm_eval(evaluated.with_name("mine.jsonl"), tmp_path, scorer=task)[1]
     assert samples.parent == tmp_path / "unknown"
     assert re.fullmatch("samples_" + re.escape(NAMES[name]) + DATE, samples.name)

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from manycall.errors import RunLocked, StoreCorrupt
+from manycall.errors import CorruptFile, OutputLocked
 from manycall.records import Row, Success
 from manycall.store.manifest import Manifest
 from manycall.store.repair import repair
-from manycall.store.run import Run
+from manycall.store.run_folder import RunFolder
 from shell import finish, rows, sim, start
 from torture.work import Output, wait_until
 
 
-def open_run(out: Path, *, fresh: bool = False, parted: bool = False) -> Run:
-    return Run(out, Manifest("1", {"job": "generate"}), fresh=fresh, parted=parted)
+def open_run(out: Path, *, overwrite: bool = False, parted: bool = False) -> RunFolder:
+    return RunFolder(out, Manifest("1", {"job": "generate"}), overwrite=overwrite, rows_may_split=parted)
 
 
 def symbolic_link(out: Path) -> Path:
@@ -61,9 +61,9 @@ def test_another_name_of_an_output_that_is_written_is_refused(
     out = tmp_path / "out.jsonl"
     alias = other_name(out)
     run = open_run(out)
-    with pytest.raises(RunLocked, match="is being written by"):
-        open_run(alias, fresh=fresh)
-    run.success(Success(Row("a", {}), {"text": "x"}))
+    with pytest.raises(OutputLocked, match="is locked by"):
+        open_run(alias, overwrite=fresh)
+    run.write_row(Success(Row("a", {}), {"text": "x"}))
     run.close()
     assert [row["id"] for row in rows(out)] == ["a"]
 
@@ -73,7 +73,7 @@ def test_a_run_goes_on_under_another_name_of_its_output(tmp_path: Path, other_na
     out = tmp_path / "out.jsonl"
     for path, row in ((other_name(out), "a"), (out, "b")):
         run = open_run(path)
-        run.success(Success(Row(row, {}), {}))
+        run.write_row(Success(Row(row, {}), {}))
         run.close()
     assert [row["id"] for row in rows(out)] == ["a", "b"]
     assert not list(tmp_path.rglob("a*.run"))
@@ -82,7 +82,7 @@ def test_a_run_goes_on_under_another_name_of_its_output(tmp_path: Path, other_na
 def test_the_output_stays_locked_when_its_run_directory_is_deleted(tmp_path: Path) -> None:
     run = open_run(tmp_path / "out.jsonl")
     shutil.rmtree(run.folder)
-    with pytest.raises(RunLocked):
+    with pytest.raises(OutputLocked):
         open_run(tmp_path / "out.jsonl")
     run._unlock()
     open_run(tmp_path / "out.jsonl").close()
@@ -97,7 +97,7 @@ def test_an_output_that_is_replaced_as_it_is_opened_is_locked_all_the_same(tmp_p
     assert out.stat().st_ino != before
     alias = out.with_name("alias.jsonl")
     alias.hardlink_to(out)
-    with pytest.raises(RunLocked):
+    with pytest.raises(OutputLocked):
         open_run(alias)
     run.close()
 
@@ -106,25 +106,25 @@ def test_fresh_moves_the_file_aside_and_not_the_link_to_it(tmp_path: Path) -> No
     out = tmp_path / "out.jsonl"
     alias = symbolic_link(out)
     for row in ("a", "b"):
-        run = open_run(alias, fresh=row == "b")
-        run.success(Success(Row(row, {}), {}))
+        run = open_run(alias, overwrite=row == "b")
+        run.write_row(Success(Row(row, {}), {}))
         run.close()
     assert alias.is_symlink()
     assert [row["id"] for row in rows(alias)] == ["b"]
     assert [row["id"] for row in rows(tmp_path / "out.jsonl.old")] == ["a"]
 
 
-def test_repair_mends_the_file_behind_a_link(tmp_path: Path) -> None:
+def test_repair_fixes_the_file_behind_a_link(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     alias = symbolic_link(out)
     run = open_run(out)
-    with pytest.raises(RunLocked):
+    with pytest.raises(OutputLocked):
         repair(alias)
     run.close()
     out.write_text('{"id":"a"}\nx\n{"id":"b"}\n')
-    with pytest.raises(StoreCorrupt):
+    with pytest.raises(CorruptFile):
         open_run(alias)
-    assert "went to out.jsonl.damaged" in repair(alias)[0]
+    assert "to out.jsonl.damaged" in repair(alias)[0]
     assert alias.is_symlink()
     assert [row["id"] for row in rows(out)] == ["a", "b"]
 
@@ -146,7 +146,7 @@ def test_two_commands_on_two_names_of_one_output_pay_once(tmp_path: Path, other_
             "any",
             "-j",
             "8",
-            "--quiet",
+            "--no-progress",
             "-o",
         )
         first = start(*words, out.path)
@@ -155,7 +155,7 @@ def test_two_commands_on_two_names_of_one_output_pay_once(tmp_path: Path, other_
         second = finish(start(*words, alias))
         first.send_signal(signal.SIGCONT)
         assert second.code == 2
-        assert "is being written by" in second.err
+        assert "is locked by" in second.err
         assert finish(first).code == 0
         assert sorted(row["id"] for row in rows(out.path)) == list(range(8))
         assert server.stats["finished"] == 8

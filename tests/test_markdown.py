@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from manycall import card
-from manycall.evals.reports.page import Grid, Page, Quote, Section, markdown
+from manycall import dataset_card
 from manycall.markdown import code, fenced, inline
-from manycall.plain import plain_line
+from manycall.reports.page import Page, Quote, Section, TableBlock, render_markdown
+from manycall.terminal import sanitize_line
 from shell import manycall
 
 EVIL = [
@@ -53,13 +53,13 @@ def test_in_a_line_and_in_a_cell_every_text_is_shown_and_nothing_is_live(text: s
     for page in (f"x {inline(text)} x", f"| x |\n|---|\n| x {inline(text)} x |"):
         shown = Rendered(page)
         assert shown.tags <= {"p", "code", "table", "thead", "tbody", "tr", "th", "td"}
-        assert plain_line(text) in shown.text.replace("\n", "")
+        assert sanitize_line(text) in shown.text.replace("\n", "")
         assert not LINK.search(shown.prose)
 
 
 @given(st.text("a.:/@w`|\\[]()<>!&#*_~\n -", max_size=40) | st.text(max_size=20))
 def test_any_text_is_shown_as_it_is(text: str) -> None:
-    line = plain_line(text)
+    line = sanitize_line(text)
     assert Rendered(f"x {inline(text)} x").text.split() == ["x", *line.split(), "x"]
     cell = Rendered(f"| x |\n|---|\n| x {inline(text)} x |").text
     assert cell.split() == ["x", "x", *line.split(), "x"]
@@ -75,10 +75,10 @@ def test_code_may_hold_backticks() -> None:
 
 
 REJECTS = """
-from manycall import Rejected
+from manycall.errors import RowRejected
 async def f(row, llm):
     answer = await llm.chat("hi")
-    raise Rejected(row["why"])
+    raise RowRejected(row["why"])
 """
 
 
@@ -90,7 +90,7 @@ def test_on_a_card_the_reasons_of_rejects_are_not_live() -> None:
         Path("in.jsonl").write_bytes(b"".join(msgspec.json.encode({"why": x}) + b"\n" for x in texts[start:][:5]))
         out = f"out{start}.jsonl"
         assert manycall("run", "f.py:f", "in.jsonl", "-u", "sim:latency=0", "-m", "<b>m</b>", "-o", out).code == 0
-        page = str(card(out))
+        page = str(dataset_card(out))
         assert not LINK.search(Rendered(page.partition("---\n\n")[2]).prose.partition("Duplicates are")[0])
         assert Rendered(page).tags <= {"h1", "h2", "hr", "p", "code", "pre", *"table thead tbody tr th td".split()}
         assert len(re.findall(r"^\|", page, re.M)) == page.count("|\n")
@@ -99,8 +99,8 @@ def test_on_a_card_the_reasons_of_rejects_are_not_live() -> None:
 
 def test_in_a_report_nothing_is_live_wherever_a_text_stands() -> None:
     for text in EVIL:
-        grid, quote = Grid([text, "b"], [[text, text]]), Quote(text, [(text, text)])
-        page = markdown(Page(text, text, [text], [Section(text, tables=[grid], remarks=[text], quotes=[quote])]))
+        grid, quote = TableBlock([text, "b"], [[text, text]]), Quote(text, [(text, text)])
+        page = render_markdown(Page(text, text, [text], [Section(text, tables=[grid], remarks=[text], quotes=[quote])]))
         shown = Rendered(page.partition("Made by")[0])
         assert shown.tags <= set("h1 h2 p blockquote strong table thead tbody tr th td pre code hr".split())
         assert not LINK.search(shown.prose)

@@ -60,7 +60,7 @@ def test_every_mutant_of_every_module_is_python() -> None:
 TRIAL = """
 from pathlib import Path
 from mutants import PACKAGE, ROOT, Bench, Mutant
-old, module = "bool(self._had)", "control/affinity.py"
+old, module = "bool(self._servers_by_prefix)", "control/prefix_affinity.py"
 at = (ROOT / PACKAGE / module).read_text().index(old)
 bench = Bench(Path("bench"))
 print([bench.is_killed(Mutant(module, 1, at, at + len(old), old, new), 60.0) for new in ("False", old)])
@@ -69,9 +69,9 @@ print([bench.is_killed(Mutant(module, 1, at, at + len(old), old, new), 60.0) for
 
 def test_a_mutant_is_killed_if_a_test_fails_and_the_sources_stay_as_they_are() -> None:
     """Run it in a separate process, because its forked processes must import the changed copy."""
-    source = (ROOT / PACKAGE / "control/affinity.py").read_bytes()
+    source = (ROOT / PACKAGE / "control/prefix_affinity.py").read_bytes()
     Path("bench").mkdir()
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
     said = subprocess.check_output([sys.executable, "-c", TRIAL], env=environment, text=True, timeout=600)
     assert said == "[True, False]\n"
-    assert (ROOT / PACKAGE / "control/affinity.py").read_bytes() == source
+    assert (ROOT / PACKAGE / "control/prefix_affinity.py").read_bytes() == source

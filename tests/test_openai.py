@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manycall import errors
-from manycall.records import Completion, Embeddings, Request, Spelling, Usage
-from manycall.wire import openai
+from manycall.providers import openai
+from manycall.providers.error_codes import parse_error_body
+from manycall.providers.urls import normalize_base_url
+from manycall.records import BodyFormat, Completion, Embeddings, Request, Usage
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 
@@ -18,12 +20,12 @@ MESSAGES = [{"role": "user", "content": "hi"}]
     ["http://h:8000", "http://h:8000/", "http://h:8000/v1", "http://h:8000/v1/", "http://h:8000/v1//chat/completions/"],
 )
 def test_the_usual_spellings_of_a_url_mean_the_same(url: str) -> None:
-    assert openai.base_url(url) == "http://h:8000/v1"
+    assert normalize_base_url(url) == "http://h:8000/v1"
 
 
-def test_a_path_of_its_own_is_kept() -> None:
-    assert openai.base_url("https://h/openai/v2/") == "https://h/openai/v2"
-    assert openai.base_url("http://[::1]:80/v1") == "http://[::1]:80/v1"
+def test_a_custom_path_is_kept() -> None:
+    assert normalize_base_url("https://h/openai/v2/") == "https://h/openai/v2"
+    assert normalize_base_url("http://[::1]:80/v1") == "http://[::1]:80/v1"
 
 
 @pytest.mark.parametrize(
@@ -42,15 +44,15 @@ def test_a_path_of_its_own_is_kept() -> None:
     ],
 )
 def test_what_is_no_url_is_refused(url: str) -> None:
-    with pytest.raises(errors.UsageError, match="is not a URL") as caught:
-        openai.base_url(url)
+    with pytest.raises(errors.UsageError, match="is not a valid URL") as caught:
+        normalize_base_url(url)
     assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize("url", ["http://u:sk-secret@h/v1", "htp://u:sk-secret@h", "http://h/v1?api-key=sk-secret"])
 def test_a_key_in_a_url_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(errors.UsageError) as caught:
-        openai.base_url(url)
+        normalize_base_url(url)
     assert "secret" not in str(caught.value)
 
 
@@ -74,7 +76,7 @@ def test_a_body_may_be_spelled_as_lm_eval_spells_it() -> None:
 
 @pytest.mark.parametrize("spelling", ["compact", "lm-eval"])
 @pytest.mark.parametrize("params", [{"model": "x"}, {"stream": True}, {"stop": object()}, {"top_p": math.nan}])
-def test_parameters_that_cannot_be_are_refused(params: dict[str, Any], spelling: Spelling) -> None:
+def test_parameters_that_cannot_be_are_refused(params: dict[str, Any], spelling: BodyFormat) -> None:
     with pytest.raises(errors.UsageError):
         openai.encode(Request("chat", "m", MESSAGES, params, spelling))
 
@@ -88,7 +90,7 @@ def chat(**choice: Any) -> bytes:
     return msgspec.json.encode({"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 4}})
 
 
-def test_an_answer_is_its_text_its_end_and_its_tokens() -> None:
+def test_an_answer_has_a_text_a_finish_reason_and_tokens() -> None:
     body = chat(message={"content": "fine", "role": "assistant"}, finish_reason="stop")
     answer = openai.decode("chat", body)
     assert isinstance(answer, Completion)
@@ -124,31 +126,31 @@ def test_embeddings_come_back_in_the_order_asked_for() -> None:
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
-        (b"", errors.BadReply),
-        (b"<html>busy</html>", errors.BadReply),
-        (b"[]", errors.BadReply),
-        (b'{"choices":[]}', errors.BadReply),
-        (b'{"choices":null}', errors.BadReply),
-        (b'{"error":{"message":"overloaded"}}', errors.BadReply),
-        (b'{"choices":[{"message":{"content":"x"}}]', errors.BadReply),
-        (b'{"choices":[{"message":{"content":"\xff"}}]}', errors.BadReply),
-        (b'{"choices":' + b"[" * 1_000_000, errors.BadReply),
-        (chat(message={"content": None}, finish_reason="stop"), errors.EmptyAnswer),
-        (chat(message={"content": ""}, finish_reason="length"), errors.OutOfTokens),
-        (chat(message={"content": None}, finish_reason="content_filter"), errors.Filtered),
-        (chat(message={"content": "First, take"}, finish_reason="content_filter"), errors.Filtered),
+        (b"", errors.InvalidResponse),
+        (b"<html>busy</html>", errors.InvalidResponse),
+        (b"[]", errors.InvalidResponse),
+        (b'{"choices":[]}', errors.InvalidResponse),
+        (b'{"choices":null}', errors.InvalidResponse),
+        (b'{"error":{"message":"overloaded"}}', errors.InvalidResponse),
+        (b'{"choices":[{"message":{"content":"x"}}]', errors.InvalidResponse),
+        (b'{"choices":[{"message":{"content":"\xff"}}]}', errors.InvalidResponse),
+        (b'{"choices":' + b"[" * 1_000_000, errors.InvalidResponse),
+        (chat(message={"content": None}, finish_reason="stop"), errors.EmptyCompletion),
+        (chat(message={"content": ""}, finish_reason="length"), errors.MaxTokensReached),
+        (chat(message={"content": None}, finish_reason="content_filter"), errors.ContentFiltered),
+        (chat(message={"content": "First, take"}, finish_reason="content_filter"), errors.ContentFiltered),
         (chat(message={"content": None, "refusal": "I can't help with that."}), errors.Declined),
         (chat(message={"content": "", "refusal": {"reason": "policy"}}, finish_reason="length"), errors.Declined),
-        (chat(message={"content": None, "refusal": None}), errors.EmptyAnswer),
-        (chat(message={"content": None, "refusal": ""}), errors.EmptyAnswer),
-        (chat(), errors.EmptyAnswer),
+        (chat(message={"content": None, "refusal": None}), errors.EmptyCompletion),
+        (chat(message={"content": None, "refusal": ""}), errors.EmptyCompletion),
+        (chat(), errors.EmptyCompletion),
     ],
 )
 def test_a_200_without_an_answer_is_never_an_answer(body: bytes, kind: type[Exception]) -> None:
     with pytest.raises(kind) as caught:
         openai.decode("chat", body)
     assert type(caught.value) is kind
-    assert isinstance(caught.value, errors.BadReply)
+    assert isinstance(caught.value, errors.InvalidResponse)
     assert caught.value.body == body
 
 
@@ -157,7 +159,7 @@ def test_a_200_without_an_answer_is_never_an_answer(body: bytes, kind: type[Exce
     [
         (b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}', (3, 4)),
         (b'{"choices":7,"usage":{"prompt_tokens":3,"total_tokens":3}}', (3, 0)),
-        (b'{"usage":{"prompt_tokens":-3,"completion_tokens":1e99}}', (0, openai.MOST_TOKENS)),
+        (b'{"usage":{"prompt_tokens":-3,"completion_tokens":1e99}}', (0, openai.MAX_TOKENS_PER_CALL)),
         (b'{"usage":null}', (0, 0)),
         (b"<html>", (0, 0)),
         (b"", (0, 0)),
@@ -169,12 +171,12 @@ def test_tokens_are_read_from_a_reply_without_an_answer(body: bytes, tokens: tup
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda t: t.encode("utf-8", "surrogatepass")))
 def test_no_bytes_at_all_can_do_more_than_raise_bad_reply(body: bytes) -> None:
-    for api in openai.PATHS:
+    for api in openai.API_PATHS:
         try:
             openai.decode(api, body)
-        except errors.BadReply:
+        except errors.InvalidResponse:
             pass
-    openai.refusal(body)
+    parse_error_body(body)
     openai.usage(body)
 
 
@@ -192,7 +194,7 @@ def test_no_bytes_at_all_can_do_more_than_raise_bad_reply(body: bytes) -> None:
     ],
 )
 def test_error_bodies_of_all_shapes_give_one_plain_line(body: bytes, code: str, message: str) -> None:
-    assert openai.refusal(body) == (code, message)
+    assert parse_error_body(body) == (code, message)
 
 
 @pytest.mark.parametrize(
@@ -200,14 +202,14 @@ def test_error_bodies_of_all_shapes_give_one_plain_line(body: bytes, code: str, 
     ["Incorrect API key provided: sk-proj-abc***xyz.", "bad header: Bearer abcdef", "your key gsk_12345678 is wrong"],
 )
 def test_a_key_that_a_server_echoes_is_not_shown(said: str) -> None:
-    _, message = openai.refusal(msgspec.json.encode({"error": {"message": said}}))
+    _, message = parse_error_body(msgspec.json.encode({"error": {"message": said}}))
     assert "***" in message
     for part in ("abc", "xyz", "12345678", "abcdef"):
         assert part not in message
 
 
-def test_a_long_error_is_cut() -> None:
-    assert len(openai.refusal(b"x" * 100_000)[1]) == 300
+def test_a_long_error_is_shortened() -> None:
+    assert len(parse_error_body(b"x" * 100_000)[1]) == 300
 
 
 def test_tokens_are_counted_behind_comments_too() -> None:

@@ -20,15 +20,15 @@ from typing import assert_type
 import manycall
 
 
-async def grade(row: dict[str, object], llm: manycall.Calls) -> dict[str, object]:
+async def grade(row: dict[str, object], llm: manycall.LLM) -> dict[str, object]:
     reply = await llm.chat("Is it so?", max_tokens=4)
     assert_type(reply, manycall.Completion)
     return {"answer": assert_type(reply.text, str)}
 
 
-report = manycall.map(grade, [{"q": 1}], model="any", url="sim", out="typed.jsonl", progress=False)
-assert_type(report, manycall.Report)
-result = manycall.evaluate("wordmath", limit=5, model="any", url="sim", out="e.jsonl", progress=False)
+report = manycall.map(grade, [{"q": 1}], model="any", base_url="sim", out="typed.jsonl", progress=False)
+assert_type(report, manycall.RunResult)
+result = manycall.evaluate("wordmath", limit=5, model="any", base_url="sim", out="e.jsonl", progress=False)
 assert_type(result.scores[0].value, float)
 """
 

@@ -5,22 +5,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manycall.control.affinity import Affinity
-from manycall.control.quota import Cost, Limits
-from manycall.control.window import Window
-from manycall.engine.endpoint import Endpoint
-from manycall.engine.permits import OVERTAKEN, Permits
+from manycall.client.endpoint import Endpoint
+from manycall.client.endpoint_selector import MAX_OVERTAKES, AffinitySelector
+from manycall.client.permits import Permits
+from manycall.control.concurrency_window import ConcurrencyWindow
+from manycall.control.prefix_affinity import PrefixAffinity
 from manycall.errors import RunStopped
-from manycall.sim import virtual
+from manycall.limits import CallCost, RateLimits
+from manycall.sim import virtual_time
 
-ONE = Cost(1, 10)
+ONE = CallCost(1, 10)
 
 
 def permits_for(limit: int, **limits: float) -> Permits:
-    return Permits(limit, [Endpoint("http://h", limits=Limits(**limits))])
+    return Permits(limit, [Endpoint("http://h", limits=RateLimits(**limits))])
 
 
-def test_the_oldest_waiting_row_goes_first_and_nobody_overtakes() -> None:
+def test_the_oldest_waiting_row_goes_first_and_no_row_overtakes() -> None:
     order: list[str] = []
 
     async def call(permits: Permits, name: str, age: int) -> None:
@@ -33,9 +34,9 @@ def test_the_oldest_waiting_row_goes_first_and_nobody_overtakes() -> None:
         permits = permits_for(1)
         tasks = [asyncio.create_task(call(permits, n, a)) for n, a in [("x", 9), ("c", 3), ("a", 1), ("b", 2)]]
         await asyncio.wait(tasks)
-        assert virtual.now() == 4
+        assert virtual_time.now() == 4
 
-    virtual.run(main())
+    virtual_time.run_virtual(main())
     assert order == ["x", "a", "b", "c"]
 
 
@@ -56,19 +57,19 @@ def test_no_permit_is_lost_or_doubled_under_cancellation(limit: int, calls: list
         permits = permits_for(limit)
         tasks: list[asyncio.Task[Any]] = []
         for age, (comes, holds, cancelled) in enumerate(sorted(calls)):
-            await asyncio.sleep(comes - virtual.now() if comes > virtual.now() else 0)
+            await asyncio.sleep(comes - virtual_time.now() if comes > virtual_time.now() else 0)
             task = asyncio.create_task(call(permits, age, holds))
             if cancelled:
                 asyncio.get_running_loop().call_later(cancelled, task.cancel)
             tasks.append(task)
         await asyncio.gather(*tasks, return_exceptions=True)
         assert permits.in_flight == 0
-        assert permits.free
+        assert permits.has_room
 
-    virtual.run(main())
+    virtual_time.run_virtual(main())
 
 
-def test_a_permit_granted_to_somebody_who_was_just_cancelled_goes_on_to_the_next() -> None:
+def test_a_permit_granted_to_a_call_just_cancelled_goes_to_the_next() -> None:
     async def main() -> None:
         permits = permits_for(1)
         endpoint = await permits.acquire(0, ONE)
@@ -80,7 +81,7 @@ def test_a_permit_granted_to_somebody_who_was_just_cancelled_goes_on_to_the_next
         await heir
         assert permits.in_flight == 1
 
-    virtual.run(main())
+    virtual_time.run_virtual(main())
 
 
 def test_a_permit_granted_in_the_moment_of_closing_is_not_used() -> None:
@@ -95,10 +96,10 @@ def test_a_permit_granted_in_the_moment_of_closing_is_not_used() -> None:
             await late
         assert permits.in_flight == 0
 
-    virtual.run(main())
+    virtual_time.run_virtual(main())
 
 
-def test_closing_turns_away_whoever_waits_or_comes() -> None:
+def test_closing_refuses_waiting_and_new_calls() -> None:
     async def main() -> None:
         permits = permits_for(1)
         endpoint = await permits.acquire(0, ONE)
@@ -112,15 +113,15 @@ def test_closing_turns_away_whoever_waits_or_comes() -> None:
         permits.release(endpoint)
         assert repr(permits) == "<Permits 0/1 in flight, 0 waiting>"
 
-    virtual.run(main())
+    virtual_time.run_virtual(main())
 
 
 def test_a_quota_paces_and_a_large_call_is_never_overtaken() -> None:
     went: list[tuple[float, float]] = []
 
     async def call(permits: Permits, age: int, tokens: float) -> None:
-        endpoint = await permits.acquire(age, Cost(1, tokens))
-        went.append((virtual.now(), tokens))
+        endpoint = await permits.acquire(age, CallCost(1, tokens))
+        went.append((virtual_time.now(), tokens))
         permits.release(endpoint)
 
     async def main() -> None:
@@ -128,7 +129,7 @@ def test_a_quota_paces_and_a_large_call_is_never_overtaken() -> None:
         sizes = [10, 200, 10, 10]
         await asyncio.wait([asyncio.create_task(call(permits, age, tokens)) for age, tokens in enumerate(sizes)])
 
-    virtual.run(main())
+    virtual_time.run_virtual(main())
     assert [tokens for _, tokens in went] == [10, 200, 10, 10]
     assert [at for at, _ in went] == pytest.approx([0, 1 / 0.98, 21 / 0.98, 22 / 0.98], abs=0.2)
 
@@ -143,24 +144,24 @@ def test_a_call_that_was_cancelled_in_its_moment_gives_its_quota_back() -> None:
         permits.release(endpoint)
         doomed.cancel()
         await asyncio.sleep(0)
-        assert endpoint.quota.when(ONE) <= virtual.now()
+        assert endpoint.quota.earliest(ONE) <= virtual_time.now()
 
-    virtual.run(main())
+    virtual_time.run_virtual(main())
 
 
 def test_if_one_endpoint_is_used_up_the_other_is_asked() -> None:
     async def main() -> None:
-        slow, fast = Endpoint("http://slow", limits=Limits(rpm=6)), Endpoint("http://fast")
+        slow, fast = Endpoint("http://slow", limits=RateLimits(rpm=6)), Endpoint("http://fast")
         permits = Permits(4, [slow, fast])
         urls = []
         for age in range(10):
             endpoint = await permits.acquire(age, ONE)
             urls.append(endpoint.url)
             permits.release(endpoint)
-        assert virtual.now() == 0
+        assert virtual_time.now() == 0
         assert urls.count("http://slow/v1") == 1
 
-    virtual.run(main())
+    virtual_time.run_virtual(main())
 
 
 @settings(max_examples=100)
@@ -176,7 +177,7 @@ def test_none_is_lost_or_doubled_with_windows_and_prompts_that_are_known(
     """Each call: (second at which it comes, seconds it holds, seconds to its cancellation, which prompt)."""
     endpoints = [Endpoint("http://a"), Endpoint("http://b")]
     for endpoint in endpoints:
-        endpoint.window = Window(2)
+        endpoint.window = ConcurrencyWindow(2)
 
     async def call(permits: Permits, age: int, holds: int, prompt: int) -> None:
         endpoint = await permits.acquire(age, ONE, (prompt, 10 + prompt))
@@ -189,11 +190,10 @@ def test_none_is_lost_or_doubled_with_windows_and_prompts_that_are_known(
             permits.release(endpoint)
 
     async def main() -> None:
-        permits = Permits(100, endpoints)
-        permits.affinity = Affinity()
+        permits = Permits(100, endpoints, selector=AffinitySelector(endpoints, PrefixAffinity()))
         tasks: list[asyncio.Task[Any]] = []
         for age, (comes, holds, cancelled, prompt) in enumerate(sorted(calls)):
-            await asyncio.sleep(comes - virtual.now() if comes > virtual.now() else 0)
+            await asyncio.sleep(comes - virtual_time.now() if comes > virtual_time.now() else 0)
             task = asyncio.create_task(call(permits, age, holds, prompt))
             if cancelled:
                 asyncio.get_running_loop().call_later(cancelled, task.cancel)
@@ -201,9 +201,9 @@ def test_none_is_lost_or_doubled_with_windows_and_prompts_that_are_known(
         await asyncio.gather(*tasks, return_exceptions=True)
         assert permits.in_flight == 0
         assert [endpoint.in_flight for endpoint in endpoints] == [0, 0]
-        assert permits.free
+        assert permits.has_room
 
-    virtual.run(main())
+    virtual_time.run_virtual(main())
 
 
 def test_a_row_is_overtaken_for_what_a_server_knows_but_not_for_ever() -> None:
@@ -217,17 +217,17 @@ def test_a_row_is_overtaken_for_what_a_server_knows_but_not_for_ever() -> None:
 
     async def main() -> None:
         endpoints = [Endpoint("http://a"), Endpoint("http://b")]
-        endpoints[0].window, endpoints[1].window = Window(1), Window(1)
-        permits = Permits(2, endpoints)
-        permits.affinity = Affinity()
-        permits.affinity.note((7,), 0)
-        permits.affinity.note((8,), 1)
+        endpoints[0].window, endpoints[1].window = ConcurrencyWindow(1), ConcurrencyWindow(1)
+        affinity = PrefixAffinity()
+        affinity.record((7,), 0)
+        affinity.record((8,), 1)
+        permits = Permits(2, endpoints, selector=AffinitySelector(endpoints, affinity))
         tasks = [asyncio.create_task(call(permits, 0, 7)), asyncio.create_task(call(permits, 1, 8, 1e6))]
         await asyncio.sleep(0)
         tasks += [asyncio.create_task(call(permits, 2, 8))]  # known to the other, which is busy for ever
-        tasks += [asyncio.create_task(call(permits, 3 + n, 7)) for n in range(OVERTAKEN + 20)]
+        tasks += [asyncio.create_task(call(permits, 3 + n, 7)) for n in range(MAX_OVERTAKES + 20)]
         await asyncio.wait(tasks)
 
-    virtual.run(main())
-    assert order.index(2) == OVERTAKEN + 2
-    assert sorted(order) == list(range(OVERTAKEN + 23))
+    virtual_time.run_virtual(main())
+    assert order.index(2) == MAX_OVERTAKES + 2
+    assert sorted(order) == list(range(MAX_OVERTAKES + 23))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from leaks import search
-from manycall.plain import plain, plain_json, plain_line
+from manycall.terminal import escape_json_controls, sanitize, sanitize_line
 from servers import http, saying, serving
 from shell import manycall, rows
 
@@ -51,19 +51,19 @@ HARMLESS = [
 @pytest.mark.parametrize("name", ATTACKS)
 def test_orders_to_a_terminal_are_not_shown(name: str) -> None:
     text, shown = ATTACKS[name]
-    assert plain(text) == shown
-    assert plain(plain(text)) == shown
-    assert json.loads(plain_json(json.dumps(text, ensure_ascii=False))) == text
+    assert sanitize(text) == shown
+    assert sanitize(sanitize(text)) == shown
+    assert json.loads(escape_json_controls(json.dumps(text, ensure_ascii=False))) == text
 
 
 @pytest.mark.parametrize("text", HARMLESS)
 def test_all_that_is_harmless_is_shown_as_it_is(text: str) -> None:
-    assert plain(text) == text
-    assert plain_json(text) == text
+    assert sanitize(text) == text
+    assert escape_json_controls(text) == text
 
 
 def test_one_line_is_one_line() -> None:
-    assert plain_line("a\r\nmanycall: all is well\t\x1b[1mb ") == "a manycall: all is well b"
+    assert sanitize_line("a\r\nmanycall: all is well\t\x1b[1mb ") == "a manycall: all is well b"
 
 
 HOSTILE = "".join(text for name, (text, _) in ATTACKS.items() if name != "half a character")
@@ -92,7 +92,7 @@ def test_a_servers_hostile_message_and_a_hostile_models_name_are_harmless() -> N
     with serving(saying(http(404, body))) as url:
         done = manycall("generate", "-p", "x", "-n", "2", "-u", url, "-m", "m\u202e\u200b", "-o", "o.jsonl")
     assert done.code == 4
-    assert "answered 404" in done.err
+    assert "returned status 404" in done.err
     assert "-m 'm" in done.err
     assert harmless(done.out + done.err)
 
@@ -103,7 +103,7 @@ def test_a_hostile_row_id_or_file_name_is_harmless() -> None:
     Path(name).write_text(Path("in.jsonl").read_text() * 2)
     generate = ("generate", "-p", "{{ q }}", "-u", "sim", "-m", "any")
     twice = manycall(*generate, name, "-o", "o.jsonl")
-    assert (twice.code, "earlier line" in twice.err) == (2, True)
+    assert (twice.code, "duplicate id" in twice.err) == (2, True)
     once = manycall(*generate, "in.jsonl", "-o", "o\u202e\u200b.jsonl")
     assert once.code == 0
     assert harmless(twice.out + twice.err + once.out + once.err)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import manycall
-from manycall.control.estimate import FIRST_OUTPUT
-from manycall.engine.plan import IN_FLIGHT, SECONDS, TOKENS_PER_SECOND
+from manycall.control.token_estimate import DEFAULT_OUTPUT_TOKENS
+from manycall.run.dry_run import ASSUMED_BASE_SECONDS, ASSUMED_IN_FLIGHT, ASSUMED_TOKENS_PER_SECOND
 from shell import manycall as command
 from shell import rows, sim
 
@@ -16,28 +16,43 @@ OUT = Path("out.jsonl")
 NOWHERE = ("-u", "http://127.0.0.1:1", "-m", "m", "-o", OUT, "--dry-run")
 
 
-def test_a_dry_run_shows_the_first_requests_and_reckons_what_all_would_cost() -> None:
-    words = ("generate", "-p", "Write of {{ topic }}.", "-s", "Be brief.", "--draw", "topic=tea,rain", "-n", "1000")
+def test_a_dry_run_shows_the_first_requests_and_estimates_the_cost_of_all() -> None:
+    words = (
+        "generate",
+        "-p",
+        "Write of {{ topic }}.",
+        "-s",
+        "Be brief.",
+        "--random-var",
+        "topic=tea,rain",
+        "-n",
+        "1000",
+    )
     ended = command(*words, *NOWHERE, "--max-tokens", "100", "--price", "1/2", "-j", "10")
     assert ended.code == 0
     requests, _, table = ended.out.partition("\n| ")
     first, second = requests.strip().split("\n\n")
     assert json.loads(first)["messages"][0] == {"role": "system", "content": "Be brief."}
     assert json.loads(second)["messages"][1]["content"] in {"Write of tea.", "Write of rain."}
-    assert "Nothing was called" in table
-    for part in ("1,000", "about 1,000", "100,000 out", "about $0.2", "about 5 min", "10 in flight"):
+    assert "Dry run: no calls were made." in table
+    for part in ("1,000", "about 1,000", "100,000 out", "about $0.2", "about 5 min", "10 calls in flight"):
         assert part in table, part
     assert not OUT.exists()
     assert not Path("out.jsonl.run").exists()
 
 
-def test_it_is_reckoned_from_the_calls_that_were_made_where_there_are_some() -> None:
-    words = ("generate", "-p", "Write of {{ topic }}.", "--cross", f"topic={','.join(map(str, range(200)))}")
+def test_the_estimate_uses_finished_calls_where_there_are_some() -> None:
+    words = ("generate", "-p", "Write of {{ topic }}.", "--grid-var", f"topic={','.join(map(str, range(200)))}")
     with sim("--latency", "0.05", "--token-latency", "0", "--spread", "0", "--tokens", "30") as endpoint:
         assert command(*words, "-u", endpoint.url, "-m", "m", "-o", OUT, "--limit", "5").code == 0
     report = json.loads(command(*words, *NOWHERE, "--json").out)
     used = [json.loads(call["body"])["usage"] for call in rows(Path("out.jsonl.run/calls.jsonl"))]
-    assert (report["rows"], report["done"], report["calls"], report["basis"][:12]) == (200, 5, 195, "from 5 calls")
+    assert (report["total_rows"], report["done"], report["calls"], report["estimate_basis"][:12]) == (
+        200,
+        5,
+        195,
+        "5 calls in t",
+    )
     assert report["completion_tokens"] == round(195 * sum(each["completion_tokens"] for each in used) / 5)
     assert 0.15 < report["seconds"] < 2
 
@@ -49,41 +64,49 @@ def test_rows_that_only_an_earlier_run_was_asked_for_are_not_taken_for_those_tha
     with sim("--latency", "0") as endpoint:
         assert command(*words, "a.jsonl", "-u", endpoint.url, "-m", "m", "-o", OUT).code == 0
     report = json.loads(command(*words, "b.jsonl", *NOWHERE, "--json").out)
-    assert (report["rows"], report["done"], report["calls"]) == (9, 1, 8)
+    assert (report["total_rows"], report["done"], report["calls"]) == (9, 1, 8)
     assert [each["messages"][0]["content"] for each in report["requests"]] == ["x b0", "x b1"]
 
 
 @pytest.mark.parametrize(
     ("rows", "times", "said"),
     [
-        (1000, (), " (--limit 5 first, about 5 calls, makes it better)"),
+        (1000, (), ". For a better estimate, first run with --limit 5 (about 5 calls)"),
         (5, (), ""),
-        (1, ("--cross", "a=1,2,3,4", "-n", "100"), ""),
-        (10, ("--cross", "a=1,2,3,4", "-n", "100"), " (--limit 1 first, about 400 calls, makes it better)"),
-        (10, ("-n", "2"), " (--limit 3 first, about 6 calls, makes it better)"),
+        (1, ("--grid-var", "a=1,2,3,4", "-n", "100"), ""),
+        (
+            10,
+            ("--grid-var", "a=1,2,3,4", "-n", "100"),
+            ". For a better estimate, first run with --limit 1 (about 400 calls)",
+        ),
+        (10, ("-n", "2"), ". For a better estimate, first run with --limit 3 (about 6 calls)"),
     ],
 )
-def test_what_makes_the_guess_better_costs_less_than_all_and_is_told(rows: int, times: Any, said: str) -> None:
+def test_a_trial_run_for_a_better_estimate_is_suggested_if_it_costs_less(rows: int, times: Any, said: str) -> None:
     Path("in.jsonl").write_text("".join(f'{{"id": {n}}}\n' for n in range(rows)))
     report = json.loads(command("generate", "-p", "{{ id }}", "in.jsonl", *times, *NOWHERE, "--json").out)
-    assert report["basis"].endswith(f" tokens{said}; 64 in flight")
+    assert report["estimate_basis"].endswith(f" tokens, 64 calls in flight{said}")
 
 
 def test_all_requests_of_a_chain_are_seen_and_none_is_asked_again() -> None:
-    chain = [manycall.Generate("A"), manycall.Evolve("text", times=2), manycall.Judge("{{ evolved }}", min=5)]
-    shape = manycall.Generate("B {{ score }}", schema={"type": "object", "properties": {"a": {}}})
-    options: dict[str, Any] = {"model": "m", "url": "http://127.0.0.1:1", "out": OUT, "dry_run": True}
-    plan = manycall.steps([*chain, shape], samples=10, **options)
+    chain = [
+        manycall.steps.Generate("A"),
+        manycall.steps.Evolve("text", rounds=2),
+        manycall.steps.Judge("{{ evolved }}", min_score=5),
+    ]
+    shape = manycall.steps.Generate("B {{ score }}", schema={"type": "object", "properties": {"a": {}}})
+    options: dict[str, Any] = {"model": "m", "base_url": "http://127.0.0.1:1", "out": OUT, "dry_run": True}
+    plan = manycall.run_steps([*chain, shape], samples=10, **options)
     assert plan.calls == 40  # the last is not reached: nobody knows what the judge will say
-    assert plan.completion_tokens == 40 * FIRST_OUTPUT
-    assert plan.seconds == SECONDS + FIRST_OUTPUT / TOKENS_PER_SECOND
-    assert IN_FLIGHT > 40
-    assert "Nothing was called" in str(plan)
+    assert plan.completion_tokens == 40 * DEFAULT_OUTPUT_TOKENS
+    assert plan.seconds == ASSUMED_BASE_SECONDS + DEFAULT_OUTPUT_TOKENS / ASSUMED_TOKENS_PER_SECOND
+    assert ASSUMED_IN_FLIGHT > 40
+    assert "Dry run: no calls were made." in str(plan)
 
 
 def test_what_a_real_run_would_refuse_a_dry_run_refuses_too() -> None:
-    ended = command("generate", "-p", "{{ x }}", "--cross", "y=1,2", *NOWHERE)
-    assert (ended.code, "'x' is undefined" in ended.err) == (2, True)
+    ended = command("generate", "-p", "{{ x }}", "--grid-var", "y=1,2", *NOWHERE)
+    assert (ended.code, "the field 'x', which" in ended.err) == (2, True)
 
 
 def test_turns_in_a_file_are_templates_each() -> None:
@@ -93,13 +116,15 @@ def test_turns_in_a_file_are_templates_each() -> None:
         '[[messages]]\nrole = "assistant"\ncontent = "Yes?"\n'
         '[[messages]]\nrole = "user"\ncontent = "{{ q }}"\n'
     )
-    ended = command("generate", "-p", "turns.toml", "--cross", "who=a cook", "--cross", "q=Why?", *NOWHERE, "--json")
+    ended = command(
+        "generate", "-p", "turns.toml", "--grid-var", "who=a cook", "--grid-var", "q=Why?", *NOWHERE, "--json"
+    )
     (request,) = json.loads(ended.out)["requests"]
     assert [turn["role"] for turn in request["messages"]] == ["system", "user", "assistant", "user"]
     assert [turn["content"] for turn in request["messages"]] == ["You are a cook.", "Hi", "Yes?", "Why?"]
     Path("bad.toml").write_text('[[messages]]\nrole = "user"\n')
     ended = command("generate", "-p", "bad.toml", *NOWHERE)
-    assert (ended.code, "needs messages, each with a role and a content" in ended.err) == (2, True)
+    assert (ended.code, "needs a list of messages, each with a role and a content" in ended.err) == (2, True)
 
 
 def test_a_torn_line_is_no_matter_to_a_dry_run() -> None:

@@ -3,12 +3,16 @@ import io
 import msgspec
 import pytest
 
-from manycall.control.window import Window
-from manycall.engine.client import Client
-from manycall.engine.progress import Counters, Load, Progress
-from manycall.engine.report import table
-from manycall.engine.watch import load
+from fakes import FakeTransport, answer
+from manycall.client.call_client import CallClient
+from manycall.client.call_counters import CallCounters
+from manycall.client.pool import ClientStatus
+from manycall.control.concurrency_window import ConcurrencyWindow
 from manycall.records import Completion, Usage
+from manycall.render import markdown_table
+from manycall.run.status_line import StatusLine
+from manycall.run.ticker import client_status
+from manycall.sim import virtual_time
 
 
 class Terminal(io.StringIO):
@@ -16,14 +20,14 @@ class Terminal(io.StringIO):
         return True
 
 
-def progress(counters: Counters, stream: io.StringIO, total: int | None = 1319, truncated: int = 0) -> Progress:
-    return Progress(
+def progress(counters: CallCounters, stream: io.StringIO, total: int | None = 1319, truncated: int = 0) -> StatusLine:
+    return StatusLine(
         "gsm8k",
         counters,
         total=total,
         before=100,
         truncated=truncated,
-        load=lambda now: Load(37, 64, "window 64"),
+        load=lambda now: ClientStatus(37, 64, "window 64"),
         note=lambda: "acc 0.5",
         stream=stream,
     )
@@ -32,101 +36,110 @@ def progress(counters: Counters, stream: io.StringIO, total: int | None = 1319, 
 def test_the_line_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     stream = Terminal()
-    progress(Counters(), stream).tick(0.0)
-    assert stream.getvalue() == "\rgsm8k 100/1319 7% | 0.0 calls/s 0 tok/s\x1b[K"
+    progress(CallCounters(), stream).update(0.0)
+    assert stream.getvalue() == "\rgsm8k 100/1319 7% · 0.0 calls/s · 0 tok\x1b[K"
 
 
 def test_the_line_says_how_far_how_fast_what_is_broken_and_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    counters, stream = Counters(), Terminal()
+    counters, stream = CallCounters(), Terminal()
     line = progress(counters, stream)
-    line.tick(0.0)
-    counters.answered, counters.done, counters.failed, counters.retries = 712, 712, 2, 11
+    line.update(0.0)
+    counters.calls, counters.done, counters.failed, counters.retries = 712, 712, 2, 11
     counters.prompt_tokens, counters.truncated = 98_000, 4
-    line.tick(10.0)
+    line.update(10.0)
     assert stream.getvalue().split("\r")[-1] == (
-        "gsm8k 814/1319 61% | 71.2 calls/s 9.8k tok/s | 37 in flight (window 64) | "
-        "ok 812 trunc 4 err 2 retry 11 | acc 0.5 | eta 7s\x1b[K"
+        "gsm8k 814/1319 61% · ETA 7s · failed 2 · truncated 4 · retries 11 · 71.2 calls/s · 9.8k tok/s · "
+        "37 in flight (window 64) · acc 0.5\x1b[K"
     )
 
 
 def test_more_rows_than_were_asked_for_are_no_share_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    counters, stream = Counters(done=1), Terminal()
+    counters, stream = CallCounters(done=1), Terminal()
     line = progress(counters, stream, total=100)
-    line.tick(0.0)
+    line.update(0.0)
     counters.done = 2
-    line.tick(10.0)
+    line.update(10.0)
     said = stream.getvalue().split("\r")[-1]
-    assert ("gsm8k 102 rows |" in said, "%" in said, "eta" in said) == (True, False, False)
+    assert ("gsm8k 102 rows ·" in said, "%" in said, "ETA" in said) == (True, False, False)
 
 
 def test_rejected_rows_are_neither_ok_nor_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    counters, stream = Counters(done=9, rejected=3), Terminal()
-    progress(counters, stream).tick(0.0)
+    counters, stream = CallCounters(done=9, rejected=3), Terminal()
+    progress(counters, stream).update(0.0)
     assert "gsm8k 112/1319 8%" in stream.getvalue()
-    assert "| ok 109 trunc 0 err 0 retry 0 | rejected 3 |" in stream.getvalue()
+    assert "gsm8k 112/1319 8% · rejected 3 · 0.0 calls/s" in stream.getvalue()
 
 
-def test_the_line_tells_apart_how_rows_are_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_line_distinguishes_the_reasons_why_rows_are_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    counters, stream = Counters(done=9, truncated=1), Terminal()
-    for verdict in ("empty", "filtered", "call failed", "empty", "function failed"):
-        counters.gave_up(verdict)
+    counters, stream = CallCounters(done=9, truncated=1), Terminal()
+    for kind in ("empty", "content_filter", "call_error", "empty", "function_error"):
+        counters.record_failed(kind)
     line = progress(counters, stream, truncated=3)
-    line.tick(0.0)
-    assert "| ok 109 trunc 4 filtered 1 empty 2 err 2 retry 0 |" in stream.getvalue()
+    line.update(0.0)
+    assert "· failed 5 (content_filter 1, empty 2) · truncated 4 ·" in stream.getvalue()
 
 
 def test_without_a_terminal_there_is_a_plain_line_now_and_then() -> None:
     stream = io.StringIO()
-    line = progress(Counters(), stream, total=None)
+    line = progress(CallCounters(), stream, total=None)
     for second in range(31):
-        line.tick(float(second))
+        line.update(float(second))
     assert stream.getvalue().count("\n") == 3
     assert "\r" not in stream.getvalue()
-    assert stream.getvalue().startswith("gsm8k 100 rows | 0.0 calls/s")
+    assert stream.getvalue().startswith("gsm8k 100 rows · 0.0 calls/s")
 
 
 def test_rates_are_over_the_last_seconds() -> None:
-    counters = Counters()
+    counters = CallCounters()
     line = progress(counters, io.StringIO())
     for second in range(60):
-        counters.answered += 100 if second < 30 else 10
-        figures = line.figures(float(second))
+        counters.calls += 100 if second < 30 else 10
+        figures = line.rates(float(second))
     assert figures["calls_per_s"] == 10
 
 
 def test_answers_are_counted_with_their_tokens() -> None:
-    counters = Counters()
+    counters = CallCounters()
     counters.answer(Completion("x", "length", Usage(3, 4), b""))
     assert msgspec.structs.asdict(counters) == {
-        **msgspec.structs.asdict(Counters()),
-        "answered": 1,
+        **msgspec.structs.asdict(CallCounters()),
+        "calls": 1,
         "prompt_tokens": 3,
         "completion_tokens": 4,
     }
 
 
 def test_a_table_is_markdown_and_its_cells_are_only_text() -> None:
-    text = table(("a", "b"), [("[red]x", "1"), ("y", "22")])
+    text = markdown_table(("a", "b"), [("[red]x", "1"), ("y", "22")])
     assert text.splitlines() == ["| a      | b  |", "|--------|----|", "| [red]x | 1  |", "| y      | 22 |"]
 
 
 def test_the_line_speaks_of_the_endpoints_that_are_well() -> None:
-    client = Client("m", url=["http://a", "http://b"])
-    for endpoint in client.pool.endpoints:
-        endpoint.window = Window(20)
-        endpoint.window.server_bound = True
-        endpoint.in_flight = 20
-    assert load(client, 0.0) == Load(0, 40, "window 40, server-bound")
-    for _ in range(3):
-        client.pool.endpoints[0].health.failed(0.0)
-    client.pool.endpoints[0].in_flight = 0
-    assert load(client, 0.5) == Load(0, 20, "window 20, server-bound")
-    client.pool.endpoints[1].in_flight = 3
-    assert load(client, 0.5) == Load(0, 20, "window 20")
-    assert load(Client("m", url="http://a", concurrency=7), 0.0) == Load(0, 7, "-j 7")
-    client.pool.effort.thread = 0.97
-    assert load(client, 0.5).binds == "client-bound: 97% of a core"
+    async def main() -> None:
+        async with CallClient(
+            "m", base_url=["http://a", "http://b"], transport=FakeTransport(lambda body: answer())
+        ) as client:
+            first, second = client.pool.endpoints
+            for endpoint in (first, second):
+                endpoint.window = ConcurrencyWindow(20)
+                endpoint.window.knee_found = True
+                endpoint.in_flight = 20
+            assert client_status(client, 0.0) == ClientStatus(0, 40, "window 40, server at capacity")
+            for _ in range(3):
+                first.health.record_failure(0.0)
+            first.in_flight = 0
+            assert client_status(client, 0.5) == ClientStatus(0, 20, "window 20, server at capacity")
+            second.in_flight = 3
+            assert client_status(client, 0.5) == ClientStatus(0, 20, "window 20")
+            client.pool.cpu_load.thread = 0.97
+            assert client_status(client, 0.5).limited_by == "limited by this machine: 97% of a core"
+        async with CallClient(
+            "m", base_url="http://a", concurrency=7, transport=FakeTransport(lambda body: answer())
+        ) as fixed:
+            assert client_status(fixed, 0.0) == ClientStatus(0, 7, "concurrency=7")
+
+    virtual_time.run_virtual(main())

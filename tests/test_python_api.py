@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import manycall
+from manycall.client.call_client import CallClient
 from shell import sim
 
 OPTIONS: dict[str, Any] = {"model": "any", "progress": False}
@@ -16,26 +17,26 @@ OPTIONS: dict[str, Any] = {"model": "any", "progress": False}
 
 def test_generate_map_and_evaluate_return_what_came_out() -> None:
     with sim("--latency", "0") as endpoint:
-        options = {**OPTIONS, "url": endpoint.url}
+        options = {**OPTIONS, "base_url": endpoint.url}
         report = manycall.generate("About {{ t }}", [{"t": "tea"}, {"t": "茶"}], samples=2, out="g.jsonl", **options)
-        assert (report.done, report.failed, report.rows) == (4, 0, 4)
-        assert {row["t"] for row in report.results()} == {"tea", "茶"}
+        assert (report.done, report.failed, report.total_rows) == (4, 0, 4)
+        assert {row["t"] for row in report.rows()} == {"tea", "茶"}
 
-        async def double(row: dict[str, Any], llm: manycall.Calls) -> dict[str, Any]:
+        async def double(row: dict[str, Any], llm: manycall.LLM) -> dict[str, Any]:
             return {"two": [(await llm.chat(row["t"])).text for _ in range(2)]}
 
         report = manycall.map(double, [{"t": "x", "id": 7}], out="m.jsonl", **options)
-        (row,) = report.results()
+        (row,) = report.rows()
         assert (row["id"], len(row["two"])) == (7, 2)
-    result = manycall.evaluate("wordmath", limit=40, url="sim:latency=0,accuracy=1", out="e.jsonl", **OPTIONS)
+    result = manycall.evaluate("wordmath", limit=40, base_url="sim:latency=0,accuracy=1", out="e.jsonl", **OPTIONS)
     assert result.score("strict-match").value == 1.0
     assert manycall.score("e.jsonl").scores == result.scores
-    assert "meant to get 40 of 40 right" in str(result)
+    assert "Expected score from the simulated endpoint: 40 of 40 correct" in str(result)
 
 
 def test_the_jobs_work_inside_a_running_loop() -> None:
     async def notebook() -> int:
-        return manycall.generate("x", samples=3, url="sim", out="g.jsonl", **OPTIONS).done
+        return manycall.generate("x", samples=3, base_url="sim", out="g.jsonl", **OPTIONS).done
 
     assert asyncio.run(notebook()) == 3
 
@@ -46,23 +47,23 @@ def test_a_task_of_ones_own_is_a_value() -> None:
         rows=[{"question": str(n), "answer": "odd" if n % 2 else "even"} for n in range(10)],
         prompt="{{ question }}",
         extract=lambda text: "odd",
-        score=lambda answer, target: answer == target,
+        scorer=lambda answer, target: answer == target,
     )
     with sim("--latency", "0") as endpoint:
-        assert manycall.evaluate(task, url=endpoint.url, out="e.jsonl", **OPTIONS).scores[0].value == 0.5
+        assert manycall.evaluate(task, base_url=endpoint.url, out="e.jsonl", **OPTIONS).scores[0].value == 0.5
 
 
 def test_a_run_that_stops_raises_one_sentence() -> None:
-    with pytest.raises(manycall.RunStopped, match=r"127\.0\.0\.1:1/v1: no connection"):
-        manycall.generate("x", url="http://127.0.0.1:1", out="g.jsonl", **OPTIONS)
-    with pytest.raises(manycall.UsageError, match="must be an async function"):
-        manycall.map(print, [{"a": 1}], url="sim", out="m.jsonl", **OPTIONS)  # type: ignore[arg-type]
-    with pytest.raises(manycall.UsageError, match="'x' is undefined"):
-        manycall.generate("{{ x }}", [{"y": 1}], url="sim", out="g.jsonl", **OPTIONS)
-    with pytest.raises(manycall.UsageError, match="no option 'temprature'"):
-        manycall.generate("x", url="sim", out="g.jsonl", temprature=0.2, **OPTIONS)  # type: ignore[call-arg]
-    with pytest.raises(manycall.UsageError, match="'model' is missing"):
-        manycall.generate("x", url="sim", out="g.jsonl")  # type: ignore[call-arg]
+    with pytest.raises(manycall.errors.RunStopped, match=r"127\.0\.0\.1:1/v1: connection failed"):
+        manycall.generate("x", base_url="http://127.0.0.1:1", out="g.jsonl", **OPTIONS)
+    with pytest.raises(manycall.errors.UsageError, match="must be an async function"):
+        manycall.map(print, [{"a": 1}], base_url="sim", out="m.jsonl", **OPTIONS)  # type: ignore[arg-type]
+    with pytest.raises(manycall.errors.UsageError, match="the field 'x', which"):
+        manycall.generate("{{ x }}", [{"y": 1}], base_url="sim", out="g.jsonl", **OPTIONS)
+    with pytest.raises(TypeError, match="temprature"):
+        manycall.generate("x", base_url="sim", out="g.jsonl", temprature=0.2, **OPTIONS)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="'model'"):
+        manycall.generate("x", base_url="sim", out="g.jsonl")  # type: ignore[call-arg]
 
 
 def test_memory_does_not_grow_with_the_rows() -> None:
@@ -76,13 +77,13 @@ def test_memory_does_not_grow_with_the_rows() -> None:
             yield {"n": n, "ballast": "x" * 1000}
 
     with sim("--latency", "0", "--token-latency", "0", "--tokens", "10") as endpoint:
-        report = manycall.generate("{{ n }}", rows(), url=endpoint.url, out="g.jsonl", **OPTIONS)
+        report = manycall.generate("{{ n }}", rows(), base_url=endpoint.url, out="g.jsonl", **OPTIONS)
     assert report.done == 20_000
     assert (peaks[1] - peaks[0]) / 1024 < 8
 
 
 def test_the_timeline_and_the_manifest_say_what_happened() -> None:
-    manycall.generate("x", samples=30, concurrency=5, url="sim:latency=0.25", out="g.jsonl", **OPTIONS)
+    manycall.generate("x", samples=30, concurrency=5, base_url="sim:latency=0.25", out="g.jsonl", **OPTIONS)
     folder = Path("g.jsonl.run")
     import msgspec
 
@@ -90,7 +91,7 @@ def test_the_timeline_and_the_manifest_say_what_happened() -> None:
     assert [event["done"] for event in events] == sorted(event["done"] for event in events)
     assert (events[-1]["done"], events[-1]["window"]) == (30, 5)
     (session,) = msgspec.json.decode((folder / "manifest.json").read_bytes())["sessions"]
-    assert (session["ending"], session["done"], session["answered"]) == ("finished", 30, 30)
+    assert (session["outcome"], session["done"], session["calls"]) == ("finished", 30, 30)
 
 
 class ZMQInteractiveShell:
@@ -100,29 +101,42 @@ class ZMQInteractiveShell:
 def test_a_result_is_text_in_a_notebook_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = manycall.Report(name="generate", out=Path("<b>.jsonl"), rows=1, done=1, failed=0)
+    report = manycall.RunResult(job="generate", out=Path("<b>.jsonl"), total_rows=1, done=1, failed=0)
     as_text = str(report)
     monkeypatch.setattr("builtins.get_ipython", ZMQInteractiveShell, raising=False)
     assert str(report) == as_text
     print(report)
     assert capsys.readouterr().out == as_text + "\n"
-    assert "1 done of 1" in as_text
+    assert "1 of 1 done" in as_text
     assert "&lt;b&gt;.jsonl" in report._repr_html_()
 
 
-@pytest.mark.parametrize("name", ["Report", "Evaluation", "Comparison", "Judgement"])
+@pytest.mark.parametrize("name", ["RunResult", "EvalResult", "Comparison", "JudgeResult"])
 def test_every_public_result_shows_itself_in_a_notebook(name: str) -> None:
     assert hasattr(getattr(manycall, name), "_repr_html_")
 
 
-def test_a_client_that_is_not_open_says_how_to_open_it() -> None:
+def test_a_client_opens_with_its_first_call_and_again_after_it_was_closed() -> None:
+    async def calls() -> list[str]:
+        llm = manycall.Client("m", base_url="sim")
+        before = (await llm.chat("hi")).text
+        async with llm:
+            inside = (await llm.chat("hi")).text
+        after = (await llm.chat("hi")).text
+        await llm.aclose()
+        return [before, inside, after]
+
+    assert all(asyncio.run(calls()))
+
+
+def test_a_call_client_that_is_not_open_says_how_to_open_it() -> None:
     async def calls() -> None:
-        llm = manycall.Client(model="m", url="sim")
-        with pytest.raises(manycall.UsageError, match="inside `async with"):
+        llm = CallClient("m", base_url="sim")
+        with pytest.raises(manycall.errors.UsageError, match="The client is not open"):
             await llm.chat("hi")
         async with llm:
             await llm.chat("hi")
-        with pytest.raises(manycall.UsageError, match="inside `async with"):
+        with pytest.raises(manycall.errors.UsageError, match="The client is not open"):
             await llm.chat("hi")
 
     asyncio.run(calls())

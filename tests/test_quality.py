@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from manycall import UsageError, generate, quality, steps
-from manycall.synth.contamination import Benchmarks
-from manycall.synth.texts import normal, words
+from manycall import check_data, generate, run_steps
+from manycall.dataset.contamination import ContaminationIndex
+from manycall.dataset.normalize import normalize, words
+from manycall.errors import UsageError
 from planted import found
 from shell import manycall, rows
 
@@ -43,16 +44,16 @@ def dataset(*texts: Any, field: str = "text", **more: Any) -> Path:
     ],
 )
 def test_duplicates_are_those_that_differ_in_case_space_and_punctuation_alone(one: str, other: str, same: bool) -> None:
-    assert (normal(one) == normal(other)) is same
+    assert (normalize(one) == normalize(other)) is same
 
 
-def test_words_are_cut_where_no_space_does_it() -> None:
+def test_words_without_spaces_are_separated() -> None:
     assert words("Don't stop, 从前有 café_1!") == ["don", "t", "stop", "从", "前", "有", "café", "1"]
 
 
 def test_duplicates_and_variety_are_counted() -> None:
-    q = quality(dataset("A cat sat.", "a CAT sat", "a dog sat", "a cat, sat", "A dog ran"))
-    assert (q.rows, q.duplicates, q.near, q.contaminated) == (5, 2, None, None)
+    q = check_data(dataset("A cat sat.", "a CAT sat", "a dog sat", "a cat, sat", "A dog ran"))
+    assert (q.rows, q.duplicates, q.near_duplicates, q.contaminated) == (5, 2, None, None)
     assert (q.distinct_1, q.distinct_2) == (round(5 / 15, 4), 0.5)
     assert "| duplicates " in str(q)
 
@@ -67,7 +68,7 @@ def test_duplicates_and_variety_are_counted() -> None:
     ],
 )
 def test_what_is_no_text_is_compared_too(values: list[Any], duplicates: int) -> None:
-    assert quality(dataset(*values)).duplicates == duplicates
+    assert check_data(dataset(*values)).duplicates == duplicates
 
 
 def test_what_was_planted_is_found(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_what_was_planted_is_found(tmp_path: Path) -> None:
 def test_without_rensa_near_duplicates_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "rensa", None)
     with pytest.raises(UsageError, match=r"pip install 'manycall\[near\]'"):
-        quality(dataset("x"), near=0.8)
+        check_data(dataset("x"), near_duplicates=0.8)
 
 
 def test_rejects_are_written_with_all_their_reasons() -> None:
@@ -89,8 +90,8 @@ def test_rejects_are_written_with_all_their_reasons() -> None:
     out = dataset("fine", f"So, {SENTENCE}, he said", f"so {SENTENCE} he said", text_finish_reason="stop")
     with out.open("a") as file:
         file.write('{"id":"cut","text":"and the","text_finish_reason":"length"}\n')
-    q = quality(out, against=["bench.jsonl"], rejects="rejects.jsonl")
-    assert (q.duplicates, q.contaminated, q.truncated, q.rejected) == (1, 2, 1, 3)
+    q = check_data(out, benchmarks=["bench.jsonl"], flagged="rejects.jsonl")
+    assert (q.duplicates, q.contaminated, q.truncated, q.flagged_rows) == (1, 2, 1, 3)
     assert [(each.found, each.items, each.short) for each in q.benchmarks] == [(1, 1, 0)]
     rejected = {row["id"]: row for row in rows(Path("rejects.jsonl"))}
     assert rejected.keys() == {"1", "2", "cut"}
@@ -102,8 +103,8 @@ def test_rejects_are_written_with_all_their_reasons() -> None:
     assert rejected["1"]["row"]["text"] == f"So, {SENTENCE}, he said"
     with Path("rejects.jsonl").open("a") as file:
         file.write('{"id":"of another file","reason":"x"}\n')
-    done = manycall("export", out, "-o", "kept.jsonl", "--without", "rejects.jsonl", "--json")
-    assert (json.loads(done.out)["rows"], json.loads(done.out)["left_out"]) == (1, 3)
+    done = manycall("export", out, "-o", "kept.jsonl", "--exclude", "rejects.jsonl", "--json")
+    assert (json.loads(done.out)["rows"], json.loads(done.out)["excluded"]) == (1, 3)
     assert [row["id"] for row in rows(Path("kept.jsonl"))] == ["0"]
 
 
@@ -134,23 +135,26 @@ def test_rejects_are_written_with_all_their_reasons() -> None:
         (f"{CHINESE[:9]} {SENTENCE[:33]} {CHINESE[9:20]}", f"{CHINESE[:9]} {SENTENCE[:33]} {CHINESE[9:20]}", {}, True),
     ],
 )
-def test_a_piece_of_a_benchmark_is_so_many_words_in_a_row(item: str, text: str, options: Any, hit: bool) -> None:
+def test_a_shared_ngram_of_a_benchmark_is_found(item: str, text: str, options: Any, hit: bool) -> None:
     Path("bench.jsonl").write_text(json.dumps({"deep": [{"question": item}]}) + "\n")
-    benchmarks = Benchmarks([Path("bench.jsonl")], **options)
-    assert (benchmarks.look({"messages": [{"content": text}]}) is not None) is hit
+    benchmarks = ContaminationIndex([Path("bench.jsonl")], **options)
+    assert (benchmarks.find({"messages": [{"content": text}]}) is not None) is hit
     assert len(benchmarks.found["bench.jsonl"]) == hit
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"field": "story"}, r"row '0' has no field 'story': name one with --field \(it has id, text\)"),
-        ({"near": 1.5}, "--near must be more than 0 and at most 1, not 1.5"),
-        ({"words": 0}, "--words must be at least 1, not 0"),
-        ({"against": ["none.jsonl"]}, "none.jsonl: there is no such file"),
-        ({"against": ["empty.jsonl"]}, "--against empty.jsonl: it holds no item"),
-        ({"rejects": "out.jsonl"}, "out.jsonl is what this is made of"),
-        ({"against": ["bench.jsonl"], "rejects": "bench.jsonl"}, "bench.jsonl is what this is made of"),
+        ({"text_field": "story"}, r"Row '0' has no field 'story'\. Its fields: id, text\. Choose a field with"),
+        ({"near_duplicates": 1.5}, "near_duplicates= must be more than 0 and at most 1, got 1.5"),
+        ({"ngram_size": 0}, "ngram_size= must be at least 1, got 0"),
+        ({"benchmarks": ["none.jsonl"]}, "none.jsonl: file not found"),
+        ({"benchmarks": ["empty.jsonl"]}, "benchmarks='empty.jsonl': the file contains no items"),
+        ({"flagged": "out.jsonl"}, "out.jsonl is an input of this command and cannot be overwritten"),
+        (
+            {"benchmarks": ["bench.jsonl"], "flagged": "bench.jsonl"},
+            "bench.jsonl is an input of this command and cannot be overwritten",
+        ),
     ],
 )
 def test_bad_options_are_one_sentence(options: Any, sentence: str) -> None:
@@ -158,22 +162,24 @@ def test_bad_options_are_one_sentence(options: Any, sentence: str) -> None:
     Path("bench.jsonl").write_text('{"question":"x"}\n')
     Path("empty.jsonl").touch()
     with pytest.raises(UsageError, match=sentence):
-        quality("out.jsonl", **options)
+        check_data("out.jsonl", **options)
     assert len(rows(Path("out.jsonl"))) == 1
 
 
 def test_a_run_counts_the_duplicates_among_its_answers() -> None:
     words = ("-p", "x", "-n", "60", "-u", "sim:latency=0", "-m", "any", "-o", "out.jsonl", "--max-tokens", "1")
     done = manycall("generate", *words, "--json")
-    assert json.loads(done.out)["tally"]["duplicates"] == quality("out.jsonl").duplicates > 0
-    assert json.loads(manycall("generate", *words, "--json").out)["tally"] == {}
+    assert json.loads(done.out)["counts"]["duplicates"] == check_data("out.jsonl").duplicates > 0
+    assert json.loads(manycall("generate", *words, "--json").out)["counts"] == {}
 
 
 def test_of_shaped_answers_and_of_those_of_steps_too() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"enum": ["x", "y"]}}, "required": ["b"]}
-    options: Any = {"model": "any", "url": "sim:latency=0", "samples": 40, "progress": False}
+    options: Any = {"model": "any", "base_url": "sim:latency=0", "samples": 40, "progress": False}
     for shape in (schema, {"type": "array", "items": schema, "minItems": 1}):
-        report = generate("x", schema=shape, out="out.jsonl", fresh=True, **options)
-        assert report.tally["duplicates"] == quality("out.jsonl").duplicates > 0
+        report = generate("x", schema=shape, out="out.jsonl", overwrite=True, **options)
+        assert report.counts["duplicates"] == check_data("out.jsonl").duplicates > 0
     chain: list[dict[str, Any]] = [{"generate": "x", "params": {"max_tokens": 1}}, {"keep": "false"}]
-    assert steps(chain, out="chain.jsonl", **options).tally["duplicates"] > 0  # of rejects, which were paid for, too
+    assert (
+        run_steps(chain, out="chain.jsonl", **options).counts["duplicates"] > 0
+    )  # of rejects, which were paid for, too

@@ -15,11 +15,11 @@ from markupsafe import Markup
 
 import manycall
 from manycall.errors import UsageError
-from manycall.evals.judgement import summary
-from manycall.evals.reports import excerpts, plots
-from manycall.evals.reports import page as pages
-from manycall.evals.reports.page import Page, Quote, Section
-from manycall.store.output import Output
+from manycall.judging.judge_result import read_judge_result
+from manycall.reports import excerpts, svg_plots
+from manycall.reports import page as pages
+from manycall.reports.page import Page, Quote, Section
+from manycall.store.output_reader import OutputReader
 from shell import manycall as command
 
 HOSTILE = (
@@ -38,10 +38,15 @@ def output(name: str, lines: list[dict[str, Any]], identity: dict[str, Any], fai
     folder = Path(f"{name}.jsonl.run")
     folder.mkdir()
     Path(f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    session = {"started": 1.6e9, "ended": 1.6e9 + 60, "ending": HOSTILE, "endpoints": ["http://gpu1:8000/v1"]}
-    manifest = {"version": "0.9", "identity": identity, "source": {"count": len(lines) + 9}, "sessions": [session]}
+    session = {"started_at": 1.6e9, "ended_at": 1.6e9 + 60, "outcome": HOSTILE, "endpoints": ["http://gpu1:8000/v1"]}
+    manifest = {
+        "manycall_version": "0.9",
+        "settings": identity,
+        "source": {"count": len(lines) + 9},
+        "sessions": [session],
+    }
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    row = {"verdict": "empty", "error": HOSTILE, "raw": HOSTILE}
+    row = {"kind": "empty", "error": HOSTILE, "last_text": HOSTILE}
     (folder / "failures.jsonl").write_text(
         "".join(json.dumps(row | {"id": f"f{n}{HOSTILE}"}) + "\n" for n in range(failed))
     )
@@ -66,7 +71,7 @@ def evaluated(name: str, right: int) -> Path:
 
 
 def judged() -> Path:
-    replies = [{"verdict": "A", "swapped": swapped, "again": True, "text": HOSTILE} for swapped in (False, True)]
+    replies = [{"verdict": "A", "swapped": swapped, "reasked": True, "text": HOSTILE} for swapped in (False, True)]
     lines = [
         {"id": f"q{n}", "response": HOSTILE, "judge": {"verdict": "tie", "score": 0.5, "replies": replies}}
         for n in range(4)
@@ -83,7 +88,7 @@ def result(request: pytest.FixtureRequest) -> Any:
         return manycall.score(evaluated("a", 6))
     if request.param == "compare":
         return manycall.compare(evaluated("a", 6), evaluated("b", 8))
-    return summary(judged(), "judge")
+    return read_judge_result(judged(), "judge")
 
 
 class Tags(HTMLParser):
@@ -133,9 +138,9 @@ def test_the_head_says_where_the_numbers_come_from() -> None:
     cells = re.sub(r"\s+", " ", Tags(Path("r.html").read_text()).text)
     for said in (
         "protocoleval wordmath", "endpointhttp://gpu1:8000/v1", "max_tokens77", "temperature 0.5",
-        "10 scored of 19, 1 of them truncated; 2 failed", "2 not: 2 empty", "run by manycall 0.9, scored by",
-        "1, from 2020-09-13 12:26:40 UTC to 2020-09-13 12:27:40 UTC", "Partial: only 12 of 19 rows",
-        "2 rows have no answer, and are in no score.", "1 answers were cut at max_tokens",
+        "rows10 of 19 scored (1 truncated)", "failures2 failed: 2 empty", "run by manycall 0.9, scored by",
+        "1, from 2020-09-13 12:26:40 UTC to 2020-09-13 12:27:40 UTC", "Incomplete: 12 of 19 rows.",
+        "2 rows have no answer and are not included in the scores.", "1 answers were truncated at max_tokens",
         "wordmathstrict-match0.6000±0.16330.3127 … 0.83180.5000 … 0.66671012",
     ):  # fmt: skip
         assert said in cells, said
@@ -145,32 +150,32 @@ def test_the_wrong_answers_are_those_of_the_scorer_that_is_named_not_those_of_th
     path = evaluated("a", 8)
     path.write_text(path.read_text().replace('"strict-match": 0.0', '"strict-match": 1.0'))  # of another day
     for scorer, wrong in (("wordmath/strict-match", 2), ("regex:is (7)", 5), ("regex:is (18|7)", 2)):
-        found = manycall.score(path, as_=scorer)
-        assert len(found.wrong) == wrong
-        assert {name for each in found.wrong for name in each.read} == {scorer.removeprefix("wordmath/")}
-    assert (found.wrong[0].read, found.wrong[0].answer) == ({"regex:is (18|7)": "7"}, "18")
+        found = manycall.score(path, scorer=scorer)
+        assert len(found.wrong_examples) == wrong
+        assert {name for each in found.wrong_examples for name in each.extracted} == {scorer.removeprefix("wordmath/")}
+    assert (found.wrong_examples[0].extracted, found.wrong_examples[0].answer) == ({"regex:is (18|7)": "7"}, "18")
     manycall.write_report(found, "r.md")
-    assert "Answers that were scored 0" in Path("r.md").read_text()
+    assert "Answers with score 0" in Path("r.md").read_text()
     path.write_text(path.read_text().replace("The answer is 7", "The answer is 18"))
-    manycall.write_report(manycall.score(path, as_="regex:(18)"), "r.md")
-    assert "Answers that were scored 0" not in Path("r.md").read_text()
+    manycall.write_report(manycall.score(path, scorer="regex:(18)"), "r.md")
+    assert "Answers with score 0" not in Path("r.md").read_text()
 
 
-def told(name: str) -> dict[str, str]:
+def provenance_rows(name: str) -> dict[str, str]:
     """Where a page says its numbers come from."""
-    manycall.write_report(manycall.score(name, as_="boxed"), "r.md")
-    table = Path("r.md").read_text().partition("## Where the numbers come from")[2].partition("## ")[0]
+    manycall.write_report(manycall.score(name, scorer="boxed"), "r.md")
+    table = Path("r.md").read_text().partition("## Provenance")[2].partition("## ")[0]
     return dict(re.findall(r"\| (\w+) +\| (.*?) +\|", table.replace("\\", "")))
 
 
-def test_what_nobody_recorded_is_not_made_up() -> None:
+def test_provenance_that_was_not_recorded_is_not_invented() -> None:
     Path("plain.jsonl").write_text('{"response":"x","answer":"y"}\n')
     sample = {"doc_id": 0, "doc": {}, "target": "1", "filter": "none", "resps": [["1"]], "filtered_resps": ["1"]}
     sent = {"until": ["Q:"], "do_sample": False, "temperature": 0.0, "max_gen_toks": 99}
     Path("silent.jsonl").write_text(json.dumps(sample) + "\n")
     Path("samples.jsonl").write_text(json.dumps({**sample, "arguments": {"gen_args_0": {"arg_1": sent}}}) + "\n")
     for name in ("plain", "silent", "samples"):
-        facts = told(f"{name}.jsonl")
+        facts = provenance_rows(f"{name}.jsonl")
         unknown = [facts[what] for what in ("model", "endpoint", "sessions", "tokens")]
         assert unknown == ["not recorded"] * 4, name
         assert facts["versions"].startswith("scored by manycall"), name
@@ -178,19 +183,30 @@ def test_what_nobody_recorded_is_not_made_up() -> None:
             assert (facts["max_tokens"], facts["parameters"]) == ("not recorded", "not recorded")
     assert facts["max_tokens"] == "99"
     assert facts["parameters"] == 'until ["Q:"], do_sample false, temperature 0.0'
-    assert (told("plain.jsonl")["failures"], told("silent.jsonl")["failures"]) == ("not recorded", "none")
+    assert (provenance_rows("plain.jsonl")["failures"], provenance_rows("silent.jsonl")["failures"]) == (
+        "not recorded",
+        "none",
+    )
 
 
 def test_plots_are_whole_and_show_every_number() -> None:
     evil = "<b>&\"'"
     drawn = [
-        plots.dots(evil, [plots.Mark(evil, 0.5, (0.4, 0.6), (0.3, 0.8)), plots.Mark("no interval", 0.55, None)]),
-        plots.dots("differences", [plots.Mark("x", 0.02, (0.01, 0.03))], zero=True),
-        plots.dots("nothing", []),
-        plots.dots("one", [plots.Mark("same", 1.0, (1.0, 1.0))]),
-        plots.bars("lengths", [plots.Bar(evil, (3, 4)), plots.Bar("none", (0, 0))], ["--accent", "--other"]),
-        plots.bars("no rows", [], []),
-        plots.sides("wins", [(evil, 3, 12), ("none", 0, 0)]),
+        svg_plots.interval_plot(
+            evil,
+            [
+                svg_plots.IntervalMark(evil, 0.5, (0.4, 0.6), (0.3, 0.8)),
+                svg_plots.IntervalMark("no interval", 0.55, None),
+            ],
+        ),
+        svg_plots.interval_plot("differences", [svg_plots.IntervalMark("x", 0.02, (0.01, 0.03))], zero=True),
+        svg_plots.interval_plot("nothing", []),
+        svg_plots.interval_plot("one", [svg_plots.IntervalMark("same", 1.0, (1.0, 1.0))]),
+        svg_plots.bar_chart(
+            "lengths", [svg_plots.Bar(evil, (3, 4)), svg_plots.Bar("none", (0, 0))], ["--accent", "--other"]
+        ),
+        svg_plots.bar_chart("no rows", [], []),
+        svg_plots.win_loss_chart("wins", [(evil, 3, 12), ("none", 0, 0)]),
     ]
     for svg in drawn:
         root = ElementTree.fromstring(svg)
@@ -208,36 +224,40 @@ def quotes_of(path: str, **fields: Any) -> dict[str, list[tuple[str, str]]]:
     row = {"id": "q1", "question": "Q-TEXT", "response": "R-TEXT", "answer": "A-TEXT", **fields}
     out = output(path, [row], {"job": "eval wordmath", "model": "m", "params": {}})
     if path == "judged":
-        quotes = list(excerpts.verdicts(Output(out), "judge"))
+        quotes = list(excerpts.verdict_quotes(OutputReader(out), "judge"))
     else:
-        quotes = [*excerpts.Seen(Output(out)).cut, *excerpts.mistakes(manycall.score(out, as_="regex:(R)").wrong)]
+        quotes = [
+            *excerpts.AnswerLengths(OutputReader(out)).truncated,
+            *excerpts.wrong_answer_quotes(manycall.score(out, scorer="regex:(R)").wrong_examples),
+        ]
     return {quote.title: list(quote.texts) for quote in quotes}
 
 
 def test_a_quote_shows_the_question_the_response_and_the_answer_each_under_its_name() -> None:
     whole = [("question", "Q-TEXT"), ("response", "R-TEXT"), ("answer", "A-TEXT")]
-    assert quotes_of("cut", finish_reason="length") == {"q1: cut at max_tokens": whole}
-    assert quotes_of("wrong") == {"q1: regex:(R) read 'R'": whole}
+    assert quotes_of("cut", finish_reason="length") == {"q1: truncated at max_tokens": whole}
+    assert quotes_of("wrong") == {"q1: regex:(R) extracted 'R'": whole}
 
 
 def test_a_quote_of_a_verdict_shows_the_judged_response_and_what_the_judge_said() -> None:
     replies = [{"verdict": "A", "text": "J-TEXT"}, {"verdict": "B", "swapped": True, "text": "K-TEXT"}]
     assert quotes_of("judged", judge={"verdict": "tie", "score": 0.5, "replies": replies}) == {
-        "q1: tie": [("answer", "R-TEXT"), ("judge", "J-TEXT"), ("judge, places changed", "K-TEXT")]
+        "q1: tie": [("answer", "R-TEXT"), ("judge", "J-TEXT"), ("judge, answers swapped", "K-TEXT")]
     }
 
 
 def test_sections_that_hold_nothing_are_left_out() -> None:
     page = Page("t", "", [], [Section("Empty"), Section("Full", remarks=["something"])])
-    for write in (pages.html, pages.markdown):
+    for write in (pages.render_html, pages.render_markdown):
         assert "Full" in write(page)
         assert "Empty" not in write(page)
 
 
 @pytest.mark.parametrize(
-    ("path", "said"), [("r.txt", r"is \.html or \.md"), ("no/r.md", "there is no folder no"), ("r", r"\.html or \.md")]
+    ("path", "said"),
+    [("r.txt", r"must end in \.html or \.md"), ("no/r.md", "the folder no does not exist"), ("r", r"\.html or \.md")],
 )
-def test_a_report_that_cannot_be_written_is_told_before_anything_is_paid(path: str, said: str) -> None:
+def test_a_report_that_cannot_be_written_is_refused_before_any_cost(path: str, said: str) -> None:
     done = command("eval", "wordmath", "-u", "sim", "-m", "any", "-o", "o.jsonl", "--report", path)
     assert done.code == 2
     assert re.search(said, done.err)
@@ -260,7 +280,7 @@ def test_every_command_with_a_score_writes_a_report() -> None:
     assert command(*judge, *words).code == 0
     titles = [re.sub("<.*?>|#", "", Path(name).read_text()) for name in ("eval.html", "score.md", "compare.html")]
     assert all("a.jsonl" in title for title in titles)
-    assert "Judgement: j.jsonl" in Path("judge.HTML").read_text()
+    assert "Judge: j.jsonl" in Path("judge.HTML").read_text()
 
 
 def test_a_browser_finds_nothing_to_run(result: Any) -> None:
@@ -270,7 +290,7 @@ def test_a_browser_finds_nothing_to_run(result: Any) -> None:
         pytest.skip("there is no Chromium here")
     manycall.write_report(result, "r.html")
     broken = Page("kept", "", [], [Section("s", quotes=[Quote("q", [("x", Markup(HOSTILE))])])])
-    Path("broken.html").write_text(pages.html(broken), encoding="utf-8")
+    Path("broken.html").write_text(pages.render_html(broken), encoding="utf-8")
     for name, title in (("r.html", ""), ("broken.html", "kept")):
         words = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", Path(name).resolve().as_uri()]
         dom = subprocess.run(words, capture_output=True, timeout=60, check=True).stdout.decode()

@@ -5,30 +5,41 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manycall import errors
-from manycall.control import hints, retry
-from manycall.errors import Verdict
+from manycall.control import retry
+from manycall.control.retry import FailedAttempt
+from manycall.errors import FailureAction
+from manycall.providers import rate_limit_headers
+from manycall.providers.error_codes import classify
 
 
-def refused(status: int, code: str = "", retry_after: float | None = None) -> errors.Refused:
-    return errors.Refused("no", status=status, code=code, retry_after=retry_after)
+def failed(error: errors.CallError) -> FailedAttempt:
+    return FailedAttempt(error, classify(error))
 
 
-RETRY, GIVE_UP, STOP = Verdict.RETRY, Verdict.GIVE_UP, Verdict.STOP
+def rule(error: errors.CallError) -> retry.RetryRule:
+    return retry.RULES[classify(error)]
+
+
+def refused(status: int, code: str = "", retry_after: float | None = None) -> errors.HttpStatusError:
+    return errors.HttpStatusError("no", status=status, code=code, retry_after=retry_after)
+
+
+RETRY, FAIL, STOP = FailureAction.RETRY, FailureAction.FAIL, FailureAction.STOP_RUN
 
 
 @pytest.mark.parametrize(
     ("failure", "at_first", "later"),
     [
-        (refused(400), GIVE_UP, GIVE_UP),
-        (refused(400, "context_length_exceeded"), GIVE_UP, GIVE_UP),
+        (refused(400), FAIL, FAIL),
+        (refused(400, "context_length_exceeded"), FAIL, FAIL),
         (refused(401), STOP, STOP),
         (refused(402), STOP, STOP),
-        (refused(403), STOP, GIVE_UP),
-        (refused(404), STOP, GIVE_UP),
-        (refused(301), STOP, GIVE_UP),
-        (refused(303), STOP, GIVE_UP),
-        (refused(407), STOP, GIVE_UP),
-        (refused(418), GIVE_UP, GIVE_UP),
+        (refused(403), STOP, FAIL),
+        (refused(404), STOP, FAIL),
+        (refused(301), STOP, FAIL),
+        (refused(303), STOP, FAIL),
+        (refused(407), STOP, FAIL),
+        (refused(418), FAIL, FAIL),
         (refused(408), RETRY, RETRY),
         (refused(429), RETRY, RETRY),
         (refused(429, "insufficient_quota"), STOP, STOP),
@@ -36,64 +47,64 @@ RETRY, GIVE_UP, STOP = Verdict.RETRY, Verdict.GIVE_UP, Verdict.STOP
         (refused(503), RETRY, RETRY),
         (refused(520), RETRY, RETRY),
         (refused(529), RETRY, RETRY),
-        (errors.NeverSent("x"), RETRY, RETRY),
-        (errors.Untrusted("x"), STOP, STOP),
+        (errors.ConnectError("x"), RETRY, RETRY),
+        (errors.CertificateError("x"), STOP, STOP),
         (errors.ConnectionLost("x"), RETRY, RETRY),
-        (errors.TimedOut("x"), RETRY, RETRY),
-        (errors.ReplyBroken("x"), RETRY, RETRY),
-        (errors.TooLong("x"), GIVE_UP, GIVE_UP),
-        (errors.BadReply("x"), RETRY, RETRY),
-        (errors.EmptyAnswer("x"), RETRY, RETRY),
-        (errors.Filtered("x"), GIVE_UP, GIVE_UP),
-        (errors.OutOfTokens("x"), GIVE_UP, GIVE_UP),
-        (errors.Declined("x"), GIVE_UP, GIVE_UP),
+        (errors.AttemptTimeout("x"), RETRY, RETRY),
+        (errors.IncompleteResponse("x"), RETRY, RETRY),
+        (errors.ResponseTooLarge("x"), FAIL, FAIL),
+        (errors.InvalidResponse("x"), RETRY, RETRY),
+        (errors.EmptyCompletion("x"), RETRY, RETRY),
+        (errors.ContentFiltered("x"), FAIL, FAIL),
+        (errors.MaxTokensReached("x"), FAIL, FAIL),
+        (errors.Declined("x"), FAIL, FAIL),
     ],
 )
-def test_what_a_first_failure_means(failure: errors.CallFailed, at_first: Verdict, later: Verdict) -> None:
-    assert retry.judge(failure, 1, any_success=False) is at_first
-    assert retry.judge(failure, 1, any_success=True) is later
+def test_what_a_first_failure_means(failure: errors.CallError, at_first: FailureAction, later: FailureAction) -> None:
+    assert retry.decide(failed(failure), 1, any_success=False) is at_first
+    assert retry.decide(failed(failure), 1, any_success=True) is later
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
 def test_patience_ends(status: int) -> None:
-    assert retry.judge(refused(status), 1000, any_success=True) is GIVE_UP
+    assert retry.decide(failed(refused(status)), 1000, any_success=True) is FAIL
 
 
 @pytest.mark.parametrize(
     ("failure", "at_first", "later"),
     [
-        *((refused(status), STOP, GIVE_UP) for status in (302, 307, 308, 405)),
+        *((refused(status), STOP, FAIL) for status in (302, 307, 308, 405)),
         *((refused(status), RETRY, RETRY) for status in (409, 425)),
         (refused(400, "insufficient_quota"), STOP, STOP),
         (refused(400, "billing_hard_limit_reached"), STOP, STOP),
         (refused(400, "invalid_api_key"), STOP, STOP),
-        (refused(400, "model_not_found"), STOP, GIVE_UP),
-        (refused(429, "context_length_exceeded"), GIVE_UP, GIVE_UP),
-        (refused(429, "content_filter"), GIVE_UP, GIVE_UP),
+        (refused(400, "model_not_found"), STOP, FAIL),
+        (refused(429, "context_length_exceeded"), FAIL, FAIL),
+        (refused(429, "content_filter"), FAIL, FAIL),
     ],
 )
 def test_a_providers_code_counts_for_more_than_the_status(
-    failure: errors.Refused, at_first: Verdict, later: Verdict
+    failure: errors.HttpStatusError, at_first: FailureAction, later: FailureAction
 ) -> None:
-    assert retry.judge(failure, 1, any_success=False) is at_first
-    assert retry.judge(failure, 1, any_success=True) is later
+    assert retry.decide(failed(failure), 1, any_success=False) is at_first
+    assert retry.decide(failed(failure), 1, any_success=True) is later
 
 
 @pytest.mark.parametrize(
     ("failure", "of_key"), [(refused(401), True), (refused(402), True), (refused(403), False), (refused(404), False)]
 )
-def test_what_concerns_one_key_concerns_no_other(failure: errors.Refused, of_key: bool) -> None:
-    assert retry.rule(failure).of_key == of_key
+def test_what_concerns_one_key_concerns_no_other(failure: errors.HttpStatusError, of_key: bool) -> None:
+    assert rule(failure).disables_key == of_key
 
 
 @pytest.mark.parametrize(
-    ("statuses", "expected"), [((409, 425, 429, 503, 529), RETRY), ((408, 500, 502, 504, 520), GIVE_UP)]
+    ("statuses", "expected"), [((409, 425, 429, 503, 529), RETRY), ((408, 500, 502, 504, 520), FAIL)]
 )
 def test_a_status_that_says_busy_is_still_tried_after_fifty_refusals_and_another_is_not(
-    statuses: tuple[int, ...], expected: Verdict
+    statuses: tuple[int, ...], expected: FailureAction
 ) -> None:
     for status in statuses:
-        assert retry.judge(refused(status), 50, any_success=True) is expected, status
+        assert retry.decide(failed(refused(status)), 50, any_success=True) is expected, status
 
 
 @pytest.mark.parametrize(
@@ -103,54 +114,54 @@ def test_a_status_that_says_busy_is_still_tried_after_fifty_refusals_and_another
         (refused(503), True),
         (refused(503, retry_after=5.0), False),
         (refused(429), False),
-        (errors.NeverSent("x"), True),
+        (errors.ConnectError("x"), True),
         (errors.ConnectionLost("x"), True),
-        (errors.TimedOut("x"), True),
-        (errors.BadReply("x"), False),
+        (errors.AttemptTimeout("x"), True),
+        (errors.InvalidResponse("x"), False),
     ],
 )
-def test_only_a_wait_for_a_server_that_was_away_may_end_early(failure: errors.CallFailed, expected: bool) -> None:
-    assert retry.may_hurry(failure) is expected
+def test_only_a_wait_for_a_server_that_was_away_may_end_early(failure: errors.CallError, expected: bool) -> None:
+    assert retry.ends_with_outage(failure) is expected
 
 
 def test_a_busy_server_is_given_more_patience_than_one_that_may_have_billed_us() -> None:
-    assert retry.rule(refused(429)).attempts > retry.rule(errors.ConnectionLost("x")).attempts
-    assert retry.rule(errors.ConnectionLost("x")).attempts > retry.rule(errors.TimedOut("x")).attempts
+    assert rule(refused(429)).max_attempts > rule(errors.ConnectionLost("x")).max_attempts
+    assert rule(errors.ConnectionLost("x")).max_attempts > rule(errors.AttemptTimeout("x")).max_attempts
 
 
-def test_a_server_that_nobody_ever_reached_stops_the_run_soon() -> None:
-    failure = errors.NeverSent("refused")
-    assert [retry.judge(failure, n, any_success=False) for n in (1, 3, 4)] == [RETRY, RETRY, STOP]
-    assert retry.judge(failure, 19, any_success=True) is RETRY
-    assert retry.judge(failure, 20, any_success=True) is GIVE_UP
+def test_a_server_that_was_never_reached_stops_the_run_soon() -> None:
+    failure = errors.ConnectError("refused")
+    assert [retry.decide(failed(failure), n, any_success=False) for n in (1, 3, 4)] == [RETRY, RETRY, STOP]
+    assert retry.decide(failed(failure), 19, any_success=True) is RETRY
+    assert retry.decide(failed(failure), 20, any_success=True) is FAIL
 
 
-@pytest.mark.parametrize("kind", [errors.NeverSent, errors.ConnectionLost])
-def test_a_server_that_is_away_for_two_minutes_costs_no_row(kind: type[errors.CallFailed]) -> None:
+@pytest.mark.parametrize("kind", [errors.ConnectError, errors.ConnectionLost])
+def test_a_server_that_is_away_for_two_minutes_costs_no_row(kind: type[errors.CallError]) -> None:
     failure = kind("gone")
     for seed in range(2000):
         rng = random.Random(seed)
-        waits = [retry.wait(failure, n, rng) for n in range(1, retry.rule(failure).attempts)]
+        waits = [retry.backoff_seconds(failed(failure), n, rng) for n in range(1, rule(failure).max_attempts)]
         assert sum(waits) > 120
 
 
 @given(st.integers(1, 100), st.integers())
 def test_backoff_is_bounded_and_grows(attempts: int, seed: int) -> None:
-    seconds = retry.wait(refused(500), attempts, random.Random(seed))
+    seconds = retry.backoff_seconds(failed(refused(500)), attempts, random.Random(seed))
     assert 0 <= seconds <= min(60, 0.5 * 2 ** (attempts - 1))
 
 
 @given(st.floats(0, 1e12), st.integers(1, 100), st.integers())
-def test_what_the_server_asks_for_is_a_floor_that_nobody_hits_together(asked: float, attempts: int, seed: int) -> None:
-    seconds = retry.wait(refused(503, retry_after=asked), attempts, random.Random(seed))
+def test_retry_after_is_a_lower_bound_for_the_wait_with_jitter(asked: float, attempts: int, seed: int) -> None:
+    seconds = retry.backoff_seconds(failed(refused(503, retry_after=asked)), attempts, random.Random(seed))
     floor = min(asked, 3600)
     assert floor <= seconds <= max(60, floor + 5)
 
 
 def test_a_connection_lost_once_is_tried_again_at_once() -> None:
     rng = random.Random(0)
-    assert retry.wait(errors.ConnectionLost("idle"), 1, rng) == 0
-    assert retry.wait(errors.ConnectionLost("idle"), 5, rng) > 0
+    assert retry.backoff_seconds(failed(errors.ConnectionLost("idle")), 1, rng) == 0
+    assert retry.backoff_seconds(failed(errors.ConnectionLost("idle")), 5, rng) > 0
 
 
 NOW = 1_000_000_000.0
@@ -174,17 +185,26 @@ NOW = 1_000_000_000.0
     ],
 )
 def test_every_spelling_of_retry_after(headers: dict[str, str], seconds: float | None) -> None:
-    assert hints.retry_after(headers.get, NOW) == seconds
+    assert rate_limit_headers.parse_retry_after(headers.get, NOW) == seconds
 
 
 @given(st.text(max_size=40))
 def test_no_header_can_do_harm(text: str) -> None:
-    value = hints.retry_after({"retry-after": text}.get, NOW)
+    value = rate_limit_headers.parse_retry_after({"retry-after": text}.get, NOW)
     assert value is None or value >= 0
 
 
 def test_a_refusal_by_chance_makes_its_own_call_wait_and_no_other() -> None:
-    refusal = errors.Refused("no", status=429, retry_after=5.0)
-    assert retry.wait(refusal, 1, random.Random(0)) == 0.0  # the gate is for all
-    refusal.of_all = False
-    assert 5.0 <= retry.wait(refusal, 1, random.Random(0)) <= 6.0
+    by_chance = failed(refused(429, retry_after=5.0))
+    assert 5.0 <= retry.backoff_seconds(by_chance, 1, random.Random(0)) <= 6.0
+    assert retry.backoff_seconds(by_chance._replace(delays_all=True), 1, random.Random(0)) == 0.0
+
+
+def test_an_exception_is_replaced_by_a_copy_and_not_changed() -> None:
+    error = refused(429, "slow_down", retry_after=5.0)
+    copy = error.replace("http://h: no", attempts=3)
+    assert (type(copy), str(copy), copy.attempts) == (errors.HttpStatusError, "http://h: no", 3)
+    assert (copy.status, copy.code, copy.retry_after) == (429, "slow_down", 5.0)
+    assert (str(error), error.attempts) == ("no", 1)
+    stopped = errors.BudgetExceeded("used up")
+    assert (stopped.replace(rows_done=7).rows_done, stopped.rows_done) == (7, 0)

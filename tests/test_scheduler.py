@@ -10,27 +10,28 @@ import pytest
 
 import manycall
 from disks import Refusing
-from fakes import FakeTransport, Handler, answer, asked, refusal
+from fakes import FakeTransport, Handler, answer, asked, calls_of, refusal
 from manycall import errors
-from manycall.data.sources import Source
-from manycall.engine.blocking import run_on
-from manycall.engine.client import Client
-from manycall.engine.interrupts import Interrupts
-from manycall.engine.row import RowCalls
-from manycall.engine.scheduler import CANARY_ROWS, CANCEL_SECONDS, FINISH_SECONDS, RowFunction, Scheduler
+from manycall.client.call_client import CallClient
+from manycall.data.row_source import RowSource
 from manycall.records import Row
-from manycall.sim import virtual
-from manycall.store.disk import DISK, Disk
+from manycall.run.async_bridge import run_on
+from manycall.run.row_client import RowClient
+from manycall.run.row_recorder import MAX_INITIAL_FAILURES
+from manycall.run.scheduler import CANCEL_SECONDS, FINISH_SECONDS, RowFunction, Scheduler
+from manycall.run.signals import Interrupts
+from manycall.sim import virtual_time
+from manycall.store.disk import REAL_DISK, Disk
 from manycall.store.manifest import Manifest
-from manycall.store.run import Run
-from manycall.wire.transport import HttpReply
+from manycall.store.run_folder import RunFolder
+from manycall.transport.messages import HttpResponse
 
 
-async def ask(row: Row, llm: RowCalls) -> dict[str, Any]:
+async def ask(row: Row, llm: RowClient) -> dict[str, Any]:
     return {"text": (await llm.chat(str(row.fields["q"]))).text}
 
 
-def fine(body: dict[str, Any]) -> HttpReply:
+def fine(body: dict[str, Any]) -> HttpResponse:
     return answer(f"to {asked(body)}")
 
 
@@ -44,7 +45,7 @@ class World:
         *,
         seconds: float = 1.0,
         concurrency: int = 4,
-        disk: Disk = DISK,
+        disk: Disk = REAL_DISK,
         sees_calls_through: bool = False,
     ) -> None:
         self.disk, self.sees_calls_through = disk, sees_calls_through
@@ -64,22 +65,21 @@ class World:
         """Run to the end; return the scheduler that did it."""
 
         async def main() -> Scheduler:
-            run = Run(self.out, Manifest("0", {}), disk=self.disk)
-            client = Client("m", url="http://h", transport=self.transport, concurrency=self.concurrency)
-            client.sees_calls_through = self.sees_calls_through
-            client.counters.had_success = len(run.known) > 0 or bool(run.failures.before)
-            self.scheduler = Scheduler(client, run, function, writes)
-            if stop_at is not None:
-                asyncio.get_running_loop().call_later(stop_at, self.scheduler.end, errors.Interrupted("interrupted"))
-            if abandon_at is not None:
-                at, why = abandon_at, errors.Interrupted("interrupted")
-                asyncio.get_running_loop().call_later(at, self.scheduler.abandon, why)
-            self.took = virtual.now()
+            run = RunFolder(self.out, Manifest("0", {}), disk=self.disk)
+            client = CallClient("m", base_url="http://h", transport=self.transport, concurrency=self.concurrency)
+            client.counters.had_success = len(run.ids) > 0 or bool(run.failures.failed_before)
+            self.took, loop, why = virtual_time.now(), asyncio.get_running_loop(), errors.Interrupted("interrupted")
             try:
                 async with client:
-                    await self.scheduler.run(Source(rows).rows(run.known))
+                    calls = calls_of(client, run, finish_cancelled_calls=self.sees_calls_through)
+                    self.scheduler = Scheduler(calls, run, function, writes)
+                    if stop_at is not None:
+                        loop.call_later(stop_at, self.scheduler.stop, why)
+                    if abandon_at is not None:
+                        loop.call_later(abandon_at, self.scheduler.cancel, why)
+                    await self.scheduler.run(RowSource(rows).pending_rows(run.ids))
             finally:
-                self.took = virtual.now() - self.took
+                self.took = virtual_time.now() - self.took
                 run.close()
             return self.scheduler
 
@@ -88,7 +88,7 @@ class World:
                 return await main()
 
         interrupts = Interrupts()
-        return run_on(virtual.VirtualLoop(), handling(), interrupts)
+        return run_on(virtual_time.VirtualLoop(), handling(), interrupts)
 
     @property
     def rows(self) -> dict[str, Any]:
@@ -145,9 +145,9 @@ def test_a_row_that_always_gets_503_does_not_hold_up_the_next(tmp_path: Path) ->
 def test_rows_that_all_wait_to_be_sent_again_are_bounded(tmp_path: Path) -> None:
     live = []
 
-    def busy(body: dict[str, Any]) -> HttpReply:
-        live.append(len(world.scheduler._live))
-        return refusal(503) if virtual.now() < 50 else answer()
+    def busy(body: dict[str, Any]) -> HttpResponse:
+        live.append(len(world.scheduler._workers))
+        return refusal(503) if virtual_time.now() < 50 else answer()
 
     world = World(tmp_path, busy, concurrency=4, seconds=0.1)
     world.go(questions(900))
@@ -156,7 +156,7 @@ def test_rows_that_all_wait_to_be_sent_again_are_bounded(tmp_path: Path) -> None
 
 
 def test_the_second_call_of_an_old_row_goes_before_the_first_of_a_new_one(tmp_path: Path) -> None:
-    async def twice(row: Row, llm: RowCalls) -> dict[str, Any]:
+    async def twice(row: Row, llm: RowClient) -> dict[str, Any]:
         draft = await llm.chat(f"{row.fields['q']} first")
         return {"text": (await llm.chat(f"{row.fields['q']} second")).text, "draft": draft.text}
 
@@ -167,7 +167,7 @@ def test_the_second_call_of_an_old_row_goes_before_the_first_of_a_new_one(tmp_pa
 
 
 def test_a_function_that_raises_fails_its_row_alone_and_keeps_what_was_paid(tmp_path: Path) -> None:
-    async def picky(row: Row, llm: RowCalls) -> dict[str, Any]:
+    async def picky(row: Row, llm: RowClient) -> dict[str, Any]:
         reply = await llm.chat(row.fields["q"])
         if row.id == "r3" and not mended:
             raise KeyError("grade")
@@ -178,9 +178,9 @@ def test_a_function_that_raises_fails_its_row_alone_and_keeps_what_was_paid(tmp_
     world.go(questions(8), picky)
     assert len(world.rows) == 7
     failure = world.failures["r3"]
-    assert failure["verdict"] == "function failed"
+    assert failure["kind"] == "function_error"
     assert "KeyError: 'grade' (test_scheduler.py, line " in failure["error"]
-    assert failure["raw"] == "to q3"
+    assert failure["last_text"] == "to q3"
     mended = True
     scheduler = world.go(questions(8), picky)
     assert world.rows["r3"]["text"] == "to q3"
@@ -190,7 +190,7 @@ def test_a_function_that_raises_fails_its_row_alone_and_keeps_what_was_paid(tmp_
 
 
 def test_a_half_finished_row_goes_on_in_the_middle(tmp_path: Path) -> None:
-    async def steps(row: Row, llm: RowCalls) -> dict[str, Any]:
+    async def steps(row: Row, llm: RowClient) -> dict[str, Any]:
         return {"texts": [(await llm.chat(f"{row.fields['q']} step {n}")).text for n in range(3)]}
 
     world = World(tmp_path, concurrency=2)
@@ -215,7 +215,7 @@ def test_a_half_finished_row_goes_on_in_the_middle(tmp_path: Path) -> None:
     ],
 )
 def test_a_result_that_cannot_be_written_fails_its_row(tmp_path: Path, result: Any, said: str) -> None:
-    async def odd(row: Row, llm: RowCalls) -> Any:
+    async def odd(row: Row, llm: RowClient) -> Any:
         return result if row.id == "r1" else {"fine": True}
 
     world = World(tmp_path)
@@ -225,19 +225,19 @@ def test_a_result_that_cannot_be_written_fails_its_row(tmp_path: Path, result: A
 
 
 def test_a_function_may_live_with_a_failed_call(tmp_path: Path) -> None:
-    async def brave(row: Row, llm: RowCalls) -> dict[str, Any]:
+    async def brave(row: Row, llm: RowClient) -> dict[str, Any]:
         try:
             return {"text": (await llm.chat(row.fields["q"])).text}
-        except errors.CallFailed as failure:
+        except errors.CallError as failure:
             return {"text": None, "why": type(failure).__name__}
 
     world = World(tmp_path, lambda body: refusal(400) if asked(body) == "q1" else answer())
     world.go(questions(3), brave)
-    assert world.rows["r1"]["why"] == "Refused"
+    assert world.rows["r1"]["why"] == "HttpStatusError"
 
 
 def test_a_function_cannot_hide_that_the_run_stops(tmp_path: Path) -> None:
-    async def stubborn(row: Row, llm: RowCalls) -> dict[str, Any]:
+    async def stubborn(row: Row, llm: RowClient) -> dict[str, Any]:
         try:
             return {"text": (await llm.chat(row.fields["q"])).text}
         except BaseException:
@@ -263,9 +263,9 @@ def test_interrupting_lets_the_calls_in_flight_finish_and_makes_no_new_ones(tmp_
 def test_interrupting_twice_drops_the_calls_in_flight(tmp_path: Path) -> None:
     world = World(tmp_path, seconds=1000.0)
 
-    async def soon(row: Row, llm: RowCalls) -> dict[str, Any]:
-        asyncio.get_running_loop().call_later(1, world.scheduler.end, errors.Interrupted("interrupted"))
-        asyncio.get_running_loop().call_later(2, world.scheduler.abandon, errors.Interrupted("interrupted"))
+    async def soon(row: Row, llm: RowClient) -> dict[str, Any]:
+        asyncio.get_running_loop().call_later(1, world.scheduler.stop, errors.Interrupted("interrupted"))
+        asyncio.get_running_loop().call_later(2, world.scheduler.cancel, errors.Interrupted("interrupted"))
         return await ask(row, llm)
 
     with pytest.raises(errors.Interrupted):
@@ -303,7 +303,7 @@ def test_a_call_that_fails_after_the_stop_is_not_waited_for(tmp_path: Path) -> N
 
 
 def test_a_function_may_set_its_own_timeouts(tmp_path: Path) -> None:
-    async def impatient(row: Row, llm: RowCalls) -> dict[str, Any]:
+    async def impatient(row: Row, llm: RowClient) -> dict[str, Any]:
         try:
             return {"text": (await asyncio.wait_for(llm.chat(row.fields["q"]), 0.5)).text}
         except TimeoutError:
@@ -314,8 +314,8 @@ def test_a_function_may_set_its_own_timeouts(tmp_path: Path) -> None:
     assert {row["text"] for row in world.rows.values()} == {"too slow"}
 
 
-def test_a_call_that_its_function_gave_up_after_it_was_sent_is_kept(tmp_path: Path) -> None:
-    async def impatient(row: Row, llm: RowCalls) -> dict[str, Any]:
+def test_a_call_that_its_function_cancelled_after_it_was_sent_is_kept(tmp_path: Path) -> None:
+    async def impatient(row: Row, llm: RowClient) -> dict[str, Any]:
         async with asyncio.timeout(patience), asyncio.TaskGroup() as group:
             calls = [group.create_task(llm.chat(f"{row.id} {n}")) for n in range(6)]
         return {"texts": [(await call).text for call in calls]}
@@ -331,8 +331,8 @@ def test_a_call_that_its_function_gave_up_after_it_was_sent_is_kept(tmp_path: Pa
     assert len(world.transport.log) == 6
 
 
-def test_a_second_ctrl_c_does_not_wait_for_calls_that_were_given_up(tmp_path: Path) -> None:
-    async def impatient(row: Row, llm: RowCalls) -> dict[str, Any]:
+def test_a_second_ctrl_c_does_not_wait_for_abandoned_calls(tmp_path: Path) -> None:
+    async def impatient(row: Row, llm: RowClient) -> dict[str, Any]:
         await asyncio.wait_for(llm.chat("x"), 0.5)
         return {}
 
@@ -344,7 +344,7 @@ def test_a_second_ctrl_c_does_not_wait_for_calls_that_were_given_up(tmp_path: Pa
 
 
 def test_a_cancellation_of_the_functions_own_making_is_its_failure(tmp_path: Path) -> None:
-    async def odd(row: Row, llm: RowCalls) -> dict[str, Any]:
+    async def odd(row: Row, llm: RowClient) -> dict[str, Any]:
         if row.id == "r1":
             raise asyncio.CancelledError
         return await ask(row, llm)
@@ -367,21 +367,21 @@ def test_a_cancellation_of_the_functions_own_making_is_its_failure(tmp_path: Pat
     ],
 )
 @pytest.mark.parametrize("way", ["the function", "gather", "a TaskGroup"])
-def test_whatever_a_row_function_raises_fails_its_row_alone(
+def test_an_exception_of_a_row_function_fails_its_row_alone(
     tmp_path: Path, error: BaseException, said: str, way: str
 ) -> None:
-    async def odd(row: Row, llm: RowCalls) -> dict[str, Any]:
+    async def odd(row: Row, llm: RowClient) -> dict[str, Any]:
         made = await ask(row, llm)
         if row.id == "r1":
             raise error
         return made
 
-    async def gather(row: Row, llm: RowCalls) -> dict[str, Any]:
+    async def gather(row: Row, llm: RowClient) -> dict[str, Any]:
         task = asyncio.create_task(odd(row, llm))
         await asyncio.gather(task, llm.chat("other"))
         return task.result()
 
-    async def task_group(row: Row, llm: RowCalls) -> dict[str, Any]:
+    async def task_group(row: Row, llm: RowClient) -> dict[str, Any]:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(odd(row, llm))
         return task.result()
@@ -394,21 +394,21 @@ def test_whatever_a_row_function_raises_fails_its_row_alone(
     assert re.search(said, world.failures["r1"]["error"])
 
 
-def test_a_call_that_fails_in_a_task_group_is_told_as_such(tmp_path: Path) -> None:
-    async def group(row: Row, llm: RowCalls) -> dict[str, Any]:
+def test_a_call_that_fails_in_a_task_group_is_reported_as_such(tmp_path: Path) -> None:
+    async def group(row: Row, llm: RowClient) -> dict[str, Any]:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(ask(row, llm))
         return task.result()
 
     world = World(tmp_path, lambda body: refusal(400, "too long") if asked(body) == "q1" else answer())
     world.go(questions(3), group)
-    assert (world.failures["r1"]["verdict"], world.failures["r1"]["status"]) == ("call failed", 400)
+    assert (world.failures["r1"]["kind"], world.failures["r1"]["status"]) == ("call_error", 400)
 
 
 def test_a_row_is_rejected_from_within_a_task_group(tmp_path: Path) -> None:
-    async def reject(row: Row, llm: RowCalls) -> dict[str, Any]:
+    async def reject(row: Row, llm: RowClient) -> dict[str, Any]:
         async def subtask() -> None:
-            raise errors.Rejected("no good")
+            raise errors.RowRejected("no good")
 
         async with asyncio.TaskGroup() as group:
             group.create_task(subtask())
@@ -419,20 +419,20 @@ def test_a_row_is_rejected_from_within_a_task_group(tmp_path: Path) -> None:
 
 
 def test_a_function_that_suppresses_a_full_disk_does_not_keep_the_run_going(tmp_path: Path) -> None:
-    async def suppress(row: Row, llm: RowCalls) -> dict[str, Any]:
+    async def suppress(row: Row, llm: RowClient) -> dict[str, Any]:
         replies = await asyncio.gather(*(llm.chat(f"{row.id} {n}") for n in range(3)), return_exceptions=True)
-        return {"n": sum(isinstance(each, errors.StoreError) for each in replies)}
+        return {"n": sum(isinstance(each, errors.StorageError) for each in replies)}
 
     disk = Refusing()
     world = World(tmp_path, disk=disk, sees_calls_through=True)
     disk.room = 900
-    with pytest.raises(errors.StoreError, match="No space left"):
+    with pytest.raises(errors.StorageError, match="no space left"):
         world.go(questions(100), suppress)
     assert len(world.transport.log) < 20
 
 
 def test_rows_that_do_not_end_are_cancelled_ten_seconds_after_the_last_call(tmp_path: Path) -> None:
-    async def stuck(row: Row, llm: RowCalls) -> dict[str, Any]:
+    async def stuck(row: Row, llm: RowClient) -> dict[str, Any]:
         made = await ask(row, llm)
         await asyncio.sleep(8 if row.id == "r1" else 1e6)
         return made
@@ -448,10 +448,10 @@ def test_rows_that_do_not_end_are_cancelled_ten_seconds_after_the_last_call(tmp_
 
 
 def test_a_row_that_suppresses_its_cancellation_is_left_behind(tmp_path: Path) -> None:
-    async def deaf(row: Row, llm: RowCalls) -> dict[str, Any]:
+    async def deaf(row: Row, llm: RowClient) -> dict[str, Any]:
         made = await ask(row, llm)
-        until = virtual.now() + 100
-        while virtual.now() < until:
+        until = virtual_time.now() + 100
+        while virtual_time.now() < until:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(1)
         return made
@@ -464,7 +464,7 @@ def test_a_row_that_suppresses_its_cancellation_is_left_behind(tmp_path: Path) -
 
 
 def test_a_task_that_outlives_its_function_makes_no_further_call(tmp_path: Path) -> None:
-    async def leaves(row: Row, llm: RowCalls) -> dict[str, Any]:
+    async def leaves(row: Row, llm: RowClient) -> dict[str, Any]:
         async def go_on() -> None:
             for n in range(5):
                 await llm.chat(f"later {n}")
@@ -477,11 +477,11 @@ def test_a_task_that_outlives_its_function_makes_no_further_call(tmp_path: Path)
     world.go(questions(4), leaves)
     assert len(world.rows) == 4
     assert len(world.transport.log) == 8
-    assert all(task.cancelled() or "after its function had returned" in str(task.exception()) for task in tasks)
+    assert all(task.cancelled() or "after its row function had returned" in str(task.exception()) for task in tasks)
 
 
 def test_calls_made_side_by_side_find_their_answers_again(tmp_path: Path) -> None:
-    async def branches(row: Row, llm: RowCalls) -> dict[str, Any]:
+    async def branches(row: Row, llm: RowClient) -> dict[str, Any]:
         async def branch(n: int) -> str:
             draft = await llm.chat(f"{row.id} draft {n}")
             return (await llm.chat(f"{row.id} judge {n} {draft.text}")).text
@@ -501,7 +501,7 @@ def test_calls_made_side_by_side_find_their_answers_again(tmp_path: Path) -> Non
 
 
 def test_equal_calls_of_a_row_are_samples_and_each_is_kept(tmp_path: Path) -> None:
-    async def thrice(row: Row, llm: RowCalls) -> dict[str, Any]:
+    async def thrice(row: Row, llm: RowClient) -> dict[str, Any]:
         texts = [(await llm.chat("same")).text for _ in range(3)]
         if not mended:
             raise ValueError("not yet")
@@ -518,11 +518,11 @@ def test_equal_calls_of_a_row_are_samples_and_each_is_kept(tmp_path: Path) -> No
 
 
 def test_a_paid_call_that_its_row_did_not_wait_for_is_journaled_before_the_end(tmp_path: Path) -> None:
-    async def pair(row: Row, llm: RowCalls) -> dict[str, Any]:
+    async def pair(row: Row, llm: RowClient) -> dict[str, Any]:
         good, bad = await asyncio.gather(llm.chat(f"{row.id} good"), llm.chat(f"{row.id} bad"))
         return {"texts": [good.text, bad.text]}
 
-    def slow_good(body: dict[str, Any]) -> HttpReply:
+    def slow_good(body: dict[str, Any]) -> HttpResponse:
         return answer() if asked(body).endswith("good") or mended else refusal(400)
 
     mended = False
@@ -534,14 +534,14 @@ def test_a_paid_call_that_its_row_did_not_wait_for_is_journaled_before_the_end(t
 
 
 def test_what_a_function_does_to_its_row_touches_no_other_sample(tmp_path: Path) -> None:
-    async def append(row: dict[str, Any], llm: manycall.Calls) -> dict[str, Any]:
+    async def append(row: dict[str, Any], llm: manycall.LLM) -> dict[str, Any]:
         row["list"].append(1)
         return {"seen": len(row["list"])}
 
     report = manycall.map(
-        append, [{"id": "a", "list": []}], samples=3, model="m", url="http://h", out="o.jsonl", progress=False
+        append, [{"id": "a", "list": []}], samples=3, model="m", base_url="http://h", out="o.jsonl", progress=False
     )
-    assert [(row["seen"], row["list"]) for row in report.results()] == [(1, [])] * 3
+    assert [(row["seen"], row["list"]) for row in report.rows()] == [(1, [])] * 3
 
 
 def test_a_row_that_brings_the_answers_field_along_fails_before_any_call(tmp_path: Path) -> None:
@@ -549,10 +549,10 @@ def test_a_row_that_brings_the_answers_field_along_fails_before_any_call(tmp_pat
     rows = questions(4)
     rows[2]["text"] = "mine"
     world.go(rows, writes=("text",))
-    assert "field 'text', where the answer goes" in world.failures["r2"]["error"]
+    assert "already has a field 'text', the output field" in world.failures["r2"]["error"]
     assert len(world.transport.log) == 3
-    with pytest.raises(errors.UsageError, match="names the row"):
-        manycall.generate("x", field="id", model="m", url="http://h", out="o.jsonl")
+    with pytest.raises(errors.UsageError, match="output field cannot be 'id'"):
+        manycall.generate("x", output_field="id", model="m", base_url="http://h", out="o.jsonl")
 
 
 def test_a_wrong_key_stops_the_run_and_fails_no_row(tmp_path: Path) -> None:
@@ -567,7 +567,7 @@ def test_if_the_first_rows_all_fail_the_rest_are_spared(tmp_path: Path) -> None:
     world = World(tmp_path, lambda body: refusal(400, "unknown model"))
     with pytest.raises(errors.RunStopped, match=r"first 10 rows all failed.*unknown model"):
         world.go(questions(1000))
-    assert CANARY_ROWS <= len(world.transport.log) <= CANARY_ROWS + world.concurrency
+    assert MAX_INITIAL_FAILURES <= len(world.transport.log) <= MAX_INITIAL_FAILURES + world.concurrency
     world.go(questions(30))  # somebody has read the sentence, and insists
     assert len(world.failures) == 30
 
@@ -597,16 +597,35 @@ def test_a_full_disk_stops_the_run_and_loses_no_answer_in_flight(tmp_path: Path,
     disk = Refusing()
     world = World(tmp_path, concurrency=32, disk=disk)
 
-    def fills(body: dict[str, Any]) -> HttpReply:
+    def fills(body: dict[str, Any]) -> HttpResponse:
         if len(world.transport.log) == 64:  # these are in flight when the first of them finds no room
             disk.room = room % 1000
         return fine(body)
 
     world.transport = FakeTransport(fills)
-    with pytest.raises(errors.StoreError, match=r"No space left on device\. Make room; the same command goes on"):
+    with pytest.raises(errors.StorageError, match=r"no space left on device\. Free some space and make the same call"):
         world.go(questions(200))
     assert len(world.transport.log) == 64
     disk.room = None
     world.go(questions(200))
     assert len(world.rows) == 200
     assert len(world.transport.log) == 200
+
+
+def test_a_response_that_cannot_be_stored_ends_the_run_although_no_row_waits_for_it(tmp_path: Path) -> None:
+    disk = Refusing()
+
+    def full(body: dict[str, Any]) -> HttpResponse:
+        disk.room = 0
+        return answer()
+
+    async def impatient(row: Row, llm: RowClient) -> dict[str, Any]:
+        call = asyncio.create_task(llm.chat("slow"))
+        await asyncio.sleep(1)
+        call.cancel()
+        return {"text": "without the answer"}
+
+    world = World(tmp_path, full, seconds=5.0, disk=disk, sees_calls_through=True)
+    with pytest.raises(errors.StorageError):
+        world.go(questions(1), impatient)
+    assert isinstance(world.scheduler._reason, errors.StorageError)

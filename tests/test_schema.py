@@ -12,10 +12,10 @@ import pytest
 
 import manycall
 from fakes import answer, refusal
-from manycall.data.schema import Schema, Shape
+from manycall.data.answer_schema import AnswerSchema, SchemaLike
 from manycall.errors import UsageError
-from manycall.sim.instances import instance, spoilt
-from manycall.wire.transport import HttpReply
+from manycall.sim.schema_instances import corrupt_json, example_json
+from manycall.transport.messages import HttpResponse
 from servers import http, read_request, serving
 from shell import manycall as command
 from shell import rows, sim
@@ -55,41 +55,41 @@ ANSWERS = [
 
 @pytest.mark.parametrize("schema", KINDS, ids=["json", "msgspec", "pydantic"])
 @pytest.mark.parametrize(("text", "fits"), ANSWERS)
-def test_an_answer_fits_or_the_model_is_told_why_not(schema: Schema, text: str, fits: bool) -> None:
-    shape = Shape(schema)
+def test_an_answer_fits_or_the_reason_is_sent_to_the_model(schema: SchemaLike, text: str, fits: bool) -> None:
+    shape = AnswerSchema(schema)
     assert shape.fields == ("title", "words")
     if fits:
-        assert shape.read(text) == {"title": "a", "words": 3}
+        assert shape.parse(text) == {"title": "a", "words": 3}
     else:
         with pytest.raises(ValueError, match=r"."):
-            shape.read(text)
+            shape.parse(text)
 
 
 def test_a_list_is_asked_for_in_an_object_with_its_definitions_at_the_top() -> None:
-    shape = Shape(list[Story])
+    shape = AnswerSchema(list[Story])
     asked = shape.response_format["json_schema"]["schema"]
     assert (shape.is_list, shape.fields, asked["type"], list(asked["properties"])) == (
         True, ("title", "words"), "object", ["rows"]
     )  # fmt: skip
     assert "Story" in asked["$defs"]
     for text in ('[{"title": "a", "words": 1}]', '{"rows": [{"title": "a", "words": 1}]}'):
-        assert shape.read(text) == [{"title": "a", "words": 1}]
-    Shape(asked)  # what is sent is itself a schema
+        assert shape.parse(text) == [{"title": "a", "words": 1}]
+    AnswerSchema(asked)  # what is sent is itself a schema
 
 
 @pytest.mark.parametrize("kind", [list[Model], list[Model | int]])
 def test_a_list_of_pydantic_models_is_a_schema_too(kind: Any) -> None:
-    shape = Shape(kind)
+    shape = AnswerSchema(kind)
     assert shape.is_list
     assert shape.fields == (("title", "words") if kind == list[Model] else ())
-    assert shape.read('{"rows": [{"title": "a", "words": 1}]}') == [{"title": "a", "words": 1}]
+    assert shape.parse('{"rows": [{"title": "a", "words": 1}]}') == [{"title": "a", "words": 1}]
     with pytest.raises(ValueError, match="/0"):
-        shape.read('[{"title": "", "words": 1}]')
+        shape.parse('[{"title": "", "words": 1}]')
 
 
 def test_strict_is_asked_for_only_where_nothing_is_optional() -> None:
     def is_strict(schema: Any) -> bool:
-        return bool(Shape(schema).response_format["json_schema"]["strict"])
+        return bool(AnswerSchema(schema).response_format["json_schema"]["strict"])
 
     assert is_strict(STORY)
     assert not is_strict({**STORY, "required": ["title"]})
@@ -99,17 +99,17 @@ def test_strict_is_asked_for_only_where_nothing_is_optional() -> None:
 @pytest.mark.parametrize(
     ("schema", "said"),
     [
-        ({"type": "objekt"}, "the schema is none"),
-        ({"$ref": "http://example.com/schema.json"}, "no schema is fetched"),
-        ({"$ref": "file:///etc/hostname"}, "no schema is fetched"),
-        ({"properties": {"id": {}}}, "'id', which names the row"),
-        (object, "no type that a JSON schema"),
-        ("missing.json", "there is no such file"),
+        ({"type": "objekt"}, "Not a valid JSON Schema"),
+        ({"$ref": "http://example.com/schema.json"}, "Remote references are not loaded"),
+        ({"$ref": "file:///etc/hostname"}, "Remote references are not loaded"),
+        ({"properties": {"id": {}}}, "'id', which is reserved"),
+        (object, "cannot be converted to a JSON schema"),
+        ("missing.json", "file not found"),
     ],
 )
-def test_a_schema_that_is_none_is_told_before_any_call(schema: Any, said: str) -> None:
+def test_an_invalid_schema_is_refused_before_any_call(schema: Any, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        Shape(schema)
+        AnswerSchema(schema)
 
 
 @pytest.mark.parametrize(
@@ -131,35 +131,35 @@ def test_a_schema_that_is_none_is_told_before_any_call(schema: Any, said: str) -
     ],
 )
 def test_the_simulated_endpoint_makes_what_fits_and_what_does_not(schema: dict[str, Any]) -> None:
-    shape = Shape(schema)
+    shape = AnswerSchema(schema)
     for n in range(20):
-        made = instance(schema, 0, n)
-        assert shape.fit(json.loads(made)) is not None or made == "null"
+        made = example_json(schema, 0, n)
+        assert shape.validate(json.loads(made)) is not None or made == "null"
     for u in (0.0, 0.4, 0.9):
         with pytest.raises(ValueError, match=r"."):
-            Shape(STORY).read(spoilt(instance(STORY, 0), u))
+            AnswerSchema(STORY).parse(corrupt_json(example_json(STORY, 0), u))
 
 
 def test_of_answers_that_are_invalid_three_times_in_ten_only_valid_ones_come_through() -> None:
     Path("story.json").write_text(json.dumps(STORY))
-    words = ("generate", "-p", "A story about {{ n }}.", "--schema", "story.json", "--cross", f"n={_numbers(1000)}")
+    words = ("generate", "-p", "A story about {{ n }}.", "--schema", "story.json", "--grid-var", f"n={_numbers(1000)}")
     with sim("--latency", "0", "--token-latency", "0", "--invalid-rate", "0.3") as endpoint:
         ended = command(*words, "-m", "any", "-u", endpoint.url, "-o", OUT, "--json")
         report = json.loads(ended.out)
         finished = endpoint.stats["finished"]
-    shape = Shape(STORY)
+    shape = AnswerSchema(STORY)
     for row in rows(OUT):
-        assert shape.fit({name: row[name] for name in ("title", "words")})
+        assert shape.validate({name: row[name] for name in ("title", "words")})
     failures = rows(Path("out.jsonl.run/failures.jsonl"))
     assert len(rows(OUT)) + len(failures) == 1000
     assert 10 < len(failures) < 50  # 0.3 ** 3 of them: 27
-    assert {row["verdict"] for row in failures} == {"invalid"} == set(report["unfinished"])
+    assert {row["kind"] for row in failures} == {"invalid"} == set(report["failure_counts"])
     for row in failures:
         with pytest.raises(ValueError, match=r"."):
-            shape.read(row["raw"])
+            shape.parse(row["last_text"])
     asked = Counter(call["id"] for call in rows(Path("out.jsonl.run/calls.jsonl")))
     assert max(asked.values()) == 3
-    assert sum(asked.values()) == finished == 1000 + report["tally"]["re-asked"]
+    assert sum(asked.values()) == finished == 1000 + report["counts"]["re-asked"]
     assert ended.code == 3
 
 
@@ -167,14 +167,14 @@ def _numbers(count: int) -> str:
     return ",".join(map(str, range(count)))
 
 
-def generate(schema: Any = STORY, **how: Any) -> manycall.Report:
+def generate(schema: Any = STORY, **how: Any) -> manycall.RunResult:
     return manycall.generate("x {{ n }}", [{"n": 1}], schema=schema, model="m", out=OUT, progress=False, **how)
 
 
 class Server:
     """Says these things, one after the other, the last for ever; remembers what it was asked."""
 
-    def __init__(self, *replies: HttpReply) -> None:
+    def __init__(self, *replies: HttpResponse) -> None:
         self._replies = list(replies)
         self.asked: list[dict[str, Any]] = []
 
@@ -195,8 +195,8 @@ GOOD, BAD = answer('{"title": "a", "words": 3}'), answer('{"title": "a"}')
 def test_an_answer_that_does_not_fit_is_asked_again_with_the_reason() -> None:
     server = Server(BAD, GOOD)
     with serving(server) as url:
-        report = generate(url=url)
-    assert (report.done, report.tally) == (1, {"re-asked": 1})
+        report = generate(base_url=url)
+    assert (report.done, report.counts) == (1, {"re-asked": 1})
     first, second = server.asked
     assert first["response_format"]["json_schema"]["strict"] is True
     assert [turn["role"] for turn in second["messages"]] == ["user", "assistant", "user"]
@@ -207,29 +207,29 @@ def test_an_answer_that_does_not_fit_is_asked_again_with_the_reason() -> None:
 def test_a_row_that_never_fitted_has_its_chances_again_and_pays_for_none_twice() -> None:
     bad = Server(BAD)
     with serving(bad) as url:
-        report = generate(url=url, reask=1)
-    assert (report.failed, report.unfinished, len(bad.asked)) == (1, {"invalid": 1}, 2)
+        report = generate(base_url=url, reask=1)
+    assert (report.failed, report.failure_counts, len(bad.asked)) == (1, {"invalid": 1}, 2)
     (failure,) = rows(Path("out.jsonl.run/failures.jsonl"))
-    assert failure["raw"] == '{"title": "a"}'
+    assert failure["last_text"] == '{"title": "a"}'
     server = Server(BAD, GOOD)
     with serving(server) as url:
-        report = generate(url=url, reask=1)
+        report = generate(base_url=url, reask=1)
     assert (report.done, report.replayed, len(server.asked)) == (1, 2, 2)
 
 
-def test_an_answer_that_was_cut_is_not_asked_again() -> None:
+def test_a_truncated_answer_is_not_requested_again() -> None:
     server = Server(answer('{"title": "a', "length"))
     with serving(server) as url:
-        report = generate(url=url)
+        report = generate(base_url=url)
     assert (report.failed, len(server.asked)) == (1, 1)
-    assert "raise --max-tokens" in report.reasons[0][0]
+    assert "raise max_tokens=" in report.top_errors[0][0]
 
 
 def test_an_endpoint_that_takes_no_response_format_gets_the_schema_in_the_prompt() -> None:
     server = Server(refusal(400, "Unknown parameter: 'response_format'"), GOOD)
     with serving(server) as url:
-        report = generate(url=url)
-    assert (report.done, report.tally) == (1, {"sent without response_format": 1})
+        report = generate(base_url=url)
+    assert (report.done, report.counts) == (1, {"sent without response_format": 1})
     assert "response_format" not in server.asked[1]
     assert '"minLength":1' in server.asked[1]["messages"][0]["content"]
 
@@ -237,7 +237,7 @@ def test_an_endpoint_that_takes_no_response_format_gets_the_schema_in_the_prompt
 def test_any_other_refusal_is_the_rows_own() -> None:
     server = Server(refusal(400, "the prompt is too long"))
     with serving(server) as url:
-        assert generate(url=url).unfinished == {"call failed": 1}
+        assert generate(base_url=url).failure_counts == {"call_error": 1}
     assert len(server.asked) == 1
 
 
@@ -245,8 +245,8 @@ def test_one_call_may_give_many_rows() -> None:
     server = Server(answer('{"rows": [{"title": "a", "words": 1}, {"title": "b", "words": 2}]}'))
     with serving(server) as url:
         for _ in range(2):
-            report = generate(list[Story], url=url)
-    assert (report.done, report.written, report.rows, len(server.asked)) == (1, 2, 1, 1)
+            report = generate(list[Story], base_url=url)
+    assert (report.done, report.output_rows, report.total_rows, len(server.asked)) == (1, 2, 1, 1)
     first, second = rows(OUT)
     assert (first["id"], second["id"]) == (f"{second['id'][:-2]}/0", f"{first['id'][:-2]}/1")
     assert (first["n"], first["title"], second["title"], second["parts"]) == (1, "a", "b", 2)
@@ -259,10 +259,10 @@ def test_a_function_may_make_many_rows_of_an_answer_or_none() -> None:
     server = Server(answer("none"), answer("one\ntwo\nthree"), answer("one"))
     with serving(server) as url:
         report = manycall.generate(
-            "x {{ id }}", [{"id": n} for n in range(3)], parse=parse, model="m", url=url, out=OUT, concurrency=1,
+            "x {{ id }}", [{"id": n} for n in range(3)], parse=parse, model="m", base_url=url, out=OUT, concurrency=1,
             progress=False,
         )  # fmt: skip
-    assert (report.done, report.rejected, report.written) == (2, 1, 4)
+    assert (report.done, report.rejected, report.output_rows) == (2, 1, 4)
     assert [(row["id"], row["line"]) for row in rows(OUT)] == [
         ("1/0", "one"), ("1/1", "two"), ("1/2", "three"), ("2/0", "one")
     ]  # fmt: skip
@@ -270,16 +270,16 @@ def test_a_function_may_make_many_rows_of_an_answer_or_none() -> None:
 
 
 def test_items_with_the_name_that_is_ours_are_refused_before_any_call() -> None:
-    with pytest.raises(UsageError, match="'parts', which is ours"):
-        generate({"type": "array", "items": {"properties": {"parts": {}}}}, url="http://127.0.0.1:1")
+    with pytest.raises(UsageError, match="'parts', which is reserved"):
+        generate({"type": "array", "items": {"properties": {"parts": {}}}}, base_url="http://127.0.0.1:1")
 
 
 def test_a_function_that_takes_the_names_that_are_ours_has_failed() -> None:
     with serving(Server(answer("x"))) as url:
         report = manycall.generate(
-            "x", parse=lambda row, text: [{"id": 1}], model="m", url=url, out=OUT, progress=False
+            "x", parse=lambda row, text: [{"id": 1}], model="m", base_url=url, out=OUT, progress=False
         )
-    assert report.unfinished == {"function failed": 1}
+    assert report.failure_counts == {"function_error": 1}
 
 
 @pytest.mark.parametrize("many", [False, True])
@@ -294,14 +294,14 @@ def test_a_function_that_changes_a_field_of_the_row_has_failed(many: bool) -> No
     new = "CHANGED"
     server = Server(answer("x"))
     with serving(server) as url:
-        report = manycall.generate("Tell {{ thing }}", parse=parse, url=url, **options)
-        assert (report.unfinished, "own field 'thing'" in report.reasons[0][0]) == ({"function failed": 1}, True)
+        report = manycall.generate("Tell {{ thing }}", parse=parse, base_url=url, **options)
+        assert (report.failure_counts, "the field 'thing'" in report.top_errors[0][0]) == ({"function_error": 1}, True)
         new = "leek"
-        assert manycall.generate("Tell {{ thing }}", parse=parse, url=url, **options).done == 1
+        assert manycall.generate("Tell {{ thing }}", parse=parse, base_url=url, **options).done == 1
     assert (len(server.asked), rows(OUT)[0]["thing"]) == (1, "leek")
 
 
-def test_a_function_that_was_mended_goes_on_without_a_call() -> None:
+def test_a_function_that_was_fixed_continues_without_a_call() -> None:
     options: dict[str, Any] = {"model": "m", "out": OUT, "progress": False}
 
     def parse(row: dict[str, Any], text: str) -> dict[str, Any]:
@@ -309,13 +309,13 @@ def test_a_function_that_was_mended_goes_on_without_a_call() -> None:
 
     first = parse
 
-    def mended(row: dict[str, Any], text: str) -> dict[str, Any]:
+    def fixed(row: dict[str, Any], text: str) -> dict[str, Any]:
         return {"number": len(text)}
 
-    mended.__name__ = "parse"
+    fixed.__name__ = "parse"
     server = Server(answer("many"))
     with serving(server) as url:
-        assert manycall.generate("x", parse=first, url=url, **options).unfinished == {"function failed": 1}
-        assert manycall.generate("x", parse=mended, url=url, **options).done == 1
+        assert manycall.generate("x", parse=first, base_url=url, **options).failure_counts == {"function_error": 1}
+        assert manycall.generate("x", parse=fixed, base_url=url, **options).done == 1
     assert len(server.asked) == 1
     assert rows(OUT)[0]["number"] == 4

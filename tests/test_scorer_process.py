@@ -12,8 +12,8 @@ import pytest
 
 import manycall
 import shell
-from manycall.evals.own import as_task
-from manycall.evals.scorer_process import ScorerFailed, ScorerProcesses, grade_function
+from manycall.evals.scoring.scorer_process import ScorerFailed, ScorerProcesses, grade_function
+from manycall.evals.tasks.custom import scorer_task
 from servers import http, read_request, serving
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="the processes are counted in /proc")
@@ -33,7 +33,7 @@ def extract(response):
     return re.sub(r"(a+)+$", "", response)
 
 task = manycall.Task(
-    rows="questions.jsonl", prompt="{{ question }}", extract=extract, score=lambda answer, target: answer == target,
+    rows="questions.jsonl", prompt="{{ question }}", extract=extract, scorer=lambda answer, target: answer == target,
     scoring_timeout=0.5,
 )
 """
@@ -65,7 +65,7 @@ def ask(*questions: str) -> None:
 
 
 def words(url: str) -> list[str]:
-    return ["eval", "own.py:task", "-m", "any", "-u", url, "-o", "out.jsonl", "--quiet"]
+    return ["eval", "own.py:task", "-m", "any", "-u", url, "-o", "out.jsonl", "--no-progress"]
 
 
 def processes_here(words: bytes) -> list[int]:
@@ -94,10 +94,10 @@ def test_an_answer_on_which_the_scorer_takes_for_ever_fails_alone(url: str) -> N
     for _ in range(2):  # the second time without a call
         ended = shell.manycall(*words(url), seconds=60)
         assert ended.code == 3
-        assert "4 function failed" in ended.out + ended.err
+        assert "4 function_error" in ended.out + ended.err
         assert {row["id"]: row["score"]["score"] for row in shell.rows(Path("out.jsonl"))} == {"0": 1, "2": 0, "6": 1}
         errors = failures()
-        assert errors["1"].startswith("ScorerFailed: the scorer took longer than 0.5 s on this answer: fix it, or ")
+        assert errors["1"].startswith("ScorerFailed: the scorer took longer than 0.5 s for this answer. Fix it, or ")
         assert errors["3"] == "ScorerFailed: ValueError: no answer in it (own.py, line 7)"
         assert errors["4"] == "ScorerFailed: the scorer ended its process (exit code 7)"
         assert errors["5"].startswith("ScorerFailed: TypeError: Encoding objects of type object is unsupported")
@@ -109,11 +109,11 @@ def test_an_output_is_scored_again_in_a_process_too(url: str) -> None:
     ask("right", FOR_EVER)
     lines = [json.dumps({"id": text[:5], "response": text, "answer": "right"}) + "\n" for text in ("right", FOR_EVER)]
     Path("out.jsonl").write_text("".join(lines))
-    ended = shell.manycall("score", "out.jsonl", "--as", "own.py:task", seconds=30)
+    ended = shell.manycall("score", "out.jsonl", "--scorer", "own.py:task", seconds=30)
     assert ended.code == 2
     assert "out.jsonl, the row at byte 56: task cannot score it: the scorer took longer" in ended.err
     Path("out.jsonl").write_text(lines[0])
-    assert "a scorer may print" in shell.manycall("score", "out.jsonl", "--as", "own.py:task").err
+    assert "a scorer may print" in shell.manycall("score", "out.jsonl", "--scorer", "own.py:task").err
     assert scorers() == []
 
 
@@ -153,7 +153,7 @@ def test_what_a_scorer_has_started_ends_with_it(url: str) -> None:
 
 
 def test_a_pattern_of_the_users_is_matched_in_a_process(url: str) -> None:
-    task = as_task("regex:(a+)+$")
+    task = scorer_task("regex:(a+)+$")
     processes = ScorerProcesses(task.origin, 0.5)
     assert processes.grade("an aaa", "aaa") == {"regex:(a+)+$": ("aaa", 1.0)}
     with pytest.raises(ScorerFailed, match="the scorer took longer"):
@@ -165,6 +165,6 @@ def test_a_pattern_of_the_users_is_matched_in_a_process(url: str) -> None:
 
 
 def test_functions_that_exist_only_here_and_those_that_are_built_in_are_called_here() -> None:
-    task = manycall.Task(rows=[], prompt="x", extract=lambda text: os.getpid(), score=lambda answer, target: 1)
+    task = manycall.Task(rows=[], prompt="x", extract=lambda text: os.getpid(), scorer=lambda answer, target: 1)
     assert grade_function(task)("x", "x") == {"score": (os.getpid(), 1.0)}
-    assert as_task("numeric").origin == ""
+    assert scorer_task("numeric").origin == ""

@@ -16,22 +16,26 @@ import manycall
 from fakes import FakeTransport, answer, refusal
 from hostile import CHUNKED, FINE, at_first, chat
 from manycall import errors
-from manycall.control import hints, retry
-from manycall.engine.client import Client
-from manycall.errors import Verdict
+from manycall.client.call_client import CallClient
+from manycall.control import retry
+from manycall.control.retry import FailedAttempt
+from manycall.errors import FailureAction, FailureClass
+from manycall.limits import MINUTE_SECONDS, AdvertisedLimit
+from manycall.providers import openai, rate_limit_headers
+from manycall.providers.error_codes import classify, parse_error_body
+from manycall.providers.rate_limit_dialects import find_dialect
 from manycall.records import Completion
-from manycall.sim import virtual
-from manycall.wire import openai
-from manycall.wire.transport import IDLE_SECONDS
+from manycall.sim import virtual_time
+from manycall.transport.http import POOL_IDLE_SECONDS
 from servers import Connection, hang_up, http, read_request, saying, serving, silence
 from trial import AtOnce
 
 
-def talk(server: Connection, dialogue: Callable[[Client], Awaitable[Any]], **options: Any) -> manycall.Client:
+def talk(server: Connection, dialogue: Callable[[CallClient], Awaitable[Any]], **options: Any) -> CallClient:
     """Have a dialogue with a server; return the client that had it."""
 
-    async def main(url: str) -> Client:
-        async with Client("m", url=url, **{"rng": AtOnce(), "timeout": 10.0, **options}) as llm:
+    async def main(url: str) -> CallClient:
+        async with CallClient("m", base_url=url, **{"rng": AtOnce(), "timeout": 10.0, **options}) as llm:
             await dialogue(llm)
         return llm
 
@@ -39,10 +43,10 @@ def talk(server: Connection, dialogue: Callable[[Client], Awaitable[Any]], **opt
         return asyncio.run(main(url))
 
 
-def serially(count: int) -> Callable[[Client], Awaitable[None]]:
+def serially(count: int) -> Callable[[CallClient], Awaitable[None]]:
     """So many calls, one after another, all answered."""
 
-    async def dialogue(llm: Client) -> None:
+    async def dialogue(llm: CallClient) -> None:
         for n in range(count):
             assert (await llm.chat(str(n))).text == "fine"
 
@@ -66,15 +70,19 @@ def keeping_alive(times: int = 1_000_000, idle: float = 60.0) -> Connection:
     return connection
 
 
-def refused(status: int, body: bytes) -> errors.Refused:
+def refused(status: int, body: bytes) -> errors.HttpStatusError:
     """As the endpoint would report it."""
-    code, message = openai.refusal(body)
-    return errors.Refused(message, status=status, code=code, body=body)
+    code, message = parse_error_body(body)
+    return errors.HttpStatusError(message, status=status, code=code, body=body)
 
 
-def judged(status: int, body: bytes, attempts: int = 1) -> Verdict:
+def failed(error: errors.CallError) -> FailedAttempt:
+    return FailedAttempt(error, classify(error))
+
+
+def judged(status: int, body: bytes, attempts: int = 1) -> FailureAction:
     """What a reply means while others are answered."""
-    return retry.judge(refused(status, body), attempts, any_success=True)
+    return retry.decide(failed(refused(status, body)), attempts, any_success=True)
 
 
 # Connections
@@ -82,39 +90,39 @@ def judged(status: int, body: bytes, attempts: int = 1) -> Verdict:
 
 def test_1_connections_that_the_server_closes_when_idle_cost_nothing() -> None:
     """Three servers close after 5.0 s; so ours go first, and one that meets the closing is sent again at once."""
-    assert IDLE_SECONDS <= 4
+    assert POOL_IDLE_SECONDS <= 4
 
-    async def waves(llm: Client) -> None:
+    async def waves(llm: CallClient) -> None:
         for _ in range(6):
             await asyncio.gather(*(llm.chat("hi") for _ in range(8)))
             await asyncio.sleep(0.1)
 
     llm = talk(keeping_alive(idle=0.1), waves, concurrency=8)
-    assert llm.counters.answered == 48
+    assert llm.counters.calls == 48
 
 
-def test_1_a_connection_lost_for_the_first_time_waits_for_nothing() -> None:
+def test_1_a_connection_lost_for_the_first_time_does_not_wait() -> None:
     began = time.monotonic()
     llm = talk(at_first(hang_up), serially(1), rng=random.Random(0))
-    assert (llm.counters.answered, llm.counters.retries) == (1, 1)
+    assert (llm.counters.calls, llm.counters.retries) == (1, 1)
     assert time.monotonic() - began < 5
-    assert retry.wait(errors.ConnectionLost("closed"), 1, random.Random(0)) == 0
+    assert retry.backoff_seconds(failed(errors.ConnectionLost("closed")), 1, random.Random(0)) == 0
 
 
 def test_2_a_server_that_closes_after_each_reply_though_it_promises_not_to() -> None:
     llm = talk(keeping_alive(times=1), serially(250))
-    assert (llm.counters.answered, llm.counters.failed) == (250, 0)
+    assert (llm.counters.calls, llm.counters.failed) == (250, 0)
 
 
-def test_3_a_server_that_never_answers_once_it_was_told_to_end_is_waited_for_no_longer_than_the_timeout() -> None:
-    async def dialogue(llm: Client) -> None:
-        with pytest.raises(errors.TimedOut, match="no whole reply in time") as caught:
+def test_3_a_server_that_never_answers_while_it_shuts_down_is_not_waited_for_beyond_the_timeout() -> None:
+    async def dialogue(llm: CallClient) -> None:
+        with pytest.raises(errors.AttemptTimeout, match="no complete response within") as caught:
             await llm.chat("hi")
-        assert caught.value.attempts == retry.DOUBTFUL.attempts
+        assert caught.value.attempts == retry.RULES[FailureClass.NO_ANSWER].max_attempts
 
     began = time.monotonic()
     llm = talk(silence, dialogue, timeout=0.2)
-    assert llm.counters.maybe_billed == retry.DOUBTFUL.attempts
+    assert llm.counters.possibly_billed == retry.RULES[FailureClass.NO_ANSWER].max_attempts
     assert time.monotonic() - began < 4 * 0.2 + 3
 
 
@@ -129,11 +137,11 @@ def test_3_a_server_that_never_answers_once_it_was_told_to_end_is_waited_for_no_
 )
 def test_4_an_engine_that_dies_and_comes_back_costs_no_row(dying: Connection) -> None:
     llm = talk(at_first(dying, 3), serially(5))
-    assert (llm.counters.answered, llm.counters.retries) == (5, 3)
+    assert (llm.counters.calls, llm.counters.retries) == (5, 3)
 
 
 def test_4_done_does_not_mean_success() -> None:
-    with pytest.raises(errors.BadReply, match=r"stream of events.*EngineCore died"):
+    with pytest.raises(errors.InvalidResponse, match=r"event stream.*EngineCore died"):
         openai.decode("chat", b'data: {"error":{"message":"EngineCore died"}}\n\ndata: [DONE]\n\n')
 
 
@@ -145,7 +153,7 @@ def test_5_a_server_that_drains_and_says_goodbye_loses_no_answer() -> None:
         await writer.drain()
 
     llm = talk(draining, serially(5))
-    assert (llm.counters.answered, llm.counters.retries) == (5, 0)
+    assert (llm.counters.calls, llm.counters.retries) == (5, 0)
 
 
 # Errors
@@ -162,8 +170,8 @@ def test_5_a_server_that_drains_and_says_goodbye_loses_no_answer() -> None:
         (b"", "", ""),
     ],
 )
-def test_6_an_error_is_told_in_whatever_shape_it_comes(body: bytes, code: str, message: str) -> None:
-    assert openai.refusal(body) == (code, message)
+def test_6_an_error_in_any_format_is_reported(body: bytes, code: str, message: str) -> None:
+    assert parse_error_body(body) == (code, message)
 
 
 def test_7_the_same_500_again_and_again_is_that_rows_failure_alone() -> None:
@@ -173,15 +181,15 @@ def test_7_the_same_500_again_and_again_is_that_rows_failure_alone() -> None:
         writer.write(http(500, b'{"error":{"code":500,"message":"invalid UTF-8"}}') if poison else http(200, FINE))
         await writer.drain()
 
-    async def dialogue(llm: Client) -> None:
+    async def dialogue(llm: CallClient) -> None:
         bad = asyncio.create_task(llm.chat("surrogate"))
         await serially(20)(llm)
-        with pytest.raises(errors.Refused, match="answered 500: invalid UTF-8") as caught:
+        with pytest.raises(errors.HttpStatusError, match="returned status 500: invalid UTF-8") as caught:
             await bad
-        assert caught.value.attempts == retry.SERVER_FAULT.attempts
+        assert caught.value.attempts == retry.RULES[FailureClass.SERVER_ERROR].max_attempts
 
     llm = talk(server, dialogue, concurrency=2)
-    assert llm.counters.answered == 20
+    assert llm.counters.calls == 20
     assert llm.stopped is None
 
 
@@ -194,15 +202,15 @@ def test_7_the_same_500_again_and_again_is_that_rows_failure_alone() -> None:
     ids=["vLLM", "LiteLLM, transformers"],
 )
 def test_8_a_wrong_model_is_never_sent_again(status: int, body: bytes) -> None:
-    assert retry.judge(refused(status, body), 1, any_success=False) is not Verdict.RETRY
-    assert judged(status, body) is Verdict.GIVE_UP
+    assert retry.decide(failed(refused(status, body)), 1, any_success=False) is not FailureAction.RETRY
+    assert judged(status, body) is FailureAction.FAIL
 
 
 def test_8_a_model_is_always_named_because_some_answer_as_any_other() -> None:
-    with pytest.raises(errors.UsageError, match="name one with -m"):
-        Client("", url="http://h")
+    with pytest.raises(errors.UsageError, match=r"Missing model\. Pass model="):
+        CallClient("", base_url="http://h")
     with pytest.raises(errors.UsageError, match="'model' is not a parameter"):
-        Client("m", url="http://h", params={"model": ""})
+        CallClient("m", base_url="http://h", params={"model": ""})
 
 
 @pytest.mark.parametrize(
@@ -214,13 +222,15 @@ def test_8_a_model_is_always_named_because_some_answer_as_any_other() -> None:
     ids=["vLLM", "llama-server"],
 )
 def test_9_a_prompt_that_is_too_long_is_its_rows_failure_without_any_code_that_says_so(body: bytes) -> None:
-    assert judged(400, body) is Verdict.GIVE_UP
+    assert judged(400, body) is FailureAction.FAIL
 
 
 def test_10_what_one_server_refuses_and_another_crashes_on_ends_for_that_row() -> None:
     """max_tokens=0: a 400 of vLLM, a plain-text 500 of transformers."""
-    assert judged(400, b'{"error":{"message":"max_tokens must be at least 1"}}') is Verdict.GIVE_UP
-    assert judged(500, b"Internal Server Error", retry.SERVER_FAULT.attempts) is Verdict.GIVE_UP
+    assert judged(400, b'{"error":{"message":"max_tokens must be at least 1"}}') is FailureAction.FAIL
+    assert (
+        judged(500, b"Internal Server Error", retry.RULES[FailureClass.SERVER_ERROR].max_attempts) is FailureAction.FAIL
+    )
 
 
 def test_10_requests_are_never_packed_because_none_unpacks_them() -> None:
@@ -248,12 +258,12 @@ def paced(refusals: Sequence[int], headers: dict[str, str]) -> float:
         return refusal(429, headers=headers) if next(numbers) in refusals else answer()
 
     async def main() -> float:
-        async with Client("m", url="http://h", transport=FakeTransport(handler)) as llm:
+        async with CallClient("m", base_url="http://h", transport=FakeTransport(handler)) as llm:
             await asyncio.gather(*(llm.chat(str(n)) for n in range(30)))
-            assert llm.counters.answered == 30
-        return virtual.now()
+            assert llm.counters.calls == 30
+        return virtual_time.now()
 
-    return virtual.run(main())
+    return virtual_time.run_virtual(main())
 
 
 def test_11_a_retry_after_that_always_says_60_is_kept_and_locks_nothing_up() -> None:
@@ -261,16 +271,16 @@ def test_11_a_retry_after_that_always_says_60_is_kept_and_locks_nothing_up() -> 
     assert 60 < took < 400
 
 
-def test_11_its_headers_have_names_of_their_own() -> None:
+def test_11_its_headers_have_unusual_names() -> None:
     headers = {"x-ratelimit-api_key-limit-requests": "60", "x-ratelimit-api_key-remaining-requests": "7"}
-    dialect = hints.dialect("gateway.internal", headers.get)
+    dialect = find_dialect("gateway.internal", headers.get)
     assert dialect is not None
     assert dialect.name == "LiteLLM"
-    assert dialect.read(headers.get, 0.0) == [hints.Told("requests", hints.MINUTE, 60, 7, None)]
+    assert dialect.parse(headers.get, 0.0) == [AdvertisedLimit("requests", MINUTE_SECONDS, 60, 7, None)]
 
 
 def test_12_a_hint_that_the_gateway_passes_on_counts() -> None:
-    assert hints.retry_after({"llm_provider-retry-after": "7"}.get, 0.0) == 7
+    assert rate_limit_headers.parse_retry_after({"llm_provider-retry-after": "7"}.get, 0.0) == 7
     assert 7 < paced([3], {"llm_provider-retry-after": "7"}) < 100
 
 
@@ -285,9 +295,9 @@ def test_13_a_quota_that_is_charged_afterwards_refuses_a_whole_wave_and_costs_no
 @pytest.mark.parametrize(("text", "seconds"), [("6m0s", 360), ("1s", 1), ("20ms", 0.02), ("1h0m0.5s", 3600.5)])
 def test_14_a_reset_may_be_a_duration_of_go(text: str, seconds: float) -> None:
     headers = {"x-ratelimit-limit-requests": "60", "x-ratelimit-reset-requests": text}
-    dialect = hints.dialect("127.0.0.1", headers.get)
+    dialect = find_dialect("127.0.0.1", headers.get)
     assert dialect is not None
-    assert dialect.read(headers.get, 0.0)[0].reset == pytest.approx(seconds)
+    assert dialect.parse(headers.get, 0.0)[0].reset == pytest.approx(seconds)
 
 
 # Content
@@ -302,8 +312,8 @@ def test_15_tokens_that_are_not_counted_or_counted_short_cost_no_answer(usage: b
 
 def test_16_several_answers_to_one_call_are_not_asked_for(tmp_path: Any) -> None:
     """Some servers give one whatever n says; all but the first would be lost anyway."""
-    with pytest.raises(errors.UsageError, match="ask for samples"):
-        manycall.generate("hi", samples=2, url="http://h", model="m", out=tmp_path / "out.jsonl", params={"n": 2})
+    with pytest.raises(errors.UsageError, match=r"The parameter n is not supported.*samples="):
+        manycall.generate("hi", samples=2, base_url="http://h", model="m", out=tmp_path / "out.jsonl", params={"n": 2})
 
 
 @pytest.mark.parametrize(
@@ -320,18 +330,18 @@ def test_17_a_text_is_what_the_server_said_to_the_letter(content: bytes, text: s
     assert found.text == text
 
 
-def test_17_json_that_was_cut_is_called_truncated_and_is_not_parsed() -> None:
+def test_17_incomplete_json_is_called_truncated_and_is_not_parsed() -> None:
     found = openai.decode("chat", chat(b'"{\\"a\\": [1, 2"', finish=b'"length"'))
     assert isinstance(found, Completion)
     assert (found.text, found.truncated) == ('{"a": [1, 2', True)
 
 
 def test_18_an_embedding_that_is_a_text_is_no_embedding() -> None:
-    with pytest.raises(errors.BadReply, match="Expected `array`, got `str`"):
+    with pytest.raises(errors.InvalidResponse, match="Expected `array`, got `str`"):
         openai.decode("embeddings", b'{"data":[{"index":0,"embedding":"AAAA"}]}')
 
 
-def test_19_a_call_that_was_given_up_hangs_up_so_that_the_server_can_stop() -> None:
+def test_19_a_cancelled_call_hangs_up_so_that_the_server_can_stop() -> None:
     """vLLM and llama-server free the slot then; one that goes on all the same is why it counts as in doubt."""
     hung_up: list[float] = []
 
@@ -342,11 +352,11 @@ def test_19_a_call_that_was_given_up_hangs_up_so_that_the_server_can_stop() -> N
         await reader.read()
         hung_up.append(time.monotonic() - began)
 
-    async def dialogue(llm: Client) -> None:
-        with pytest.raises(errors.TimedOut):
+    async def dialogue(llm: CallClient) -> None:
+        with pytest.raises(errors.AttemptTimeout):
             await llm.chat("hi")
         await asyncio.sleep(0.1)
 
     llm = talk(server, dialogue, timeout=0.2)
-    assert llm.counters.maybe_billed == len(hung_up) == 4
+    assert llm.counters.possibly_billed == len(hung_up) == 4
     assert max(hung_up) < 2

@@ -11,11 +11,12 @@ import manycall
 from fakes import answer, asked, no_header, refusal
 from manycall import errors
 from manycall.control import retry
-from manycall.data.templates import BadPrompt
-from manycall.engine.outcome import verdict
-from manycall.engine.row import RowCalls
+from manycall.data.prompt_template import PromptError
+from manycall.errors import FailureClass
 from manycall.records import Row
-from manycall.wire.transport import HttpReply
+from manycall.run.outcome import failure_kind
+from manycall.run.row_client import RowClient
+from manycall.transport.messages import HttpResponse
 from servers import http, read_request, serving
 from shell import manycall as command
 from shell import rows
@@ -28,8 +29,8 @@ REPLIES = {
     "cut": answer("fi", "length"),
     "quote": answer(f'a text {CUT} that holds it, and \\" more {CUT}'),
     "filtered": answer("how to", "content_filter"),
-    "refused prompt": refusal(400, "filtered", "content_filter"),
-    "declined": HttpReply(
+    "refused prompt": refusal(400, "too dangerous", "content_filter"),
+    "declined": HttpResponse(
         200,
         b'{"choices":[{"message":{"content":null,"refusal":"I can\'t help\\nwith that."},"finish_reason":"stop"}]}',
         no_header,
@@ -52,24 +53,24 @@ async def server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (errors.Filtered("x"), "filtered"),
-        (errors.Refused("x", status=400, code="content_filter"), "filtered"),
+        (errors.ContentFiltered("x"), "content_filter"),
+        (errors.HttpStatusError("x", status=400, code="content_filter"), "content_filter"),
         (errors.Declined("x"), "refused"),
-        (errors.EmptyAnswer("x"), "empty"),
-        (errors.OutOfTokens("x"), "empty"),
-        (errors.BadReply("x"), "invalid"),
-        (errors.Refused("x", status=400), "call failed"),
-        (errors.TimedOut("x"), "call failed"),
-        (BadPrompt("x"), "bad prompt"),
-        (KeyError("x"), "function failed"),
-        (asyncio.CancelledError(), "function failed"),
+        (errors.EmptyCompletion("x"), "empty"),
+        (errors.MaxTokensReached("x"), "empty"),
+        (errors.InvalidResponse("x"), "invalid"),
+        (errors.HttpStatusError("x", status=400), "call_error"),
+        (errors.AttemptTimeout("x"), "call_error"),
+        (PromptError("x"), "prompt_error"),
+        (KeyError("x"), "function_error"),
+        (asyncio.CancelledError(), "function_error"),
     ],
 )
 def test_each_end_has_its_verdict(error: BaseException, said: str) -> None:
-    assert verdict(error) == said
+    assert failure_kind(error) == said
 
 
-def test_each_state_is_counted_apart_and_told_by_the_exit_code() -> None:
+def test_each_state_is_counted_separately_and_sets_the_exit_code() -> None:
     kinds = ["done"] * 5 + ["cut", "cut", "filtered", "refused prompt", "declined", "empty", "thinking", "invalid"]
     kinds.append("refused")
     Path("in.jsonl").write_text("".join(f'{{"id": "{n}", "kind": "{kind}"}}\n' for n, kind in enumerate(kinds)))
@@ -77,44 +78,48 @@ def test_each_state_is_counted_apart_and_told_by_the_exit_code() -> None:
     with serving(server) as url:
         first = command(*words, "-u", url, "--json")
         failed = {each["row"]["kind"]: each for each in rows(Path("out.jsonl.run/failures.jsonl"))}
-        failures = {kind: each["verdict"] for kind, each in failed.items()}
+        failures = {kind: each["kind"] for kind, each in failed.items()}
         again = command(*words, "-u", url)
     report = json.loads(first.out)
     assert (first.code, report["done"], report["truncated"], report["failed"]) == (3, 7, 2, 7)
     assert (failed["declined"]["error"], failed["declined"]["attempts"]) == (
-        "the model refused: I can't help with that.",
+        "The model refused to answer: I can't help with that.",
         1,
     )
-    assert report["unfinished"] == {"filtered": 2, "refused": 1, "empty": 2, "invalid": 1, "call failed": 1}
+    assert report["failure_counts"] == {"content_filter": 2, "refused": 1, "empty": 2, "invalid": 1, "call_error": 1}
     assert failures == {
-        "filtered": "filtered",
-        "refused prompt": "filtered",
+        "filtered": "content_filter",
+        "refused prompt": "content_filter",
         "declined": "refused",
         "empty": "empty",
         "thinking": "empty",
         "invalid": "invalid",
-        "refused": "call failed",
+        "refused": "call_error",
     }
     assert again.code == 3
     assert (
-        "7 done of 14 (2 of them truncated); 7 not: 2 empty, 2 filtered, 1 call failed, 1 invalid, 1 refused"
+        "7 of 14 done (2 truncated), 7 failed: 2 content_filter, 2 empty, 1 call_error, 1 invalid, 1 refused"
         in again.out
     )
-    assert "2 rows were cut at max_tokens" in again.out
-    assert report["maybe_billed"] == report["unanswered"] == 2 + retry.DOUBTFUL.attempts + 1 + retry.GARBLED.attempts
-    assert f"{report['unanswered']} replies held none" in again.out
-    assert "in doubt" not in again.out  # each had a reply
+    assert "2 rows reached max_tokens" in again.out
+    assert (
+        report["possibly_billed"]
+        == report["invalid_responses"]
+        == 2 + retry.RULES[FailureClass.NO_ANSWER].max_attempts + 1 + retry.RULES[FailureClass.MALFORMED].max_attempts
+    )
+    assert f"{report['invalid_responses']} (tokens counted)" in again.out
+    assert "possibly billed" not in again.out  # each had a reply
 
 
 @pytest.mark.parametrize(
     ("first", "then", "said"),
     [
-        (("-n", "5"), ("-n", "1"), "15 done of 15; 12 of these were not asked for this time"),
-        (("--limit", "3"), ("--limit", "1"), "3 done of 3; 2 of these were not asked for this time"),
-        (("-n", "1"), ("-n", "2"), "6 done of 6"),
+        (("-n", "5"), ("-n", "1"), "15 of 15 done, 12 of them not part of this run's input"),
+        (("--limit", "3"), ("--limit", "1"), "3 of 3 done, 2 of them not part of this run's input"),
+        (("-n", "1"), ("-n", "2"), "6 of 6 done"),
     ],
 )
-def test_rows_that_only_an_earlier_run_was_asked_for_are_told_apart(first: Any, then: Any, said: str) -> None:
+def test_rows_of_an_earlier_run_are_counted_separately(first: Any, then: Any, said: str) -> None:
     Path("in.jsonl").write_text("".join(f'{{"id": "{n}", "kind": "done"}}\n' for n in range(3)))
     words = ("generate", "-p", "{{ kind }}", "in.jsonl", "-m", "m", "-o", OUT)
     with serving(server) as url:
@@ -135,7 +140,7 @@ def test_truncated_rows_are_done_marked_and_counted_over_all_sessions() -> None:
 
 
 def test_a_row_is_truncated_if_any_of_its_answers_was_replayed_ones_too(tmp_path: Path) -> None:
-    async def two(row: Row, llm: RowCalls) -> dict[str, Any]:
+    async def two(row: Row, llm: RowClient) -> dict[str, Any]:
         texts = [(await llm.chat(f"{row.id} {n}")).text for n in range(2)]
         if row.id == "r1" and not mended:
             raise ValueError("not yet")
@@ -153,24 +158,24 @@ def test_a_row_is_truncated_if_any_of_its_answers_was_replayed_ones_too(tmp_path
 def test_what_was_paid_for_no_answer_is_counted(tmp_path: Path) -> None:
     world = World(tmp_path, lambda body: answer("", "length") if asked(body) == "1" else answer())
     scheduler = world.go([{"q": "0"}, {"q": "1"}], ask)
-    assert (scheduler._counters.answered, scheduler._counters.completion_tokens) == (1, 4)
+    assert (scheduler._counters.calls, scheduler._counters.completion_tokens) == (1, 4)
 
 
-def test_an_evaluation_shows_what_has_no_answer_beside_the_score() -> None:
+def test_an_evaluation_shows_rows_without_an_answer_next_to_the_score() -> None:
     task = manycall.Task(
         name="kinds",
         rows=[{"question": kind, "answer": "fine"} for kind in ("done", "cut", "filtered", "thinking", "refused")],
         prompt="{{ question }}",
         extract=str.strip,
-        score=lambda answer, target: answer == target,
+        scorer=lambda answer, target: answer == target,
     )
     with serving(server) as url:
         for _ in range(2):
-            result = manycall.evaluate(task, model="m", url=url, out=OUT, progress=False)
-    assert (result.rows, result.truncated, result.failed) == (2, 1, 3)
-    assert result.unfinished == {"filtered": 1, "empty": 1, "call failed": 1}
+            result = manycall.evaluate(task, model="m", base_url=url, out=OUT, progress=False)
+    assert (result.scored_rows, result.truncated, result.failed) == (2, 1, 3)
+    assert result.failure_counts == {"content_filter": 1, "empty": 1, "call_error": 1}
     assert result.run is not None
     assert (result.run.done, result.run.truncated, result.run.failed) == (2, 1, 3)
     head, _, line = str(result).splitlines()[:3]
     cells = dict(zip(*([cell.strip() for cell in text.split("|")] for text in (head, line)), strict=True))
-    assert (cells["failed"], cells["filtered"], cells["empty"], cells["call failed"]) == ("3", "1", "1", "1")
+    assert (cells["failed"], cells["content_filter"], cells["empty"], cells["call_error"]) == ("3", "1", "1", "1")

@@ -11,19 +11,19 @@ import pytest
 
 import manycall
 from fakes import FakeTransport, answer
-from manycall.data.templates import BadPrompt
-from manycall.engine.row import RowCalls
-from manycall.errors import Misshapen, UsageError
+from manycall.data.prompt_template import PromptError
+from manycall.errors import AnswerInvalid, UsageError
 from manycall.records import Row, Usage
+from manycall.run.row_client import RowClient
 from manycall.synth import evolve
-from manycall.synth.kinds import Shared
+from manycall.synth.step_base import StepContext
 from shell import finish, rows, sim, start
 from shell import manycall as command
 from test_scheduler import World
 
 OUT, REJECTS = Path("out.jsonl"), Path("out.jsonl.run/rejected.jsonl")
 CHAIN = """
-[draw]
+[random_vars]
 topic = ["tea", "rain", "fog"]
 
 [[steps]]
@@ -31,7 +31,7 @@ generate = "Write about {{ topic }}, number {{ id }}."
 
 [[steps]]
 judge = "Is this good? {{ text }}"
-min = 3
+min_score = 3
 
 [[steps]]
 keep = "text | length > 120"
@@ -44,8 +44,8 @@ def chain(text: str = CHAIN) -> Path:
     return Path("chain.toml")
 
 
-def steps(given: Any, url: str, source: Any = None, **how: Any) -> manycall.Report:
-    return manycall.steps(given, source, model="m", url=url, out=OUT, progress=False, **how)
+def steps(given: Any, url: str, source: Any = None, **how: Any) -> manycall.RunResult:
+    return manycall.run_steps(given, source, model="m", base_url=url, out=OUT, progress=False, **how)
 
 
 def test_write_judge_keep_streams_and_every_row_ends_in_one_place() -> None:
@@ -68,7 +68,7 @@ def test_write_judge_keep_streams_and_every_row_ends_in_one_place() -> None:
     assert 0 in order[-500:]
 
 
-def test_a_chain_that_is_killed_twice_loses_nothing_and_pays_for_nothing_twice() -> None:
+def test_steps_that_are_killed_twice_lose_nothing_and_repeat_no_call() -> None:
     chain()
     with sim("--latency", "0.01", "--slots", "32") as endpoint:
         words = ("steps", "chain.toml", "-n", "1500", "-j", "32", "-m", "m", "-u", endpoint.url, "-o", OUT)
@@ -96,14 +96,21 @@ def _calls() -> Path:
 
 def test_the_steps_are_the_same_from_python_and_may_be_functions() -> None:
     same = [
-        manycall.Generate("Write about {{ topic }}, number {{ id }}."),
-        manycall.Judge("Is this good? {{ text }}", min=3),
-        manycall.Keep(lambda row: len(row["text"]) > 120, reason="too short"),
+        manycall.steps.Generate("Write about {{ topic }}, number {{ id }}."),
+        manycall.steps.Judge("Is this good? {{ text }}", min_score=3),
+        manycall.steps.Keep(lambda row: len(row["text"]) > 120, reason="too short"),
     ]
     ends = []
     for given in (chain(), same):
         with sim("--latency", "0") as endpoint:
-            steps(given, endpoint.url, samples=50, draw={"topic": ["tea", "rain", "fog"]}, fresh=True, temperature=0)
+            steps(
+                given,
+                endpoint.url,
+                samples=50,
+                random_vars={"topic": ["tea", "rain", "fog"]},
+                overwrite=True,
+                temperature=0,
+            )
         ends.append(
             ({row["id"]: row["score"] for row in rows(OUT)}, {row["id"]: row["reason"] for row in rows(REJECTS)})
         )
@@ -112,17 +119,22 @@ def test_the_steps_are_the_same_from_python_and_may_be_functions() -> None:
 
 
 def test_the_same_in_one_function() -> None:
-    async def write(row: dict[str, Any], llm: manycall.Calls) -> dict[str, Any]:
+    async def write(row: dict[str, Any], llm: manycall.LLM) -> dict[str, Any]:
         text = (await llm.chat(f"Write about {row['topic']}.")).text
         score = int((await llm.chat(f"Good? digit only. {text}")).text)
         if score < 3:
-            raise manycall.Rejected(f"score {score}", text=text)
+            raise manycall.errors.RowRejected(f"score {score}", text=text)
         return {"text": text, "score": score}
 
     with sim("--latency", "0") as endpoint:
         for _ in range(2):
             report = manycall.map(
-                write, [{"topic": f"t{n}"} for n in range(60)], model="m", url=endpoint.url, out=OUT, progress=False
+                write,
+                [{"topic": f"t{n}"} for n in range(60)],
+                model="m",
+                base_url=endpoint.url,
+                out=OUT,
+                progress=False,
             )
         assert endpoint.stats["finished"] == 120
     assert report.done + report.rejected == 60
@@ -146,7 +158,7 @@ class Model:
 def through(step: Any, fields: dict[str, Any], *says: str) -> tuple[Any, list[Any]]:
     """What a step makes of a row, and what it asked."""
     llm = Model(*says)
-    return asyncio.run(step.compiled(Shared(2, 0, {})).function(Row("r", fields), llm)), llm.asked
+    return asyncio.run(step.compile(StepContext(2, 0, {})).function(Row("r", fields), llm)), llm.asked
 
 
 @pytest.mark.parametrize(
@@ -169,68 +181,70 @@ def through(step: Any, fields: dict[str, Any], *says: str) -> tuple[Any, list[An
     ],
 )
 def test_a_judge_reads_the_number_that_can_be_no_other(said: str, score: float) -> None:
-    assert through(manycall.Judge("Good? {{ t }}"), {"t": "x"}, said)[0] == {"score": score}
+    assert through(manycall.steps.Judge("Good? {{ t }}"), {"t": "x"}, said)[0] == {"score": score}
 
 
 @pytest.mark.parametrize(
     ("said", "scale"),
     [
-        ("N/A (1-5)", (1, 5)),
-        ("I rate it 2 because it uses 3 words", (1, 5)),
-        ("I rate it 2.\nIt uses 3 words.", (1, 5)),
-        ("3-4", (1, 5)),
-        ("4,5", (1, 5)),
-        ("7", (1, 5)),
-        ("1,000", (0, 100)),
-        ("score" + ":" * 50_000, (1, 5)),
-        ("1" * 50_000 + "-", (1, 5)),
+        ("N/A (1-5)", "1-5"),
+        ("I rate it 2 because it uses 3 words", "1-5"),
+        ("I rate it 2.\nIt uses 3 words.", "1-5"),
+        ("3-4", "1-5"),
+        ("4,5", "1-5"),
+        ("7", "1-5"),
+        ("1,000", "0-100"),
+        ("score" + ":" * 50_000, "1-5"),
+        ("1" * 50_000 + "-", "1-5"),
     ],
 )
-def test_a_judge_whose_answer_may_mean_another_number_is_asked_again(said: str, scale: tuple[int, int]) -> None:
-    made, asked_for = through(manycall.Judge("Good?", scale=scale), {}, said, "3")
+def test_a_judge_whose_answer_may_mean_another_number_is_asked_again(said: str, scale: str) -> None:
+    made, asked_for = through(manycall.steps.Judge("Good?", scale=scale), {}, said, "3")
     assert (made, len(asked_for)) == ({"score": 3}, 2)
 
 
 def test_a_scale_may_go_further_than_one_digit_and_below_nothing() -> None:
-    assert through(manycall.Judge("Good?", scale=(1, 10)), {}, "9 (of 10)")[0] == {"score": 9}
-    assert through(manycall.Judge("Good?", scale=(-2, 2)), {}, "-2")[0] == {"score": -2}
+    assert through(manycall.steps.Judge("Good?", scale="1-10"), {}, "9 (of 10)")[0] == {"score": 9}
+    assert through(manycall.steps.Judge("Good?", scale="-2-2"), {}, "-2")[0] == {"score": -2}
 
 
 def test_a_judge_that_gives_no_score_is_asked_again_and_then_the_row_has_failed() -> None:
-    made, asked_for = through(manycall.Judge("Good?"), {}, "Well", "Hm, 9", "4")
+    made, asked_for = through(manycall.steps.Judge("Good?"), {}, "Well", "Hm, 9", "4")
     assert (made, len(asked_for)) == ({"score": 4}, 3)
-    with pytest.raises(Misshapen, match="asked 3 times"):
-        through(manycall.Judge("Good?"), {}, "a", "b", "c")
+    with pytest.raises(AnswerInvalid, match="No valid answer after 3 requests"):
+        through(manycall.steps.Judge("Good?"), {}, "a", "b", "c")
 
 
 def test_a_judge_may_be_shown_a_picture() -> None:
-    parts = [{"type": "text", "text": "Good?"}, {"type": "image_url", "image_url": {"url": "data:"}}]
-    judge = manycall.Judge(lambda row: [{"role": "user", "content": parts}])
+    parts = [{"type": "text", "text": "Good?"}, {"type": "image_url", "image_url": {"base_url": "data:"}}]
+    judge = manycall.steps.Judge(lambda row: [{"role": "user", "content": parts}])
     made, (asked_for,) = through(judge, {}, "4")
     assert (made, [part["type"] for part in asked_for]) == ({"score": 4}, ["text", "image_url", "text"])
     assert len(parts) == 2
 
 
 def test_below_the_threshold_a_row_is_rejected_with_its_score() -> None:
-    with pytest.raises(manycall.Rejected, match="score 2 is below 3") as caught:
-        through(manycall.Judge("Good?", min=3), {}, "2")
+    with pytest.raises(manycall.errors.RowRejected, match="score 2 is below 3") as caught:
+        through(manycall.steps.Judge("Good?", min_score=3), {}, "2")
     assert caught.value.fields == {"score": 2}
 
 
 def test_an_instruction_is_evolved_in_ways_drawn_for_the_row() -> None:
-    made, asked_for = through(manycall.Evolve("q", times=3), {"q": "Why?"}, "Why so?", "Why so blue?", "Why so dark?")
+    made, asked_for = through(
+        manycall.steps.Evolve("q", rounds=3), {"q": "Why?"}, "Why so?", "Why so blue?", "Why so dark?"
+    )
     assert made["evolved"] == "Why so dark?"
-    assert made["evolved_by"] == [evolve.drawn(evolve.WAYS, 0, "r", turn) for turn in range(3)]
+    assert made["evolved_operations"] == [evolve.pick_operation(evolve.OPERATIONS, 0, "r", turn) for turn in range(3)]
     assert [text.rpartition("\n")[2] for text in asked_for] == ["Why?", "Why so?", "Why so blue?"]
-    with pytest.raises(manycall.Rejected, match="evolved into itself"):
-        through(manycall.Evolve("q"), {"q": "Why?"}, " why? ")
-    drawn = Counter(evolve.drawn(evolve.WAYS, 0, str(n), 0) for n in range(1000))
-    assert drawn.keys() == evolve.WAYS.keys()
+    with pytest.raises(manycall.errors.RowRejected, match="unchanged by evolve"):
+        through(manycall.steps.Evolve("q"), {"q": "Why?"}, " why? ")
+    drawn = Counter(evolve.pick_operation(evolve.OPERATIONS, 0, str(n), 0) for n in range(1000))
+    assert drawn.keys() == evolve.OPERATIONS.keys()
     assert min(drawn.values()) > 150
 
 
 def test_fields_can_be_made_of_others() -> None:
-    made, _ = through(manycall.Set({"best": "{{ a if x > y else b }}"}), {"a": "A", "b": "B", "x": 1, "y": 2})
+    made, _ = through(manycall.steps.Assign({"best": "{{ a if x > y else b }}"}), {"a": "A", "b": "B", "x": 1, "y": 2})
     assert made == {"best": "B"}
 
 
@@ -251,15 +265,15 @@ def test_fields_can_be_made_of_others() -> None:
     ],
 )
 def test_a_field_made_by_one_expression_alone_is_of_its_kind(template: str, value: Any) -> None:
-    made, _ = through(manycall.Set({"f": template}), {"x": 1, "y": 2, "t": "abc", "many": ["a"]})
+    made, _ = through(manycall.steps.Assign({"f": template}), {"x": 1, "y": 2, "t": "abc", "many": ["a"]})
     assert made == {"f": value}
     assert type(made["f"]) is type(value)
 
 
 @pytest.mark.parametrize("template", ["{{ absent }}", "{{ t.absent }}", "{{ t - 1 }}", "{{ 'x' * 10 ** 9 }}"])
 def test_a_field_that_cannot_be_made_is_the_rows_failure(template: str) -> None:
-    with pytest.raises(BadPrompt, match="does not fit the row"):
-        through(manycall.Set({"f": template}), {"t": "abc"})
+    with pytest.raises(PromptError, match=r"cannot be rendered for this row|which this row does not have"):
+        through(manycall.steps.Assign({"f": template}), {"t": "abc"})
 
 
 @pytest.mark.parametrize(
@@ -267,31 +281,32 @@ def test_a_field_that_cannot_be_made_is_the_rows_failure(template: str) -> None:
     [
         ("steps = 3", "Expected `array`, got `int`"),
         ('seed = "x"\nsteps = []', "Expected `int`, got `str` - at `$.seed`"),
-        ("[[steps]]\ngenerate = 3", "the prompt must be a text, not int"),
-        ('[[steps]]\ngenerate = "x"\n[[steps]]\ngenerate = "{{ txt }}"', "step 2 needs 'txt'; there are id, text"),
-        ("steps = [3]", "step 1 must have one of the keys"),
-        ('[[steps]]\ngenerate = "Say what is not well-defined by default in {{ txt }}."', "step 1 needs 'txt'"),
-        ('[[steps]]\ngenerate = "{{ mood | default(tone) }}"', "step 1 needs 'tone'"),
-        ('[[steps]]\ngenerate = "x"\nsystem = "{{ txt }}"', "step 1 needs 'txt'"),
-        ('[[steps]]\ngenerate = "x"\ninto = "id"', "'id' cannot take the answer: it names the row"),
-        ('[[steps]]\njudge = "x"\ninto = "id"', "step 1 writes 'id', which names the row"),
-        ('[[steps]]\nset.id = "x"', "step 1 writes 'id', which names the row"),
-        ('[[steps]]\nkeep = "scor > 3"', "step 1 needs 'scor'"),
-        ('[[steps]]\nevolve = "q"', "step 1 needs 'q'"),
-        ('[[steps]]\ngenerate = "x"\n[[steps]]\ngenerate = "y"', "step 2 writes 'text', as one before it does"),
-        ("steps = []", "there are no steps"),
-        ('[[steps]]\nwrite = "x"', "step 1 must have one of the keys generate, evolve, judge, keep, set"),
-        ('[[steps]]\ngenerate = "x"\n[[steps]]\njudge = "x"\nmax = 3', "step 2 (judge): Object contains unknown field"),
-        ('[[steps]]\njudge = "x"\nmin = 7', "the scale is 1 to 5"),
-        ('[[steps]]\nkeep = "score >"', "the prompt, line 1"),
-        ('[[steps]]\nevolve = "q"\nways = ["sideways"]', "no way 'sideways'"),
-        ('[[steps]]\ngenerate = "{{ x"', "the prompt, line 1"),
+        ("[[steps]]\ngenerate = 3", "The prompt must be a string, not int"),
+        ('[[steps]]\ngenerate = "x"\n[[steps]]\ngenerate = "{{ txt }}"', "Defined: id, text"),
+        ("steps = [3]", "Step 1: expected exactly one of"),
+        ('[[steps]]\ngenerate = "Say what is not well-defined by default in {{ txt }}."', "uses the field 'txt'"),
+        ('[[steps]]\ngenerate = "{{ mood | default(tone) }}"', "Step 1 uses the field 'tone'"),
+        ('[[steps]]\ngenerate = "x"\nsystem = "{{ txt }}"', "Step 1 uses the field 'txt'"),
+        ('[[steps]]\ngenerate = "x"\noutput_field = "id"', "The output field cannot be 'id'"),
+        ('[[steps]]\njudge = "x"\noutput_field = "id"', "Step 1 writes 'id', which is reserved"),
+        ('[[steps]]\nassign.id = "x"', "Step 1 writes 'id', which is reserved"),
+        ('[[steps]]\nkeep = "scor > 3"', "Step 1 uses the field 'scor'"),
+        ('[[steps]]\nevolve = "q"', "Step 1 uses the field 'q'"),
+        ('[[steps]]\ngenerate = "x"\n[[steps]]\ngenerate = "y"', "Step 2: field 'text' is already written"),
+        ("steps = []", "No steps are given"),
+        ('[[steps]]\nwrite = "x"', "Step 1: expected exactly one of generate, evolve, judge, keep, assign"),
+        ('[[steps]]\ngenerate = "x"\n[[steps]]\njudge = "x"\nmax = 3', "Step 2 (judge): Object contains unknown field"),
+        ('[[steps]]\njudge = "x"\nmin_score = 7', "the scale is 1 to 5"),
+        ('[[steps]]\njudge = "x"\nscale = "5"', "scale '5' is not valid. Expected LOW-HIGH, for example 1-5"),
+        ('[[steps]]\nkeep = "score >"', "The prompt, line 1"),
+        ('[[steps]]\nevolve = "q"\noperations = ["sideways"]', "Unknown evolve operation 'sideways'"),
+        ('[[steps]]\ngenerate = "{{ x"', "The prompt, line 1"),
         ('[[stebs]]\ngenerate = "x"', "chain.toml: Object"),
         ("[[steps", "chain.toml: "),
-        ('[[steps]]\ngenerate = "x"\nschema = {type = "array"}', "cannot make many rows of one"),
+        ('[[steps]]\ngenerate = "x"\nschema = {type = "array"}', "cannot split a row into several"),
     ],
 )
-def test_a_chain_that_cannot_be_run_is_told_before_any_call(text: str, said: str) -> None:
+def test_steps_that_cannot_run_are_refused_before_any_call(text: str, said: str) -> None:
     with pytest.raises(UsageError) as caught:
         steps(chain(text), "http://127.0.0.1:1")
     assert said in str(caught.value)
@@ -303,19 +318,19 @@ def test_a_step_may_ask_whether_the_row_has_a_field() -> None:
         assert steps(given, endpoint.url, samples=1).done == 1
 
 
-def test_a_number_of_chances_that_is_none_is_told() -> None:
+def test_an_invalid_number_of_attempts_is_refused() -> None:
     for words in (("steps", chain()), ("generate", "-p", "x", "-n", "1")):
         assert command(*words, "--reask", "-1", "-m", "m", "-u", "sim", "-o", OUT).code == 2
-    with pytest.raises(UsageError, match="--reask must be at least 0, not -1"):
+    with pytest.raises(UsageError, match="reask= must be at least 0, not -1"):
         steps(chain(), "sim", reask=-1)
 
 
 def test_a_changed_step_is_another_run() -> None:
     with sim("--latency", "0") as endpoint:
         steps(chain(), endpoint.url, samples=5)
-        for change in (("min = 3", "min = 4"), ("> 120", "> 100"), ("good", "fine"), ('"fog"', '"mud"')):
+        for change in (("min_score = 3", "min_score = 4"), ("> 120", "> 100"), ("good", "fine"), ('"fog"', '"mud"')):
             ended = command("steps", chain(CHAIN.replace(*change)), "-n", "5", "-m", "m", "-u", endpoint.url, "-o", OUT)
-            assert (ended.code, "was made with other settings" in ended.err) == (2, True), change
+            assert (ended.code, "was created with different settings" in ended.err) == (2, True), change
 
 
 def test_a_step_asks_with_its_own_parameters_schema_and_raw_text() -> None:
@@ -323,8 +338,8 @@ def test_a_step_asks_with_its_own_parameters_schema_and_raw_text() -> None:
         """
         [[steps]]
         generate = "<|user|>"
-        raw = true
-        into = "instruction"
+        api = "completions"
+        output_field = "instruction"
         params = {temperature = 1.0, stop = ["<|end|>"]}
         [[steps]]
         generate = "{{ instruction }}"
@@ -339,7 +354,7 @@ def test_a_step_asks_with_its_own_parameters_schema_and_raw_text() -> None:
 
 
 def test_a_judge_may_be_another_model(tmp_path: Path) -> None:
-    judge = manycall.Judge("{{ q }}", params={"model": "judge", "temperature": 0}).compiled(Shared(2, 0, {}))
+    judge = manycall.steps.Judge("{{ q }}", params={"model": "judge", "temperature": 0}).compile(StepContext(2, 0, {}))
     world = World(tmp_path, lambda body: answer("4" if body["model"] == "judge" else "no"))
     world.go([{"id": "a", "q": "x"}], judge.function)
     assert world.rows["a"]["score"] == 4
@@ -349,10 +364,11 @@ def test_a_judge_may_be_another_model(tmp_path: Path) -> None:
 def test_the_answers_of_a_row_that_fails_midway_are_not_paid_again(tmp_path: Path) -> None:
     """The judge fails at first; the text that it was to judge is there already in the next run."""
     compiled = [
-        step.compiled(Shared(2, 0, {})) for step in (manycall.Generate("{{ q }}"), manycall.Judge("{{ text }}"))
+        step.compile(StepContext(2, 0, {}))
+        for step in (manycall.steps.Generate("{{ q }}"), manycall.steps.Judge("{{ text }}"))
     ]
 
-    async def both(row: Row, llm: RowCalls) -> dict[str, Any]:
+    async def both(row: Row, llm: RowClient) -> dict[str, Any]:
         made: dict[str, Any] = {}
         for each in compiled:
             made |= await each.function(Row(row.id, {**row.fields, **made}), llm)
@@ -361,7 +377,7 @@ def test_the_answers_of_a_row_that_fails_midway_are_not_paid_again(tmp_path: Pat
     says = {"judge": "no idea"}
     world = World(tmp_path, lambda body: answer(says["judge"] if "digit only" in str(body) else "a text"))
     world.go([{"id": "a", "q": "x"}], both)
-    assert world.failures["a"]["verdict"] == "invalid"
+    assert world.failures["a"]["kind"] == "invalid"
     assert isinstance(world.transport, FakeTransport)
     says["judge"] = "4"
     world.go([{"id": "a", "q": "x"}], both)

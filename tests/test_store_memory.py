@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from manycall.evals.download import checksum
+from manycall.evals.tasks.download import checksum
 from manycall.records import Failure, Row, Success
 from manycall.store.manifest import Manifest
 from manycall.store.repair import repair
-from manycall.store.run import Run
+from manycall.store.run_folder import RunFolder
 
 ROWS = 300
 RAW = "x" * 100_000
@@ -20,13 +20,13 @@ MOST_BYTES = 6 << 20
 """Far less than the 30 MB of all texts; reading takes 1 MiB at a time."""
 
 
-def open_run(folder: Path) -> Run:
-    return Run(folder / "out.jsonl", Manifest("1", {"job": "generate"}))
+def open_run(folder: Path) -> RunFolder:
+    return RunFolder(folder / "out.jsonl", Manifest("1", {"job": "generate"}))
 
 
-def fail(run: Run, error: str = "no reply") -> None:
+def fail(run: RunFolder, error: str = "no reply") -> None:
     for number in range(ROWS):
-        run.failures.append(Failure(Row(f"row {number}", {}), "call failed", error, raw=RAW))
+        run.failures.append(Failure(Row(f"row {number}", {}), "call_error", error, last_text=RAW))
 
 
 def peak_of(work: Callable[[], object]) -> int:
@@ -57,7 +57,7 @@ def test_failed_rows_cost_no_memory_for_their_texts(tmp_path: Path, session: str
             fail(run, "again")
         else:
             for number in range(0, ROWS, 2):
-                run.success(Success(Row(f"row {number}", {}), {}))
+                run.write_row(Success(Row(f"row {number}", {}), {}))
         run.close()
 
     peak = peak_of(first)
@@ -82,7 +82,7 @@ def test_failures_that_a_killed_session_left_are_tidied_without_holding_them(tmp
     assert failed(tmp_path) == [(f"row {number}", "no reply") for number in range(ROWS)]
 
 
-def test_failures_are_not_written_anew_when_none_was_done(tmp_path: Path) -> None:
+def test_failures_are_not_rewritten_when_none_was_done(tmp_path: Path) -> None:
     run = open_run(tmp_path)
     fail(run)
     run.close()

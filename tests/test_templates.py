@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manycall.data.jinja import sandbox
-from manycall.data.templates import BadPrompt, Template
+from manycall.data.jinja_sandbox import ENVIRONMENT
+from manycall.data.prompt_template import PromptError, PromptTemplate
 from manycall.errors import UsageError
 from manycall.records import Row
 
@@ -19,27 +19,29 @@ def row(**fields: Any) -> Row:
 
 
 def test_a_template_becomes_the_users_message_and_system_goes_before_it() -> None:
-    assert Template("About {{ topic }}.").messages(row(topic="老虎")) == [{"role": "user", "content": "About 老虎."}]
-    assert Template("Hi", system="Be {{ mood }}.").messages(row(mood="brief")) == [
+    assert PromptTemplate("About {{ topic }}.").messages(row(topic="老虎")) == [
+        {"role": "user", "content": "About 老虎."}
+    ]
+    assert PromptTemplate("Hi", system="Be {{ mood }}.").messages(row(mood="brief")) == [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Hi"},
     ]
 
 
-def test_a_template_may_stand_in_a_file(tmp_path: Path) -> None:
+def test_a_template_may_be_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "p.j2").write_text("{% for w in words %}{{ w }} {% endfor %}", encoding="utf-8")
     for prompt in (str(tmp_path / "p.j2"), tmp_path / "p.j2"):
-        assert Template(prompt).messages(row(words=["a", "b"]))[0]["content"] == "a b "
+        assert PromptTemplate(prompt).messages(row(words=["a", "b"]))[0]["content"] == "a b "
 
 
 def test_a_function_may_make_text_or_messages() -> None:
-    assert Template(lambda fields: f"n={fields['n']}").messages(row(n=1))[0]["content"] == "n=1"
+    assert PromptTemplate(lambda fields: f"n={fields['n']}").messages(row(n=1))[0]["content"] == "n=1"
     messages = [
         {"role": "user", "content": "x"},
         {"role": "assistant", "content": "y"},
         {"role": "user", "content": "z"},
     ]
-    assert Template(lambda fields: messages, system="S").messages(row()) == [
+    assert PromptTemplate(lambda fields: messages, system="S").messages(row()) == [
         {"role": "system", "content": "S"},
         *messages,
     ]
@@ -52,16 +54,19 @@ def test_a_changed_function_is_a_changed_prompt() -> None:
     def two(fields: dict[str, Any]) -> str:
         return "two"
 
-    assert "one" in Template(one).text
-    assert Template(one).text != Template(two).text
-    first, second = (Template(lambda fields: "same").text, Template(lambda fields: "same").text)  # in another place
+    assert "one" in PromptTemplate(one).text
+    assert PromptTemplate(one).text != PromptTemplate(two).text
+    first, second = (
+        PromptTemplate(lambda fields: "same").text,
+        PromptTemplate(lambda fields: "same").text,
+    )  # in another place
     assert first == second
 
 
 def test_a_functions_identity_is_the_same_in_every_process() -> None:
     program = (
-        "from manycall.data.templates import Template\n"
-        "print(Template(lambda row: 'a' if row['x'] in {'p', 'q', 'rr', 's', 't'} else 'b').text)"
+        "from manycall.data.prompt_template import PromptTemplate\n"
+        "print(PromptTemplate(lambda row: 'a' if row['x'] in {'p', 'q', 'rr', 's', 't'} else 'b').text)"
     )
     seen = set()
     for seed in "1234":
@@ -72,25 +77,27 @@ def test_a_functions_identity_is_the_same_in_every_process() -> None:
 
 def test_a_long_prompt_without_spaces_is_no_file_name() -> None:
     prompt = "\u8bb2\u4e00\u4e2a\u6545\u4e8b" * 2000
-    assert Template(prompt).text == prompt
+    assert PromptTemplate(prompt).text == prompt
 
 
-def test_a_name_that_is_a_file_is_read_whatever_its_ending(tmp_path: Path) -> None:
+def test_the_name_of_a_file_is_read_with_any_suffix(tmp_path: Path) -> None:
     (tmp_path / "story.prompt").write_text("from the file")
-    assert Template(str(tmp_path / "story.prompt")).text == "from the file"
-    assert Template("story.unknown").text == "story.unknown"
+    assert PromptTemplate(str(tmp_path / "story.prompt")).text == "from the file"
+    assert PromptTemplate("story.unknown").text == "story.unknown"
 
 
 def test_a_prompt_that_names_nothing_of_the_row_is_known() -> None:
-    assert Template("Tell of {topic}.").is_the_same_for_all
-    assert not Template("Tell of {{ topic }}.").is_the_same_for_all
-    assert not Template("Go on.", system="You are {{ who }}.").is_the_same_for_all
-    assert not Template(lambda fields: "x").is_the_same_for_all
+    assert PromptTemplate("Tell of {topic}.").is_constant
+    assert not PromptTemplate("Tell of {{ topic }}.").is_constant
+    assert not PromptTemplate("Go on.", system="You are {{ who }}.").is_constant
+    assert not PromptTemplate(lambda fields: "x").is_constant
 
 
-def test_a_name_the_row_lacks_is_an_error_that_tells_what_it_has() -> None:
-    with pytest.raises(BadPrompt, match=r"'topick' is undefined; the row has id, topic"):
-        Template("{{ topick }}").messages(row(topic=1, id="x"))
+def test_a_missing_field_is_an_error_that_lists_the_fields() -> None:
+    with pytest.raises(
+        PromptError, match=r"the field 'topick', which this row does not have\. Its fields: id, topic\."
+    ):
+        PromptTemplate("{{ topick }}").messages(row(topic=1, id="x"))
 
 
 @pytest.mark.parametrize(
@@ -105,34 +112,34 @@ def test_a_name_the_row_lacks_is_an_error_that_tells_what_it_has() -> None:
     ],
 )
 def test_a_template_cannot_leave_its_sandbox(prompt: str) -> None:
-    with pytest.raises(BadPrompt):
-        Template(prompt).messages(row(words=[1]))
+    with pytest.raises(PromptError):
+        PromptTemplate(prompt).messages(row(words=[1]))
 
 
 def test_a_rows_text_is_never_itself_a_template() -> None:
-    assert Template("{{ q }}").messages(row(q="{{ 7 * 7 }}"))[0]["content"] == "{{ 7 * 7 }}"
+    assert PromptTemplate("{{ q }}").messages(row(q="{{ 7 * 7 }}"))[0]["content"] == "{{ 7 * 7 }}"
 
 
 def test_a_function_that_fails_is_the_rows_failure() -> None:
     def broken(fields: dict[str, Any]) -> str:
         return str(fields["none"])
 
-    with pytest.raises(BadPrompt, match="KeyError"):
-        Template(broken).messages(row())
-    with pytest.raises(BadPrompt, match="returned int"):
-        Template(lambda fields: 3).messages(row())  # type: ignore[arg-type,return-value]
+    with pytest.raises(PromptError, match="KeyError"):
+        PromptTemplate(broken).messages(row())
+    with pytest.raises(PromptError, match="returned int"):
+        PromptTemplate(lambda fields: 3).messages(row())  # type: ignore[arg-type,return-value]
 
 
 def test_a_template_that_does_not_parse_or_exist_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="line 2"):
-        Template("a\n{% if %}")
+        PromptTemplate("a\n{% if %}")
     with pytest.raises(UsageError, match="cannot be compiled: RecursionError"):
-        Template("{{ " + "[" * 2000 + "]" * 2000 + " }}")
-    with pytest.raises(UsageError, match=r"no file 'gone\.j2'"):
-        Template("gone.j2")
+        PromptTemplate("{{ " + "[" * 2000 + "]" * 2000 + " }}")
+    with pytest.raises(UsageError, match=r"file 'gone\.j2' not found"):
+        PromptTemplate("gone.j2")
     (tmp_path / "bad.j2").write_bytes(b"\xff")
     with pytest.raises(UsageError, match="cannot be read"):
-        Template(tmp_path / "bad.j2")
+        PromptTemplate(tmp_path / "bad.j2")
 
 
 @pytest.mark.parametrize(
@@ -146,8 +153,8 @@ def test_a_template_that_does_not_parse_or_exist_is_said_at_once(tmp_path: Path)
         ("{{ cycler.__init__.__globals__.os.environ }}", "unsafe"),
         ("{{ self.__init__ }}", "unsafe"),
         ("{{ xs.append(1) }}", "unsafe"),
-        ("{{ config }}", "'config' is undefined"),
-        ("{{ lipsum() }}", "'lipsum' is undefined"),
+        ("{{ config }}", "the field 'config', which"),
+        ("{{ lipsum() }}", "the field 'lipsum', which"),
         ("{% include '/etc/passwd' %}", "no loader"),
         ("{% import '/etc/passwd' as x %}", "no loader"),
         ("{% extends '/etc/passwd' %}", "no loader"),
@@ -157,26 +164,28 @@ def test_a_template_that_does_not_parse_or_exist_is_said_at_once(tmp_path: Path)
         ("{% for i in range(10**9) %}{% endfor %}", "Range too big"),
         (
             "{% for i in range(99999) %}{% for j in range(99999) %}{{ 'x' * 1000 }}{% endfor %}{% endfor %}",
-            "more than 20,000,000",
+            "exceed 20,000,000",
         ),
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion"),
     ],
 )
 def test_a_template_reaches_nothing_but_its_row_and_makes_nothing_boundless(text: str, said: str) -> None:
     fields: dict[str, Any] = {"xs": [1, 2], "nested": {"a": 1}}
-    with pytest.raises(BadPrompt, match=said):
-        Template(text).messages(row(**fields))
+    with pytest.raises(PromptError, match=said):
+        PromptTemplate(text).messages(row(**fields))
     assert fields == {"xs": [1, 2], "nested": {"a": 1}}
 
 
 @pytest.mark.parametrize("hostile", ["{{ 7 * 7 }}", "{% include 'x' %}", "{# gone #}", "\\N{BULLET} %s {0}"])
-def test_what_stands_in_a_row_is_never_read_as_a_template(hostile: str) -> None:
-    assert Template("{{ text }}{% set t = text %}{{ t }}").messages(row(text=hostile))[0]["content"] == hostile * 2
+def test_a_value_of_a_row_is_never_read_as_a_template(hostile: str) -> None:
+    assert (
+        PromptTemplate("{{ text }}{% set t = text %}{{ t }}").messages(row(text=hostile))[0]["content"] == hostile * 2
+    )
 
 
 def test_products_and_powers_of_a_usual_size_work() -> None:
     text = "{{ '-' * 3 }}{{ 3 * 4 }}{{ 2 ** 10 }}{{ 2.5 * 2 }}{{ ([1] * 2)|length }}"
-    assert Template(text).messages(row())[0]["content"] == "---1210245.02"
+    assert PromptTemplate(text).messages(row())[0]["content"] == "---1210245.02"
 
 
 ODD = ["{{ a }}", "{{ b }}", "{{a}}", "%", "%s", "{ ", "x\n", "{# no #}", "{% raw %}{{ b }}{% endraw %}", " {{- a -}} "]
@@ -186,12 +195,12 @@ ODD = ["{{ a }}", "{{ b }}", "{{a}}", "%", "%s", "{ ", "x\n", "{# no #}", "{% ra
 def test_a_template_of_nothing_but_names_is_as_jinja_would_have_it(parts: list[str]) -> None:
     text = "".join(["x", *parts])
     fields = {"a": "{{ b }} %s", "b": None}
-    assert Template(text).messages(row(**fields))[0]["content"] == sandbox.from_string(text).render(fields)
+    assert PromptTemplate(text).messages(row(**fields))[0]["content"] == ENVIRONMENT.from_string(text).render(fields)
 
 
 def test_a_name_that_jinja_knows_itself_is_the_rows_if_it_has_one() -> None:
-    assert Template("{{ range }}").messages(row(range="5 km"))[0]["content"] == "5 km"
-    assert "function" in str(Template("{{ range }}").messages(row())[0]["content"])
+    assert PromptTemplate("{{ range }}").messages(row(range="5 km"))[0]["content"] == "5 km"
+    assert "function" in str(PromptTemplate("{{ range }}").messages(row())[0]["content"])
 
 
 @pytest.mark.parametrize(
@@ -205,8 +214,10 @@ def test_a_name_that_jinja_knows_itself_is_the_rows_if_it_has_one() -> None:
     ],
 )
 def test_a_prompt_that_is_a_list_or_an_object_is_refused(prompt: Any, fields: Any, kind: str) -> None:
-    with pytest.raises(BadPrompt, match=rf"is {kind}, not a text: name the text in it, as in {{{{ messages\[-1\]"):
-        Template(prompt).messages(Row("1", fields))
+    with pytest.raises(
+        PromptError, match=rf"is {kind}, not text\. Refer to a text in it, for example {{{{ messages\[-1\]"
+    ):
+        PromptTemplate(prompt).messages(Row("1", fields))
 
 
 @pytest.mark.parametrize(
@@ -220,4 +231,4 @@ def test_a_prompt_that_is_a_list_or_an_object_is_refused(prompt: Any, fields: An
 )
 def test_a_text_made_of_a_list_is_a_prompt(prompt: str, sent: str) -> None:
     row = Row("1", {"messages": [{"content": "hi"}], "n": 7})
-    assert Template(prompt).messages(row) == [{"role": "user", "content": sent}]
+    assert PromptTemplate(prompt).messages(row) == [{"role": "user", "content": sent}]

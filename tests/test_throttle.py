@@ -56,19 +56,19 @@ def simulate(
     out: list[tuple[float, int, float, bool]] = []
     now, todo, sent, refused, last = 0.0, calls, 0, 0, 0.0
     while todo or out:
-        while todo and len(out) < in_flight and throttle.when(now) <= now:
-            throttle.sent(now)
+        while todo and len(out) < in_flight and throttle.earliest(now) <= now:
+            throttle.record_sent(now)
             todo, sent = todo - 1, sent + 1
             let_in = server.lets_in(now)
             last = now if let_in else last
             takes = latency * rng.lognormvariate(0, 0.5) if let_in else REFUSAL_SECONDS
             heapq.heappush(out, (now + takes, sent, now, let_in))
-        may_go = throttle.when(now) if todo and len(out) < in_flight else float("inf")
+        may_go = throttle.earliest(now) if todo and len(out) < in_flight else float("inf")
         now = min(may_go if may_go > now else float("inf"), out[0][0] if out else float("inf"))
         while out and out[0][0] <= now:
             _, _, went, let_in = heapq.heappop(out)
             if not let_in:
-                throttle.refused(went, now, hint)
+                throttle.record_429(went, now, hint)
                 todo, refused = todo + 1, refused + 1  # at once: a call that is to wait has others to go in its place
     server.lets_in(last)
     first_wave = max(0, in_flight - int(burst))
@@ -120,45 +120,45 @@ def test_a_quota_is_kept_to_where_some_are_refused_at_random_too() -> None:
 def test_a_server_that_refuses_nothing_is_never_paced() -> None:
     outcome = simulate(lambda t: 1e9, 1e9, calls=500)
     assert outcome.rate == 0.0
-    assert Throttle().when(0.0) == float("-inf")
+    assert Throttle().earliest(0.0) == float("-inf")
 
 
 def test_one_wave_of_refusals_is_one_event() -> None:
     one, many = Throttle(), Throttle()
     for throttle, wave in ((one, 1), (many, 50)):
         for _ in range(50):
-            throttle.sent(0.0)
+            throttle.record_sent(0.0)
         for _ in range(wave):
-            throttle.refused(0.0, 0.1, None)
-        assert throttle.when(0.1) == pytest.approx(0.2)
+            throttle.record_429(0.0, 0.1, None)
+        assert throttle.earliest(0.1) == pytest.approx(0.2)
 
 
 def test_what_the_server_named_is_kept() -> None:
     throttle = Throttle()
-    throttle.sent(0.0)
-    throttle.refused(0.0, 0.1, 30.0)
-    assert throttle.when(0.1) == pytest.approx(30.1)
+    throttle.record_sent(0.0)
+    throttle.record_429(0.0, 0.1, 30.0)
+    assert throttle.earliest(0.1) == pytest.approx(30.1)
 
 
 def test_while_everything_is_refused_scouts_go_ever_more_rarely() -> None:
     throttle, now, sent = Throttle(), 0.0, 0
     while now < 60:
-        now = max(now, throttle.when(now))
-        throttle.sent(now)
+        now = max(now, throttle.earliest(now))
+        throttle.record_sent(now)
         sent += 1
-        throttle.refused(now, now + 0.05, None)
+        throttle.record_429(now, now + 0.05, None)
         now += 0.05
     assert sent <= 15
 
 
 def test_a_single_refusal_is_no_lesson_where_the_quota_is_known() -> None:
     throttle = Throttle()
-    throttle.sent(0.0)
-    throttle.refused(0.0, 0.1, None, known=True)
-    assert throttle.when(0.1) == pytest.approx(0.2)
+    throttle.record_sent(0.0)
+    throttle.record_429(0.0, 0.1, None, has_limit=True)
+    assert throttle.earliest(0.1) == pytest.approx(0.2)
     assert throttle.rate is None
-    throttle.sent(0.3)
-    throttle.refused(0.3, 0.4, None, known=True)
+    throttle.record_sent(0.3)
+    throttle.record_429(0.3, 0.4, None, has_limit=True)
     assert throttle.rate is not None
 
 
@@ -166,13 +166,13 @@ def test_a_scout_that_is_refused_does_not_slow_what_comes_after() -> None:
     """A minute in which everything is refused says nothing of the rate before and after."""
     throttle = Throttle()
     for n in range(100):
-        throttle.sent(n / 10)
-    throttle.refused(9.9, 10.0, None)
+        throttle.record_sent(n / 10)
+    throttle.record_429(9.9, 10.0, None)
     rate, now = throttle.rate, 10.0
     while now < 60:
-        now = throttle.when(now)
-        throttle.sent(now)
-        throttle.refused(now, now + 0.05, None)
+        now = throttle.earliest(now)
+        throttle.record_sent(now)
+        throttle.record_429(now, now + 0.05, None)
         now += 0.05
     assert throttle.rate == rate
 
@@ -181,8 +181,8 @@ def refused_once(calls: int = 50) -> Throttle:
     """A throttle after this many calls at second 0, one of which was refused at 0.1: the gate opens at 0.2."""
     throttle = Throttle()
     for _ in range(calls):
-        throttle.sent(0.0)
-    throttle.refused(0.0, 0.1, None)
+        throttle.record_sent(0.0)
+    throttle.record_429(0.0, 0.1, None)
     return throttle
 
 
@@ -190,54 +190,54 @@ def test_the_gate_stays_shut_twice_as_long_for_each_refusal_that_follows_within_
     throttle, now, shut = Throttle(), 100.0, []
     for quiet in (0.0, 0.0, 0.0, 0.0, 6.0, 0.0):
         now += quiet
-        throttle.sent(now)
-        throttle.refused(now, now, None)
-        shut.append(throttle._until - now)
-        now = throttle._until
+        throttle.record_sent(now)
+        throttle.record_429(now, now, None)
+        shut.append(throttle._closed_until - now)
+        now = throttle._closed_until
     assert shut == pytest.approx([0.1, 0.2, 0.4, 0.8, 0.1, 0.2])
 
 
 def test_after_a_refusal_one_call_tests_the_gate_before_the_others_follow() -> None:
     throttle = refused_once()
-    assert throttle.when(0.2) == pytest.approx(0.2)
-    throttle.sent(0.2)
-    assert throttle.when(0.2) == pytest.approx(0.6)  # four times as long as the refusal took
-    throttle.sent(0.6)
-    assert throttle.when(0.6) < 0.65  # now only the learned pace counts, 49 calls/s
+    assert throttle.earliest(0.2) == pytest.approx(0.2)
+    throttle.record_sent(0.2)
+    assert throttle.earliest(0.2) == pytest.approx(0.6)  # four times as long as the refusal took
+    throttle.record_sent(0.6)
+    assert throttle.earliest(0.6) < 0.65  # now only the learned pace counts, 49 calls/s
 
 
 def test_a_call_that_was_to_test_the_gate_and_was_not_sent_leaves_the_test_to_the_next() -> None:
     throttle = refused_once()
-    throttle.sent(0.2)
-    throttle.unused()
-    assert throttle.when(0.25) <= 0.25
-    throttle.sent(0.25)
-    assert throttle.when(0.25) == pytest.approx(0.65)
+    throttle.record_sent(0.2)
+    throttle.cancel()
+    assert throttle.earliest(0.25) <= 0.25
+    throttle.record_sent(0.25)
+    assert throttle.earliest(0.25) == pytest.approx(0.65)
 
 
 def test_a_call_that_was_not_sent_shuts_no_gate_that_is_open() -> None:
     throttle = refused_once()
-    throttle.sent(0.2)
-    throttle.sent(0.6)
-    throttle.unused()
-    throttle.sent(0.7)
-    assert throttle.when(0.7) < 0.75
+    throttle.record_sent(0.2)
+    throttle.record_sent(0.6)
+    throttle.cancel()
+    throttle.record_sent(0.7)
+    assert throttle.earliest(0.7) < 0.75
 
 
 def test_a_later_and_shorter_retry_after_does_not_open_the_gate_early() -> None:
     throttle = Throttle()
     for _ in range(3):
-        throttle.sent(0.0)
-    throttle.refused(0.0, 0.1, 30.0)
-    throttle.refused(0.0, 0.2, 1.0)
-    assert throttle.when(0.2) == pytest.approx(30.1)
-    throttle.refused(0.0, 0.3, 40.0)
-    assert throttle.when(0.3) == pytest.approx(40.3)
+        throttle.record_sent(0.0)
+    throttle.record_429(0.0, 0.1, 30.0)
+    throttle.record_429(0.0, 0.2, 1.0)
+    assert throttle.earliest(0.2) == pytest.approx(30.1)
+    throttle.record_429(0.0, 0.3, 40.0)
+    assert throttle.earliest(0.3) == pytest.approx(40.3)
 
 
 def test_a_hold_shuts_the_gate_and_a_shorter_one_does_not_open_it() -> None:
     throttle = Throttle()
-    throttle.hold(5.0)
-    assert throttle.when(0.0) == 5.0
-    throttle.hold(3.0)
-    assert throttle.when(0.0) == 5.0
+    throttle.pause_until(5.0)
+    assert throttle.earliest(0.0) == 5.0
+    throttle.pause_until(3.0)
+    assert throttle.earliest(0.0) == 5.0

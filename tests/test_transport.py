@@ -7,12 +7,13 @@ from pyreqwest import exceptions as http_errors
 
 from manycall import errors
 from manycall.records import Secret
-from manycall.wire.transport import HttpReply, HttpRequest, HttpTransport, Room, translate
+from manycall.transport.http import BodyMemoryLimit, HttpTransport, map_error
+from manycall.transport.messages import HttpRequest, HttpResponse
 from servers import Connection, flood, hang_up, http, read_request, reset, saying, serving, silence
 
 
-def send(url: str, *, timeout: float = 20.0, key: Secret | None = None, most: int = 100_000) -> HttpReply:
-    async def once() -> HttpReply:
+def send(url: str, *, timeout: float = 20.0, key: Secret | None = None, most: int = 100_000) -> HttpResponse:
+    async def once() -> HttpResponse:
         transport = HttpTransport(max_body_bytes=most)
         try:
             return await transport.send(HttpRequest(url, b'{"a":1}', key, timeout))
@@ -49,14 +50,14 @@ OK = b"HTTP/1.1 200 OK\r\n"
         (hang_up, errors.ConnectionLost),
         (reset, errors.ConnectionLost),
         (saying(b"HTTP/1.1 200 OK\r\nConte"), errors.ConnectionLost),
-        (saying(OK + b"content-length: 100\r\n\r\nhalf"), errors.ReplyBroken),
-        (saying(OK + b"transfer-encoding: chunked\r\n\r\n5\r\nabcde\r\n"), errors.ReplyBroken),
-        (saying(b"what?\r\n\r\n"), errors.ReplyBroken),
-        (saying(OK + b"x: " + b"a" * 1_000_000 + b"\r\n\r\n"), errors.ReplyBroken),
-        (saying(http(200, b"no gzip", "content-encoding: gzip")), errors.ReplyBroken),
-        (saying(http(200, b"x" * 100_001)), errors.TooLong),
-        (saying(http(200, gzip.compress(b"0" * 10_000_000), "content-encoding: gzip")), errors.TooLong),
-        (flood, errors.TooLong),
+        (saying(OK + b"content-length: 100\r\n\r\nhalf"), errors.IncompleteResponse),
+        (saying(OK + b"transfer-encoding: chunked\r\n\r\n5\r\nabcde\r\n"), errors.IncompleteResponse),
+        (saying(b"what?\r\n\r\n"), errors.IncompleteResponse),
+        (saying(OK + b"x: " + b"a" * 1_000_000 + b"\r\n\r\n"), errors.IncompleteResponse),
+        (saying(http(200, b"no gzip", "content-encoding: gzip")), errors.IncompleteResponse),
+        (saying(http(200, b"x" * 100_001)), errors.ResponseTooLarge),
+        (saying(http(200, gzip.compress(b"0" * 10_000_000), "content-encoding: gzip")), errors.ResponseTooLarge),
+        (flood, errors.ResponseTooLarge),
     ],
 )
 def test_a_reply_that_does_not_come_whole_is_perhaps_billed(
@@ -65,19 +66,19 @@ def test_a_reply_that_does_not_come_whole_is_perhaps_billed(
     with serving(server) as url, pytest.raises(errors.TransportError) as caught:
         send(url)
     assert type(caught.value) is kind
-    assert caught.value.maybe_billed
+    assert caught.value.possibly_billed
 
 
 def test_silence_ends_with_the_requests_own_timeout() -> None:
-    with serving(silence) as url, pytest.raises(errors.TimedOut):
+    with serving(silence) as url, pytest.raises(errors.AttemptTimeout):
         send(url, timeout=0.2)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/v1", "http://nosuch.invalid/v1"])
 def test_what_was_never_sent_is_known_not_to_be_billed(url: str) -> None:
-    with pytest.raises(errors.NeverSent) as caught:
+    with pytest.raises(errors.ConnectError) as caught:
         send(url)
-    assert not caught.value.maybe_billed
+    assert not caught.value.possibly_billed
 
 
 def test_a_redirect_is_not_followed_so_the_key_stays_home() -> None:
@@ -114,33 +115,33 @@ def test_every_error_of_the_http_library_has_one_of_ours() -> None:
         details = {"causes": [{"message": "cause"}], "status": 500, "doc": "", "pos": 0}
         error = kind.__new__(kind)
         vars(error).update(message="message", details=details)
-        ours = translate(error)
+        ours = map_error(error, 600.0)
         expected = errors.UsageError if kind is http_errors.BuilderError else errors.TransportError
         assert isinstance(ours, expected), kind
 
 
 def test_long_bodies_wait_for_one_another_and_none_is_lost() -> None:
-    room, order = Room(100), []
+    room, order = BodyMemoryLimit(100), []
 
     async def read(name: str, pieces: list[int]) -> None:
         size = 0
         for piece in pieces:
             size += piece
-            await room.hold(name, size)
+            await room.reserve(name, size)
             await asyncio.sleep(0)
-        room.leave(name)
+        room.release(name)
         order.append(name)
 
     async def main() -> None:
         await asyncio.gather(read("first", [60, 60, 60, 60]), read("second", [50, 10]), read("third", [10]))
-        assert repr(room) == "<Room: 0 of 100 bytes held by 0 replies>"
+        assert repr(room) == "<BodyMemoryLimit: 0 of 100 bytes held by 0 responses>"
 
     asyncio.run(asyncio.wait_for(main(), 5))
     assert order[0] == "first"
     assert sorted(order) == ["first", "second", "third"]
 
 
-def test_a_secret_shows_itself_to_nobody() -> None:
+def test_a_secret_never_shows_its_text() -> None:
     secret = Secret("sk-1")
     request = HttpRequest("http://h", key=secret)
     assert "sk-1" not in f"{secret} {secret!r} {request!r} {[secret]}"

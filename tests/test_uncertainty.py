@@ -11,12 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manycall.evals.metrics import Mean
-from manycall.evals.score import score
-from manycall.evals.stats.intervals import Interval, bounds, clustered_stderr, on_scale, wilson
-from manycall.evals.stats.paired import difference, holm, mcnemar
-from manycall.evals.stats.repeats import Sample, majority, mean_of, pass_all, pass_at, repeated
-from manycall.evals.stats.student import quantile, two_sided
+from manycall.evals.rescore import score
+from manycall.evals.stats.intervals import Interval, bounded_interval, clustered_stderr, wilson, worst_case_bounds
+from manycall.evals.stats.mean import Mean
+from manycall.evals.stats.paired_tests import holm_adjust, mcnemar, paired_difference
+from manycall.evals.stats.repeated_samples import (
+    ScoredSample,
+    majority_score,
+    mean_at_k,
+    pass_at_k,
+    pass_hat_k,
+    sample_metrics,
+)
+from manycall.evals.stats.student_t import t_quantile, t_two_sided_p
+from manycall.store.manifest import NOT_FINISHED
 
 
 @pytest.mark.parametrize(
@@ -59,7 +67,7 @@ def mean_of_all(*numbers: float) -> Mean:
     ],
 )
 def test_p_of_students_t(t: float, freedom: int, p: float) -> None:
-    assert two_sided(t, freedom) == pytest.approx(p, rel=1e-8)
+    assert t_two_sided_p(t, freedom) == pytest.approx(p, rel=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +75,7 @@ def test_p_of_students_t(t: float, freedom: int, p: float) -> None:
     [(1, 12.706204736174694), (4, 2.7764451051977934), (59, 2.000995378088267), (1318, 1.9617655127673146)],
 )
 def test_quantiles_of_students_t(freedom: int, t: float) -> None:
-    assert quantile(freedom, 0.95) == pytest.approx(t, rel=1e-8)
+    assert t_quantile(freedom, 0.95) == pytest.approx(t, rel=1e-8)
 
 
 def test_numbers_without_a_scale_get_an_interval_by_students_t() -> None:
@@ -77,7 +85,7 @@ def test_numbers_without_a_scale_get_an_interval_by_students_t() -> None:
 
 
 @given(st.lists(st.floats(1, 5), min_size=2, max_size=50))
-def test_an_interval_lies_on_the_scale_and_around_the_mean(scores: list[float]) -> None:
+def test_an_interval_is_within_the_scale_and_contains_the_mean(scores: list[float]) -> None:
     mean = mean_of_all(*scores)
     if found := mean.interval((1, 5)):
         assert 1 <= found.low <= mean.value + 1e-9
@@ -91,7 +99,7 @@ def test_its_ends_are_where_wilson_would_have_them() -> None:
     found = mean.interval((1, 5))
     assert found is not None
     assert mean.stderr is not None
-    p, width = (mean.value - 1) / 4, quantile(6, 0.95) * mean.stderr / 4
+    p, width = (mean.value - 1) / 4, t_quantile(6, 0.95) * mean.stderr / 4
     for end in found:
         q = (end - 1) / 4
         assert (p - q) ** 2 == pytest.approx(width**2 * q * (1 - q) / (p * (1 - p)))
@@ -126,7 +134,7 @@ def test_samples_of_a_question_hold_the_truth_as_often_as_they_say() -> None:
             chance = rng.betavariate(1.8, 0.2)
             clusters.append((4, float(sum(rng.random() < chance for _ in range(4)))))
         value = sum(total for _, total in clusters) / 160
-        found = on_scale(value, clustered_stderr(clusters), 40, (0, 1))
+        found = bounded_interval(value, clustered_stderr(clusters), 40, (0, 1))
         assert found is not None
         assert 0 <= found.low <= found.high <= 1
         covered += found.low <= 0.9 <= found.high
@@ -148,22 +156,22 @@ def test_clusters_of_several_rows_have_that_of_statsmodels() -> None:
 
 
 def test_the_bounds_take_every_failed_row_for_wrong_and_for_right() -> None:
-    assert bounds(70, 90, 10) == Interval(0.7, 0.8)
-    assert bounds(0, 0, 0) == Interval(0, 1)
-    assert bounds(8, 4, 1, least=1, most=5) == (9 / 5, 13 / 5)
+    assert worst_case_bounds(70, 90, 10) == Interval(0.7, 0.8)
+    assert worst_case_bounds(0, 0, 0) == Interval(0, 1)
+    assert worst_case_bounds(8, 4, 1, least=1, most=5) == (9 / 5, 13 / 5)
 
 
 @given(st.integers(1, 9), st.data())
 def test_pass_at_k_and_pass_all_are_the_shares_of_all_draws(n: int, data: st.DataObject) -> None:
     right, k = data.draw(st.integers(0, n)), data.draw(st.integers(1, n))
     draws = list(itertools.combinations([1] * right + [0] * (n - right), k))
-    assert pass_at(k, n, right) == pytest.approx(statistics.fmean(map(any, draws)))
-    assert pass_all(k, n, right) == pytest.approx(statistics.fmean(map(all, draws)))
+    assert pass_at_k(k, n, right) == pytest.approx(statistics.fmean(map(any, draws)))
+    assert pass_hat_k(k, n, right) == pytest.approx(statistics.fmean(map(all, draws)))
 
 
 def test_the_most_frequent_answer_wins_and_of_equals_the_first() -> None:
     def vote(*answers: str) -> float:
-        return majority([Sample(n, answer, float(answer == "18")) for n, answer in enumerate(answers)])
+        return majority_score([ScoredSample(n, answer, float(answer == "18")) for n, answer in enumerate(answers)])
 
     assert vote("17", "18", "18") == 1
     assert vote("18", "17") == 1
@@ -171,24 +179,24 @@ def test_the_most_frequent_answer_wins_and_of_equals_the_first() -> None:
     assert vote("18", "[invalid]", "[invalid]") == 0  # it has a vote
 
 
-def test_scores_over_samples_count_only_questions_with_so_many() -> None:
-    def samples(*scores: int) -> list[Sample]:
-        return [Sample(number, str(value), value) for number, value in enumerate(scores)]
+def test_scores_over_k_samples_count_only_questions_with_k_samples() -> None:
+    def samples(*scores: int) -> list[ScoredSample]:
+        return [ScoredSample(number, str(value), value) for number, value in enumerate(scores)]
 
-    got = {r.name: r for r in repeated([samples(1, 0, 1), samples(0, 0, 1), samples(1, 1)])}
+    got = {r.name: r for r in sample_metrics([samples(1, 0, 1), samples(0, 0, 1), samples(1, 1)])}
     assert list(got) == ["mean@3", "pass@2", "pass@3", "pass^2", "pass^3", "maj@2", "maj@3"]
     assert (got["mean@3"].value, got["mean@3"].count) == (0.5, 2)
     assert got["pass@2"].value == pytest.approx((1 + 2 / 3 + 1) / 3)
     assert got["pass^2"].value == pytest.approx((1 / 3 + 0 + 1) / 3)
     assert (got["maj@3"].value, got["maj@3"].count) == (0.5, 2)
     assert got["pass@3"].stderr == 0
-    assert repeated([samples(1)])[0].stderr is None
-    assert mean_of(samples(1, 0)) == 0.5
+    assert sample_metrics([samples(1)])[0].stderr is None
+    assert mean_at_k(samples(1, 0)) == 0.5
 
 
 def test_samples_vote_in_the_order_of_their_numbers_not_in_that_in_which_they_finished() -> None:
-    finished = [Sample(1, "17", 0), Sample(0, "18", 1)]
-    assert {r.name: r.value for r in repeated([finished])}["maj@2"] == 1
+    finished = [ScoredSample(1, "17", 0), ScoredSample(0, "18", 1)]
+    assert {r.name: r.value for r in sample_metrics([finished])}["maj@2"] == 1
 
 
 # pairs
@@ -212,50 +220,50 @@ def test_p_is_mcnemars_exact(wins: int, losses: int, p: float) -> None:
 
 
 def test_a_difference_is_that_of_the_rows() -> None:
-    found = difference([(0, 1), (0, 1), (1, 0), (1, 1), (0, 0)])
+    found = paired_difference([(0, 1), (0, 1), (1, 0), (1, 1), (0, 0)])
     assert (found.value, found.wins, found.losses, found.ties, found.count) == (0.2, 2, 1, 2, 5)
     assert found.stderr == pytest.approx(statistics.stdev([1, 1, -1, 0, 0]) / 5**0.5)
-    assert (found.test, found.p) == ("McNemar's, exact", 1.0)
+    assert (found.test, found.p_value) == ("McNemar's, exact", 1.0)
 
 
 def test_scores_that_are_no_share_are_compared_by_their_standard_error() -> None:
-    found = difference([(1, 2), (2, 5), (2, 2), (4, 5), (1, 1)])
+    found = paired_difference([(1, 2), (2, 5), (2, 2), (4, 5), (1, 1)])
     assert found.test == "Student's t of the differences"
-    assert found.p == pytest.approx(0.14192744777405542)  # scipy: ttest_rel
+    assert found.p_value == pytest.approx(0.14192744777405542)  # scipy: ttest_rel
     assert found.interval == pytest.approx((-0.5207216137916353, 2.5207216137916353))
 
 
 @pytest.mark.parametrize("pair", [(0.5, 0.75), (0.5, 0.7), (0.5, 0.5), (0.1 + 0.2, 0.3)])
 def test_differences_that_do_not_vary_are_no_proof(pair: tuple[float, float]) -> None:
-    found = difference([pair] * 3)
-    assert (found.p, found.interval) == (None, None)
+    found = paired_difference([pair] * 3)
+    assert (found.p_value, found.interval) == (None, None)
     assert found.test.startswith("N/A where every row changed by as much")
 
 
 def test_what_rounding_leaves_is_a_tie() -> None:
-    found = difference([(0.1 + 0.2, 0.3), (0.3, 0.1 + 0.2), (0.5, 1)])
+    found = paired_difference([(0.1 + 0.2, 0.3), (0.3, 0.1 + 0.2), (0.5, 1)])
     assert (found.wins, found.losses, found.ties) == (1, 0, 2)
 
 
 def test_scores_that_might_be_more_than_0_and_1_are_no_shares() -> None:
     pairs: list[tuple[float, float]] = [(0, 1), (0, 1), (1, 0), (1, 1), (0, 0)]
-    assert difference(pairs, shares=False).test == "Student's t of the differences"
+    assert paired_difference(pairs, binary=False).test == "Student's t of the differences"
 
 
 def test_few_or_no_pairs_say_nothing_and_pairs_without_a_change_do_not_say_too_much() -> None:
-    assert difference([]).p is None
-    assert difference([(0, 1)]).interval is None
-    same = difference([(1, 1)] * 50)
-    assert (same.value, same.stderr, same.p) == (0, 0, 1)
+    assert paired_difference([]).p_value is None
+    assert paired_difference([(0, 1)]).interval is None
+    same = paired_difference([(1, 1)] * 50)
+    assert (same.value, same.stderr, same.p_value) == (0, 0, 1)
     assert same.interval is not None
     assert same.interval.low < -0.03 < 0.03 < same.interval.high
 
 
 def test_several_ps_are_corrected_by_holm() -> None:
     """R: p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")."""
-    assert holm([0.01, 0.04, None, 0.03, 0.005]) == pytest.approx([0.03, 0.06, None, 0.06, 0.02])
-    assert holm([0.9, 0.8]) == [1, 1]
-    assert holm([]) == []
+    assert holm_adjust([0.01, 0.04, None, 0.03, 0.005]) == pytest.approx([0.03, 0.06, None, 0.06, 0.02])
+    assert holm_adjust([0.9, 0.8]) == [1, 1]
+    assert holm_adjust([]) == []
 
 
 def test_two_models_two_points_apart() -> None:
@@ -266,12 +274,12 @@ def test_two_models_two_points_apart() -> None:
         chances = [rng.betavariate(0.7, 0.3) * 0.98 for _ in range(1000)]
         draws = [(rng.random(), p) for p in chances]
         pairs = [(float(u < p), float((u if rng.random() < 0.7 else rng.random()) < p + 0.02)) for u, p in draws]
-        found = difference(pairs)
+        found = paired_difference(pairs)
         assert found.interval is not None
         assert found.stderr is not None
-        assert found.unpaired is not None
+        assert found.unpaired_stderr is not None
         covered += found.interval.low <= 0.02 <= found.interval.high
-        narrower += found.interval.high - found.interval.low < 2 * 1.96 * found.unpaired
+        narrower += found.interval.high - found.interval.low < 2 * 1.96 * found.unpaired_stderr
     assert narrower == 500
     assert covered >= 465  # 93 %
 
@@ -284,7 +292,7 @@ def _write(out: Path, rows: list[dict[str, Any]], manifest: dict[str, Any], fail
     folder.mkdir()
     out.write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    lines = (json.dumps({"id": f"x{n}", "verdict": verdict}) + "\n" for n, verdict in enumerate(failed))
+    lines = (json.dumps({"id": f"x{n}", "kind": kind}) + "\n" for n, kind in enumerate(failed))
     (folder / "failures.jsonl").write_text("".join(lines))
 
 
@@ -294,48 +302,54 @@ def _row(name: str, said: str, **more: Any) -> dict[str, Any]:
 
 def test_samples_of_a_question_are_one_cluster_and_get_their_own_table(tmp_path: Path) -> None:
     rows = [_row(f"q{q}#{k}", "18" if q < 5 else "7") for q in range(10) for k in range(4)]
-    _write(tmp_path / "o.jsonl", rows, {"version": "1", "identity": {"job": "eval wordmath", "samples": True}})
+    _write(tmp_path / "o.jsonl", rows, {"manycall_version": "1", "settings": {"job": "eval wordmath", "samples": True}})
     result = score(tmp_path / "o.jsonl")
     found = result.score("strict-match")
     assert found.stderr is not None
-    assert found.clustered == pytest.approx(2 * found.stderr, rel=0.05)  # 40 rows tell no more than 10 questions
-    assert {r.name for r in found.repeated} == {f"{name}{k}" for name in ("pass@", "pass^", "maj@") for k in (2, 4)} | {
-        "mean@4"
-    }
-    assert "| strict-match | pass@2       | 0.5000 | ±0.1667 | 10" in str(result)
+    assert found.clustered_stderr == pytest.approx(2 * found.stderr, rel=0.05)  # 40 rows tell no more than 10 questions
+    assert {r.name for r in found.sample_metrics} == {
+        f"{name}{k}" for name in ("pass@", "pass^", "maj@") for k in (2, 4)
+    } | {"mean@4"}
+    assert "| strict-match | pass@2              | 0.5000 | ±0.1667 | 10" in str(result)
 
 
 def test_samples_that_are_all_right_are_as_sure_as_their_questions(tmp_path: Path) -> None:
     rows = [_row(f"q{q}#{k}", "18") for q in range(10) for k in range(4)]
-    _write(tmp_path / "o.jsonl", rows, {"version": "1", "identity": {"job": "eval wordmath", "samples": True}})
+    _write(tmp_path / "o.jsonl", rows, {"manycall_version": "1", "settings": {"job": "eval wordmath", "samples": True}})
     assert score(tmp_path / "o.jsonl").score("strict-match").interval == wilson(10, 10)
 
 
 def test_failed_rows_are_in_no_score_but_in_its_bounds(tmp_path: Path) -> None:
     rows = [_row(str(n), "18" if n < 6 else "7") for n in range(8)]
-    _write(tmp_path / "o.jsonl", rows, {"version": "1", "identity": {"job": "eval wordmath"}}, ["empty", "filtered"])
+    _write(
+        tmp_path / "o.jsonl",
+        rows,
+        {"manycall_version": "1", "settings": {"job": "eval wordmath"}},
+        ["empty", "content_filter"],
+    )
     found = score(tmp_path / "o.jsonl").score("strict-match")
-    assert (found.value, found.count, found.bounds) == (0.75, 8, (0.6, 0.8))
-    assert "| 0.6000 … 0.8000                    |" in str(score(tmp_path / "o.jsonl"))
+    assert (found.value, found.count, found.worst_case) == (0.75, 8, (0.6, 0.8))
+    assert "| 0.6000 … 0.8000         |" in str(score(tmp_path / "o.jsonl"))
 
 
 @pytest.mark.parametrize(
-    ("source", "ending", "said"),
+    ("source", "outcome", "said"),
     [
-        ({"count": 100}, "interrupted", "Partial: only 3 of 100 rows were asked; the last session ended with: inter"),
-        ({"count": 100}, None, "Partial: only 3 of 100 rows were asked. The same"),  # killed: no session was noted
-        ({"count": None}, "no more", "Partial: only 3 rows were asked; the last session ended with: no more"),
+        ({"count": 100}, "interrupted", "Incomplete: 3 of 100 rows. The last session ended with: inter"),
+        ({"count": 100}, None, "Incomplete: 3 of 100 rows. Make the same call again"),  # killed: no session was noted
+        ({"count": 100}, NOT_FINISHED, "Incomplete: 3 of 100 rows. The last session was killed or is still running."),
+        ({"count": None}, "no more", "Incomplete: 3 rows. The last session ended with: no more"),
         ({"count": None}, "finished", ""),
         ({"count": 3}, "finished", ""),
         ({"count": 2}, "finished", ""),
     ],
 )  # fmt: skip
 def test_the_score_of_an_interrupted_run_says_that_it_is_partial(
-    tmp_path: Path, source: dict[str, Any], ending: str | None, said: str
+    tmp_path: Path, source: dict[str, Any], outcome: str | None, said: str
 ) -> None:
-    sessions = [] if ending is None else [{"ending": ending}]
-    manifest = {"version": "1", "identity": {"job": "eval wordmath"}, "source": source, "sessions": sessions}
+    sessions = [] if outcome is None else [{"outcome": outcome}]
+    manifest = {"manycall_version": "1", "settings": {"job": "eval wordmath"}, "source": source, "sessions": sessions}
     _write(tmp_path / "o.jsonl", [_row("1", "18"), _row("2", "18")], manifest, ["empty"])
     result = score(tmp_path / "o.jsonl")
-    assert result.missing.startswith(said)
-    assert bool(result.missing) == ("Partial" in str(result))
+    assert result.incomplete.startswith(said)
+    assert bool(result.incomplete) == ("Incomplete" in str(result))

@@ -6,14 +6,15 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fakes import calls_of
 from manycall import errors
-from manycall.data.sources import Source
-from manycall.engine.client import Client
-from manycall.engine.row import RowCalls
-from manycall.engine.scheduler import Scheduler
+from manycall.client.call_client import CallClient
+from manycall.data.row_source import RowSource
 from manycall.records import Row
+from manycall.run.row_client import RowClient
+from manycall.run.scheduler import Scheduler
 from manycall.store.manifest import Manifest
-from manycall.store.run import Run
+from manycall.store.run_folder import RunFolder
 from shell import rows
 
 TIMEOUT, PATIENT = 0.3, 10.0
@@ -41,17 +42,17 @@ class End(NamedTuple):
 def run(folder: Path, url: str, count: int = 3, timeout: float = PATIENT, **options: Any) -> End:
     """Some rows, one call each, one after another."""
 
-    async def ask(row: Row, llm: RowCalls) -> dict[str, Any]:
+    async def ask(row: Row, llm: RowClient) -> dict[str, Any]:
         return {"text": (await llm.chat(row.id)).text}
 
     async def main() -> End:
         began, stopped = time.monotonic(), ""
-        output = Run(folder / "out.jsonl", Manifest("0", {}))
-        client = Client("m", url=url, timeout=timeout, rng=AtOnce(), **{"concurrency": 1, **options})
+        output = RunFolder(folder / "out.jsonl", Manifest("0", {}))
+        client = CallClient("m", base_url=url, timeout=timeout, rng=AtOnce(), **{"concurrency": 1, **options})
         try:
             async with client:
-                source = Source([{"id": f"r{n}"} for n in range(count)])
-                await Scheduler(client, output, ask).run(source.rows(output.known))
+                source = RowSource([{"id": f"r{n}"} for n in range(count)])
+                await Scheduler(calls_of(client, output), output, ask).run(source.pending_rows(output.ids))
         except errors.RunStopped as reason:
             stopped = str(reason)
         finally:
@@ -60,6 +61,6 @@ def run(folder: Path, url: str, count: int = 3, timeout: float = PATIENT, **opti
         done = sorted(row["id"] for row in rows(folder / "out.jsonl") if row["text"])
         c = client.counters
         seconds = time.monotonic() - began
-        return End(done, {row["id"]: row["error"] for row in failures}, stopped, c.sent, c.maybe_billed, seconds)
+        return End(done, {row["id"]: row["error"] for row in failures}, stopped, c.attempts, c.possibly_billed, seconds)
 
     return asyncio.run(main())

@@ -1,6 +1,6 @@
-"""The least code with aiohttp: N workers, one iterator of rows, one file; uvloop and msgspec.
+"""Minimal client with aiohttp: N workers, one iterator of rows, one file; uvloop and msgspec.
 
-The session keeps no cookies, the number of connections has no limit, and no call looks for a proxy in the environment
+The session stores no cookies, the number of connections is not limited, and proxies in the environment are ignored
 (`trust_env=False` is aiohttp's default).
 """
 
@@ -14,7 +14,7 @@ from contract import Job, drive
 
 
 async def loop(job: Job) -> int:
-    """Ask for every row, write the answers as they come."""
+    """Make a call for every row and write the answers as they arrive."""
     lines, done = job.lines(), 0
     url = job.url + "/chat/completions"
     headers = {"content-type": "application/json"}

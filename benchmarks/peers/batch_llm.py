@@ -7,7 +7,7 @@ from contract import Job, drive
 
 
 async def stream(job: Job) -> int:
-    """Its stream of results; the store writes each before it is given out."""
+    """Consume its stream of results. The store writes each result before the stream yields it."""
     strategy = llm("openai-compatible:mock", base_url=job.url, api_key="EMPTY")
     prompts = [(row["id"], row["prompt"]) for row in job.read()]
     done = 0

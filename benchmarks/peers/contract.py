@@ -1,11 +1,13 @@
-"""What all drivers share, so that they are measured alike. Only the standard library: each has packages of its own.
+"""Shared part of all drivers, so that they are measured in the same way.
+
+It uses only the standard library, because each driver has a separate environment.
 
     python NAME.py URL ROWS.jsonl OUT.jsonl IN_FLIGHT COUNT
 
-A driver first runs 64 of the rows for practice: imports, and what a library builds when it is first used, are not
-what a row costs. Then it runs COUNT rows and prints one line of JSON: `rows` answered, `wall` seconds, `cpu` seconds
-(user and system, all threads, no children), `rss` (its peak in MB), of which all but the last are of the second run
-alone. Opening the connections is in it, for all alike.
+A driver first runs 64 rows as a warm-up, because imports and lazy initialisation are not part of the cost of a row.
+Then it runs COUNT rows and prints one line of JSON: `rows` answered, `wall` seconds, `cpu` seconds (user and system,
+all threads, no child processes) and `rss` (peak in MB). All values except `rss` are those of the second run only.
+They include opening the connections, for all drivers.
 """
 
 import json
@@ -22,7 +24,7 @@ PRACTICE = 64
 
 @dataclass(frozen=True)
 class Job:
-    """What a driver is to do: rows (`id`, `prompt`) from one file, answers into another."""
+    """Task of a driver: read rows (`id`, `prompt`) from one file and write answers to another."""
 
     url: str
     rows: Path
@@ -31,17 +33,17 @@ class Job:
     count: int
 
     def lines(self) -> Iterator[bytes]:
-        """The rows, not decoded, one after the other."""
+        """Yield the rows one at a time, as undecoded lines."""
         with self.rows.open("rb") as file:
             yield from islice(file, self.count)
 
     def read(self) -> list[dict[str, str]]:
-        """All rows at once, as scripts do it."""
+        """Return all rows as a list, as typical scripts do."""
         return [json.loads(line) for line in self.lines()]
 
 
 def drive(run: Callable[[Job], int]) -> None:
-    """Practise, measure `run`, which returns how many rows were answered, and print what it took."""
+    """Warm up, measure `run`, which returns the number of answered rows, and print the measurements."""
     url, rows, out, in_flight, count = sys.argv[1:]
     job = Job(url, Path(rows), Path(out), int(in_flight), int(count))
     run(_practice(job))
@@ -66,7 +68,7 @@ def _cpu() -> float:
 
 
 def _peak() -> float:
-    """MB. Not `ru_maxrss` on Linux, in which a child begins with what its parent had."""
+    """Return the peak memory in MB. On Linux `ru_maxrss` is not used, because a child inherits its parent's value."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1024

@@ -1,11 +1,11 @@
-"""litellm's Router with so many workers (its own batch methods are a gather over everything)."""
+"""litellm's Router with N workers (its own batch methods gather all calls at once)."""
 
 import asyncio
 import json
 import os
 
-os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or it downloads a price list
-# By default 1,000 connections, 500 to a host. 0 would leave aiohttp's own limit of 100 in force.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # otherwise it downloads a price list
+# The default is 1,000 connections, 500 per host. With 0, aiohttp's own limit of 100 would apply.
 os.environ["AIOHTTP_CONNECTOR_LIMIT"] = os.environ["AIOHTTP_CONNECTOR_LIMIT_PER_HOST"] = "20000"
 
 import uvloop
@@ -15,7 +15,7 @@ from contract import Job, drive
 
 
 async def loop(job: Job) -> int:
-    """Ask for every row, write the answers as they come."""
+    """Make a call for every row and write the answers as they arrive."""
     deployment = {"model": "openai/mock", "api_base": job.url, "api_key": "EMPTY"}
     router = Router(model_list=[{"model_name": "mock", "litellm_params": deployment}], num_retries=3)
     lines, done = job.lines(), 0

@@ -5,10 +5,10 @@ from contract import Job, drive
 
 
 def run(job: Job) -> int:
-    """A whole run: rows, journal, output, report."""
+    """Run a complete job: rows, journal, output, summary."""
     report = manycall.generate(
-        "{{ prompt }}", job.rows, model="mock", url=job.url, out=job.out, concurrency=job.in_flight, limit=job.count,
-        progress=False,
+        "{{ prompt }}", job.rows, model="mock", base_url=job.url, out=job.out, concurrency=job.in_flight,
+        limit=job.count, progress=False,
     )  # fmt: skip
     return report.done
 

@@ -6,15 +6,15 @@ import manycall
 from contract import Job, drive
 
 
-async def ask(row: dict[str, Any], llm: manycall.Calls) -> dict[str, Any]:
-    """The shortest function that a user could write."""
+async def ask(row: dict[str, Any], llm: manycall.LLM) -> dict[str, Any]:
+    """Make one call: the shortest function that a user could write."""
     return {"text": (await llm.chat(row["prompt"])).text}
 
 
 def run(job: Job) -> int:
-    """A whole run: rows, journal, output, report."""
+    """Run a complete job: rows, journal, output, summary."""
     report = manycall.map(
-        ask, job.rows, model="mock", url=job.url, out=job.out, concurrency=job.in_flight, limit=job.count,
+        ask, job.rows, model="mock", base_url=job.url, out=job.out, concurrency=job.in_flight, limit=job.count,
         progress=False,
     )  # fmt: skip
     return report.done

@@ -1,4 +1,4 @@
-"""A lower floor: pyreqwest sends one request over and over and counts the answers; no rows, no JSON, no file."""
+"""Lower bound: pyreqwest sends the same request repeatedly and counts the answers; no rows, no JSON, no file."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from contract import Job, drive
 
 
 async def loop(job: Job) -> int:
-    """Send the first row's request, as often as there are rows."""
+    """Send the request of the first row once for each row."""
     done = 0
     url = job.url + "/chat/completions"
     headers = {"content-type": "application/json"}

@@ -1,4 +1,4 @@
-"""A floor: the least that one can write with pyreqwest: so many workers, one iterator of rows, one file."""
+"""Lower bound with output: minimal client with pyreqwest: N workers, one iterator of rows, one file."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from contract import Job, drive
 
 
 async def loop(job: Job) -> int:
-    """Ask for every row, write the answers as they come."""
+    """Make a call for every row and write the answers as they arrive."""
     lines, done = job.lines(), 0
     url = job.url + "/chat/completions"
     headers = {"content-type": "application/json"}

@@ -1,4 +1,4 @@
-"""The script that people start from: AsyncOpenAI, a semaphore, as_completed over all tasks, a buffer of 100 lines."""
+"""A typical script: AsyncOpenAI, a semaphore, as_completed over all tasks, a buffer of 100 lines."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ FLUSH_EVERY = 100
 
 
 async def script(job: Job, http_client: Any = None) -> int:
-    """Ask for every row, write the answers as they come."""
+    """Make a call for every row and write the answers as they arrive."""
     client = AsyncOpenAI(base_url=job.url, api_key="EMPTY", http_client=http_client or DefaultAsyncHttpxClient())
     slots = asyncio.Semaphore(job.in_flight)
     done = 0

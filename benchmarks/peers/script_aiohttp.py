@@ -1,6 +1,6 @@
-"""The script on the SDK's other transport, with as many connections as calls in flight.
+"""The script with the SDK's aiohttp transport and as many connections as calls in flight.
 
-A number, because `max_connections=None` leaves aiohttp's own limit of 100 in force.
+The number is explicit, because with `max_connections=None` aiohttp's own limit of 100 applies.
 """
 
 import httpx2
@@ -12,7 +12,7 @@ from script import script
 
 
 async def on_aiohttp(job: Job) -> int:
-    """The same script, another transport."""
+    """Run the same script with another transport."""
     return await script(job, DefaultAioHttpClient(limits=httpx2.Limits(max_connections=20_000)))
 
 

@@ -1,4 +1,4 @@
-"""The script with as many connections as calls in flight (the SDK's default is 1,000, of which it keeps 100 open)."""
+"""The script with as many connections as calls in flight (the SDK's default is 1,000, of which 100 are kept open)."""
 
 import httpx2
 import uvloop
@@ -9,7 +9,7 @@ from script import script
 
 
 async def unlimited(job: Job) -> int:
-    """The same script, another pool."""
+    """Run the same script with another connection pool."""
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
     return await script(job, DefaultAsyncHttpxClient(limits=limits))
 

@@ -1,1 +1,1 @@
-"""What `benchmarks/bench.py` is made of: whom it measures, against which servers, how, and the tables."""
+"""Parts of `benchmarks/bench.py`: clients, servers, measurement, cases and tables."""

@@ -1,4 +1,4 @@
-"""What is measured, one function a case; each returns its runs. `Plan` says how much of it."""
+"""The measured cases, one function each, which returns its runs. `Plan` holds the extent of the measurement."""
 
 import shutil
 import subprocess
@@ -14,19 +14,19 @@ from speed.measure import Run, clear, command, environment, measure, rows, tell
 from speed.servers import lean, nginx, on, quick, wrk
 
 SLOW = 8
-"""Seconds: in the short form, a client that takes longer has one run instead of three."""
+"""Seconds. In the short form, a client that takes longer is run once instead of three times."""
 
 
 class Plan(msgspec.Struct):
-    """How much is measured.
+    """Extent of the measurement.
 
     Attributes:
-        folder: for rows and outputs; it is removed at the end.
-        clients: whom.
-        in_flight: at which concurrencies.
-        rounds: how often.
-        scale: rows, against those that `clients.py` gives.
-        long: the long form.
+        folder: Folder for rows and outputs, which is removed at the end.
+        clients: The measured clients.
+        in_flight: Numbers of calls in flight.
+        rounds: Number of rounds.
+        scale: Factor for the numbers of rows in `clients.py`.
+        long: Whether slow clients also have all rounds.
     """
 
     folder: Path
@@ -37,16 +37,16 @@ class Plan(msgspec.Struct):
     long: bool = False
 
     def has(self, *clients: Client) -> list[Client]:
-        """Those of them that are wanted."""
+        """Return the selected ones of these clients."""
         return [client for client in clients if client in self.clients]
 
     def count(self, rows: float) -> int:
-        """So many rows, scaled."""
+        """Return the scaled number of rows."""
         return max(64, int(rows * self.scale))
 
 
 def cost(plan: Plan) -> Iterator[Run]:
-    """CPU a row and rows a second, against a server that answers at once."""
+    """Measure CPU per row and rows per second with a server that answers immediately."""
     with quick(plan.folder) as url:
         for in_flight in plan.in_flight:
             at = IN_FLIGHT.index(in_flight)
@@ -60,9 +60,9 @@ def cost(plan: Plan) -> Iterator[Run]:
 def _in_turn(
     plan: Plan, chosen: dict[Client, int], url: str, in_flight: int, case: str, turn: int, trust: str = ""
 ) -> Iterator[Run]:
-    """One round: a run of each, so that what disturbs the machine disturbs all.
+    """Run every client once, so that a disturbance of the machine affects all of them.
 
-    Who failed is not tried again; nor is, in the short form, who is slow.
+    A client that failed is not run again. In the short form, neither is a slow one.
     """
     for client, count in list(chosen.items()):
         run = tell(measure(client, url, plan.folder, in_flight, count, case=case, turn=turn, trust=trust))
@@ -72,7 +72,7 @@ def _in_turn(
 
 
 def makespan(plan: Plan) -> Iterator[Run]:
-    """Ten rounds of one second each (and sixty of 50 ms): how near to the least time that it could take."""
+    """Compare the run time with the possible minimum: ten waves of calls that take 1 s each, and sixty of 50 ms."""
     for in_flight, delay, waves in ((64, 0.05, 60), (512, 1.0, 10), (4096, 1.0, 10)):
         if in_flight not in plan.in_flight:
             continue
@@ -86,9 +86,9 @@ def makespan(plan: Plan) -> Iterator[Run]:
 
 
 def tls(plan: Plan) -> Iterator[Run]:
-    """The cost of a row over TLS, 64 in flight."""
+    """Measure the cost of a row over TLS with 64 calls in flight."""
     if not (shutil.which("nginx") and shutil.which("openssl")):
-        print("nginx or openssl is not installed: TLS is left out", file=sys.stderr)
+        print("nginx or openssl is not installed; skipping TLS", file=sys.stderr)
         return
     chosen = {client: plan.count(0.7 * (client.rows[1] or 0)) for client in plan.has(OURS, SCRIPT, BARE, FLOOR)}
     with nginx(plan.folder / "tls", tls=True) as url:
@@ -97,7 +97,7 @@ def tls(plan: Plan) -> Iterator[Run]:
 
 
 def memory(plan: Plan) -> Iterator[Run]:
-    """Peak memory for few and for many rows; and then how soon the run that has them all goes on with new ones."""
+    """Measure peak memory for few and for many rows, and then the time to resume the large run with new rows."""
     if OURS not in plan.clients:
         return
     sizes = (10_000, 1_000_000)
@@ -108,7 +108,7 @@ def memory(plan: Plan) -> Iterator[Run]:
 
 
 def _resume(plan: Plan, done: int) -> Iterator[Run]:
-    """The output of `done` rows is there; 64 more are wanted."""
+    """Measure resuming an output of `done` rows with 64 more rows."""
     out = plan.folder / "out.jsonl"
     for turn in range(plan.rounds if plan.long else 1):
         more = rows(plan.folder, done + 64 * (turn + 1))
@@ -121,7 +121,7 @@ def _generate(source: Path, out: Path) -> list[str]:
 
 
 def _first_call(case: str, who: str, words: list[str], turn: int, **more: int) -> Run:
-    """From the start of a process until its first call is at the server."""
+    """Return the seconds from the start of a process until its first call reaches the server."""
     with lean() as server:
         words = [server.url if word == "URL" else word for word in words]
         began = time.monotonic()
@@ -132,7 +132,7 @@ def _first_call(case: str, who: str, words: list[str], turn: int, **more: int) -
 
 
 def start(plan: Plan) -> Iterator[Run]:
-    """Seconds: the help, the import, the first call of a fresh process."""
+    """Measure the seconds of a new process for the help, the import and the first call."""
     commands = {
         "python -c pass": [sys.executable, "-c", "pass"],
         "import manycall": [sys.executable, "-c", "import manycall"],

@@ -1,4 +1,4 @@
-"""Whom we measure: ourselves, the peers, the floors; and where the peers' packages are kept."""
+"""The measured clients: manycall, the peers and the lower bounds; and the environments of the peers."""
 
 import os
 import subprocess
@@ -19,18 +19,19 @@ PINS = {
     "flexllm": ("flexllm==0.17.10", "aiohttp==3.14.5", "uvloop==0.23.0"),
     "litellm": ("litellm==1.106.2", "openai==2.54.0", "aiohttp==3.14.5", "uvloop==0.23.0"),
 }
-"""Each peer has an environment of its own, made when it is first needed."""
+"""Folder of the peers' environments. Each peer has its own, created at first use."""
 
 
 class Client(msgspec.Struct, frozen=True):
-    """One line of the table.
+    """One row of the table.
 
     Attributes:
-        label: what the table calls it.
-        driver: the file in peers/.
-        rows: how many, for 8, 64, 512 and 4096 in flight: 1 to 4 s of work, but where it is slow; None: not tried.
-        venv: whose packages (a key of PINS); "": this interpreter's.
-        writes: it writes its rows down.
+        label: Name in the table.
+        driver: Name of the file in peers/.
+        rows: Number of rows for 8, 64, 512 and 4096 calls in flight: 1 to 4 s of work, more for slow clients. None:
+            not run.
+        venv: Environment with its packages (a key of PINS); "" for this interpreter.
+        writes: Whether it writes its rows to a file.
     """
 
     label: str
@@ -41,7 +42,7 @@ class Client(msgspec.Struct, frozen=True):
 
     @property
     def python(self) -> str:
-        """The interpreter that runs it."""
+        """Path of the interpreter that runs it."""
         return str(HOME / "venvs" / self.venv / "bin" / "python") if self.venv else sys.executable
 
 
@@ -66,19 +67,19 @@ CLIENTS = (
 
 
 def install(clients: tuple[Client, ...]) -> None:
-    """Make the environments that are not there yet."""
+    """Create the missing environments."""
     for name in sorted({client.venv for client in clients if client.venv}):
         folder, pins = HOME / "venvs" / name, "\n".join(PINS[name])
         if (done := folder / "pins.txt").exists() and done.read_text() == pins:
             continue
         print(f"installing {', '.join(PINS[name])} into {folder}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        pip = (folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        pip = (folder / "bin" / "python", "-m", "pip", "install", "--no-progress", "--disable-pip-version-check")
         subprocess.run([*pip, *PINS[name]], check=True, timeout=900)
         done.write_text(pins)
 
 
 def versions(clients: tuple[Client, ...]) -> list[str]:
-    """name==version of everybody who took part."""
+    """Return name==version of all measured packages."""
     own = [f"{name}=={version(name)}" for name in ("manycall", "pyreqwest", "uvloop", "msgspec")]
     return own + [pin for name in PINS for pin in PINS[name][:1] if name in {client.venv for client in clients}]

@@ -1,9 +1,9 @@
-"""An endpoint that does nothing but answer: 25,000 times a second or more on one core, at once or after a delay.
+"""A minimal endpoint: 25,000 answers per second or more on one core, immediately or after a delay.
 
     python lean.py [--delay SECONDS]
 
-It prints its base URL, then `first` and the moment of the first call (`time.monotonic`, which all processes share).
-It ends when its standard input closes.
+Prints its base URL, then `first` and the time of the first call (`time.monotonic`, which all processes share). Ends
+when its standard input closes.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from typing import cast
 
 import uvloop
 
-TEXT = ("The quick brown fox jumps over the lazy dog, and nobody minds. " * 13)[:800]
+TEXT = ("The quick brown fox jumps over the lazy dog, and nobody minds. " * 13)[:800]  # prose: ok
 ANSWER = json.dumps(
     {
         "id": "chatcmpl-0123456789abcdef",
@@ -30,11 +30,11 @@ ANSWER = json.dumps(
     },
     separators=(",", ":"),
 )
-"""About 1 KB; `usage` and `finish_reason` are there because some clients take their absence for a failure."""
+"""About 1 KB. It includes `usage` and `finish_reason`, because some clients treat their absence as a failure."""
 
 
 def reply(status: str, body: str) -> bytes:
-    """A whole HTTP reply."""
+    """Return a complete HTTP response."""
     return f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
 
 
@@ -42,7 +42,7 @@ FOUND, ABSENT = reply("200 OK", ANSWER), reply("404 Not Found", "{}")
 
 
 class Connection(asyncio.Protocol):
-    """One connection: whole requests in, the answer out. Bodies must come with their length."""
+    """One connection that answers every complete request. Requests must have a Content-Length."""
 
     first = True
 
@@ -52,7 +52,7 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's are not instances of it
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's transports are not instances of it
 
     def data_received(self, data: bytes) -> None:
         self.pending = data = self.pending + data if self.pending else data
@@ -65,7 +65,7 @@ class Connection(asyncio.Protocol):
             self.pending = data = data[head + 4 + length :]
 
     def answer(self, is_call: bool) -> None:
-        """Now, or after the delay. What is asked besides calls (`/metrics`) is not there."""
+        """Answer immediately or after the delay. Other requests than calls, such as `/metrics`, get a 404."""
         if is_call and Connection.first:
             Connection.first = False
             print("first", time.monotonic(), flush=True)
@@ -78,7 +78,7 @@ class Connection(asyncio.Protocol):
 
 
 async def serve(delay: float) -> None:
-    """Until standard input closes."""
+    """Serve until standard input closes."""
     loop, closed = asyncio.get_running_loop(), asyncio.Event()
 
     def look() -> None:

@@ -1,4 +1,4 @@
-"""One run of one client in a process of its own, and rounds of them in turn."""
+"""Run one client in a separate process and measure it."""
 
 import json
 import os
@@ -13,17 +13,17 @@ from speed.clients import PEERS, Client
 from speed.servers import on
 
 TOO_LONG = 60
-"""Seconds after which a run is given up; its cell is then a dash."""
+"""Seconds after which a run is aborted. Its cell in the table is then a dash."""
 PROMPT = "Why is the sky blue by day, red in the evening and black at night? " * 15
 
 
 class Run(msgspec.Struct):
-    """What one run took. `wall` and `cpu` in seconds, `rss` in MB; `fault` says why there is nothing.
+    """Measurements of one run: `wall` and `cpu` in seconds, `rss` in MB; `fault` is the reason if it failed.
 
     Attributes:
-        case: which part of the benchmark.
-        who: the client's label.
-        round: runs of one round were made in turn, one after the other.
+        case: Case of the benchmark.
+        who: Label of the client.
+        round: Number of the round. The runs of one round follow each other directly.
     """
 
     case: str
@@ -38,23 +38,23 @@ class Run(msgspec.Struct):
 
     @property
     def per_row(self) -> float:
-        """CPU of a row, in µs."""
+        """CPU per row in µs."""
         return 1e6 * self.cpu / self.rows
 
     @property
     def rate(self) -> float:
-        """Rows a second."""
+        """Rows per second."""
         return self.rows / self.wall
 
 
 def environment(trust: str = "") -> dict[str, str]:
-    """What a client's process finds: no key, no proxy, room for its connections."""
+    """Return the environment of a client's process: no real key and no proxy."""
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     return {**kept, "OPENAI_API_KEY": "EMPTY", "NO_PROXY": "*", **({"SSL_CERT_FILE": trust} if trust else {})}
 
 
 def rows(folder: Path, count: int) -> Path:
-    """A file of so many rows with prompts of 1 KB."""
+    """Return a file of `count` rows with prompts of 1 KB."""
     path = folder / f"rows-{count}.jsonl"
     if not path.exists():
         with path.open("w") as file:
@@ -63,7 +63,7 @@ def rows(folder: Path, count: int) -> Path:
 
 
 def command(client: Client, url: str, source: Path, out: Path, in_flight: int, count: int) -> list[str]:
-    """The words that start a client's driver (peers/contract.py)."""
+    """Return the command that starts a client's driver (peers/contract.py)."""
     driver = PEERS / f"{client.driver}.py"
     return [client.python, *map(str, (driver, url, source, out, in_flight, count))]
 
@@ -72,9 +72,11 @@ def measure(
     client: Client, url: str, folder: Path, in_flight: int, count: int, *, case: str = "", turn: int = 0,
     trust: str = "", limit: float = TOO_LONG,
 ) -> Run:  # fmt: skip
-    """One run. The output stays as `folder/out.jsonl`; what an earlier run left there is removed before.
+    """Run a client once. The output stays in `folder/out.jsonl`; the output of an earlier run is removed first.
 
-    `trust`: the certificate to trust; `limit`: seconds after which it is given up.
+    Args:
+        trust: Certificate to trust.
+        limit: Seconds after which the run is aborted.
     """
     out, run = folder / "out.jsonl", Run(case, client.label, in_flight, turn)
     clear(folder)
@@ -95,7 +97,7 @@ def measure(
 
 
 def clear(folder: Path) -> None:
-    """Remove what a run has written."""
+    """Remove the files that a run has written."""
     for path in (*folder.glob("practice*"), *folder.glob("out*")):
         if path.is_dir():
             shutil.rmtree(path)
@@ -109,7 +111,7 @@ def _lines(path: Path) -> int:
 
 
 def tell(run: Run) -> Run:
-    """The same run, which is told on stderr."""
+    """Print the run to stderr and return it."""
     what = f"{run.wall:8.3f} s"
     if run.cpu:
         what = f"{run.per_row:8,.1f} µs CPU a row, {run.rate:8,.0f} rows/s, {run.wall:5.1f} s, {run.rss:4.0f} MB"

@@ -1,4 +1,4 @@
-"""The endpoints that are called: nginx where it is installed, else our own; and the cores that all run on."""
+"""The called endpoints: nginx if it is installed, otherwise lean.py; and the choice of CPU cores."""
 
 import os
 import re
@@ -17,7 +17,7 @@ import msgspec
 from speed import lean as lean_server
 
 LONGEST = 7200
-"""Seconds after which a server ends by itself, whatever became of us."""
+"""Seconds after which a server ends by itself, even if the benchmark was killed."""
 
 CONF = """
 worker_processes 1; worker_rlimit_nofile 65536; pid nginx.pid; error_log error.log crit;
@@ -41,7 +41,7 @@ OPENSSL = (
 
 @contextmanager
 def on(core: int) -> Iterator[None]:
-    """What is started here runs on the first core (0: clients) or the last (-1: servers), where cores can be chosen."""
+    """Pin processes started in this context to the first core (0: clients) or the last (-1: servers), if supported."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -54,7 +54,7 @@ def on(core: int) -> Iterator[None]:
 
 
 class Lean:
-    """Our own server. After it has ended, `first` is the moment of its first call."""
+    """A running lean.py. After it has ended, `first` is the time of its first call."""
 
     def __init__(self, url: str) -> None:
         self.url, self.first = url, 0.0
@@ -62,7 +62,7 @@ class Lean:
 
 @contextmanager
 def lean(delay: float = 0.0) -> Iterator[Lean]:
-    """Our own server, in a process of its own."""
+    """Run lean.py in a separate process."""
     command = [sys.executable, lean_server.__file__, "--delay", str(delay)]
     with on(-1):
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -71,13 +71,13 @@ def lean(delay: float = 0.0) -> Iterator[Lean]:
     try:
         yield server
     finally:
-        said, _ = process.communicate(timeout=20)  # it ends because its standard input closes
-        server.first = float(said.split()[1]) if said else 0.0
+        output, _ = process.communicate(timeout=20)  # closes its standard input, which ends the server
+        server.first = float(output.split()[1]) if output else 0.0
 
 
 @contextmanager
 def nginx(folder: Path, *, tls: bool = False) -> Iterator[str]:
-    """nginx with the same answer; with `tls` its certificate is `folder/cert.pem`."""
+    """Run nginx with the same answer. With `tls` its certificate is `folder/cert.pem`."""
     folder.mkdir(exist_ok=True)
     if tls:
         subprocess.run(OPENSSL, cwd=folder, check=True, capture_output=True)
@@ -107,7 +107,7 @@ def _wait_for(port: int) -> None:
 
 @contextmanager
 def quick(folder: Path) -> Iterator[str]:
-    """The quickest server that there is here; says which."""
+    """Run the fastest available server and report which one it is."""
     if shutil.which("nginx") and shutil.which("timeout"):
         with nginx(folder / "nginx") as url:
             yield url
@@ -118,7 +118,7 @@ def quick(folder: Path) -> Iterator[str]:
 
 
 class Load(msgspec.Struct):
-    """What wrk did: requests, and its seconds by the clock and of CPU."""
+    """Measurements of wrk: requests, wall seconds and CPU seconds."""
 
     requests: int
     wall: float
@@ -126,7 +126,7 @@ class Load(msgspec.Struct):
 
 
 def wrk(url: str, in_flight: int, folder: Path, seconds: int = 1) -> Load | None:
-    """The same calls by wrk, which is as fast as it gets; None where it is not installed."""
+    """Make the same calls with wrk as a reference for maximum speed. None if wrk is not installed."""
     if not shutil.which("wrk"):
         return None
     script = folder / "post.lua"

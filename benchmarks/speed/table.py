@@ -1,4 +1,4 @@
-"""The runs, as tables: medians, and ratios of runs that were made in the same round."""
+"""Tables of the runs: medians, and ratios of runs of the same round."""
 
 import os
 import platform
@@ -13,40 +13,40 @@ from speed.clients import BARE, CLIENTS, FLOOR, IN_FLIGHT, OURS, SCRIPT
 from speed.measure import Run
 
 BOUND = 1.5
-"""A server that wrk (or whoever was quickest) drives less than so many times as fast as a client bounds that client."""
+"""A client counts as limited by the server if wrk, or the fastest client, is less than this factor faster."""
 Table = list[tuple[str, ...]]
 
 
 class Runs:
-    """All runs, found by what they are of."""
+    """All runs, with lookup by case and client."""
 
     def __init__(self, runs: Iterable[Run]) -> None:
         self.all = list(runs)
 
     def of(self, case: str, who: str, in_flight: int | None = None) -> list[Run]:
-        """Those that came to an end."""
+        """Return the runs that finished."""
         return [
             run for run in self.all
             if (run.case, run.who) == (case, who) and in_flight in (None, run.in_flight) and not run.fault
         ]  # fmt: skip
 
     def median(self, case: str, who: str, in_flight: int | None, figure: Callable[[Run], float]) -> float | None:
-        """The median of a figure; None if there is no run."""
+        """Return the median of a measurement; None without runs."""
         return statistics.median(found) if (found := [figure(run) for run in self.of(case, who, in_flight)]) else None
 
     def ratio(self, case: str, who: str, than: str, in_flight: int) -> float | None:
-        """CPU a row of one against another's: the median over rounds in which both had a run."""
+        """Return the ratio of CPU per row between two clients: the median over rounds in which both have a run."""
         others = {run.round: run.per_row for run in self.of(case, than, in_flight)}
         ratios = [run.per_row / others[run.round] for run in self.of(case, who, in_flight) if run.round in others]
         return statistics.median(ratios) if ratios else None
 
     def ceiling(self, case: str, in_flight: int) -> float:
-        """Rows a second that the server was seen to give to somebody."""
+        """Return the highest rows per second that any client got from the server."""
         rates = [run.rate for run in self.all if run.case == case and run.in_flight == in_flight and not run.fault]
         return max(rates, default=0.0)
 
     def spread(self) -> float:
-        """How far runs of one and the same thing lie apart: the median of (slowest / fastest - 1)."""
+        """Return the spread of repeated runs: the median of (slowest / fastest - 1)."""
         groups: dict[tuple[str, str, int], list[float]] = {}
         for run in self.all:
             if run.cpu and not run.fault:
@@ -55,7 +55,7 @@ class Runs:
 
 
 def environment(versions: list[str], load: float, minutes: float, form: str, spread: float) -> str:
-    """Where and when, and how noisy it was."""
+    """Describe the machine, the date and the noise."""
     cpu = platform.processor() or platform.machine()
     if (info := Path("/proc/cpuinfo")).exists():
         cpu = info.read_text().partition("model name\t: ")[2].partition("\n")[0] or cpu
@@ -68,7 +68,7 @@ def environment(versions: list[str], load: float, minutes: float, form: str, spr
 
 
 def cost(runs: Runs) -> Table:
-    """Clients by calls in flight, and over TLS."""
+    """Return the table of clients by calls in flight, and over TLS."""
     columns = [("cost", each) for each in IN_FLIGHT] + [("tls", 64)]
     lines = [("", *(f"{each:,}" for each in IN_FLIGHT), "64, TLS")]
     for who in [*(client.label for client in CLIENTS), "wrk"]:
@@ -94,19 +94,19 @@ def _times(ratio: float) -> str:
 
 
 def faults(runs: Runs) -> Iterator[str]:
-    """What did not come to an end, and why."""
-    said = {f"{run.who} at {run.in_flight:,} ({run.case}): {run.fault}" for run in runs.all if run.fault}
-    if said:
-        yield "Not done: " + "; ".join(sorted(said)) + "."
+    """Yield a sentence about the runs that failed, with the reasons."""
+    failed = {f"{run.who} at {run.in_flight:,} ({run.case}): {run.fault}" for run in runs.all if run.fault}
+    if failed:
+        yield "Failed: " + "; ".join(sorted(failed)) + "."
 
 
 def efficiency(run: Run) -> float:
-    """The share of the time in which as many calls as allowed were waited for; the case is the latency."""
+    """Return the share of the time in which all allowed calls were in flight. The case names the latency."""
     return run.rows * float(run.case.split()[0]) / run.in_flight / run.wall
 
 
 def makespan(runs: Runs) -> Table:
-    """Who, by calls in flight and latency: the efficiency, and the CPU of a row when each wakes the client up."""
+    """Return the table of efficiency and CPU per row, by calls in flight and latency."""
     cases = sorted({(run.in_flight, run.case) for run in runs.all if run.case.endswith(" s")})
     lines = [("", *(f"{in_flight:,}, {case}" for in_flight, case in cases))]
     for who in (OURS.label, FLOOR.label):
@@ -120,16 +120,16 @@ def makespan(runs: Runs) -> Table:
 
 
 def others(runs: Runs) -> Table:
-    """Figures that stand alone."""
+    """Return the table of single figures: memory and times."""
     lines: Table = [("", "")]
     for run in runs.of("memory", OURS.label):
         lines.append((f"peak memory, {run.rows:,} rows, 64 in flight", f"{run.rss:.1f} MB"))
     if (slope := growth(runs)) is not None:
-        lines.append(("that is, for each further row", f"{slope:.0f} bytes"))
+        lines.append(("memory per additional row", f"{slope:.0f} bytes"))
     starts = dict.fromkeys(
         (run.case, run.who, run.rows) for run in runs.all if run.case in ("start", "first", "resume")
     )
-    words = {"first": "first call at the server: {}", "resume": "first new call after {rows:,} rows that are done: {}"}
+    words = {"first": "first call at the server: {}", "resume": "first new call after {rows:,} finished rows: {}"}
     for case, who, rows in starts:
         if (seconds := runs.median(case, who, None, lambda run: run.wall)) is not None:
             lines.append((words.get(case, "{}").format(who, rows=rows), f"{1000 * seconds:,.0f} ms"))
@@ -137,7 +137,7 @@ def others(runs: Runs) -> Table:
 
 
 def growth(runs: Runs) -> float | None:
-    """Bytes of memory for each row more."""
+    """Return the bytes of memory per additional row."""
     found = runs.of("memory", OURS.label)
     if len(found) < 2:
         return None
@@ -146,7 +146,7 @@ def growth(runs: Runs) -> float | None:
 
 
 class Target(msgspec.Struct):
-    """What is wanted: at least (`least`) or at most `limit`; `found` is None if it was not measured."""
+    """A target: at least (`least`) or at most `limit`. `found` is None if it was not measured."""
 
     what: str
     limit: float
@@ -155,7 +155,7 @@ class Target(msgspec.Struct):
     unit: str = "×"
 
     def line(self) -> tuple[str, ...]:
-        """Its line of the table."""
+        """Return its row of the table."""
         wanted = f"{'≥' if self.least else '≤'} {self.limit:g}{self.unit}"
         if self.found is None:
             return self.what, wanted, "-", "-"
@@ -164,8 +164,8 @@ class Target(msgspec.Struct):
 
 
 def targets(runs: Runs) -> Table:
-    """Each with what was measured."""
-    return [("", "wanted", "measured", ""), *(target.line() for target in _targets(runs))]
+    """Return the table of targets and measurements."""
+    return [("", "target", "measured", ""), *(target.line() for target in _targets(runs))]
 
 
 def _targets(runs: Runs) -> Iterator[Target]:
@@ -178,39 +178,40 @@ def _targets(runs: Runs) -> Iterator[Target]:
         yield Target(f"less CPU than {who}, with any number in flight", 1, min(ratios, default=None))
     for in_flight in IN_FLIGHT:
         found = runs.ratio("cost", ours, pyreqwest, in_flight)
-        yield Target(f"CPU against {pyreqwest}, {in_flight:,} in flight", 1.8, found, least=False)
+        yield Target(f"CPU relative to {pyreqwest}, {in_flight:,} in flight", 1.8, found, least=False)
     for in_flight, share in ((512, 0.97), (4096, 0.95)):
         found = runs.median("1 s", ours, in_flight, efficiency)
-        yield Target(f"of the least time, 1 s a call, {in_flight:,} in flight", share, found, unit="")
-    yield Target("memory for each further row", 40, growth(runs), least=False, unit=" bytes")
+        what = f"share of the shortest possible time, 1 s per call, {in_flight:,} in flight"
+        yield Target(what, share, found, unit="")
+    yield Target("memory per additional row", 40, growth(runs), least=False, unit=" bytes")
     for case, who, limit in (("start", "manycall --help", 150), ("first", ours, 300)):
         seconds = runs.median(case, who, None, lambda run: run.wall)
         what = who if case == "start" else "first call at the server"
         yield Target(what, limit, None if seconds is None else 1000 * seconds, least=False, unit=" ms")
     waited = runs.median("resume", ours, None, lambda run: run.wall)
-    yield Target("first new call after a million rows that are done", 10, waited, least=False, unit=" s")
+    yield Target("first new call after 1,000,000 finished rows", 10, waited, least=False, unit=" s")
 
 
 def markdown(table: Table) -> str:
-    """Its first line is the head."""
+    """Return a Markdown table, whose header is the first row."""
     head, *lines = table
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ("---",) * len(head), *lines))
 
 
 SECTIONS = {
-    "**CPU of a row** (µs, user and system) · rows a second · times manycall generate's CPU, by calls in flight:": cost,
-    "**Against the least time that waiting takes** (rows × latency / calls in flight / time) · CPU of a row:": makespan,
+    "**CPU of a row** (µs, user and system) · rows per second · relative to generate, by calls in flight:": cost,
+    "**Share of the shortest possible time** (rows × latency / calls in flight / time) · CPU of a row:": makespan,
     "**Memory, start, resume**:": others,
     "**Targets**:": targets,
 }
 MARKS = (
-    "`*` bound by the server: nobody got 1.5 times as many answers a second from it. `¹` one run only, as it is slow. "
-    "`-` not done in a minute, or not tried."
+    "`*` limited by the server: no client got 1.5 times as many answers per second from it. "
+    "`¹` one run only, because it is slow. `-` not finished in a minute, or not tried."
 )
 
 
 def report(runs: Runs, versions: list[str], load: float, minutes: float, form: str) -> str:
-    """The whole text between the markers; what was not measured is left out."""
+    """Return the text between the markers. Sections that were not measured are omitted."""
     parts = [environment(versions, load, minutes, form, runs.spread())]
     for title, make in SECTIONS.items():
         table = make(runs)

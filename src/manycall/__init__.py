@@ -1,18 +1,11 @@
-"""manycall: rows and a prompt go in, calls are made as fast as the endpoints allow, answers stream to disk.
+"""manycall: make many LLM calls, fast, resumable and scored.
 
-The house, in the order in which a row goes through it:
+Jobs, which make one or more calls for each row: `generate`, `run_steps`, `map`, `evaluate`, `judge`, `run_batch`.
+Finished outputs, without a call: `score`, `compare`, `export`, `export_lm_eval`, `check_data`, `dataset_card`,
+`write_report`. Async programs: `Client` makes single calls and runs the same jobs. Step types are in `manycall.steps`,
+errors in `manycall.errors`, fakes for tests in `manycall.testing`. The guide is docs/python.md.
 
-    data/            rows come in, prompts are made of them
-    engine/          the only place that owns tasks: scheduler, client, progress
-    control/         decisions, as pure functions: retry, which endpoint
-    wire/            one endpoint's bytes
-    store/           the disk: journal, output, resume
-    evals/, synth/   the jobs: evaluate, judge, generate, steps; compare, and reports
-    sim/             an endpoint to practise on
-    cli/             the same, from a shell
-
-records.py has the nouns, errors.py all that can go wrong. The names below are loaded when they are first used,
-so that `manycall --help` need not wait for an HTTP library.
+Names are imported on first use, so that `manycall --help` does not wait for the HTTP library to load.
 """
 
 from importlib import import_module
@@ -21,82 +14,75 @@ from typing import TYPE_CHECKING, Any
 from manycall._version import __version__
 
 if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.py compares the two
-    from manycall.data.sources import Rows as Rows
-    from manycall.data.templates import Prompt as Prompt
-    from manycall.engine.calls import Calls as Calls
-    from manycall.engine.client import Client as Client
-    from manycall.engine.map import Options as Options
-    from manycall.engine.map import map as map
-    from manycall.engine.report import Report as Report
-    from manycall.errors import CallFailed as CallFailed
-    from manycall.errors import Interrupted as Interrupted
-    from manycall.errors import ManycallError as ManycallError
-    from manycall.errors import Refused as Refused
-    from manycall.errors import Rejected as Rejected
-    from manycall.errors import RunStopped as RunStopped
-    from manycall.errors import StoreError as StoreError
-    from manycall.errors import TransportError as TransportError
-    from manycall.errors import UsageError as UsageError
-    from manycall.evals.compare import compare as compare
-    from manycall.evals.comparison import Comparison as Comparison
-    from manycall.evals.evaluate import evaluate as evaluate
-    from manycall.evals.judge import judge as judge
-    from manycall.evals.judgement import Judgement as Judgement
-    from manycall.evals.report import Evaluation as Evaluation
-    from manycall.evals.reports.contents import write_report as write_report
-    from manycall.evals.score import score as score
-    from manycall.evals.tasks import TASKS as TASKS
-    from manycall.evals.tasks import Task as Task
+    from manycall import errors as errors
+    from manycall import steps as steps
+    from manycall import testing as testing
+    from manycall.client.requests import LLM as LLM
+    from manycall.comparison.compare_runs import compare as compare
+    from manycall.comparison.comparison_result import Comparison as Comparison
+    from manycall.dataset.card import dataset_card as dataset_card
+    from manycall.dataset.check_data import check_data as check_data
+    from manycall.dataset.export import export as export
+    from manycall.evals.eval_result import EvalResult as EvalResult
+    from manycall.evals.lm_eval.export_files import export_lm_eval as export_lm_eval
+    from manycall.evals.rescore import score as score
+    from manycall.evals.tasks.task import Task as Task
+    from manycall.judging.judge_result import JudgeResult as JudgeResult
+    from manycall.python_api.async_client import Client as Client
+    from manycall.python_api.jobs import evaluate as evaluate
+    from manycall.python_api.jobs import generate as generate
+    from manycall.python_api.jobs import judge as judge
+    from manycall.python_api.jobs import map as map
+    from manycall.python_api.jobs import run_batch as run_batch
+    from manycall.python_api.jobs import run_steps as run_steps
     from manycall.records import Completion as Completion
     from manycall.records import Embeddings as Embeddings
-    from manycall.records import Row as Row
-    from manycall.synth.batch import batch as batch
-    from manycall.synth.card import card as card
-    from manycall.synth.export import export as export
-    from manycall.synth.generate import generate as generate
-    from manycall.synth.kinds import Evolve as Evolve
-    from manycall.synth.kinds import Generate as Generate
-    from manycall.synth.kinds import Judge as Judge
-    from manycall.synth.kinds import Keep as Keep
-    from manycall.synth.kinds import Set as Set
-    from manycall.synth.quality import quality as quality
-    from manycall.synth.steps import steps as steps
+    from manycall.records import Failure as Failure
+    from manycall.records import Success as Success
+    from manycall.reports.write_report import write_report as write_report
+    from manycall.run.run_result import RunResult as RunResult
 
 _FOUND_IN = {
-    "data.sources": ("Rows",),
-    "data.templates": ("Prompt",),
-    "records": ("Row", "Completion", "Embeddings"),
-    "engine.calls": ("Calls",),
-    "engine.client": ("Client",),
-    "engine.map": ("map", "Options"),
-    "engine.report": ("Report",),
-    "synth.batch": ("batch",),
-    "synth.generate": ("generate",),
-    "synth.quality": ("quality",),
-    "synth.export": ("export",),
-    "synth.card": ("card",),
-    "synth.kinds": ("Generate", "Evolve", "Judge", "Keep", "Set"),
-    "synth.steps": ("steps",),
-    "evals.evaluate": ("evaluate",),
-    "evals.score": ("score",),
-    "evals.compare": ("compare",),
-    "evals.comparison": ("Comparison",),
-    "evals.judge": ("judge",),
-    "evals.judgement": ("Judgement",),
-    "evals.reports.contents": ("write_report",),
-    "evals.report": ("Evaluation",),
-    "evals.tasks": ("TASKS", "Task"),
-    "errors": (
-        "ManycallError", "UsageError", "RunStopped", "Interrupted", "StoreError",
-        "CallFailed", "TransportError", "Refused", "Rejected",
+    "python_api.jobs": (
+        "generate",
+        "evaluate",
+        "judge",
+        "map",
+        "run_steps",
+        "run_batch",
     ),
-}  # fmt: skip
+    "evals.rescore": ("score",),
+    "comparison.compare_runs": ("compare",),
+    "dataset.export": ("export",),
+    "evals.lm_eval.export_files": ("export_lm_eval",),
+    "dataset.check_data": ("check_data",),
+    "dataset.card": ("dataset_card",),
+    "reports.write_report": ("write_report",),
+    "python_api.async_client": ("Client",),
+    "client.requests": ("LLM",),
+    "evals.tasks.task": ("Task",),
+    "records": (
+        "Completion",
+        "Embeddings",
+        "Success",
+        "Failure",
+    ),
+    "run.run_result": ("RunResult",),
+    "evals.eval_result": ("EvalResult",),
+    "judging.judge_result": ("JudgeResult",),
+    "comparison.comparison_result": ("Comparison",),
+}
 _MODULES = {name: f"manycall.{module}" for module, names in _FOUND_IN.items() for name in names}
 
 __all__ = ["__version__", *_MODULES]  # noqa: PLE0604
 
 
+_SUBMODULES = ("errors", "steps", "testing")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f"manycall.{name}")
     if name not in _MODULES:
         raise AttributeError(f"module 'manycall' has no attribute {name!r}")
     value = getattr(import_module(_MODULES[name]), name)

@@ -1,4 +1,4 @@
-"""The only reader of time. Under a loop with virtual time, all of manycall runs in virtual time."""
+"""The only module that reads the time. With an event loop in virtual time, all of manycall runs in virtual time."""
 
 import asyncio
 import time
@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 
 def now() -> float:
-    """Seconds on the running loop's monotonic clock. Only differences mean anything."""
+    """Return seconds on the running loop's monotonic clock. Only differences are meaningful."""
     return asyncio.get_running_loop().time()
 
 
 async def sleep(seconds: float) -> None:
-    """Wait. Never call this while holding a permit (law 5)."""
+    """Wait for some seconds. Never call this while holding a permit."""
     await asyncio.sleep(seconds)
 
 
-async def sleep_unless(event: asyncio.Event, seconds: float) -> bool:
-    """Wait so long, or until the event; return whether it was the event."""
+async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event for at most `seconds`. Return whether the event was set."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()
@@ -25,31 +25,31 @@ async def sleep_unless(event: asyncio.Event, seconds: float) -> bool:
     return True
 
 
-def wall() -> float:
-    """Seconds since 1970, for records that people read; never for measuring."""
+def wall_time() -> float:
+    """Return seconds since 1970, for records that people read. Do not use it to measure durations."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         return time.time()
-    wall: Callable[[], float] = getattr(loop, "wall", time.time)  # a virtual loop has its own
+    wall: Callable[[], float] = getattr(loop, "wall", time.time)  # a virtual loop has another wall clock
     return wall()
 
 
-def cpu(*, of_all: bool = False) -> float:
-    """Seconds of CPU that this thread has used, or all threads of the process."""
+def cpu_time(*, of_all: bool = False) -> float:
+    """Return the CPU seconds used by this thread; with `of_all`, by all threads of the process."""
     real = time.process_time if of_all else time.thread_time
     used: Callable[[], float] = getattr(asyncio.get_running_loop(), "cpu", real)
     return used()
 
 
-def waited_for_cpu() -> float:
-    """Seconds that this thread could have run and had no core to run on: others used it. 0 where nobody counts them."""
+def cpu_wait_time() -> float:
+    """Return the seconds in which this thread was ready to run but had no core. 0 on systems other than Linux."""
     used: Callable[[], float] = getattr(asyncio.get_running_loop(), "waited_for_cpu", _run_delay)
     return used()
 
 
 def _run_delay() -> float:
-    """The second number of Linux's schedstat (Documentation/scheduler/sched-stats.rst), in nanoseconds."""
+    """Return the run delay of Linux's schedstat: the second number, in ns (Documentation/scheduler/sched-stats.rst)."""
     try:
         with open("/proc/thread-self/schedstat") as file:
             return int(file.read().split()[1]) / 1e9

@@ -1,57 +1,94 @@
-"""Everything that can go wrong, and what a failed call means for its row.
+"""All exceptions, and what a failed call means for its row.
 
     ManycallError
-    ├── UsageError              the command or the call is wrong; nothing was sent
-    ├── RunStopped              the run ended before its rows did: auth, quota, canary
-    │   ├── Interrupted         ... because somebody pressed Ctrl-C
-    │   ├── BudgetSpent         ... because its tokens or its money are used up
-    │   ├── DeadlinePassed      ... because its time is
-    │   └── InputChanged        ... because the file of its rows is not what it was
-    ├── StoreError              the files on disk refuse
-    │   ├── RunDiffers          made with another prompt, model or parameter
-    │   ├── RunLocked           another process writes there
-    │   └── StoreCorrupt        damage that is not a torn tail: says at which byte
-    ├── Rejected                a row function wants no part of this row: neither done nor failed
-    └── CallFailed              one call gave no answer
-        ├── TransportError      no whole reply came
-        │   ├── NeverSent       no connection: the server has seen nothing
-        │   │   └── Untrusted   its certificate was refused
-        │   ├── ConnectionLost  sent, or perhaps sent, then lost: may be billed
-        │   ├── TimedOut        no whole reply in time: may be billed
-        │   └── ReplyBroken     a reply began and broke off, or is not HTTP
-        │       └── TooLong     ... or goes on for longer than can be kept
-        ├── Refused             a reply with an error status: status, code, retry_after
-        └── BadReply            a 200 that holds no answer
-            ├── EmptyAnswer     ... whose text is empty
-            ├── OutOfTokens     ... because max_tokens was used up before any text
-            ├── Misshapen       ... that fits the schema, or the scale, that was asked for
-            ├── Filtered        ... because a content filter took it
-            └── Declined        ... because the model refused to give one
+    ├── UsageError                  the command or the call is wrong; nothing was sent
+    ├── RunStopped                  the run ended before all rows were processed: wrong key, quota, first rows failed
+    │   ├── Interrupted             ... because the user pressed Ctrl-C
+    │   ├── BudgetExceeded          ... because its token or dollar budget is used up
+    │   ├── TimeLimitReached        ... because its time limit was reached
+    │   └── InputChanged            ... because the input file has changed
+    ├── StorageError                files on disk cannot be read or written
+    │   ├── SettingsMismatch        the output was created with another prompt, model or parameter
+    │   ├── OutputLocked            another process writes the output
+    │   └── CorruptFile             damage that is not a torn tail; the message gives the byte
+    ├── RowRejected                 a row function rejects its row, which is neither done nor failed
+    └── CallError                   one call produced no answer
+        ├── TransportError          no complete response
+        │   ├── ConnectError        no connection: the server has received nothing
+        │   │   └── CertificateError    the server's certificate is not trusted
+        │   ├── ConnectionLost      sent, or perhaps sent, then lost: possibly billed
+        │   ├── AttemptTimeout      no complete response in time: possibly billed
+        │   └── IncompleteResponse  the response ended early, or is not HTTP: possibly billed
+        │       └── ResponseTooLarge    the response exceeds the size limit
+        ├── HttpStatusError         a response with an error status: status, code, retry_after
+        └── InvalidResponse         a response with status 200 that contains no answer
+            ├── EmptyCompletion     ... because its text is empty
+            ├── MaxTokensReached    ... because max_tokens was reached before any text
+            ├── AnswerInvalid       ... that fits the requested schema or scale
+            ├── ContentFiltered     ... because a content filter removed it
+            └── Declined            ... because the model declined to answer
 
-Split by *when* a call failed, because that decides whether it may have been paid for. Exceptions are
-for stopping the run and for the author of a row function; a row itself ends in a `Success` or a
-`Failure` (records.py), never in a traceback.
+Call errors differ in *when* the call failed, because that decides whether it may have been billed. Exceptions serve
+to stop the run and to inform the author of a row function. A row itself ends as a `Success` or a `Failure`
+(records.py), never as a traceback.
 """
 
 import enum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
-class Verdict(enum.Enum):
-    """What a failed call means."""
+class FailureAction(enum.Enum):
+    """What to do after a failed call."""
 
     RETRY = "retry"
     """The same request may succeed later."""
-    GIVE_UP = "give up"
+    FAIL = "fail"
     """This request will never succeed; the others may."""
-    STOP = "stop"
-    """No request will succeed until somebody mends something: stop the run."""
+    STOP_RUN = "stop run"
+    """No request will succeed until the user fixes a problem."""
+
+
+class FailureClass(enum.Enum):
+    """Why an attempt failed, as far as it matters for the next one (providers/error_codes.py, control/retry.py)."""
+
+    UNREACHABLE = "unreachable"
+    """No connection, or the connection was lost."""
+    UNTRUSTED_SERVER = "untrusted server"
+    """The server's certificate is not trusted."""
+    OVERLOADED = "overloaded"
+    """The server has no capacity; nothing was computed or billed."""
+    RATE_LIMITED = "rate limited"
+    """The server asks for fewer calls (429)."""
+    KEY_RATE_LIMITED = "key rate limited"
+    """A message that may mean a used-up quota, but most likely means a rate limit of the key."""
+    NO_ANSWER = "no answer"
+    """No answer although the server may have done the work and charged for it: a timeout, an empty text."""
+    MALFORMED = "malformed"
+    """A response that cannot be read, or that contains no answer."""
+    SERVER_ERROR = "server error"
+    """An error status of 500 or above that is not known to mean anything else."""
+    BAD_REQUEST = "bad request"
+    """The request, or its answer, will be no better next time."""
+    BAD_SETUP = "bad setup"
+    """The URL, the model or a permission is wrong, if no call has succeeded yet."""
+    BAD_KEY = "bad key"
+    """The key is not accepted, or its balance is used up."""
 
 
 class ManycallError(Exception):
-    """The root. Its message is a sentence for the user: what, where, what to do."""
+    """The base class. The message is for the user: what happened, where, and what to do.
+
+    Attributes:
+        exit_code: exit code of the command.
+    """
 
     exit_code: ClassVar[int] = 4
+
+    def replace(self, message: str | None = None, **attributes: Any) -> Self:
+        """Return a copy with another message or other attributes. An exception is not changed after it was created."""
+        copy = type(self).__new__(type(self), str(self) if message is None else message)
+        copy.__dict__.update(self.__dict__, **attributes)
+        return copy
 
 
 class UsageError(ManycallError):
@@ -61,68 +98,68 @@ class UsageError(ManycallError):
 
 
 class RunStopped(ManycallError):
-    """The run ended before its rows did. What is finished is on disk; the same command goes on.
+    """The run ended before all rows were processed. Finished rows are saved; the same command resumes.
 
     Attributes:
-        done: how many rows are in the output.
-        remedy: what to do before the same command goes on.
+        rows_done: number of rows in the output.
+        next_step: what to do, followed by the command that resumes.
     """
 
-    done = 0
-    remedy: ClassVar[str] = "mend it, and run again"
+    rows_done = 0
+    next_step: ClassVar[str] = "Fix the problem and resume with"
 
 
 class Interrupted(RunStopped):
-    """Somebody pressed Ctrl-C, or the process got SIGTERM."""
+    """The user pressed Ctrl-C, or the process received SIGTERM."""
 
     exit_code = 130
-    remedy = "go on with"
+    next_step = "Resume with"
 
 
-class BudgetSpent(RunStopped):
-    """What the output may cost is used up: its tokens, or its money."""
+class BudgetExceeded(RunStopped):
+    """The token or dollar budget of the output is used up."""
 
-    remedy = "raise the budget, and go on with"
+    next_step = "Raise the budget and resume with"
 
 
-class DeadlinePassed(RunStopped):
-    """The time that the run was given is up."""
+class TimeLimitReached(RunStopped):
+    """The time limit of the run was reached."""
 
-    remedy = "go on with"
+    next_step = "Resume with"
 
 
 class InputChanged(RunStopped):
-    """The input file holds other bytes than when its rows were checked, so that ids may repeat."""
+    """The input file has changed since its rows were checked, so that ids may no longer be unique."""
 
-    remedy = "when the file is complete, run again"
-
-
-class StoreError(ManycallError):
-    """The files on disk refuse."""
+    next_step = "When the file is complete, resume with"
 
 
-class RunDiffers(StoreError):
-    """The output was made with another prompt, model or parameter."""
+class StorageError(ManycallError):
+    """Files on disk cannot be read or written."""
+
+
+class SettingsMismatch(StorageError):
+    """The output was created with another prompt, model or parameter."""
 
     exit_code = 2
 
 
-class RunLocked(StoreError):
+class OutputLocked(StorageError):
     """Another process is writing this output."""
 
     exit_code = 2
 
 
-class StoreCorrupt(StoreError):
-    """A file is damaged in its middle, which no crash of ours explains."""
+class CorruptFile(StorageError):
+    """A file is damaged in the middle, which a crash of manycall cannot cause."""
 
 
-class Rejected(ManycallError):
-    """Raised by a row function: this row is not wanted. It goes to rejected.jsonl, and is not asked for again.
+class RowRejected(ManycallError):
+    """Raised by a row function to reject its row. The row goes to rejected.jsonl and is not processed again.
 
     Args:
-        reason: why.
-        fields: what was made of it so far.
+        reason: why the row is rejected.
+        fields: fields to store with the rejected row.
     """
 
     def __init__(self, reason: str, **fields: Any) -> None:
@@ -130,16 +167,16 @@ class Rejected(ManycallError):
         self.fields = fields
 
 
-class CallFailed(ManycallError):
-    """One call gave no answer.
+class CallError(ManycallError):
+    """One call produced no answer.
 
     Attributes:
-        maybe_billed: the server may have done the work all the same.
-        attempts: how often it was sent before we gave up (set by the client).
-        body: what the server answered, if it answered.
+        possibly_billed: the server may have done the work and charged for it.
+        attempts: number of attempts.
+        body: the response body, if there was a response.
     """
 
-    maybe_billed: ClassVar[bool] = False
+    possibly_billed: ClassVar[bool] = False
 
     def __init__(self, message: str, *, body: bytes = b"") -> None:
         super().__init__(message)
@@ -147,55 +184,48 @@ class CallFailed(ManycallError):
         self.attempts = 1
 
 
-class TransportError(CallFailed):
-    """No whole reply came."""
+class TransportError(CallError):
+    """There was no complete response."""
 
 
-class NeverSent(TransportError):
-    """No connection was made (refused, unknown host, no route): the server has seen nothing."""
+class ConnectError(TransportError):
+    """No connection was established (refused, unknown host, no route): the server has received nothing."""
 
 
-class Untrusted(NeverSent):
-    """The server's certificate was refused."""
+class CertificateError(ConnectError):
+    """The server's certificate is not trusted."""
 
 
 class ConnectionLost(TransportError):
-    """The connection went away after the request was sent, or perhaps sent."""
+    """The connection was lost after the request was sent, or perhaps sent."""
 
-    maybe_billed = True
-
-
-class TimedOut(TransportError):
-    """No whole reply within the timeout."""
-
-    maybe_billed = True
+    possibly_billed = True
 
 
-class ReplyBroken(TransportError):
-    """A reply began, and broke off, or could not be read as HTTP."""
+class AttemptTimeout(TransportError):
+    """There was no complete response within the timeout."""
 
-    maybe_billed = True
-
-
-class TooLong(ReplyBroken):
-    """A reply was longer than can be kept. The next would be as long, and cost as much."""
+    possibly_billed = True
 
 
-class Refused(CallFailed):
-    """The server answered with an error status.
+class IncompleteResponse(TransportError):
+    """The response ended early, or could not be parsed as HTTP."""
+
+    possibly_billed = True
+
+
+class ResponseTooLarge(IncompleteResponse):
+    """The response exceeds the size limit. It is not retried: the next would be as long and cost as much."""
+
+
+class HttpStatusError(CallError):
+    """The server responded with an error status.
 
     Attributes:
         status: the HTTP status.
-        code: the provider's own code or type, lower case; "" if it gave none.
-        retry_after: seconds the server asks us to wait; None if it did not say.
-        elsewhere: another endpoint, or another key, may take the call.
-        of_all: a 429 that holds up all calls there, and not this one alone.
-        is_throttle: the words may mean a used-up quota, but the key is taken to be throttled.
+        code: the provider's error code or type in lower case; "" if there is none.
+        retry_after: seconds to wait, as the server requests; None if it does not.
     """
-
-    elsewhere = False
-    of_all = True
-    is_throttle = False
 
     def __init__(
         self,
@@ -212,28 +242,28 @@ class Refused(CallFailed):
         self.retry_after = retry_after
 
 
-class BadReply(CallFailed):
-    """A reply with status 200 that holds no answer."""
+class InvalidResponse(CallError):
+    """A response with status 200 that contains no answer."""
 
-    maybe_billed = True
-
-
-class EmptyAnswer(BadReply):
-    """The answer's text is empty. An empty text never passes for an answer."""
+    possibly_billed = True
 
 
-class OutOfTokens(BadReply):
-    """max_tokens was used up before any text, by thinking."""
+class EmptyCompletion(InvalidResponse):
+    """The text of the answer is empty. An empty text never counts as an answer."""
 
 
-class Misshapen(BadReply):
-    """The answer is not what was asked for, after all the times that it was asked again: no JSON, or not that of the
-    schema; no number, or not of the scale."""
+class MaxTokensReached(InvalidResponse):
+    """max_tokens was reached during reasoning, before any text."""
 
 
-class Filtered(BadReply):
-    """A content filter took the answer."""
+class AnswerInvalid(InvalidResponse):
+    """The answer is still invalid after all repeated requests: not JSON, not valid for the schema, or not a number on
+    the scale."""
 
 
-class Declined(BadReply):
-    """The model refused to answer, and said so in `message.refusal`."""
+class ContentFiltered(InvalidResponse):
+    """A content filter removed the answer."""
+
+
+class Declined(InvalidResponse):
+    """The model declined to answer, with the reason in `message.refusal`."""

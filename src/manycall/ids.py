@@ -1,7 +1,7 @@
-"""Row ids, and the compact set of those that are known.
+"""Row ids, and a compact set of known ids.
 
-A row is named by its own `id` (or `custom_id`, or the field the user names); otherwise by a hash of its
-content, so that inserting or reordering rows never invalidates finished work.
+The id of a row is its field `id` (or `custom_id`, or the field given by the user); otherwise a hash of its content, so
+that inserting or reordering rows never invalidates finished work.
 """
 
 import enum
@@ -11,77 +11,79 @@ from typing import Any
 
 import msgspec
 
+from manycall.option_flags import option
+
 ID_FIELDS = ("id", "custom_id")
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 
-def given_id(fields: Mapping[str, Any], id_field: str | None) -> str | None:
-    """The id the row brings along, as text; None if it brings none.
+def explicit_id(fields: Mapping[str, Any], id_field: str | None) -> str | None:
+    """Return the row's own id as text; None if the row has no id field.
 
     Raises:
-        ValueError: the field is there (or was asked for) but holds no usable id.
+        ValueError: the value of the id field is not a valid id, or the row lacks the field `id_field`.
     """
     value = fields.get(id_field or "id")
-    if isinstance(value, str) and value:  # as nearly all are
+    if isinstance(value, str) and value:  # the usual case
         return value
     for name in (id_field,) if id_field else ID_FIELDS:
         if name not in fields:
             if id_field:
-                raise ValueError(f"has no field {name!r}, which --id-field names")
+                raise ValueError(f"has no field {name!r} ({option('id_field')})")
             continue
         value = fields[name]
         if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-            raise ValueError(f"has {name!r}: {value!r:.100}; an id must be a text or a whole number")
+            raise ValueError(f"has {name!r}: {value!r:.100}; an id must be a string or an integer.")
         return str(value)
     return None
 
 
 def content_id(fields: Mapping[str, Any]) -> str:
-    """A name made from the row's content: equal rows have equal names, whatever the field order."""
+    """Return a hash of the row's content as its id. Equal rows get equal ids, regardless of the field order."""
     return blake2b(_canonical.encode(fields), digest_size=8).hexdigest()
 
 
-class Named(msgspec.Struct):
-    """What has a name: a line of an output, or of a file beside it."""
+class HasId(msgspec.Struct):
+    """A line with a row id, in an output or in another file of the run."""
 
     id: str | int
 
 
-_decode = msgspec.json.Decoder(Named).decode
+_decode = msgspec.json.Decoder(HasId).decode
 
 
-def row_name(line: bytes) -> str:
-    """The id of the row in a line; any of UNREADABLE if it has none."""
+def decode_row_id(line: bytes) -> str:
+    """Return the row id of a line. Raises one of `records.DECODE_ERRORS` if the line has none."""
     return str(_decode(line).id)
 
 
-class Known(enum.IntEnum):
-    """What an `IdTable` knows of an id."""
+class IdState(enum.IntEnum):
+    """The state of an id in an `IdTable`."""
 
-    NOT = 0
+    UNKNOWN = 0
     DONE = 1
-    """Finished by an earlier run, not met yet in this one."""
-    MET = 2
-    """Met in the source by this run."""
+    """Finished by an earlier run and not yet seen in the input of this run."""
+    SEEN = 2
+    """Seen in the input of this run."""
 
 
 class IdTable:
-    """Which ids are done, and which have been met. About 15 bytes an id.
+    """A compact table of ids and their states. It takes about 15 bytes per id.
 
-    Hashes of 88 bits, each with a byte that tells DONE from MET, stand in thousands of lines; the hash itself says in
-    which. With ten million ids the chance that any two collide is below 1e-12. A Python set of strings
-    takes 130 bytes an id, which for a million rows is more than all the rest of the process.
+    The table stores 88-bit hashes, each followed by a state byte (DONE or SEEN), in thousands of byte strings
+    (buckets). The hash selects the bucket. With ten million ids, the probability of any collision is below 1e-12. A
+    Python set of strings takes 130 bytes per id, which for a million rows is more than the rest of the process.
     """
 
-    __slots__ = ("_count", "_lines", "_mask")
+    __slots__ = ("_buckets", "_count", "_mask")
 
     def __init__(self, expected: int = 0) -> None:
-        """`expected`: how many ids will come, if that is known; saves searching in long lines."""
-        lines = FEWEST_LINES
-        while lines * LONG_LINE < expected:
-            lines *= 2
-        self._lines = [bytearray() for _ in range(lines)]
-        self._mask = lines - 1
+        """Create a table. `expected`: the number of ids, if known; it avoids searches in long buckets."""
+        buckets = MIN_BUCKETS
+        while buckets * IDS_PER_BUCKET < expected:
+            buckets *= 2
+        self._buckets = [bytearray() for _ in range(buckets)]
+        self._mask = buckets - 1
         self._count = 0
 
     def __len__(self) -> int:
@@ -90,45 +92,45 @@ class IdTable:
     def __repr__(self) -> str:
         return f"<IdTable {self._count} ids>"
 
-    def look(self, name: str) -> Known:
-        """What is known of this id."""
+    def state(self, name: str) -> IdState:
+        """Return the state of an id."""
         if not self._count:
-            return Known.NOT
-        _, line, at = self._find(name)
-        return Known.NOT if at < 0 else Known.MET if line[at + HASH] else Known.DONE
+            return IdState.UNKNOWN
+        _, bucket, at = self._find(name)
+        return IdState.UNKNOWN if at < 0 else IdState.SEEN if bucket[at + HASH_BYTES] else IdState.DONE
 
     def add_done(self, name: str) -> bool:
-        """Note that an earlier run finished this id; False if that was known."""
-        cell, line, at = self._find(name)
+        """Record that an earlier run finished this id. Return False if the id was known."""
+        digest, bucket, at = self._find(name)
         if at >= 0:
             return False
-        line += cell + b"\0"
+        bucket += digest + b"\0"
         self._count += 1
         return True
 
-    def meet(self, name: str) -> Known:
-        """Note that the source holds this id; return what was known of it before."""
-        cell, line, at = self._find(name)
+    def mark_seen(self, name: str) -> IdState:
+        """Record that the input contains this id. Return its previous state."""
+        digest, bucket, at = self._find(name)
         if at < 0:
-            line += cell + b"\1"
+            bucket += digest + b"\1"
             self._count += 1
-            return Known.NOT
-        if line[at + HASH]:
-            return Known.MET
-        line[at + HASH] = 1
-        return Known.DONE
+            return IdState.UNKNOWN
+        if bucket[at + HASH_BYTES]:
+            return IdState.SEEN
+        bucket[at + HASH_BYTES] = 1
+        return IdState.DONE
 
     def _find(self, name: str) -> tuple[bytes, bytearray, int]:
-        """Its hash, the line where that belongs, and its place there; -1 if it is not there."""
-        cell = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=HASH).digest()
-        line = self._lines[hash(cell) & self._mask]
-        at = line.find(cell)
-        while at > 0 and at % (HASH + 1):  # across two others
-            at = line.find(cell, at + 1)
-        return cell, line, at
+        """Return the hash of an id, its bucket, and its position there (-1 if it is missing)."""
+        digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=HASH_BYTES).digest()
+        bucket = self._buckets[hash(digest) & self._mask]
+        at = bucket.find(digest)
+        while at > 0 and at % (HASH_BYTES + 1):  # a match across two entries
+            at = bucket.find(digest, at + 1)
+        return digest, bucket, at
 
 
-HASH = 11
-"""Bytes of a hash; one more tells MET from DONE."""
-FEWEST_LINES, LONG_LINE = 4096, 32
-"""In a line of so many ids one is found in no time; of a million in the fewest lines, in a fifth of a microsecond."""
+HASH_BYTES = 11
+"""Length of a hash. One more byte per entry holds the state."""
+MIN_BUCKETS, IDS_PER_BUCKET = 4096, 32
+"""A search in a bucket of 32 ids takes negligible time. With a million ids in 4096 buckets it takes 0.2 µs."""

@@ -1,43 +1,44 @@
-"""Text within Markdown: no text of a model, a row or a server is live.
+"""Escape text of models, rows and servers for Markdown, so that none of it is rendered as markup or a link.
 
-Every sign of Markdown and HTML is escaped. Escapes do not stop all renderers from linking bare addresses, so words that
-look like one become code.
+All special characters of Markdown and HTML are escaped. Some renderers link bare addresses in spite of escapes, so
+words that look like an address are formatted as code.
 """
 
 import re
 
-from manycall.plain import plain, plain_line
+from manycall.terminal import sanitize, sanitize_line
 
 _SIGNS = re.compile(r"([\\`*_\[\]<>|&~$#!{}])")
 _LINKED = re.compile(r"[^\s|(]*(?:://|@|(?i:www)\.|[^\W_]\.[^\W\d_]{2})[^\s|]*(?<![),.;:])")
-"""A URL, an e-mail address, a mention or a name with a domain: links in one renderer or another."""
+"""A URL, an e-mail address, a mention or a domain name, which some renderers turn into links."""
 
 
 def inline(text: str) -> str:
-    """The text in one line, for a heading, a paragraph or the cell of a table."""
-    parts, at, line = [], 0, plain_line(text)
-    for found in _LINKED.finditer(line):
-        parts += [_escaped(line[at : found.start()]), code(found[0])]
-        at = found.end()
+    """Return the escaped text in one line, for a heading, a paragraph or a table cell."""
+    parts, at, line = [], 0, sanitize_line(text)
+    for match in _LINKED.finditer(line):
+        parts += [_escaped(line[at : match.start()]), code(match[0])]
+        at = match.end()
     return "".join([*parts, _escaped(line[at:])]) or " "
 
 
 def code(text: str) -> str:
-    """The text, which has no pipe, as code within a line."""
-    ticks = _longer_than_in(text, 1)
+    """Return the text as inline code. It must not contain a pipe."""
+    ticks = _backticks(text, 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{ticks}{pad}{text}{pad}{ticks}"
 
 
 def fenced(text: str) -> str:
-    """The text as a block of code that it cannot close."""
-    fence = _longer_than_in(text, 3)
-    return f"{fence}text\n{plain(text)}\n{fence}"
+    """Return the text as a code block, with a fence that the text cannot close."""
+    fence = _backticks(text, 3)
+    return f"{fence}text\n{sanitize(text)}\n{fence}"
 
 
 def _escaped(text: str) -> str:
     return _SIGNS.sub(r"\\\1", text)
 
 
-def _longer_than_in(text: str, least: int) -> str:
-    return "`" * max(least, 1 + max(map(len, re.findall("`+", text)), default=0))
+def _backticks(text: str, minimum: int) -> str:
+    """Return a run of backticks longer than any in the text."""
+    return "`" * max(minimum, 1 + max(map(len, re.findall("`+", text)), default=0))

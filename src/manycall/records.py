@@ -1,7 +1,7 @@
-"""The nouns: what goes in, what goes over the wire, what comes out. Frozen, typed, JSON-stable.
+"""Records: rows, requests, answers and results. They are frozen and typed.
 
-Those on the path of every row are not looked through for cycles of garbage (gc=False): what they hold is JSON, and has
-none.
+The records of each row set `gc=False`, so that the garbage collector does not search them for reference cycles. They
+contain JSON values, which have none.
 """
 
 from collections.abc import Callable
@@ -9,30 +9,25 @@ from typing import Any, Literal
 
 import msgspec
 
-UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
-"""What decoding comes to of bytes that are not what they should be."""
+DECODE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
+"""Exceptions raised when decoding malformed bytes."""
 Api = Literal["chat", "completions", "embeddings"]
-Spelling = Literal["compact", "lm-eval"]
-"""How a body is written: in as few bytes as it takes, or byte for byte as lm-evaluation-harness writes the same."""
+BodyFormat = Literal["compact", "lm-eval"]
+"""How a request body is encoded: compact, or byte for byte as lm-evaluation-harness encodes it."""
 Fields = dict[str, Any]
-"""Of a row, by name: whatever JSON holds."""
+"""The fields of a row by name, with any JSON values."""
 Message = dict[str, Any]
 Messages = list[Message]
 
 
-def as_text(value: Any) -> str:
-    """A JSON value as text; what is none is spelled as in JSON: true, 0.5."""
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
 class Secret:
-    """A key. Shows itself to nobody but `reveal()`, of which only the transport and the scrubber know.
+    """An API key that is visible only through `reveal()`. Only the transport and the redactor call it.
 
-    It holds the text in a function, so whoever walks through attributes (debuggers, encoders) finds no text. What a
-    variable holds may be printed with a traceback; so never keep what `reveal()` returns in one.
+    The text is held in a closure, so that debuggers and encoders that walk through attributes find no text. Tracebacks
+    may print the values of variables, so never assign the result of `reveal()` to one.
 
     Attributes:
-        reveal: the key itself.
+        reveal: returns the key.
     """
 
     __slots__ = ("reveal",)
@@ -44,17 +39,17 @@ class Secret:
         return "Secret(***)"
 
     def __reduce__(self) -> str:
-        raise TypeError("a Secret is not to be pickled or copied")
+        raise TypeError("a Secret cannot be pickled or copied")
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
-    """One row to be done.
+    """One input row, or one sample of it.
 
     Attributes:
-        id: names the row in every file; for the k-th sample of a row, `id#k`.
-        fields: the row's own fields, as they came in.
-        index: place in the source, from 0.
-        sample: which sample of the row this is, from 0.
+        id: identifies the row in every file; `id#k` for the k-th sample of a row.
+        fields: the row's own fields, as read from the input.
+        index: position in the input, from 0.
+        sample: number of the sample, from 0.
     """
 
     id: str
@@ -64,23 +59,23 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """One call, before it is bytes.
+    """One request, before it is encoded.
 
     Attributes:
-        content: messages for chat, a prompt for completions, one text or several for embeddings.
+        content: messages for chat, a prompt for completions, one or several texts for embeddings.
         params: everything else in the body: temperature, max_tokens, stop, ...
-        spelling: how the body is written.
+        spelling: how the body is encoded.
     """
 
     api: Api
     model: str
     content: Messages | str | list[str]
     params: dict[str, Any]
-    spelling: Spelling = "compact"
+    spelling: BodyFormat = "compact"
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Tokens, as the server counted them."""
+    """Numbers of tokens, as counted by the server."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -90,10 +85,10 @@ class Completion(msgspec.Struct, frozen=True, gc=False):
     """One answer.
 
     Attributes:
-        text: the text of the first choice; never empty, unless the answer is a tool call.
-        finish_reason: "stop", "length" (cut at max_tokens), ...; "" if the server did not say.
-        body: the server's reply, byte for byte.
-        replayed: it came from the journal of an earlier run; nothing was sent.
+        text: the text of the first choice. It is empty only if the answer is a tool call.
+        finish_reason: "stop", "length" (truncated at max_tokens), ...; "" if the server did not send one.
+        body: the server's response, byte for byte.
+        replayed: the answer comes from the journal of an earlier run; nothing was sent.
     """
 
     text: str
@@ -104,17 +99,17 @@ class Completion(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def raw(self) -> Any:
-        """The server's whole reply, decoded."""
+        """The complete response body, decoded."""
         return msgspec.json.decode(self.body)
 
     @property
     def truncated(self) -> bool:
-        """Cut at max_tokens."""
+        """Whether the answer was truncated at max_tokens."""
         return self.finish_reason == "length"
 
 
 class Embeddings(msgspec.Struct, frozen=True):
-    """One vector for each text that was asked for, in order."""
+    """One vector for each text of the request, in order."""
 
     vectors: list[list[float]]
     usage: Usage
@@ -123,49 +118,49 @@ class Embeddings(msgspec.Struct, frozen=True):
 
     @property
     def raw(self) -> Any:
-        """The server's whole reply, decoded."""
+        """The complete response body, decoded."""
         return msgspec.json.decode(self.body)
 
 
-Made = dict[str, Any] | list[dict[str, Any]]
-"""What a row function makes of a row: fields beside the row's own; or, where its job allows that, many rows."""
+RowOutput = dict[str, Any] | list[dict[str, Any]]
+"""The result of a row function: fields to add to the row's own or, if the job allows it, a list of rows."""
 
 
 class Success(msgspec.Struct, frozen=True, gc=False):
-    """A row that is done: what its function made of it."""
+    """A finished row with the result of its function."""
 
     row: Row
-    result: Made
+    output: RowOutput
 
 
-Unfinished = Literal["filtered", "refused", "empty", "invalid", "call failed", "function failed", "bad prompt"]
-"""Why a row is not done.
+FailureKind = Literal["content_filter", "refused", "empty", "invalid", "call_error", "function_error", "prompt_error"]
+"""Why a row failed.
 
-filtered: a content filter took the answer. refused: the model declined to answer. empty: the answer has no text.
-invalid: the reply holds no answer, or none that fits what was asked for. call failed: no reply, or an error status.
-function failed: the row function raised, or returned what cannot be written. bad prompt: the template does not fit the
-row.
+content_filter: a content filter removed the answer. refused: the model declined to answer. empty: the answer has no
+text. invalid: the response contains no answer, or no valid one. call_error: no response, or an error status.
+function_error: the row function raised an exception, or returned a value that cannot be written. prompt_error: the
+template does not fit the row.
 """
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """A row that was given up.
+    """A failed row.
 
     Attributes:
-        verdict: why.
-        error: a sentence.
-        attempts: how often its last call was sent.
-        raw: the last text the server gave for this row, if it gave one.
-        status: of the last reply, if there was one: 200 for one that holds no answer.
+        kind: the kind of failure.
+        error: the error message.
+        attempts: number of attempts of its last call.
+        last_text: the last text that the server returned for this row; None if there is none.
+        status: HTTP status of the last response; 200 for a response without an answer, None without a response.
     """
 
     row: Row
-    verdict: Unfinished
+    kind: FailureKind
     error: str
     attempts: int = 0
-    raw: str | None = None
+    last_text: str | None = None
     status: int | None = None
 
 
-Result = Success | Failure
-"""How every row ends."""
+RowOutcome = Success | Failure
+"""The outcome of a row."""

@@ -6,15 +6,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from manycall.data.sources import Source
-from manycall.engine.blocking import blocking
-from manycall.evals.export import export
-from manycall.evals.score import score
-from manycall.evals.stats.repeats import Sample, majority
-from manycall.evals.tasks import TASKS, Asker, Task, mmlu
+from manycall.data.row_source import RowSource
+from manycall.evals.lm_eval.export_files import export_lm_eval
+from manycall.evals.rescore import score
+from manycall.evals.stats.repeated_samples import ScoredSample, majority_score
+from manycall.evals.tasks import mmlu
 from manycall.evals.tasks.gsm8k import problems
+from manycall.evals.tasks.registry import TASKS
+from manycall.evals.tasks.task import Task, TaskPrompt
 from manycall.ids import IdTable
 from manycall.records import Row
+from manycall.run.async_bridge import run_blocking
 
 GSM8K = tuple(name for name in TASKS if name.startswith("gsm8k"))
 NAMES = (*GSM8K, "mmlu_generative")
@@ -29,8 +31,8 @@ def samples_of(name: str) -> int:
 def loaded(name: str, test: Path, train: Path) -> Task:
     """The task on these files."""
     task = TASKS[name]
-    assert task.load is not None
-    return task.load(task, test, examples_of(name, train))
+    assert task.loader is not None
+    return task.loader(task, test, examples_of(name, train))
 
 
 def examples_of(name: str, train: Path) -> Path | None:
@@ -51,10 +53,11 @@ def digest(lines: Iterator[str]) -> str:
 def whole(name: str, test: Path, train: Path, responses: list[list[str]], folder: Path) -> dict[str, Any]:
     """What we send, read, score and say of one task."""
     task, rows = loaded(name, test, train), rows_of(name, test)
-    asker = Asker(task)
+    asker = TaskPrompt(task)
     prompts = digest(json.dumps(asker.messages(Row("x", row, n)), ensure_ascii=False) for n, row in enumerate(rows))
     graded = [
-        [task.grade(text, row[task.target]) for text in texts] for row, texts in zip(rows, responses, strict=True)
+        [task.score_response(text, row[task.target]) for text in texts]
+        for row, texts in zip(rows, responses, strict=True)
     ]
     filters: dict[str, Any] = {}
     for key in task.filters:
@@ -63,19 +66,19 @@ def whole(name: str, test: Path, train: Path, responses: list[list[str]], folder
             "scores": digest(repr(first[key][1]) for first, *_ in graded),
         }
         for vote, k in task.votes.items():
-            filters[vote] = {"scores": digest(repr(majority(_samples(texts[:k], key))) for texts in graded)}
+            filters[vote] = {"scores": digest(repr(majority_score(_samples(texts[:k], key))) for texts in graded)}
     out = _output(folder, task, responses)
-    for said in score(out, as_=name).scores:
+    for said in score(out, scorer=name).scores:
         filters[said.filter] |= {"shown": (said.value, said.stderr), "count": said.count}
-    results, _ = export(out, folder / "exported", as_=name, data=test, shots=examples_of(name, train))
+    results, _ = export_lm_eval(out, folder / "exported", scorer=name, data=test, fewshot_data=examples_of(name, train))
     numbers = json.loads(results.read_text())["results"][name]
     for key, found in filters.items():
         found |= {"mean": numbers[f"exact_match,{key}"], "stderr": numbers[f"exact_match_stderr,{key}"]}
     return {"prompts": prompts, "filters": filters}
 
 
-def _samples(grades: list[dict[str, tuple[Any, float]]], key: str) -> list[Sample]:
-    return [Sample(n, str(grade[key][0]), grade[key][1]) for n, grade in enumerate(grades)]
+def _samples(grades: list[dict[str, tuple[Any, float]]], key: str) -> list[ScoredSample]:
+    return [ScoredSample(n, str(grade[key][0]), grade[key][1]) for n, grade in enumerate(grades)]
 
 
 def _output(folder: Path, task: Task, responses: list[list[str]]) -> Path:
@@ -84,16 +87,16 @@ def _output(folder: Path, task: Task, responses: list[list[str]]) -> Path:
     run = out.with_name(out.name + ".run")
     run.mkdir(parents=True)
     identity = {"job": f"eval {task.name}", "samples": task.samples is not None}
-    (run / "manifest.json").write_text(json.dumps({"version": "0", "identity": identity}))
+    (run / "manifest.json").write_text(json.dumps({"manycall_version": "0", "settings": identity}))
     with out.open("w") as file:
-        for row in blocking(_rows(task)):
+        for row in run_blocking(_rows(task)):
             text = responses[row.index][row.sample]
             file.write(json.dumps({**row.fields, "id": row.id, "response": text}) + "\n")
     return out
 
 
 async def _rows(task: Task) -> list[Row]:
-    return [row async for row in Source(task.rows, samples=task.samples).rows(IdTable())]
+    return [row async for row in RowSource(task.rows, samples=task.samples).pending_rows(IdTable())]
 
 
 def fuzzed(name: str, pairs: list[dict[str, str]]) -> Iterator[list[list[Any]]]:
@@ -101,4 +104,4 @@ def fuzzed(name: str, pairs: list[dict[str, str]]) -> Iterator[list[list[Any]]]:
     task = TASKS[name]
     for pair in pairs:
         target = pair["letter" if name.startswith("mmlu") else "answer"]
-        yield [[key, read, value] for key, (read, value) in task.grade(pair["response"], target).items()]
+        yield [[key, read, value] for key, (read, value) in task.score_response(pair["response"], target).items()]

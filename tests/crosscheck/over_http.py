@@ -26,7 +26,7 @@ import manycall
 import shell
 from crosscheck import __main__ as check
 from crosscheck import ours, responses
-from manycall.sim.answers import last_question
+from manycall.sim.generated_text import last_question
 
 CALLS_AT_ONCE = 8
 
@@ -131,10 +131,10 @@ def compare(
             task = ours.loaded(name, *files[check.family(name)])
             out = folder / f"{name}.jsonl"
             ran = manycall.evaluate(
-                task, model="any", url=url, out=out, limit=limit, progress=False, concurrency=CALLS_AT_ONCE
+                task, model="any", base_url=url, out=out, limit=limit, progress=False, concurrency=CALLS_AT_ONCE
             )
             bad += _scores(name, ran, results[f"{name}_local"])
-            again = manycall.score(next(said.glob(f"samples_{name}_local_*.jsonl")), as_=name)
+            again = manycall.score(next(said.glob(f"samples_{name}_local_*.jsonl")), scorer=name)
             bad += _scores(f"{name} from lm-eval's samples", again, results[f"{name}_local"])
             print(f"{name:36} " + ", ".join(f"{score.filter} {score.value:.4f}" for score in ran.scores))
     mine = endpoint.taken()
@@ -150,19 +150,23 @@ def simulated(python: str, files: check.Files, folder: Path, at_once: int = 64) 
     """gsm8k by both commands against the simulated endpoint; everything that differs."""
     test, train = files["gsm8k"]
     check.harness(python, {"do": "tasks", "tasks": {"gsm8k": ""}}, files, folder)
-    with shell.sim("--key", str(test), "--latency", "0.5", "--token-latency", "0", seconds=check.SECONDS) as endpoint:
+    with shell.sim(
+        "--answer-key", str(test), "--latency", "0.5", "--token-latency", "0", seconds=check.SECONDS
+    ) as endpoint:
         began = time.perf_counter()
         said = lm_eval(python, endpoint.url, ["gsm8k"], folder, at_once)
         between = time.perf_counter()
-        words = ("--data", test, "--shots", train, "-m", "any", "-u", endpoint.url, "-o", folder / "sim.jsonl")
-        done = shell.manycall("eval", "gsm8k", *words, "-j", str(at_once), "--quiet", seconds=check.SECONDS)
+        words = ("--data", test, "--fewshot-data", train, "-m", "any", "-u", endpoint.url, "-o", folder / "sim.jsonl")
+        done = shell.manycall("eval", "gsm8k", *words, "-j", str(at_once), "--no-progress", seconds=check.SECONDS)
         ended = time.perf_counter()
     theirs = json.loads(next(said.glob("results_*.json")).read_text())["results"]["gsm8k_local"]
     ran = manycall.score(folder / "sim.jsonl")
     print(f"{ran} \n{at_once} at once: lm-eval {between - began:.1f} s, manycall {ended - between:.1f} s, start to end")
     if done.code:
         return [done.err]
-    written = shell.manycall("lm-eval", folder / "sim.jsonl", folder / "as-lm-eval", "--data", test, "--shots", train)
+    written = shell.manycall(
+        "export-lm-eval", folder / "sim.jsonl", folder / "as-lm-eval", "--data", test, "--fewshot-data", train
+    )
     (results,) = (folder / "as-lm-eval").glob("*/results_*.json")
     mine = {key: value for key, value in json.loads(results.read_text())["results"]["gsm8k"].items() if "," in key}
     same = all(theirs[key] == value for key, value in mine.items()) and len(mine) == 4
@@ -177,11 +181,11 @@ def _questions(names: list[str], files: check.Files) -> Iterator[dict[str, Any]]
         yield from ours.rows_of(family, files[family][0])
 
 
-def _scores(name: str, ran: manycall.Evaluation, theirs: dict[str, Any]) -> list[str]:
+def _scores(name: str, ran: manycall.EvalResult, theirs: dict[str, Any]) -> list[str]:
     """The scores that differ; failed rows are counted as lm-eval counts them."""
     bad = []
     for score in ran.scores:
-        counted = score.as_lm_eval or score
+        counted = score.failed_as_wrong or score
         for what, own in (("exact_match", counted.value), ("exact_match_stderr", counted.stderr)):
             if own is None or abs(own - theirs[f"{what},{score.filter}"]) > 1e-12:
                 bad.append(f"{name}/{score.filter}: {what} {own}, lm-eval {theirs[f'{what},{score.filter}']}")

@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from invariants import LONGEST_SENTENCE, sentence
-from manycall.errors import BadReply, UsageError
+from manycall.errors import InvalidResponse, UsageError
+from manycall.providers import openai
+from manycall.providers.error_codes import parse_error_body
+from manycall.providers.urls import normalize_base_url
 from manycall.records import Api, Embeddings, Request
-from manycall.wire import openai
 
 KEY_LIKE = re.compile(r"\bsk-[A-Za-z0-9-]{6}|\bhf_[A-Za-z0-9]{6}|Bearer [A-Za-z0-9]", re.ASCII)
 
@@ -20,10 +22,10 @@ KEY_LIKE = re.compile(r"\bsk-[A-Za-z0-9-]{6}|\bhf_[A-Za-z0-9]{6}|Bearer [A-Za-z0
 def check_reply(api: Api, body: bytes) -> str:
     """A reply with status 200: an answer with a text, or BadReply; and tokens in bounds in any case."""
     used = openai.usage(body)
-    assert all(type(n) is int and 0 <= n <= openai.MOST_TOKENS for n in msgspec.structs.astuple(used))
+    assert all(type(n) is int and 0 <= n <= openai.MAX_TOKENS_PER_CALL for n in msgspec.structs.astuple(used))
     try:
         answer = openai.decode(api, body)
-    except BadReply as error:
+    except InvalidResponse as error:
         assert body.endswith(error.body)  # without a byte order mark, and the like
         assert len(str(error)) < LONGEST_SENTENCE
         assert not KEY_LIKE.search(str(error))
@@ -42,7 +44,7 @@ def check_reply(api: Api, body: bytes) -> str:
 
 def check_refusal(body: bytes) -> str:
     """An error body: a code, and one line without a key."""
-    code, message = openai.refusal(body)
+    code, message = parse_error_body(body)
     assert code == code.lower()
     assert len(message) <= 300
     assert message.isprintable()
@@ -53,12 +55,12 @@ def check_refusal(body: bytes) -> str:
 def check_url(url: str) -> str:
     """An address: a URL that means the same when it is read again, or a sentence."""
     try:
-        found = openai.base_url(url)
+        found = normalize_base_url(url)
     except UsageError as error:
-        sentence(error, "-u")
+        sentence(error, "base_url")
         assert str(error).isprintable()
         return "UsageError"
-    assert openai.base_url(found) == found
+    assert normalize_base_url(found) == found
     assert found.isprintable()
     assert not re.search(r"[\s?#@]|/$", found)
     parts, given = urlsplit(found), urlsplit(url)
@@ -78,7 +80,7 @@ def check_request(content: Any, params: dict[str, Any]) -> str:
     assert openai.encode(Request(api, "m", content, dict(reversed(params.items())))) == body
     found = json.loads(body)
     assert found["model"] == "m"
-    assert found[openai.CONTENT[api]] == content
+    assert found[openai.CONTENT_FIELD[api]] == content
     assert not any(isinstance(value, float) and not math.isfinite(value) for value in params.values())
     try:
         is_plain = json.loads(json.dumps(params)) == params

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from invariants import folder, sentence
-from manycall.data import files
-from manycall.data.sources import Source
-from manycall.data.templates import BadPrompt, Template
+from manycall.data import json_array, row_files
+from manycall.data.prompt_template import PromptError, PromptTemplate
+from manycall.data.row_source import RowSource
 from manycall.errors import UsageError
 from manycall.ids import IdTable
 from manycall.records import Row
@@ -39,17 +39,17 @@ def rows_of(path: Path, content: bytes) -> list[Row] | str:
     """The rows of a file with this content, or the sentence that says why there are none."""
     path.write_bytes(content)
     try:
-        source = Source(path)
+        source = RowSource(path)
     except UsageError as error:
         if found := re.search(r"line (\d+): not UTF-8", str(error)):
             bad = content.split(b"\n")[int(found[1]) - 1]
             assert bad.decode(errors="replace").encode() != bad
         return sentence(error, str(path))
-    rows: list[Row] = drain(source.rows(IdTable()))
+    rows: list[Row] = drain(source.pending_rows(IdTable()))
     assert len(rows) == source.total == len({row.id for row in rows}) > 0
-    assert [row.fields for row in rows] == [fields for _, fields in files.read(path)]
-    again = Source(path)
-    assert (drain(again.rows(IdTable())), again.fingerprint) == (rows, source.fingerprint)
+    assert [row.fields for row in rows] == [fields for _, fields in row_files.read_rows(path)]
+    again = RowSource(path)
+    assert (drain(again.pending_rows(IdTable())), again.fingerprint) == (rows, source.fingerprint)
     for row in rows:
         can_be_written(row)
     return rows
@@ -65,13 +65,13 @@ def check_file(ending: str, content: bytes) -> str:
 def check_chunks(content: bytes, size: int) -> str:
     """A JSON array is the same, or at fault, however it is cut into chunks."""
     with folder() as here:
-        path, usual = here / "rows.json", files._CHUNK
+        path, usual = here / "rows.json", json_array.CHUNK_CHARACTERS
         whole = rows_of(path, content)
-        files._CHUNK = size
+        json_array.CHUNK_CHARACTERS = size
         try:
             cut = rows_of(path, content)
         finally:
-            files._CHUNK = usual
+            json_array.CHUNK_CHARACTERS = usual
         if isinstance(whole, str):
             assert isinstance(cut, str)  # 1 and 1e9 are both no row, but not for the same reason
             return whole
@@ -89,7 +89,7 @@ def check_two_files(one: bytes, other: bytes) -> str:
             return "not two files"
         both = rows_of(here / "rows.jsonl", one + b"\n" + other)
         if isinstance(both, str):
-            assert "stands on an earlier line" in both
+            assert "duplicate id" in both
             return both
         assert [row.fields for row in both] == [row.fields for part in parts for row in part if isinstance(row, Row)]
         return f"{min(len(both), 9)} rows"
@@ -119,7 +119,7 @@ def check_table(rows: list[list[str]], delimiter: str) -> str:
         cells = [[cell for cell, _ in zip(row * len(names), names, strict=False)] for row in rows if row]
         with path.open("w", newline="", encoding="utf-8-sig") as file:
             csv.writer(file, delimiter=delimiter).writerows([names, *cells] if names else [])
-        found = [fields for _, fields in files.read(path)]
+        found = [fields for _, fields in row_files.read_rows(path)]
         assert found == ([dict(zip(names, row, strict=True)) for row in cells] if names else [])
         return f"{len(names)} columns"
 
@@ -127,7 +127,7 @@ def check_table(rows: list[list[str]], delimiter: str) -> str:
 def check_rows(rows: list[Any]) -> str:
     """An iterable of whatever: a sentence, or rows."""
     try:
-        found: list[Row] = drain(Source(rows).rows(IdTable()))
+        found: list[Row] = drain(RowSource(rows).pending_rows(IdTable()))
     except UsageError as error:
         return sentence(error, "row")
     assert len(found) == len({row.id for row in found}) == len(rows)
@@ -139,15 +139,15 @@ def check_rows(rows: list[Any]) -> str:
 def check_prompt(prompt: str, fields: dict[str, Any]) -> str:
     """A template and a row: a sentence, or a text; and what the row says is never itself a template."""
     try:
-        template = Template(prompt)
+        template = PromptTemplate(prompt)
     except UsageError as error:
         return sentence(error)
-    verbatim = Template("<{{ q }}>").messages(Row("a", fields | {"q": prompt}))
+    verbatim = PromptTemplate("<{{ q }}>").messages(Row("a", fields | {"q": prompt}))
     assert verbatim == [{"role": "user", "content": f"<{prompt}>"}]
-    assert isinstance(template.is_the_same_for_all, bool)
+    assert isinstance(template.is_constant, bool)
     try:
         messages = template.messages(Row("a", fields))
-    except BadPrompt as error:
+    except PromptError as error:
         str(error).encode()
         return type(error).__name__
     assert [type(message["content"]) for message in messages] == [str]

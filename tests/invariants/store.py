@@ -10,12 +10,13 @@ from typing import Any
 
 import documents
 from invariants import folder, sentence
-from manycall.errors import RunDiffers, StoreCorrupt
+from manycall.errors import CorruptFile, SettingsMismatch
 from manycall.records import Failure, Row, Success
 from manycall.store.journal import Journal
 from manycall.store.manifest import Manifest
+from manycall.store.paths import damaged_path
 from manycall.store.repair import repair
-from manycall.store.run import Run, damaged
+from manycall.store.run_folder import RunFolder
 
 
 def lines_of(content: bytes) -> list[bytes]:
@@ -32,9 +33,9 @@ def is_ours(line: bytes) -> bool:
     return b"\0" not in line and line.count(b"[") + line.count(b"{") < 200
 
 
-def is_damage(error: StoreCorrupt) -> str:
+def is_damage(error: CorruptFile) -> str:
     """It names a file, and the byte at which one of its lines begins."""
-    found = re.fullmatch(r"(.+?) is damaged at byte ([\d,]+): .+", str(error))
+    found = re.fullmatch(r"(.+?) is corrupt at byte ([\d,]+): .+", str(error))
     assert found
     sentence(error)
     content, at = Path(found[1]).read_bytes(), int(found[2].replace(",", ""))
@@ -91,7 +92,7 @@ def check_journal(content: bytes) -> str:
         path.write_bytes(content)
         try:
             journal = Journal(path, lambda name: False)
-        except StoreCorrupt as error:
+        except CorruptFile as error:
             nothing_lost(path, content)
             calls = [paid(line) for line in lines_of(content)]
             assert not all(call and call[1] is not None for call in calls)
@@ -99,8 +100,8 @@ def check_journal(content: bytes) -> str:
         nothing_lost(path, content)
         bodies = dict(call for line in lines_of(path.read_bytes()) if (call := paid(line)))
         try:
-            assert set(journal.bodies()) >= {body for body in bodies.values() if body is not None}
-        except StoreCorrupt as error:
+            assert set(journal.responses()) >= {body for body in bodies.values() if body is not None}
+        except CorruptFile as error:
             is_damage(error)
         found = replayed(journal, bodies)
         more: dict[Any, bytes | None] = {("new\n😀", "k", 1): b"\xff\0new", ("new\n😀", "k", 2): content}
@@ -118,7 +119,7 @@ def replayed(journal: Journal, bodies: dict[Any, bytes | None]) -> int:
     for (row, key, nth), body in bodies.items():
         try:
             found = journal.replay(row, key, nth)
-        except StoreCorrupt as error:
+        except CorruptFile as error:
             is_damage(error)
             assert body is None, f"call {nth} of row {row!r} was refused"
             continue
@@ -149,12 +150,12 @@ def check_run(output: bytes, calls: bytes, failures: bytes, manifest: bytes) -> 
             path.write_bytes(content)
         try:
             said = use(out)
-        except StoreCorrupt as error:
+        except CorruptFile as error:
             said = is_damage(error)
             nothing_lost(out, output)
-            assert repair(out) != [f"{out}: nothing is damaged"]
+            assert repair(out) != [f"{out}: no damaged lines found."]
             use(out)
-        places = (out, damaged(out), here / "out.jsonl.torn")
+        places = (out, damaged_path(out), here / "out.jsonl.torn")
         kept = b"\n".join(path.read_bytes() for path in places if path.exists())
         assert not Counter(lines_of(output)) - Counter(lines_of(kept))
         return said
@@ -162,26 +163,26 @@ def check_run(output: bytes, calls: bytes, failures: bytes, manifest: bytes) -> 
 
 def use(out: Path) -> str:
     """Open the run, look whether it knows what stands in its files, write more, and look again."""
-    manifest = Manifest("0", documents.MANIFEST["identity"])
+    manifest = Manifest("0", documents.MANIFEST["settings"])
     try:
-        run = Run(out, manifest)
-    except RunDiffers as error:
-        assert "Choose another -o, or --fresh moves" in str(error)
+        run = RunFolder(out, manifest)
+    except SettingsMismatch as error:
+        assert "No call was made. Use another out=, or overwrite=True to start over" in str(error)
         return "RunDiffers"
     done, failed = ids_in(out.read_bytes()), ids_in((run.folder / "failures.jsonl").read_bytes())
-    assert len(run.known) == len(done)
-    assert all(run.known.look(name) for name in done)
-    assert run.failures.before == failed
+    assert len(run.ids) == len(done)
+    assert all(run.ids.state(name) for name in done)
+    assert run.failures.failed_before == failed
     assert not failed & done
     new, lost = f"new\0{len(done)}", f"lost{len(done)}"
-    run.success(Success(Row(new, {"q": "文"}), {"text": "\u2028"}))
-    run.failures.append(Failure(Row(lost, {}), "call failed", "503", raw="\0"))
+    run.write_row(Success(Row(new, {"q": "文"}), {"text": "\u2028"}))
+    run.failures.append(Failure(Row(lost, {}), "call_error", "503", last_text="\0"))
     run.journal.append(lost, "k", 1, b"{", at=0.0, seconds=0.0)
     run.sync()
     run.close()
-    again = Run(out, manifest)
-    assert len(again.known) == len(done) + 1
-    assert again.failures.before == failed | {lost}
+    again = RunFolder(out, manifest)
+    assert len(again.ids) == len(done) + 1
+    assert again.failures.failed_before == failed | {lost}
     assert again.journal.replay(lost, "k", 1) == b"{"
     again.close()
     return f"{min(len(done), 3)} done, {min(len(failed), 3)} failed"

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from manycall.engine.report import table
+from manycall.render import markdown_table
 from torture import TRIALS, Plan, Result
 
 KILLS = 200
@@ -41,7 +41,7 @@ def main() -> int:
             print(f"  its files: {folder}; again: --only {name} --seed {asked.seed}", flush=True)
         else:
             shutil.rmtree(folder, ignore_errors=True)
-    print(table(("trial", "faults", "survived", "violations", "time"), lines))
+    print(markdown_table(("trial", "faults", "survived", "violations", "time"), lines))
     return 1 if broken else 0
 
 

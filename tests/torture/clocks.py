@@ -19,7 +19,7 @@ JUMPS = {
 }
 SECONDS = 30.0
 """In which all must be done, where it takes about five."""
-QUOTA = ("--rpm", "6000", "--dialect", "anthropic")
+QUOTA = ("--rpm", "6000", "--rate-limit-headers", "anthropic")
 """So that there is something to wait for, and the server tells of it in dates."""
 
 

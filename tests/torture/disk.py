@@ -97,7 +97,7 @@ def _fill(path: Path) -> None:
 
 
 def _says_so(ended: Ended, *codes: int) -> list[str]:
-    said = re.findall(r"^manycall: .*(?:No space left|File too large)", ended.err, re.M)
+    said = re.findall(r"^manycall: .*(?:no space left|file too large)", ended.err, re.M)
     return [] if ended.code in (codes or (4,)) and len(said) == 1 else [f"it ended with {ended.code}: {ended.err}"]
 
 

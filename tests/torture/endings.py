@@ -72,7 +72,7 @@ STOPS = {
     "Ctrl-C": Stop(130, signals=(signal.SIGINT,)),
     "two Ctrl-Cs": Stop(130, signals=(signal.SIGINT, signal.SIGINT)),
     "SIGTERM": Stop(130, signals=(signal.SIGTERM,)),
-    "a deadline": Stop(4, ("--deadline", "1")),
+    "a deadline": Stop(4, ("--max-time", "1")),
 }
 
 
@@ -81,7 +81,7 @@ def _real(folder: Path, name: str, stop: Stop, server: Sim, case: TrialCase) -> 
     rows, out = folder / "in.jsonl", Output(folder / "out.jsonl")
     rows.write_text("".join(f'{{"id":"{folder.name} {n}","q":{n}}}\n' for n in range(ROWS)))
     before = server.stats["finished"]
-    work = ("run", f"{HERE / 'shapes.py'}:{name}", rows, "-m", "any", "-u", server.url, "-o", out.path, "--quiet")
+    work = ("run", f"{HERE / 'shapes.py'}:{name}", rows, "-m", "any", "-u", server.url, "-o", out.path, "--no-progress")
     process = start(*work, "-j", "8", *stop.options)
     case.faults += 1
     wait_until(lambda: out.has(8), process)

@@ -39,7 +39,16 @@ def _own(plan: Plan, case: Case) -> None:
         for _ in range(2):
             case.faults += len(hung)
             ended = shell.manycall(
-                "eval", f"{plan.folder / 'own.py'}:task", "-m", "any", "-u", url, "-o", out, "--quiet", seconds=300
+                "eval",
+                f"{plan.folder / 'own.py'}:task",
+                "-m",
+                "any",
+                "-u",
+                url,
+                "-o",
+                out,
+                "--no-progress",
+                seconds=300,
             )
             failed = {row["id"] for row in shell.rows(out.with_name("out.jsonl.run") / "failures.jsonl")}
             scored = {row["id"]: row["score"]["score"] for row in shell.rows(out)}

@@ -45,7 +45,7 @@ class Work(NamedTuple):
     def begin(self, url: str, out: "Output", *more: str, **environment: str) -> subprocess.Popen[str]:
         """Begin the command, or go on with it, with these options; without any, with -j alone."""
         cache = {"XDG_CACHE_HOME": str(out.path.parent / "cache")}
-        options = ("-m", "any", "-u", url, "-o", str(out.path), "--quiet", *(more or ("-j", str(IN_FLIGHT))))
+        options = ("-m", "any", "-u", url, "-o", str(out.path), "--no-progress", *(more or ("-j", str(IN_FLIGHT))))
         return start(*self.words, *options, env={**cache, **environment})
 
     def run(self, url: str, out: "Output", *more: str) -> Ended:
@@ -61,7 +61,7 @@ def works(folder: Path, count: int = ROWS) -> list[Work]:
     same = ("--temperature", "0")  # the same question, the same answer
     return [
         Work("generate", ("generate", str(rows), "-p", "Tell of {{ q }}", *same), count),
-        Work("eval", ("eval", "wordmath", "--limit", str(count)), count, sim=(*PACE, "--key", "wordmath")),
+        Work("eval", ("eval", "wordmath", "--limit", str(count)), count, sim=(*PACE, "--answer-key", "wordmath")),
         Work("run", ("run", f"{function}:three", str(rows), *same), count, calls=3),
     ]
 
@@ -89,17 +89,23 @@ class Output:
         return _lines(self.path)
 
     @property
+    def sessions(self) -> list[dict[str, Any]]:
+        """The sessions in the manifest, oldest first."""
+        found: list[dict[str, Any]] = json.loads((self.folder / "manifest.json").read_bytes())["sessions"]
+        return found
+
+    @property
     def session(self) -> Counter[str]:
         """What the sessions that were not killed have counted."""
         counts: Counter[str] = Counter()
-        for session in json.loads((self.folder / "manifest.json").read_bytes())["sessions"]:
+        for session in self.sessions:
             counts.update({name: count for name, count in session.items() if isinstance(count, int)})
         return counts
 
     @property
     def doubtful(self) -> int:
         """Attempts that were reported as perhaps paid for."""
-        return self.session["maybe_billed"]
+        return self.session["possibly_billed"]
 
     def moments(self) -> list[float]:
         """When the calls in the journal were answered, by the wall clock."""

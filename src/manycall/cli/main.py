@@ -1,4 +1,4 @@
-"""The command: its verbs, and how it ends when something is wrong."""
+"""The command `manycall`: its verbs, and the message and exit code of every error."""
 
 import errno
 import os
@@ -11,11 +11,12 @@ from typing import Annotated
 import typer
 
 from manycall._version import __version__
-from manycall.cli import jobs, outputs, words
-from manycall.cli.calling import Verb
-from manycall.cli.ending import complain, flush_errors, flush_output, writing_output
-from manycall.cli.sim import sim
+from manycall.cli import argv, output_commands, run_commands
+from manycall.cli.flags import Command
+from manycall.cli.print_result import complain, flush_errors, flush_output, writing_output
+from manycall.cli.sim_command import sim
 from manycall.errors import ManycallError, RunStopped, UsageError
+from manycall.option_flags import spelled_as_flags
 
 app = typer.Typer(
     name="manycall",
@@ -27,21 +28,22 @@ app = typer.Typer(
 )
 
 THREAD_SECONDS = 1.0
-"""How long threads are waited for when the command has been stopped."""
+"""Time for which a stopped command waits for its threads to end."""
 
-VERBS: dict[str, Verb] = {
-    "generate": jobs.generate,
-    "steps": jobs.steps,
-    "eval": jobs.evaluate,
-    "run": jobs.run,
-    "score": outputs.score,
-    "judge": jobs.judge,
-    "compare": outputs.compare,
-    "lm-eval": outputs.lm_eval,
-    "quality": outputs.quality,
-    "export": outputs.export,
-    "card": outputs.card,
-    "repair": outputs.repair,
+VERBS: dict[str, Command] = {
+    "generate": run_commands.generate,
+    "steps": run_commands.steps,
+    "eval": run_commands.evaluate,
+    "run": run_commands.run,
+    "run-batch": run_commands.run_batch,
+    "score": output_commands.score,
+    "judge": run_commands.judge,
+    "compare": output_commands.compare,
+    "export-lm-eval": output_commands.export_lm_eval,
+    "check-data": output_commands.check_data,
+    "export": output_commands.export,
+    "dataset-card": output_commands.dataset_card,
+    "repair": output_commands.repair,
     "sim": sim,
 }
 for name, verb in VERBS.items():
@@ -56,19 +58,20 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 def main() -> None:
-    """The command. Every error is one sentence on stderr, and an exit code."""
+    """Run the command. Every expected error becomes one message on stderr, and an exit code."""
     threads = set(threading.enumerate())
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # what the screen cannot show is no reason to fail
+        if isinstance(stream, TextIOWrapper):  # not every terminal can show every character
             stream.reconfigure(errors="backslashreplace")
     try:
-        words.check(sys.argv[1:])
-        _run()
+        argv.check(sys.argv[1:])
+        with spelled_as_flags():
+            _run()
     except ManycallError as error:
         complain(f"manycall: {error}")
         if isinstance(error, RunStopped):
-            complain(f"{error.done} rows are on disk; {error.remedy}: {words.again(sys.argv[1:])}")
+            complain(f"{error.rows_done} rows are saved. {error.next_step}: {argv.resume_command(sys.argv[1:])}")
         _leave(error.exit_code, threads)
     except BrokenPipeError:  # the reader of a pipe has ended, as `head` does
         sys.exit(1)
@@ -82,7 +85,11 @@ def main() -> None:
 
 
 def _run() -> None:
-    """Run the verb. Its help, the version and a usage error are printed completely too, or the reason is raised."""
+    """Run the verb.
+
+    Typer exits after printing the help, the version or a usage error. Flush these too, so that a write error is
+    reported.
+    """
     try:
         with writing_output():
             app()
@@ -93,7 +100,11 @@ def _run() -> None:
 
 
 def _open_closed_streams() -> None:
-    """Connect standard streams that are closed to /dev/null: a file of ours would get their number, and their text."""
+    """Connect closed standard streams to /dev/null.
+
+    Otherwise the next opened file would get the number of the closed stream, and everything printed would be written
+    to that file.
+    """
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         continue
     os.close(number)
@@ -104,10 +115,11 @@ def _open_closed_streams() -> None:
 
 
 def _leave(code: int, before: set[threading.Thread]) -> None:
-    """End the process. Python would wait forever for a blocked thread of a row function.
+    """End the process, even if a thread of a row function is blocked. sys.exit() would wait for it forever.
 
     Args:
-        before: the threads that were there before the command; it does not wait for them.
+        code: the exit code.
+        before: the threads that existed before the command started. They are not waited for.
     """
     others = [each for each in threading.enumerate() if each not in before and not each.daemon]
     for each in others:

@@ -1,7 +1,7 @@
 """The process that grades with a user's scorer: `python -m manycall.cli.scorer ORIGIN SECONDS`.
 
-evals/scorer_process.py starts it. It reads a line [response, target] and writes a line with the grades or the error,
-until its standard input is closed.
+evals/scoring/scorer_process.py starts it. It reads a line [response, target] and writes a line with the grades or the
+error, until its standard input is closed.
 """
 
 import os
@@ -11,11 +11,11 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from manycall.cli.load import load_task
-from manycall.engine.outcome import located
-from manycall.evals.own import as_task
-from manycall.evals.scorer_process import Reply
-from manycall.evals.tasks import Task
+from manycall.cli.user_code import load_task
+from manycall.evals.scoring.scorer_process import Reply
+from manycall.evals.tasks.custom import scorer_task
+from manycall.evals.tasks.task import Task
+from manycall.run.outcome import located
 
 ORPHAN_FACTOR = 4
 """The process ends itself after ORPHAN_FACTOR timeouts of CPU time on one answer: its parent must have been killed."""
@@ -26,7 +26,7 @@ def main() -> None:
     requests, replies = _own_pipes()
     origin, timeout = sys.argv[1:]
     found = load_task(origin)
-    task = found if isinstance(found, Task) else as_task(origin)
+    task = found if isinstance(found, Task) else scorer_task(origin)
     write(replies, Reply())
     for line in requests:
         signal.setitimer(signal.ITIMER_PROF, ORPHAN_FACTOR * float(timeout))
@@ -47,7 +47,7 @@ def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 def _graded(task: Task, response: str, target: Any) -> Reply:
     try:
-        reply = Reply(task.grade(response, target))
+        reply = Reply(task.score_response(response, target))
         msgspec.json.encode(reply)
     except Exception as error:  # the user's own code
         return Reply(error=located(error))

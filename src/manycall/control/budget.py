@@ -1,12 +1,14 @@
-"""What an output may cost, over all its sessions: how much is spent, and may another call begin?
+"""Limit what one output may cost over all its sessions.
 
-A call begins only while what was spent, and what those in flight will cost, is below the budget. So the last few are
-made with ever fewer in flight, and the budget is overrun by one call, and by as much as the expectation was wrong.
+A call starts only while the amount spent, plus the expected cost of the calls in flight, is below the limit. Near the
+limit, fewer and fewer calls are in flight. The limit is exceeded by at most one call, plus the error of the expected
+cost.
 
-Calls in flight are not like those that have ended. The dear ones take long, and are met more often: found at any
-moment, a call costs E[c²]/E[c] on average, not E[c] (the inspection paradox). And the first to end are the cheap
-ones; so while n have ended and k are in flight, these are expected to cost 1 + k/n times that. It costs no time where
-the budget is far away, and keeps a small one from being filled at once on the word of a few short answers.
+Calls in flight differ from calls that have ended. Expensive calls take longer, so they are more likely to be in
+flight: a call that is in flight at a random time costs E[c²]/E[c] on average, not E[c] (the inspection paradox).
+Moreover, cheap calls end first, so while n calls have ended and k are in flight, the calls in flight are expected to
+cost 1 + k/n times that average. This correction costs no time while the limit is far away. It prevents a small budget
+from being used up at once because the first few answers were short.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,112 +16,92 @@ from typing import NamedTuple
 
 from manycall.records import Usage
 
-FIRST_CALLS = 8
-"""In flight, as long as no call has told what it costs."""
-FIRST_USAGE = Usage(256, 256)
-"""What a call is expected to cost as long as none has told."""
+MAX_IN_FLIGHT_UNPRICED = 8
+"""Calls in flight until the first response arrives, because the cost of a call is not known before."""
+DEFAULT_USAGE = Usage(256, 256)
+"""Expected usage of a call until a response reports its usage."""
 
 
-class Price(NamedTuple):
-    """Dollars for a million tokens: of prompts, and of answers."""
-
-    prompt: float
-    completion: float
-
-    def of(self, prompt_tokens: float, completion_tokens: float) -> float:
-        """Dollars for so many tokens."""
-        return (self.prompt * prompt_tokens + self.completion * completion_tokens) / 1e6
-
-
-def tokens(amount: float) -> str:
-    """An amount of tokens, in words."""
-    return f"{amount:,.0f} tokens"
-
-
-def dollars(amount: float) -> str:
-    """An amount of money, in words."""
-    return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"
-
-
-class Limit(NamedTuple):
-    """So much, and no more.
+class SpendLimit(NamedTuple):
+    """A limit on the tokens or the money that one output may use.
 
     Attributes:
-        of: what tokens of prompts and of answers amount to.
-        said: an amount, in words.
-        option: where it was set.
+        maximum: the largest permitted amount, in tokens or dollars.
+        measure: computes an amount from prompt tokens and completion tokens.
+        format: formats an amount for messages.
+        flag: the command-line flag that sets this limit.
     """
 
-    most: float
-    of: Callable[[float, float], float]
-    said: Callable[[float], str]
-    option: str
+    maximum: float
+    measure: Callable[[float, float], float]
+    format: Callable[[float], str]
+    flag: str
 
 
 class Budget:
-    """What is spent, under all the limits at once.
+    """The amount spent, checked against several limits at once.
 
-    Replies that do not say what they cost are taken to cost what the others did.
+    A response that does not report its usage is assumed to cost the mean of the others.
     """
 
-    __slots__ = ("_completion", "_limits", "_prompt", "_replies", "_squares", "_told")
+    __slots__ = ("_completion", "_limits", "_prompt", "_responses", "_responses_with_usage", "_squared_costs")
 
-    def __init__(self, limits: Sequence[Limit]) -> None:
+    def __init__(self, limits: Sequence[SpendLimit]) -> None:
         self._limits = tuple(limits)
-        self._replies = self._told = 0
-        self._forget()
-        self._learn(FIRST_USAGE)
+        self._responses = self._responses_with_usage = 0
+        self._reset()
+        self._add_usage(DEFAULT_USAGE)
 
     def __repr__(self) -> str:
-        return f"<Budget {', '.join(self.lines())}>"
+        return f"<Budget {', '.join(self.usage_lines())}>"
 
     def spend(self, usage: Usage) -> None:
-        """A reply has come, and has cost this."""
-        self._replies += 1
+        """Record the usage of a response."""
+        self._responses += 1
         if usage.prompt_tokens or usage.completion_tokens:
-            if not self._told:
-                self._forget()
-            self._learn(usage)
-            self._told += 1
+            if not self._responses_with_usage:
+                self._reset()
+            self._add_usage(usage)
+            self._responses_with_usage += 1
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._prompt = self._completion = 0
-        self._squares = [0.0] * len(self._limits)
+        self._squared_costs = [0.0] * len(self._limits)
 
-    def _learn(self, usage: Usage) -> None:
+    def _add_usage(self, usage: Usage) -> None:
         self._prompt += usage.prompt_tokens
         self._completion += usage.completion_tokens
         for n, limit in enumerate(self._limits):
-            self._squares[n] += limit.of(usage.prompt_tokens, usage.completion_tokens) ** 2
+            self._squared_costs[n] += limit.measure(usage.prompt_tokens, usage.completion_tokens) ** 2
 
     def spent(self) -> tuple[float, float]:
-        """Tokens of prompts and of answers: of every reply so far."""
-        told = self._told or 1
-        return self._prompt * self._replies / told, self._completion * self._replies / told
+        """Return the prompt tokens and completion tokens of all responses so far, estimated for those without usage."""
+        with_usage = self._responses_with_usage or 1
+        return self._prompt * self._responses / with_usage, self._completion * self._responses / with_usage
 
-    def room(self, in_flight: int) -> bool:
-        """Whether another call may begin while so many are in flight."""
-        if in_flight >= FIRST_CALLS and not self._replies:
+    def has_room(self, in_flight: int) -> bool:
+        """Return whether another call may start while `in_flight` calls are running."""
+        if in_flight >= MAX_IN_FLIGHT_UNPRICED and not self._responses:
             return False
-        spent, calls = self.spent(), in_flight * (1 + in_flight / (self._told or 1))
-        for limit, squares in zip(self._limits, self._squares, strict=True):
-            each = squares / (limit.of(self._prompt, self._completion) or 1.0)
-            if limit.of(*spent) + each * calls >= limit.most:
+        spent, calls = self.spent(), in_flight * (1 + in_flight / (self._responses_with_usage or 1))
+        for limit, squares in zip(self._limits, self._squared_costs, strict=True):
+            expected_cost = squares / (limit.measure(self._prompt, self._completion) or 1.0)
+            if limit.measure(*spent) + expected_cost * calls >= limit.maximum:
                 return False
         return True
 
     @property
-    def used_up(self) -> str | None:
-        """Why no call may begin any more, whatever those in flight will cost; None as long as one may."""
+    def exhausted(self) -> str | None:
+        """The error message if the amount spent has reached a limit; None while it is below all limits."""
         for limit in self._limits:
-            if (spent := limit.of(*self.spent())) >= limit.most:
+            if (spent := limit.measure(*self.spent())) >= limit.maximum:
                 return (
-                    f"the budget of {limit.said(limit.most)} ({limit.option}) is used up: "
-                    f"{limit.said(spent)} were spent by all sessions of this output"
+                    f"Stopped: {limit.flag} {limit.format(limit.maximum)} reached "
+                    f"({limit.format(spent)} spent on this output, all sessions)."
                 )
         return None
 
-    def lines(self) -> list[str]:
-        """What is spent, of how much."""
+    def usage_lines(self) -> list[str]:
+        """Return one line per limit, such as "$1.70 of $2.00"."""
         spent = self.spent()
-        return [f"{limit.said(limit.of(*spent))} of {limit.said(limit.most)}" for limit in self._limits]
+        return [f"{limit.format(limit.measure(*spent))} of {limit.format(limit.maximum)}" for limit in self._limits]

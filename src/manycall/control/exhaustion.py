@@ -1,4 +1,4 @@
-"""Decides whether a refusal means that a key's quota is used up, where the same words may mean a throttle.
+"""Decide whether a refusal means that a key's quota is used up, if the same response may also mean a throttle.
 
 OpenAI answers 429 `insufficient_quota` when an account has no money left; DashScope and others answer the same to an
 ordinary throttle. OpenRouter answers 402 with `Retry-After` while calls in flight reserve the rest of a budget. A key
@@ -6,7 +6,7 @@ that has just been working is most likely throttled; a key that never worked has
 """
 
 PATIENCE_SECONDS = 300.0
-"""After this time of refusals without a success the quota counts as used up. Throttles are by the minute."""
+"""After refusals for this time without a success, the quota counts as used up. Throttles last about a minute."""
 
 
 class Exhaustion:
@@ -20,7 +20,7 @@ class Exhaustion:
         return f"<Exhaustion, refused since {self._refused_since}>"
 
     def succeeded(self) -> None:
-        """A call with this key was answered."""
+        """Record that a call with this key was answered."""
         self._has_succeeded = True
         self._refused_since = None
 
@@ -31,5 +31,5 @@ class Exhaustion:
         return self._has_succeeded and self.seconds(now) < PATIENCE_SECONDS
 
     def seconds(self, now: float) -> float:
-        """How long calls have been refused without a success."""
+        """Return for how many seconds calls have been refused without a success."""
         return 0.0 if self._refused_since is None else now - self._refused_since

@@ -1,12 +1,14 @@
-"""How many requests and tokens a minute: when may this call go?
+"""Pace calls so that they stay within request and token limits per minute and per day.
 
-Hosted endpoints limit the rate, so the rate is paced; the number in flight follows from it. Each limit is a
-virtual schedule (GCRA: ITU-T I.371, appendix A; the same thing as a token bucket, kept as one number, and it
-tells the exact moment at which the next call may go). Pacing is smooth, with hardly a burst, because servers
-count in windows of one second, ten seconds or a minute, and smooth satisfies all of them.
+Hosted endpoints limit the rate, so the rate is paced and the number of calls in flight follows from it. Each limit is
+a virtual schedule (GCRA, the generic cell rate algorithm: ITU-T I.371, appendix A). It is equivalent to a token bucket,
+but its state is one number, and it gives the exact time at which the next call may start. Pacing is smooth, with almost
+no burst, because servers count in windows of one second, ten seconds or a minute, and smooth pacing satisfies all of
+them.
 
-A call reserves what it may cost before it goes; once the answer says what it did cost, the difference is
-settled. Calls must ask in turn (engine/permits.py): then nobody overtakes, and a large call never starves.
+A call reserves its estimated cost before it is sent. When the response reports the actual cost, the difference is
+settled. Calls must be admitted in order (client/permits.py), so that no call overtakes another and a large call never
+starves.
 """
 
 import math
@@ -14,50 +16,30 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from manycall.control.hints import DAY, MINUTE, Told
+from manycall.limits import DAY_SECONDS, MINUTE_SECONDS, AdvertisedLimit, CallCost, RateLimits
 
-SHARE = 0.98
-"""Of a limit that was told, this much is used: clocks differ, and what others use is not ours to see."""
+UTILIZATION = 0.98
+"""Share of a configured or advertised limit that is used. Clocks differ, and other clients may use the same quota."""
 BURST_SECONDS = 0.02
-"""What a limit allows at once: a timer that is late by so much costs nothing. SHARE · (1 s + BURST) <= 1 s, so that
-no second, however it is cut, sees more than a second's worth."""
-TOKENS_PER_CALL = 300.0
-"""Where only the number of calls matters, roughly."""
-MOST_DEBT = 60.0
-"""Seconds for which one call's mistaken guess can hold up all others."""
-MOST_CREDIT = 0.5
-"""Seconds' worth of what calls did not use of what they had reserved, that may go at once later."""
+"""Size of the burst that a limit allows, in seconds of its rate. A timer that fires this late loses no throughput.
+UTILIZATION · (1 s + BURST_SECONDS) <= 1 s, so that no one-second window exceeds one second's share of the limit."""
+ASSUMED_TOKENS_PER_CALL = 300.0
+"""Rough cost of one call, used to convert a token limit into a number of calls."""
+MAX_DEBT_SECONDS = 60.0
+"""Longest delay that one call's wrong cost estimate can impose on all other calls."""
+MAX_CREDIT_SECONDS = 0.5
+"""Largest amount of refunded capacity, in seconds of the rate, that later calls may use as a burst."""
 
 
-class Limits(msgspec.Struct, frozen=True):
-    """What an endpoint allows one key for one model. None: not known, or no limit."""
+class GcraLimiter:
+    """One limit as a virtual schedule (GCRA).
 
-    rpm: float | None = None
-    tpm: float | None = None
-    rpd: float | None = None
-    tpd: float | None = None
-
-    def __str__(self) -> str:
-        known = [f"{value:g} {name}" for name, value in msgspec.structs.asdict(self).items() if value]
-        return ", ".join(known) or "without limits"
-
-
-class Cost(msgspec.Struct, frozen=True):
-    """What a call takes from its quotas."""
-
-    requests: float = 1.0
-    tokens: float = 0.0
-
-
-class Pace:
-    """One limit: so many units a second, as a virtual schedule.
-
-    In any window of W seconds it lets at most rate · W + burst units through, and besides at most one call that
-    is larger than the burst.
+    In any window of W seconds it admits at most rate · W + burst units, plus at most one call that is larger than
+    the burst.
 
     Args:
-        rate: units a second.
-        burst: units that may go at once; at least one.
+        rate: units per second.
+        burst: units that may be used at once; at least one.
     """
 
     __slots__ = ("_credit", "_due", "burst", "rate")
@@ -69,129 +51,153 @@ class Pace:
         self._credit = 0.0
 
     def __repr__(self) -> str:
-        return f"<Pace {self.rate:.4g}/s>"
+        return f"<GcraLimiter {self.rate:.4g}/s>"
 
-    def when(self, cost: float) -> float:
-        """The earliest moment at which this much may go; -inf if at any time."""
+    def set_rate(self, rate: float) -> None:
+        """Change the number of units per second."""
+        self.rate = rate
+
+    def earliest(self, cost: float) -> float:
+        """Return the earliest time at which `cost` units may be used; -inf if at any time."""
         return self._due - (self.burst - min(cost, self.burst)) / self.rate
 
-    def take(self, cost: float, now: float) -> None:
-        """Let it go, now. Time in which nothing went is lost, but for what was given back."""
+    def consume(self, cost: float, now: float) -> None:
+        """Use `cost` units now. Unused time is lost, except for refunded units."""
         start = max(self._due, now - self._credit)
         self._due = start + cost / self.rate
         self._credit -= max(0.0, min(self._credit, min(now, self._due) - start))
 
-    def after(self, others: Iterable["Pace"], now: float) -> None:
-        """What went by those went by this: as many units, which may be another time."""
+    def carry_over(self, others: Iterable["GcraLimiter"], now: float) -> None:
+        """Charge the units that other limiters still owe to this one; at another rate they take another time."""
         owed = max((max(0.0, other._due - now) * other.rate for other in others), default=0.0)
         if owed:
             self._due = now + owed / self.rate
 
-    def left(self, units: float, now: float) -> None:
-        """So many may go at once, and no more."""
+    def set_remaining(self, units: float, now: float) -> None:
+        """Reduce the burst that is available now to `units`. A larger value changes nothing."""
         self._due = max(self._due, now + max(0.0, self.burst - units) / self.rate)
 
-    def give_back(self, cost: float) -> None:
-        """It cost so much less than was taken (or more, if negative)."""
-        seconds = max(cost / self.rate, -MOST_DEBT)
+    def refund(self, cost: float) -> None:
+        """Return `cost` units that were consumed but not needed. A negative value charges additional units."""
+        seconds = max(cost / self.rate, -MAX_DEBT_SECONDS)
         self._due -= seconds
-        self._credit = min(MOST_CREDIT, self._credit + max(0.0, seconds))
+        self._credit = min(MAX_CREDIT_SECONDS, self._credit + max(0.0, seconds))
 
 
 class Quota:
-    """All the limits of one endpoint, key and model."""
+    """All rate limits of one endpoint, key and model."""
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits = self._given = limits
-        self._requests = _paces(limits.rpm, limits.rpd)
-        self._tokens = _paces(limits.tpm, limits.tpd)
+    def __init__(self, limits: RateLimits) -> None:
+        self.limits = self._configured = limits
+        self._requests = _make_limiters(limits.rpm, limits.rpd)
+        self._tokens = _make_limiters(limits.tpm, limits.tpd)
 
     def __repr__(self) -> str:
         return f"<Quota {self.limits}>"
 
-    def at_once(self, seconds: float) -> float:
-        """About how many calls are let in within so many seconds; inf if nothing is known."""
-        calls = [pace.burst + pace.rate * seconds for pace in self._requests]
-        calls += [(pace.burst + pace.rate * seconds) / TOKENS_PER_CALL for pace in self._tokens]
+    def calls_within(self, seconds: float) -> float:
+        """Return roughly how many calls the limits admit within `seconds`; inf if no limit is known."""
+        calls = [limiter.burst + limiter.rate * seconds for limiter in self._requests]
+        calls += [(limiter.burst + limiter.rate * seconds) / ASSUMED_TOKENS_PER_CALL for limiter in self._tokens]
         return min(calls, default=float("inf"))
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether what a call costs in tokens matters."""
+        """Whether there is a token limit, so that the tokens of a call must be estimated."""
         return bool(self._tokens)
 
-    def hear(self, told: Sequence[Told], now: float) -> str | None:
-        """The server has said what its limits are: they hold where nobody has told others. Returns what changed."""
-        change = self._hear_limits(told, now)
-        for one in told:
-            if one.seconds == DAY and one.remaining is not None and one.unit in ("requests", "tokens"):
-                for pace in self._requests if one.unit == "requests" else self._tokens:
-                    if _of_a_day(pace):
-                        pace.left(one.remaining, now)
+    def apply_advertised(self, advertised: Sequence[AdvertisedLimit], now: float) -> str | None:
+        """Apply the limits that the server advertises. Configured limits take precedence.
+
+        Returns:
+            A description of the change, or None if nothing changed.
+        """
+        change = self._update_limits(advertised, now)
+        for entry in advertised:
+            if (
+                entry.period_seconds == DAY_SECONDS
+                and entry.remaining is not None
+                and entry.unit in ("requests", "tokens")
+            ):
+                for limiter in self._requests if entry.unit == "requests" else self._tokens:
+                    if _is_daily(limiter):
+                        limiter.set_remaining(entry.remaining, now)
         return change
 
-    def _hear_limits(self, told: Sequence[Told], now: float) -> str | None:
-        heard: dict[str, float] = {}
-        for one in told:
-            name = _NAMES.get((one.unit, one.seconds))
-            if name is None or one.limit is None or one.limit < LEAST_BELIEVED[one.unit]:
+    def _update_limits(self, advertised: Sequence[AdvertisedLimit], now: float) -> str | None:
+        new_limits: dict[str, float] = {}
+        for entry in advertised:
+            name = _NAMES.get((entry.unit, entry.period_seconds))
+            if name is None or entry.limit is None or entry.limit < MIN_PLAUSIBLE_LIMIT[entry.unit]:
                 continue
-            if getattr(self._given, name) is None:
-                heard[name] = min(one.limit, heard.get(name, one.limit))
-        limits = msgspec.structs.replace(self.limits, **heard)
+            if getattr(self._configured, name) is None:
+                new_limits[name] = min(entry.limit, new_limits.get(name, entry.limit))
+        limits = msgspec.structs.replace(self.limits, **new_limits)
         if limits == self.limits:
             return None
         self.limits = limits
-        self._requests = _renewed(self._requests, limits.rpm, limits.rpd, now)
-        self._tokens = _renewed(self._tokens, limits.tpm, limits.tpd, now)
-        return f"the server says {', '.join(f'{value:g} {name}' for name, value in heard.items())}"
+        self._requests = _replace_limiters(self._requests, limits.rpm, limits.rpd, now)
+        self._tokens = _replace_limiters(self._tokens, limits.tpm, limits.tpd, now)
+        return f"the server advertises {', '.join(f'{value:g} {name}' for name, value in new_limits.items())}"
 
-    def when(self, cost: Cost) -> float:
-        """The earliest moment at which a call may go; -inf if at any time."""
+    def earliest(self, cost: CallCost) -> float:
+        """Return the earliest time at which a call of this cost may start; -inf if at any time."""
         at = -math.inf
-        for pace in self._requests:
-            at = max(at, pace.when(cost.requests))
-        for pace in self._tokens:
-            at = max(at, pace.when(cost.tokens))
+        for limiter in self._requests:
+            at = max(at, limiter.earliest(cost.requests))
+        for limiter in self._tokens:
+            at = max(at, limiter.earliest(cost.tokens))
         return at
 
-    def reserve(self, cost: Cost, now: float) -> None:
-        """Let a call go, now."""
-        for pace in self._requests:
-            pace.take(cost.requests, now)
-        for pace in self._tokens:
-            pace.take(cost.tokens, now)
+    def reserve(self, cost: CallCost, now: float) -> None:
+        """Charge the estimated cost of a call that starts now."""
+        for limiter in self._requests:
+            limiter.consume(cost.requests, now)
+        for limiter in self._tokens:
+            limiter.consume(cost.tokens, now)
 
-    def settle(self, reserved: Cost, cost: Cost) -> None:
-        """What was reserved turned out to cost this."""
-        for pace in self._requests:
-            pace.give_back(reserved.requests - cost.requests)
-        for pace in self._tokens:
-            pace.give_back(reserved.tokens - cost.tokens)
-
-
-LEAST_BELIEVED = {"requests": 1.0, "tokens": 1000.0}
-"""A server that tells of less has just been set up, or lies; and whoever keeps to it never hears better."""
-_NAMES = {("requests", MINUTE): "rpm", ("tokens", MINUTE): "tpm", ("requests", DAY): "rpd", ("tokens", DAY): "tpd"}
+    def settle(self, reserved: CallCost, cost: CallCost) -> None:
+        """Replace the reserved cost of a call by its actual cost."""
+        for limiter in self._requests:
+            limiter.refund(reserved.requests - cost.requests)
+        for limiter in self._tokens:
+            limiter.refund(reserved.tokens - cost.tokens)
 
 
-def _renewed(old: list[Pace], per_minute: float | None, per_day: float | None, now: float) -> list[Pace]:
-    """Paces at new rates; what went by the old ones still counts."""
-    paces = _paces(per_minute, per_day)
-    for pace in paces:
-        pace.after((other for other in old if _of_a_day(other) == _of_a_day(pace)), now)
-    return paces
+MIN_PLAUSIBLE_LIMIT = {"requests": 1.0, "tokens": 1000.0}
+"""Smaller advertised limits are ignored. A server that reports them has just started, or reports wrong values, and a
+client that obeys them sends too few calls to read a corrected value."""
+_NAMES = {
+    ("requests", MINUTE_SECONDS): "rpm",
+    ("tokens", MINUTE_SECONDS): "tpm",
+    ("requests", DAY_SECONDS): "rpd",
+    ("tokens", DAY_SECONDS): "tpd",
+}
 
 
-def _of_a_day(pace: Pace) -> bool:
-    return pace.burst > pace.rate * MINUTE
+def _replace_limiters(
+    old: list[GcraLimiter], per_minute: float | None, per_day: float | None, now: float
+) -> list[GcraLimiter]:
+    """Return limiters at the new rates, charged with the units that the old ones still owe."""
+    limiters = _make_limiters(per_minute, per_day)
+    for limiter in limiters:
+        limiter.carry_over((other for other in old if _is_daily(other) == _is_daily(limiter)), now)
+    return limiters
 
 
-def _paces(per_minute: float | None, per_day: float | None) -> list[Pace]:
-    """A minute's limit goes evenly; a day's may go at once, for it is there to be used when one needs it."""
-    paces = []
+def _is_daily(limiter: GcraLimiter) -> bool:
+    return limiter.burst > limiter.rate * MINUTE_SECONDS
+
+
+def _make_limiters(per_minute: float | None, per_day: float | None) -> list[GcraLimiter]:
+    """Return the limiters for one unit: spread a limit per minute evenly, allow a limit per day to be used at once."""
+    limiters = []
     if per_minute:
-        paces.append(Pace(per_minute / MINUTE * SHARE, per_minute / MINUTE * SHARE * BURST_SECONDS))
+        limiters.append(
+            GcraLimiter(
+                per_minute / MINUTE_SECONDS * UTILIZATION, per_minute / MINUTE_SECONDS * UTILIZATION * BURST_SECONDS
+            )
+        )
     if per_day:
-        paces.append(Pace(per_day / DAY * SHARE, per_day * SHARE))
-    return paces
+        limiters.append(GcraLimiter(per_day / DAY_SECONDS * UTILIZATION, per_day * UTILIZATION))
+    return limiters

@@ -1,7 +1,7 @@
 """An input file that is read more than once and must hold the same bytes each time.
 
 The first read stores the CRC-32 of each block of 1 MiB. Every later read compares a block with it before it returns any
-byte of it. So a row that was checked (readable, with an id of its own) is the row that is done, even if another program
+byte of it. So a row that was checked (readable, with a unique id) is the row that is done, even if another program
 changes the file in the meantime. A changed block passes with a chance of 2e-10. A cryptographic hash would cost 1 µs
 more for each kB that is read, where a whole row costs 110 µs.
 """
@@ -28,7 +28,7 @@ class InputFile:
         return f"<InputFile {self.path}, {len(self._checksums)} blocks read>"
 
     def open(self) -> io.BufferedReader:
-        """Open the file for reading. Reading raises InputChanged at the first block that is not as it was."""
+        """Open the file for reading. Reading raises InputChanged at the first block that has changed."""
         fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         self._state = self._state or _state(os.fstat(fd))
         return io.BufferedReader(_Blocks(self, fd), BLOCK_BYTES)
@@ -37,22 +37,22 @@ class InputFile:
         """Read a block; one past the end of the file is empty.
 
         Raises:
-            InputChanged: it differs from what was read there first.
+            InputChanged: the block differs from the first time that it was read.
         """
         content = _read(fd, number * BLOCK_BYTES)
         checksum = crc32(content)
         if self._checksums.setdefault(number, checksum) != checksum:
             raise InputChanged(
                 f"{self.path} changed while the run was reading it (near byte {number * BLOCK_BYTES:,}). "
-                "No changed row was used"
+                "No changed row was used."
             )
         return content
 
     def must_be_unchanged(self) -> None:
-        """Compare the file with what was read of it; one `stat` is enough unless that differs. Deletion is no change.
+        """Compare the file with what was read; a `stat` suffices unless it differs. A deleted file counts as unchanged.
 
         Raises:
-            InputChanged: it holds other bytes now.
+            InputChanged: the content of the file has changed.
         """
         try:
             if _state(self.path.stat()) == self._state:
@@ -105,7 +105,7 @@ class _Blocks(io.RawIOBase):
 
 
 def _read(fd: int, start: int) -> bytes:
-    """The block that starts there. Some network file systems return less than what was asked for."""
+    """Return the block at offset `start`. Some network file systems return fewer bytes than requested."""
     content = os.pread(fd, BLOCK_BYTES, start)
     while 0 < len(content) < BLOCK_BYTES:
         more = os.pread(fd, BLOCK_BYTES - len(content), start + len(content))
@@ -116,5 +116,5 @@ def _read(fd: int, start: int) -> bytes:
 
 
 def _state(stat: os.stat_result) -> tuple[int, ...]:
-    """What differs if the file may have changed. Unlike the others, the time of the last change cannot be set back."""
+    """Return values that differ if the file may have changed. The last one, ctime, cannot be set by programs."""
     return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

@@ -1,17 +1,17 @@
-"""How deep JSON values may be nested. Code that walks through deeper ones would hit Python's recursion limit."""
+"""Limit on the nesting of JSON values. Recursive code would exceed Python's recursion limit on deeper ones."""
 
 from typing import Any
 
 MAX_NESTING = 200
-"""Levels of arrays and objects within each other, in a row and in what a row function returns."""
-TOO_DEEP = f"nested more than {MAX_NESTING} levels deep: flatten it"
+"""Maximum number of nested arrays and objects in a row and in the result of a row function."""
+TOO_DEEP = f"nested more than {MAX_NESTING} levels deep. Flatten it."
 
 
 def is_too_deep(value: Any, text: str | bytes) -> bool:
-    """Whether a value is nested too deeply.
+    """Return whether a value is nested more than MAX_NESTING levels deep.
 
     Args:
-        text: the same as JSON. A value with at most MAX_NESTING brackets need not be searched.
+        text: the value as JSON text. If it has at most MAX_NESTING brackets, the value is not searched.
     """
     brackets = text.count("{") + text.count("[") if isinstance(text, str) else text.count(b"{") + text.count(b"[")
     if brackets <= MAX_NESTING:

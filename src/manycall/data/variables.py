@@ -1,12 +1,13 @@
-"""Variables that no row brings along: drawn for each row, or crossed with the rows.
+"""Variables that are added to the fields of rows: chosen at random for each row, or combined as a grid.
 
-A draw is a pure function of the seed, the row's id (which holds its sample) and the variable's name. So a run can be
-repeated, a resumed run draws the same, and a variable that is added changes none of the others.
+A random value is a pure function of the seed, the row id (which includes the sample number) and the name of the
+variable. So a run can be repeated, a resumed run chooses the same values, and an added variable does not change the
+others.
 
-What a variable is drawn from are values (data/values.py), or
+A variable is chosen from values (data/variable_values.py), or from one of these:
 
-    {from = ["moral", "dialogue"], take = [0, 2]}    none to two of them, all different: a list
-    {by = "tone", from = {formal = ["Sir"], casual = ["hi", "yo"]}}    by what another variable (or field) holds
+    {values = ["moral", "dialogue"], count = [0, 2]}    a list of zero to two different values
+    {by = "tone", values = {formal = ["Sir"], casual = ["hi", "yo"]}}    values that depend on a variable or field
 """
 
 import itertools
@@ -19,97 +20,98 @@ from typing import Any
 
 import msgspec
 
-from manycall.data.values import Spec, resolved, values
+from manycall.data.variable_values import VariableSpec, listed_values, load_value_files
 from manycall.errors import UsageError
 from manycall.ids import content_id
 from manycall.records import Fields
 
 Pick = Callable[[bytes, Mapping[str, Any]], Any]
-"""Draws one variable at a place; the fields are those of the row, and the variables drawn before."""
-_FULL = {"from", "to", "take", "by"}
+"""Chooses the value of one variable, from a hash and from the fields of the row with the variables chosen so far."""
+_RANGE_KEYS = {"min", "max"}
+_TABLE_KEYS = {*_RANGE_KEYS, "values", "count", "by"}
 
 
-def place(seed: int, *what: str) -> bytes:
-    """Where to draw from: always the same 8 bytes for the same things."""
+def hash_seed(seed: int, *what: str) -> bytes:
+    """Return an 8-byte hash of the seed and the texts."""
     return blake2b("\0".join((str(seed), *what)).encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
-def chance(place: bytes) -> float:
-    """A number in [0, 1)."""
-    return (int.from_bytes(place, "big") >> 11) / 2**53
+def hash_uniform(seed_hash: bytes) -> float:
+    """Convert a hash to a number in [0, 1)."""
+    return (int.from_bytes(seed_hash, "big") >> 11) / 2**53
 
 
-class Draw:
-    """Variables that are drawn for each row.
+class VariableSampler:
+    """Chooses random values of variables for each row.
 
     Args:
-        specs: variable -> what it is drawn from.
-        seed: of the run.
+        specs: name of the variable → its values.
+        seed: seed of the run.
 
     Attributes:
-        identity: what a resumed run must draw from too.
+        identity: names, hash of the values and seed, which must be the same in a resumed run.
 
     Raises:
-        UsageError: a spec that is none, a file that is not there, a condition on a variable drawn later.
+        UsageError: a spec is not valid, a file does not exist, or a variable depends on a later one.
     """
 
-    def __init__(self, specs: Mapping[str, Spec], seed: int = 0) -> None:
+    def __init__(self, specs: Mapping[str, VariableSpec], seed: int = 0) -> None:
         self._seed = seed
-        specs = {name: resolved(spec, f"the variable {name!r}") for name, spec in specs.items()}
-        self._picks = {name: _pick(spec, f"the variable {name!r}") for name, spec in specs.items()}
+        specs = {name: load_value_files(spec, f"Variable {name!r}") for name, spec in specs.items()}
+        self._picks = {name: _pick(spec, f"Variable {name!r}") for name, spec in specs.items()}
         if "id" in self._picks:
-            raise UsageError("a variable cannot be called 'id', which names the row")
+            raise UsageError("A variable cannot be named 'id', which is reserved for the row id.")
         _check_conditions(specs)
         try:
             digest = blake2b(msgspec.json.encode(specs), digest_size=8).hexdigest()
         except (TypeError, ValueError) as error:
-            raise UsageError(f"variables must be drawn from what can be written as JSON: {error}") from None
+            raise UsageError(f"The values of variables must be valid JSON values: {error}") from None
         self.identity: dict[str, Any] = {"variables": list(specs), "hash": digest, "seed": seed}
 
     def __repr__(self) -> str:
-        return f"<Draw {', '.join(self._picks)}, seed {self._seed}>"
+        return f"<VariableSampler {', '.join(self._picks)}, seed {self._seed}>"
 
-    def __call__(self, row_id: str, fields: Fields) -> Fields:
-        """The row's fields and its variables.
+    def sample(self, row_id: str, fields: Fields) -> Fields:
+        """Return the fields of a row together with its variables.
 
         Raises:
-            UsageError: a variable that the row has already, or a condition that nothing is drawn for.
+            UsageError: the row already has a field with the name of a variable, or a dependent variable has no values.
         """
-        all_of_them = dict(fields)
+        combined = dict(fields)
         for name, pick in self._picks.items():
             if name in fields:
-                raise UsageError(f"the row {row_id!r:.100} has a field {name!r} already, which is to be drawn")
+                raise UsageError(f"Row {row_id!r:.100} already has a field {name!r}, which is also a variable.")
             try:
-                all_of_them[name] = pick(place(self._seed, row_id, name), all_of_them)
+                combined[name] = pick(hash_seed(self._seed, row_id, name), combined)
             except LookupError as error:
-                raise UsageError(f"the row {row_id!r:.100}: {name!r} cannot be drawn: {error.args[0]}") from None
-        return all_of_them
+                raise UsageError(f"Row {row_id!r:.100}: {error.args[0]}") from None
+        return combined
 
 
-def combinations(specs: Mapping[str, Spec]) -> "Crossing":
-    """Every combination of the values, the last variable changing fastest.
+def make_grid(specs: Mapping[str, VariableSpec]) -> "VariableGrid":
+    """Return every combination of the values; the last variable changes fastest.
 
     Raises:
-        UsageError: a variable without values, or with one that comes twice: both would be the same row.
+        UsageError: a variable has no values or a duplicate value, which would repeat the same rows.
     """
-    return Crossing({name: _different(spec, f"the variable {name!r}") for name, spec in specs.items()})
+    return VariableGrid({name: _distinct_values(spec, f"Variable {name!r}") for name, spec in specs.items()})
 
 
-def _different(spec: Spec, what: str) -> Sequence[Any]:
-    found, met = values(resolved(spec, what), what)[0], set[str]()
-    for value in found:
+def _distinct_values(spec: VariableSpec, what: str) -> Sequence[Any]:
+    values, seen = listed_values(load_value_files(spec, what), what)[0], set[str]()
+    for value in values:
         try:
             name = content_id({"": value})
         except (TypeError, ValueError) as error:
             raise UsageError(f"{what} has a value that cannot be written as JSON: {error}") from None
-        if name in met:
-            raise UsageError(f"{what} has {value!r:.100} twice, and would do the same rows twice")
-        met.add(name)
-    return found
+        if name in seen:
+            raise UsageError(f"{what} has the value {value!r:.100} twice, which would repeat the same rows.")
+        seen.add(name)
+    return values
 
 
-class Crossing(Sequence[Fields]):
-    """All combinations of some variables' values; they are made as they are asked for, never kept."""
+class VariableGrid(Sequence[Fields]):
+    """All combinations of the values of some variables. They are generated on access, not stored."""
 
     def __init__(self, values: Mapping[str, Sequence[Any]]) -> None:
         self._values = dict(values)
@@ -124,93 +126,96 @@ class Crossing(Sequence[Fields]):
     def __getitem__(self, index: Any) -> Any:
         return next(itertools.islice(self, index, None))
 
-    def times(self, fields: Mapping[str, Any]) -> Iterator[tuple[str, Fields]]:
-        """A row, once for each combination: what its name gets besides, and its fields. That is the combination's own
-        hash, so that values may be added and put in another order.
+    def expand(self, fields: Mapping[str, Any]) -> Iterator[tuple[str, Fields]]:
+        """Yield (suffix of the row id, fields) for each combination of a row.
+
+        The suffix is a hash of the combination, so that values may be added or reordered.
 
         Raises:
-            UsageError: the row has such a field already.
+            UsageError: the row already has a field with the name of a variable.
         """
         for each in self:
             if clash := each.keys() & fields.keys():
-                raise UsageError(f"a row has a field {min(clash)!r} already, which is to be crossed with it")
+                raise UsageError(f"A row already has a field {min(clash)!r}, which is also a grid variable.")
             yield f":{content_id(each)}", {**fields, **each}
 
 
 def _check_conditions(specs: Mapping[str, Any]) -> None:
-    """Every value that a variable may have must be provided for where another is drawn by it."""
+    """Check that each dependent variable follows the one it depends on and has values for all of its values."""
     before: dict[str, Any] = {}
     for name, spec in specs.items():
         by = spec.get("by") if isinstance(spec, Mapping) else None
         if by in specs and by not in before:
-            raise UsageError(f"the variable {name!r} is drawn by {by!r}, which must stand before it")
+            raise UsageError(f"Variable {name!r} depends on {by!r}, which must be defined before it.")
         if by in before:
-            cases = set(map(str, spec["from"]))
+            cases = set(map(str, spec["values"]))
             if (missing := next((each for each in _possible(before[by]) if each not in cases), None)) is not None:
-                raise UsageError(f"the variable {name!r} is drawn by {by!r}: nothing is said for {missing!r}")
+                raise UsageError(f"Variable {name!r} depends on {by!r} but has no values for {by} = {missing!r}.")
         before[name] = spec
 
 
 def _possible(spec: Any) -> Iterator[str]:
-    """All that may be drawn, where it can be told."""
-    full = spec.keys() & _FULL if isinstance(spec, Mapping) else set()
-    if not full or full == {"from", "to"}:
-        yield from map(str, values(spec, "a variable")[0])
-    elif "take" not in full:
-        for part in spec["from"].values() if "by" in spec else [spec["from"]]:
+    """Yield all values that a spec may produce, as text; nothing if they cannot be listed."""
+    keys = spec.keys() & _TABLE_KEYS if isinstance(spec, Mapping) else set()
+    if not keys or keys == _RANGE_KEYS:
+        yield from map(str, listed_values(spec, "A variable")[0])
+    elif "count" not in keys:
+        for part in spec["values"].values() if "by" in spec else [spec["values"]]:
             yield from _possible(part)
 
 
 def _pick(spec: Any, what: str) -> Pick:
-    if not isinstance(spec, Mapping) or not spec.keys() & _FULL:
-        return _one(spec, what)
-    if unknown := spec.keys() - _FULL:
-        raise UsageError(f"{what} has {min(unknown)!r}; there are 'from', 'to', 'take' and 'by'")
-    if "from" not in spec:
-        raise UsageError(f"{what} says not what to draw it 'from'")
-    inner = {end: spec[end] for end in ("from", "to")} if "to" in spec else spec["from"]
-    take = spec.get("take")
+    if not isinstance(spec, Mapping) or not spec.keys() & _TABLE_KEYS:
+        return _sample_one(spec, what)
+    if unknown := spec.keys() - _TABLE_KEYS:
+        raise UsageError(f"{what} has an unknown key {min(unknown)!r}. Known keys: values, count, min, max, by.")
+    if ("values" in spec) == bool(spec.keys() & _RANGE_KEYS):
+        raise UsageError(f"{what} must have either 'values', or 'min' and 'max'.")
+    inner = spec["values"] if "values" in spec else {end: spec[end] for end in spec.keys() & _RANGE_KEYS}
+    count = spec.get("count")
     if "by" not in spec:
-        return _some(inner, take, what)
+        return _sample_subset(inner, count, what)
     if not isinstance(inner, Mapping):
-        raise UsageError(f"{what}, drawn by {spec['by']!r}, needs a table 'from': what that holds = what to draw from")
+        raise UsageError(
+            f"{what} depends on {spec['by']!r} and needs a table 'values': value of {spec['by']} = values."
+        )
     by = str(spec["by"])
-    picks = {str(case): _some(each, take, f"{what} where {by} is {case!r}") for case, each in inner.items()}
+    picks = {str(case): _sample_subset(each, count, f"{what} where {by} is {case!r}") for case, each in inner.items()}
 
-    def pick(place: bytes, fields: Mapping[str, Any]) -> Any:
+    def pick(seed_hash: bytes, fields: Mapping[str, Any]) -> Any:
         if by not in fields:
-            raise LookupError(f"there is no {by!r} by which to draw it (variables are drawn in order)")
+            raise LookupError(f"{what} depends on {by!r}, which is neither a field nor an earlier variable.")
         if (case := str(fields[by])) not in picks:
-            raise LookupError(f"nothing is said for {by} = {case!r:.100}")
-        return picks[case](place, fields)
+            raise LookupError(f"{what} depends on {by!r} but has no values for {by} = {case!r:.100}.")
+        return picks[case](seed_hash, fields)
 
     return pick
 
 
-def _one(spec: Any, what: str) -> Pick:
-    found, weights = values(spec, what)
+def _sample_one(spec: Any, what: str) -> Pick:
+    values, weights = listed_values(spec, what)
     if weights is None:
-        return lambda place, _: found[int(chance(place) * len(found))]
+        return lambda seed_hash, _: values[int(hash_uniform(seed_hash) * len(values))]
     sums = list(itertools.accumulate(weights))
-    return lambda place, _: found[bisect(sums, chance(place) * sums[-1], hi=len(found) - 1)]
+    return lambda seed_hash, _: values[bisect(sums, hash_uniform(seed_hash) * sums[-1], hi=len(values) - 1)]
 
 
-def _some(spec: Any, take: Any, what: str) -> Pick:
-    if take is None:
-        return _one(spec, what)
-    found, weights = values(spec, what)
-    least, most = (take, take) if isinstance(take, int) else take if _is_pair(take) else (-1, -1)
-    if not 0 <= least <= most <= len(found) or len(set(weights or ())) > 1:
+def _sample_subset(spec: Any, count: Any, what: str) -> Pick:
+    if count is None:
+        return _sample_one(spec, what)
+    values, weights = listed_values(spec, what)
+    minimum, maximum = (count, count) if isinstance(count, int) else count if _is_pair(count) else (-1, -1)
+    if not 0 <= minimum <= maximum <= len(values) or len(set(weights or ())) > 1:
         raise UsageError(
-            f"{what}: 'take' must be a number or [least, most], up to its {len(found)} values, without weights"
+            f"{what}: 'count' must be a number or [minimum, maximum], at most {len(values)} values, without weights."
         )
 
-    def pick(place: bytes, fields: Mapping[str, Any]) -> list[Any]:
-        random = Random(place)
-        return random.sample(found, random.randint(least, most))
+    def pick(seed_hash: bytes, fields: Mapping[str, Any]) -> list[Any]:
+        random = Random(seed_hash)
+        return random.sample(values, random.randint(minimum, maximum))
 
     return pick
 
 
-def _is_pair(take: Any) -> bool:
-    return isinstance(take, list | tuple) and len(take) == 2 and all(isinstance(each, int) for each in take)
+def _is_pair(count: Any) -> bool:
+    return isinstance(count, list | tuple) and len(count) == 2 and all(isinstance(each, int) for each in count)

@@ -1,80 +1,69 @@
-"""Ask a task's questions, and score the answers."""
+"""Build the job that sends the questions of a task and scores the answers."""
 
 import asyncio
-from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
-from manycall.data.sources import Source
-from manycall.data.templates import BadPrompt, Prompt
-from manycall.engine.map import Job, Options, hide_key, run_job
-from manycall.engine.plan import Plan
-from manycall.engine.row import RowCalls
+from msgspec.structs import replace
+
+from manycall.data.prompt_template import PromptError, PromptLike
+from manycall.data.row_source import RowSource
 from manycall.errors import UsageError
-from manycall.evals.metrics import Mean
-from manycall.evals.own import ENDINGS, listed, own
-from manycall.evals.report import Evaluation
-from manycall.evals.score import score
-from manycall.evals.scorer_process import grade_function
-from manycall.evals.tasks import TASKS, Asker, Task
+from manycall.evals.eval_result import EvalResult
+from manycall.evals.rescore import score
+from manycall.evals.scoring.scorer_process import grade_function
+from manycall.evals.stats.mean import Mean
+from manycall.evals.tasks.custom import TASK_SUFFIXES, custom_task, task_names
+from manycall.evals.tasks.fewshot import check_num_fewshot, with_num_fewshot
+from manycall.evals.tasks.registry import TASKS
+from manycall.evals.tasks.task import Task, TaskPrompt
+from manycall.option_flags import option
 from manycall.records import Completion, Request, Row
-from manycall.sim import launch
+from manycall.run.dry_run import DryRunResult
+from manycall.run.job import Job
+from manycall.run.options import RunOptions
+from manycall.run.row_client import RowClient
+from manycall.run.run_result import RunResult
 
-WRITES = ("response", "extracted", "score", "finish_reason")
+OUTPUT_FIELDS = ("response", "extracted", "score", "finish_reason")
 
 
-def evaluate(
-    task: str | Path | Task,
+def evaluate_job(
+    task: str | PathLike[str] | Task,
+    options: RunOptions,
     *,
-    data: str | Path | None = None,
-    shots: str | Path | None = None,
-    prompt: Prompt | None = None,
-    match: str | None = None,
+    data: str | PathLike[str] | None = None,
+    fewshot_data: str | PathLike[str] | None = None,
+    num_fewshot: int | None = None,
+    prompt: PromptLike | None = None,
+    scorer: str | None = None,
     samples: int | None = None,
-    **options: Unpack[Options],
-) -> Evaluation:
-    """Ask a model the questions of a benchmark, and score what it answers.
-
-    >>> result = manycall.evaluate("wordmath", limit=20, url="sim", model="any", out="math.jsonl", progress=False)
-    >>> result.score("strict-match").count
-    20
-    >>> print(result)
-    | task     | filter ...
-
-    Args:
-        task: the name of a benchmark ("gsm8k"; `manycall.TASKS` has all), a `Task`, or the path of a file
-            whose rows have `question` and `answer`.
-        data: a local file of questions, instead of the one that is downloaded; shots: likewise for the examples.
-        prompt, match: for a file of one's own: what to ask (default: the question), and how to read and compare
-            answers: "exact", "numeric", "choice", "boxed", "regex:PATTERN".
-        samples: ask each question so many times.
-        options: see `manycall.Options`.
-
-    Returns:
-        The scores of every row in the output, those of earlier runs included; of a dry run none, but `run`, the plan.
+) -> Job[EvalResult]:
+    """Build the job of `manycall.evaluate`, which describes the arguments.
 
     Raises:
-        UsageError: before any call.
-        RunStopped: no call can succeed, or somebody interrupted; the same call goes on from there.
+        UsageError: an argument is not valid, or no prompt can be made for the first row.
     """
-    hide_key(options)
-    asked = resolve(task, data=data, shots=shots, prompt=prompt, match=match)
-    repeats_seed = samples is None  # where lm-eval asks several times, it does
-    samples = asked.samples if samples is None else samples
-    source = Source(asked.rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"))
-    asker = Asker(asked)
-    source.try_first(lambda row: (_target(asked, row.fields), asker.messages(row)))
-    running, grade = {name: Mean() for name in asked.filters}, grade_function(asked)
+    resolved = resolve_task(
+        task, data=data, fewshot_data=fewshot_data, num_fewshot=num_fewshot, prompt=prompt, scorer=scorer
+    )
+    repeats_seed = samples is None  # like lm-eval, a task with its own `samples` sends all of them with one seed
+    samples = resolved.samples if samples is None else samples
+    source = RowSource(resolved.rows, samples=samples, id_field=options.id_field, limit=options.limit)
+    task_prompt = TaskPrompt(resolved)
+    source.check_first_row(lambda row: (_target(resolved, row.fields), task_prompt.messages(row)))
+    running_means, grade = {name: Mean() for name in resolved.filters}, grade_function(resolved)
 
-    async def one(row: Row, llm: RowCalls) -> dict[str, Any]:
-        target = _target(asked, row.fields)
-        params = llm.params if repeats_seed else _own_seed(llm.params, row.sample)
-        reply = await llm.ask(Request("chat", llm.model, asker.messages(row), params, asked.spelling))
+    async def process_row(row: Row, llm: RowClient) -> dict[str, Any]:
+        target = _target(resolved, row.fields)
+        params = llm.params if repeats_seed else _sample_seed(llm.params, row.sample)
+        reply = await llm.send(Request("chat", llm.model, task_prompt.messages(row), params, resolved.body_format))
         assert isinstance(reply, Completion)
-        # a user's own functions may take long; in a thread, calls go out and answers come in meanwhile
-        grades = grade(reply.text, target) if asked.quick else await asyncio.to_thread(grade, reply.text, target)
+        # a user's functions may be slow; in a thread they do not delay other calls
+        grades = grade(reply.text, target) if resolved.is_fast else await asyncio.to_thread(grade, reply.text, target)
         for name, (_, value) in grades.items():
-            running[name].add(value)
+            running_means[name].add(value)
         return {
             "response": reply.text,
             "extracted": {name: answer for name, (answer, _) in grades.items()},
@@ -83,70 +72,85 @@ def evaluate(
         }
 
     def note() -> str:
-        name, mean = list(running.items())[-1]
+        name, mean = list(running_means.items())[-1]
         return f"{name} {mean}" if mean.count else ""
 
-    checksum = {"data": known} if (known := source.checksum()) else {}
-    identity = {"job": f"eval {asked.name}", "samples": samples is not None, **checksum, **asker.identity}
-    job = Job(asked.name, identity, one, asked.params, note, WRITES, ending="finish_reason")
-    report = run_job(job, source, _with_key(options, asked.key))
-    if isinstance(report, Plan):
-        return Evaluation(task=asked.name, out=report.out, scores=[], rows=0, truncated=0, failed=0, run=report)
-    result = score(report.out, as_=asked)
-    result.run = report
-    return result
+    def finish(run: RunResult) -> EvalResult:
+        if isinstance(run, DryRunResult):
+            return EvalResult(task=resolved.name, out=run.out, scores=[], scored_rows=0, truncated=0, failed=0, run=run)
+        return replace(score(run.out, scorer=resolved), run=run)
+
+    checksum = {"data": digest} if (digest := source.checksum()) else {}
+    return Job(
+        name=resolved.name,
+        settings={"job": f"eval {resolved.name}", "samples": samples is not None, **checksum, **task_prompt.identity},
+        source=source,
+        process_row=process_row,
+        finish=finish,
+        params=resolved.params,
+        status_note=note,
+        output_fields=OUTPUT_FIELDS,
+        finish_reason_field="finish_reason",
+        answer_key=resolved.answer_key,
+    )
 
 
-def resolve(
-    task: str | Path | Task,
+def resolve_task(
+    task: str | PathLike[str] | Task,
     *,
-    data: str | Path | None = None,
-    shots: str | Path | None = None,
-    prompt: Prompt | None = None,
-    match: str | None = None,
+    data: str | PathLike[str] | None = None,
+    fewshot_data: str | PathLike[str] | None = None,
+    num_fewshot: int | None = None,
+    prompt: PromptLike | None = None,
+    scorer: str | None = None,
 ) -> Task:
-    """The task that is meant, with its rows.
+    """Return a task with its rows, from the name of a built-in task, a file of rows or a `Task`.
 
     Raises:
-        UsageError: there is none, or what is given with it does not go with it.
+        UsageError: there is no such task, or an argument does not apply to it.
     """
-    if not isinstance(task, str | Path | Task):
+    if not isinstance(task, str | PathLike | Task):
         raise UsageError(
-            f"a task is a name, a path or a manycall.Task, not {type(task).__name__}: Task(rows=...) takes rows"
+            f"Expected a task name, a path or a manycall.Task, got {type(task).__name__}. Use Task(rows=…) for rows."
         )
-    is_named = isinstance(task, str) and task in TASKS
-    if not is_named and (data is not None or shots is not None):
-        raise UsageError("--data and --shots go with the tasks that have a name; yours brings its own rows")
-    if (is_named or isinstance(task, Task)) and (prompt is not None or match is not None):
-        raise UsageError("--prompt and --match go with a file of your own; a task has them already")
+    is_built_in = isinstance(task, str) and task in TASKS
+    if not is_built_in and (data is not None or fewshot_data is not None):
+        raise UsageError(
+            f"{option('data')} and {option('fewshot_data')} only apply to built-in tasks. "
+            "A task file contains its own rows."
+        )
+    if (is_built_in or isinstance(task, Task)) and (prompt is not None or scorer is not None):
+        raise UsageError(f"{option('prompt')} and {option('scorer')} only apply to a file of rows. A task has its own.")
+    check_num_fewshot(num_fewshot)
     if isinstance(task, Task):
-        return task
-    if is_named:
+        return with_num_fewshot(task, num_fewshot)
+    if is_built_in:
         named = TASKS[str(task)]
-        return named if named.load is None else named.load(named, data, shots)
+        return named if named.loader is None else named.loader(named, _path(data), _path(fewshot_data), num_fewshot)
     path = Path(task)
-    if path.suffix.lower() not in ENDINGS and not path.is_file():
-        raise UsageError(f"there is no task {str(task)!r}; there are {listed()}, or a file of your own (.jsonl, .csv)")
-    return own(path, prompt, match)
+    if path.suffix.lower() not in TASK_SUFFIXES and not path.is_file():
+        raise UsageError(
+            f"Unknown task {str(task)!r}. Available tasks: {task_names()}. Or pass a file of rows (.jsonl, .csv)."
+        )
+    return with_num_fewshot(custom_task(path, prompt, scorer), num_fewshot)
 
 
-def _own_seed(params: dict[str, Any], sample: int) -> dict[str, Any]:
-    """A server that honours the seed would give equal answers to the samples of a question."""
+def _sample_seed(params: dict[str, Any], sample: int) -> dict[str, Any]:
+    """Return the parameters with a different seed for each sample.
+
+    With one seed, a server that honours it would give the same answer to all samples of a question.
+    """
     seed = params.get("seed")
     return {**params, "seed": seed + sample} if sample and isinstance(seed, int) else params
 
 
 def _target(task: Task, fields: dict[str, Any]) -> Any:
     if task.target not in fields:
-        raise BadPrompt(f"the row has no field {task.target!r}, which the score compares with: name it with target=")
+        raise PromptError(
+            f"The row has no field {task.target!r}, which should contain the right answer. Set target= to its field."
+        )
     return fields[task.target]
 
 
-def _with_key(options: Options, key: str) -> Options:
-    """The simulated endpoint is told the answers, so that it can give them, or wrong ones, on purpose."""
-    if not key:
-        return options
-    given = options.get("url")
-    urls: Sequence[str] = [given] if isinstance(given, str) else given or []
-    told = [launch.with_option(url, "key", key) if launch.is_sim(url) else url for url in urls]
-    return {**options, "url": told} if told else options
+def _path(path: str | PathLike[str] | None) -> Path | None:
+    return None if path is None else Path(path)

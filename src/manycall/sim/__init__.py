@@ -1,2 +1,4 @@
-"""An endpoint to practise on: how a server behaves (model.py), the same over HTTP (server.py), in its own process
-(launch.py)."""
+"""The simulated endpoint: a model of an inference server, with quotas and faults, over HTTP or in process.
+
+`client/` and all packages above it may import it. Start with `server.py`, then `continuous_batching.py`.
+"""

@@ -1,73 +1,79 @@
-"""One simulated server: OpenAI's chat, completions, embeddings and models; the bytes of a request in, those of its
-reply out. It does not know whether they came over HTTP (sim/http.py) or from the same process (sim/transport.py).
+"""The simulated server: OpenAI's chat, completions, embeddings and models endpoints.
+
+It converts the bytes of a request to those of a response. They are carried over HTTP (sim/asgi.py) or within the
+process (sim/in_process.py).
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from manycall import clock
-from manycall.records import UNREADABLE
-from manycall.sim import dialects
-from manycall.sim.answers import Answer, Answers, token_count
-from manycall.sim.model import CHUNK, Batch, Behaviour, Bucket, Work, draw
+from manycall.records import DECODE_ERRORS
+from manycall.sim import rate_limits
+from manycall.sim.continuous_batching import PREFIX_CHUNK_TOKENS, BatchedCall, ContinuousBatch
+from manycall.sim.generated_text import TextGenerator, token_count
+from manycall.sim.rate_limits import TokenBucket
+from manycall.sim.response_bodies import ANSWER_BODIES, error_body, prompt_text
+from manycall.sim.sim_settings import SimSettings
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
-DIMENSIONS = 8
-CHUNK_CHARACTERS = 4 * CHUNK
+CHUNK_CHARACTERS = 4 * PREFIX_CHUNK_TOKENS
 
 
-class Reply(NamedTuple):
-    """`whole`: False if the connection is to be cut in the middle of it."""
+class SimResponse(NamedTuple):
+    """One response. `is_complete` is False if the connection must be closed in the middle of the body."""
 
     status: int
     body: bytes
     headers: Sequence[tuple[bytes, bytes]] = ()
-    whole: bool = True
+    is_complete: bool = True
 
 
-class Server:
+class SimServer:
     """One simulated server.
 
     Attributes:
-        stats: started (calls that it took up), finished (answered in full, or cut off after the work was
-            done), refused (429), failed (500), dropped, tokens.
-        quotas: "requests" and "tokens", as far as there are such; may be changed while it works.
+        answers: generates the text.
+        batch: simulates the duration of calls.
+        counts: number of calls started, finished (including dropped ones), refused (429), failed (500) and dropped
+            (incomplete response), and the number of tokens.
+        quotas: token buckets for "requests" and "tokens", if these are limited; may be changed during a run.
     """
 
-    def __init__(self, behaviour: Behaviour, key: Mapping[str, str]) -> None:
-        self.answers = Answers(behaviour, key)
-        self.batch = Batch(behaviour)
-        limits = {"requests": behaviour.rpm, "tokens": behaviour.tpm}
-        self.quotas = {unit: Bucket(limit, behaviour.burst) for unit, limit in limits.items() if limit}
-        self.stats = {"started": 0, "finished": 0, "refused": 0, "failed": 0, "dropped": 0, "tokens": 0}
+    def __init__(self, settings: SimSettings, key: Mapping[str, str]) -> None:
+        self.answers = TextGenerator(settings, key)
+        self.batch = ContinuousBatch(settings)
+        limits = {"requests": settings.rpm, "tokens": settings.tpm}
+        self.quotas = {unit: TokenBucket(limit, settings.burst) for unit, limit in limits.items() if limit}
+        self.counts = {"started": 0, "finished": 0, "refused": 0, "failed": 0, "dropped": 0, "tokens": 0}
         self._ticket = 0
-        self._asking: dict[int, asyncio.Future[None]] = {}
+        self._waiters: dict[int, asyncio.Future[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
     def __repr__(self) -> str:
-        return f"<Server {self.stats}>"
+        return f"<SimServer {self.counts}>"
 
     @property
-    def behaviour(self) -> Behaviour:
-        """What it is like now."""
-        return self.batch.behaviour
+    def settings(self) -> SimSettings:
+        """The current settings."""
+        return self.batch.settings
 
-    @behaviour.setter
-    def behaviour(self, behaviour: Behaviour) -> None:
-        self.batch.behaviour = behaviour
+    @settings.setter
+    def settings(self, settings: SimSettings) -> None:
+        self.batch.set_settings(settings)
         self._work(self.batch.advance(clock.now()))
 
-    def report(self) -> dict[str, Any]:
-        """What it has done so far."""
-        return {**self.stats, "planted": self.answers.planted}
+    def stats(self) -> dict[str, Any]:
+        """Return the counts so far and the expected accuracy."""
+        return {**self.counts, "planted": self.answers.expected_correct}
 
     def metrics(self) -> bytes:
-        """Its queue, in the words of vLLM."""
+        """Return the metrics of the batch in vLLM's names and in the Prometheus format."""
         b = self.batch
         figures = {
             "vllm:num_requests_running": b.running,
@@ -77,143 +83,110 @@ class Server:
         labels = '{engine="0",model_name="sim"}'
         return "".join(f"# TYPE {name} gauge\n{name}{labels} {value:.6g}\n" for name, value in figures.items()).encode()
 
-    async def reply(self, method: str, path: str, body: bytes) -> Reply:
-        """Answer one request. If the asker hangs up (is cancelled), its slot is free at once."""
+    async def reply(self, method: str, path: str, body: bytes) -> SimResponse:
+        """Respond to one request. If the task is cancelled, its slot is released at once."""
         if path == "/sim/stats":
-            return Reply(200, _encode(self.report()))
+            return SimResponse(200, _encode(self.stats()))
         if path == "/metrics":
-            return Reply(200, self.metrics())
+            return SimResponse(200, self.metrics())
         if path == "/v1/models":
-            return Reply(200, _encode({"object": "list", "data": [{"id": "sim", "object": "model"}]}))
-        if path not in ANSWERS or method != "POST":
-            return Reply(404, _error("not_found", f"there is nothing at {path}"))
-        if self.behaviour.network:
-            await clock.sleep(self.behaviour.network)
+            return SimResponse(200, _encode({"object": "list", "data": [{"id": "sim", "object": "model"}]}))
+        if path not in ANSWER_BODIES or method != "POST":
+            return SimResponse(404, error_body("not_found", f"no such path: {path}"))
+        if self.settings.network:
+            await clock.sleep(self.settings.network)
         return await self._call(path, body)
 
-    async def _call(self, path: str, body: bytes) -> Reply:
+    async def _call(self, path: str, body: bytes) -> SimResponse:
         try:
-            asked = _decode(body)
-            prompt = _prompt(path, asked)
-        except (*UNREADABLE, LookupError, TypeError) as error:
-            return Reply(400, _error("invalid_request_error", f"not a request: {error}"))
-        if (most := asked.get("max_tokens")) is not None and not (isinstance(most, int) and most > 0):
-            return Reply(400, _error("invalid_request_error", f"max_tokens must be at least 1, not {most!r:.50}"))
+            request = _decode(body)
+            prompt = prompt_text(path, request)
+        except (*DECODE_ERRORS, LookupError, TypeError) as error:
+            return SimResponse(400, error_body("invalid_request_error", f"not a valid request: {error}"))
+        if (limit := request.get("max_tokens")) is not None and not (isinstance(limit, int) and limit > 0):
+            return SimResponse(
+                400, error_body("invalid_request_error", f"max_tokens must be at least 1, not {limit!r:.50}")
+            )
         size = token_count(prompt)
         ticket = self._ticket + 1
-        fault = self.behaviour.fault(ticket)
+        fault = self.settings.fault(ticket)
         if fault == "error":
             self._ticket = ticket
-            self.stats["started"] += 1
-            self.stats["failed"] += 1
-            return Reply(500, _error("server_error", "a fault, as ordered"))
-        answer = self.answers.answer(prompt, asked)
-        if self.quotas and (refusal := self._refusal(size + (asked.get("max_tokens") or answer.tokens))) is not None:
-            self.stats["refused"] += 1
-            return Reply(429, _error("rate_limit_exceeded", "too many for now"), refusal)
+            self.counts["started"] += 1
+            self.counts["failed"] += 1
+            return SimResponse(500, error_body("server_error", "simulated error"))
+        answer = self.answers.answer(prompt, request)
+        if self.quotas and (refusal := self._refusal(size + (request.get("max_tokens") or answer.tokens))) is not None:
+            self.counts["refused"] += 1
+            return SimResponse(429, error_body("rate_limit_exceeded", "rate limit exceeded"), refusal)
         self._ticket = ticket
-        self.stats["started"] += 1
-        slowness = self.behaviour.slowness(ticket)
+        self.counts["started"] += 1
+        slowness = self.settings.slowness(ticket)
         await self._done(
-            Work(ticket, size, answer.tokens * slowness, self.behaviour.latency * slowness, self._chunks(prompt))
+            BatchedCall(ticket, size, answer.tokens * slowness, self.settings.latency * slowness, self._chunks(prompt))
         )
-        used = {"prompt_tokens": size, "completion_tokens": answer.tokens, "total_tokens": size + answer.tokens}
-        self.stats["finished"] += 1
-        self.stats["tokens"] += used["total_tokens"]
-        self.stats["dropped"] += fault == "drop"
-        told = {"id": f"sim-{ticket}", "model": asked.get("model", "sim"), "usage": used}
-        return Reply(200, _encode({**told, **ANSWERS[path](asked, answer)}), self._limits(), whole=fault != "drop")
+        usage = {"prompt_tokens": size, "completion_tokens": answer.tokens, "total_tokens": size + answer.tokens}
+        self.counts["finished"] += 1
+        self.counts["tokens"] += usage["total_tokens"]
+        self.counts["dropped"] += fault == "drop"
+        fields = {"id": f"sim-{ticket}", "model": request.get("model", "sim"), "usage": usage}
+        return SimResponse(
+            200,
+            _encode({**fields, **ANSWER_BODIES[path](request, answer)}),
+            self._limits(),
+            is_complete=fault != "drop",
+        )
 
     def _chunks(self, prompt: str) -> list[int]:
-        """Hashes of its beginnings, if this server has a prefix cache."""
-        if not self.behaviour.cache:
+        """Return hashes of the prefixes of a prompt; [] if the server has no prefix cache."""
+        if not self.settings.prefix_cache_tokens:
             return []
         return [hash(prompt[:end]) for end in range(CHUNK_CHARACTERS, len(prompt) + 1, CHUNK_CHARACTERS)]
 
-    async def _done(self, work: Work) -> None:
-        """Wait for a slot, and until the work is done."""
-        asking = self._asking[work.ticket] = asyncio.get_running_loop().create_future()
+    async def _done(self, work: BatchedCall) -> None:
+        """Wait until the call has got a slot and finished."""
+        waiter = self._waiters[work.ticket] = asyncio.get_running_loop().create_future()
         self._work(self.batch.add(work, clock.now()))
         try:
-            await asking
+            await waiter
         except asyncio.CancelledError:
-            if self._asking.pop(work.ticket, None) is not None:
+            if self._waiters.pop(work.ticket, None) is not None:
                 self._work(self.batch.remove(work, clock.now()))
             raise
 
-    def _work(self, done: list[Work]) -> None:
-        """Tell those that are done; see to it that we come back when the next is."""
+    def _work(self, done: list[BatchedCall]) -> None:
+        """Complete the finished calls and set the timer for the next event."""
         for work in done:
-            asking = self._asking.pop(work.ticket)
-            if not asking.done():
-                asking.set_result(None)
+            waiter = self._waiters.pop(work.ticket)
+            if not waiter.done():
+                waiter.set_result(None)
         due = self.batch.due()
         if self._timer is not None:
             if due is not None and self._timer_at <= due:
-                return  # early is no harm: it will look, and set the next one
+                return  # an early timer is harmless: it sets the next one
             self._timer.cancel()
         self._timer = None
         if due is not None:
-            self._timer, self._timer_at = asyncio.get_running_loop().call_at(due, self._time_has_come), due
+            self._timer, self._timer_at = asyncio.get_running_loop().call_at(due, self._on_timer), due
 
-    def _time_has_come(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
         self._work(self.batch.advance(clock.now()))
 
-    def _refusal(self, tokens: float) -> dialects.Headers | None:
-        """None if the quotas let the call in; otherwise the headers of its 429."""
+    def _refusal(self, tokens: float) -> rate_limits.Headers | None:
+        """Return None if the quotas admit the call, else the headers of its 429 response."""
         costs = {"requests": 1.0, "tokens": tokens}
         now = clock.now()
         for name, quota in self.quotas.items():
             if (wait := quota.take(costs[name], now)) > 0:
-                if self.behaviour.dialect == "none":
+                if self.settings.rate_limit_headers == "none":
                     return []
                 ms = str(int(wait * 1000) + 1).encode()
                 seconds = str(int(wait) + 1).encode()
                 return [(b"retry-after-ms", ms), (b"retry-after", seconds), *self._limits()]
         return None
 
-    def _limits(self) -> dialects.Headers:
+    def _limits(self) -> rate_limits.Headers:
         if not self.quotas:
             return []
-        return dialects.headers(self.behaviour.dialect, self.quotas, clock.now(), clock.wall())
-
-
-def _prompt(path: str, asked: Mapping[str, Any]) -> str:
-    if path == "/v1/chat/completions":
-        return "\n\n".join(str(message["content"]) for message in asked["messages"])
-    asked_for = asked["prompt" if path == "/v1/completions" else "input"]
-    return str(asked_for[0] if isinstance(asked_for, list) else asked_for)
-
-
-def _chat(asked: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
-    message = {"role": "assistant", "content": answer.text}
-    choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason}
-    return {"object": "chat.completion", "created": int(clock.wall()), "choices": [choice]}
-
-
-def _completion(asked: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
-    choice = {"index": 0, "text": answer.text, "finish_reason": answer.finish_reason}
-    return {"object": "text_completion", "created": int(clock.wall()), "choices": [choice]}
-
-
-def _embeddings(asked: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
-    texts = asked["input"] if isinstance(asked["input"], list) else [asked["input"]]
-    data = [{"object": "embedding", "index": i, "embedding": vector(text)} for i, text in enumerate(texts)]
-    return {"object": "list", "data": data}
-
-
-def vector(text: Any) -> list[float]:
-    """An embedding: always the same for the same text."""
-    return [draw(0, "vector", text, d) for d in range(DIMENSIONS)]
-
-
-ANSWERS: dict[str, Callable[[Mapping[str, Any], Answer], dict[str, Any]]] = {
-    "/v1/chat/completions": _chat,
-    "/v1/completions": _completion,
-    "/v1/embeddings": _embeddings,
-}
-
-
-def _error(code: str, message: str) -> bytes:
-    return _encode({"error": {"message": message, "type": code, "param": None, "code": code}})
+        return rate_limits.headers(self.settings.rate_limit_headers, self.quotas, clock.now(), clock.wall_time())

@@ -1,1 +1,4 @@
-"""The disk: what a run leaves behind, and how the next one goes on from it. The only place that syncs files."""
+"""Files on disk: a run's journal, output and settings, from which the next run resumes. Only this package syncs files.
+
+`sim/` and all packages above it may import it. Start with `run_folder.py`.
+"""

@@ -1,7 +1,7 @@
-"""What the store asks of the operating system, one method a request, and nothing else asks it for files to write.
+"""All operating-system calls of the store, one method each. No other module opens files of a run for writing.
 
-So that a test can stand in its place: one that refuses, or one that remembers every request and can say what
-a crash at any moment would have left.
+Tests replace this class with one that fails on purpose, or with one that records every call and reconstructs what a
+crash at any moment would have left on disk.
 """
 
 import errno
@@ -11,50 +11,50 @@ from pathlib import Path
 from typing import BinaryIO
 
 CHUNK_BYTES = 1 << 20
-"""Read at a time, where a file is gone through from its beginning."""
+"""Buffer size for reading a whole file."""
 
 
 class Disk:
-    """The real one. Every method raises OSError when the system refuses."""
+    """The real disk. Every method raises OSError if the system call fails."""
 
     def open(self, path: Path) -> int:
-        """A file to append to and to read from, for its owner alone; made if it is not there."""
+        """Open a file for appending and reading; create it if it does not exist, with access for its owner only."""
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def create(self, path: Path) -> int:
-        """The same, emptied."""
+        """Open a file as `open` does, and empty it."""
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
-    def reader(self, path: Path) -> BinaryIO:
-        """A file to read line by line; FileNotFoundError if it is not there."""
+    def open_for_reading(self, path: Path) -> BinaryIO:
+        """Open a file for reading line by line. Raises FileNotFoundError if it does not exist."""
         return path.open("rb", CHUNK_BYTES)
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
-        """Append; return how many of the bytes were taken, which may be fewer."""
+        """Append data; return the number of bytes written, which may be smaller than the length of the data."""
         return os.write(fd, data)
 
     def read(self, fd: int, size: int, start: int) -> bytes:
-        """At most so many bytes from there."""
+        """Return at most `size` bytes, starting at offset `start`."""
         return os.pread(fd, size, start)
 
     def size(self, fd: int) -> int:
-        """Length in bytes."""
+        """Return the length of a file in bytes."""
         return os.fstat(fd).st_size
 
     def truncate(self, fd: int, size: int) -> None:
-        """Cut off what is beyond."""
+        """Shorten a file to `size` bytes."""
         os.ftruncate(fd, size)
 
     def reserve(self, fd: int, size: int) -> None:
-        """Take room for so many bytes."""
+        """Allocate disk space for `size` bytes."""
         os.posix_fallocate(fd, 0, size)
 
     def sync(self, fd: int) -> None:
-        """Past power cuts. May take long: not for the event loop."""
+        """Write a file's data to the disk, so that it survives a power cut. Slow: call it from a thread."""
         os.fdatasync(fd)
 
     def sync_folder(self, folder: Path) -> None:
-        """Names that were made, changed or taken away in a folder, past power cuts."""
+        """Make created, renamed and removed names in a folder survive a power cut."""
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
@@ -62,31 +62,31 @@ class Disk:
             os.close(fd)
 
     def close(self, fd: int) -> None:
-        """Let a file go."""
+        """Close a file, which also releases its lock."""
         os.close(fd)
 
     def replace(self, old: Path, new: Path) -> None:
-        """Give a file another name, which another one may have had."""
+        """Rename a file; a file that already has the new name is replaced."""
         old.replace(new)
 
     def remove(self, path: Path) -> None:
-        """Take a file's name away, if it is there."""
+        """Delete a file if it exists."""
         path.unlink(missing_ok=True)
 
     def make_folder(self, path: Path) -> None:
-        """And those that it is in."""
+        """Create a folder and its parents if they do not exist."""
         path.mkdir(parents=True, exist_ok=True)
 
-    def names(self, folder: Path) -> list[Path]:
-        """What is in a folder."""
+    def list_files(self, folder: Path) -> list[Path]:
+        """Return the paths in a folder, sorted."""
         return sorted(folder.iterdir())
 
     def exists(self, path: Path) -> bool:
-        """Whether there is something of that name."""
+        """Return whether a path exists."""
         return path.exists()
 
     def lock(self, fd: int) -> bool:
-        """Whether nobody else has it; then it is ours until this process ends, however it ends."""
+        """Try to lock a file; return False if another process holds the lock. It is held until this process ends."""
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -94,20 +94,20 @@ class Disk:
         return True
 
 
-DISK = Disk()
+REAL_DISK = Disk()
 
 
 def write_all(disk: Disk, fd: int, data: bytes) -> None:
-    """Append all of it, however little the system takes at a time.
+    """Append all of the data, in as many writes as the system needs.
 
     Raises:
-        OSError: it would not take the rest.
+        OSError: the rest of the data could not be written.
     """
-    if (taken := disk.write(fd, data)) == len(data):
+    if (written := disk.write(fd, data)) == len(data):
         return
     view = memoryview(data)
     while view:
-        if not taken:
+        if not written:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        view = view[taken:]
-        taken = disk.write(fd, view) if view else 0
+        view = view[written:]
+        written = disk.write(fd, view) if view else 0

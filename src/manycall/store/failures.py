@@ -1,4 +1,4 @@
-"""The rows that were given up: one line each in failures.jsonl, until a later run finishes them."""
+"""failures.jsonl: one line for each failed row, until a later run finishes the row."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -6,32 +6,33 @@ from pathlib import Path
 
 import msgspec
 
-from manycall.ids import IdTable, row_name
+from manycall.ids import IdTable, decode_row_id
 from manycall.records import Failure
-from manycall.store.disk import DISK, Disk
-from manycall.store.lines import LineFile, write_whole
-from manycall.store.reading import parsed
+from manycall.store.append_log import AppendLog
+from manycall.store.atomic_write import replace_file
+from manycall.store.disk import REAL_DISK, Disk
+from manycall.store.jsonl import decode_lines
 
-MOST_REASONS = 1000
+MAX_DISTINCT_ERRORS = 1000
 _encode = msgspec.json.Encoder().encode
 
 
-class Failures:
-    """The failures of one output.
+class FailureLog:
+    """The failed rows of one output.
 
     Args:
-        path: the file; made if it is not there.
-        is_done: whether a row is finished after all.
-        out: the output that it belongs to, for the sentence about damage.
-        full: called when so much was appended that it should be synced now.
+        path: the file; created if it does not exist.
+        is_done: returns whether a row is done in spite of an earlier failure.
+        out: the output, for the message about damage.
+        on_sync_needed: called when the file should be synced early (see AppendLog).
 
     Attributes:
         file: the open file.
-        before: the ids that earlier runs gave up, and did not finish.
-        reasons: why this run gave rows up, and how often.
+        failed_before: ids of rows that failed in earlier runs and are not done.
+        error_counts: first 100 characters of each error of this run → number of rows.
 
     Raises:
-        StoreCorrupt: a line of it cannot be read.
+        CorruptFile: a line cannot be decoded.
     """
 
     def __init__(
@@ -40,51 +41,51 @@ class Failures:
         is_done: Callable[[str], bool],
         *,
         out: Path,
-        disk: Disk = DISK,
-        full: Callable[[], None] = lambda: None,
+        disk: Disk = REAL_DISK,
+        on_sync_needed: Callable[[], None] = lambda: None,
     ) -> None:
         self._path, self._out, self._disk = path, out, disk
         self._recovered: set[str] = set()
-        self.reasons: Counter[str] = Counter()
-        LineFile(path, disk).close()  # mends what a crash has left
-        self._tidy(is_done)
-        self.before = {name for _, _, name in self._lines()}
-        self.file = LineFile(path, disk, full)
+        self.error_counts: Counter[str] = Counter()
+        AppendLog(path, disk).close()  # repairs the file after a crash
+        self._compact(is_done)
+        self.failed_before = {name for _, _, name in self._lines()}
+        self.file = AppendLog(path, disk, on_sync_needed)
 
     def __repr__(self) -> str:
-        return f"<Failures: {len(self.before)} before, {self.reasons.total()} now>"
+        return f"<Failures: {len(self.failed_before)} before, {self.error_counts.total()} now>"
 
     def append(self, failed: Failure) -> None:
-        """Note a row that was given up.
+        """Record a failed row.
 
         Raises:
-            StoreError: the disk would not take it.
+            StorageError: the line could not be written.
         """
-        if len(self.reasons) < MOST_REASONS or failed.error[:100] in self.reasons:
-            self.reasons[failed.error[:100]] += 1
+        if len(self.error_counts) < MAX_DISTINCT_ERRORS or failed.error[:100] in self.error_counts:
+            self.error_counts[failed.error[:100]] += 1
         line = {
             "id": failed.row.id,
-            "verdict": failed.verdict,
+            "kind": failed.kind,
             "error": failed.error.encode("utf-8", "replace").decode(),
             "attempts": failed.attempts,
             "status": failed.status,
-            "raw": failed.raw,
+            "last_text": failed.last_text,
             "row": failed.row.fields,
         }
         self.file.append(_encode(line) + b"\n")
 
-    def done(self, name: str) -> None:
-        """This row is finished, and may have been given up before."""
-        if name in self.before:
+    def mark_done(self, name: str) -> None:
+        """Record that a row is done, which may have failed in an earlier run."""
+        if name in self.failed_before:
             self._recovered.add(name)
 
     def close(self) -> None:
-        """Close, and take out the rows that were finished after all."""
+        """Close the file and remove the rows that are done by now."""
         self.file.close()
-        self._tidy(self._recovered.__contains__)
+        self._compact(self._recovered.__contains__)
 
-    def _tidy(self, is_done: Callable[[str], bool]) -> None:
-        """Keep one line for each row that is still failed, its last. In memory are ids and offsets, never the lines."""
+    def _compact(self, is_done: Callable[[str], bool]) -> None:
+        """Keep the last line of each row that is still failed. Only ids and offsets are held in memory, not lines."""
         seen, last, is_any_done = IdTable(), dict[str, int](), False
         for offset, _, name in self._lines():
             if is_done(name):
@@ -95,8 +96,8 @@ class Failures:
             kept = (
                 line for offset, line, name in self._lines() if last.get(name, offset) == offset and not is_done(name)
             )
-            write_whole(self._path, kept, self._disk)
+            replace_file(self._path, kept, self._disk)
 
     def _lines(self) -> Iterator[tuple[int, bytes, str]]:
-        """(offset, line, id) of each."""
-        return parsed(self._path, row_name, self._out, self._disk)
+        """Yield (offset, line, row id) for each line."""
+        return decode_lines(self._path, decode_row_id, self._out, self._disk)

@@ -1,16 +1,16 @@
-"""The journal: every completed call, raw, written before anything looks into it.
+"""The journal: the raw response of every completed call, written before it is decoded.
 
-So a paid answer survives a bug in a parser, a crash and a kill. On the next run a call is answered from here, and
-costs nothing, if it is the same row's, its whole request is equal, and it is as manieth of that row's equal
-requests (two equal requests are two samples, not one). Its place among the row's other calls does not matter, so
-calls made side by side find their answers in whatever order they come.
+A billed response therefore survives a bug in a decoder, an exception and a kill. The next session replays it, without a
+new call, for the same row and a request of the same bytes. If a row sends one request several times, its calls are
+numbered in the order in which they start: two identical requests are two samples, and each gets its own response. A
+row's other calls do not affect this number, so concurrent calls may complete in any order.
 
-One line a call: {"id": row, "key": hash of the request, "nth": which of the row's equal requests, from 1, "at":
-seconds since 1970, "seconds": how long it took, "body": the reply's text, exactly}. A body that is no text stands in
-"body64" instead.
+One line per call: {"id": row id, "key": hash of the request, "nth": the number among the row's identical requests, from
+1, "at": seconds since 1970, "seconds": duration, "body": the exact text of the response}. A body that is not valid
+UTF-8 is stored base64-encoded in "body64" instead.
 
-What the disk would not take is kept in memory, and so is what it has not synced yet. If it comes to that, `close`
-writes them to a file of their own, rescued.jsonl, and the next run takes them in.
+Lines that could not be written, or are not synced yet, are kept in memory. If the file fails, `close` writes them to
+rescued.jsonl, and the next session imports that file.
 """
 
 from base64 import b64decode, b64encode
@@ -20,52 +20,56 @@ from pathlib import Path
 
 import msgspec
 
-from manycall.errors import StoreError
-from manycall.records import UNREADABLE
-from manycall.store.disk import DISK, Disk
-from manycall.store.lines import LineFile, write_whole
-from manycall.store.reading import corrupt, parsed, read_lines
+from manycall.errors import StorageError
+from manycall.records import DECODE_ERRORS
+from manycall.store.append_log import AppendLog
+from manycall.store.atomic_write import replace_file
+from manycall.store.disk import REAL_DISK, Disk
+from manycall.store.jsonl import corrupt_file, decode_lines, read_lines
 
 
-class _Call(msgspec.Struct, omit_defaults=True):
+class _StoredCall(msgspec.Struct, omit_defaults=True):
+    """One line of the file."""
+
     id: str
     key: str
-    nth: int
+    occurrence: int = msgspec.field(name="nth")
     at: float = 0.0
     seconds: float = 0.0
     body: str = ""
     body64: str = ""
 
 
-class _Heading(msgspec.Struct):
-    """What must be known of a call to find it again; the body is passed over."""
+class _CallKey(msgspec.Struct):
+    """The fields of a line that identify a call. Decoding only these is faster than decoding the body too."""
 
     id: str
     key: str
-    nth: int
+    occurrence: int = msgspec.field(name="nth")
 
 
 _encode = msgspec.json.Encoder().encode
-_decode_call = msgspec.json.Decoder(_Call).decode
-_decode_heading = msgspec.json.Decoder(_Heading).decode
+_decode_call = msgspec.json.Decoder(_StoredCall).decode
+_decode_key = msgspec.json.Decoder(_CallKey).decode
 
 
-def request_key(path: str, body: bytes) -> str:
-    """What tells one request from another: where it goes and every byte of it."""
+def request_hash(path: str, body: bytes) -> str:
+    """Return a hash that identifies a request: its URL path and every byte of its body."""
     return blake2b(body, digest_size=16, key=path.encode()).hexdigest()
 
 
 class Journal:
-    """The calls of one output.
+    """The completed calls of one output.
 
     Args:
-        path: the file; made if it is not there.
-        is_done: whether a row is finished; its calls will not be asked for again.
-        out: the output that it belongs to, for the sentence about damage.
-        full: called when so much was appended that it should be synced now.
+        path: the file; created if it does not exist.
+        is_done: returns whether the row with this id is done. The calls of such a row are not loaded for replay.
+        out: the output, which an error message about damage names.
+        disk: the operating-system calls.
+        on_sync_needed: called when the file should be synced early (see AppendLog).
 
     Raises:
-        StoreCorrupt: a line in the middle of it cannot be read.
+        CorruptFile: a line in the middle of the file cannot be decoded.
     """
 
     def __init__(
@@ -74,111 +78,131 @@ class Journal:
         is_done: Callable[[str], bool],
         *,
         out: Path | None = None,
-        disk: Disk = DISK,
-        full: Callable[[], None] = lambda: None,
+        disk: Disk = REAL_DISK,
+        on_sync_needed: Callable[[], None] = lambda: None,
     ) -> None:
         self._disk, self._out = disk, out
         self._rescued = path.with_name("rescued.jsonl")
-        self.file = LineFile(path, disk, full)
-        self._take_in()
+        self.file = AppendLog(path, disk, on_sync_needed)
+        self._import_rescued()
         self._unsynced: list[bytes] = []
         self._unwritten: list[bytes] = []
         self._synced = self.file.count
         self._offsets: dict[bytes, int] = {}
-        for offset, _, call in parsed(path, _decode_heading, out, disk):
+        for offset, _, call in decode_lines(path, _decode_key, out, disk):
             if not is_done(call.id):
-                self._offsets[_place(call.id, call.key, call.nth)] = offset
+                self._offsets[_lookup_key(call.id, call.key, call.occurrence)] = offset
 
     def __repr__(self) -> str:
         return f"<Journal {self.file.path.name}, {len(self._offsets)} calls to replay>"
 
-    def append(self, row_id: str, key: str, nth: int, body: bytes, *, at: float, seconds: float) -> None:
+    def append(self, row_id: str, key: str, occurrence: int, body: bytes, *, at: float, seconds: float) -> None:
         """Write one completed call.
 
+        Args:
+            key: `request_hash` of the request.
+            occurrence: number of the call among the row's identical requests, from 1.
+            at: time of completion, in seconds since 1970.
+            seconds: duration of the call.
+
         Raises:
-            StoreError: the disk would not take it; `close` will try elsewhere.
+            StorageError: the line could not be written. It is kept, and `close` writes it to rescued.jsonl.
         """
         try:
-            call = _Call(row_id, key, nth, at, seconds, _text(body))
+            call = _StoredCall(row_id, key, occurrence, at, seconds, _text(body))
         except UnicodeDecodeError:
-            call = _Call(row_id, key, nth, at, seconds, body64=b64encode(body).decode())
+            call = _StoredCall(row_id, key, occurrence, at, seconds, body64=b64encode(body).decode())
         line = _encode(call) + b"\n"
         try:
             self.file.append(line)
-        except StoreError:
+        except StorageError:
             self._unwritten.append(line)
             raise
         self._unsynced.append(line)
 
     def synced(self, mark: int) -> None:
-        """The lines before this mark of the file's are on the disk itself."""
+        """Record that the lines before this mark (AppendLog.sync_mark) would survive a power cut."""
         del self._unsynced[: mark - self._synced]
         self._synced = mark
 
     def close(self) -> int:
-        """Sync and close, and write elsewhere what could not be kept; return how many calls were lost all the same."""
+        """Sync and close the file. If this fails, write the unsaved calls to rescued.jsonl.
+
+        Returns:
+            The number of calls that could not be saved in either file.
+        """
         try:
             self.file.close()
             self._unsynced.clear()
-        except StoreError:
-            pass  # so they are still in it
-        kept_back = self._unsynced + self._unwritten
+        except StorageError:
+            pass  # the unsynced lines are still in the list
+        unsaved = self._unsynced + self._unwritten
         try:
-            if kept_back:
-                write_whole(self._rescued, kept_back, self._disk)
+            if unsaved:
+                replace_file(self._rescued, unsaved, self._disk)
         except OSError:
-            return len(kept_back)
+            return len(unsaved)
         return 0
 
-    def _take_in(self) -> None:
-        """What an earlier run had to write elsewhere. Twice does no harm: of equal calls the last counts."""
+    def _import_rescued(self) -> None:
+        """Append the calls in rescued.jsonl to the journal, then delete that file.
+
+        A crash in between leaves both, and the next session imports them again. This is safe, because of several lines
+        for one call the last one is replayed.
+        """
         rescued = [line for _, line in read_lines(self._rescued, self._disk)]
         if rescued:
             for line in rescued:
-                self.file.append(line.rstrip(b"\n") + b"\n")  # somebody's editor may have taken the last one
+                self.file.append(line.rstrip(b"\n") + b"\n")  # an editor may have removed the last newline
             self.file.sync()
             self._disk.remove(self._rescued)
 
-    def bodies(self) -> Iterator[bytes]:
-        """Every reply that was ever kept, oldest first; those of rows that are done, and of killed sessions, too."""
-        return (body for _, _, body in parsed(self.file.path, reply, self._out, self._disk))
+    def responses(self) -> Iterator[bytes]:
+        """Yield every stored response, oldest first, including those of finished rows and of killed sessions."""
+        return (body for _, _, body in decode_lines(self.file.path, decode_response, self._out, self._disk))
 
-    def replay(self, row_id: str, key: str, nth: int) -> bytes | None:
-        """The reply to an equal call of an earlier run, once; None if there was none."""
+    def replay(self, row_id: str, key: str, occurrence: int) -> bytes | None:
+        """Return the stored response of this call, and forget it. None if there is none."""
         if not self._offsets:
             return None
-        offset = self._offsets.pop(_place(row_id, key, nth), None)
+        offset = self._offsets.pop(_lookup_key(row_id, key, occurrence), None)
         if offset is None:
             return None
         return self._body(offset, self.file.read_at(offset))
 
     def _body(self, offset: int, line: bytes) -> bytes:
         try:
-            return reply(line)
-        except UNREADABLE as error:
-            raise corrupt(self.file.path, offset, error, self._out) from None
+            return decode_response(line)
+        except DECODE_ERRORS as error:
+            raise corrupt_file(self.file.path, offset, error, self._out) from None
 
 
-def reply(line: bytes) -> bytes:
-    """The reply that is kept in a line; any of UNREADABLE if it cannot be read."""
+def decode_response(line: bytes) -> bytes:
+    """Return the response body stored in a line.
+
+    Raises:
+        One of DECODE_ERRORS: the line cannot be decoded.
+    """
     call = _decode_call(line)
     return b64decode(call.body64, validate=True) if call.body64 else call.body.encode()
 
 
-LONG = 1 << 20
+LARGE_BODY_BYTES = 1 << 20
+"""Only larger bodies are checked for control characters, because the check costs time for every response."""
 _CONTROLS = bytes(range(32))
 
 
 def _text(body: bytes) -> str:
-    """The body as text.
+    """Decode a body as text.
 
     Raises:
-        UnicodeDecodeError: it is none; or it is long, and its control characters, escaped, would make it far longer.
+        UnicodeDecodeError: the body is not UTF-8, or it is large and more than half of it are control characters, which
+            JSON escapes with six bytes each.
     """
-    if len(body) > LONG and 2 * len(body.translate(None, _CONTROLS)) < len(body):
+    if len(body) > LARGE_BODY_BYTES and 2 * len(body.translate(None, _CONTROLS)) < len(body):
         raise UnicodeDecodeError("utf-8", b"", 0, 0, "control characters")
     return body.decode()
 
 
-def _place(row_id: str, key: str, nth: int) -> bytes:
-    return blake2b(f"{nth} {key} {row_id}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def _lookup_key(row_id: str, key: str, occurrence: int) -> bytes:
+    return blake2b(f"{occurrence} {key} {row_id}".encode("utf-8", "surrogatepass"), digest_size=16).digest()

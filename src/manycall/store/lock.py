@@ -1,9 +1,9 @@
-"""One writer for each output, by any of its names.
+"""Locks that allow only one writer per output, whatever path it uses.
 
-Two kernel locks, which last until their process ends, however it ends. The lock of the run directory is taken first:
-it exists before the output does, and holds the name of the process. The lock of the output file itself keeps out a
-process that has another name for the same file (a hard link), and so another run directory. Symbolic links are followed
-beforehand (`real_output`), so both names have one run directory.
+There are two kernel locks, which are held until their process ends, even if it is killed. The lock in the run folder is
+acquired first: the folder exists before the output does, and the lock file names the process. The lock of the output
+file itself keeps out a process that uses another name of the same file (a hard link), and so another run folder.
+Symbolic links are resolved beforehand (`real_output`), so both paths have the same run folder.
 """
 
 import os
@@ -11,16 +11,16 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from manycall.errors import RunLocked
+from manycall.errors import OutputLocked
 from manycall.store.disk import Disk, write_all
-from manycall.store.manifest import run_folder
+from manycall.store.paths import run_folder_path
 
 
 class Lock:
-    """The locks of one output. Makes its run directory.
+    """The locks of one output. Creates its run folder.
 
     Raises:
-        RunLocked: another process has one of them.
+        OutputLocked: another process holds one of them.
     """
 
     def __init__(self, out: Path, disk: Disk) -> None:
@@ -38,7 +38,7 @@ class Lock:
         return f"<Lock of {self._out.name}{'' if self._folder_fd >= 0 else ', released'}>"
 
     def _lock_folder(self) -> None:
-        disk, folder = self._disk, run_folder(self._out)
+        disk, folder = self._disk, run_folder_path(self._out)
         new = [each for each in folder.parents if not disk.exists(each)]
         disk.make_folder(folder)
         for each in new:
@@ -46,28 +46,30 @@ class Lock:
         self._folder_fd = fd = disk.open(folder / "lock")
         if not disk.lock(fd):
             holder = disk.read(fd, 200, 0).decode("utf-8", "replace").strip()
-            raise RunLocked(f"{self._out} is being written by {holder or 'another process'}. Wait for it, or stop it")
+            raise OutputLocked(
+                f"{self._out} is locked by {holder or 'another process'}. Wait until it finishes, or stop it."
+            )
         disk.truncate(fd, 0)
-        with suppress(OSError):  # a full disk: the lock holds all the same
+        with suppress(OSError):  # the lock is effective even if a full disk prevents this
             write_all(disk, fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
 
     def lock_output(self) -> None:
-        """Lock the file that has the output's name now; to be called again when it was made or replaced.
+        """Lock the file that is now at the output's path. Call this again after the file was created or replaced.
 
         Raises:
-            RunLocked: another process writes it under another name.
+            OutputLocked: another process is writing the file under another name.
         """
         if self._output_fd >= 0:
             self._disk.close(self._output_fd)
         self._output_fd = self._disk.open(self._out)
         if not self._disk.lock(self._output_fd):
-            raise RunLocked(
-                f"{self._out} is being written by another process, under another name of the same file (a hard link). "
-                "Wait for it, or stop it"
+            raise OutputLocked(
+                f"{self._out} is locked by another process, which uses another name of the same file (a hard link). "
+                "Wait until it finishes, or stop it."
             )
 
     def release(self) -> None:
-        """Let both go. Twice does no harm."""
+        """Release both locks. Releasing them twice is safe."""
         for fd in (self._output_fd, self._folder_fd):
             if fd >= 0:
                 self._disk.close(fd)

@@ -1,4 +1,4 @@
-"""What ran: enough to refuse another run of the same name, and to say afterwards where a file came from."""
+"""The manifest of a run: its settings, which must match on resume, its source and its sessions."""
 
 import difflib
 import os
@@ -7,79 +7,77 @@ from typing import Any, Self
 
 import msgspec
 
-from manycall.errors import RunDiffers
-from manycall.records import UNREADABLE
-from manycall.store.disk import DISK, Disk
-from manycall.store.lines import write_whole
-from manycall.store.reading import corrupt
+from manycall.errors import SettingsMismatch
+from manycall.option_flags import option
+from manycall.records import DECODE_ERRORS
+from manycall.store.atomic_write import replace_file
+from manycall.store.disk import REAL_DISK, Disk
+from manycall.store.jsonl import corrupt_file
 
-FORMAT = 1
-NOT_ENDED = "not ended"
-"""The ending of a session that goes on, or had no time to write another."""
+MANIFEST_VERSION = 1
+NOT_FINISHED = "not finished"
+"""The outcome of a session that is still running or was killed."""
 _encode = msgspec.json.Encoder().encode
 
 
 def real_output(out: Path) -> Path:
-    """The file that a symbolic link leads to, even if it does not exist yet; any other path as it is."""
-    return Path(os.path.realpath(out)) if os.path.islink(out) else out  # noqa: PTH114 (those of Path may raise)
-
-
-def run_folder(out: Path) -> Path:
-    """Where an output's manifest is, and everything else that stands beside it."""
-    real = real_output(out)
-    return real.with_name(real.name + ".run")
+    """Return the target of a symbolic link, even if it does not exist yet; return any other path unchanged."""
+    return Path(os.path.realpath(out)) if os.path.islink(out) else out  # noqa: PTH114 (the methods of Path may raise)
 
 
 class Manifest(msgspec.Struct):
-    """What ran.
+    """The settings, the source and the sessions of a run.
 
     Attributes:
-        identity: whatever changes an answer: job, prompt, model, parameters. A run that differs is refused.
-        source: what the rows were, when they were last read; may change.
-        sessions: one entry for each time the command ran: when, how it ended, counts, tokens.
+        manycall_version: version of manycall that wrote the file.
+        settings: everything that changes an answer: job, prompt, model, parameters. A run with other settings cannot
+            resume this one.
+        source: description of the input rows when they were last read; may change between sessions.
+        sessions: one entry for each time the command ran: start, end, outcome, counts, tokens.
+        format: version of the file format.
     """
 
-    version: str
-    identity: dict[str, Any]
+    manycall_version: str
+    settings: dict[str, Any]
     source: dict[str, Any] = {}
     sessions: list[dict[str, Any]] = []
-    format: int = FORMAT
+    format: int = MANIFEST_VERSION
 
     @classmethod
-    def read(cls, path: Path, disk: Disk = DISK) -> Self | None:
-        """The manifest in a file; None if there is none.
+    def load(cls, path: Path, disk: Disk = REAL_DISK) -> Self | None:
+        """Return the manifest in a file; None if the file does not exist.
 
         Raises:
-            StoreCorrupt: there is one, and it cannot be read.
+            CorruptFile: the file cannot be decoded.
         """
         if not disk.exists(path):
             return None
-        with disk.reader(path) as file:
+        with disk.open_for_reading(path) as file:
             content = file.read()
         try:
             return msgspec.json.decode(content, type=cls)
-        except UNREADABLE as error:
-            raise corrupt(path, 0, error, path.parent.with_suffix("")) from None
+        except DECODE_ERRORS as error:
+            raise corrupt_file(path, 0, error, path.parent.with_suffix("")) from None
 
-    def write(self, path: Path, disk: Disk = DISK) -> None:
-        """Replace the file."""
-        write_whole(path, [msgspec.json.format(_encode(self), indent=2), b"\n"], disk)
+    def write(self, path: Path, disk: Disk = REAL_DISK) -> None:
+        """Replace the file atomically."""
+        replace_file(path, [msgspec.json.format(_encode(self), indent=2), b"\n"], disk)
 
-    def go_on_from(self, old: "Manifest", out: Path) -> None:
-        """Take over what an earlier run of the same thing has noted.
+    def resume_from(self, old: "Manifest", out: Path) -> None:
+        """Take over the sessions of an earlier run with the same settings.
 
         Raises:
-            RunDiffers: it was another thing; the message is a diff.
+            SettingsMismatch: its settings differ; the message is a diff.
         """
-        new = msgspec.json.decode(_encode(self.identity))
-        if old.format != FORMAT or old.identity != new:
-            raise RunDiffers(_difference(out, old.identity, new))
+        new = msgspec.json.decode(_encode(self.settings))
+        if old.format != MANIFEST_VERSION or old.settings != new:
+            raise SettingsMismatch(_difference(out, old.settings, new))
         self.sessions = [*old.sessions, *self.sessions]
 
 
 def _difference(out: Path, old: dict[str, Any], new: dict[str, Any]) -> str:
-    """What changed, line by line."""
-    lines = [f"{out} was made with other settings:"]
+    """Return the message about settings that differ, with a diff of each."""
+    lines = [f"{out} was created with different settings:"]
     for name in sorted(old.keys() | new.keys()):
         before, after = _lines(old.get(name)), _lines(new.get(name))
         if before != after:
@@ -87,7 +85,11 @@ def _difference(out: Path, old: dict[str, Any], new: dict[str, Any]) -> str:
             diff = list(difflib.unified_diff(before, after, lineterm="", n=1))[2:]
             lines += [f"    {line}" for line in diff if not line.startswith("@@")]
     return "\n".join(
-        [*lines, "Nothing was called. Choose another -o, or --fresh moves the old files aside and starts over"]
+        [
+            *lines,
+            f"No call was made. Use another {option('out')}, or {option('overwrite', True)} to start over "
+            f"(the old files are moved to {out.name}.old).",
+        ]
     )
 
 

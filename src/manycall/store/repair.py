@@ -1,101 +1,102 @@
-"""Damage in the middle of a file, which no crash of ours leaves: its lines are moved aside, the others stay."""
+"""Move damaged lines out of the files of a run. A crash of manycall never damages the middle of a file."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
-from manycall.errors import StoreCorrupt, UsageError
-from manycall.ids import IdTable, row_name
-from manycall.records import UNREADABLE
-from manycall.store.disk import DISK
-from manycall.store.journal import reply
-from manycall.store.lines import LineFile, write_whole, writing
+from manycall.errors import CorruptFile, UsageError
+from manycall.ids import IdTable, decode_row_id
+from manycall.records import DECODE_ERRORS
+from manycall.store.append_log import AppendLog
+from manycall.store.atomic_write import replace_file, storage_errors
+from manycall.store.disk import REAL_DISK
+from manycall.store.journal import decode_response
+from manycall.store.jsonl import read_lines
 from manycall.store.lock import Lock
-from manycall.store.manifest import Manifest, real_output, run_folder
-from manycall.store.reading import read_lines
-from manycall.store.run import damaged
+from manycall.store.manifest import Manifest, real_output
+from manycall.store.paths import damaged_path, run_folder_path
 
-Judge = Callable[[bytes], str]
-"""Why a line cannot stay; "" if it can."""
+LineCheck = Callable[[bytes], str]
+"""Returns what is wrong with a line; "" if it is valid."""
 
 
 def repair(out: Path) -> list[str]:
-    """Move the damaged lines of an output and of its run directory to `<file>.damaged`; say what was moved.
+    """Move the damaged lines of an output and of its run folder to `<file>.damaged`; return a sentence for each.
 
-    Rows that lose their line are done again by the next run, from the journal as far as it has their calls.
+    The next run processes the affected rows again, and replays their calls if they are in the journal.
 
     Raises:
-        UsageError: there is no such output.
-        RunLocked: somebody is writing it.
-        StoreError: the disk would not take it.
+        UsageError: the output has no run folder.
+        OutputLocked: another process is writing the output.
+        StorageError: a file could not be written.
     """
     out = real_output(out)
-    folder = run_folder(out)
+    folder = run_folder_path(out)
     if not folder.is_dir():
-        raise UsageError(f"{out} has no run directory {folder}: it is not from manycall")
-    with writing(folder):
-        lock = Lock(out, DISK)
+        raise UsageError(f"{out} was not created by manycall: its run folder {folder} does not exist.")
+    with storage_errors(folder):
+        lock = Lock(out, REAL_DISK)
         try:
             moved = [
-                *_lines(out, _once(row_name)),
-                *_lines(folder / "calls.jsonl", _reads(reply)),
-                *_lines(folder / "failures.jsonl", _reads(row_name)),
-                *_lines(folder / "rejected.jsonl", _once(row_name)),
-                *_lines(folder / "timeline.jsonl", _reads(msgspec.json.decode)),
+                *_lines(out, _decodes_once(decode_row_id)),
+                *_lines(folder / "calls.jsonl", _decodes(decode_response)),
+                *_lines(folder / "failures.jsonl", _decodes(decode_row_id)),
+                *_lines(folder / "rejected.jsonl", _decodes_once(decode_row_id)),
+                *_lines(folder / "timeline.jsonl", _decodes(msgspec.json.decode)),
                 *_manifest(folder / "manifest.json"),
             ]
         finally:
             lock.release()
-    return moved or [f"{out}: nothing is damaged"]
+    return moved or [f"{out}: no damaged lines found."]
 
 
-def _reads(decode: Callable[[bytes], object]) -> Judge:
-    def judge(line: bytes) -> str:
+def _decodes(decode: Callable[[bytes], object]) -> LineCheck:
+    def check(line: bytes) -> str:
         try:
             decode(line)
-        except UNREADABLE as error:
+        except DECODE_ERRORS as error:
             return str(error)
         return ""
 
-    return judge
+    return check
 
 
-def _once(name: Callable[[bytes], str]) -> Judge:
-    """As `_reads`, and no row stands there twice."""
+def _decodes_once(row_id: Callable[[bytes], str]) -> LineCheck:
+    """Check a line as `_decodes` does, and also check that its row id does not occur earlier in the file."""
     seen = IdTable()
-    reads = _reads(name)
+    check_line = _decodes(row_id)
 
-    def judge(line: bytes) -> str:
-        if why := reads(line):
-            return why
-        return "" if seen.add_done(name(line)) else f"the id {name(line)!r} stands there already"
+    def check(line: bytes) -> str:
+        if problem := check_line(line):
+            return problem
+        return "" if seen.add_done(row_id(line)) else f"duplicate id {row_id(line)!r}"
 
-    return judge
+    return check
 
 
-def _lines(path: Path, judge: Judge) -> Iterator[str]:
-    """One file; the new one takes the place of the old in one step."""
+def _lines(path: Path, check: LineCheck) -> Iterator[str]:
+    """Move the damaged lines of one file, which is replaced atomically."""
     if not path.exists():
         return
-    LineFile(path).close()  # mends what a crash leaves
-    found = {offset: why for offset, line in read_lines(path) if (why := judge(line))}
-    if not found:
+    AppendLog(path).close()  # repairs the file after a crash
+    problems = {offset: problem for offset, line in read_lines(path) if (problem := check(line))}
+    if not problems:
         return
-    aside = LineFile(damaged(path))
+    aside = AppendLog(damaged_path(path))
     for offset, line in read_lines(path):
-        if offset in found:
+        if offset in problems:
             aside.append(line)
-            yield f"{path}: the line at byte {offset:,} went to {aside.path.name}: {found[offset]}"
+            yield f"{path}: moved the line at byte {offset:,} to {aside.path.name}: {problems[offset]}"
     aside.close()
-    write_whole(path, (line for offset, line in read_lines(path) if offset not in found))
+    replace_file(path, (line for offset, line in read_lines(path) if offset not in problems))
 
 
 def _manifest(path: Path) -> Iterator[str]:
     try:
-        Manifest.read(path)
-    except StoreCorrupt as error:
-        write_whole(damaged(path), [path.read_bytes()])
-        DISK.remove(path)
-        what = str(error).partition(". ")[0]
-        yield f"{what}. It went to {damaged(path).name}, and the next command is taken at its word"
+        Manifest.load(path)
+    except CorruptFile as error:
+        replace_file(damaged_path(path), [path.read_bytes()])
+        REAL_DISK.remove(path)
+        damage = str(error).partition(". ")[0]
+        yield f"{damage}. Moved it to {damaged_path(path).name}. The next run will not compare its settings with it."

@@ -1,149 +1,131 @@
-"""A prompt for every row, and the text, or the fields, that come back."""
+"""Generation: one prompt per row; the answer becomes a text field or the fields of a schema."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any, Unpack
+from typing import Any
 
-from manycall.data.schema import Schema
-from manycall.data.sources import Rows, Source
-from manycall.data.templates import Prompt
-from manycall.data.values import Spec
-from manycall.data.variables import Draw, combinations
-from manycall.engine.calls import RE_ASKED, Tally
-from manycall.engine.map import Job, Options, hide_key, run_job
-from manycall.engine.report import Report
-from manycall.engine.row import RowCalls
+from manycall.data.answer_schema import SchemaLike
+from manycall.data.prompt_template import PromptLike
+from manycall.data.row_input import RowsLike
+from manycall.data.row_source import RowSource
+from manycall.data.variable_values import VariableSpec
+from manycall.data.variables import VariableSampler, make_grid
 from manycall.errors import UsageError
-from manycall.records import Made, Row
-from manycall.store.parts import PARTS
-from manycall.synth.ask import DUPLICATES, REASK, Ask
+from manycall.option_flags import option
+from manycall.records import Row, RowOutput
+from manycall.run.job import Job
+from manycall.run.options import RunOptions
+from manycall.run.reask import REASK_COUNTS, ReaskCounts
+from manycall.run.row_client import RowClient
+from manycall.run.run_result import RunResult
+from manycall.store.row_parts import PARTS
+from manycall.synth.prompt_call import DEFAULT_REASK, DUPLICATE_REASON, PromptCall, TextApi
 
-Parse = Callable[[dict[str, Any], Any], Made]
-"""parse(row, text), or parse(row, value) where there is a schema: makes fields of it, or a list of such, a row each."""
-Variables = Mapping[str, Spec]
-"""Name -> what it is drawn from, or its values (data/variables.py, data/values.py)."""
+Parse = Callable[[dict[str, Any], Any], RowOutput]
+"""parse(row, text), or parse(row, value) with a schema. Returns the fields of the output row, or a list of such."""
+Variables = Mapping[str, VariableSpec]
+"""Name of the variable → its values (data/variables.py, data/variable_values.py)."""
 
 
-def generate(
-    prompt: Prompt,
-    rows: Rows = None,
+def generate_job(
+    prompt: PromptLike,
+    rows: RowsLike,
+    options: RunOptions,
     *,
     samples: int | None = None,
     system: str | None = None,
-    field: str = "text",
-    schema: Schema | None = None,
+    output_field: str = "text",
+    schema: SchemaLike | None = None,
     parse: Parse | None = None,
-    raw: bool = False,
-    reask: int = REASK,
-    draw: Variables | None = None,
-    cross: Variables | None = None,
+    api: TextApi = "chat",
+    reask: int = DEFAULT_REASK,
+    random_vars: Variables | None = None,
+    grid_vars: Variables | None = None,
     seed: int = 0,
-    **options: Unpack[Options],
-) -> Report:
-    """Ask for one text for each row, and write it beside the row's own fields.
-
-    >>> rows = [{"topic": "tea"}, {"topic": "rain"}]
-    >>> report = manycall.generate(
-    ...     "A story about {{ topic }}.", rows, url="sim", model="any", out="stories.jsonl", progress=False
-    ... )
-    >>> report.done, sorted(row["topic"] for row in report.results())
-    (2, ['rain', 'tea'])
-
-    Args:
-        prompt: a Jinja template over the row's fields ("Tell a story about {{ topic }}."), the path of one
-            (.j2, .jinja, .txt, .md) or of several turns (.toml, .json), messages with templates in them, or a function
-            of the row's fields that returns a text or messages.
-        rows: a path or mappings; None: the prompt alone, `samples` times.
-        samples: do each row so many times, as `id#0`, `id#1`, ...
-        system: a template for the system message.
-        field: where the text goes; why it ended goes to `<field>_finish_reason`.
-        schema: the shape of the answer, whose fields are then the row's: a JSON schema (a file, a dict) or a type
-            (msgspec, pydantic). Of a list each item becomes a row, as `id/0`, `id/1`, ...
-        parse: what is kept of an answer; a list makes rows as above. It is told the text, or the schema's fields. One
-            that gives a field of the row another value has failed: what was asked could not be told any more.
-        raw: send the prompt as it is to /completions, without a chat template.
-        reask: how often an answer that does not fit the schema is asked for again.
-        draw: variables drawn for each row; cross: variables of which each row gets every combination; seed: of the
-            draws. See docs/generate.md.
-        options: see `manycall.Options`.
+) -> Job[RunResult]:
+    """Build the job of `manycall.generate`, which describes the arguments.
 
     Raises:
-        UsageError: before any call; also if the prompt does not fit the first row.
-        RunStopped: no call can succeed, or somebody interrupted; the same call goes on from there.
+        UsageError: an argument is not valid, or the prompt cannot be rendered for the first row.
     """
-    hide_key(options)
-    tally: Tally = {}
-    ask = Ask(prompt, system=system, into=field, schema=schema, raw=raw, reask=reask, tally=tally)
-    source, drawn = varied(rows, samples, draw, cross, seed, options)
-    source.try_first(ask.template.messages)
-    if rows is not None and ask.template.is_the_same_for_all:
-        names = ", ".join(source.first or {}) or "its fields"
+    counts: ReaskCounts = {}
+    call = PromptCall(
+        prompt, system=system, output_field=output_field, schema=schema, api=api, reask=reask, counts=counts
+    )
+    source, variable_settings = source_with_variables(rows, samples, random_vars, grid_vars, seed, options)
+    source.check_first_row(call.template.messages)
+    if rows is not None and call.template.is_constant:
+        names = ", ".join(source.first_row or {}) or "its fields"
         raise UsageError(
-            f"the prompt is the same for every row; name a field in it, as in {{{{ field }}}} (a row has {names}). "
-            "For the same prompt many times leave the rows out, and say -n"
+            "The prompt does not use any field of the rows. Add a field, for example {{ field }} "
+            f"(a row has {names}). To run one prompt many times, omit the rows and pass {option('samples')}."
         )
 
-    async def one(row: Row, llm: RowCalls) -> Made:
+    async def generate_and_parse(row: Row, llm: RowClient) -> RowOutput:
         assert parse is not None
-        made = await ask(row, llm)
-        answer = made[field] if isinstance(made, dict) and ask.shape is None else made
-        return beside(row, parse({**deepcopy(row.fields), "id": row.id}, answer))
+        result = await call(row, llm)
+        answer = result[output_field] if isinstance(result, dict) and call.answer_schema is None else result
+        return check_unchanged_fields(row, parse({**deepcopy(row.fields), "id": row.id}, answer))
 
-    identity = {
+    settings = {
         "job": "generate",
-        **ask.identity,
+        **call.identity,
         "samples": samples is not None and rows is not None,
         **({"parse": getattr(parse, "__name__", "function")} if parse is not None else {}),
-        **drawn,
+        **variable_settings,
     }
-    is_text = ask.shape is None and parse is None
-    job = Job(
-        "generate",
-        identity,
-        ask if parse is None else one,
-        note=lambda: told(tally),
-        writes=ask.writes if parse is None else (PARTS,),
-        ending=ask.writes[-1] if is_text else "",
-        may_be_many=parse is not None or (ask.shape is not None and ask.shape.is_list),
-        tally=tally,
+    is_text = call.answer_schema is None and parse is None
+    return Job(
+        name="generate",
+        settings=settings,
+        source=source,
+        process_row=call if parse is None else generate_and_parse,
+        finish=lambda result: result,
+        status_note=lambda: reask_note(counts),
+        output_fields=call.writes if parse is None else (PARTS,),
+        finish_reason_field=call.writes[-1] if is_text else "",
+        rows_may_split=parse is not None or (call.answer_schema is not None and call.answer_schema.is_list),
+        counts=counts,
     )
-    return run_job(job, source, options)
 
 
-def beside(row: Row, made: Made) -> Made:
-    """The fields that a `parse` made, which stand beside the row's own.
+def check_unchanged_fields(row: Row, made: RowOutput) -> RowOutput:
+    """Return the result of a `parse` function if it keeps the values of the row's own fields.
 
     Raises:
-        ValueError: one of them is the row's own, with another value.
+        ValueError: it changes the value of a field of the row.
     """
     for each in made if isinstance(made, list) else [made]:
         own = row.fields.keys() & each.keys() - {"id"} if isinstance(each, dict) else ()
         if changed := [name for name in own if each[name] != row.fields[name]]:
-            raise ValueError(f"parse changed the row's own field {min(changed)!r}: call what it makes otherwise")
+            raise ValueError(
+                f"The parse function changed the field {min(changed)!r} of the row. "
+                "Return the new value under another name."
+            )
     return made
 
 
-def varied(
-    rows: Rows,
+def source_with_variables(
+    rows: RowsLike,
     samples: int | None,
-    draw: Variables | None,
-    cross: Variables | None,
+    random_vars: Variables | None,
+    grid_vars: Variables | None,
     seed: int,
-    options: Options,
-) -> tuple[Source, dict[str, Any]]:
-    """The rows with their variables, and what a run that goes on must draw too.
+    options: RunOptions,
+) -> tuple[RowSource, dict[str, Any]]:
+    """Return the rows with their variables, and the settings that a resumed run must share.
 
     Raises:
-        UsageError: rows or variables that cannot be used.
+        UsageError: the rows or the variables are not valid.
     """
-    drawing = Draw(draw, seed) if draw else None
-    source = Source(
-        rows, samples=samples, id_field=options.get("id_field"), limit=options.get("limit"),
-        crossing=combinations(cross) if cross else None, draw=drawing,
+    sampler = VariableSampler(random_vars, seed) if random_vars else None
+    source = RowSource(
+        rows, samples=samples, id_field=options.id_field, limit=options.limit,
+        grid=make_grid(grid_vars) if grid_vars else None, sampler=sampler,
     )  # fmt: skip
-    return source, {"draw": drawing.identity} if drawing is not None else {}
+    return source, {"random_vars": sampler.identity} if sampler is not None else {}
 
 
-def told(tally: Tally) -> str:
-    """What was counted, for the status line."""
-    return " ".join(f"{what} {tally[what]}" for what in (RE_ASKED, DUPLICATES) if what in tally)
+def reask_note(counts: ReaskCounts) -> str:
+    """Return the numbers of reasked and duplicate answers for the status line."""
+    return " ".join(f"{what} {counts[what]}" for what in (REASK_COUNTS, DUPLICATE_REASON) if what in counts)

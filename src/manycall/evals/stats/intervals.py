@@ -1,7 +1,7 @@
-"""How sure a number is: intervals and standard errors, each with its source. Pure, and of the standard library only.
+"""Confidence intervals and standard errors, with references. Pure functions that only use the standard library.
 
 Compared with scipy 1.17 and statsmodels 0.15 (`proportion_confint`, `binomtest`, `mcnemar`, OLS with clustered
-covariance): equal to 1e-11, relatively.
+covariance): equal within a relative error of 1e-11.
 """
 
 import math
@@ -9,18 +9,18 @@ from collections.abc import Iterable
 from statistics import NormalDist
 from typing import NamedTuple
 
-from manycall.evals.stats.student import quantile
+from manycall.evals.stats.student_t import t_quantile
 
-LEVEL = 0.95
-"""How often an interval should hold the truth."""
-Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+CONFIDENCE = 0.95
+"""Confidence level of the intervals."""
+Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 Scale = tuple[float, float]
-"""The worst score and the best."""
-RIGHT_OR_WRONG: Scale = (0.0, 1.0)
+"""(worst possible score, best possible score)."""
+BINARY_SCALE: Scale = (0.0, 1.0)
 
 
 class Interval(NamedTuple):
-    """From `low` to `high`."""
+    """Interval from `low` to `high`."""
 
     low: float
     high: float
@@ -30,96 +30,99 @@ class Interval(NamedTuple):
 
 
 def wilson(right: float, count: float) -> Interval:
-    """The score interval for a share: (p + z²/2n ± z·sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n).
+    """Return the Wilson score interval of a proportion: (p + z²/2n ± z·sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n).
 
-    Wilson (1927), JASA 22:209. Unlike p ± z·SE it has a width where all or none were right, and stays within 0 and 1
+    Wilson (1927), JASA 22:209. Unlike p ± z·SE it has a width when all or none are right, and stays within 0 and 1
     (Brown, Cai & DasGupta 2001, Statistical Science 16:101).
 
     Raises:
-        ValueError: nothing was counted.
+        ValueError: `count` is not positive.
     """
     if count <= 0:
-        raise ValueError("there is nothing to reckon with")
+        raise ValueError("count must be positive: there is nothing to compute an interval from")
     p, square = right / count, Z * Z
     middle = p + square / (2 * count)
     half = Z * math.sqrt(p * (1 - p) / count + square / (4 * count * count))
     whole = 1 + square / count
     low, high = (middle - half) / whole, (middle + half) / whole
-    return Interval(0.0 if p == 0 else low, 1.0 if p == 1 else high)  # exact there, whatever rounding says
+    return Interval(0.0 if p == 0 else low, 1.0 if p == 1 else high)  # exact, without rounding errors
 
 
-def student(value: float, stderr: float | None, count: int) -> Interval | None:
-    """value ± t·SE, where t is Student's for count - 1 degrees of freedom; None if the numbers do not vary."""
-    if stderr is None or negligible(stderr, value):
+def t_interval(value: float, stderr: float | None, count: int) -> Interval | None:
+    """Return value ± t·SE, with Student's t for count - 1 degrees of freedom; None if the numbers do not vary."""
+    if stderr is None or is_rounding_error(stderr, value):
         return None
-    half = quantile(count - 1, LEVEL) * stderr
+    half = t_quantile(count - 1, CONFIDENCE) * stderr
     return Interval(value - half, value + half)
 
 
-def on_scale(value: float, stderr: float | None, units: int, scale: Scale) -> Interval | None:
-    """The interval for a mean of scores that have a worst and a best: Wilson's, for the number of right and wrong
-    answers that would tell as much.
+def bounded_interval(value: float, stderr: float | None, units: int, scale: Scale) -> Interval | None:
+    """Return the interval of a mean of scores on a bounded scale: Wilson's interval for the effective sample size.
 
-    With p for the place of the mean between worst (0) and best (1), that number is p(1-p)/SE² · (z/t)², t being
-    Student's for units - 1 degrees of freedom, because SE is an estimate: the effective sample size of Korn &
-    Graubard (1998), Survey Methodology 24:193. At the ends of the scale, where nothing varied, it is `units`:
-    of all scores with one mean, those that are only worst and best vary most, so this is wide enough for any others.
+    Let p be the position of the mean between worst (0) and best (1). The effective sample size is
+    p(1-p)/SE² · (z/t)², with Student's t for units - 1 degrees of freedom, because SE is an estimate (Korn &
+    Graubard 1998, Survey Methodology 24:193). At the ends of the scale, where the scores do not vary, it is `units`.
+    Among all scores with a given mean, the scores that are only worst or best vary most, so the interval is wide
+    enough for any other scores.
 
     Args:
-        units: what is independent: questions, of which each may have several rows.
+        value: the mean.
+        stderr: its standard error; None if unknown.
+        units: number of independent units: questions, each of which can have several rows.
+        scale: the worst and the best possible score.
 
     Returns:
-        None where nothing varied between the ends, or the mean lies beyond them: neither says how sure it is.
+        The interval; None if the mean is inside the scale and the scores do not vary, or if it is outside the scale.
     """
     worst, best = scale
     p = (value - worst) / (best - worst) if best > worst else -1
     if p in (0, 1) and units:
         count = float(units)
-    elif 0 < p < 1 and stderr is not None and not negligible(stderr, best - worst):
-        count = p * (1 - p) * ((best - worst) * Z / (stderr * quantile(units - 1, LEVEL))) ** 2
+    elif 0 < p < 1 and stderr is not None and not is_rounding_error(stderr, best - worst):
+        count = p * (1 - p) * ((best - worst) * Z / (stderr * t_quantile(units - 1, CONFIDENCE))) ** 2
     else:
         return None
-    return stretched(wilson(p * count, count), scale)
+    return rescale(wilson(p * count, count), scale)
 
 
-def stretched(share: Interval, scale: Scale) -> Interval:
-    """The interval for a share, on a scale."""
+def rescale(interval: Interval, scale: Scale) -> Interval:
+    """Map an interval from 0 to 1 to a scale."""
     worst, best = scale
-    return Interval(*(worst * (1 - end) + best * end for end in share))  # exact at both ends
+    return Interval(*(worst * (1 - end) + best * end for end in interval))  # exact at both ends
 
 
-def negligible(stderr: float, value: float) -> bool:
-    """Whether a standard error is nothing but what rounding has left."""
+def is_rounding_error(stderr: float, value: float) -> bool:
+    """Return whether a standard error is small enough to be only a rounding error."""
     return stderr <= 1e-12 * abs(value)
 
 
 def clustered_stderr(clusters: Iterable[tuple[int, float]]) -> float | None:
-    """The standard error of a mean over rows that come in clusters: k samples of one question are one.
+    """Return the standard error of a mean over clustered rows: the samples of one question are one cluster.
 
-    sqrt(Σ_c (Σ_j (s_cj - mean))² · C/(C-1)) / n, for C clusters with n rows in all: Miller (2024), "Adding error bars
-    to evals", arXiv:2411.00640, appendix A, with the usual factor for few clusters. With one row in each it is the
-    ordinary standard error.
+    sqrt(Σ_c (Σ_j (s_cj - mean))² · C/(C-1)) / n, for C clusters with n rows in total: Miller (2024), "Adding error bars
+    to evals", arXiv:2411.00640, appendix A, with the usual factor for few clusters. If each cluster has one row, it
+    equals the ordinary standard error.
 
     Args:
-        clusters: (number of rows, sum of their scores) of each.
+        clusters: (number of rows, sum of their scores) of each cluster.
 
     Returns:
-        None for fewer than two clusters.
+        The standard error; None for fewer than two clusters.
     """
     sizes_and_sums = list(clusters)
-    many = len(sizes_and_sums)
-    if many < 2:
+    cluster_count = len(sizes_and_sums)
+    if cluster_count < 2:
         return None
     rows = sum(size for size, _ in sizes_and_sums)
     mean = math.fsum(total for _, total in sizes_and_sums) / rows
     squares = math.fsum((total - size * mean) ** 2 for size, total in sizes_and_sums)
-    return math.sqrt(squares * many / (many - 1)) / rows
+    return math.sqrt(squares * cluster_count / (cluster_count - 1)) / rows
 
 
-def bounds(total: float, count: int, failed: int, least: float = 0.0, most: float = 1.0) -> Interval:
-    """What the mean would be if all failed rows had scored `least`, or `most`.
+def worst_case_bounds(total: float, count: int, failed: int, least: float = 0.0, most: float = 1.0) -> Interval:
+    """Return the mean if all failed rows had scored `least`, and if all had scored `most`.
 
-    No assumption is made of why they failed: the worst-case bounds of Manski (1990), AER 80:319.
+    These are the worst-case bounds of Manski (1990), AER 80:319. They make no assumption about why rows failed.
     """
     rows = count + failed
     if not rows:

@@ -1,4 +1,4 @@
-"""What every task is: a value."""
+"""Task, the value that describes a benchmark, and the prompt of a task."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -7,135 +7,157 @@ from typing import Any, Protocol
 
 import msgspec
 
-from manycall.data.sources import Rows
-from manycall.data.templates import Prompt, Template
+from manycall.data.prompt_template import PromptLike, PromptTemplate
+from manycall.data.row_input import RowsLike
 from manycall.errors import UsageError
-from manycall.records import Message, Messages, Row, Spelling, as_text
+from manycall.records import BodyFormat, Message, Messages, Row
+from manycall.render import as_text
 
-Extract = Callable[[str], Any]
-"""A response -> the answer in it."""
+Extractor = Callable[[str], Any]
+"""Returns the answer in a response."""
 
 
 class Task(msgspec.Struct, frozen=True):
-    """A benchmark: what to ask, how to read the answers, and whether they are right.
+    """A benchmark: its questions, the extraction of answers and their scoring.
 
     >>> task = manycall.Task(
     ...     rows=[{"question": "Is 3 odd?", "answer": "yes"}],
     ...     prompt="{{ question }}",
     ...     extract=lambda text: text.strip().lower(),
-    ...     score=lambda answer, target: answer == target,
+    ...     scorer=lambda answer, target: answer == target,
     ... )
-    >>> manycall.evaluate(task, url="sim", model="any", out="odd.jsonl", progress=False).rows
+    >>> manycall.evaluate(task, base_url="sim", model="any", out="odd.jsonl", progress=False).scored_rows
     1
 
     Attributes:
-        rows: the questions: a path or mappings.
-        prompt: the user's turn: a Jinja template over a row's fields, its path, or a function of them.
-        extract: how the answer is read out of a response; or several ways, by name, each of which gives a score.
-        score: (what was read, target) -> 1.0 or 0.0, or anything between.
-        target: the field that holds the right answer; `score` gets it as text, spelled as in JSON (true, 0.5), unless
-            it is a list, an object or null (None).
-        name: what it is called in the report.
-        system: a template for a system message. shots: turns that go between it and the question: always the same,
-            or those for the row of this index.
-        params: what every call is sent with. spelling: how it is written (`Request`).
-        samples: how often each question is asked, if nobody says; None: once.
-        votes: name -> k: a further score, of the answer that the most of a row's first k samples gave.
-        quick: `extract` and `score` take microseconds; others run in a thread, so that no call waits for them.
-        origin: FILE.py:task (the command sets it) or regex:PATTERN, from which a separate process can load the task.
-            Answers are graded in that process, so that a scorer that hangs can be killed. "": graded in this process.
-        scoring_timeout: seconds that the process may take for one answer; after that the row has failed.
-        identity: whatever makes two runs of this task incomparable, besides its name, prompt and parameters.
-        key: what the simulated endpoint's `--key` takes to know the answers.
-        load: gives it its rows and shots, from local files if they are given.
+        rows: the questions: the path of a file, or mappings.
+        prompt: the user message: a Jinja template over a row's fields, the path of a template, or a function of the
+            fields.
+        extract: function that returns the answer in a response, or several such functions by name. Each of them is a
+            filter with its own score.
+        scorer: function of (extracted answer, target) that returns a score from 0 to 1.
+        target: name of the field with the right answer. `scorer` gets it as text, written as in JSON (true, 0.5),
+            unless it is a list, an object or null (None).
+        name: name of the task in results and reports.
+        system: template of a system message.
+        fewshot: example messages between the system message and the question: a fixed list, or a function of the
+            row's index.
+        num_fewshot: number of few-shot examples in the protocol, if it is known and `fewshot` is a function; None: as
+            many as `fewshot` has.
+        params: request parameters of every call.
+        body_format: JSON format of the request bodies (see `Request`).
+        samples: number of samples of each question if the user does not set one; None: one, without a sample number.
+        votes: number of samples k by name. Each entry adds a score of the majority answer among the first k samples.
+        is_fast: `extract` and `scorer` take microseconds. Other functions run in a thread, so that they do not delay
+            calls.
+        origin: FILE.py:task (set by the command line) or regex:PATTERN, from which a separate process can load the
+            task. Answers are then graded in that process, so that a scorer that hangs can be killed. "": answers are
+            graded in this process.
+        scoring_timeout: seconds that grading one answer may take in a separate process; after that the row has failed.
+        identity: settings in addition to the name, the prompt and the parameters that must be equal in comparable runs.
+        answer_key: value for the `answer_key` setting of the simulated endpoint, from which it knows the right answers.
+        loader: function that adds the rows and few-shot examples, from local files if they are given.
     """
 
-    rows: Rows
-    prompt: Prompt
-    extract: Extract | Mapping[str, Extract]
-    score: Callable[[Any, Any], float]
+    rows: RowsLike
+    prompt: PromptLike
+    extract: Extractor | Mapping[str, Extractor]
+    scorer: Callable[[Any, Any], float]
     target: str = "answer"
     name: str = "task"
     system: str | None = None
-    shots: Sequence[Message] | Callable[[int], Messages] = ()
+    fewshot: Sequence[Message] | Callable[[int], Messages] = ()
+    num_fewshot: int | None = None
     params: dict[str, Any] = {}
-    spelling: Spelling = "compact"
+    body_format: BodyFormat = "compact"
     samples: int | None = None
     votes: Mapping[str, int] = {}
-    quick: bool = False
+    is_fast: bool = False
     origin: str = ""
     scoring_timeout: float = 10.0
     identity: dict[str, Any] = {}
-    key: str = ""
-    load: "Load | None" = None
+    answer_key: str = ""
+    loader: "TaskLoader | None" = None
 
     @property
-    def filters(self) -> Mapping[str, Extract]:
-        """Name -> how an answer is read."""
+    def filters(self) -> Mapping[str, Extractor]:
+        """Return the extractors by filter name."""
         return {"score": self.extract} if callable(self.extract) else self.extract
 
-    def grade(self, response: str, target: Any) -> dict[str, tuple[Any, float]]:
-        """Filter -> (what was read, score) of one response."""
-        read = {name: extract(response) for name, extract in self.filters.items()}
-        return {name: (answer, self.compare(answer, target)) for name, answer in read.items()}
+    def score_response(self, response: str, target: Any) -> dict[str, tuple[Any, float]]:
+        """Return (extracted answer, score) of one response by filter name."""
+        answers = {name: extract(response) for name, extract in self.filters.items()}
+        return {name: (answer, self.compare(answer, target)) for name, answer in answers.items()}
 
     def compare(self, answer: Any, target: Any) -> float:
-        """The score of what was read.
+        """Return the score of an extracted answer.
 
         Raises:
-            ValueError: it is no number from 0 to 1.
+            ValueError: the scorer did not return a number from 0 to 1.
         """
-        found = self.score(answer, target if isinstance(target, list | dict | None) else as_text(target))
+        result = self.scorer(answer, target if isinstance(target, list | dict | None) else as_text(target))
         try:
-            value = float(found)
+            value = float(result)
         except (TypeError, ValueError):
             value = math.nan
         if not 0 <= value <= 1:
-            raise ValueError(f"a score must be a number from 0 to 1; `score` returned {found!r:.100}")
+            raise ValueError(f"expected a score from 0 to 1, got {result!r:.100}")
         return value
 
 
-class Load(Protocol):
-    """Gives a task its rows and shots, from local files if they are given."""
+class TaskLoader(Protocol):
+    """Returns a task with its rows and `num_fewshot` few-shot examples, from local files if they are given."""
 
-    def __call__(self, task: Task, data: str | Path | None = None, shots: str | Path | None = None) -> Task: ...
+    def __call__(
+        self,
+        task: Task,
+        data: str | Path | None = None,
+        fewshot_data: str | Path | None = None,
+        num_fewshot: int | None = None,
+    ) -> Task: ...
 
 
-class Asker:
-    """Makes the messages of a row: the system message, the shots, the question.
+class TaskPrompt:
+    """Builds the messages of a row: system message, few-shot examples, question.
 
     Attributes:
-        identity: what tells one task's questions from another's.
+        identity: settings that must be equal in two comparable runs: prompt, system message, few-shot examples and
+            the task's own `identity`.
 
     Raises:
-        UsageError: shots that are no messages.
-        BadPrompt: a template that is none.
+        UsageError: a few-shot example is not a message.
+        PromptError: a template is not valid.
     """
 
     def __init__(self, task: Task) -> None:
-        self._turn = Template(task.prompt)
-        self._system = None if task.system is None else Template(task.system)
-        shots = task.shots if callable(task.shots) else _messages(task.shots)
-        self._shots = shots if callable(shots) else lambda index: list(shots)
-        about = {
+        self._turn = PromptTemplate(task.prompt)
+        self._system = None if task.system is None else PromptTemplate(task.system)
+        fewshot = task.fewshot if callable(task.fewshot) else check_messages(task.fewshot)
+        self._fewshot = fewshot if callable(fewshot) else lambda index: list(fewshot)
+        settings = {
             "prompt": self._turn.source,
             "system": self._system and self._system.text,
-            "shots": getattr(shots, "__qualname__", "function") if callable(shots) else list(shots),
+            "fewshot": getattr(fewshot, "__qualname__", "function") if callable(fewshot) else list(fewshot),
         }
-        self.identity = {name: value for name, value in about.items() if value} | task.identity
+        self.identity = {name: value for name, value in settings.items() if value} | task.identity
 
     def messages(self, row: Row) -> Messages:
-        """What is sent for this row.
+        """Return the messages for a row.
 
         Raises:
-            BadPrompt: a template that does not fit, or a function that failed.
+            PromptError: a template uses a field that the row does not have, or a prompt function failed.
         """
         system = [] if self._system is None else self._system.messages(row)
-        return [*({**turn, "role": "system"} for turn in system), *self._shots(row.index), *self._turn.messages(row)]
+        return [*({**turn, "role": "system"} for turn in system), *self._fewshot(row.index), *self._turn.messages(row)]
 
 
-def _messages(shots: Sequence[Message]) -> Sequence[Message]:
-    for shot in shots:
-        if not isinstance(shot, Mapping) or not {"role", "content"} <= shot.keys():
-            raise UsageError(f"a shot is a message with role and content, not {shot!r:.100}")
-    return shots
+def check_messages(messages: Sequence[Message]) -> Sequence[Message]:
+    """Return the few-shot messages.
+
+    Raises:
+        UsageError: one of them is not a message.
+    """
+    for message in messages:
+        if not isinstance(message, Mapping) or not {"role", "content"} <= message.keys():
+            raise UsageError(f"Task.fewshot: expected messages with role and content, got {message!r:.100}.")
+    return messages

@@ -1,0 +1,191 @@
+"""The verbs that make calls: each passes its flags to the Python function of the same name."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from manycall.cli.flags import (
+    Data,
+    FailUnder,
+    FewshotData,
+    GridVars,
+    Json,
+    OptionalModel,
+    RandomVars,
+    Reask,
+    Report,
+    Samples,
+    System,
+    parse_variable_flags,
+    with_run_flags,
+)
+from manycall.cli.print_result import print_and_exit
+
+TEMPLATE = "A Jinja template over a row's fields, or its file (.j2, .txt, .md; .toml: turns)."
+ROWS = "Rows: .jsonl, .json, .csv, .tsv, .parquet."
+
+
+@with_run_flags()
+def generate(
+    prompt: Annotated[str, typer.Option("-p", "--prompt", help=TEMPLATE)],
+    rows: Annotated[Path | None, typer.Argument(help=f"{ROWS} Without rows: the prompt, -n times.")] = None,
+    system: System = None,
+    samples: Samples = None,
+    output_field: Annotated[
+        str, typer.Option("--output-field", help="The field that the answer is written to.")
+    ] = "text",
+    schema: Annotated[
+        Path | None, typer.Option("--schema", help="A JSON Schema (.json, .toml) that each answer must match.")
+    ] = None,
+    reask: Reask = 2,
+    api: Annotated[
+        Literal["chat", "completions"],
+        typer.Option("--api", help="completions: send the prompt as plain text, without a chat template."),
+    ] = "chat",
+    random_vars: RandomVars = None,
+    grid_vars: GridVars = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random variables.")] = 0,
+    *,
+    json: Json = False,
+    **options: Any,
+) -> None:
+    """Write one text for each row, or -n texts for a prompt without rows."""
+    from manycall.python_api import jobs
+
+    result = jobs.generate(
+        prompt, rows, system=system, samples=samples, output_field=output_field, schema=schema, reask=reask, api=api,
+        random_vars=parse_variable_flags(random_vars), grid_vars=parse_variable_flags(grid_vars), seed=seed, **options,
+    )  # fmt: skip
+    print_and_exit(result, json)
+
+
+@with_run_flags()
+def steps(
+    file: Annotated[
+        Path, typer.Argument(help="A file of steps (.toml, .json): generate, evolve, judge, keep, assign.")
+    ],
+    rows: Annotated[Path | None, typer.Argument(help=f"{ROWS} Without rows: -n rows with an id only.")] = None,
+    samples: Samples = None,
+    reask: Reask = 2,
+    random_vars: RandomVars = None,
+    grid_vars: GridVars = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Seed of the random variables. Default: the file's, or 0.")
+    ] = None,
+    *,
+    json: Json = False,
+    **options: Any,
+) -> None:
+    """Run several steps for each row: generate, evolve, judge, keep. Rejected rows are written to a separate file."""
+    from manycall.python_api import jobs
+
+    result = jobs.run_steps(
+        file, rows, samples=samples, reask=reask, random_vars=parse_variable_flags(random_vars),
+        grid_vars=parse_variable_flags(grid_vars), seed=seed, **options,
+    )  # fmt: skip
+    print_and_exit(result, json)
+
+
+@with_run_flags()
+def evaluate(
+    task: Annotated[
+        str, typer.Argument(help="gsm8k, wordmath, ...; or your own: rows (.jsonl, .csv, ...) or FILE.py:task.")
+    ],
+    prompt: Annotated[
+        str | None, typer.Option("-p", "--prompt", help="For your own rows: a Jinja template. Default: the question.")
+    ] = None,
+    scorer: Annotated[
+        str | None,
+        typer.Option("--scorer", help="For your own rows: exact, numeric, choice, boxed, last-integer, regex:PATTERN."),
+    ] = None,
+    data: Data = None,
+    fewshot_data: FewshotData = None,
+    num_fewshot: Annotated[
+        int | None,
+        typer.Option("--num-fewshot", help="Few-shot examples before each question. Default: that of the benchmark."),
+    ] = None,
+    samples: Samples = None,
+    fail_under: FailUnder = None,
+    report: Report = None,
+    *,
+    json: Json = False,
+    **options: Any,
+) -> None:
+    """Ask the questions of a benchmark and score the answers."""
+    from manycall.cli.user_code import load_task
+    from manycall.python_api import jobs
+
+    result = jobs.evaluate(
+        load_task(task), prompt=prompt, scorer=scorer, data=data, fewshot_data=fewshot_data,
+        num_fewshot=num_fewshot, samples=samples, **options,
+    )  # fmt: skip
+    print_and_exit(result, json, fail_under=fail_under, report=None if options["dry_run"] else report)
+
+
+@with_run_flags()
+def run(
+    function: Annotated[str, typer.Argument(help="FILE.py:function, an async function of (row, llm).")],
+    rows: Annotated[Path, typer.Argument(help=ROWS)],
+    samples: Samples = None,
+    *,
+    json: Json = False,
+    **options: Any,
+) -> None:
+    """Run your own async function for each row, with any number of calls."""
+    from manycall.cli.user_code import load_function
+    from manycall.python_api import jobs
+
+    print_and_exit(jobs.map(load_function(function), rows, samples=samples, **options), json)
+
+
+@with_run_flags(exclude={"model", "id_field"})
+def run_batch(
+    requests: Annotated[Path, typer.Argument(help="A file of OpenAI Batch requests (.jsonl).")],
+    model: OptionalModel = None,
+    samples: Samples = None,
+    *,
+    json: Json = False,
+    **options: Any,
+) -> None:
+    """Run the requests of an OpenAI Batch file. -m is the model of requests that do not name one."""
+    from manycall.python_api import jobs
+
+    print_and_exit(jobs.run_batch(requests, model=model, samples=samples, **options), json)
+
+
+@with_run_flags(exclude={"dry_run"})
+def judge(
+    answers: Annotated[Path, typer.Argument(help="An output of `manycall eval` or `generate`, or any rows.")],
+    rubric: Annotated[str, typer.Option("--rubric", help=TEMPLATE)],
+    scale: Annotated[str | None, typer.Option("--scale", help="A range of whole numbers. Default: 1-5.")] = None,
+    labels: Annotated[
+        str | None, typer.Option("--labels", help="Verdicts instead: good,bad, or with numbers: right=1,wrong=0.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="Another output with the same ids: which answer is better?")
+    ] = None,
+    both_orders: Annotated[
+        bool,
+        typer.Option(
+            "--both-orders/--no-both-orders", help="Show the two answers in both orders, or in one chosen at random."
+        ),
+    ] = True,
+    samples: Samples = None,
+    system: System = None,
+    output_field: Annotated[
+        str, typer.Option("--output-field", help="The field that the verdict is written to.")
+    ] = "judge",
+    report: Report = None,
+    *,
+    json: Json = False,
+    **options: Any,
+) -> None:
+    """Let a model judge answers by a rubric, or the answers of two runs against each other."""
+    from manycall.python_api import jobs
+
+    result = jobs.judge(
+        answers, rubric, scale=scale, labels=labels, against=against, both_orders=both_orders, samples=samples,
+        system=system, output_field=output_field, **options,
+    )  # fmt: skip
+    print_and_exit(result, json, report=report)

@@ -1,0 +1,100 @@
+"""Counters of one run: attempts, calls, tokens, rows."""
+
+import msgspec
+
+from manycall.errors import CallError, FailureClass, HttpStatusError, InvalidResponse
+from manycall.records import Completion, Embeddings, FailureKind, Usage
+
+
+class CallCounters(msgspec.Struct):
+    """Counters of this session.
+
+    Attributes:
+        attempts: attempts, including retries and hedges.
+        calls: calls that were answered.
+        retries: attempts that were retries.
+        http_429: responses with status 429.
+        hedged: stalled calls of which a copy was sent to another endpoint.
+        possibly_billed: attempts without an answer that the server may have charged.
+        invalid_responses: attempts of `possibly_billed` that had a response. Their tokens are counted.
+        replayed: calls answered from the journal.
+        done, failed, rejected: rows.
+        failure_counts: number of failed rows by kind.
+        truncated: done rows with an answer truncated at max_tokens.
+        prompt_tokens, completion_tokens: tokens of all responses, including those without an answer.
+        had_success: an earlier run of this output had answers.
+    """
+
+    attempts: int = 0
+    calls: int = 0
+    retries: int = 0
+    http_429: int = 0
+    hedged: int = 0
+    possibly_billed: int = 0
+    invalid_responses: int = 0
+    replayed: int = 0
+    done: int = 0
+    failed: int = 0
+    rejected: int = 0
+    failure_counts: dict[str, int] = {}
+    truncated: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    had_success: bool = False
+
+    @property
+    def ended(self) -> int:
+        """Number of rows that are done, failed or rejected."""
+        return self.done + self.failed + self.rejected
+
+    def record_attempt(self) -> None:
+        """Count an attempt."""
+        self.attempts += 1
+
+    def record_hedge(self) -> None:
+        """Count a second copy of a stalled call; its attempt is counted when it is sent."""
+        self.hedged += 1
+
+    def record_unused(self) -> None:
+        """Count an attempt that may be billed although its answer is not used."""
+        self.possibly_billed += 1
+
+    def record_failure(self, error: CallError, failure_class: FailureClass) -> None:
+        """Count a failed attempt."""
+        self.possibly_billed += error.possibly_billed
+        self.invalid_responses += isinstance(error, InvalidResponse)
+        self.http_429 += isinstance(error, HttpStatusError) and (
+            error.status == 429 or failure_class is FailureClass.KEY_RATE_LIMITED
+        )
+
+    def record_retry(self) -> None:
+        """Count an attempt that will be repeated."""
+        self.retries += 1
+
+    def record_replay(self) -> None:
+        """Count a call that was answered from the journal."""
+        self.replayed += 1
+
+    def answer(self, answer: Completion | Embeddings) -> None:
+        """Count an answer and its tokens."""
+        self.calls += 1
+        self.spent(answer.usage)
+
+    def spent(self, usage: Usage) -> None:
+        """Count the tokens of a response."""
+        self.prompt_tokens += usage.prompt_tokens
+        self.completion_tokens += usage.completion_tokens
+
+    def record_done(self, *, truncated: bool) -> None:
+        """Count a finished row."""
+        self.done += 1
+        self.truncated += truncated
+
+    def record_rejected(self) -> None:
+        """Count a rejected row."""
+        self.rejected += 1
+
+    def record_failed(self, kind: FailureKind) -> None:
+        """Count a failed row."""
+        self.failed += 1
+        self.failure_counts[kind] = self.failure_counts.get(kind, 0) + 1

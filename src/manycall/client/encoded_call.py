@@ -1,0 +1,42 @@
+"""One encoded request, which travels from the row to the transport as one record."""
+
+from typing import NamedTuple
+
+from manycall.providers import openai
+from manycall.records import Api, Request
+from manycall.store.journal import request_hash
+
+
+class EncodedCall(NamedTuple):
+    """A request as it is sent.
+
+    Attributes:
+        api: the API that it is for.
+        model: the name of the model.
+        body: the encoded request.
+        key: hash that identifies the request in the journal.
+        max_output_tokens: the largest number of tokens of the answer, as the request limits it; None if it does not.
+    """
+
+    api: Api
+    model: str
+    body: bytes
+    key: str
+    max_output_tokens: int | None
+
+
+def encode_call(request: Request) -> EncodedCall:
+    """Encode a request, once for all of its attempts.
+
+    Raises:
+        UsageError: the request cannot be sent.
+    """
+    body = openai.encode(request)
+    return EncodedCall(request.api, request.model, body, request_hash(request.api, body), _max_output_tokens(request))
+
+
+def _max_output_tokens(request: Request) -> int | None:
+    if request.api == "embeddings":
+        return 0
+    maximum = request.params.get("max_completion_tokens") or request.params.get("max_tokens")
+    return maximum if isinstance(maximum, int) and maximum > 0 else None

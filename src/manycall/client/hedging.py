@@ -1,0 +1,159 @@
+"""Hedging: send a second copy of a stalled call to another endpoint, because its server hangs or is far slower.
+
+Calls are hedged only at the end of a run, when other endpoints are idle; only where a second answer is free (no key) or
+permitted (`hedge = true` in endpoints.toml); and at most one call in fifty ("The Tail at Scale", J. Dean and L. A.
+Barroso, CACM 2013). A long answer alone is no reason to hedge, because the copy would take as long. The threshold is
+therefore the 99th percentile of the duration at the endpoint that would get the copy.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from manycall import clock
+from manycall.client.attempt import Answered, AttemptSender, CallOwner
+from manycall.client.encoded_call import EncodedCall
+from manycall.client.endpoint import Endpoint
+from manycall.client.permits import Permits
+from manycall.control.retry import FailedAttempt
+
+MAX_HEDGED_SHARE = 0.02
+"""Maximum share of hedged calls, in addition to MIN_HEDGES calls that are always allowed."""
+MIN_HEDGES = 2
+STALL_FACTOR = 2.0
+"""A call has stalled after this multiple of the other endpoint's 99th percentile."""
+
+
+class InFlightCall:
+    """One call in flight.
+
+    Attributes:
+        since: when the call was sent.
+        has_copy: a copy was sent to another endpoint.
+        copy_answer: the copy's answer, if it arrived first.
+    """
+
+    __slots__ = ("_cancelling", "_copy", "_failed", "_task", "call", "copy_answer", "endpoint", "owner", "since")
+
+    def __init__(self, endpoint: Endpoint, call: EncodedCall, owner: CallOwner) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "calls are made by tasks"
+        self.endpoint, self.call, self.owner = endpoint, call, owner
+        self.since = clock.now()
+        self._task, self._cancelling = task, task.cancelling()
+        self._copy: asyncio.Task[None] | None = None
+        self._failed = False
+        self.copy_answer: Answered | None = None
+
+    @property
+    def has_copy(self) -> bool:
+        """Whether a copy was sent to another endpoint."""
+        return self._copy is not None
+
+    def add_copy(self, copy: "asyncio.Task[None]") -> None:
+        """Record the task that sends the copy."""
+        self._copy = copy
+
+    def take_copy_answer(self, answer: Answered) -> None:
+        """Use the answer of the copy, and cancel the original if it is still in flight."""
+        self.copy_answer = answer
+        if not self._failed:
+            self.owner.counters.record_unused()
+            self._task.cancel()
+
+    def cancelled_for_copy(self) -> bool:
+        """Whether the task was cancelled only because the copy's answer arrived."""
+        return self.copy_answer is not None and self._task.uncancel() <= self._cancelling
+
+    async def answer_of_copy(self) -> Answered | None:
+        """Wait for the copy after the original has failed. Return its answer, if there is one."""
+        if self._copy is None:
+            return None
+        self._failed = True
+        await asyncio.wait([self._copy])
+        return self.copy_answer
+
+    def cancel_copy(self) -> None:
+        """Cancel the copy if it is still in flight, because the call has ended."""
+        if self._copy is not None and not self._copy.done():
+            self.owner.counters.record_unused()
+            self._copy.cancel()
+
+
+class HedgingSender:
+    """Makes attempts, and hedges those that stall.
+
+    Args:
+        sender: makes single attempts.
+        endpoints: at least two.
+        permits: shared by all jobs.
+    """
+
+    def __init__(self, sender: AttemptSender, endpoints: Sequence[Endpoint], permits: Permits) -> None:
+        self._sender, self._endpoints, self._permits = sender, endpoints, permits
+        self._in_flight: dict[InFlightCall, None] = {}  # oldest first
+        self._sent = self._hedged = 0
+
+    def __repr__(self) -> str:
+        return f"<HedgingSender: {len(self._in_flight)} in flight>"
+
+    async def send(self, endpoint: Endpoint, call: EncodedCall, owner: CallOwner) -> Answered | FailedAttempt:
+        """Send a call to an endpoint. The answer may come from another one."""
+        flight = InFlightCall(endpoint, call, owner)
+        self._in_flight[flight] = None
+        self._sent += 1
+        try:
+            try:
+                outcome = await self._sender.send(endpoint, call, owner)
+            except asyncio.CancelledError:
+                if flight.cancelled_for_copy() and flight.copy_answer is not None:
+                    return flight.copy_answer
+                raise  # the task was also cancelled for another reason
+            if isinstance(outcome, FailedAttempt):
+                return await flight.answer_of_copy() or outcome
+            return outcome
+        finally:
+            del self._in_flight[flight]
+            flight.cancel_copy()
+
+    def hedge_stalled(self) -> None:
+        """Hedge stalled calls if other endpoints are idle. Call this once a second."""
+        if self._permits.is_waiting:
+            return
+        now = clock.now()
+        for flight in list(self._in_flight):
+            if self._hedged >= MIN_HEDGES + MAX_HEDGED_SHARE * self._sent:
+                return
+            if not flight.has_copy and flight.endpoint.may_hedge:
+                other = next(self._faster_endpoints(flight, now), None)
+                if other is not None and flight.owner.permits.try_acquire_at(other):
+                    self._hedge(flight, other, now)
+
+    def _hedge(self, flight: InFlightCall, other: Endpoint, now: float) -> None:
+        self._hedged += 1
+        self._sent += 1
+        flight.owner.counters.record_hedge()
+        other.note(now, f"hedging a call stalled for {now - flight.since:.0f} s at {flight.endpoint.url}")
+        copy = asyncio.create_task(self._send_copy(flight, other))
+        copy.add_done_callback(partial(self._on_copy_done, flight.owner, other))
+        flight.add_copy(copy)
+
+    def _on_copy_done(self, owner: CallOwner, other: Endpoint, copy: "asyncio.Task[None]") -> None:
+        """Release the permit in any case, even if the task was cancelled before it started."""
+        owner.permits.release(other)
+
+    def _faster_endpoints(self, flight: InFlightCall, now: float) -> Iterator[Endpoint]:
+        """Yield the endpoints that would probably answer the call sooner."""
+        for other in self._endpoints:
+            if other is flight.endpoint or not other.may_hedge or other.is_ejected(now) or other.latency_p99 is None:
+                continue
+            if now - flight.since > STALL_FACTOR * other.latency_p99:
+                yield other
+
+    async def _send_copy(self, flight: InFlightCall, other: Endpoint) -> None:
+        outcome = await self._sender.send(other, flight.call, flight.owner)
+        if not isinstance(outcome, FailedAttempt):
+            if flight in self._in_flight:
+                flight.take_copy_answer(outcome)
+        elif outcome.error.possibly_billed:
+            flight.owner.counters.record_unused()  # the original is still in flight and has its own retries

@@ -1,0 +1,240 @@
+"""The calls of one job: from an encoded call to its answer, with permit, attempt, journal and retry.
+
+EncodedCall -> permit -> attempt -> response -> journal -> decode -> Completion
+                 ^                                  |         |
+                 '--- backoff, without a permit <---'---------'
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from manycall import clock, errors
+from manycall.client.attempt import Answered
+from manycall.client.call_counters import CallCounters
+from manycall.client.encoded_call import EncodedCall, encode_call
+from manycall.client.endpoint import Endpoint
+from manycall.client.permit_group import PermitGroup, always
+from manycall.client.pool import EndpointPool
+from manycall.client.requests import LLM, ModelReply
+from manycall.client.shielded_exchanges import ShieldedExchanges
+from manycall.control import retry
+from manycall.control.budget import Budget
+from manycall.control.regression import MonitorInterval
+from manycall.control.retry import FailedAttempt, RetryRule
+from manycall.errors import FailureAction, ManycallError, RunStopped, StorageError
+from manycall.limits import CallCost
+from manycall.providers import openai
+from manycall.providers.error_codes import classify
+from manycall.records import Request
+
+ONE_CALL = CallCost()
+JOB_STEP = 1 << 40
+"""Distance between the priorities of two jobs: calls of the job that started first go first."""
+
+
+class ResponseLog(Protocol):
+    """Stores the responses, before anything reads them."""
+
+    def append(self, origin: Any, call: EncodedCall, response: Answered) -> None:
+        """Store a response.
+
+        Args:
+            origin: where the call comes from, as the caller of `JobClient.call` gave it.
+
+        Raises:
+            StorageError: it could not be stored.
+        """
+
+
+class JobClient(LLM):
+    """The calls of one job on an open pool, with its own counters, budget and stop.
+
+    Args:
+        pool: the endpoints, which several jobs may share.
+        model: the model's name.
+        params: sent with every text call of the job.
+        counters: counters of the job.
+        budget: what the job may spend; None if there is no limit.
+        log: stores the responses; None if they are not stored.
+        finish_cancelled_calls: a call that was sent continues if its caller is cancelled, and its response is stored.
+        wants_rows: whether the job may start another row; False while its results are not read fast enough.
+
+    Attributes:
+        permits: the job's part of the pool's permits.
+        had_success: a call was answered before the job began, by another job of the pool or in an earlier session.
+        storage_error: why a response could not be stored; None if all were.
+    """
+
+    def __init__(
+        self,
+        pool: EndpointPool,
+        model: str,
+        params: dict[str, Any],
+        *,
+        counters: CallCounters | None = None,
+        budget: Budget | None = None,
+        log: ResponseLog | None = None,
+        finish_cancelled_calls: bool = False,
+        wants_rows: Callable[[], bool] = always,
+    ) -> None:
+        super().__init__(model, params)
+        self.pool = pool
+        self.counters = CallCounters() if counters is None else counters
+        if self.counters.had_success:
+            pool.permits.skip_canary()
+        self.had_success = self.counters.had_success or pool.permits.has_answer
+        self.permits = PermitGroup(pool.permits, budget, wants_rows)
+        self.storage_error: StorageError | None = None
+        self._budget, self._log = budget, log
+        self._shielded = ShieldedExchanges(self.permits, self.counters) if finish_cancelled_calls else None
+        self._first_priority = next(pool.job_numbers) * JOB_STEP
+        self._count = 0
+
+    def __repr__(self) -> str:
+        return f"<JobClient {self.model}, {self.permits!r}>"
+
+    def leave(self) -> None:
+        """Detach from the pool, after the job has ended."""
+        self.permits.leave()
+
+    @property
+    def any_success(self) -> bool:
+        """Whether a call was answered, by this job or before it."""
+        return self.had_success or self.counters.calls > 0
+
+    @property
+    def stopped(self) -> ManycallError | None:
+        """Why no further calls are made; None while calls are permitted."""
+        return self.permits.closed
+
+    def stop(self, why: ManycallError) -> None:
+        """Make no new calls. Calls in flight finish; calls that wait for a permit or a retry raise `why`."""
+        if isinstance(why, StorageError) and self.storage_error is None:
+            self.storage_error = why
+        self.permits.close(why)
+
+    async def _call(self, request: Request) -> ModelReply:
+        self._count += 1
+        return await self.call(encode_call(request), self._count)
+
+    async def call(self, call: EncodedCall, priority: int, origin: Any = None) -> ModelReply:
+        """Send a call, with retries, until there is an answer or a failure that is not worth a retry.
+
+        Args:
+            priority: position in the queue for permits; the smallest goes first.
+            origin: where the call comes from, for the log.
+
+        Raises:
+            CallError: there is no answer.
+            RunStopped, StorageError: the job makes no more calls.
+        """
+        priority += self._first_priority
+        failures: dict[RetryRule, int] | None = None
+        sent = 0
+        while True:
+            sent += 1
+            outcome = await self._attempt(call, priority, origin)
+            if not isinstance(outcome, FailedAttempt):
+                return outcome
+            failures = {} if failures is None else failures
+            self._after_failure(outcome, sent, failures)
+            seconds = retry.backoff_seconds(outcome, sent, self.pool.rng)
+            may_hurry = retry.ends_with_outage(outcome.error)
+            del outcome  # it may hold a large response
+            await self._wait(seconds, may_hurry)
+
+    def _after_failure(self, failure: FailedAttempt, sent: int, failures: dict[RetryRule, int]) -> None:
+        """Count a failed attempt. Raise its error unless the call should be sent again."""
+        error, counters = failure.error, self.counters
+        counters.record_failure(error, failure.failure_class)
+        rule = retry.RULES[failure.failure_class]
+        failures[rule] = failures.get(rule, 0) + 1
+        match retry.decide(failure, failures[rule], any_success=self.any_success):
+            case FailureAction.RETRY:
+                counters.record_retry()
+            case FailureAction.FAIL:
+                raise error.replace(attempts=sent)
+            case FailureAction.STOP_RUN:
+                self.stop(RunStopped(str(error)))
+                raise self.stopped or error from error
+
+    async def _wait(self, seconds: float, may_hurry: bool) -> None:
+        """Wait, without a permit, until the time is up or the run stops; with `may_hurry`, or until an outage ends."""
+        until = clock.now() + seconds
+        while await clock.wait_for_event(self.permits.wake_event, until - clock.now()):
+            if may_hurry or self.stopped is not None:
+                return
+
+    async def _attempt(self, call: EncodedCall, priority: int, origin: Any) -> ModelReply | FailedAttempt:
+        """Make one attempt. A separate frame, so that a large response is freed before the backoff."""
+        pool = self.pool
+        cost = self._cost(call) if pool.may_count_tokens else ONE_CALL
+        prompt = pool.selector.prompt_hashes(call.body)
+        endpoint = self.permits.try_acquire(cost, prompt) or await self.permits.acquire(priority, cost, prompt)
+        interval = endpoint.window.interval if endpoint.window is not None else None
+        exchange = self._exchange(call, endpoint, origin)
+        if self._shielded is not None:
+            response = await self._shielded.run(exchange, endpoint)
+        else:
+            try:
+                response = await exchange
+            finally:
+                self.permits.release(endpoint)
+        if isinstance(response, FailedAttempt):
+            return response
+        try:
+            answer = openai.decode(call.api, response.body)
+        except errors.InvalidResponse as error:
+            self.counters.spent(openai.usage(response.body))
+            return FailedAttempt(error.with_traceback(None), classify(error))
+        self.counters.answer(answer)
+        self.permits.record_answer()
+        if interval is not None or cost is not ONE_CALL:
+            self._learn(call, cost, endpoint, interval, response, answer)
+        return answer
+
+    async def _exchange(self, call: EncodedCall, endpoint: Endpoint, origin: Any) -> Answered | FailedAttempt:
+        """Send the call, store the response, and charge its tokens to the budget."""
+        response = await self.pool.sender.send(endpoint, call, self)
+        if isinstance(response, FailedAttempt):
+            return self.pool.fail_over(endpoint, response, any_success=self.any_success)
+        if self._log is not None:
+            try:
+                self._log.append(origin, call, response)
+            except StorageError as error:
+                self.stop(error)  # the row function may suppress the exception
+                raise
+        if self._budget is not None:
+            self._budget.spend(openai.usage(response.body))
+        return response
+
+    def _learn(
+        self,
+        call: EncodedCall,
+        cost: CallCost,
+        endpoint: Endpoint,
+        interval: MonitorInterval | None,
+        response: Answered,
+        answer: ModelReply,
+    ) -> None:
+        """Update the endpoint's window, its quota and the token estimate with an answer."""
+        used = answer.usage
+        if interval is not None and response.endpoint is endpoint:
+            tokens = used.completion_tokens or len(response.body) // 4
+            if endpoint.record_answer(interval, response.seconds, tokens):
+                self.permits.recheck()
+        if cost is not ONE_CALL:
+            self.pool.estimate.update(len(call.body), used.prompt_tokens, used.completion_tokens)
+            output = call.max_output_tokens if endpoint.reserves_max_tokens else None
+            endpoint.quota.settle(cost, CallCost(1.0, used.prompt_tokens + (output or used.completion_tokens)))
+            if endpoint.quota.counts_tokens:
+                self.permits.recheck()  # the next call may use the unused part of the reservation
+
+    def _cost(self, call: EncodedCall) -> CallCost:
+        """Return what the call may take from the quotas, including all output tokens that it permits."""
+        return CallCost(1.0, self.pool.estimate.estimate(len(call.body), call.max_output_tokens))
+
+    def cancel_in_flight(self) -> None:
+        """Cancel the calls in flight. Answers that have arrived are kept."""
+        if self._shielded is not None:
+            self._shielded.cancel()

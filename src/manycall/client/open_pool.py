@@ -1,0 +1,97 @@
+"""Open the endpoints of a client: start simulated ones, and give each of them its window."""
+
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from manycall.client import window_cache
+from manycall.client.endpoint import Endpoint, WindowRange
+from manycall.client.endpoint_config import EndpointSettings, resolve_endpoints
+from manycall.client.endpoint_selector import AffinitySelector, EndpointSelector
+from manycall.client.permits import Permits
+from manycall.client.pool import EndpointPool
+from manycall.client.system_limits import max_permits
+from manycall.client.threads import in_own_thread
+from manycall.control.prefix_affinity import PrefixAffinity
+from manycall.records import Secret
+from manycall.sim import process
+from manycall.transport.messages import Transport
+
+
+class PoolSettings(NamedTuple):
+    """What a pool is opened with.
+
+    Attributes:
+        model: the client's model.
+        sims: specifications of simulated endpoints (`sim`, `sim:rpm=60`).
+        endpoints: the other endpoints.
+        concurrency: maximum calls in flight; None: adapted to what the endpoints can serve.
+        initial_window: the concurrency window at the start, if none is cached.
+        timeout: seconds for one attempt.
+    """
+
+    model: str
+    sims: tuple[str, ...]
+    endpoints: tuple[EndpointSettings, ...]
+    concurrency: int | None
+    initial_window: int
+    timeout: float
+
+    @property
+    def names(self) -> list[str]:
+        """The endpoints as the user gave them."""
+        return [*self.sims, *(each.url for each in self.endpoints)]
+
+
+def find_endpoints(
+    urls: Sequence[str], api_key: Secret | None, *, plain_http: bool
+) -> tuple[tuple[str, ...], tuple[EndpointSettings, ...]]:
+    """Return the simulated endpoints and the others, from the URLs or from the user's configuration.
+
+    Raises:
+        UsageError: no endpoint is configured, or a key would be sent unencrypted.
+    """
+    sims = tuple(each for each in urls if process.is_sim(each))
+    for each in sims:
+        process.SimProcess(each)  # reports an invalid specification
+    real = [each for each in urls if not process.is_sim(each)]
+    return sims, () if sims and not real else tuple(resolve_endpoints(real, api_key, plain_http=plain_http))
+
+
+async def open_pool(
+    settings: PoolSettings, transport: Transport, rng: random.Random, *, prefix_affinity: bool = True
+) -> EndpointPool:
+    """Start the simulated endpoints and return the pool.
+
+    Args:
+        rng: source of the jitter in the backoff between attempts.
+        prefix_affinity: prefer self-hosted servers that have cached the prefix of a prompt.
+    """
+    sims = [process.SimProcess(each) for each in settings.sims]
+    try:
+        urls = [await in_own_thread(sim.start) for sim in sims]
+    except BaseException:
+        for sim in sims:
+            await in_own_thread(sim.stop)
+        raise
+    limit = settings.concurrency
+    size = max_permits(limit)
+    cached = {} if sims or limit else window_cache.load_windows()
+
+    def window(url: str) -> WindowRange | None:
+        last = cached.get(f"{url} {settings.model}", 0)
+        return None if limit else WindowRange(max(settings.initial_window, last // 2), size)
+
+    endpoints = [
+        Endpoint(each.url, each.key, each.limits, hedge=each.hedge, window=window(each.url))
+        for each in (*settings.endpoints, *map(EndpointSettings, urls))
+    ]
+    selector = EndpointSelector(endpoints)
+    if prefix_affinity and len(endpoints) > 1 and all(each.looks_self_hosted for each in endpoints):
+        selector = AffinitySelector(endpoints, PrefixAffinity())
+    canary_seconds = max(each.canary_seconds for each in endpoints)
+    permits = Permits(size, endpoints, selector=selector, canary_seconds=canary_seconds)
+    return EndpointPool(
+        settings.model, endpoints, permits, selector, transport,
+        timeout=settings.timeout, rng=rng, sims=sims, fixed_concurrency=limit,
+    )  # fmt: skip

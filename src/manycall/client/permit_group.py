@@ -1,0 +1,158 @@
+"""The permits of one job: its part of the permits of a client, with a separate budget, stop and number in flight."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from manycall.client.endpoint import Endpoint
+from manycall.client.permits import Permits
+from manycall.control.budget import Budget
+from manycall.errors import BudgetExceeded, ManycallError
+from manycall.limits import CallCost
+
+
+def always() -> bool:
+    """Return True."""
+    return True
+
+
+class PermitGroup:
+    """A job's view of the shared permits, which grant them to the oldest call of all jobs.
+
+    Args:
+        shared: the permits of the client.
+        budget: what the job may spend; None if there is no limit.
+        wants_rows: whether the job may start another row; False while its results are not read fast enough.
+
+    Attributes:
+        in_flight: calls of this job that have a permit or wait for one.
+        closed: why the job makes no more calls; None while it does.
+        changed: set when a row may be able to start, and when a call has ended. The scheduler clears it.
+        wake_event: set when the job is closed. At the end of an outage it is set and replaced by a new event, so that
+            calls in a retry wait check again.
+    """
+
+    def __init__(self, shared: Permits, budget: Budget | None = None, wants_rows: Callable[[], bool] = always) -> None:
+        self._shared, self._budget, self._wants_rows = shared, budget, wants_rows
+        self.in_flight = 0
+        self.changed = asyncio.Event()
+        self.wake_event = asyncio.Event()
+        self._closed: ManycallError | None = None
+        self._waiting_for_budget = 0
+        self._spent = asyncio.Event()
+        shared.join(self)
+
+    def __repr__(self) -> str:
+        return f"<PermitGroup {self.in_flight} in flight of {self._shared!r}>"
+
+    def leave(self) -> None:
+        """Detach the job from the shared permits, after it has ended."""
+        self._shared.leave(self)
+
+    @property
+    def closed(self) -> ManycallError | None:
+        """Why no more permits are granted; None while they are."""
+        return self._closed or self._shared.closed
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a new row of this job could call."""
+        if self._closed is not None or self._waiting_for_budget or not self._shared.has_room:
+            return False
+        return self._shared.closed is None and self._wants_rows()
+
+    @property
+    def total_window(self) -> int:
+        """Maximum calls in flight now, including those of other jobs."""
+        return self._shared.total_window
+
+    def try_acquire(self, cost: CallCost, prompt: Sequence[int] = ()) -> Endpoint | None:
+        """Acquire a permit if one is available now."""
+        if self._closed is not None or (self._budget is not None and not self._may_spend_now()):
+            return None
+        endpoint = self._shared.try_acquire(cost, prompt)
+        if endpoint is not None:
+            self.in_flight += 1
+        return endpoint
+
+    def try_acquire_at(self, endpoint: Endpoint) -> bool:
+        """Acquire a permit for this endpoint if one is available now."""
+        if self._closed is not None or not self._may_spend_now() or not self._shared.try_acquire_at(endpoint):
+            return False
+        self.in_flight += 1
+        return True
+
+    async def acquire(self, priority: int, cost: CallCost, prompt: Sequence[int] = ()) -> Endpoint:
+        """Acquire a permit, waiting behind every older call.
+
+        Raises:
+            ManycallError: the job makes no more calls, for this reason.
+        """
+        if self._budget is not None:
+            await self._wait_for_budget(self._budget)
+        self.in_flight += 1
+        try:
+            if self.closed is not None:
+                raise self.closed.with_traceback(None)
+            endpoint = await self._shared.acquire(priority, cost, prompt, self)
+            if self._closed is not None:  # since the permit was granted
+                self._shared.cancel(endpoint, cost)
+                raise self._closed.with_traceback(None)
+            return endpoint
+        except BaseException:
+            self.in_flight -= 1
+            self._spent.set()
+            self.changed.set()
+            raise
+
+    def release(self, endpoint: Endpoint) -> None:
+        """Return a permit."""
+        self.in_flight -= 1
+        if self._budget is not None:
+            self._spent.set()
+        self._shared.release(endpoint)
+
+    def _may_spend_now(self) -> bool:
+        return self._budget is None or (not self._waiting_for_budget and self._has_budget(self._budget))
+
+    async def _wait_for_budget(self, budget: Budget) -> None:
+        self._waiting_for_budget += 1
+        try:
+            self._spent.clear()
+            while not self._has_budget(budget) and self.closed is None:
+                await self._spent.wait()
+                self._spent.clear()
+        finally:
+            self._waiting_for_budget -= 1
+
+    def _has_budget(self, budget: Budget) -> bool:
+        """Whether the budget has room for a call. If it is used up, close the job."""
+        if not self.in_flight and (why := budget.exhausted) is not None:
+            self.close(BudgetExceeded(why))
+        return self._closed is None and budget.has_room(self.in_flight)
+
+    def record_answer(self) -> None:
+        """Record that a call was answered."""
+        self._shared.record_answer()
+
+    def recheck(self) -> None:
+        """Check for room after a window has changed."""
+        self._shared.recheck()
+
+    def end_outage(self) -> None:
+        """End the retry waits, because an endpoint responds again."""
+        if self.closed is None:
+            self.wake_event.set()
+            self.wake_event = asyncio.Event()
+
+    def close(self, why: ManycallError) -> None:
+        """Grant no more permits to this job. Raise `why` in its waiting calls."""
+        if self._closed is None:
+            self._closed = why
+            self._shared.refuse(self, why)
+            self.client_closed()
+
+    def client_closed(self) -> None:
+        """Wake everything that waits, because no more permits are granted."""
+        self.wake_event.set()
+        self._spent.set()
+        self.changed.set()

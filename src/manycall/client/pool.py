@@ -1,0 +1,147 @@
+"""The endpoints of one open client, monitored once a second."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from itertools import count
+from typing import NamedTuple
+
+from manycall import clock
+from manycall.client import window_cache
+from manycall.client.attempt import AttemptSender, Sender
+from manycall.client.cpu_load import CpuLoad
+from manycall.client.endpoint import Endpoint
+from manycall.client.endpoint_selector import EndpointSelector
+from manycall.client.hedging import HedgingSender
+from manycall.client.metrics_poll import MetricsPoll
+from manycall.client.permits import Permits
+from manycall.client.threads import in_own_thread
+from manycall.control.retry import RULES, FailedAttempt
+from manycall.control.token_estimate import TokenEstimator
+from manycall.errors import HttpStatusError, RunStopped
+from manycall.sim.process import SimProcess
+from manycall.transport.messages import Transport
+
+
+class ClientStatus(NamedTuple):
+    """The state of a client's endpoints.
+
+    Attributes:
+        in_flight: number of calls in flight.
+        window: maximum number of calls in flight.
+        limited_by: what limits the throughput, in a few words.
+    """
+
+    in_flight: int
+    window: int
+    limited_by: str
+
+
+MONITOR_SECONDS = 1.0
+"""Interval of the monitor."""
+
+
+class EndpointPool:
+    """Endpoints, the permits to call them, and what sends the calls. `open_pool` opens it.
+
+    Args:
+        model: the client's model.
+        endpoints: at least one.
+        permits: the queue for permission to send to them.
+        selector: chooses among them.
+        sims: those of them that are simulated; stopped by `close`.
+        rng: source of the jitter in the backoff between attempts.
+        fixed_concurrency: the concurrency, if the user gave one.
+        timeout: seconds for one attempt.
+
+    Attributes:
+        sender: makes the attempts.
+        hedger: the same, if there are several endpoints; None otherwise.
+        cpu_load: the CPU load of this process.
+        estimate: expected tokens of a call.
+        job_numbers: numbers the jobs of the client; calls of earlier jobs go first.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        endpoints: Sequence[Endpoint],
+        permits: Permits,
+        selector: EndpointSelector,
+        transport: Transport,
+        *,
+        timeout: float,
+        rng: random.Random,
+        sims: Sequence[SimProcess] = (),
+        fixed_concurrency: int | None = None,
+    ) -> None:
+        self.endpoints, self.permits, self.selector, self.sims, self.rng = endpoints, permits, selector, sims, rng
+        self.fixed_concurrency = fixed_concurrency
+        self.cpu_load = CpuLoad()
+        self.estimate = TokenEstimator()
+        self.job_numbers = count()
+        sender = AttemptSender(transport, timeout, permits.end_outage)
+        self.hedger = HedgingSender(sender, endpoints, permits) if len(endpoints) > 1 else None
+        self.sender: Sender = self.hedger or sender
+        self._model = model
+        self._polls = [MetricsPoll(endpoint, model, transport) for endpoint in endpoints]
+        self._monitor_task = asyncio.create_task(self._monitor())
+        self._monitor_task.add_done_callback(self._monitor_ended)
+
+    def __repr__(self) -> str:
+        return f"<EndpointPool {self.endpoints}>"
+
+    async def _monitor(self) -> None:
+        """Once a second, sample the CPU load, poll the servers' metrics and hedge stalled calls."""
+        self.cpu_load.sample(0.0)
+        while True:
+            await clock.sleep(MONITOR_SECONDS)
+            self.cpu_load.sample(MONITOR_SECONDS)
+            for endpoint in self.endpoints:
+                if endpoint.window is not None:
+                    endpoint.window.set_client_bound(self.cpu_load.is_limiting)
+            await asyncio.gather(*(each.poll() for each in self._polls))
+            self.permits.recheck()
+            if self.hedger is not None:
+                self.hedger.hedge_stalled()
+
+    def _monitor_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.permits.close(RunStopped(f"a bug in manycall: {error!r}"))
+
+    async def close(self) -> None:
+        """Stop the monitor and the simulated endpoints; cache the windows."""
+        self._monitor_task.cancel()
+        await asyncio.wait([self._monitor_task])
+        if not self.sims:  # simulated endpoints get a new address each time
+            knees = {f"{each.url} {self._model}": each.knee for each in self.endpoints}
+            window_cache.save_windows({name: knee for name, knee in knees.items() if knee is not None})
+        for sim in self.sims:
+            await in_own_thread(sim.stop)
+
+    @property
+    def may_count_tokens(self) -> bool:
+        """Whether an endpoint has a token quota, or may still advertise one."""
+        for each in self.endpoints:  # noqa: SIM110 (on the path of every call; a generator takes three times as long)
+            if each.may_count_tokens:
+                return True
+        return False
+
+    def fail_over(self, endpoint: Endpoint, failure: FailedAttempt, *, any_success: bool) -> FailedAttempt:
+        """Return the failure with its alternative: another endpoint or key, if it is due to this one.
+
+        Args:
+            any_success: whether a call of the job has succeeded.
+        """
+        if not isinstance(failure.error, HttpStatusError):
+            return failure
+        rule = RULES[failure.failure_class]
+        has_alternative = False
+        if rule.disables_key:
+            has_alternative = any(each is not endpoint and each.disabled_reason is None for each in self.endpoints)
+            if has_alternative and endpoint.disabled_reason is None:
+                endpoint.disable(str(failure.error))
+        elif rule.only_before_success and any_success:
+            has_alternative = len(self.endpoints) > 1
+            endpoint.health.record_failure(clock.now())
+        return failure._replace(has_alternative=has_alternative)

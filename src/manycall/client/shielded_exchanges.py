@@ -1,0 +1,61 @@
+"""Exchanges that continue when the row that waits for them is cancelled, because they are billed in any case."""
+
+import asyncio
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any
+
+from manycall.client.attempt import Answered
+from manycall.client.call_counters import CallCounters
+from manycall.client.endpoint import Endpoint
+from manycall.client.permit_group import PermitGroup
+from manycall.control.retry import FailedAttempt
+from manycall.providers import openai
+
+
+class ShieldedExchanges:
+    """The exchanges of one job, each in a task of its own.
+
+    Args:
+        permits: get the permit of an exchange back when it has ended.
+        counters: count the tokens of responses that no row waits for.
+    """
+
+    def __init__(self, permits: PermitGroup, counters: CallCounters) -> None:
+        self._permits, self._counters = permits, counters
+        self._in_flight: set[asyncio.Task[Any]] = set()
+
+    def __repr__(self) -> str:
+        return f"<ShieldedExchanges: {len(self._in_flight)} in flight>"
+
+    async def run(
+        self, exchange: Coroutine[Any, Any, Answered | FailedAttempt], endpoint: Endpoint
+    ) -> Answered | FailedAttempt:
+        """Wait for an exchange, which continues if the caller is cancelled."""
+        task = asyncio.create_task(exchange)
+        self._in_flight.add(task)
+        task.add_done_callback(partial(self._on_done, endpoint))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(self._count_unread)
+            raise
+
+    def cancel(self) -> None:
+        """Cancel the exchanges in flight. Answers that have arrived are kept."""
+        for task in self._in_flight:
+            task.cancel()
+
+    def _on_done(self, endpoint: Endpoint, task: "asyncio.Task[Any]") -> None:
+        """Release the permit in any case, even if the task was cancelled before it started."""
+        self._in_flight.discard(task)
+        self._permits.release(endpoint)
+        if not task.cancelled():
+            task.exception()  # mark it as retrieved, because the row may no longer wait for it
+
+    def _count_unread(self, task: "asyncio.Task[Answered | FailedAttempt]") -> None:
+        """Count the tokens of a response that was stored although its row no longer waits for it."""
+        if not task.cancelled() and task.exception() is None:
+            response = task.result()
+            if not isinstance(response, FailedAttempt):
+                self._counters.spent(openai.usage(response.body))

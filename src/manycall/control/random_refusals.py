@@ -1,0 +1,92 @@
+"""Decide whether refusals (429) are random or caused by the call rate.
+
+A rate limit refuses the calls above it. At half the rate it refuses far fewer, and soon none. A server that refuses one
+call in ten at random (because of a fault, or because of many other clients) refuses one in ten at any rate, so a client
+that slows down for it never stops slowing down. Therefore the share of refused calls is compared each time the rate has
+been halved.
+"""
+
+MIN_CALLS, MIN_REFUSALS = 30, 5
+"""Minimum number of calls and of refusals from which a share is computed."""
+CALLS_PER_CHECK = 100
+"""Calls between two checks whether the refusals are still random."""
+MAX_RANDOM_SHARE = 0.5
+"""If a server refuses more than this share of the calls, the refusals are not treated as random."""
+MIN_IMPROVEMENT = 0.5
+"""Halving the rate helps only if it reduces the share of refusals to less than this factor of the previous share."""
+WORSE, MORE = 2.0, 0.1
+"""The refusals are no longer only random once their share exceeds WORSE times the random share plus MORE."""
+SMOOTHING, PACE_DRIFT = 0.2, 1.5
+"""Weight of a new check in the random share, and the largest ratio of that share to its first measured value."""
+
+
+class RandomRefusals:
+    """The refusals of one endpoint.
+
+    Attributes:
+        refusal_rate: share of the calls that are refused at random; None while refusals seem to depend on the rate.
+    """
+
+    __slots__ = ("_first_rate", "_previous_share", "_refused", "_sent", "_starting_pace", "refusal_rate")
+
+    def __init__(self) -> None:
+        self.refusal_rate: float | None = None
+        self._first_rate = 0.0
+        self._previous_share: float | None = None
+        self._starting_pace = 0.0
+        self._sent = self._refused = 0
+
+    def __repr__(self) -> str:
+        if self.refusal_rate is None:
+            return "<RandomRefusals: none>"
+        return f"<RandomRefusals: {self.refusal_rate:.0%} at any rate>"
+
+    def record_sent(self) -> None:
+        """Count a call that is sent."""
+        self._sent += 1
+
+    def record_429(self) -> None:
+        """Count a call that was refused."""
+        self._refused += 1
+
+    def record_slowdown(self, pace: float, lowest: float) -> bool:
+        """Record that the rate was reduced, and return whether the reductions have proved useless.
+
+        Args:
+            pace: the new rate, in calls per second.
+            lowest: the lowest rate ever used. A reduction to this rate counts as another halving.
+        """
+        if not self._starting_pace:
+            self._begin(pace)
+            return False
+        enough = self._sent >= MIN_CALLS and self._refused >= MIN_REFUSALS
+        if pace > max(self._starting_pace / 2, lowest) or not enough:
+            return False
+        share = self._refused / self._sent
+        useless = (
+            self._previous_share is not None
+            and MIN_IMPROVEMENT * self._previous_share <= share <= MAX_RANDOM_SHARE >= self._previous_share
+        )
+        if useless:
+            self.refusal_rate = self._first_rate = share
+        self._previous_share = share
+        self._begin(0.0 if useless else pace)
+        return useless
+
+    def is_informative(self) -> bool:
+        """Whether the last refusal may have been caused by the rate, because a limit exists in addition to chance."""
+        if self.refusal_rate is None:
+            return True
+        if self._sent < CALLS_PER_CHECK:
+            return False
+        share = self._refused / self._sent
+        self._begin(self._starting_pace)
+        if share > min(WORSE * self.refusal_rate + MORE, MAX_RANDOM_SHARE):
+            return True
+        self.refusal_rate = min(
+            self.refusal_rate + SMOOTHING * (share - self.refusal_rate), PACE_DRIFT * self._first_rate
+        )
+        return False
+
+    def _begin(self, pace: float) -> None:
+        self._starting_pace, self._sent, self._refused = pace, 0, 0

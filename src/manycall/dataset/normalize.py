@@ -1,0 +1,111 @@
+"""Normalised text, words and n-grams for comparing texts. Pure functions."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from unicodedata import category
+
+import msgspec
+
+_HAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_WORD = re.compile(f"[{_HAN}]|[^\\s{_HAN}]+")
+_is_character = re.compile(f"[{_HAN}]").match
+
+
+class _Punctuation(dict[str, bool]):
+    """Cache of whether a character is punctuation: neither a letter, nor a number, nor a combining mark.
+
+    Combining marks are kept because Hindi's vowels are such marks.
+    """
+
+    def __missing__(self, character: str) -> bool:
+        self[character] = is_punctuation = not (character.isalnum() or category(character).startswith("M"))
+        return is_punctuation
+
+
+class _SpaceTable(dict[int, str]):
+    """Table for `str.translate` that replaces punctuation by spaces. A regular expression takes six times as long."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        self[code] = replacement = " " if _IS_PUNCTUATION[character] else character
+        return replacement
+
+
+_IS_PUNCTUATION, _SPACED = _Punctuation(), _SpaceTable()
+MAX_REPLACED_SIGNS = 100
+"""Up to this number of different punctuation characters in a text, each is replaced by `str.replace`. For the usual
+ten that is faster than `translate`."""
+
+
+def normalize(text: str) -> str:
+    """Return the text in lower case, with punctuation and white space reduced to single spaces.
+
+    A text that is only punctuation is returned unchanged, so that "!!!" and "???" stay different. The function runs
+    on every answer: it takes 7 µs for 1,000 ASCII characters and up to 70 µs for others, for which `translate` is slow.
+    """
+    plain = text.casefold()
+    if plain.isascii():
+        plain = plain.translate(_SPACED)
+    else:
+        marks = [*filter(_IS_PUNCTUATION.__getitem__, set(plain))]
+        if len(marks) > MAX_REPLACED_SIGNS:
+            plain = plain.translate(_SPACED)
+        else:
+            for mark in marks:
+                plain = plain.replace(mark, " ")
+    return " ".join(plain.split()) or text
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text in lower case. Chinese and Japanese characters are one word each."""
+    plain = text.casefold().translate(_SPACED)
+    return plain.split() if plain.isascii() else _WORD.findall(plain)
+
+
+def ngrams(sequence: list[str], n: int) -> Iterator[str]:
+    """Yield the n-grams of a sequence of words; none if it has fewer than n words."""
+    return (" ".join(sequence[at : at + n]) for at in range(len(sequence) - n + 1))
+
+
+def stretches(sequence: list[str], words: int, characters: int) -> Iterator[str]:
+    """Yield from each position the shortest run of `words` words or `characters` Chinese or Japanese characters.
+
+    A mixed run counts in proportion: with 13 words and 30 characters, 6 words and 17 characters are enough.
+    """
+    weights = [words if _is_character(each) else characters for each in sequence]
+    end = weight = 0
+    for start in range(len(sequence)):
+        while weight < words * characters:
+            if end == len(sequence):
+                return
+            weight += weights[end]
+            end += 1
+        yield " ".join(sequence[start:end])
+        weight -= weights[start]
+
+
+def strings_in(value: Any) -> Iterator[str]:
+    """Yield every string in a JSON value, at any depth."""
+    return (each for each in _leaves(value) if isinstance(each, str))
+
+
+def leaf_texts(value: Any) -> Iterator[str]:
+    """Yield everything in a JSON value that is neither a list nor an object, as text.
+
+    The minus of a number becomes the word "minus", so that it is not removed as punctuation.
+    """
+    for each in _leaves(value):
+        yield each if isinstance(each, str) else msgspec.json.encode(each).decode().replace("-", "minus ")
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    match value:
+        case dict():
+            for each in value.values():
+                yield from _leaves(each)
+        case list():
+            for each in value:
+                yield from _leaves(each)
+        case _:
+            yield value

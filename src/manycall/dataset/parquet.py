@@ -1,0 +1,117 @@
+"""Write rows as Parquet, one row group at a time, in two passes: one finds the column types, the other writes the rows.
+
+A field that is a string in one row and a number in another, or that Parquet cannot represent, becomes a string column.
+Strings are written unchanged, other values as JSON.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from manycall.errors import UsageError
+from manycall.records import Fields
+
+GROUP_ROWS = 5_000
+"""Rows per row group, which are in memory at the same time."""
+TYPE_NAMES = {
+    str: "a text",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
+
+
+class ParquetColumns:
+    """Column types of a table, and the writer for it.
+
+    Args:
+        rows: All rows, from which the column types are inferred.
+
+    Attributes:
+        notes: Fields that became string columns, with the reason.
+
+    Raises:
+        UsageError: pyarrow is not installed.
+    """
+
+    def __init__(self, rows: Iterable[Fields]) -> None:
+        try:
+            import pyarrow
+        except ImportError:
+            raise UsageError("Parquet needs the extra: pip install 'manycall[parquet]'") from None
+        self._arrow = pyarrow
+        self._conversion_errors = (pyarrow.ArrowException, ValueError, TypeError, OverflowError)
+        self._types: dict[str, Any] = {}  # None: string column
+        self._first_types: dict[str, str] = {}  # field -> type of its first value
+        self.notes: list[str] = []
+        for number, group in enumerate(_groups(rows)):
+            self._update_types(group, 1 + number * GROUP_ROWS)
+
+    def __repr__(self) -> str:
+        return f"<ParquetColumns {', '.join(self._types)}>"
+
+    def _update_types(self, group: list[Fields], start: int) -> None:
+        for name in {name: None for row in group for name in row}:
+            values = [row.get(name) for row in group]
+            kind, known = self._infer_type(values), self._types.get(name, True)
+            self._types[name] = kind if known is True else self._common_type(known, kind)
+            reason = self._conflict(name, values, start)
+            if known is not None and self._types[name] is None:
+                self.notes.append(f"{name} (written as text, with other values as JSON: {reason})")
+
+    def _conflict(self, name: str, values: list[Any], start: int) -> str:
+        """Describe the first row whose type differs from earlier rows."""
+        for number, value in enumerate(values, start):
+            type_name = TYPE_NAMES.get(type(value))
+            if type_name is not None and self._first_types.setdefault(name, type_name) != type_name:
+                return f"row {number} is {type_name}"
+        return "Parquet has no type for all of them"
+
+    def _infer_type(self, values: list[Any]) -> Any:
+        try:
+            kind = self._arrow.array(values).type
+        except self._conversion_errors:
+            return None
+        return None if "struct<>" in str(kind) else kind  # Parquet has no objects without fields
+
+    def _common_type(self, one: Any, other: Any) -> Any:
+        """Return a type for both, or None."""
+        if one is None or other is None:
+            return None
+        schemas = [self._arrow.schema([("x", kind)]) for kind in (one, other)]
+        try:
+            return self._arrow.unify_schemas(schemas, promote_options="permissive").field("x").type
+        except self._conversion_errors:
+            return None
+
+    def write(self, path: Path, rows: Iterable[Fields]) -> None:
+        """Write rows to a Parquet file."""
+        from pyarrow import parquet
+
+        text = self._arrow.string()
+        schema = self._arrow.schema([(name, kind or text) for name, kind in self._types.items()])
+        with parquet.ParquetWriter(path, schema) as file:
+            for group in _groups(rows):
+                columns = [self._column(name, group) for name in self._types]
+                file.write_table(self._arrow.table(columns, schema=schema))
+
+    def _column(self, name: str, group: list[Fields]) -> Any:
+        kind = self._types[name]
+        values = [row.get(name) for row in group]
+        if kind is None:
+            values = [value if value is None or isinstance(value, str) else _json(value) for value in values]
+        return self._arrow.array(values, type=kind or self._arrow.string())
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _groups(rows: Iterable[Fields]) -> Iterator[list[Fields]]:
+    each = iter(rows)
+    while group := list(islice(each, GROUP_ROWS)):
+        yield group

@@ -1,1 +1,0 @@
-"""Motion: the only place that owns tasks. Rows in, calls made, results out."""

@@ -1,0 +1,108 @@
+"""Score the responses of an existing output without making calls."""
+
+from functools import partial
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from manycall.errors import UsageError
+from manycall.evals.answer_checks import AnswerChecks
+from manycall.evals.eval_result import CRASHED, MAX_WRONG_EXAMPLES, EvalResult, WrongAnswer
+from manycall.evals.lm_eval.samples import LmEvalSamples, open_output
+from manycall.evals.row_grades import task_grader
+from manycall.evals.score_accumulator import GroupedScores, ScoreAccumulator
+from manycall.evals.tasks.custom import TASK_SUFFIXES, find_scorer, scorer_names, scorer_task
+from manycall.evals.tasks.fewshot import protocol_num_fewshot
+from manycall.evals.tasks.registry import TASKS
+from manycall.evals.tasks.task import Task
+from manycall.option_flags import option, rerun, spelled
+from manycall.store.output_reader import OutputReader
+
+
+def score(output: str | Path, *, scorer: str | Task | None = None, group_by: str | None = None) -> EvalResult:
+    """Score the responses in an output again without making calls.
+
+    Args:
+        output: an output of `evaluate`, any file of rows with `response` and `answer`, or a samples_*.jsonl of lm-eval.
+        scorer: a `Task`, "task", "task/filter", or the name of a scorer ("numeric", "regex:PATTERN"). Default: the task
+            that wrote the output.
+        group_by: a field of the rows, for example "subject". Scores are also reported for each of its values.
+
+    Raises:
+        UsageError: the file, task or filter does not exist, or a row lacks the response or the field `group_by`.
+    """
+    reader = open_output(output)
+    task, only = find_scorer(scorer) if isinstance(scorer, str) else (scorer or task_of(reader), "")
+    grade, names = task_grader(reader.path, task), [only] if only in task.filters else list(task.filters)
+    new_accumulator = partial(ScoreAccumulator, task.name, task.filters, reader)
+    accumulator, checks = new_accumulator(), AnswerChecks(reader)
+    groups = GroupedScores(group_by, new_accumulator)
+    rows = truncated = 0
+    wrong: list[WrongAnswer] = []
+    for offset, row in reader.rows():
+        grades, is_truncated = grade(offset, row), row.get("finish_reason") == "length"
+        rows += 1
+        truncated += is_truncated
+        row_id = str(row.get("id", ""))
+        accumulator.add(row_id, grades)
+        groups.add(row, grades)
+        checks.add(row_id, row["response"], grades)
+        if len(wrong) < MAX_WRONG_EXAMPLES and not is_truncated and any(grades[name][1] == 0 for name in names):
+            wrong.append(WrongAnswer.of(row, {name: str(grades[name][0]) for name in names}, task.target))
+    crashed = CRASHED in reader.failure_counts  # lm-eval would have crashed too and reported no score
+    scores = [
+        replace(
+            score, unparsed=checks.unparsed[score.filter], failed_as_wrong=None if crashed else score.failed_as_wrong
+        )
+        for score in accumulator.scores(task.votes)
+        if only in ("", score.filter)
+    ]
+    return EvalResult(
+        task=task.name, out=reader.path, scores=scores, scored_rows=rows, truncated=truncated, failed=reader.failed,
+        failure_counts=reader.failure_counts, incomplete=reader.incomplete_message(rows), wrong_examples=wrong,
+        notes=checks.notes(), num_fewshot=num_fewshot(reader), protocol_num_fewshot=_protocol_num_fewshot(reader, task),
+        groups={name: [s for s in each if only in ("", s.filter)] for name, each in groups.scores(task.votes)},
+    )  # fmt: skip
+
+
+def num_fewshot(output: OutputReader) -> int | None:
+    """Return the number of few-shot examples of an output; None if it is that of the protocol."""
+    count = output.settings.get("num_fewshot")
+    return count if isinstance(count, int) else None
+
+
+def _protocol_num_fewshot(output: OutputReader, task: Task) -> int | None:
+    """Return the number of few-shot examples in the protocol of the task that wrote an output; None if unknown."""
+    if num_fewshot(output) is None or output.settings.get("job") != f"eval {task.name}":
+        return None
+    return protocol_num_fewshot(task)
+
+
+def task_of(output: OutputReader) -> Task:
+    """Return the task that wrote an output, with all that is needed to score it again.
+
+    Raises:
+        UsageError: the task is not known.
+    """
+    job, _, name = str(output.settings.get("job", "")).partition(" ")
+    if job == "eval" and name in TASKS:
+        return TASKS[name]
+    if (
+        job == "eval" and Path(name).suffix in TASK_SUFFIXES
+    ):  # a custom task file: the name of its scorer is in every row
+        _, row = next(output.rows(), (0, {}))
+        scores = row.get("score")
+        for scorer in scores if isinstance(scores, dict) else ():
+            return replace(scorer_task(scorer), name=name)
+    if job == "judge":
+        raise UsageError(
+            f"{output.path} was written by `{spelled('manycall judge', 'manycall.judge')}`. "
+            f"{rerun().capitalize()} to show its scores without a call."
+        )
+    if job != "eval" or not name:
+        reason = "does not record which task wrote it."
+    elif isinstance(output, LmEvalSamples):
+        reason = f"was written by the lm-eval task {name}, which is not built in."
+    else:
+        reason = f"was written by {name}, which is your own task. Pass {option('scorer', 'FILE.py:task')}."
+    raise UsageError(f"{output.path} {reason} Choose a scorer with {option('scorer')}: {scorer_names()}.")

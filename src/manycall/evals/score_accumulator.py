@@ -1,0 +1,135 @@
+"""Accumulate the scores of rows, over all rows and for each group of rows.
+
+Memory: one counter per distinct score. If questions have several samples, also every sample's answer and score, because
+majority votes and pass@k need all samples of a question together.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from manycall.errors import UsageError
+from manycall.evals.eval_result import MeanEstimate, Score
+from manycall.evals.stats.intervals import BINARY_SCALE, Scale, bounded_interval, clustered_stderr, worst_case_bounds
+from manycall.evals.stats.mean import Mean
+from manycall.evals.stats.repeated_samples import SampleMetric, ScoredSample, majority_score, sample_metrics
+from manycall.render import as_text
+from manycall.store.output_reader import OutputReader
+
+
+class ScoreAccumulator:
+    """The scores of one output, one per filter.
+
+    A filter is a way to extract the answer from a response. A task may have several, and each has its own score.
+
+    Args:
+        task: name of the task, for the result.
+        filters: names of the filters.
+        output: the reader of the output. It provides the number of failed rows, and which rows are samples of one
+            question.
+        scale: the worst and the best possible score of a row.
+    """
+
+    def __init__(self, task: str, filters: Iterable[str], output: OutputReader, scale: Scale = BINARY_SCALE) -> None:
+        self._task, self._output, self._scale = task, output, scale
+        self._means = {name: Mean() for name in filters}
+        self._samples: dict[str, dict[str, list[ScoredSample]]] = {name: defaultdict(list) for name in self._means}
+
+    def add(self, row_id: str, grades: Mapping[str, tuple[Any, float]]) -> None:
+        """Add a row. `grades` holds (extracted answer, score) by filter name."""
+        question, number = self._output.split_sample_id(row_id)
+        for name, mean in self._means.items():
+            answer, score = grades[name]
+            mean.add(score)
+            if self._output.has_samples:
+                self._samples[name][question].append(ScoredSample(number, str(answer), score))
+
+    def scores(self, votes: Mapping[str, int] | None = None) -> list[Score]:
+        """Return the scores: one per filter, or with `votes` several per filter.
+
+        Args:
+            votes: majority votes, as a number of samples k by name, for example {"maj@8": 8}. They are ignored if
+                questions have only one sample. Otherwise the first score of a filter is that of each question's first
+                sample. Then one score per vote follows, for the most frequent answer among the first k samples, over
+                the questions with at least k samples.
+        """
+        if not votes or not self._output.has_samples:
+            return [self._score(name, mean) for name, mean in self._means.items()]
+        return [
+            self._vote(title, name, k)
+            for name in self._means
+            for title, k in {name: 1, **votes}.items()
+            if k <= max(map(len, self._samples[name].values()), default=0)
+        ]
+
+    def _vote(self, title: str, name: str, k: int) -> Score:
+        """Return the score of the majority answers of one filter among the first k samples."""
+        mean = Mean()
+        for samples in self._samples[name].values():
+            first = sorted(sample for sample in samples if sample.number < k)
+            if len(first) == k:
+                mean.add(majority_score(first))
+        return Score(self._task, title, mean.value, mean.stderr, mean.count, mean.interval(self._scale))
+
+    def _score(self, name: str, mean: Mean) -> Score:
+        """Return the score of one filter over all rows."""
+        clustered, interval, metrics = None, mean.interval(self._scale), list[SampleMetric]()
+        if questions := self._samples[name].values():
+            clustered = clustered_stderr((len(samples), math.fsum(s.score for s in samples)) for samples in questions)
+            interval = bounded_interval(mean.value, clustered, len(questions), self._scale)
+            metrics = sample_metrics(questions)
+        return Score(
+            self._task, name, mean.value, mean.stderr, mean.count, interval, clustered,
+            worst_case_bounds(mean.value * mean.count, mean.count, self._output.failed, *self._scale), metrics,
+            self._failed_as_wrong(mean),
+        )  # fmt: skip
+
+    def _failed_as_wrong(self, answered: Mean) -> MeanEstimate | None:
+        """Return the mean with failed rows counted as wrong. This is lm-eval's score: it scores an empty text for them.
+
+        None if no row failed, or if questions have several samples, of which lm-eval scores only the first.
+        """
+        if not self._output.failed or self._output.has_samples:
+            return None
+        mean = Mean()
+        mean.add(0.0, self._output.failed)
+        mean.merge(answered)
+        return MeanEstimate(mean.value, mean.stderr, mean.count)
+
+
+class GroupedScores:
+    """The scores of each group of rows that have the same value in a field.
+
+    Args:
+        group_by: name of the field. If None, there are no groups.
+        new_accumulator: creates an empty `ScoreAccumulator` for a group.
+    """
+
+    def __init__(self, group_by: str | None, new_accumulator: Callable[[], ScoreAccumulator]) -> None:
+        self._group_by = group_by
+        self._accumulators: defaultdict[str, ScoreAccumulator] = defaultdict(new_accumulator)
+
+    def add(self, row: Mapping[str, Any], grades: Mapping[str, tuple[Any, float]]) -> None:
+        """Add a row. `grades` holds (extracted answer, score) by filter name.
+
+        Raises:
+            UsageError: the row does not have the field.
+        """
+        if self._group_by is None:
+            return
+        if self._group_by not in row:
+            raise UsageError(
+                f"Row {row.get('id')!r:.100} has no field {self._group_by!r}. Its fields: {', '.join(row)}."
+            )
+        self._accumulators[as_text(row[self._group_by])].add(str(row.get("id", "")), grades)
+
+    def scores(self, votes: Mapping[str, int]) -> Iterator[tuple[str, list[Score]]]:
+        """Yield (value of the field, scores of its rows), sorted by value.
+
+        The scores have no bounds for failed rows, because the group of a failed row is not known.
+        """
+        for name, accumulator in sorted(self._accumulators.items()):
+            yield name, [replace(score, worst_case=None, failed_as_wrong=None) for score in accumulator.scores(votes)]

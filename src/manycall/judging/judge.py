@@ -1,0 +1,174 @@
+"""LLM as a judge: rate single answers on a scale or with labels, or compare the answers of two runs in pairs."""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from manycall.data.prompt_template import PromptError, PromptLike, PromptTemplate
+from manycall.data.row_input import RowsLike
+from manycall.data.row_source import RowSource
+from manycall.errors import UsageError
+from manycall.evals.stats.mean import Mean
+from manycall.judging.answer_views import AnswerPairs, SingleAnswers
+from manycall.judging.judge_result import JudgeResult, read_judge_result
+from manycall.judging.verdict_format import PAIRWISE_LABELS, VerdictFormat, parse_labels, scale_labels
+from manycall.option_flags import option
+from manycall.records import Completion, Messages, Row
+from manycall.run.job import Job
+from manycall.run.options import RunOptions
+from manycall.run.reask import ask_until_valid
+from manycall.run.row_client import RowClient
+from manycall.run.run_result import RunResult
+from manycall.store.output_reader import OutputReader
+
+DEFAULT_SCALE = "1-5"
+DEFAULT_REASK = 1
+"""How many times the judge is asked again after a reply whose verdict cannot be parsed."""
+
+
+def judge_job(
+    answers: RowsLike,
+    rubric: PromptLike,
+    options: RunOptions,
+    *,
+    against: str | PathLike[str] | None = None,
+    scale: str | None = None,
+    labels: str | Sequence[str] | Mapping[str, float | None] | None = None,
+    both_orders: bool = True,
+    samples: int | None = None,
+    system: str | None = None,
+    output_field: str = "judge",
+) -> Job[JudgeResult]:
+    """Build the job of `manycall.judge`, which describes the arguments.
+
+    Raises:
+        UsageError: An argument is not valid, or the rubric does not fit the first row.
+    """
+    if options.dry_run:
+        raise UsageError("judge has no dry run: it needs answers to judge.")
+    verdict_format = _verdict_format(against, scale, labels)
+    if output_field in ("", "id"):
+        raise UsageError(
+            f"{option('output_field', output_field)} is not allowed, because the field id holds the row id."
+        )
+    other = None if against is None else Path(against)
+    source = RowSource(answers, samples=samples, id_field=options.id_field, limit=options.limit)
+    template = PromptTemplate(rubric, system)
+    answer_views = SingleAnswers() if other is None else AnswerPairs(other, options.id_field, both_orders)
+    _check_rubric(template, source, answer_views)
+    running_score, finish_reason_field = Mean(), f"{output_field}_finish_reason"
+
+    async def judge_row(row: Row, llm: RowClient) -> dict[str, Any]:
+        replies: list[dict[str, Any]] = []
+        finish_reason = ""
+        for swapped, fields in answer_views.presentations(row):
+            verdict, reply, reasked = await _verdict(llm, verdict_format, template.messages(Row(row.id, fields)))
+            replies.append({"verdict": verdict, "swapped": swapped, "reasked": reasked, "text": reply.text})
+            finish_reason = "length" if "length" in (finish_reason, reply.finish_reason) else reply.finish_reason
+        verdict = answer_views.combine(replies)
+        value = verdict_format.labels[verdict]
+        if value is not None:
+            running_score.add(value)
+        return {
+            output_field: {"verdict": verdict, "score": value, "replies": replies},
+            finish_reason_field: finish_reason,
+        }
+
+    def status_note() -> str:
+        return f"score {running_score}" if running_score.count else ""
+
+    settings = {
+        "job": "judge",
+        "rubric": template.source,
+        "system": template.system_text,
+        "labels": list(verdict_format.labels.items()),
+        "orders": answer_views.orders,
+        "output_field": output_field,
+        "samples": samples is not None,
+        "answers": _made_by(source),
+        "against": None if other is None else _made_by(RowSource(other, id_field=options.id_field)),
+    }
+
+    def finish(run: RunResult) -> JudgeResult:
+        return read_judge_result(run.out, output_field, run, other)
+
+    return Job(
+        name="judge",
+        settings=settings,
+        source=source,
+        process_row=judge_row,
+        finish=finish,
+        status_note=status_note,
+        output_fields=(output_field, finish_reason_field),
+        finish_reason_field=finish_reason_field,
+    )
+
+
+def _verdict_format(
+    against: str | PathLike[str] | None,
+    scale: str | None,
+    labels: str | Sequence[str] | Mapping[str, float | None] | None,
+) -> VerdictFormat:
+    given = [name for name, value in (("against", against), ("scale", scale), ("labels", labels)) if value]
+    if len(given) > 1:
+        raise UsageError(f"{option(given[0])} and {option(given[1])} cannot be combined.")
+    if against is not None:
+        return VerdictFormat(PAIRWISE_LABELS)
+    return VerdictFormat(parse_labels(labels) if labels is not None else scale_labels(scale or DEFAULT_SCALE))
+
+
+async def _verdict(llm: RowClient, verdict_format: VerdictFormat, messages: Messages) -> tuple[str, Completion, bool]:
+    """Return the label, the reply that contains it, and whether a second request was needed.
+
+    Raises:
+        AnswerInvalid: Neither the first nor the second reply contains a verdict that can be parsed.
+    """
+    replies: list[Completion] = []
+
+    async def send(conversation: Messages) -> Completion:
+        replies.append(await llm.chat(conversation))
+        return replies[-1]
+
+    verdict = await ask_until_valid(
+        verdict_format.add_instruction(messages),
+        send,
+        verdict_format.parse,
+        DEFAULT_REASK,
+        {},
+        f"Answer with nothing but {verdict_format.line}",
+    )
+    return verdict, replies[-1], len(replies) > 1
+
+
+def _check_rubric(template: PromptTemplate, source: RowSource, answer_views: SingleAnswers) -> None:
+    """Check the rubric against the first row, before any call is made."""
+    if template.is_constant:
+        raise UsageError("The rubric does not use any field of the rows. Add a field, for example {{ response }}.")
+    if (
+        answer_views.orders
+        and template.referenced_fields is not None
+        and not {"first", "second"} <= template.referenced_fields
+    ):
+        raise UsageError(
+            "The rubric must use both answers, for example {{ first.response }} and {{ second.response }}."
+        )
+
+    def check_row(row: Row) -> None:
+        try:
+            _, fields = next(answer_views.presentations(row))
+        except PromptError:
+            return  # this row failed in the other run; later rows may still match
+        template.messages(Row(row.id, fields))
+
+    source.check_first_row(check_row)
+
+
+def _made_by(answers: RowSource) -> Any:
+    """Identify the answers of one run: its settings and when it started, so that a new run with the same settings
+    differs. For rows without a manifest, return their file name and checksum."""
+    manifest = OutputReader(answers.path).manifest if answers.path is not None else None
+    if manifest is None:
+        return f"{answers.path.name if answers.path else answers.name}: {answers.checksum()}"
+    started_at = [session.get("started_at") for session in manifest.sessions[:1]]
+    return {**manifest.settings, "started_at": started_at}

@@ -1,0 +1,347 @@
+"""`Client`: single calls and whole jobs for async programs and notebooks."""
+
+import asyncio
+import random
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from manycall import clock
+from manycall.client.call_client import CallClient
+from manycall.client.pool import ClientStatus
+from manycall.client.requests import LLM, ModelReply
+from manycall.data.answer_schema import SchemaLike
+from manycall.data.prompt_template import PromptLike
+from manycall.data.row_input import RowsLike
+from manycall.evals.eval_result import EvalResult
+from manycall.evals.evaluate import evaluate_job
+from manycall.evals.tasks.task import Task
+from manycall.judging.judge import judge_job
+from manycall.judging.judge_result import JudgeResult
+from manycall.python_api.dispatch import resume_note
+from manycall.python_api.loop_session import LoopSession, close_dropped
+from manycall.python_api.temporary_folder import TemporaryFolder, output_path
+from manycall.records import Request, Secret
+from manycall.run.job import Job
+from manycall.run.map_rows import UserFunction, map_job
+from manycall.run.options import DEFAULT_TIMEOUT_SECONDS, RunOptions, document_run_options, wrap_api_key
+from manycall.run.row_stream import RowStream, StreamState
+from manycall.run.run_result import RunResult
+from manycall.run.session import run_shared
+from manycall.run.ticker import client_status
+from manycall.synth.generate import Parse, Variables, generate_job
+from manycall.synth.prompt_call import DEFAULT_REASK, TextApi
+from manycall.transport.messages import Transport
+
+R = TypeVar("R")
+
+INITIAL_WINDOW = 512
+"""Calls that may be in flight at the start: a `gather` of 500 calls should not wait for the window to open."""
+
+
+class Client(LLM):
+    """A client for OpenAI-compatible endpoints: `await llm.chat("hi")`, `async for result in llm.map(...)`.
+
+    >>> import asyncio
+    >>> async def main():
+    ...     async with manycall.Client("any", base_url="sim") as llm:
+    ...         return await llm.chat("Hi!", max_tokens=5)
+    >>> asyncio.run(main()).truncated
+    True
+
+    It opens with the first call, so that it may live across the cells of a notebook; `aclose()` or `async with` closes
+    it. All calls and jobs of a client share its connections, limits and permits. It may be used in several event loops;
+    each has separate connections.
+
+    Args:
+        model: the model's name at the endpoint.
+        base_url: the endpoint, or several (one pool), or "sim". Default: OPENAI_BASE_URL, endpoints.toml, OpenAI.
+        api_key: default: OPENAI_API_KEY; "" sends no key.
+        plain_http: allow the key to be sent unencrypted (http) to another machine.
+        concurrency: number of concurrent calls. Default: chosen and adjusted automatically.
+        timeout: seconds for one attempt.
+        params: sent with every text call: {"temperature": 0, "max_tokens": 512, …}.
+        transport: what carries the requests (`manycall.testing`). Default: HTTP.
+        rng: random numbers for the waits between attempts.
+
+    Raises:
+        UsageError: an argument that cannot be used, or no endpoint.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        base_url: str | Sequence[str] | None = None,
+        api_key: str | Secret | None = None,
+        plain_http: bool = False,
+        concurrency: int | None = None,
+        timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        params: Mapping[str, Any] | None = None,
+        transport: Transport | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        api_key = wrap_api_key(api_key)
+        super().__init__(model, dict(params or {}))
+        self._make: Callable[[], CallClient] = partial(
+            CallClient, model, base_url=base_url, api_key=api_key, plain_http=plain_http, concurrency=concurrency,
+            timeout=timeout, params=params, transport=transport, rng=rng, initial_window=INITIAL_WINDOW,
+        )  # fmt: skip
+        self._endpoint_names = self._make().endpoint_names  # reports an argument that cannot be used
+        self._sessions: dict[asyncio.AbstractEventLoop, LoopSession] = {}
+        weakref.finalize(self, close_dropped, self._sessions)
+
+    def __repr__(self) -> str:
+        return f"<Client {self.model} at {', '.join(self._endpoint_names)}>"
+
+    async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop running jobs and calls (those in flight finish) and close the connections of this event loop.
+
+        A later call opens the client again.
+        """
+        if (session := self._sessions.pop(asyncio.get_running_loop(), None)) is not None:
+            await session.close()
+
+    def status(self) -> ClientStatus:
+        """Return the number of calls in flight, the concurrency window, and what limits the speed at the moment."""
+        session = self._sessions.get(asyncio.get_running_loop())
+        return ClientStatus(0, 0, "") if session is None else client_status(session.shared, clock.now())
+
+    async def _open(self) -> LoopSession:
+        """Return the session of this event loop, open."""
+        loop = asyncio.get_running_loop()
+        session = self._sessions.get(loop)
+        if session is None:
+            for closed in [each for each in self._sessions if each.is_closed()]:
+                self._sessions.pop(closed).abandon()
+            session = self._sessions[loop] = LoopSession(self._make())
+        await session.open()
+        return session
+
+    async def _call(self, request: Request) -> ModelReply:
+        return await (await self._open()).call(request)
+
+    def _options(self, out: str | PathLike[str], *, params: Mapping[str, Any] | None, **options: Any) -> RunOptions:
+        return RunOptions(model=self.model, out=out, params={**self.params, **(params or {})}, **options)
+
+    def _stream(self, job: Job[R], options: RunOptions, folder: TemporaryFolder | None = None) -> RowStream:
+        """Return the results of a job on this client.
+
+        Args:
+            folder: the folder of the output, which is kept as long as the stream or its result.
+        """
+
+        out = Path(options.out).resolve()
+
+        async def begin(stream: StreamState) -> RunResult:
+            session = await self._open()
+            async with session.writing(out, stream):
+                with nullcontext() if folder is not None else resume_note(options.out):
+                    result = await run_shared(
+                        job, options, session.shared, stream.session, listener=stream.add, wants_rows=stream.wants_rows
+                    )
+            if folder is not None:
+                folder.keep_for(result)
+            return result
+
+        return RowStream(begin)
+
+    async def _result(self, job: Job[R], options: RunOptions) -> R:
+        run = await self._stream(job, options)
+        return await asyncio.to_thread(job.finish, run)
+
+    @document_run_options
+    def map(
+        self,
+        function: UserFunction,
+        rows: RowsLike,
+        *,
+        out: str | PathLike[str] | None = None,
+        samples: int | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        params: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+        id_field: str | None = None,
+        max_total_tokens: int | None = None,
+        max_cost: float | None = None,
+        price: str | tuple[float, float] | None = None,
+        max_time: str | float | None = None,
+        dry_run: bool = False,
+        overwrite: bool = False,
+        progress: bool = True,
+    ) -> RowStream:
+        """Run your own async function for each row, and return the results as a stream.
+
+        See `manycall.map`. Without `out`, the output is in a temporary folder, which is kept as long as the
+        stream or its `RunResult`.
+
+        Args:
+            function: async def grade(row, llm) -> {…}.
+            rows: a path (.jsonl, .json, .csv, .tsv, .parquet), an iterable or async iterable of mappings, or a data
+                frame.
+            samples: number of samples per row.
+            (run options): see `manycall.run.options.RunOptions`.
+        """
+        path, folder = output_path(out)
+        options = self._options(
+            path, temperature=temperature, max_tokens=max_tokens, params=params, limit=limit, id_field=id_field,
+            max_total_tokens=max_total_tokens, max_cost=max_cost, price=price, max_time=max_time, dry_run=dry_run,
+            overwrite=overwrite, progress=progress,
+        )  # fmt: skip
+        return self._stream(map_job(function, rows, options, samples=samples), options, folder)
+
+    @document_run_options
+    def generate(
+        self,
+        prompt: PromptLike,
+        rows: RowsLike = None,
+        *,
+        out: str | PathLike[str] | None = None,
+        samples: int | None = None,
+        system: str | None = None,
+        schema: SchemaLike | None = None,
+        parse: Parse | None = None,
+        output_field: str = "text",
+        reask: int = DEFAULT_REASK,
+        api: TextApi = "chat",
+        random_vars: Variables | None = None,
+        grid_vars: Variables | None = None,
+        seed: int = 0,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        params: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+        id_field: str | None = None,
+        max_total_tokens: int | None = None,
+        max_cost: float | None = None,
+        price: str | tuple[float, float] | None = None,
+        max_time: str | float | None = None,
+        dry_run: bool = False,
+        overwrite: bool = False,
+        progress: bool = True,
+    ) -> RowStream:
+        """Write one text for each row, and return the results as a stream. See `manycall.generate`.
+
+        Without `out`, the output is in a temporary folder, which is kept as long as the
+        stream or its `RunResult`.
+
+        Args:
+            prompt: a Jinja template over a row's fields, its path, messages, or a function of the fields.
+            rows: a path (.jsonl, .json, .csv, .tsv, .parquet), an iterable or async iterable of mappings, or a data
+                frame.
+            (run options): see `manycall.run.options.RunOptions`.
+        """
+        path, folder = output_path(out)
+        options = self._options(
+            path, temperature=temperature, max_tokens=max_tokens, params=params, limit=limit, id_field=id_field,
+            max_total_tokens=max_total_tokens, max_cost=max_cost, price=price, max_time=max_time, dry_run=dry_run,
+            overwrite=overwrite, progress=progress,
+        )  # fmt: skip
+        job = generate_job(
+            prompt, rows, options, samples=samples, system=system, output_field=output_field, schema=schema,
+            parse=parse, api=api, reask=reask, random_vars=random_vars, grid_vars=grid_vars, seed=seed,
+        )  # fmt: skip
+        return self._stream(job, options, folder)
+
+    @document_run_options
+    async def evaluate(
+        self,
+        task: str | PathLike[str] | Task,
+        *,
+        out: str | PathLike[str],
+        data: str | PathLike[str] | None = None,
+        fewshot_data: str | PathLike[str] | None = None,
+        num_fewshot: int | None = None,
+        prompt: PromptLike | None = None,
+        scorer: str | None = None,
+        samples: int | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        params: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+        id_field: str | None = None,
+        max_total_tokens: int | None = None,
+        max_cost: float | None = None,
+        price: str | tuple[float, float] | None = None,
+        max_time: str | float | None = None,
+        dry_run: bool = False,
+        overwrite: bool = False,
+        progress: bool = True,
+    ) -> EvalResult:
+        """Ask the questions of a benchmark and score the answers. See `manycall.evaluate`.
+
+        The simulated endpoint gets no answer key here: use base_url="sim:answer_key=wordmath".
+
+        Args:
+            task: the name of a benchmark, a `Task`, or a file of rows with `question` and `answer`.
+            (run options): see `manycall.run.options.RunOptions`.
+        """
+        options = self._options(
+            out, temperature=temperature, max_tokens=max_tokens, params=params, limit=limit, id_field=id_field,
+            max_total_tokens=max_total_tokens, max_cost=max_cost, price=price, max_time=max_time, dry_run=dry_run,
+            overwrite=overwrite, progress=progress,
+        )  # fmt: skip
+        job = await asyncio.to_thread(
+            evaluate_job, task, options, data=data, fewshot_data=fewshot_data, num_fewshot=num_fewshot, prompt=prompt,
+            scorer=scorer, samples=samples,
+        )  # fmt: skip
+        return await self._result(job, options)
+
+    @document_run_options
+    async def judge(
+        self,
+        answers: RowsLike,
+        rubric: PromptLike,
+        *,
+        out: str | PathLike[str],
+        against: str | PathLike[str] | None = None,
+        scale: str | None = None,
+        labels: str | Sequence[str] | Mapping[str, float | None] | None = None,
+        both_orders: bool = True,
+        system: str | None = None,
+        samples: int | None = None,
+        output_field: str = "judge",
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        params: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+        id_field: str | None = None,
+        max_total_tokens: int | None = None,
+        max_cost: float | None = None,
+        price: str | tuple[float, float] | None = None,
+        max_time: str | float | None = None,
+        overwrite: bool = False,
+        progress: bool = True,
+    ) -> JudgeResult:
+        """Let the model judge answers. See `manycall.judge`.
+
+        Args:
+            answers: an output of `evaluate` or `generate`, or any rows.
+            rubric: a Jinja template over a row's fields.
+            (run options): see `manycall.run.options.RunOptions`.
+        """
+        options = self._options(
+            out, temperature=temperature, max_tokens=max_tokens, params=params, limit=limit, id_field=id_field,
+            max_total_tokens=max_total_tokens, max_cost=max_cost, price=price, max_time=max_time,
+            overwrite=overwrite, progress=progress,
+        )  # fmt: skip
+        job = await asyncio.to_thread(
+            judge_job, answers, rubric, options, against=against, scale=scale, labels=labels, both_orders=both_orders,
+            samples=samples, system=system, output_field=output_field,
+        )  # fmt: skip
+        return await self._result(job, options)

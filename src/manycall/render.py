@@ -1,0 +1,71 @@
+"""Format tables, amounts, durations and shares as text."""
+
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from typing import Any
+
+import msgspec
+
+from manycall.terminal import sanitize_line
+
+
+def format_failure_counts(failure_counts: Mapping[str, int]) -> str:
+    """Return the number of failed rows by kind, the most frequent first: `12 failed: 7 content_filter, 5 empty`."""
+    by_count = sorted(failure_counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return f"{sum(failure_counts.values())} failed: " + ", ".join(f"{count} {kind}" for kind, count in by_count)
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table for a terminal. In a Markdown document, escape the cells with `manycall.markdown`."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=box.MARKDOWN)
+    for name in head:
+        grid.add_column(Text(sanitize_line(name)), no_wrap=True)
+    for row in rows:
+        grid.add_row(*(Text(sanitize_line(cell)) for cell in row))
+    text = StringIO()
+    console = Console(file=text, width=1000, color_system=None, force_jupyter=False)  # not in notebooks
+    console.print(grid)
+    return "\n".join(line.rstrip() for line in text.getvalue().strip().splitlines())
+
+
+def format_tokens(amount: float) -> str:
+    """Return a number of tokens as text: `1,200 tokens`."""
+    return f"{amount:,.0f} tokens"
+
+
+def format_dollars(amount: float) -> str:
+    """Return an amount in dollars as text: `$5.00`, or `$0.0012` below one dollar."""
+    return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"
+
+
+def format_stderr(value: float | None) -> str:
+    """Return a standard error as text: `±0.0119`, or `N/A` if there is none."""
+    return "N/A" if value is None else f"±{value:.4f}"
+
+
+def format_share(count: int | None, of: int) -> str:
+    """Return a count with its share of `of`: `12 (1.2%)`."""
+    if count is None:
+        return "not known"
+    return f"{count:,} ({count / of:.1%})" if of else f"{count:,}"
+
+
+def as_text(value: Any) -> str:
+    """Return a JSON value as text. A string stays as it is; other values are written as in JSON: `true`, `0.5`."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value < 1000 else f"{value / 1000:.1f}k" if value < 1e6 else f"{value / 1e6:.1f}M"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f}s"
+    minutes, hours = int(seconds // 60) % 60, int(seconds // 3600)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{int(seconds % 60):02}s"

@@ -1,0 +1,99 @@
+"""Jobs: what is done with rows. run/session.py runs them.
+
+The packages above (`evals`, `judging`, `synth`, `batch`) build jobs. `python_api/dispatch.py` runs them.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from manycall.data.row_source import RowSource
+from manycall.errors import UsageError
+from manycall.option_flags import option
+from manycall.run.options import RunOptions
+from manycall.run.run_result import RunResult
+from manycall.run.scheduler import RowFunction
+from manycall.store.batch_layout import OutputLayout
+
+R = TypeVar("R")
+
+
+class Job(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
+    """What is done with rows, and what the finished run is turned into.
+
+    Attributes:
+        name: shown in the status line and in the result.
+        settings: everything that changes an answer, besides the model and the parameters.
+        source: the rows.
+        process_row: what is done with a row.
+        finish: makes the job's own result of the run; may read the output.
+        params: the job's own parameters of every call; the user's parameters override them.
+        status_note: an addition to the status line.
+        output_fields: the fields that are added to a row. A row that already has one of them fails.
+        may_cancel: `process_row` may cancel its calls (wait_for, a TaskGroup that fails). Calls that were sent are
+        kept.
+        finish_reason_field: the last output field, which holds the finish reason; "" if there is none.
+        layout: the lines of the output, if they are not the row's fields with the output fields added.
+        rows_may_split: a row may become several output rows (`process_row` returns a list).
+        counts: counted by the job itself, for the result.
+        answer_key: the simulated endpoint's answer key.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    source: RowSource
+    process_row: RowFunction
+    finish: Callable[[RunResult], R]
+    params: dict[str, Any] = {}
+    status_note: Callable[[], str] = str
+    output_fields: tuple[str, ...] = ()
+    may_cancel: bool = False
+    finish_reason_field: str = ""
+    layout: OutputLayout | None = None
+    rows_may_split: bool = False
+    counts: dict[str, int] = {}
+    answer_key: str = ""
+
+    @property
+    def truncated_suffix(self) -> bytes | None:
+        """How the line of a truncated row ends."""
+        return msgspec.json.encode(self.finish_reason_field) + b':"length"}\n' if self.finish_reason_field else None
+
+
+def check_out_path(job: Job[Any], options: RunOptions) -> Path:
+    """Return the output's path.
+
+    Raises:
+        UsageError: it is not a file, it is the input, or a row already has an output field.
+    """
+    out, source = Path(options.out), job.source
+    if not out.name or str(out) == "-" or (out.exists() and not out.is_file()):
+        raise UsageError(f"{option('out', str(out))} is not the name of a file")
+    if source.path is not None and source.path.resolve() == out.resolve():
+        raise UsageError(f"{out} cannot be the rows and the output at once")
+    if clash := set(job.output_fields) & (source.first_row or {}).keys():
+        raise UsageError(
+            f"{source.name} already has a field {min(clash)!r}, which is an output field. Rename it, or choose another "
+            f"output field with {option('output_field')} (output_field in a step)."
+        )
+    return out
+
+
+def job_params(job: Job[Any], options: RunOptions) -> dict[str, Any]:
+    """Return the parameters of the job's calls: the job's own, overridden by the user's.
+
+    Raises:
+        UsageError: `n`, of which only the first choice would be kept.
+    """
+    params = {**job.params, **(options.params or {})}
+    for name in ("temperature", "max_tokens"):
+        if (value := getattr(options, name)) is not None:
+            params[name] = value
+    if params.get("n", 1) != 1:
+        raise UsageError(
+            "The parameter n is not supported, because only the first choice is kept. "
+            f"Use {option('samples')} for several samples."
+        )
+    return params

@@ -1,0 +1,106 @@
+"""The options of every job that makes calls, each declared once.
+
+The flags of the command line, the keywords' documentation in Python and docs/cli.md follow from `RunOptions`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import msgspec
+
+from manycall.option_flags import Flag
+from manycall.records import Secret
+
+DEFAULT_TIMEOUT_SECONDS = 600.0
+
+
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What every job takes."""
+
+    model: Annotated[str, Flag("The model's name at the endpoint.", short="-m")]
+    out: Annotated[
+        str | PathLike[str],
+        Flag(
+            "The output file. The same command resumes it. A folder OUT.run is created next to it.",
+            short="-o",
+            parse_as=Path,
+        ),
+    ]
+    base_url: Annotated[
+        str | Sequence[str] | None,
+        Flag(
+            "The endpoint, for example http://localhost:8000/v1; several form one pool. 'sim' is the simulated "
+            "endpoint (sim:latency=0.2,slots=8 sets its options). Default: OPENAI_BASE_URL, endpoints.toml, OpenAI.",
+            short="-u",
+            metavar="URL",
+            parse_as=list[str] | None,
+        ),
+    ] = None
+    api_key: Annotated[Secret | None, Flag('The API key. Default: OPENAI_API_KEY; "" sends no key.', hidden=True)] = (
+        None
+    )
+    plain_http: Annotated[bool, Flag("Allow the key to be sent unencrypted (http) to another machine.")] = False
+    concurrency: Annotated[
+        int | None, Flag("Number of concurrent calls. Default: chosen and adjusted automatically.", short="-j")
+    ] = None
+    timeout: Annotated[float, Flag("Seconds for one attempt.")] = DEFAULT_TIMEOUT_SECONDS
+    temperature: Annotated[float | None, Flag("Sampling temperature.")] = None
+    max_tokens: Annotated[int | None, Flag("Maximum length of an answer, in tokens.")] = None
+    params: Annotated[
+        Mapping[str, Any] | None,
+        Flag(
+            "Any other parameter of the calls, for example top_p=0.9.", metavar="NAME=VALUE", parse_as=list[str] | None
+        ),
+    ] = None
+    limit: Annotated[int | None, Flag("Take only the first N input rows.")] = None
+    id_field: Annotated[str | None, Flag("The field with a row's id. Default: id or custom_id.")] = None
+    max_total_tokens: Annotated[
+        int | None, Flag("Stop when prompts and answers have used this many tokens, over all sessions of the output.")
+    ] = None
+    max_cost: Annotated[
+        float | None, Flag("Stop when the output has cost this many dollars, over all sessions. Requires a price.")
+    ] = None
+    price: Annotated[
+        str | tuple[float, float] | None,
+        Flag("Dollars per million tokens of prompts and of answers: 0.15/0.60.", metavar="IN/OUT", parse_as=str | None),
+    ] = None
+    max_time: Annotated[
+        str | float | None,
+        Flag("Start no new call after this time: 90s, 30m, 2h.", metavar="TIME", parse_as=str | None),
+    ] = None
+    dry_run: Annotated[bool, Flag("Show the first requests and the estimated cost; make no call.")] = False
+    overwrite: Annotated[bool, Flag("Start over. An existing output is moved to OUT.old.")] = False
+    progress: Annotated[bool, Flag("Show a status line.")] = True
+
+
+CONNECTION_OPTIONS = ("model", "base_url", "api_key", "plain_http", "concurrency", "timeout")
+"""Options that belong to a client; a job on an existing client does not take them."""
+
+
+def declared_options() -> Iterator[tuple[str, Any, Any, Flag]]:
+    """Yield (name, type, default, declaration) of each option; `msgspec.NODEFAULT` where it is required."""
+    hints = get_type_hints(RunOptions, include_extras=True)
+    for field in msgspec.structs.fields(RunOptions):
+        annotated = hints[field.name]
+        yield field.name, annotated.__origin__, field.default, annotated.__metadata__[0]
+
+
+def wrap_api_key(key: str | Secret | None) -> Secret | None:
+    """Hide a key first of all: a traceback may be printed with the values of variables."""
+    return None if key is None else Secret(key)
+
+
+DOCS_MARKER = "(run options): see `manycall.run.options.RunOptions`."
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def document_run_options(function: F) -> F:
+    """Replace the marker line in a docstring by a line for each run option that the function takes."""
+    doc = function.__doc__ or ""
+    indent = next(line for line in doc.splitlines() if line.endswith(DOCS_MARKER)).removesuffix(DOCS_MARKER)
+    names = function.__annotations__
+    lines = [f"{name}: {flag.help}" for name, _, _, flag in declared_options() if name in names]
+    function.__doc__ = doc.replace(DOCS_MARKER, f"\n{indent}".join(lines))
+    return function

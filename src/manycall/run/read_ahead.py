@@ -1,0 +1,95 @@
+"""Rows that were read but have not started yet."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+
+from manycall.control.row_order import READ_AHEAD_ROWS, RowOrder
+from manycall.errors import UsageError
+from manycall.records import Row
+
+
+class ReadAhead:
+    """Reads rows in a task: many if the total is known, so that the longest can go first; otherwise one at a time.
+
+    Args:
+        total: number of rows; None if unknown.
+        changed: set when a row is available, and when all were read.
+
+    Attributes:
+        all_read: every row was read.
+        error: why reading ended early: an unusable row, or an exception from the user's own iterator.
+    """
+
+    def __init__(self, total: int | None, changed: asyncio.Event) -> None:
+        self._total, self._changed = total, changed
+        self._rows = RowOrder[Row](_size)
+        self._max_rows = 1 if total is None else READ_AHEAD_ROWS
+        self._refill_at = 0 if total is None else READ_AHEAD_ROWS // 2
+        self._wanted = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._is_cancelled = False
+        self.all_read = False
+        self.error: BaseException | None = None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def start(self, rows: AsyncIterator[Row]) -> "asyncio.Task[None]":
+        """Begin to read. Return the task that does it."""
+        self._task = asyncio.create_task(self._read(rows))
+        self._task.add_done_callback(lambda _: self._changed.set())
+        return self._task
+
+    def cancel(self) -> None:
+        """Read no further."""
+        self._is_cancelled = True
+        if self._task is not None:
+            self._task.cancel()
+
+    @property
+    def may_get_rows(self) -> bool:
+        """Whether there is a row, or may be one later."""
+        return bool(self._rows) or self._task is None or not self._task.done()
+
+    def take(self, rows_per_call: Callable[[], float]) -> Row:
+        """Return the next row to start.
+
+        Args:
+            rows_per_call: returns the number of rows still to start, per call of the concurrency window.
+        """
+        row = self._rows.pop(rows_per_call)
+        if len(self._rows) <= self._refill_at:
+            self._wanted.set()
+        return row
+
+    def learn(self, row: Row, tokens: int) -> None:
+        """Record how many tokens a row took."""
+        if self._total is not None:
+            self._rows.learn(row, tokens)
+
+    async def _read(self, rows: AsyncIterator[Row]) -> None:
+        try:
+            async with aclosing(rows):  # type: ignore[type-var]
+                async for row in rows:
+                    self._rows.add(row)
+                    if len(self._rows) >= self._max_rows:
+                        self._changed.set()
+                        await self._wait_until_wanted()
+            self.all_read = True
+        except asyncio.CancelledError:
+            if not self._is_cancelled:  # the user's own iterator raised it
+                self.error = UsageError("the iterator over the rows raised CancelledError")
+        except BaseException as error:
+            self.error = error  # raised after the rows before it are done
+
+    async def _wait_until_wanted(self) -> None:
+        """Wait until the number of rows read ahead has fallen to the refill level."""
+        while len(self._rows) > self._refill_at:
+            self._wanted.clear()
+            await self._wanted.wait()
+
+
+def _size(row: Row) -> int:
+    """Return the number of text characters in a row."""
+    return sum(len(value) for value in row.fields.values() if isinstance(value, str))

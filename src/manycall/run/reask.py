@@ -1,0 +1,57 @@
+"""Repeat a request, with the validation error, until an answer is valid."""
+
+from collections.abc import Callable
+
+from manycall.client.requests import IN_FULL, SendMessages, T
+from manycall.errors import AnswerInvalid
+from manycall.option_flags import option
+from manycall.records import Messages
+
+ReaskCounts = dict[str, int]
+
+
+REASK_COUNTS = "re-asked"
+
+
+async def ask_until_valid(
+    messages: Messages, send: SendMessages, read: Callable[[str], T], reask: int, tally: ReaskCounts, less: str = ""
+) -> T:
+    """Return the first answer that `read` accepts. After an invalid answer, ask again with the validation error.
+
+    Only answers of this session count towards `reask`: a row that failed may ask again in the next session.
+
+    Args:
+        read: parses an answer; raises ValueError with a message for the model.
+        reask: maximum number of repeated requests.
+        tally: counts the repeated requests under REASK_COUNTS.
+        less: a short instruction for the repeated request. With it, a truncated answer is also asked for again.
+
+    Raises:
+        AnswerInvalid: no answer was valid.
+    """
+    asked, tried = 0, messages
+    while True:
+        reply = await send(tried)
+        try:
+            return read(reply.text)
+        except ValueError as error:
+            why = str(error)[:1000]
+        if reply.truncated:
+            why = f"cut at max_tokens before it was whole ({why})"
+            if not less:
+                raise AnswerInvalid(f"{why}: raise {option('max_tokens')}", body=reply.body)
+        asked += not reply.replayed
+        if asked > reask:
+            raise AnswerInvalid(f"No valid answer after {reask + 1} requests. Last error: {why}", body=reply.body)
+        tally[REASK_COUNTS] = tally.get(REASK_COUNTS, 0) + (not reply.replayed)
+        again = f"That cannot be used: {why}. {less or IN_FULL}"
+        tried = [*messages, {"role": "assistant", "content": reply.text}, {"role": "user", "content": again}]
+
+
+def append_text(messages: Messages, text: str, at: int = -1) -> Messages:
+    """Return the messages with a text appended to one of them; default: the last."""
+    content = messages[at].get("content")
+    longer = [*content, {"type": "text", "text": text}] if isinstance(content, list) else f"{content}\n\n{text}"
+    extended = list(messages)
+    extended[at] = {**extended[at], "content": longer}
+    return extended

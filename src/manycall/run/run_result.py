@@ -1,0 +1,151 @@
+"""The result of a run: figures for programs, printed as a table."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from manycall.option_flags import rerun
+from manycall.render import format_dollars, format_failure_counts, markdown_table
+from manycall.run.result_views import OutputViews
+from manycall.store.paths import run_folder_path
+
+MIN_REPORTED_SHARE = 0.1
+"""Share of the run's time that this machine must have been the limit before the result reports it."""
+
+
+class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=True):
+    """The result of a run. `print` shows it as a table.
+
+    Attributes:
+        job: name of the job.
+        out: path of the output.
+        total_rows: number of rows of the whole input; None if unknown.
+        done: rows in the output, including those of earlier runs.
+        failed: rows that failed in this run; they are listed in failures.jsonl.
+        failure_counts: number of failed rows by kind (records.FailureKind).
+        truncated: rows of `done` with an answer truncated at max_tokens (after `map`: those of this run only).
+        rejected: rejected rows, including those of earlier runs. After a complete run,
+            done + rejected + failed = total_rows.
+        output_rows: lines in the output if a row may become several; otherwise None.
+        counts: additional counts of the job in this run.
+        calls: calls answered in this run.
+        replayed: calls answered from the journal.
+        retries: attempts that were retries.
+        http_429: responses with status 429.
+        possibly_billed: attempts without an answer that may have been charged.
+        invalid_responses: attempts of `possibly_billed` that had a response (for example an empty one). Their
+            tokens are counted.
+        prompt_tokens, completion_tokens: tokens of this run's responses.
+        cost: cost of this run in dollars; None without a price.
+        total_prompt_tokens, total_completion_tokens, total_cost: the same for all sessions of this output, including
+            killed ones.
+        budget_usage: how much of each budget is spent.
+        seconds: wall time of this run.
+        client_bound_seconds: part of that time in which this machine was the limit.
+        client_bound_detail: the worst measured load in that time.
+        top_errors: the most frequent errors of failed rows, each with its count.
+        sim: statistics of the simulated endpoint; None with a real one.
+    """
+
+    job: str
+    out: Path
+    total_rows: int | None
+    done: int
+    failed: int
+    failure_counts: dict[str, int] = {}
+    truncated: int = 0
+    rejected: int = 0
+    output_rows: int | None = None
+    counts: dict[str, int] = {}
+    calls: int = 0
+    replayed: int = 0
+    retries: int = 0
+    http_429: int = 0
+    possibly_billed: int = 0
+    invalid_responses: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = None
+    total_prompt_tokens: int = 0
+    total_completion_tokens: int = 0
+    total_cost: float | None = None
+    budget_usage: list[str] = []
+    seconds: float = 0.0
+    client_bound_seconds: float = 0.0
+    client_bound_detail: str = ""
+    top_errors: list[tuple[str, int]] = []
+    sim: dict[str, Any] | None = None
+
+    @property
+    def run_folder(self) -> Path:
+        """The folder with the manifest, the journal, the failures and the timeline."""
+        return run_folder_path(self.out)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return the lines of the table as (label, value)."""
+        rate = self.calls / self.seconds if self.seconds > 0 else 0.0
+        lines = [
+            ("rows", self._rows()),
+            (
+                "calls",
+                f"{self.calls} ({rate:.1f}/s), {self.retries} retries, {self.replayed} replayed from the journal",
+            ),
+            *self._spent(),
+            *([("budget", ", ".join(self.budget_usage))] if self.budget_usage else []),
+            ("time", f"{self.seconds:.1f} s"),
+            ("output", str(self.out)),
+            ("run folder", f"{self.run_folder}/"),
+        ]
+        if self.client_bound_seconds > MIN_REPORTED_SHARE * self.seconds:
+            detail = f"{self.client_bound_seconds:.0f} s ({self.client_bound_detail})"
+            lines.insert(lines.index(("time", f"{self.seconds:.1f} s")) + 1, ("limited by this machine", detail))
+        lines += [(label, f"{count:,}") for label, count in self.counts.items()]
+        if self.rejected:
+            lines.append(("rejected", f"{self.run_folder / 'rejected.jsonl'} (with the reasons)"))
+        if self.truncated:
+            lines.append(("truncated", f"{self.truncated} rows reached max_tokens; their answers are kept"))
+        if without_response := self.possibly_billed - self.invalid_responses:
+            lines.insert(2, ("possibly billed", f"{without_response} attempts without a response"))
+        if self.invalid_responses:
+            lines.insert(2, ("invalid responses", f"{self.invalid_responses} (tokens counted)"))
+        if self.failed:
+            lines.append(("failures", f"{self.run_folder / 'failures.jsonl'} ({rerun()} to retry them)"))
+            lines += [(f"{count} ×", error) for error, count in self.top_errors]
+        return lines
+
+    def _spent(self) -> Iterator[tuple[str, str]]:
+        """Yield the lines for tokens and cost: of all sessions, and of this one if there were others."""
+        total = _tokens(self.total_prompt_tokens, self.total_completion_tokens)
+        session = _tokens(self.prompt_tokens, self.completion_tokens)
+        resumed = total != session
+        yield "tokens", f"{total} in all sessions; {session} in this one" if resumed else total
+        if self.total_cost is not None and self.cost is not None:
+            cost = format_dollars(self.total_cost)
+            yield "cost", f"{cost} in all sessions; {format_dollars(self.cost)} in this one" if resumed else cost
+
+    @property
+    def rows_of_other_sessions(self) -> int:
+        """Done or rejected rows of an earlier run that are not part of this run's input."""
+        return 0 if self.total_rows is None else max(0, self.done + self.rejected + self.failed - self.total_rows)
+
+    def _rows(self) -> str:
+        total = "" if self.total_rows is None else f" of {self.total_rows + self.rows_of_other_sessions}"
+        others = (
+            f", {self.rows_of_other_sessions} of them not part of this run's input"
+            if self.rows_of_other_sessions
+            else ""
+        )
+        truncated = f" ({self.truncated} truncated)" if self.truncated else ""
+        written = "" if self.output_rows is None else f" ({self.output_rows} output rows)"
+        rejected = f", {self.rejected} rejected" if self.rejected else ""
+        failed = f", {format_failure_counts(self.failure_counts)}" if self.failed else ""
+        return f"{self.done}{total} done{truncated}{written}{others}{rejected}{failed}"
+
+    def __str__(self) -> str:
+        return markdown_table((self.job, ""), self.lines())
+
+
+def _tokens(prompt: int, completion: int) -> str:
+    return f"{prompt + completion:,} ({prompt:,} in, {completion:,} out)"

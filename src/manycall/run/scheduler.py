@@ -1,0 +1,238 @@
+"""A bounded set of row workers. The oldest row goes first.
+
+A worker is a task that processes rows sequentially as long as another call could be sent at once. Memory therefore
+grows with the calls in flight, not with the number of rows. A row that waits for a retry keeps its worker but holds no
+permit. The number of such rows is limited; at the limit no new row is started.
+
+`Scheduler.run` owns the reader and the workers and is the only coroutine that waits for them. Every change sets one
+event, and `run` then inspects the state itself, so that no change is missed. Every run ends with the same steps.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
+
+from manycall import clock
+from manycall.client.job_client import JobClient
+from manycall.data.prompt_template import PromptError
+from manycall.errors import Interrupted, ManycallError, RunStopped, StorageError, TimeLimitReached
+from manycall.records import Row, RowOutput
+from manycall.run.outcome import cause, validate_result
+from manycall.run.read_ahead import ReadAhead
+from manycall.run.row_client import RowClient
+from manycall.run.row_recorder import ResultListener, RowRecorder
+from manycall.store.run_folder import RunFolder
+
+RowFunction = Callable[[Row, RowClient], Awaitable[RowOutput]]
+"""Process one row. Return the fields to write in addition to the row's own, or raise RowRejected."""
+
+MAX_WAITING_ROWS = 256
+"""Rows that may wait for a retry, in addition to eight for each call of the concurrency window."""
+
+FINISH_SECONDS = 10.0
+"""How long rows may continue after a stop, once the last call in flight has finished. Then they are cancelled; the next
+run repeats them from the journal."""
+
+CANCEL_SECONDS = 1.0
+"""How long to wait for a cancelled task. A task that suppresses its cancellation is left behind."""
+
+
+class Scheduler:
+    """Process every row once.
+
+    Args:
+        client: makes the calls.
+        run: stores the results.
+        function: processes a row. Any exception it raises becomes the row's failure.
+        writes: the fields that the function adds; an input row that already has one of them fails.
+        total: number of rows; None if unknown.
+        may_be_many: an input row may become several output rows.
+        listener: called with each result after it was written; None if there is none.
+    """
+
+    def __init__(
+        self,
+        client: JobClient,
+        run: RunFolder,
+        function: RowFunction,
+        writes: Iterable[str] = (),
+        *,
+        total: int | None = None,
+        may_be_many: bool = False,
+        listener: ResultListener | None = None,
+    ) -> None:
+        self._client, self._run, self._function = client, run, function
+        self._writes = frozenset(writes)
+        self._total = total
+        self._may_be_many = may_be_many
+        self._changed = client.permits.changed
+        self._ahead = ReadAhead(total, self._changed)
+        self._recorder = RowRecorder(run, client.counters, listener, had_success=client.had_success)
+        self._counters = client.counters
+        self._workers: set[asyncio.Task[None]] = set()
+        self._started = 0
+        self._reason: BaseException | None = None
+        self._over = False
+
+    def __repr__(self) -> str:
+        c = self._counters
+        return f"<Scheduler {c.done} done, {c.failed} failed, {len(self._workers)} rows live, {self._client.permits!r}>"
+
+    @property
+    def total_window(self) -> int:
+        """Number of calls that may be in flight."""
+        return self._client.permits.total_window
+
+    def recheck(self) -> None:
+        """Check whether a row may start, because a result was read."""
+        self._client.permits.recheck()
+
+    @property
+    def calls_in_flight(self) -> int:
+        """Number of calls in flight."""
+        return self._client.permits.in_flight
+
+    async def run(self, rows: AsyncIterator[Row]) -> None:
+        """Process rows until there are no more or the run is stopped; then wait for the calls in flight.
+
+        Raises:
+            RunStopped, StorageError, UsageError: the run ended before all rows were processed.
+        """
+        reader = self._ahead.start(rows)
+        try:
+            await self._start_rows()
+            await self._drain()
+        except asyncio.CancelledError:
+            self.cancel(Interrupted("cancelled"))
+            raise
+        finally:
+            await self._cancel_tasks(reader)
+        self._raise_reason()
+
+    def stop(self, reason: BaseException) -> None:
+        """Start no new row and make no new call. Rows that need no further call still finish."""
+        if self._reason is None:
+            self._reason = reason
+            self._client.stop(reason if isinstance(reason, RunStopped | StorageError) else RunStopped(str(reason)))
+            self._ahead.cancel()
+            self._changed.set()
+
+    def cancel(self, reason: ManycallError) -> None:
+        """Stop, and cancel the calls in flight. Answers that have arrived are in the journal."""
+        self.forget_rows()
+        self.stop(reason)
+        self._client.cancel_in_flight()
+        self._changed.set()
+
+    def forget_rows(self) -> None:
+        """Record no result and no failure from now on. Safe in a signal handler."""
+        self._over = True
+
+    async def _start_rows(self) -> None:
+        """Start a row whenever another call could be sent, until every row has ended or the run is stopped."""
+        while self._reason is None and (self._workers or self._ahead.may_get_rows):
+            if self._ahead and self._has_room(len(self._workers) + 1):
+                self._start_worker()
+                await clock.sleep(0)  # the worker runs up to its first wait and may use the last permit
+            else:
+                await self._wait_for_change()
+            if self._client.stopped is not None:
+                self.stop(self._client.stopped)
+
+    async def _drain(self) -> None:
+        """Make no new call. Wait for the calls in flight, because they are paid for, and then for their rows."""
+        self._client.stop(RunStopped("The run has ended. A task that outlives its row cannot make calls."))
+        await self._until(lambda: not self._client.permits.in_flight)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_SECONDS):
+                await self._until(lambda: not self._workers)
+
+    async def _cancel_tasks(self, reader: asyncio.Task[None]) -> None:
+        """Cancel the tasks that are still running. Nothing is written from now on."""
+        self.forget_rows()
+        running = {reader, *self._workers}
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=CANCEL_SECONDS)
+
+    def _raise_reason(self) -> None:
+        """Raise the reason why the run ended before all rows were processed, if there is one."""
+        self._reason = self._reason or self._client.storage_error
+        finished = self._ahead.all_read and not self._ahead and self._started == self._counters.ended
+        if self._reason is not None and not (isinstance(self._reason, TimeLimitReached) and finished):
+            raise self._reason.with_traceback(None)
+        if self._ahead.error is not None:
+            raise self._ahead.error
+        if not finished:
+            raise RunStopped(f"a bug in manycall: {self!r}, but {self._started} rows were started")
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        """Wait until the condition holds or results are no longer recorded."""
+        while not (self._over or holds()):
+            await self._wait_for_change()
+
+    async def _wait_for_change(self) -> None:
+        """Wait for the next change. Only `run` calls this."""
+        await self._changed.wait()
+        self._changed.clear()
+
+    def _start_worker(self) -> None:
+        task = asyncio.create_task(self._work())
+        self._workers.add(task)
+        task.add_done_callback(self._ended)
+
+    def _has_room(self, rows: int) -> bool:
+        """Whether another row may start, which makes `rows` in total."""
+        if self._reason is not None or not self._client.permits.has_room:
+            return False
+        return rows <= MAX_WAITING_ROWS or rows <= 8 * self._client.permits.total_window + MAX_WAITING_ROWS
+
+    async def _work(self) -> None:
+        """Process rows sequentially as long as there is room.
+
+        A worker that a row function has cancelled processes no other row, because that may still be pending.
+        """
+        worker = asyncio.current_task()
+        assert worker is not None
+        while self._ahead and self._has_room(len(self._workers)) and not worker.cancelling():
+            row = self._ahead.take(self._remaining_rows_per_call)
+            self._started += 1
+            llm = RowClient(self._client, row.id, self._started, self._run.journal)
+            await self._do(row, llm)
+            llm.end()
+            if self._over:
+                return
+            if not llm.has_sent:
+                await clock.sleep(0)  # a row answered from the journal never waits: let other tasks run
+
+    async def _do(self, row: Row, llm: RowClient) -> None:
+        """Process a row. It ends as one success, rejected row or failure; or as none of them if the run stops."""
+        try:
+            if not self._writes.isdisjoint(row.fields):
+                raise PromptError(f"the row already has a field {self._conflicting_field(row)!r}, the output field")
+            result = validate_result(row, await self._function(row, llm), self._may_be_many)
+            if not (llm.stopped or self._over):
+                self._recorder.record_done(row, llm, result)
+                self._ahead.learn(row, llm.tokens)
+        except BaseException as raised:  # the user's code may raise anything, for example SystemExit
+            error = cause(raised)
+            if isinstance(error, StorageError):
+                self.stop(error)
+            elif not (llm.stopped or self._over):
+                self._recorder.record_error(row, llm, error)
+                if (why := self._recorder.hopeless) is not None:
+                    self.stop(why)
+
+    def _remaining_rows_per_call(self) -> float:
+        """Return the number of rows still to start, per call of the concurrency window."""
+        return ((self._total or 0) - self._started) / self._client.permits.total_window
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._workers.discard(task)
+        self._changed.set()
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, GeneratorExit):  # a disk error, or a bug
+            self.stop(error)  # (a subtask's GeneratorExit also leaves the worker, after its row has failed)
+
+    def _conflicting_field(self, row: Row) -> str:
+        return min(self._writes & row.fields.keys())

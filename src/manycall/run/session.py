@@ -1,0 +1,230 @@
+"""One session of a job: source → RunFolder → JobClient → Scheduler → RunResult."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import msgspec
+
+from manycall import clock
+from manycall._version import __version__
+from manycall.client.call_client import CallClient
+from manycall.client.call_counters import CallCounters
+from manycall.client.job_client import JobClient
+from manycall.client.permit_group import always
+from manycall.errors import ManycallError, RunStopped, StorageError
+from manycall.records import Usage
+from manycall.run.dry_run import dry_run
+from manycall.run.job import Job, check_out_path, job_params
+from manycall.run.options import RunOptions
+from manycall.run.row_client import JournalLog
+from manycall.run.row_recorder import ResultListener
+from manycall.run.run_result import RunResult
+from manycall.run.scheduler import Scheduler
+from manycall.run.session_handle import SessionHandle
+from manycall.run.signals import Interrupts
+from manycall.run.spending_limits import Spending, SpendingLimits, parse_spending_limits
+from manycall.run.status_line import StatusLine
+from manycall.run.ticker import client_status, obeying, run_ticker
+from manycall.sim import process
+from manycall.store.manifest import NOT_FINISHED, Manifest
+from manycall.store.run_folder import RunFolder
+
+
+async def run_job(job: Job[Any], options: RunOptions, interrupts: Interrupts) -> RunResult:
+    """Open a client and run a job on it. The first Ctrl-C stops it, the second one aborts it.
+
+    Raises:
+        UsageError: before any call.
+        RunStopped: no call can succeed, a limit was reached, or the run was interrupted.
+        StorageError: the files cannot be read or written.
+    """
+    if options.dry_run:
+        return await _rehearse(job, options)
+    check_out_path(job, options)
+    _limits(options)
+    client = _own_client(job, options)
+    session = JobSession(job, options, client)
+    with session.recorded():
+        async with client:
+            await session.run(SessionHandle(), interrupts=interrupts)
+    return session.result()
+
+
+async def run_shared(
+    job: Job[Any],
+    options: RunOptions,
+    client: CallClient,
+    handle: SessionHandle,
+    *,
+    listener: ResultListener | None = None,
+    wants_rows: Callable[[], bool] = always,
+) -> RunResult:
+    """Run a job on a client that is open already and may serve other jobs too. Signals are left to the caller.
+
+    Args:
+        handle: stops the session.
+        listener: called with each result after it was written.
+        wants_rows: whether another row may start; False while the results are not read fast enough.
+    """
+    if options.dry_run:
+        return await _rehearse(job, options)
+    handle.raise_if_stopped()
+    session = JobSession(job, options, client)
+    with session.recorded():
+        await session.run(handle, listener=listener, wants_rows=wants_rows)
+    return session.result()
+
+
+class JobSession:
+    """One session of a job: its output files, its calls, and its result.
+
+    Args:
+        client: makes the calls; it must be open when `run` is called.
+
+    Raises:
+        UsageError: an option that cannot be used.
+        StorageError: the output cannot be opened.
+    """
+
+    def __init__(self, job: Job[Any], options: RunOptions, client: CallClient) -> None:
+        self.job, self.options, self.client = job, options, client
+        self._limits = _limits(options)
+        settings = {**job.settings, "model": options.model, "params": job_params(job, options)}
+        self.folder = RunFolder(
+            check_out_path(job, options), Manifest(__version__, settings, job.source.manifest_entry),
+            overwrite=options.overwrite, expected=job.source.total, truncated_suffix=job.truncated_suffix,
+            layout=job.layout, rows_may_split=job.rows_may_split,
+        )  # fmt: skip
+        self._done_before = len(self.folder.ids) - self.folder.rejected
+        self._counters = CallCounters(had_success=len(self.folder.ids) > 0 or bool(self.folder.failures.failed_before))
+        self._spending = Spending(self._limits.price, None, Usage())
+        self._seconds = self._bound_before = 0.0
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Record in the manifest how the session ends, and close the files."""
+        folder = self.folder
+        record: dict[str, Any] = {
+            "started_at": clock.wall_time(), "outcome": NOT_FINISHED, "seconds": 0.0, "manycall_version": __version__,
+            "endpoints": self.client.endpoint_names, "price": self._limits.price,
+        }  # fmt: skip
+        try:
+            folder.start_session(record)
+            self._spending = self._limits.spending(folder.journal)
+            yield
+            record["seconds"] = self._seconds
+        except BaseException as error:
+            record["outcome"] = str(error) or repr(error)
+            final = self._final_error(error, record)
+            if final is error:
+                raise
+            raise final.with_traceback(error.__traceback__) from error.__cause__
+        record["outcome"] = "finished"
+        self._close(record)
+
+    def _final_error(self, error: BaseException, record: dict[str, Any]) -> BaseException:
+        """Close the files after an error. Return the error to report: with the rows done and what failed in closing."""
+        final = error
+        if isinstance(final, RunStopped):
+            final = final.replace(rows_done=self._done_before + self._counters.done)
+        try:
+            self._close(record)
+        except StorageError as second:
+            if not isinstance(final, ManycallError):
+                raise
+            if str(second) != str(error):
+                final = final.replace(f"{str(error).removesuffix('.')}. {second}")
+        return final
+
+    def _close(self, record: dict[str, Any]) -> None:
+        counters = msgspec.structs.asdict(self._counters)
+        del counters["had_success"]
+        record.update(ended_at=clock.wall_time(), **counters)
+        self.folder.close()
+
+    async def run(
+        self,
+        handle: SessionHandle,
+        *,
+        listener: ResultListener | None = None,
+        wants_rows: Callable[[], bool] = always,
+        interrupts: Interrupts | None = None,
+    ) -> None:
+        """Process all rows. Ctrl-C and SIGTERM end the run if `interrupts` receives them."""
+        job, began = self.job, clock.now()
+        self._bound_before = self.client.pool.cpu_load.bound_seconds
+        calls = JobClient(
+            self.client.pool, self.options.model, job_params(job, self.options), counters=self._counters,
+            budget=self._spending.budget, log=JournalLog(self.folder.journal), finish_cancelled_calls=job.may_cancel,
+            wants_rows=wants_rows,
+        )  # fmt: skip
+        scheduler = Scheduler(
+            calls, self.folder, job.process_row, job.output_fields,
+            total=None if job.source.total is None else job.source.total - len(self.folder.ids),
+            may_be_many=job.rows_may_split, listener=listener,
+        )  # fmt: skip
+        handle.attach(scheduler)
+        handled = nullcontext() if interrupts is None else obeying(interrupts, scheduler)
+        try:
+            with handled, self._limits.time_limit(scheduler):
+                async with run_ticker(scheduler, self._status_line(), self.folder, self.client):
+                    await scheduler.run(job.source.pending_rows(self.folder.ids))
+        finally:
+            calls.leave()
+        job.source.must_be_unchanged()
+        self._seconds = clock.now() - began
+        self.folder.mark_ended()
+
+    def _status_line(self) -> StatusLine:
+        return StatusLine(
+            self.job.name,
+            self._counters,
+            total=self.job.source.total,
+            before=len(self.folder.ids),
+            rejected=self.folder.rejected,
+            truncated=self.folder.truncated,
+            load=lambda now: client_status(self.client, now),
+            note=self.job.status_note,
+            stream=sys.stderr if self.options.progress else None,
+        )
+
+    def result(self) -> RunResult:
+        """Return the result of the finished session."""
+        job, folder, pool, c = self.job, self.folder, self.client.pool, self._counters
+        return RunResult(
+            job=job.name, out=folder.out, total_rows=job.source.total, done=self._done_before + c.done,
+            failed=c.failed, rejected=folder.rejected,
+            output_rows=folder.output_rows if job.rows_may_split else None, counts=job.counts,
+            failure_counts=c.failure_counts, truncated=folder.truncated + c.truncated, calls=c.calls,
+            replayed=c.replayed, retries=c.retries, http_429=c.http_429, possibly_billed=c.possibly_billed,
+            invalid_responses=c.invalid_responses, seconds=self._seconds,
+            client_bound_seconds=pool.cpu_load.bound_seconds - self._bound_before,
+            client_bound_detail=pool.cpu_load.worst, top_errors=folder.failures.error_counts.most_common(3),
+            sim=pool.sims[0].stats if pool.sims else None,
+            **self._spending.cost_figures(c),
+        )  # fmt: skip
+
+
+def _own_client(job: Job[Any], options: RunOptions) -> CallClient:
+    given = options.base_url
+    urls = [given] if isinstance(given, str) else list(given or ())
+    if (
+        job.answer_key
+    ):  # the simulated endpoint gets the answers, so that it can answer correctly, or wrongly, on purpose
+        urls = [process.with_option(url, "answer_key", job.answer_key) if process.is_sim(url) else url for url in urls]
+    return CallClient(
+        options.model, base_url=urls, api_key=options.api_key, plain_http=options.plain_http,
+        concurrency=options.concurrency, timeout=options.timeout, params=job_params(job, options),
+    )  # fmt: skip
+
+
+async def _rehearse(job: Job[Any], options: RunOptions) -> RunResult:
+    out, params = check_out_path(job, options), job_params(job, options)
+    price = _limits(options).price
+    return await dry_run(job.name, job.process_row, job.source, out, options.model, params, price, options.concurrency)
+
+
+def _limits(options: RunOptions) -> SpendingLimits:
+    return parse_spending_limits(options.max_total_tokens, options.max_cost, options.price, options.max_time)

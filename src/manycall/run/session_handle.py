@@ -1,0 +1,46 @@
+"""A handle on one session of a job: stops it, and reports that its results were read."""
+
+from manycall.errors import Interrupted
+from manycall.run.scheduler import Scheduler
+
+
+class SessionHandle:
+    """Stops a session, also before it has begun, and lets it continue when results were read."""
+
+    def __init__(self) -> None:
+        self._scheduler: Scheduler | None = None
+        self._reason: Interrupted | None = None
+
+    def __repr__(self) -> str:
+        return f"<SessionHandle of {self._scheduler!r}>"
+
+    def attach(self, scheduler: Scheduler) -> None:
+        """Connect the handle with the rows of the session, when they begin."""
+        self._scheduler = scheduler
+
+    def raise_if_stopped(self) -> None:
+        """Raise the reason, if the session was stopped before it began."""
+        if self._reason is not None:
+            raise self._reason
+
+    def stop(self, reason: Interrupted) -> None:
+        """Start no new call; calls in flight finish."""
+        self._reason = reason
+        if self._scheduler is not None:
+            self._scheduler.stop(reason)
+
+    def cancel(self, reason: Interrupted) -> None:
+        """Abort calls in flight too. Completed calls are in the journal."""
+        self._reason = reason
+        if self._scheduler is not None:
+            self._scheduler.cancel(reason)
+
+    @property
+    def total_window(self) -> int:
+        """Number of calls that may be in flight; 1 before the session has begun."""
+        return 1 if self._scheduler is None else self._scheduler.total_window
+
+    def recheck(self) -> None:
+        """Check whether another row may start, because a result was read."""
+        if self._scheduler is not None:
+            self._scheduler.recheck()

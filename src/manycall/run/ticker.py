@@ -1,0 +1,130 @@
+"""Once-a-second ticker of a run: status line, timeline, group commit; and the effect of signals."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+from manycall import clock
+from manycall.client.call_client import CallClient
+from manycall.client.endpoint import AT_CAPACITY
+from manycall.client.pool import ClientStatus
+from manycall.client.threads import in_own_thread
+from manycall.errors import Interrupted, StorageError
+from manycall.option_flags import option
+from manycall.run.scheduler import Scheduler
+from manycall.run.signals import Interrupts
+from manycall.run.status_line import StatusLine
+from manycall.store.run_folder import RunFolder
+
+
+def client_status(client: CallClient, now: float) -> ClientStatus:
+    """Return the calls in flight, the window, and what limits the throughput, for the endpoints in use.
+
+    If all endpoints are ejected or disabled, it covers all of them.
+    """
+    pool = client.pool
+    active = [each for each in pool.endpoints if not each.is_ejected(now)] or pool.endpoints
+    reasons = [reason for each in active if (reason := each.limiting_factor(now))]
+    window = min(pool.permits.max_permits, sum(each.window.size for each in active if each.window is not None))
+    if pool.fixed_concurrency is not None:
+        window = min(pool.fixed_concurrency, pool.permits.max_permits)
+    if pool.cpu_load.is_limiting:
+        limited_by = f"limited by this machine: {pool.cpu_load}"
+    elif pool.fixed_concurrency is not None:
+        cap = (
+            option("concurrency", pool.fixed_concurrency)
+            if pool.fixed_concurrency <= pool.permits.max_permits
+            else "ulimit -n"
+        )
+        limited_by = ", ".join([cap, *dict.fromkeys(reasons)])
+    elif len(reasons) < len(active):
+        limited_by = f"window {window}"
+    else:
+        limited_by = ", ".join([f"window {window}"] * (AT_CAPACITY in reasons) + [*dict.fromkeys(reasons)])
+    return ClientStatus(pool.permits.in_flight, window, limited_by)
+
+
+def _write_events(client: CallClient, run: RunFolder) -> None:
+    """Write a line of the timeline for each event of the endpoints."""
+    offset = clock.wall_time() - clock.now()
+    for endpoint in client.pool.endpoints:
+        while endpoint.events:
+            event = endpoint.events.popleft()
+            run.timeline({"time": offset + event.at, "endpoint": endpoint.url, "event": event.what})
+
+
+@asynccontextmanager
+async def run_ticker(
+    scheduler: Scheduler, progress: StatusLine, run: RunFolder, client: CallClient
+) -> AsyncIterator[None]:
+    """Once a second, draw the status line, write the timeline and sync all files to disk."""
+
+    def note(figures: dict[str, Any]) -> None:
+        _write_events(client, run)
+        run.timeline({"time": clock.wall_time(), **figures, "rows_synced": run.rows_synced})
+
+    async def tick() -> None:
+        try:
+            while True:
+                note(progress.update(clock.now()))
+                await clock.sleep(1.0)
+        except Exception as error:  # for example a full disk, or a bug
+            scheduler.stop(error)
+
+    ticker = asyncio.create_task(tick())
+    try:
+        async with _group_commit(scheduler, run):
+            yield
+    finally:
+        ticker.cancel()
+        await asyncio.wait([ticker])
+        progress.clear()
+        with suppress(StorageError):  # closing the run folder reports the error
+            note(progress.rates(clock.now()))
+
+
+@asynccontextmanager
+async def _group_commit(scheduler: Scheduler, run: RunFolder) -> AsyncIterator[None]:
+    """Group commit: sync the written data in a thread once a second, or sooner if there is much of it."""
+    full, over = run.sync_needed, asyncio.Event()
+
+    async def commit() -> None:
+        try:
+            while not over.is_set():
+                await clock.wait_for_event(full, 1.0)
+                full.clear()
+                mark = run.mark()
+                await in_own_thread(run.sync)
+                run.synced(mark)
+        except Exception as error:  # without syncs, results would not survive a power cut
+            scheduler.stop(error)
+
+    committer = asyncio.create_task(commit())
+    try:
+        yield
+    finally:
+        over.set()
+        full.set()
+        await asyncio.wait([committer])  # not cancelled: a failing sync reports its error only once, to this task
+
+
+@contextmanager
+def obeying(interrupts: Interrupts, scheduler: Scheduler) -> Iterator[None]:
+    """Handle Ctrl-C and SIGTERM. The first stops new calls and waits for those in flight; the second stops at once."""
+
+    def handle(count: int) -> None:
+        if count == 1:
+            scheduler.stop(Interrupted("interrupted"))
+            with suppress(OSError, ValueError):
+                in_flight = scheduler.calls_in_flight
+                print(
+                    f"\nStopping: waiting for {in_flight} calls in flight. Press Ctrl-C again to stop immediately.",
+                    file=sys.stderr,
+                )
+        else:
+            scheduler.cancel(Interrupted("interrupted"))
+
+    with interrupts.handled_by(handle, scheduler.forget_rows):
+        yield

@@ -1,0 +1,105 @@
+"""The simulated server over HTTP, as an ASGI app.
+
+`GET /sim/stats` returns what the server has counted. Tests compare it with a run to prove that no call was lost or
+repeated.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+import msgspec
+import uvicorn
+
+from manycall.errors import UsageError
+from manycall.sim.server import SimResponse, SimServer
+from manycall.sim.sim_settings import SimSettings
+
+AsgiScope = MutableMapping[str, Any]
+AsgiReceive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+AsgiSend = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_JSON = (b"content-type", b"application/json")
+
+
+def app(server: SimServer) -> Callable[[AsgiScope, AsgiReceive, AsgiSend], Awaitable[None]]:
+    """Return the server as an ASGI app."""
+
+    async def asgi(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+        if scope["type"] == "http":
+            await _send(await server.reply(scope["method"], scope["path"], await _body(receive)), send)
+
+    return asgi
+
+
+async def _body(receive: AsgiReceive) -> bytes:
+    chunks = []
+    while True:
+        message = await receive()
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+async def _send(reply: SimResponse, send: AsgiSend) -> None:
+    """Send a response. Of an incomplete one, send the first half, after which uvicorn closes the connection."""
+    body = reply.body
+    headers = [_JSON, (b"content-length", str(len(body)).encode()), *reply.headers]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    part = body if reply.is_complete else body[: len(body) // 2]
+    await send({"type": "http.response.body", "body": part, "more_body": not reply.is_complete})
+
+
+def serve(settings: SimSettings, key: Mapping[str, str], *, host: str, port: int, until_stdin_closes: bool) -> None:
+    """Serve until interrupted or until standard input closes. Print the base URL first and the stats last.
+
+    Raises:
+        UsageError: the port is in use or not valid.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", error)
+            raise UsageError(f"Cannot listen on {host}:{port}: {reason}.") from None
+        listener.listen(4096)
+        port = listener.getsockname()[1]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+        simulated = SimServer(settings, key)
+        config = uvicorn.Config(
+            app(simulated), log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=1
+        )
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(_serve(_Announced(config, url), listener, until_stdin_closes))
+        print(msgspec.json.encode(simulated.stats()).decode(), flush=True)
+
+
+class _Announced(uvicorn.Server):
+    """Prints its URL as soon as it accepts connections, so that a reader of the URL can connect at once."""
+
+    def __init__(self, config: uvicorn.Config, url: str) -> None:
+        super().__init__(config)
+        self._url = url
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        try:
+            print(self._url, flush=True)
+        except OSError:  # the reader is gone, or the disk is full
+            await self.shutdown(sockets)
+            raise
+
+
+async def _serve(server: uvicorn.Server, listener: socket.socket, until_stdin_closes: bool) -> None:
+    def exit_at_end_of_input() -> None:
+        if not os.read(sys.stdin.fileno(), 4096):
+            server.should_exit = True
+
+    if until_stdin_closes:
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), exit_at_end_of_input)
+    await server.serve(sockets=[listener])

@@ -1,0 +1,94 @@
+"""The line format of an output: how finished rows become lines, and which rows the lines of an output finish.
+
+There are three layouts: `PlainLayout` (one line per row), `PartsLayout` (a row may become several lines,
+store/row_parts.py) and `OutputLayout` (lines of another format, with the failed rows, store/batch_layout.py).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from manycall.ids import decode_row_id
+from manycall.json_values import json_value
+from manycall.records import Row, RowOutput
+from manycall.store.disk import Disk
+from manycall.store.jsonl import decode_lines
+
+encode_json = msgspec.json.Encoder(enc_hook=json_value).encode
+"""Encodes a value as JSON, numpy scalars and dates included."""
+
+
+class DoneRow(NamedTuple):
+    """A finished row in an output.
+
+    Attributes:
+        offset: offset of its last line.
+        line: its last line.
+        row_id: its id.
+        line_count: number of its lines.
+    """
+
+    offset: int
+    line: bytes
+    row_id: str
+    line_count: int = 1
+
+
+class RowLayout(Protocol):
+    """The line format of an output."""
+
+    def done_rows(self, out: Path, disk: Disk) -> Iterator[DoneRow]:
+        """Yield the finished rows of an output without a torn tail. Remove lines that do not finish a row.
+
+        The file may be replaced, so open it afterwards.
+
+        Raises:
+            CorruptFile: a line cannot be decoded.
+        """
+        ...
+
+    def encode(self, row: Row, result: RowOutput) -> list[bytes]:
+        """Return the lines of a finished row.
+
+        Raises:
+            TypeError, ValueError: the result cannot be encoded as JSON.
+        """
+        ...
+
+    def append_failed(self, out: Path, failures: Path, disk: Disk) -> None:
+        """Append the failed rows to the output, if it contains them. Every row of the input is done or failed.
+
+        Raises:
+            StorageError: a line could not be written.
+        """
+        ...
+
+
+class PlainLayout:
+    """One line per row: the row's fields and the result."""
+
+    def done_rows(self, out: Path, disk: Disk) -> Iterator[DoneRow]:
+        """Yield the row of each line."""
+        return (DoneRow(*each) for each in decode_lines(out, decode_row_id, out, disk))
+
+    def encode(self, row: Row, result: RowOutput) -> list[bytes]:
+        """Return the line of the row."""
+        assert isinstance(result, dict)
+        return [row_line(row, row.id, result)]
+
+    def append_failed(self, out: Path, failures: Path, disk: Disk) -> None:
+        """Do nothing: failed rows are only in failures.jsonl."""
+
+
+def row_line(row: Row, row_id: str, result: dict[str, Any]) -> bytes:
+    """Return a line with this id, the row's own fields and the result."""
+    own_id = row.fields.get("id")
+    output_id = own_id if isinstance(own_id, int) and str(own_id) == row_id else row_id  # a numeric id stays a number
+    line = {"id": output_id, **row.fields}
+    if "id" in row.fields and own_id != output_id:  # it is a sample, or id_field is another field
+        line.setdefault("original_id", own_id)
+    line.update(result)
+    line["id"] = output_id
+    return encode_json(line) + b"\n"

@@ -1,0 +1,97 @@
+"""Input rows that were split into several output rows: `7/0`, `7/1`, `7/2`, each with `"parts":3`.
+
+The parts of a row are written with one write, but a power cut may keep some of them and lose others. So each part
+contains their number: row 7 is done when all of its parts are in the output. The parts of an incomplete row are moved
+to `<output>.torn`, and the row is done again from the journal.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from manycall.ids import HasId
+from manycall.records import DECODE_ERRORS, Row, RowOutput
+from manycall.store.append_log import AppendLog
+from manycall.store.atomic_write import replace_file
+from manycall.store.disk import Disk
+from manycall.store.jsonl import corrupt_file, decode_lines, read_lines
+from manycall.store.row_layout import DoneRow, row_line
+
+PARTS = "parts"
+_LIKE_A_PART = re.compile(r"/\d+$")
+
+
+class _PartLine(HasId):
+    parts: int | None = None
+
+
+_decode = msgspec.json.Decoder(_PartLine).decode
+
+
+class PartsLayout:
+    """Lines of an output in which an input row may have several, called parts."""
+
+    def done_rows(self, out: Path, disk: Disk) -> Iterator[DoneRow]:
+        """Yield each input row that is complete. Then move the parts of the incomplete rows to `<output>.torn`.
+
+        Raises:
+            CorruptFile: a line cannot be decoded, or a part occurs twice.
+        """
+        parts_seen: dict[str, set[str]] = {}
+        for offset, line, part in decode_lines(out, _decode, out, disk):
+            name = str(part.id)
+            if part.parts is None or not looks_like_part(name):
+                yield DoneRow(offset, line, name)
+                continue
+            row = without_part(name)
+            parts = parts_seen.setdefault(row, set())
+            if name in parts:
+                raise corrupt_file(out, offset, f"duplicate id {name!r}", out)
+            parts.add(name)
+            if len(parts) == part.parts:
+                yield DoneRow(offset, line, row, part.parts)
+                del parts_seen[row]
+        if parts_seen:
+            _quarantine_parts(out, set().union(*parts_seen.values()), disk)
+
+    def encode(self, row: Row, result: RowOutput) -> list[bytes]:
+        """Return a line for each part; one line without a part number for a row that was not split."""
+        if isinstance(result, dict) and not looks_like_part(row.id):
+            return [row_line(row, row.id, result)]
+        results = result if isinstance(result, list) else [result]
+        return [row_line(row, f"{row.id}/{n}", {**each, PARTS: len(results)}) for n, each in enumerate(results)]
+
+    def append_failed(self, out: Path, failures: Path, disk: Disk) -> None:
+        """Do nothing: failed rows are only in failures.jsonl."""
+
+
+def looks_like_part(row_id: str) -> bool:
+    """Return whether a row id ends like that of a part. Such a row is written as a part even if it was not split."""
+    return _LIKE_A_PART.search(row_id) is not None
+
+
+def without_part(row_id: str) -> str:
+    """Return the id of the input row, for the id of a part; any other id is returned as it is."""
+    return _LIKE_A_PART.sub("", row_id)
+
+
+def input_row_ids(path: Path) -> Iterator[str]:
+    """Yield the id of the input row of each line in a file; the id of a split row is yielded once per part."""
+    for _, line in read_lines(path):
+        with suppress(*DECODE_ERRORS):  # the run reports damaged lines
+            part = _decode(line)
+            name = str(part.id)
+            yield without_part(name) if part.parts is not None else name
+
+
+def _quarantine_parts(path: Path, names: set[str], disk: Disk) -> None:
+    """Move the lines with these ids to `<name>.torn`."""
+    aside = AppendLog(path.with_name(path.name + ".torn"), disk)
+    for _, line in read_lines(path, disk):
+        if str(_decode(line).id) in names:
+            aside.append(line)
+    aside.close()
+    replace_file(path, (line for _, line in read_lines(path, disk) if str(_decode(line).id) not in names), disk)

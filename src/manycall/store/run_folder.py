@@ -1,0 +1,267 @@
+"""The run folder: lock, manifest, journal, output and failures, opened together.
+
+`stories.jsonl` contains the finished rows. The folder `stories.jsonl.run/` next to it contains manifest.json,
+calls.jsonl, failures.jsonl, rejected.jsonl, timeline.jsonl and the lock. All are plain text. The id of each finished
+row is in the output exactly once. A failed row is in failures.jsonl until a later run finishes it. A row that the row
+function rejected is in rejected.jsonl and counts as done.
+
+Written lines survive the end of the process; synced lines survive a power cut. All files are synced at least once a
+second, and after 1,000 lines or 8 MiB (group commit). `rows_synced` counts the synced rows.
+"""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from manycall.errors import RowRejected, StorageError, UsageError
+from manycall.ids import IdTable, decode_row_id
+from manycall.records import Row, Success
+from manycall.store.append_log import AppendLog
+from manycall.store.atomic_write import REMEDIES, write_error
+from manycall.store.disk import REAL_DISK, Disk
+from manycall.store.earlier_run import resume_or_refuse, set_aside
+from manycall.store.failures import FailureLog
+from manycall.store.journal import Journal
+from manycall.store.jsonl import corrupt_file, decode_lines
+from manycall.store.lock import Lock
+from manycall.store.manifest import Manifest, real_output
+from manycall.store.paths import run_folder_path
+from manycall.store.row_layout import PlainLayout, RowLayout, encode_json, row_line
+from manycall.store.row_parts import PartsLayout
+
+RESERVED_BYTES = 4 << 20
+"""Disk space that is reserved during a run, so that calls in flight can be saved when the disk is full."""
+
+
+class RunFolder:
+    """One output and its run folder, open for writing by this process only.
+
+    Args:
+        out: the output file.
+        manifest: the settings and the source of the new run.
+        overwrite: move the old output and its run folder to `<out>.old` (`.old2`, ...) and start over.
+        expected: expected number of rows; None if it is unknown.
+        truncated_suffix: the end of the output line of a truncated row; None if truncated rows cannot be recognized.
+        layout: the line format of the output. Default: the row's fields and the result, in one line or in several.
+        rows_may_split: with the default layout, an input row may become several output rows.
+        disk: replaced by a fake in tests.
+
+    Attributes:
+        folder: path of the run folder.
+        ids: ids of the done rows, including the rejected ones.
+        truncated: number of done rows whose answer is truncated.
+        rejected: number of rejected rows.
+        output_rows: number of rows in the output.
+        rows_synced: number of rows in the output that would survive a power cut.
+        sync_needed: set when `sync` should run ahead of the once-a-second one.
+        ended: every row of the input is done or failed.
+        journal: the completed calls.
+        failures: the failed rows.
+
+    Raises:
+        SettingsMismatch: the output was created with other settings, which the message lists as a diff.
+        OutputLocked: another process is writing the output.
+        CorruptFile: a file is damaged.
+        StorageError: the disk is full.
+        UsageError: the path cannot be written.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        manifest: Manifest,
+        *,
+        overwrite: bool = False,
+        expected: int | None = None,
+        truncated_suffix: bytes | None = None,
+        layout: RowLayout | None = None,
+        rows_may_split: bool = False,
+        disk: Disk = REAL_DISK,
+    ) -> None:
+        self.out = out = real_output(out)
+        self.folder = run_folder_path(out)
+        self.manifest = manifest
+        self.sync_needed = asyncio.Event()
+        self._disk = disk
+        self._expected = expected or 0
+        self._truncated_suffix = truncated_suffix
+        self._layout: RowLayout = layout or (PartsLayout() if rows_may_split else PlainLayout())
+        self.ended = False
+        self.truncated = self.rejected = self.output_rows = 0
+        self._lock: Lock | None = None
+        try:
+            self._lock = Lock(out, disk)
+            self._open(overwrite)
+            self._lock.lock_output()  # it was created or replaced
+        except BaseException as error:
+            self._unlock()
+            if not isinstance(error, OSError):
+                raise
+            if error.errno in REMEDIES:
+                raise write_error(self.folder, error) from error
+            raise UsageError(f"{error.filename or out} cannot be used as output: {error.strerror}.") from error
+
+    def __repr__(self) -> str:
+        return f"<RunFolder {self.out.name}, {len(self.ids)} rows done, {len(self.failures.failed_before)} failed>"
+
+    def _open(self, overwrite: bool) -> None:
+        if overwrite:
+            set_aside(self.out, self._disk)
+        resume_or_refuse(self.out, self.manifest, self._disk)
+        self._file(self.out).close()  # repairs a torn tail
+        self._rejected_rows = self._file(self.folder / "rejected.jsonl")
+        self.ids = self._read_done()
+        self._rows = self._file(self.out)
+        self.rows_synced = len(self.ids)
+        self._before = self.rows_synced
+        self.journal = Journal(
+            self.folder / "calls.jsonl",
+            self._is_done,
+            out=self.out,
+            disk=self._disk,
+            on_sync_needed=self.sync_needed.set,
+        )
+        self.failures = FailureLog(
+            self.folder / "failures.jsonl",
+            self._is_done,
+            out=self.out,
+            disk=self._disk,
+            on_sync_needed=self.sync_needed.set,
+        )
+        self._timeline = self._file(self.folder / "timeline.jsonl")
+        self._reserve_space()
+        self.save_manifest()
+        self._disk.sync_folder(self.out.parent)
+
+    def _file(self, path: Path) -> AppendLog:
+        return AppendLog(path, self._disk, self.sync_needed.set)
+
+    def _read_done(self) -> IdTable:
+        known = IdTable(self._expected)
+        rejected = self._rejected_rows.path
+        for offset, _, name in decode_lines(rejected, decode_row_id, self.out, self._disk):
+            self._add_done(known, name, rejected, offset)
+            self.rejected += 1
+        for row in self._layout.done_rows(self.out, self._disk):
+            self._add_done(known, row.row_id, self.out, row.offset)
+            self.output_rows += row.line_count
+            self.truncated += self._truncated_suffix is not None and row.line.endswith(self._truncated_suffix)
+        return known
+
+    def _add_done(self, known: IdTable, name: str, path: Path, offset: int) -> None:
+        if not known.add_done(name):
+            raise corrupt_file(path, offset, f"duplicate id {name!r}", self.out)
+
+    def _reserve_space(self) -> None:
+        with suppress(OSError):  # not every file system supports it
+            fd = self._disk.create(self.folder / "spare")
+            try:
+                self._disk.reserve(fd, RESERVED_BYTES)
+            finally:
+                self._disk.close(fd)
+
+    def _is_done(self, name: str) -> bool:
+        return bool(self.ids.state(name))
+
+    def write_row(self, done: Success) -> None:
+        """Write a finished row to the output.
+
+        Raises:
+            StorageError: the row could not be written.
+            TypeError, ValueError: the result cannot be encoded as JSON; nothing was written.
+        """
+        lines = self._layout.encode(done.row, done.output)
+        self._rows.append(b"".join(lines))
+        self.output_rows += len(lines)
+        self.failures.mark_done(done.row.id)
+
+    def write_rejected(self, row: Row, rejection: RowRejected) -> None:
+        """Write a rejected row to rejected.jsonl.
+
+        Raises:
+            StorageError: the row could not be written.
+            TypeError, ValueError: the fields of the rejection cannot be encoded as JSON.
+        """
+        self._rejected_rows.append(row_line(row, row.id, {**rejection.fields, "reason": str(rejection)}))
+        self.rejected += 1
+        self.failures.mark_done(row.id)
+
+    def timeline(self, event: dict[str, Any]) -> None:
+        """Append an event to timeline.jsonl."""
+        self._timeline.append(encode_json(event) + b"\n")
+
+    def mark(self) -> tuple[int, int]:
+        """Return what a `sync` that starts now will make durable. Pass it to `synced` when the sync has finished."""
+        return self.journal.file.sync_mark(), self._rows.sync_mark()
+
+    def sync(self) -> None:
+        """Write all files to the disk itself. Slow: call it from a thread.
+
+        Raises:
+            StorageError: a sync failed.
+        """
+        for file in (self.journal.file, self._rows, self._rejected_rows, self.failures.file, self._timeline):
+            file.sync()
+
+    def synced(self, mark: tuple[int, int]) -> None:
+        """Record that everything before this mark is durable."""
+        calls, rows = mark
+        self.journal.synced(calls)
+        self.rows_synced = self._before + rows
+
+    def save_manifest(self) -> None:
+        """Write the manifest to its file."""
+        self.manifest.write(self.folder / "manifest.json", self._disk)
+
+    def start_session(self, session: dict[str, Any]) -> None:
+        """Add a session to the manifest and write it, so that a killed session is recorded, too.
+
+        Raises:
+            StorageError: the manifest could not be written.
+        """
+        self.manifest.sessions.append(session)
+        try:
+            self.save_manifest()
+        except OSError as error:
+            raise write_error(self.folder, error) from error
+
+    def mark_ended(self) -> None:
+        """Record that every row of the input is done or failed. Call this before `close`."""
+        self.ended = True
+
+    def _append_failed(self) -> None:
+        if self.ended:
+            self._layout.append_failed(self.out, self.failures.file.path, self._disk)
+
+    def close(self) -> None:
+        """Sync and close all files, compact failures.jsonl, write the manifest and release the lock.
+
+        Every step is tried even if an earlier one fails.
+
+        Raises:
+            StorageError: a step failed; the message says how many calls are lost, if any are.
+        """
+        self._disk.remove(self.folder / "spare")
+        lost = self.journal.close()
+        errors: list[StorageError] = []
+        files = (self._rows, self._rejected_rows, self.failures, self._timeline)
+        for step in (*(file.close for file in files), self._append_failed, self.save_manifest):
+            try:
+                step()
+            except StorageError as error:
+                errors.append(error)
+            except OSError as error:
+                errors.append(write_error(self.folder, error))
+        self._unlock()
+        if lost:
+            raise StorageError(
+                f"{lost} completed calls could not be saved to any file and are lost. They may have been billed."
+            )
+        if errors:
+            raise errors[0]
+        self.rows_synced = self._before + self._rows.count
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()

@@ -1,0 +1,48 @@
+"""The base class of the step types, and what a step is compiled to."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from manycall.client.requests import LLM
+from manycall.records import Row
+from manycall.run.reask import ReaskCounts
+
+StepFunction = Callable[[Row, LLM], Awaitable[dict[str, Any]]]
+
+
+class StepContext(NamedTuple):
+    """Values that all steps of a pipeline share: the number of reasks, the seed and the counts."""
+
+    reask: int
+    seed: int
+    counts: ReaskCounts
+
+
+class CompiledStep(NamedTuple):
+    """A step that can be called.
+
+    Attributes:
+        function: processes one row.
+        writes: fields that the step adds.
+        needs: fields that must exist before the step.
+        identity: settings that must be the same in a resumed run.
+    """
+
+    function: StepFunction
+    writes: tuple[str, ...]
+    needs: set[str]
+    identity: dict[str, Any]
+
+
+class Step(msgspec.Struct, forbid_unknown_fields=True):
+    """Base class of the step types."""
+
+    def compile(self, context: StepContext) -> CompiledStep:
+        """Compile the step.
+
+        Raises:
+            UsageError: a template, the schema or a setting is not valid.
+        """
+        raise NotImplementedError

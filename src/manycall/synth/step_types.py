@@ -1,0 +1,189 @@
+"""The step types of a pipeline. In a file, each step is a table, and one of its keys names the type:
+
+    [[steps]]
+    judge = "Is this true? {{ text }}"
+    min_score = 4
+
+A step is compiled once and then called for each row. It receives the row with the fields of all earlier steps, and
+returns new fields or raises RowRejected.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from manycall.client.requests import LLM
+from manycall.data.answer_schema import SchemaLike
+from manycall.data.prompt_template import PromptLike, PromptTemplate
+from manycall.errors import RowRejected, UsageError
+from manycall.judging.verdict_format import parse_number, parse_scale
+from manycall.records import Completion, Messages, Row
+from manycall.run.reask import append_text, ask_until_valid
+from manycall.synth.evolve import Evolve
+from manycall.synth.prompt_call import PromptCall, TextApi
+from manycall.synth.step_base import CompiledStep, Step, StepContext
+
+
+class Generate(Step):
+    """Send a prompt and add the text, or with a schema the fields, of the answer.
+
+    Attributes:
+        generate: the prompt.
+        output_field: the field for the text.
+        system, schema, api: as for `manycall.generate`.
+        params: request parameters in addition to those of the run.
+    """
+
+    generate: Any
+    output_field: str = "text"
+    system: str | None = None
+    schema: Any = None
+    api: TextApi = "chat"
+    params: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    def compile(self, context: StepContext) -> CompiledStep:
+        prompt: PromptLike = self.generate
+        schema: SchemaLike | None = self.schema
+        call = PromptCall(
+            prompt, system=self.system, output_field=self.output_field, schema=schema, api=self.api, params=self.params,
+            reask=context.reask, counts=context.counts,
+        )  # fmt: skip
+        if call.answer_schema is not None and call.answer_schema.is_list:
+            raise UsageError(
+                "A step cannot split a row into several. Generate the rows first, then run the steps on them."
+            )
+
+        async def function(row: Row, llm: LLM) -> dict[str, Any]:
+            fields = await call(row, llm)
+            assert isinstance(fields, dict)
+            return fields
+
+        return CompiledStep(function, call.writes, call.template.required_fields, {"generate": call.identity})
+
+
+class Judge(Step):
+    """Request a score and reject the row if the score is too low.
+
+    Attributes:
+        judge: the prompt. An instruction to answer with a number of the scale is appended.
+        output_field: the field for the score.
+        min_score: minimum score of rows that are kept; None keeps all rows.
+        scale: lowest and highest score, as a range of whole numbers.
+        system: the system prompt.
+        params: request parameters in addition to those of the run.
+    """
+
+    judge: Any
+    output_field: str = "score"
+    min_score: float | None = None
+    scale: str = "1-5"
+    system: str | None = None
+    params: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    def compile(self, context: StepContext) -> CompiledStep:
+        template = PromptTemplate(self.judge, self.system)
+        low, high = parse_scale(self.scale, f"judge: scale {self.scale!r}")
+        if self.min_score is not None and not low <= self.min_score <= high:
+            raise UsageError(f"judge: the scale is {low} to {high}, but min_score is {self.min_score}.")
+        instruction = f"Score it from {low} to {high}. Answer with the number, digit only."
+
+        async def function(row: Row, llm: LLM) -> dict[str, Any]:
+            async def send(messages: Messages) -> Completion:
+                return await llm.chat(messages, **self.params)
+
+            messages = append_text(template.messages(row), instruction)
+            score = await ask_until_valid(
+                messages, send, partial(parse_number, least=low, most=high), context.reask, context.counts
+            )
+            if self.min_score is not None and score < self.min_score:
+                raise RowRejected(
+                    f"{self.output_field} {score} is below {self.min_score:g}", **{self.output_field: score}
+                )
+            return {self.output_field: score}
+
+        identity = {"judge": template.text, "system": template.system_text, "output_field": self.output_field}
+        settings = {"min_score": self.min_score, "scale": f"{low}-{high}", "params": self.params}
+        return CompiledStep(function, (self.output_field,), template.required_fields, {**identity, **settings})
+
+
+class Keep(Step):
+    """Reject the rows for which a condition is false. No call is made.
+
+    Attributes:
+        keep: a Jinja expression over the fields ("score > 3 and text | length > 200"), or a function of the fields.
+        reason: the reason that is recorded for rejected rows. Default: the condition.
+    """
+
+    keep: Any
+    reason: str = ""
+
+    def compile(self, context: StepContext) -> CompiledStep:
+        template = None if callable(self.keep) else PromptTemplate(f"{{% if {self.keep} %}}yes{{% endif %}}")
+        condition = getattr(self.keep, "__name__", "a function") if template is None else str(self.keep)
+
+        def is_kept(fields: dict[str, Any]) -> bool:
+            return bool(self.keep(fields) if template is None else _text(template, fields))
+
+        async def function(row: Row, llm: LLM) -> dict[str, Any]:
+            if not is_kept({**row.fields, "id": row.id}):
+                raise RowRejected(self.reason or f"condition is false: {condition}")
+            return {}
+
+        return CompiledStep(
+            function, (), set() if template is None else template.required_fields - {"id"}, {"keep": condition}
+        )
+
+
+class Assign(Step):
+    """Compute fields from other fields. No call is made.
+
+    Attributes:
+        assign: field → template ("{{ a if score_a > score_b else b }}"). The value of a single expression
+            keeps its type: "{{ score_a - score_b }}" is a number.
+    """
+
+    assign: dict[str, str]
+
+    def compile(self, context: StepContext) -> CompiledStep:
+        templates = {name: PromptTemplate(text) for name, text in self.assign.items()}
+
+        async def function(row: Row, llm: LLM) -> dict[str, Any]:
+            return {name: template.evaluate(row) for name, template in templates.items()}
+
+        needs = set().union(*(template.required_fields for template in templates.values()))
+        return CompiledStep(
+            function, tuple(templates), needs, {"assign": {name: each.text for name, each in templates.items()}}
+        )
+
+
+STEP_TYPES: dict[str, type[Step]] = {
+    "generate": Generate,
+    "evolve": Evolve,
+    "judge": Judge,
+    "keep": Keep,
+    "assign": Assign,
+}
+
+
+def parse_step(step: "Step | Mapping[str, Any]", number: int) -> Step:
+    """Return a step from a table of a file or from Python.
+
+    Raises:
+        UsageError: the type of the step is missing or ambiguous, or a setting is not valid.
+    """
+    if isinstance(step, Step):
+        return step
+    named = [kind for kind in STEP_TYPES if kind in step] if isinstance(step, Mapping) else []
+    if len(named) != 1:
+        raise UsageError(f"Step {number}: expected exactly one of {', '.join(STEP_TYPES)}.")
+    try:
+        return msgspec.convert(dict(step), STEP_TYPES[named[0]], strict=False)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"Step {number} ({named[0]}): {error}") from None
+
+
+def _text(template: PromptTemplate, fields: dict[str, Any]) -> str:
+    text: str = template.messages(Row("", fields))[-1]["content"]
+    return text

@@ -1,0 +1,211 @@
+"""Send HTTP requests. This is the only module that imports the HTTP library.
+
+No server can exhaust the memory of this process. The HTTP library limits the head of a response and the data that it
+reads ahead (up to 1.3 MB per call). A body that exceeds the maximum size is rejected, and large bodies are read one
+after the other (`BodyMemoryLimit`).
+
+The HTTP library is pyreqwest (Rust: reqwest and hyper), chosen for its low cost: 33 to 60 µs of CPU per request at any
+concurrency. This module works around its known faults:
+
+* Cancelling a task does not abort its request on the wire. Only the timeout of the request does, so every request has
+  a timeout.
+* A connection lost after sending raises `ConnectError`, and a late answer raises `ConnectTimeoutError`. Only the causes
+  of the exception show whether anything was sent. `map_error` reads them, and treats unclear cases as sent.
+* The library's thread may call the interpreter after everything was closed. An interpreter that exits at this moment
+  aborts.
+
+This module knows nothing about JSON, models or retries.
+"""
+
+import asyncio
+from datetime import timedelta
+from functools import lru_cache, partial
+from ipaddress import ip_address
+
+from pyreqwest import exceptions as http
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.http import Url
+from pyreqwest.response import Response
+
+from manycall import clock, errors
+from manycall.option_flags import option
+from manycall.providers import address
+from manycall.providers.urls import is_loopback
+from manycall.transport.messages import HttpRequest, HttpResponse
+
+# Servers close idle connections after 5 s (vLLM, llama-server, LiteLLM), and a request sent at that moment is lost.
+# Therefore the client closes idle connections earlier.
+POOL_IDLE_SECONDS = 3.0
+CONNECT_SECONDS = 10.0
+MAX_BODY_BYTES = 16 << 20
+"""Largest decompressed body of a response: 500 vectors of 1,536 numbers, or a thousand times a usual answer."""
+SMALL_BYTES = 64 << 10
+"""Bodies up to this size are not counted in `BodyMemoryLimit`. Almost all bodies are smaller."""
+LARGE_BODIES_BYTES = 16 << 20
+"""Memory for all larger bodies together."""
+SHUTDOWN_GRACE_SECONDS = 0.02
+"""Time for the HTTP library's own thread to finish after everything was closed."""
+
+
+class HttpTransport:
+    """Transport over TCP and TLS (1.2 or newer). It verifies certificates and follows no redirects.
+
+    It uses the environment variables HTTP_PROXY, HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE.
+
+    Args:
+        max_body_bytes: a response with a larger decompressed body fails with ResponseTooLarge.
+    """
+
+    def __init__(self, *, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+        self._max_body_bytes = max_body_bytes
+        self._body_memory = BodyMemoryLimit(LARGE_BODIES_BYTES)
+        self._client: Client = _builder().build()
+        self._loopback_client: Client = _builder().no_proxy().build()  # no proxy can reach this machine's loopback
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        client = self._loopback_client if _is_local_url(request.url) else self._client
+        try:
+            out = client.request(request.method, request.url).timeout(timedelta(seconds=request.timeout))
+            if request.key is not None:
+                out = out.bearer_auth(request.key.reveal())
+            if request.body:
+                out = out.body_bytes(request.body)
+            async with out.build_streamed() as reply:
+                body = await self._read(reply)
+                return HttpResponse(reply.status, body, partial(_header, reply))
+        except http.PyreqwestError as error:
+            raise map_error(error, request.timeout) from None
+
+    async def _read(self, reply: Response) -> bytes:
+        reader = reply.body_reader
+        chunk = await reader.read(SMALL_BYTES)
+        if chunk is not None and str(len(chunk)) == reply.get_header("content-length"):  # small and complete
+            return bytes(chunk)
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            while chunk is not None:
+                chunks.append(bytes(chunk))
+                size += len(chunk)
+                if size > SMALL_BYTES:
+                    if size > self._max_body_bytes:
+                        raise errors.ResponseTooLarge(
+                            f"the response is larger than {self._max_body_bytes:,} bytes and was discarded"
+                        )
+                    await self._body_memory.reserve(chunks, size)
+                chunk = await reader.read_chunk()
+            return b"".join(chunks)
+        finally:
+            if size > SMALL_BYTES:
+                self._body_memory.release(chunks)
+                chunks.clear()  # the traceback of an error may keep this frame alive
+
+    async def close(self) -> None:
+        await self._client.close()
+        await self._loopback_client.close()
+        await clock.sleep(SHUTDOWN_GRACE_SECONDS)  # the library's thread must finish before the interpreter exits
+
+
+class BodyMemoryLimit:
+    """Limit on the memory for large bodies that are being read, over all calls.
+
+    When the memory is full, only the oldest body continues to be read until it is complete or times out. Then the next
+    one continues. The other calls wait, and TCP flow control makes their servers wait too, so that no data is lost.
+
+    Args:
+        size: bytes. The memory in use is at most this size, plus the oldest body, plus one chunk of each other body.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._held: dict[int, int] = {}  # id of a body -> its bytes; the oldest body first
+        self._total = 0
+        self._changed = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<BodyMemoryLimit: {self._total:,} of {self._size:,} bytes held by {len(self._held)} responses>"
+
+    async def reserve(self, body: object, size: int) -> None:
+        """Record that `size` bytes of this body have been read, and return when more may be read."""
+        self._total += size - self._held.get(id(body), 0)
+        self._held[id(body)] = size
+        while self._total > self._size and id(body) != next(iter(self._held)):
+            await self._changed.wait()
+
+    def release(self, body: object) -> None:
+        """Release the memory of a body that is complete or abandoned."""
+        self._total -= self._held.pop(id(body), 0)
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def _builder() -> ClientBuilder:
+    return (
+        ClientBuilder()
+        .follow_redirects(False)  # a redirect would carry the key to another host
+        .referer(False)
+        .min_tls_version("TLSv1.2")
+        .brotli(False)  # decompressing one response would need up to 16 MB; gzip needs 32 kB
+        .zstd(False)
+        .pool_idle_timeout(timedelta(seconds=POOL_IDLE_SECONDS))
+        .connect_timeout(timedelta(seconds=CONNECT_SECONDS))
+        .default_headers({"content-type": "application/json"})
+        .user_agent("manycall")
+    )
+
+
+@lru_cache(maxsize=1024)
+def _is_local_url(url: str) -> bool:
+    """Return whether the URL's host is this machine.
+
+    Raises:
+        UsageError: the URL is not valid, or the HTTP library would connect to another host than the checked one.
+    """
+    try:
+        checked, connected = address.parse(url).host, Url(url).host_str
+    except ValueError as error:
+        raise errors.UsageError(f"The URL is not valid: {error}") from None
+    if not _same_host(checked, connected or ""):
+        raise errors.UsageError(f"The URL names the host {checked}, but the HTTP library would connect to {connected}.")
+    return is_loopback(url)
+
+
+def _same_host(one: str, other: str) -> bool:
+    if one.startswith("["):  # an IPv6 address can be written in several ways
+        return other.startswith("[") and ip_address(one[1:-1]) == ip_address(other[1:-1])
+    return one == other
+
+
+def _header(reply: Response, name: str) -> str | None:
+    try:
+        return reply.get_header(name)
+    except ValueError:  # not ASCII
+        return None
+
+
+# The text of hyper's error if no connection was made. In all other cases the request may have been sent.
+_NOT_CONNECTED = "client error (Connect)"
+_BROKEN = (http.ReadError, http.DecodeError, http.StatusError, http.RedirectError)
+
+
+def map_error(error: http.PyreqwestError, timeout: float) -> errors.ManycallError:
+    """Return manycall's error for an error of the HTTP library: never sent, possibly sent, timed out or incomplete.
+
+    Args:
+        error: the error of the HTTP library.
+        timeout: timeout of the request in seconds, for the message.
+    """
+    details = getattr(error, "details", None) or {}
+    causes = [str(cause["message"]) for cause in details.get("causes") or ()]
+    why = causes[-1] if causes else error.message
+    if isinstance(error, http.BuilderError):
+        return errors.UsageError(f"The URL is not valid: {why}")
+    if _NOT_CONNECTED in causes or isinstance(error, http.PoolTimeoutError):
+        if "certificate" in why:
+            return errors.CertificateError(f"the server's certificate was rejected: {why}")
+        return errors.ConnectError(f"connection failed: {why}")
+    if isinstance(error, http.RequestTimeoutError):
+        return errors.AttemptTimeout(f"no complete response within {timeout:g} s ({option('timeout')})")
+    if isinstance(error, _BROKEN):
+        return errors.IncompleteResponse(f"the response ended early or could not be read: {why}")
+    return errors.ConnectionLost(f"the connection was lost: {why}")

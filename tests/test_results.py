@@ -1,0 +1,127 @@
+"""Results in Python have the keys of `--json`, can be iterated over, and escape what models write."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import manycall
+from manycall.cli.print_result import print_result
+from manycall.evals.eval_result import OutputResult
+from manycall.run.result_views import OutputViews, RecordViews, ResultViews
+from shell import manycall as run_command
+
+SIM: dict[str, Any] = {"model": "any", "base_url": "sim:latency=0", "progress": False}
+ENDPOINT = ("-m", "any", "-u", "sim:latency=0", "--no-progress")
+ROWS = Path("rows.jsonl")
+
+
+@pytest.fixture(autouse=True)
+def _outputs() -> None:
+    ROWS.write_text("".join(json.dumps({"id": n, "q": f"question {n}"}) + "\n" for n in range(5)))
+
+
+def generated() -> manycall.RunResult:
+    return manycall.generate("{{ q }}", ROWS, out="g.jsonl", **SIM)
+
+
+def evaluated(out: str = "e.jsonl", limit: int = 5) -> manycall.EvalResult:
+    return manycall.evaluate("wordmath", out=out, limit=limit, **SIM)
+
+
+def judged() -> manycall.JudgeResult:
+    generated()
+    return manycall.judge("g.jsonl", "Good? {{ text }}", out="j.jsonl", **SIM)
+
+
+def compared() -> manycall.Comparison:
+    evaluated("e.jsonl")
+    evaluated("f.jsonl")
+    return manycall.compare("e.jsonl", "f.jsonl")
+
+
+def checked() -> ResultViews:
+    generated()
+    return manycall.check_data("g.jsonl")
+
+
+def exported() -> ResultViews:
+    generated()
+    return manycall.export("g.jsonl", "x.jsonl")
+
+
+def described() -> ResultViews:
+    generated()
+    return manycall.dataset_card("g.jsonl", out="README.md")
+
+
+def rehearsed() -> manycall.RunResult:
+    return manycall.generate("{{ q }}", ROWS, out="g.jsonl", dry_run=True, **SIM)
+
+
+COMMANDS: dict[Callable[[], ResultViews], tuple[str, ...]] = {
+    rehearsed: ("generate", "-p", "{{ q }}", "rows.jsonl", "-o", "g.jsonl", *ENDPOINT, "--dry-run"),
+    generated: ("generate", "-p", "{{ q }}", "rows.jsonl", "-o", "g.jsonl", *ENDPOINT),
+    evaluated: ("eval", "wordmath", "--limit", "5", "-o", "e.jsonl", *ENDPOINT),
+    judged: ("judge", "g.jsonl", "--rubric", "Good? {{ text }}", "-o", "j.jsonl", *ENDPOINT),
+    compared: ("compare", "e.jsonl", "f.jsonl"),
+    checked: ("check-data", "g.jsonl"),
+    exported: ("export", "g.jsonl", "-o", "y.jsonl"),
+    described: ("dataset-card", "g.jsonl"),
+}
+
+
+@pytest.mark.parametrize("make", COMMANDS)
+def test_to_dict_has_the_keys_of_the_commands_json(make: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    result = make()
+    done = run_command(*COMMANDS[make], "--json")
+    assert done.code == 0, done.err
+    assert keys(result.to_dict()) == keys(json.loads(done.out))
+    print_result(result, as_json=True)
+    assert json.loads(capsys.readouterr().out) == result.to_dict()
+
+
+def keys(value: Any) -> Any:
+    """Return the names of fields, of all levels; those of mappings with data are not compared."""
+    return {name: keys(inner) if name == "run" else None for name, inner in value.items()} if value else None
+
+
+def test_every_class_of_results_is_compared() -> None:
+    made = {type(make()) for make in COMMANDS}
+    assert made == subclasses(ResultViews) - {RecordViews, OutputViews, OutputResult}
+
+
+def subclasses(kind: type) -> set[type]:
+    direct: set[type] = set(kind.__subclasses__())
+    return direct.union(*map(subclasses, direct))
+
+
+def test_results_are_iterated_over_as_dicts_and_shown_in_notebooks_and_ipython() -> None:
+    result = evaluated()
+    assert list(result) == list(result.rows())
+    assert {row["id"] for row in result} == {row["id"] for row in result.rows()}
+    assert [difference["metric"] for difference in compared()] != []
+    for kind in (manycall.RunResult, manycall.EvalResult, manycall.JudgeResult, manycall.Comparison):
+        assert issubclass(kind, RecordViews)
+
+    class Printer:
+        printed = ""
+
+        def text(self, text: str) -> None:
+            self.printed += text
+
+    printer = Printer()
+    result._repr_pretty_(printer, False)
+    assert printer.printed == str(result)
+
+
+def test_html_escapes_what_a_model_wrote() -> None:
+    attack = "<script>alert(1)</script>"
+    result = manycall.RunResult(
+        job="generate", out=Path("o.jsonl"), total_rows=1, done=0, failed=1, top_errors=[(attack, 1)]
+    )
+    assert attack in str(result)
+    assert "<script>" not in result._repr_html_()
+    assert "&lt;script&gt;" in result._repr_html_()
