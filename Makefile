@@ -72,7 +72,7 @@ torture: setup
 
 .venv-lmeval/ready:
 	$(PYTHON) -m venv .venv-lmeval
-	$(LM_EVAL) -m pip install --no-progress --disable-pip-version-check 'lm_eval[api]==0.4.13'
+	$(LM_EVAL) -m pip install --quiet --disable-pip-version-check 'lm_eval[api]==0.4.13'
 	@touch $@
 
 crosscheck: setup .venv-lmeval/ready

@@ -25,7 +25,7 @@ class Fixed:
     def record_overload(self, now: float) -> None: ...
     def metrics_lost(self, now: float) -> None: ...
     def set_client_bound(self, is_bound: bool) -> None: ...
-    def refused(self, now: float, wait: float) -> None: ...
+    def record_429(self, now: float, wait: float) -> None: ...
     def update_from_metrics(self, gauges: Any, in_flight: int, now: float) -> None: ...
 
 
@@ -55,7 +55,7 @@ class Inspect(Fixed):
                 self.size = min(self.max_size, growth)
             self._clean = self._peak = 0
 
-    def refused(self, now: float, wait: float) -> None:
+    def record_429(self, now: float, wait: float) -> None:
         if now < self._cool:
             return
         self._slow_start = False
@@ -112,8 +112,9 @@ class Unthrottled:
     def cancel(self) -> None: ...
     def pause_until(self, until: float) -> None: ...
 
-    def refused(self, sent: float, now: float, wait: float | None, *, known: bool = False) -> None:
-        self._window.refused(now, wait or 0.0)
+    def record_429(self, sent: float, now: float, wait: float | None, *, has_limit: bool = False) -> bool:
+        self._window.record_429(now, wait or 0.0)
+        return False
 
 
 def backoff(failure: retry.FailedAttempt, attempts: int, rng: random.Random) -> float:

@@ -1,4 +1,7 @@
-"""Write docs/cli.md from the help of the commands. With --check, only compare, and look for broken links."""
+"""Write docs/cli.md from the help of the commands, and the tables of docs/providers.md from the code.
+
+With --check, only compare, and look for broken links.
+"""
 
 import os
 import re
@@ -6,7 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from provider_tables import table_lines
+
 PAGE = Path(__file__).with_name("cli.md")
+PROVIDER_PAGES = (Path(__file__).with_name("providers.md"), Path(__file__).parent / "zh" / "providers.md")
+TABLE = re.compile(r"(<!-- (\w+): made by docs/generate\.py -->\n(?:\|.*\n){2})(?:\|.*\n)*")
+"""Marker and header of a table, and its rows."""
 VERBS = (
     "generate", "steps", "eval", "run", "run-batch", "score", "compare", "judge", "export-lm-eval",
     "check-data", "export", "dataset-card", "repair", "sim",
@@ -26,6 +34,11 @@ def page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def with_table_rows(text: str) -> str:
+    """Return a page with the rows of its tables, below the header of each."""
+    return TABLE.sub(lambda found: found[1] + table_lines(found[2]), text)
+
+
 def broken_links() -> list[str]:
     """Return the links to files that do not exist, in the pages of the repository."""
     root = PAGE.parents[1]
@@ -38,11 +51,13 @@ def broken_links() -> list[str]:
 
 
 if __name__ == "__main__":
-    made = page()
+    made = {PAGE: page()} | {each: with_table_rows(each.read_text(encoding="utf-8")) for each in PROVIDER_PAGES}
     if "--check" not in sys.argv:
-        PAGE.write_text(made, encoding="utf-8")
+        for path, text in made.items():
+            path.write_text(text, encoding="utf-8")
     faults = broken_links()
-    if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != made:
-        faults.append("docs/cli.md is not what --help says: run python docs/generate.py")
+    for path, text in made.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            faults.append(f"docs/{path.relative_to(PAGE.parent)} is out of date: run python docs/generate.py")
     if faults:
         sys.exit("\n".join(faults))

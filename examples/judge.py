@@ -7,8 +7,8 @@ import manycall
 
 
 async def grade(row: dict[str, Any], llm: manycall.LLM) -> dict[str, Any]:
-    draft = await llm.chat(row["question"], max_tokens=64)
-    verdict = await llm.chat(f"Is this a good answer? Say why in a word.\n\n{draft.text}", max_tokens=8)
+    draft = await llm.chat(row["question"])
+    verdict = await llm.chat(f"Is this a good answer? Say why in a word.\n\n{draft.text}")
     return {"draft": draft.text, "verdict": verdict.text}
 
 

@@ -31,7 +31,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: 
     if key := request.config.getoption("--answer-key"):
         monkeypatch.setenv("OPENAI_API_KEY", key)
         # The tests' hosts are this machine, or made up; that keys stay off plain http is for test_keys.py to show.
-        monkeypatch.setattr("manycall.client.endpoint_config.is_loopback", lambda url: True)
+        monkeypatch.setattr("manycall.client.endpoint_settings.is_loopback", lambda url: True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 

@@ -13,14 +13,8 @@ from manycall.control.retry import FailedAttempt
 from manycall.records import Request
 from manycall.run.row_client import JournalLog
 from manycall.store.run_folder import RunFolder
-from manycall.transport.memory import (
-    Handler,
-    MemoryTransport,
-    chat_response,
-    error_response,
-    last_message,
-    no_header,
-)
+from manycall.transport.memory import Handler, MemoryTransport, chat_response, error_response, last_message
+from manycall.transport.messages import no_header
 
 FakeTransport = MemoryTransport
 answer = chat_response

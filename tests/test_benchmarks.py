@@ -55,18 +55,8 @@ def noting(heard: list[str], text: str) -> Callable[[str], Any]:
 # what was not answered
 
 
-@pytest.mark.parametrize(
-    ("kind", "reply", "verdict"),
-    [
-        ("a bad request", refusal(400, "too long"), "call_error"),
-        ("200 with an error in it", refusal(200, "out of memory"), "invalid"),
-        ("an empty answer", answer(""), "empty"),
-        ("an answer of null", answer(None), "empty"),  # type: ignore[arg-type]
-        ("cut before it began", answer("", "length"), "empty"),
-        ("filtered", answer("how to", "content_filter"), "content_filter"),
-    ],
-)
-def test_one_row_without_an_answer_is_in_no_score(kind: str, reply: Any, verdict: str) -> None:
+def forty_questions(reply: Any, **options: Any) -> manycall.EvalResult:
+    """Evaluate a model that answers 29 of 40 questions correctly, 10 wrongly, and one with this reply."""
     questions = [{"question": f"{n} + 1?", "answer": str(n + 1)} for n in range(40)]
     Path("q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
 
@@ -77,7 +67,42 @@ def test_one_row_without_an_answer_is_in_no_score(kind: str, reply: Any, verdict
         return answer(f"It is {n + 1 if n < 30 else n}.")
 
     with serving(replying(say)) as url:
-        result = manycall.evaluate("q.jsonl", scorer="numeric", base_url=url, out=OUT, **QUIET)
+        return manycall.evaluate("q.jsonl", scorer="numeric", base_url=url, out=OUT, **QUIET, **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reply"),
+    [("empty", answer("")), ("empty", answer(None)), ("reasoning_only", answer("", "length"))],  # type: ignore[arg-type]
+)
+def test_one_row_without_an_answer_is_scored_0_or_excluded(kind: str, reply: Any) -> None:
+    result = forty_questions(reply)
+    score = result.score("numeric")
+    assert (score.value, score.count, score.failed_as_wrong, score.unparsed) == (29 / 40, 40, None, 0)
+    assert (result.scored_rows, result.no_answer, result.no_answer_counts) == (40, 1, {kind: 1})
+    assert (result.failed, result.failure_counts) == (0, {})
+    assert f"1 (2.5%) of 40 rows have no answer (1 {kind}) and count as wrong." in str(result)
+    assert ("ended while the model was thinking" in str(result)) == (kind == "reasoning_only")
+    excluded = manycall.score(OUT, scorer="numeric", no_answer="exclude")
+    assert (excluded.scores[0].value, excluded.scored_rows, excluded.no_answer) == (29 / 39, 39, 0)
+    assert (excluded.failed, excluded.failure_counts, excluded.scores[0].worst_case) == (
+        1,
+        {kind: 1},
+        (29 / 40, 30 / 40),
+    )
+    again = forty_questions(reply, no_answer="exclude")
+    assert again.scores[0].value == 29 / 39
+
+
+@pytest.mark.parametrize(
+    ("kind", "reply", "verdict"),
+    [
+        ("a bad request", refusal(400, "too long"), "call_error"),
+        ("200 with an error in it", refusal(200, "out of memory"), "invalid"),
+        ("filtered", answer("how to", "content_filter"), "content_filter"),
+    ],
+)
+def test_one_row_whose_call_failed_is_in_no_score(kind: str, reply: Any, verdict: str) -> None:
+    result = forty_questions(reply)
     score = result.score("numeric")
     assert (score.value, score.count) == (29 / 39, 39)
     assert (result.scored_rows, result.failed, result.failure_counts) == (39, 1, {verdict: 1})
@@ -224,12 +249,10 @@ def test_rows_whose_scorer_failed_have_an_answer_and_lm_eval_would_not_score_the
         result = manycall.evaluate(task, base_url=url, out=OUT, **QUIET)
     assert result.failure_counts == {"call_error": 1, "function_error": 2}
     assert "2 rows have an answer that could not be scored (function_error)" in str(result)
-    assert "1 rows have no answer and are not included in the scores. Make the same call again to retry them." in str(
-        result
-    )
+    assert "1 rows failed and are not included in the scores. Make the same call again to retry them." in str(result)
     assert (result.scores[0].failed_as_wrong, "lm-evaluation-harness" in str(result)) == (None, False)
     again = manycall.score(OUT, scorer=task)
-    assert "1 rows have no answer and are not included in the scores.\n" in f"{again}\n"  # score makes no calls
+    assert "1 rows failed and are not included in the scores.\n" in f"{again}\n"  # score makes no calls
 
 
 @pytest.mark.parametrize(("found", "said"), [(None, "None"), (3.0, "3.0"), ("yes", "'yes'"), (-1, "-1")])
@@ -730,16 +753,19 @@ def test_the_samples_of_lm_eval_are_scored_again() -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     result = manycall.score(path)
     assert [(s.filter, s.value, s.count) for s in result.scores] == [
-        ("strict-match", 1, 3),
-        ("flexible-extract", 1, 3),
+        ("strict-match", 0.75, 4),
+        ("flexible-extract", 0.75, 4),
     ]
-    assert (result.failed, result.failure_counts) == (1, {"empty": 1})
-    assert result.scores[0].failed_as_wrong is not None
-    assert result.scores[0].failed_as_wrong.value == 0.75
-    assert "lm-evaluation-harness would score them as 0 and report strict-match 0.7500 ±0.2500," in str(result)
-    assert manycall.score(path, scorer="numeric").scores[0].value == 1
+    assert (result.failed, result.no_answer_counts) == (0, {"empty": 1})
+    excluded = manycall.score(path, no_answer="exclude")
+    assert (excluded.failed, excluded.failure_counts, excluded.scores[0].value) == (1, {"empty": 1}, 1)
+    assert excluded.scores[0].failed_as_wrong is not None
+    assert excluded.scores[0].failed_as_wrong.value == 0.75
+    assert "lm-evaluation-harness would score them as 0 and report strict-match 0.7500 ±0.2500," in str(excluded)
+    assert manycall.score(path, scorer="numeric").scores[0].value == 0.75
     done = command("score", path, "--report", "page.html")
-    assert (done.code, "gsm8k" in Path("page.html").read_text()) == (3, True)
+    assert (done.code, "gsm8k" in Path("page.html").read_text()) == (0, True)
+    assert command("score", path, "--no-answer", "exclude").code == 3
     path.write_text(json.dumps({**lines[0], "resps": [[["-1.5", "True"]]]}) + "\n")
     with pytest.raises(UsageError, match="contains no generated text"):
         manycall.score(path)

@@ -133,7 +133,7 @@ def test_run_takes_a_function_from_a_file() -> None:
         (
             ("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "nowhere"),
             2,
-            r"--base-url 'nowhere' is not a valid URL",
+            r"Unknown provider 'nowhere'. Expected a URL",
         ),
         (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "https://api.openai.com/v1"), 2, r"OPENAI_API_KEY"),
         (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim:warp=9"), 2, r"No such option.*warp"),
@@ -404,7 +404,7 @@ def test_every_setting_of_the_simulated_server_is_a_flag_with_its_default() -> N
     defaults = msgspec.structs.asdict(SimSettings())
     assert {name: flags[name] for name in defaults} == defaults
     headers = get_type_hints(SimSettings)["rate_limit_headers"]
-    assert set(get_args(headers)) == set(SIM_HEADERS)
+    assert set(get_args(headers)) == {"auto", *SIM_HEADERS}
 
 
 def test_help_and_version_are_there() -> None:

@@ -9,7 +9,7 @@ import pytest
 from fakes import FakeTransport, answer, asked, no_header, refusal
 from manycall import errors
 from manycall.client.call_client import CallClient
-from manycall.providers import openai
+from manycall.providers import token_usage
 from manycall.sim import virtual_time
 from manycall.transport.messages import HttpRequest, HttpResponse
 
@@ -278,7 +278,7 @@ def test_a_server_that_counts_absurdly_upsets_nothing() -> None:
     async def main() -> None:
         async with CallClient("m", base_url=URL, transport=FakeTransport(handler)) as llm:
             await asyncio.gather(*(llm.chat(str(n)) for n in range(200)))
-            assert llm.counters.prompt_tokens == 200 * openai.MAX_TOKENS_PER_CALL
+            assert llm.counters.prompt_tokens == 200 * token_usage.MAX_TOKENS_PER_CALL
             assert llm.counters.completion_tokens == 0
 
     virtual_time.run_virtual(main())

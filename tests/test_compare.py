@@ -52,7 +52,7 @@ def run(name: str, scores: Sequence[float | None], *, samples: bool = False, fai
         "sessions": [],
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    (folder / "failures.jsonl").write_text('{"id":"x","kind":"empty"}\n' * failed)
+    (folder / "failures.jsonl").write_text('{"id":"x","kind":"call_error"}\n' * failed)
     return Path(f"{name}.jsonl")
 
 
@@ -79,6 +79,22 @@ def test_the_second_run_is_compared_with_the_first_on_the_rows_that_both_have() 
     assert "| 2 - 1      | numeric | 0.5000 | 0.7500 | +0.2500 |" in said
     assert "4 questions compared. 1 have a score only in run 1, 1 only in run 2." in said
     assert "b.jsonl: Incomplete: 5 of 6 rows." in said
+
+
+def test_a_question_without_an_answer_is_wrong_on_both_sides_or_excluded_on_both() -> None:
+    a, b = run("a", [1, 1, None]), run("b", [1, None, 1])
+    for name, question in (("a", 2), ("b", 1)):
+        failed = {"id": f"q{question}", "kind": "reasoning_only", "row": {"question": f"Q{question}?", "answer": "1"}}
+        Path(f"{name}.jsonl.run/failures.jsonl").write_text(json.dumps(failed) + "\n")
+    found = compare(a, b, out="changed.jsonl")
+    (versus,) = found.differences
+    assert (versus.difference.count, versus.difference.wins, versus.difference.losses) == (3, 1, 1)
+    assert [(side.rows, side.no_answer, side.failed) for side in found.runs] == [(3, 1, 0), (3, 1, 0)]
+    assert "| rows scored | no answer |" in str(found)
+    changed = {row["id"]: (row["scores"], row["responses"]) for row in rows(Path("changed.jsonl"))}
+    assert changed == {"q1": ([1, 0], ["a says 1", ""]), "q2": ([0, 1], ["", "b says 1"])}
+    excluded = compare(a, b, no_answer="exclude")
+    assert (excluded.differences[0].difference.count, [side.failed for side in excluded.runs]) == (1, [1, 1])
 
 
 def test_the_rows_that_changed_are_written_with_both_answers() -> None:

@@ -60,6 +60,13 @@ def test_the_request_bodies_and_the_scores_over_http_are_the_same(lm_eval: str, 
     assert over_http.compare(lm_eval, names, check.made_up(tmp_path), tmp_path, 6) == []
 
 
+@pytest.mark.parametrize(("names", "count"), over_http.FEWSHOT_CASES)
+def test_another_number_of_examples_gives_the_same_request_bodies_and_scores(
+    names: tuple[str, ...], count: int, lm_eval: str, tmp_path: Path
+) -> None:
+    assert over_http.compare(lm_eval, list(names), check.made_up(tmp_path), tmp_path, 6, num_fewshot=count) == []
+
+
 def test_the_score_of_lm_eval_for_failed_rows_is_next_to_ours(lm_eval: str, tmp_path: Path) -> None:
     assert over_http.compare(lm_eval, ["gsm8k"], check.made_up(tmp_path), tmp_path, 30, broken=7) == []
 

@@ -45,23 +45,43 @@ def result() -> manycall.EvalResult:
         return manycall.evaluate("wordmath", base_url=url, **options)
 
 
-def test_what_was_not_answered_is_in_no_score_and_counted_by_its_reason(result: manycall.EvalResult) -> None:
+def test_a_failed_call_is_in_no_score_and_an_empty_answer_is_wrong(result: manycall.EvalResult) -> None:
+    found = result.score("strict-match")
+    assert (found.value, found.count) == (14 / 17, 17)
+    assert (result.scored_rows, result.no_answer, result.truncated, result.failed) == (17, 2, 1, 3)
+    assert result.no_answer_counts == {"empty": 2}
+    assert result.failure_counts == {"call_error": 1, "content_filter": 1, "invalid": 1}
+    assert found.worst_case == (14 / 20, 17 / 20)
+    assert result.incomplete == ""
+
+
+def test_empty_answers_can_be_excluded_from_the_score(result: manycall.EvalResult) -> None:
+    result = manycall.score("o.jsonl", no_answer="exclude")
     found = result.score("strict-match")
     assert (found.value, found.count) == (14 / 15, 15)
-    assert (result.scored_rows, result.truncated, result.failed) == (15, 1, 5)
+    assert (result.scored_rows, result.no_answer, result.truncated, result.failed) == (15, 0, 1, 5)
     assert result.failure_counts == {"call_error": 1, "empty": 2, "content_filter": 1, "invalid": 1}
     assert found.worst_case == (14 / 20, 19 / 20)
     assert result.incomplete == ""
 
 
+def test_an_export_for_lm_eval_scores_an_empty_text_0_as_lm_eval_does(result: manycall.EvalResult) -> None:
+    paths = manycall.export_lm_eval("o.jsonl", "lm")
+    figures = json.loads(paths[0].read_bytes())
+    assert figures["results"]["wordmath"]["exact_match,strict-match"] == 14 / 17
+    samples = [json.loads(line) for line in paths[1].read_text().splitlines()]
+    empty = [sample for sample in samples if sample["resps"] == [[""]] and sample["filter"] == "strict-match"]
+    assert [(sample["doc_id"], sample["exact_match"]) for sample in empty] == [(7, 0), (9, 0)]
+
+
 def test_the_report_says_all_of_it(result: manycall.EvalResult) -> None:
-    assert "| 15          | 1         | 5      | 1          | 1              | 2     | 1       |" in str(result)
+    assert "| 17          | 2         | 1         | 3      | 1          | 1              | 1       |" in str(result)
     for name in ("r.md", "r.html"):
         manycall.write_report(manycall.score("o.jsonl"), name)
         page = Path(name).read_text().replace("\\_", "_")  # Markdown escapes it
         for said in (
-            "15 of 20 scored (1 truncated)",
+            "17 of 20 scored (1 truncated, 2 without an answer)",
             "5 failed: 2 empty, 1 call_error, 1 content_filter, 1 invalid",
-            "this prompt is not to my taste", "out of order", "Let us take it step by st", "0.7000 … 0.9500",
+            "this prompt is not to my taste", "out of order", "Let us take it step by st", "0.7000 … 0.8500",
         ):  # fmt: skip
             assert said in page, said

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from pyarrow import json
 
+from manycall.providers.catalog import PROVIDERS
+from manycall.providers.wires import WIRES
+
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 
@@ -66,6 +69,19 @@ def test_the_recipes_in_the_pages_are_those_that_run() -> None:
         assert path.read_text(encoding="utf-8").rstrip() in page, path
 
 
+@pytest.mark.parametrize("name", ["providers.md", "zh/providers.md"])
+def test_the_tables_of_the_providers_are_complete(name: str) -> None:
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    tables = dict(re.findall(r"<!-- (\w+): made by docs/generate\.py -->\n((?:\|.*\n)+)", page))
+    assert len(tables) == 8
+    for table, text in tables.items():
+        header, _, *rows = text.splitlines()
+        columns = {row.count("|") for row in (header, *rows)}
+        assert len(columns) == 1, table
+        names = [row.split("`")[1] for row in rows]
+        assert names == ["chat", *WIRES] if table == "apis" else names == [each.name for each in PROVIDERS]
+
+
 def test_the_line_counts_of_the_recipes_are_right() -> None:
     head, *parts = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8").split("\n## ")
     told = re.findall(r"^\| \[(.+?)\]\S+ \| (\d+) \| (\d+) \(", head, re.M)
@@ -92,7 +108,18 @@ def test_pages_lead_somewhere_and_match_the_commands() -> None:
 def test_options_named_in_the_pages_exist(path: Path) -> None:
     known = (ROOT / "docs" / "cli.md").read_text()
     lm_evals = {"--apply_chat_template", "--log_samples", "--output_path"}
-    theirs = {*lm_evals, "--cases", "--check", "--help", "--kills", "--long", "--only", "--rounds", "--seconds"}
+    theirs = {
+        *lm_evals,
+        "--reasoning-parser",
+        "--cases",
+        "--check",
+        "--help",
+        "--kills",
+        "--long",
+        "--only",
+        "--rounds",
+        "--seconds",
+    }
     for option in set(re.findall(r"(?<![\w-])--[a-z][\w-]*", path.read_text(encoding="utf-8"))) - theirs:
         assert option in known, option
 

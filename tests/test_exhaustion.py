@@ -47,11 +47,19 @@ class Trial:
         done, failed: rows. stopped: why it ended early, "" if it did not. seconds: how long it took.
     """
 
-    def __init__(self, folder: Path, reply: Callable[[float, HttpRequest], HttpResponse], keys: str = '"k1"') -> None:
-        (folder / "endpoints.toml").write_text(f'[[endpoint]]\nbase_url = "https://h"\napi_key = [{keys}]\n')
+    def __init__(
+        self,
+        folder: Path,
+        reply: Callable[[float, HttpRequest], HttpResponse],
+        keys: str = '"k1"',
+        url: str = "https://h",
+    ) -> None:
+        entry = f'base_url = "{url}"\napi = "chat"\napi_key = [{keys}]'  # `answer` is a chat completion
+        (folder / "endpoints.toml").write_text(f"[[endpoint]]\n{entry}\n")
         self.transport = Timed(reply)
         self.out = folder / "out.jsonl"
         self.stopped = ""
+        self.reason: RunStopped | None = None
         virtual_time.run_virtual(self._main())
 
     async def _main(self) -> None:
@@ -62,7 +70,7 @@ class Trial:
                 scheduler = Scheduler(calls_of(self.client, run), run, ask)
                 await scheduler.run(RowSource([{"id": f"r{n}"} for n in range(ROWS)]).pending_rows(run.ids))
         except RunStopped as reason:
-            self.stopped = str(reason)
+            self.stopped, self.reason = str(reason), reason
         finally:
             run.close()
         self.seconds = virtual_time.now()

@@ -51,7 +51,7 @@ KEY = "CANARY-4b1d/9e+c7a60f35d2b8"
 
 @pytest.fixture(autouse=True)
 def the_real_rules(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("manycall.client.endpoint_config.is_loopback", is_loopback)
+    monkeypatch.setattr("manycall.client.endpoint_settings.is_loopback", is_loopback)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 

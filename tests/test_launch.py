@@ -45,11 +45,14 @@ def test_the_url_is_printed_only_when_the_server_accepts_connections(
         ("exit 1", "no output"),
     ],
 )
-def test_a_child_that_does_not_start_is_quoted(
-    script: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_child_that_does_not_start_is_quoted_once(
+    script: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    sim = child(monkeypatch, tmp_path, script)
     with pytest.raises(UsageError, match=f"did not start: {reason}"):
-        child(monkeypatch, tmp_path, script).start()
+        sim.start()
+    sim.stop()
+    assert capsys.readouterr().err == ""
 
 
 def test_a_warning_before_the_url_does_not_count_as_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

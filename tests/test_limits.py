@@ -58,6 +58,11 @@ def test_quotas_are_used_and_hardly_overrun(name: str, used: float, refused: flo
     assert outcome.refused <= refused
 
 
+@pytest.mark.parametrize("rule", ["inspect", "gradient2", "fixed 64"])
+def test_a_rule_from_another_project_can_be_measured_when_the_server_refuses_calls(rule: str) -> None:
+    assert play(named("200k TPM, configured, max_tokens 1,000"), rule, 1).refused > 0.5
+
+
 def test_one_of_several_that_fails_fast_gets_hardly_any_traffic() -> None:
     outcome = play(named("4 replicas, one fails fast"), "blind", 1)
     assert outcome.share <= 0.02

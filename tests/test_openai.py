@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manycall import errors
-from manycall.providers import openai
-from manycall.providers.error_codes import parse_error_body
+from manycall.providers import openai, token_usage
+from manycall.providers.error_body import parse_error_body
 from manycall.providers.urls import normalize_base_url
 from manycall.records import BodyFormat, Completion, Embeddings, Request, Usage
 
@@ -159,7 +159,7 @@ def test_a_200_without_an_answer_is_never_an_answer(body: bytes, kind: type[Exce
     [
         (b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}', (3, 4)),
         (b'{"choices":7,"usage":{"prompt_tokens":3,"total_tokens":3}}', (3, 0)),
-        (b'{"usage":{"prompt_tokens":-3,"completion_tokens":1e99}}', (0, openai.MAX_TOKENS_PER_CALL)),
+        (b'{"usage":{"prompt_tokens":-3,"completion_tokens":1e99}}', (0, token_usage.MAX_TOKENS_PER_CALL)),
         (b'{"usage":null}', (0, 0)),
         (b"<html>", (0, 0)),
         (b"", (0, 0)),
@@ -183,7 +183,7 @@ def test_no_bytes_at_all_can_do_more_than_raise_bad_reply(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "code", "message"),
     [
-        (b'{"error":{"message":"no such model","code":404,"type":"NotFoundError"}}', "404", "no such model"),
+        (b'{"error":{"message":"no such model","code":404,"type":"NotFoundError"}}', "notfounderror", "no such model"),
         (b'{"error":{"message":"slow down","code":null,"type":"Rate_Limit"}}', "rate_limit", "slow down"),
         (b'{"error":"plain"}', "", "plain"),
         (b'{"detail":"Not Found"}', "", "Not Found"),

@@ -22,7 +22,8 @@ from manycall.control.retry import FailedAttempt
 from manycall.errors import FailureAction, FailureClass
 from manycall.limits import MINUTE_SECONDS, AdvertisedLimit
 from manycall.providers import openai, rate_limit_headers
-from manycall.providers.error_codes import classify, parse_error_body
+from manycall.providers.error_body import parse_error_body
+from manycall.providers.error_codes import classify
 from manycall.providers.rate_limit_dialects import find_dialect
 from manycall.records import Completion
 from manycall.sim import virtual_time
@@ -162,8 +163,8 @@ def test_5_a_server_that_drains_and_says_goodbye_loses_no_answer() -> None:
 @pytest.mark.parametrize(
     ("body", "code", "message"),
     [
-        (b'{"error":{"message":"no","type":"BadRequestError","code":400}}', "400", "no"),
-        (b'{"error":{"message":"no","type":"throttling_error","code":"429"}}', "429", "no"),
+        (b'{"error":{"message":"no","type":"BadRequestError","code":400}}', "badrequesterror", "no"),
+        (b'{"error":{"message":"no","type":"throttling_error","code":"429"}}', "throttling_error", "no"),
         (b'{"error":{"message":"no","type":null,"code":null}}', "", "no"),
         (b'{"detail":"no"}', "", "no"),
         (b"no", "", "no"),

@@ -13,7 +13,10 @@ from manycall.run.options import CONNECTION_OPTIONS, RunOptions, declared_option
 
 JOBS = [manycall.generate, manycall.run_steps, manycall.map, manycall.evaluate, manycall.judge, manycall.run_batch]
 CLIENT_JOBS = [manycall.Client.map, manycall.Client.generate, manycall.Client.evaluate, manycall.Client.judge]
-MISSING = {"judge": {"dry_run"}, "run_batch": {"id_field"}}
+MISSING = {
+    "judge": {"dry_run"}, "run_batch": {"id_field", "reasoning", "retry"}, "map": {"reasoning", "retry"},
+    "run_steps": {"retry"},
+}  # fmt: skip
 
 
 def shared(function: Callable[..., Any]) -> dict[str, Any]:
@@ -59,8 +62,10 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manycall.python_api.dispatch, "run", lambda job, options: seen.append(options))
     given = {
         "model": "m", "out": "o", "base_url": "http://h", "plain_http": True, "concurrency": 3, "timeout": 9.0,
-        "temperature": 0.5, "max_tokens": 7, "params": {"top_p": 1}, "limit": 2, "id_field": "name",
-        "max_total_tokens": 5, "max_cost": 1.5, "price": "1/2", "max_time": "3h", "dry_run": True, "overwrite": True,
+        "idle_timeout": 8.0, "temperature": 0.5, "max_tokens": 7, "params": {"top_p": 1}, "limit": 2,
+        "id_field": "name", "drop": ["stop"], "thinking": "off", "reasoning": "drop",
+        "max_total_tokens": 5, "max_cost": 1.5, "price": "1/2", "max_time": "3h", "dry_run": True,
+        "retry": "truncated", "overwrite": True,
         "progress": False,
     }  # fmt: skip
     manycall.generate("{{ name }}", [{"name": "a"}], **given)  # type: ignore[arg-type]

@@ -54,10 +54,11 @@ async def server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     ("error", "said"),
     [
         (errors.ContentFiltered("x"), "content_filter"),
-        (errors.HttpStatusError("x", status=400, code="content_filter"), "content_filter"),
+        (errors.HttpStatusError("x", status=400).replace(failure_class=FailureClass.CONTENT_FILTER), "content_filter"),
         (errors.Declined("x"), "refused"),
         (errors.EmptyCompletion("x"), "empty"),
-        (errors.MaxTokensReached("x"), "empty"),
+        (errors.ReasoningOnly("x"), "reasoning_only"),
+        (errors.MaxTokensReached("x"), "reasoning_only"),
         (errors.InvalidResponse("x"), "invalid"),
         (errors.HttpStatusError("x", status=400), "call_error"),
         (errors.AttemptTimeout("x"), "call_error"),
@@ -86,20 +87,27 @@ def test_each_state_is_counted_separately_and_sets_the_exit_code() -> None:
         "The model refused to answer: I can't help with that.",
         1,
     )
-    assert report["failure_counts"] == {"content_filter": 2, "refused": 1, "empty": 2, "invalid": 1, "call_error": 1}
+    assert report["failure_counts"] == {
+        "content_filter": 2,
+        "refused": 1,
+        "empty": 1,
+        "reasoning_only": 1,
+        "invalid": 1,
+        "call_error": 1,
+    }
     assert failures == {
         "filtered": "content_filter",
         "refused prompt": "content_filter",
         "declined": "refused",
         "empty": "empty",
-        "thinking": "empty",
+        "thinking": "reasoning_only",
         "invalid": "invalid",
         "refused": "call_error",
     }
     assert again.code == 3
     assert (
-        "7 of 14 done (2 truncated), 7 failed: 2 content_filter, 2 empty, 1 call_error, 1 invalid, 1 refused"
-        in again.out
+        "7 of 14 done (2 truncated), 7 failed: 2 content_filter, 1 call_error, 1 empty, 1 invalid, "
+        "1 reasoning_only, 1 refused" in again.out
     )
     assert "2 rows reached max_tokens" in again.out
     assert (
@@ -172,10 +180,12 @@ def test_an_evaluation_shows_rows_without_an_answer_next_to_the_score() -> None:
     with serving(server) as url:
         for _ in range(2):
             result = manycall.evaluate(task, model="m", base_url=url, out=OUT, progress=False)
-    assert (result.scored_rows, result.truncated, result.failed) == (2, 1, 3)
-    assert result.failure_counts == {"content_filter": 1, "empty": 1, "call_error": 1}
+    assert (result.scored_rows, result.no_answer, result.truncated, result.failed) == (3, 1, 1, 2)
+    assert result.no_answer_counts == {"reasoning_only": 1}
+    assert result.failure_counts == {"content_filter": 1, "call_error": 1}
     assert result.run is not None
     assert (result.run.done, result.run.truncated, result.run.failed) == (2, 1, 3)
     head, _, line = str(result).splitlines()[:3]
     cells = dict(zip(*([cell.strip() for cell in text.split("|")] for text in (head, line)), strict=True))
-    assert (cells["failed"], cells["content_filter"], cells["empty"], cells["call_error"]) == ("3", "1", "1", "1")
+    names = ("rows scored", "no answer", "failed", "content_filter", "call_error")
+    assert [cells[name] for name in names] == ["3", "1", "2", "1", "1"]

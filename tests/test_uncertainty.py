@@ -325,7 +325,7 @@ def test_failed_rows_are_in_no_score_but_in_its_bounds(tmp_path: Path) -> None:
         tmp_path / "o.jsonl",
         rows,
         {"manycall_version": "1", "settings": {"job": "eval wordmath"}},
-        ["empty", "content_filter"],
+        ["call_error", "content_filter"],
     )
     found = score(tmp_path / "o.jsonl").score("strict-match")
     assert (found.value, found.count, found.worst_case) == (0.75, 8, (0.6, 0.8))

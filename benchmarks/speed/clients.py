@@ -74,7 +74,7 @@ def install(clients: tuple[Client, ...]) -> None:
             continue
         print(f"installing {', '.join(PINS[name])} into {folder}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        pip = (folder / "bin" / "python", "-m", "pip", "install", "--no-progress", "--disable-pip-version-check")
+        pip = (folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
         subprocess.run([*pip, *PINS[name]], check=True, timeout=900)
         done.write_text(pins)
 

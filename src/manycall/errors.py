@@ -6,6 +6,7 @@
     │   ├── Interrupted             ... because the user pressed Ctrl-C
     │   ├── BudgetExceeded          ... because its token or dollar budget is used up
     │   ├── TimeLimitReached        ... because its time limit was reached
+    │   ├── DailyQuotaExhausted     ... because the daily quota of the last key is used up
     │   └── InputChanged            ... because the input file has changed
     ├── StorageError                files on disk cannot be read or written
     │   ├── SettingsMismatch        the output was created with another prompt, model or parameter
@@ -21,8 +22,10 @@
         │   └── IncompleteResponse  the response ended early, or is not HTTP: possibly billed
         │       └── ResponseTooLarge    the response exceeds the size limit
         ├── HttpStatusError         a response with an error status: status, code, retry_after
+        │   └── ErrorInStream       ... reported after the answer had begun: possibly billed
         └── InvalidResponse         a response with status 200 that contains no answer
             ├── EmptyCompletion     ... because its text is empty
+            │   └── ReasoningOnly       ... but for thinking text
             ├── MaxTokensReached    ... because max_tokens was reached before any text
             ├── AnswerInvalid       ... that fits the requested schema or scale
             ├── ContentFiltered     ... because a content filter removed it
@@ -58,21 +61,33 @@ class FailureClass(enum.Enum):
     OVERLOADED = "overloaded"
     """The server has no capacity; nothing was computed or billed."""
     RATE_LIMITED = "rate limited"
-    """The server asks for fewer calls (429)."""
+    """The server asks for fewer calls in a minute (429)."""
+    CONCURRENCY_LIMITED = "concurrency limited"
+    """The server asks for fewer calls at the same time (429)."""
     KEY_RATE_LIMITED = "key rate limited"
     """A message that may mean a used-up quota, but most likely means a rate limit of the key."""
+    DAILY_QUOTA = "daily quota"
+    """A quota of the key for a day, or for several hours, is used up."""
     NO_ANSWER = "no answer"
     """No answer although the server may have done the work and charged for it: a timeout, an empty text."""
     MALFORMED = "malformed"
     """A response that cannot be read, or that contains no answer."""
     SERVER_ERROR = "server error"
-    """An error status of 500 or above that is not known to mean anything else."""
+    """A fault of the server: a status of 500 or above that is not known to mean anything else."""
     BAD_REQUEST = "bad request"
     """The request, or its answer, will be no better next time."""
+    CONTENT_FILTER = "content filter"
+    """A content filter blocked the prompt or the answer."""
+    TOO_LONG = "too long"
+    """The prompt and max_tokens exceed the context length."""
+    PARAMETER = "parameter"
+    """A parameter of the request, or its value, is not accepted."""
     BAD_SETUP = "bad setup"
     """The URL, the model or a permission is wrong, if no call has succeeded yet."""
     BAD_KEY = "bad key"
-    """The key is not accepted, or its balance is used up."""
+    """The key is not accepted."""
+    OUT_OF_MONEY = "out of money"
+    """The balance of the account, or its spend limit, is used up."""
 
 
 class ManycallError(Exception):
@@ -128,6 +143,12 @@ class TimeLimitReached(RunStopped):
     next_step = "Resume with"
 
 
+class DailyQuotaExhausted(RunStopped):
+    """The daily quota of the last key is used up. The message says when it is available again."""
+
+    next_step = "When the quota is available again, resume with"
+
+
 class InputChanged(RunStopped):
     """The input file has changed since its rows were checked, so that ids may no longer be unique."""
 
@@ -174,9 +195,11 @@ class CallError(ManycallError):
         possibly_billed: the server may have done the work and charged for it.
         attempts: number of attempts.
         body: the response body, if there was a response.
+        failure_class: why the last attempt failed; None if the error is not due to an attempt.
     """
 
-    possibly_billed: ClassVar[bool] = False
+    possibly_billed: bool = False
+    failure_class: FailureClass | None = None
 
     def __init__(self, message: str, *, body: bytes = b"") -> None:
         super().__init__(message)
@@ -218,6 +241,10 @@ class ResponseTooLarge(IncompleteResponse):
     """The response exceeds the size limit. It is not retried: the next would be as long and cost as much."""
 
 
+CLIENT_CLOSED_REQUEST = 499
+"""Status of a call that the server ended before the answer was complete, although it may charge for it."""
+
+
 class HttpStatusError(CallError):
     """The server responded with an error status.
 
@@ -225,6 +252,7 @@ class HttpStatusError(CallError):
         status: the HTTP status.
         code: the provider's error code or type in lower case; "" if there is none.
         retry_after: seconds to wait, as the server requests; None if it does not.
+        should_retry: whether the server says that the call should be sent again; None if it says nothing.
     """
 
     def __init__(
@@ -234,12 +262,22 @@ class HttpStatusError(CallError):
         status: int,
         code: str = "",
         retry_after: float | None = None,
+        should_retry: bool | None = None,
         body: bytes = b"",
     ) -> None:
         super().__init__(message, body=body)
         self.status = status
         self.code = code
         self.retry_after = retry_after
+        self.should_retry = should_retry
+        if status == CLIENT_CLOSED_REQUEST:
+            self.possibly_billed = True
+
+
+class ErrorInStream(HttpStatusError):
+    """The server reported an error in a stream that had begun. It may charge for what it had written."""
+
+    possibly_billed = True
 
 
 class InvalidResponse(CallError):
@@ -250,6 +288,10 @@ class InvalidResponse(CallError):
 
 class EmptyCompletion(InvalidResponse):
     """The text of the answer is empty. An empty text never counts as an answer."""
+
+
+class ReasoningOnly(EmptyCompletion):
+    """The model wrote thinking text and then ended without an answer."""
 
 
 class MaxTokensReached(InvalidResponse):

@@ -75,10 +75,19 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Numbers of tokens, as counted by the server."""
+    """Numbers of tokens, as counted by the server.
+
+    Attributes:
+        prompt_tokens: tokens of the prompt, including the cached ones.
+        completion_tokens: tokens of the answer, including its thinking text.
+        reasoning_tokens: tokens of the thinking text; 0 if the server does not count them separately.
+        cached_tokens: tokens of the prompt that the server read from its cache; 0 if it does not report them.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    cached_tokens: int = 0
 
 
 class Completion(msgspec.Struct, frozen=True, gc=False):
@@ -86,9 +95,11 @@ class Completion(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         text: the text of the first choice. It is empty only if the answer is a tool call.
-        finish_reason: "stop", "length" (truncated at max_tokens), ...; "" if the server did not send one.
+        finish_reason: "stop", "length" (truncated at max_tokens), "repetition" (ended by the server because the model
+            repeated itself), ...; "" if the server did not send one. Other names of "stop" and "length" are translated.
         body: the server's response, byte for byte.
         replayed: the answer comes from the journal of an earlier run; nothing was sent.
+        reasoning: the thinking text, which is not a part of `text`; "" if the server returned none.
     """
 
     text: str
@@ -96,6 +107,7 @@ class Completion(msgspec.Struct, frozen=True, gc=False):
     usage: Usage
     body: bytes
     replayed: bool = False
+    reasoning: str = ""
 
     @property
     def raw(self) -> Any:
@@ -133,14 +145,19 @@ class Success(msgspec.Struct, frozen=True, gc=False):
     output: RowOutput
 
 
-FailureKind = Literal["content_filter", "refused", "empty", "invalid", "call_error", "function_error", "prompt_error"]
+FailureKind = Literal[
+    "content_filter", "refused", "empty", "reasoning_only", "invalid", "call_error", "function_error", "prompt_error"
+]
 """Why a row failed.
 
 content_filter: a content filter removed the answer. refused: the model declined to answer. empty: the answer has no
-text. invalid: the response contains no answer, or no valid one. call_error: no response, or an error status.
+text. reasoning_only: the model wrote thinking text but no answer, in most cases because max_tokens was reached.
+invalid: the response contains no answer, or no valid one. call_error: no response, or an error status.
 function_error: the row function raised an exception, or returned a value that cannot be written. prompt_error: the
 template does not fit the row.
 """
+NO_ANSWER_KINDS: tuple[FailureKind, ...] = ("reasoning_only", "empty", "refused")
+"""The model responded, but without an answer. An evaluation scores these rows as wrong."""
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -35,9 +35,9 @@ def loaded(name: str, test: Path, train: Path) -> Task:
     return task.loader(task, test, examples_of(name, train))
 
 
-def examples_of(name: str, train: Path) -> Path | None:
-    """The file that its examples are drawn from, if they are."""
-    return train if name in ("gsm8k", "mmlu_generative") else None
+def examples_of(name: str, train: Path, num_fewshot: int | None = None) -> Path | None:
+    """Return the file from which the examples of a task are taken; None: from no file."""
+    return train if name in ("gsm8k", "mmlu_generative") and num_fewshot != 0 else None
 
 
 def rows_of(name: str, test: Path) -> list[dict[str, Any]]:

@@ -29,6 +29,12 @@ from crosscheck import ours, responses
 from manycall.sim.generated_text import last_question
 
 CALLS_AT_ONCE = 8
+FEWSHOT_CASES = (
+    (("gsm8k", "gsm8k_cot", "gsm8k_cot_llama", "gsm8k_platinum", "gsm8k_platinum_cot", "mmlu_generative"), 3),
+    (("gsm8k", "gsm8k_cot", "gsm8k_platinum", "mmlu_generative"), 0),
+)
+"""Tasks that are also compared with another number of few-shot examples. lm-eval ignores `--num_fewshot` for a
+zero-shot task."""
 
 
 class Endpoint:
@@ -117,22 +123,36 @@ def lm_eval(python: str, url: str, names: list[str], folder: Path, at_once: int,
 
 
 def compare(
-    python: str, names: list[str], files: check.Files, folder: Path, limit: int, broken: int | None = None
+    python: str,
+    names: list[str],
+    files: check.Files,
+    folder: Path,
+    limit: int,
+    *,
+    broken: int | None = None,
+    num_fewshot: int | None = None,
 ) -> list[str]:
-    """Everything that differs, of so many questions of each task; every so manieth breaks, if that is given."""
+    """Run both programs on the first `limit` questions of each task and return all differences.
+
+    Args:
+        broken: the endpoint fails for one question in `broken`; None: for none.
+        num_fewshot: number of few-shot examples, passed to both programs; None: that of the task.
+    """
     key = {row["question"].strip(): row["answer"].rpartition("#### ")[2] for row in _questions(names, files)}
     check.harness(python, {"do": "tasks", "tasks": dict.fromkeys(names, "")}, files, folder)
     endpoint, bad = Endpoint(key, list(key)[::broken] if broken else ()), list[str]()
     with serving(endpoint) as url:
-        said = lm_eval(python, url, names, folder, CALLS_AT_ONCE, "--limit", str(limit))
+        fewshot_words = () if num_fewshot is None else ("--num_fewshot", str(num_fewshot))
+        said = lm_eval(python, url, names, folder, CALLS_AT_ONCE, "--limit", str(limit), *fewshot_words)
         theirs = endpoint.taken()
         results = json.loads(next(said.glob("results_*.json")).read_text())["results"]
         for name in names:
-            task = ours.loaded(name, *files[check.family(name)])
-            out = folder / f"{name}.jsonl"
+            test, train = files[check.family(name)]
             ran = manycall.evaluate(
-                task, model="any", base_url=url, out=out, limit=limit, progress=False, concurrency=CALLS_AT_ONCE
-            )
+                name, data=test, fewshot_data=ours.examples_of(name, train, num_fewshot), num_fewshot=num_fewshot,
+                model="any", base_url=url, out=folder / f"{name}.jsonl", limit=limit, progress=False,
+                concurrency=CALLS_AT_ONCE,
+            )  # fmt: skip
             bad += _scores(name, ran, results[f"{name}_local"])
             again = manycall.score(next(said.glob(f"samples_{name}_local_*.jsonl")), scorer=name)
             bad += _scores(f"{name} from lm-eval's samples", again, results[f"{name}_local"])
@@ -210,6 +230,10 @@ def main() -> None:
         both.mkdir()
         alone.mkdir()
         bad = compare(options.python, list(ours.NAMES), files, both, options.limit)
+        for names, count in FEWSHOT_CASES:
+            with_count = folder / f"fewshot-{count}"
+            with_count.mkdir()
+            bad += compare(options.python, list(names), files, with_count, options.limit, num_fewshot=count)
         half = folder / "broken"
         half.mkdir()
         bad += compare(options.python, ["gsm8k", "gsm8k_cot_zeroshot"], files, half, 40, broken=7)

@@ -11,8 +11,8 @@ import msgspec
 
 from invariants import LONGEST_SENTENCE, sentence
 from manycall.errors import InvalidResponse, UsageError
-from manycall.providers import openai
-from manycall.providers.error_codes import parse_error_body
+from manycall.providers import openai, token_usage
+from manycall.providers.error_body import parse_error_body
 from manycall.providers.urls import normalize_base_url
 from manycall.records import Api, Embeddings, Request
 
@@ -22,7 +22,7 @@ KEY_LIKE = re.compile(r"\bsk-[A-Za-z0-9-]{6}|\bhf_[A-Za-z0-9]{6}|Bearer [A-Za-z0
 def check_reply(api: Api, body: bytes) -> str:
     """A reply with status 200: an answer with a text, or BadReply; and tokens in bounds in any case."""
     used = openai.usage(body)
-    assert all(type(n) is int and 0 <= n <= openai.MAX_TOKENS_PER_CALL for n in msgspec.structs.astuple(used))
+    assert all(type(n) is int and 0 <= n <= token_usage.MAX_TOKENS_PER_CALL for n in msgspec.structs.astuple(used))
     try:
         answer = openai.decode(api, body)
     except InvalidResponse as error:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import typer
@@ -72,6 +72,10 @@ Scorer = Annotated[
         help="TASK, TASK/FILTER, FILE.py:task, exact, numeric, choice, boxed, last-integer or regex:PATTERN. "
         "Default: the task that wrote the output.",
     ),
+]
+NoAnswer = Annotated[
+    Literal["wrong", "exclude"],
+    typer.Option("--no-answer", help="Score rows without an answer as wrong, or exclude them from the scores."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Report = Annotated[

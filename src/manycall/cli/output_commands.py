@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from manycall.cli.flags import Data, Exclude, FailUnder, FewshotData, Json, Price, Report, Scorer, TextField
+from manycall.cli.flags import Data, Exclude, FailUnder, FewshotData, Json, NoAnswer, Price, Report, Scorer, TextField
 from manycall.cli.print_result import print_and_exit, print_result, print_text
 
 DATASET = "An output of `manycall generate` or `run`."
@@ -17,6 +17,7 @@ def score(
     group_by: Annotated[
         str | None, typer.Option("--group-by", metavar="FIELD", help="Also report scores grouped by this field.")
     ] = None,
+    no_answer: NoAnswer = "wrong",
     fail_under: FailUnder = None,
     report: Report = None,
     json: Json = False,
@@ -25,7 +26,7 @@ def score(
     from manycall.cli.user_code import load_task
     from manycall.evals.rescore import score as rescore
 
-    result = rescore(output, scorer=scorer and load_task(scorer), group_by=group_by)
+    result = rescore(output, scorer=scorer and load_task(scorer), group_by=group_by, no_answer=no_answer)
     print_and_exit(result, json, fail_under=fail_under, report=report)
 
 
@@ -42,6 +43,7 @@ def compare(
         list[str] | None,
         typer.Option("--allow-different", metavar="NAME", help="A setting that may differ: prompt, fewshot, ..."),
     ] = None,
+    no_answer: NoAnswer = "wrong",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the rows that changed to this file.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Compare although settings or questions differ.")] = False,
     report: Report = None,
@@ -53,7 +55,7 @@ def compare(
 
     result = compare_runs(
         *outputs, scorer=scorer and load_task(scorer), metric=metric, allow_different=allow_different or (),
-        force=force, out=out,
+        no_answer=no_answer, force=force, out=out,
     )  # fmt: skip
     print_and_exit(result, json, report=report)
 

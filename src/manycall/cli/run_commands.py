@@ -11,6 +11,7 @@ from manycall.cli.flags import (
     FewshotData,
     GridVars,
     Json,
+    NoAnswer,
     OptionalModel,
     RandomVars,
     Reask,
@@ -60,7 +61,7 @@ def generate(
     print_and_exit(result, json)
 
 
-@with_run_flags()
+@with_run_flags(exclude={"retry"})
 def steps(
     file: Annotated[
         Path, typer.Argument(help="A file of steps (.toml, .json): generate, evolve, judge, keep, assign.")
@@ -106,6 +107,7 @@ def evaluate(
         typer.Option("--num-fewshot", help="Few-shot examples before each question. Default: that of the benchmark."),
     ] = None,
     samples: Samples = None,
+    no_answer: NoAnswer = "wrong",
     fail_under: FailUnder = None,
     report: Report = None,
     *,
@@ -118,12 +120,12 @@ def evaluate(
 
     result = jobs.evaluate(
         load_task(task), prompt=prompt, scorer=scorer, data=data, fewshot_data=fewshot_data,
-        num_fewshot=num_fewshot, samples=samples, **options,
+        num_fewshot=num_fewshot, samples=samples, no_answer=no_answer, **options,
     )  # fmt: skip
     print_and_exit(result, json, fail_under=fail_under, report=None if options["dry_run"] else report)
 
 
-@with_run_flags()
+@with_run_flags(exclude={"reasoning", "retry"})
 def run(
     function: Annotated[str, typer.Argument(help="FILE.py:function, an async function of (row, llm).")],
     rows: Annotated[Path, typer.Argument(help=ROWS)],
@@ -139,7 +141,7 @@ def run(
     print_and_exit(jobs.map(load_function(function), rows, samples=samples, **options), json)
 
 
-@with_run_flags(exclude={"model", "id_field"})
+@with_run_flags(exclude={"model", "id_field", "reasoning", "retry"})
 def run_batch(
     requests: Annotated[Path, typer.Argument(help="A file of OpenAI Batch requests (.jsonl).")],
     model: OptionalModel = None,

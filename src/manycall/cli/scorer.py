@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from manycall.cli.user_code import load_task
-from manycall.evals.scoring.scorer_process import Reply
+from manycall.evals.scoring.scorer_process import ScorerReply
 from manycall.evals.tasks.custom import scorer_task
 from manycall.evals.tasks.task import Task
 from manycall.run.outcome import located
@@ -27,7 +27,7 @@ def main() -> None:
     origin, timeout = sys.argv[1:]
     found = load_task(origin)
     task = found if isinstance(found, Task) else scorer_task(origin)
-    write(replies, Reply())
+    write(replies, ScorerReply())
     for line in requests:
         signal.setitimer(signal.ITIMER_PROF, ORPHAN_FACTOR * float(timeout))
         response, target = msgspec.json.decode(line)
@@ -45,16 +45,16 @@ def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
     return requests, replies
 
 
-def _graded(task: Task, response: str, target: Any) -> Reply:
+def _graded(task: Task, response: str, target: Any) -> ScorerReply:
     try:
-        reply = Reply(task.score_response(response, target))
+        reply = ScorerReply(task.score_response(response, target))
         msgspec.json.encode(reply)
     except Exception as error:  # the user's own code
-        return Reply(error=located(error))
+        return ScorerReply(error=located(error))
     return reply
 
 
-def write(replies: BinaryIO, reply: Reply) -> None:
+def write(replies: BinaryIO, reply: ScorerReply) -> None:
     """Write one line, whole."""
     line = msgspec.json.encode(reply) + b"\n"
     while line:

@@ -8,20 +8,35 @@ from manycall.client.call_counters import CallCounters
 from manycall.client.encoded_call import EncodedCall
 from manycall.client.endpoint import Endpoint
 from manycall.client.permit_group import PermitGroup
-from manycall.control.retry import MAX_RETRY_AFTER_SECONDS, FailedAttempt
-from manycall.errors import FailureClass, HttpStatusError, TransportError
-from manycall.option_flags import option
-from manycall.providers import rate_limit_headers
-from manycall.providers.error_codes import classify, is_throttle, may_be_rate_limit, parse_error_body
-from manycall.transport.messages import HttpRequest, HttpResponse, Transport
+from manycall.client.refusal import assess_failure, read_refusal
+from manycall.control.retry import FailedAttempt
+from manycall.errors import (
+    CallError,
+    ErrorInStream,
+    FailureClass,
+    HttpStatusError,
+    InvalidResponse,
+    TransportError,
+    UsageError,
+)
+from manycall.providers.error_codes import classify
+from manycall.transport.messages import HttpResponse, Transport, no_header
 
 
 class Answered(NamedTuple):
-    """A response with status 200: its body without keys, the endpoint that sent it, and the duration in seconds."""
+    """A response with status 200.
+
+    Attributes:
+        body: the chat completion, without keys.
+        endpoint: the endpoint that sent it.
+        seconds: duration of the attempt.
+        ttft: seconds until the first event of a stream; None if the response was not streamed.
+    """
 
     body: bytes
     endpoint: Endpoint
     seconds: float
+    ttft: float | None = None
 
 
 class CallOwner(Protocol):
@@ -52,57 +67,51 @@ class AttemptSender:
 
     async def send(self, endpoint: Endpoint, call: EncodedCall, owner: CallOwner) -> Answered | FailedAttempt:
         """Send a call to an endpoint, and inform its limiters of the response."""
+        try:
+            prepared = endpoint.api.prepare(call, self._timeout)
+        except UsageError as why:  # the API of this endpoint cannot express the call
+            return FailedAttempt(CallError(str(why)), FailureClass.BAD_REQUEST)
         owner.counters.record_attempt()
         sent = clock.now()
         try:
-            response = await self._transport.send(
-                HttpRequest(endpoint.api_url(call.api), call.body, endpoint.key, self._timeout)
-            )
-        except TransportError as error:
-            endpoint.record_no_response(error, clock.now())
-            return FailedAttempt(error.replace(f"{endpoint.url}: {error}"), classify(error))
+            response = await self._transport.send(prepared.request)
+            if prepared.translate is not None and response.status == 200:
+                response = HttpResponse(200, prepared.translate(response.body), response.header)
+        except TransportError as lost:
+            endpoint.record_no_response(lost, clock.now())
+            return FailedAttempt(lost.replace(f"{endpoint.url}: {lost}"), classify(lost))
+        except HttpStatusError as reported:  # in the body of a response with status 200
+            response = HttpResponse(reported.status, reported.body, no_header)
+        except InvalidResponse as invalid:
+            return assess_failure(endpoint, _redacted(endpoint, invalid), sent, clock.now())
+        reader = prepared.reader
         body = endpoint.redact(response.body, fragments=response.status != 200)  # it is written to disk
         now = clock.now()
         if endpoint.record_response(response, sent, now):
             self._on_recovery()
         if response.status != 200:
-            return _refused(endpoint, response, body, sent, now)
+            has_begun = reader is not None and reader.events > 0
+            error = read_refusal(endpoint, response, body, ErrorInStream if has_begun else HttpStatusError)
+            failure = assess_failure(endpoint, error, sent, now)
+            return failure._replace(adapted=_learn(endpoint, error, call, prepared.version))
         endpoint.record_success(now - sent)
-        return Answered(body, endpoint, now - sent)
+        if reader is None or reader.first_event_at is None:
+            return Answered(body, endpoint, now - sent)
+        return Answered(body, endpoint, now - sent, reader.first_event_at - sent)
 
 
-def _refused(endpoint: Endpoint, response: HttpResponse, body: bytes, sent: float, now: float) -> FailedAttempt:
-    """Return the failure of an attempt whose response has another status than 200, and inform the limiters."""
-    error = _status_error(endpoint, response, body)
-    failure_class = classify(error)
-    if may_be_rate_limit(error):
-        if endpoint.exhaustion.is_throttle(now):
-            failure_class = FailureClass.KEY_RATE_LIMITED
-        elif (seconds := endpoint.exhaustion.seconds(now)) > 0:
-            error = error.replace(f"{error} (no call with this key has succeeded for {seconds:.0f} s)")
-    delays_all = False
-    if is_throttle(error, failure_class):
-        wait = None if error.retry_after is None else min(error.retry_after, MAX_RETRY_AFTER_SECONDS)
-        delays_all = endpoint.record_429(sent, now, wait)
-    elif response.status in (503, 529):
-        endpoint.record_overload(now)
-    return FailedAttempt(error, failure_class, delays_all=delays_all)
+def _learn(endpoint: Endpoint, error: HttpStatusError, call: EncodedCall, version: int) -> bool:
+    """Learn from a refusal which body the endpoint accepts. Return whether the call should be sent again at once."""
+    adapter = endpoint.api.adapter
+    before = adapter.version
+    if adapter.learn(error, call, version) is None:
+        return False
+    for change in adapter.changes[before:]:
+        endpoint.note(clock.now(), change)
+    return True
 
 
-def _status_error(endpoint: Endpoint, response: HttpResponse, body: bytes) -> HttpStatusError:
-    code, message = parse_error_body(body)
-    message = message or "no reason given"
-    if response.status == 401 and endpoint.key is None:
-        message = f"{message.rstrip('.')}. No API key was sent; set OPENAI_API_KEY"
-    if 300 <= response.status < 400:
-        location = (response.header("location") or "").encode("utf-8", "replace")
-        target = endpoint.redact(location, fragments=True).decode()
-        message = f"the URL redirects to {target!r}. Use that address as {option('base_url')}"
-    server_time = rate_limit_headers.server_time(response.header, clock.wall_time())
-    return HttpStatusError(
-        f"{endpoint.url} returned status {response.status}: {message}",
-        status=response.status,
-        code=code,
-        retry_after=rate_limit_headers.parse_retry_after(response.header, server_time),
-        body=body,
-    )
+def _redacted(endpoint: Endpoint, error: InvalidResponse) -> InvalidResponse:
+    message = endpoint.redact(str(error).encode("utf-8", "replace"), fragments=True).decode("utf-8", "replace")
+    body = endpoint.redact(error.body, fragments=True)
+    return error.with_traceback(None).replace(message, body=body)

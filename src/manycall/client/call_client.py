@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from manycall.client.body_adapter import dropped_names
 from manycall.client.call_counters import CallCounters
 from manycall.client.encoded_call import encode_call
 from manycall.client.job_client import JobClient
@@ -17,10 +18,13 @@ from manycall.errors import ManycallError, UsageError
 from manycall.option_flags import option
 from manycall.providers.redact import make_redactor
 from manycall.records import Request, Secret
-from manycall.transport.http import HttpTransport
+from manycall.transport.http import IDLE_TIMEOUT_SECONDS, HttpTransport
 from manycall.transport.messages import Transport
 
 DEFAULT_TIMEOUT = 600.0
+MAX_TIMEOUT = 86_400.0
+EXAMPLE = [{"role": "user", "content": "example"}]
+"""Messages of the call with which the parameters are checked."""
 NOT_OPEN = "The client is not open. Use it inside `async with manycall.Client(...) as llm:`."
 
 
@@ -38,11 +42,14 @@ class CallClient(LLM):
         model: the model's name, as the endpoint knows it.
         base_url: the endpoint's URL, or several (one pool), or "sim"; default: OPENAI_BASE_URL, endpoints.toml,
             OpenAI itself.
-        api_key: the API key; default: OPENAI_API_KEY; "": none.
+        api_key: the API key; default: the variable of the provider; "": none.
         plain_http: allow sending the key unencrypted to another machine; default: False.
         concurrency: maximum number of calls in flight; default: adapted to what the endpoints can serve.
         timeout: seconds for one attempt, from connecting to the last byte; default: 600.
+        idle_timeout: seconds without a byte after which a streamed response fails; default: 300.
         params: sent with every text call: {"temperature": 0, "max_tokens": 512, ...}.
+        drop: names of parameters that are not sent.
+        thinking: "on", "off", "low", "medium", "high" or a maximum number of thinking tokens.
         transport: sends the HTTP requests; for tests.
         rng: source of the jitter in the backoff between attempts.
         initial_window: the concurrency window at the start, if none is cached.
@@ -66,7 +73,10 @@ class CallClient(LLM):
         plain_http: bool = False,
         concurrency: int | None = None,
         timeout: float = DEFAULT_TIMEOUT,
+        idle_timeout: float = IDLE_TIMEOUT_SECONDS,
         params: Mapping[str, Any] | None = None,
+        drop: str | Sequence[str] | None = None,
+        thinking: str | int | None = None,
         transport: Transport | None = None,
         rng: random.Random | None = None,
         initial_window: int = INITIAL_WINDOW,
@@ -78,14 +88,19 @@ class CallClient(LLM):
             raise UsageError(f"Missing model. Pass {option('model')}.")
         if concurrency is not None and concurrency < 1:
             raise UsageError(f"{option('concurrency')} must be at least 1, not {concurrency}")
-        if not 0 < timeout <= 86_400:
-            raise UsageError(f"{option('timeout')} must be more than 0 and at most 86400 seconds, not {timeout}")
-        example = encode_call(Request("chat", model, [], self.params)).body  # report an invalid parameter now
+        for name, seconds in (("timeout", timeout), ("idle_timeout", idle_timeout)):
+            if not 0 < seconds <= MAX_TIMEOUT:
+                raise UsageError(f"{option(name)} must be more than 0 and at most 86400 seconds, not {seconds}")
+        example = encode_call(Request("chat", model, EXAMPLE, self.params))  # report an invalid parameter now
         urls = [base_url] if isinstance(base_url, str) else list(base_url or ())
         sims, endpoints = find_endpoints(urls, api_key, plain_http=plain_http)
-        if any(make_redactor(each.key)(example) is not example for each in endpoints):
+        if any(make_redactor(each.key)(example.body) is not example.body for each in endpoints):
             raise UsageError("The model name or a parameter contains the API key, which would be saved. Remove it.")
-        self._settings = PoolSettings(model, sims, endpoints, concurrency, initial_window, timeout)
+        self._settings = PoolSettings(
+            model, sims, endpoints, concurrency, initial_window, timeout, dropped_names(drop), thinking
+        )
+        self._settings.check(example)
+        self._idle_timeout = idle_timeout
         self._prefix_affinity = prefix_affinity
         self.counters = CallCounters()
         self.endpoint_names = self._settings.names
@@ -100,7 +115,7 @@ class CallClient(LLM):
 
     async def __aenter__(self) -> Self:
         if self._transport is None:
-            self._transport = HttpTransport()
+            self._transport = HttpTransport(idle_timeout=self._idle_timeout)
         try:
             self._pool = await open_pool(
                 self._settings, self._transport, self._rng, prefix_affinity=self._prefix_affinity

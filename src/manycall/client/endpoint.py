@@ -5,19 +5,24 @@ from collections import deque
 from typing import NamedTuple
 
 from manycall import clock
+from manycall.client.body_adapter import BodyAdapter
+from manycall.client.endpoint_api import EndpointApi
+from manycall.client.endpoint_settings import EndpointSettings
 from manycall.client.limit_headers import AdvertisedLimitReader
 from manycall.control.circuit_breaker import CircuitBreaker
 from manycall.control.concurrency_window import MIN_UTILIZATION, ConcurrencyWindow
 from manycall.control.exhaustion import Exhaustion
 from manycall.control.quota import Quota
 from manycall.control.regression import MonitorInterval
+from manycall.control.retry import MAX_RETRY_AFTER_SECONDS
 from manycall.control.throttle import Throttle
 from manycall.errors import AttemptTimeout, TransportError
 from manycall.limits import CallCost, RateLimits
-from manycall.providers import address, openai, rate_limit_headers
-from manycall.providers.redact import make_redactor
+from manycall.providers import address, rate_limit_headers
+from manycall.providers.catalog import find_provider
+from manycall.providers.redact import redact_all
 from manycall.providers.urls import is_loopback, normalize_base_url
-from manycall.records import Api, Secret
+from manycall.records import Secret
 from manycall.transport.messages import HttpResponse
 
 HEALTHY_STATUSES = frozenset({200, 400, 408, 409, 413, 422, 425, 429})
@@ -58,11 +63,14 @@ class Endpoint:
 
     Args:
         window: range of the concurrency window; None if the user fixed the concurrency (-j).
+        api: how the endpoint is called; default: the chat API.
         hedge: a stalled call may also be sent to another endpoint, although both calls may be billed. Endpoints without
             a key always allow it.
 
     Attributes:
         url: the base URL, which usually ends in /v1.
+        api: how the endpoint is called.
+        provider: what is known about the server's API.
         redact: removes the key from a text (providers/redact.py).
         may_hedge: whether a stalled call may also be sent to another endpoint.
         in_flight: number of calls in flight.
@@ -85,10 +93,16 @@ class Endpoint:
         *,
         hedge: bool = False,
         window: WindowRange | None = None,
+        api: EndpointApi | None = None,
     ) -> None:
-        self.url = normalize_base_url(url)
+        self.url = normalize_base_url(url) if api is None else url
         self.key = key
-        self.redact = make_redactor(key)
+        host, path = address.parse(self.url).host, address.parse(self.url).path
+        if api is None:
+            provider = find_provider(host, path)
+            api = EndpointApi(EndpointSettings(self.url, key, provider=provider), BodyAdapter(provider, ""))
+        self.api, self.provider = api, api.provider
+        self.redact = redact_all([key, *api.secrets])
         self.may_hedge = hedge or key is None
         self.in_flight = 0
         self.latency_p99: float | None = None
@@ -101,8 +115,7 @@ class Endpoint:
         self.disabled_reason: str | None = None
         self.paced_at = -math.inf
         self._learned = False
-        self._urls: dict[Api, str] = {api: self.url + path for api, path in openai.API_PATHS.items()}
-        self._headers = AdvertisedLimitReader(address.parse(self.url).host)
+        self._headers = AdvertisedLimitReader(host)
         if self.window is not None:
             self.open_window_to_quota(clock.now(), MAX_OPENING_CONFIGURED)
 
@@ -145,10 +158,6 @@ class Endpoint:
     def may_count_tokens(self) -> bool:
         """Whether the quota counts tokens, or may turn out to: hosted APIs advertise it with their first answers."""
         return self.quota.counts_tokens or (self.key is not None and self._headers.may_still_appear)
-
-    def api_url(self, api: Api) -> str:
-        """Return the URL of an API."""
-        return self._urls[api]
 
     def is_ejected(self, now: float) -> bool:
         """Whether the endpoint is disabled or ejected, so that calls should go to another endpoint."""
@@ -193,6 +202,16 @@ class Endpoint:
         """Send no more calls to the endpoint, because its key was refused or its balance is used up."""
         self.disabled_reason = why
         self.note(clock.now(), f"no more calls: {why}")
+
+    def pause(self, until: float, why: str) -> None:
+        """Send no calls to the endpoint until then, because a quota of its key is used up."""
+        if self.throttle.earliest(clock.now()) < until - 1.0:  # not one line for each call in flight
+            self.note(clock.now(), f"no calls: {why}")
+        self.throttle.pause_until(until)
+
+    def is_usable(self, now: float) -> bool:
+        """Whether a call that another endpoint has refused may wait for this one."""
+        return self.disabled_reason is None and self.throttle.earliest(now) <= now + MAX_RETRY_AFTER_SECONDS
 
     def release(self) -> None:
         """Return the capacity of a call that has ended."""

@@ -15,16 +15,17 @@ from manycall.client.encoded_call import EncodedCall, encode_call
 from manycall.client.endpoint import Endpoint
 from manycall.client.permit_group import PermitGroup, always
 from manycall.client.pool import EndpointPool
+from manycall.client.refusal import assess_failure
 from manycall.client.requests import LLM, ModelReply
 from manycall.client.shielded_exchanges import ShieldedExchanges
 from manycall.control import retry
 from manycall.control.budget import Budget
 from manycall.control.regression import MonitorInterval
 from manycall.control.retry import FailedAttempt, RetryRule
-from manycall.errors import FailureAction, ManycallError, RunStopped, StorageError
+from manycall.errors import FailureAction, ManycallError, StorageError
 from manycall.limits import CallCost
 from manycall.providers import openai
-from manycall.providers.error_codes import classify
+from manycall.providers.reasoning import is_thinking_model
 from manycall.records import Request
 
 ONE_CALL = CallCost()
@@ -85,7 +86,7 @@ class JobClient(LLM):
         self.had_success = self.counters.had_success or pool.permits.has_answer
         self.permits = PermitGroup(pool.permits, budget, wants_rows)
         self.storage_error: StorageError | None = None
-        self._budget, self._log = budget, log
+        self._budget, self._log, self._is_thinker = budget, log, pool.template_thinks
         self._shielded = ShieldedExchanges(self.permits, self.counters) if finish_cancelled_calls else None
         self._first_priority = next(pool.job_numbers) * JOB_STEP
         self._count = 0
@@ -153,9 +154,9 @@ class JobClient(LLM):
             case FailureAction.RETRY:
                 counters.record_retry()
             case FailureAction.FAIL:
-                raise error.replace(attempts=sent)
+                raise error.replace(attempts=sent, failure_class=failure.failure_class)
             case FailureAction.STOP_RUN:
-                self.stop(RunStopped(str(error)))
+                self.stop(retry.reason_to_stop(failure))
                 raise self.stopped or error from error
 
     async def _wait(self, seconds: float, may_hurry: bool) -> None:
@@ -183,15 +184,30 @@ class JobClient(LLM):
         if isinstance(response, FailedAttempt):
             return response
         try:
-            answer = openai.decode(call.api, response.body)
+            answer = self.decode(call, response.body)
         except errors.InvalidResponse as error:
-            self.counters.spent(openai.usage(response.body))
-            return FailedAttempt(error.with_traceback(None), classify(error))
+            return self._unanswered(error.with_traceback(None), response)  # a variable here would be part of a cycle
         self.counters.answer(answer)
         self.permits.record_answer()
         if interval is not None or cost is not ONE_CALL:
             self._learn(call, cost, endpoint, interval, response, answer)
         return answer
+
+    def _unanswered(self, error: errors.InvalidResponse, response: Answered) -> FailedAttempt:
+        """Return the failure of an attempt whose response contains no answer."""
+        self.counters.spent(openai.usage(response.body))
+        now = clock.now()
+        failure = assess_failure(response.endpoint, error, now - response.seconds, now)
+        return self.pool.fail_over(response.endpoint, failure, any_success=self.any_success)
+
+    def decode(self, call: EncodedCall, body: bytes, replayed: bool = False) -> ModelReply:
+        """Return the answer in a response to this call.
+
+        Raises:
+            InvalidResponse: there is none.
+        """
+        is_thinker = self._is_thinker or is_thinking_model(call.model)
+        return openai.decode(call.api, body, replayed, is_thinker=is_thinker)
 
     async def _exchange(self, call: EncodedCall, endpoint: Endpoint, origin: Any) -> Answered | FailedAttempt:
         """Send the call, store the response, and charge its tokens to the budget."""

@@ -5,17 +5,24 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from manycall.client import window_cache
+from manycall.client.body_adapter import BodyAdapter
+from manycall.client.encoded_call import EncodedCall
 from manycall.client.endpoint import Endpoint, WindowRange
-from manycall.client.endpoint_config import EndpointSettings, resolve_endpoints
+from manycall.client.endpoint_api import EndpointApi
+from manycall.client.endpoint_config import resolve_endpoints
 from manycall.client.endpoint_selector import AffinitySelector, EndpointSelector
+from manycall.client.endpoint_settings import EndpointSettings
 from manycall.client.permits import Permits
 from manycall.client.pool import EndpointPool
 from manycall.client.system_limits import max_permits
 from manycall.client.threads import in_own_thread
 from manycall.control.prefix_affinity import PrefixAffinity
+from manycall.providers.catalog import GENERIC, PROVIDERS
 from manycall.records import Secret
 from manycall.sim import process
 from manycall.transport.messages import Transport
+
+SIM_URL = "http://127.0.0.1/v1"
 
 
 class PoolSettings(NamedTuple):
@@ -28,6 +35,8 @@ class PoolSettings(NamedTuple):
         concurrency: maximum calls in flight; None: adapted to what the endpoints can serve.
         initial_window: the concurrency window at the start, if none is cached.
         timeout: seconds for one attempt.
+        drop: names of parameters that are not sent.
+        thinking: value of the option `thinking`; None: as the model does by default.
     """
 
     model: str
@@ -36,11 +45,41 @@ class PoolSettings(NamedTuple):
     concurrency: int | None
     initial_window: int
     timeout: float
+    drop: tuple[str, ...] = ()
+    thinking: str | int | None = None
+
+    def open_apis(self, endpoints: Sequence[EndpointSettings]) -> list[EndpointApi]:
+        """Return the APIs of the endpoints. Endpoints of one server share what they learn about it.
+
+        Raises:
+            UsageError: an API cannot switch thinking as the user wants, or a parameter cannot be dropped.
+        """
+        adapters: dict[tuple[str, str], BodyAdapter] = {}
+        for each in endpoints:
+            if (server := (each.url, each.api)) not in adapters:
+                adapters[server] = BodyAdapter(each.provider, self.model, drop=self.drop, thinking=self.thinking)
+        return [EndpointApi(each, adapters[each.url, each.api]) for each in endpoints]
+
+    def check(self, example: EncodedCall) -> None:
+        """Check that every endpoint can be sent a call.
+
+        Raises:
+            UsageError: see `open_apis`; or an API cannot express a parameter of the call, or an option contradicts it.
+        """
+        for api in self.open_apis([*self.endpoints, *(sim_endpoint(each, SIM_URL) for each in self.sims)]):
+            api.prepare(example, self.timeout)
 
     @property
     def names(self) -> list[str]:
         """The endpoints as the user gave them."""
         return [*self.sims, *(each.url for each in self.endpoints)]
+
+
+def sim_endpoint(specification: str, url: str) -> EndpointSettings:
+    """Return the settings of a simulated endpoint, which may play a provider: `sim:provider=deepseek`."""
+    name = process.find_option(specification, "provider")
+    provider = next((each for each in PROVIDERS if each.name == name), GENERIC)
+    return EndpointSettings(url, provider=provider, api=provider.wire, key_header=provider.key_header)
 
 
 def find_endpoints(
@@ -82,9 +121,10 @@ async def open_pool(
         last = cached.get(f"{url} {settings.model}", 0)
         return None if limit else WindowRange(max(settings.initial_window, last // 2), size)
 
+    opened = [*settings.endpoints, *map(sim_endpoint, settings.sims, urls)]
     endpoints = [
-        Endpoint(each.url, each.key, each.limits, hedge=each.hedge, window=window(each.url))
-        for each in (*settings.endpoints, *map(EndpointSettings, urls))
+        Endpoint(each.url, each.key, each.limits, hedge=each.hedge, window=window(each.url), api=api)
+        for each, api in zip(opened, settings.open_apis(opened), strict=True)
     ]
     selector = EndpointSelector(endpoints)
     if prefix_affinity and len(endpoints) > 1 and all(each.looks_self_hosted for each in endpoints):

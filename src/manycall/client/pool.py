@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import count
 from typing import NamedTuple
 
+import msgspec
+
 from manycall import clock
 from manycall.client import window_cache
 from manycall.client.attempt import AttemptSender, Sender
@@ -18,7 +20,8 @@ from manycall.client.permits import Permits
 from manycall.client.threads import in_own_thread
 from manycall.control.retry import RULES, FailedAttempt
 from manycall.control.token_estimate import TokenEstimator
-from manycall.errors import HttpStatusError, RunStopped
+from manycall.errors import FailureClass, RunStopped
+from manycall.providers.parameter_lesson import ParameterChange
 from manycall.sim.process import SimProcess
 from manycall.transport.messages import Transport
 
@@ -88,6 +91,11 @@ class EndpointPool:
         self._monitor_task = asyncio.create_task(self._monitor())
         self._monitor_task.add_done_callback(self._monitor_ended)
 
+    @property
+    def template_thinks(self) -> bool:
+        """Whether the user has told the chat templates of the servers to think (see `BodyAdapter`)."""
+        return any(each.api.adapter.template_thinks for each in self.endpoints)
+
     def __repr__(self) -> str:
         return f"<EndpointPool {self.endpoints}>"
 
@@ -127,21 +135,29 @@ class EndpointPool:
                 return True
         return False
 
+    @property
+    def parameter_changes(self) -> list[ParameterChange]:
+        """How the bodies that are sent differ from the canonical ones, as far as refusals have taught it."""
+        urls = {each.api.adapter: each.url for each in self.endpoints}
+        return [
+            ParameterChange(**msgspec.structs.asdict(lesson), endpoint=url, model=model)
+            for adapter, url in urls.items()
+            for model, lesson in adapter.learned
+        ]
+
     def fail_over(self, endpoint: Endpoint, failure: FailedAttempt, *, any_success: bool) -> FailedAttempt:
         """Return the failure with its alternative: another endpoint or key, if it is due to this one.
 
         Args:
             any_success: whether a call of the job has succeeded.
         """
-        if not isinstance(failure.error, HttpStatusError):
-            return failure
-        rule = RULES[failure.failure_class]
+        rule, now = RULES[failure.failure_class], clock.now()
         has_alternative = False
-        if rule.disables_key:
-            has_alternative = any(each is not endpoint and each.disabled_reason is None for each in self.endpoints)
-            if has_alternative and endpoint.disabled_reason is None:
+        if rule.disables_key or failure.failure_class is FailureClass.DAILY_QUOTA:
+            has_alternative = any(each is not endpoint and each.is_usable(now) for each in self.endpoints)
+            if rule.disables_key and has_alternative and endpoint.disabled_reason is None:
                 endpoint.disable(str(failure.error))
         elif rule.only_before_success and any_success:
             has_alternative = len(self.endpoints) > 1
-            endpoint.health.record_failure(clock.now())
+            endpoint.health.record_failure(now)
         return failure._replace(has_alternative=has_alternative)

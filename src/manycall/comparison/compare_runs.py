@@ -13,6 +13,7 @@ from manycall.comparison.protocol import require_same_protocol, setting_differen
 from manycall.comparison.run_scores import RunScores, row_scorer, sample_mean
 from manycall.errors import UsageError
 from manycall.evals.lm_eval.samples import open_output
+from manycall.evals.no_answer import NoAnswer
 from manycall.evals.stats.paired_tests import holm_adjust, paired_difference, score_change
 from manycall.evals.tasks.task import Task
 from manycall.option_flags import option
@@ -28,6 +29,7 @@ def compare(
     scorer: str | Task | None = None,
     metric: str | None = None,
     allow_different: str | Collection[str] = (),
+    no_answer: NoAnswer = "wrong",
     force: bool = False,
     out: str | Path | None = None,
 ) -> Comparison:
@@ -44,6 +46,7 @@ def compare(
         allow_different: Settings that may differ because they are what is compared, such as "prompt" or "fewshot",
             or "model" for judge runs. The model and the parameters may always differ, and for judge runs the judged
             answers.
+        no_answer: "wrong" scores rows without an answer as 0 in all runs, "exclude" leaves them out (see `score`).
         force: Compare even if settings or questions differ, or if a file has no manifest.
         out: File for all changed questions, one JSON object per line.
 
@@ -60,7 +63,7 @@ def compare(
         allowed = [allow_different] if isinstance(allow_different, str) else allow_different
         for reader in readers[1:]:
             require_same_protocol(readers[0], reader, allowed)
-    runs = [RunScores(reader, *row_scorer(reader, scorer, metric, force)) for reader in readers]
+    runs = [RunScores(reader, row_scorer(reader, scorer, metric, force), no_answer) for reader in readers]
     names = [name for name in runs[0].scores if all(name in other.scores for other in runs)]
     if metric is not None and (without := [str(run.output.path) for run in runs if not run.scores]):
         raise UsageError(f"{option('metric', metric)} is not a number in the rows of {' and '.join(without)}.")
@@ -119,9 +122,7 @@ class _RunPair(NamedTuple):
     def change(self, question: str) -> ChangedQuestion:
         """Return the scores and answers of both runs on one question."""
         runs = (self.first, self.other)
-        offsets = [run.row_offsets[question] for run in runs]
-        rows = [next(run.output.read_at([offset])) for run, offset in zip(runs, offsets, strict=True)]
-        grades = [run.grade(offset, row) for run, offset, row in zip(runs, offsets, rows, strict=True)]
+        rows, grades = zip(*(run.first_row(question) for run in runs), strict=True)
         return ChangedQuestion(
             id=question,
             run=self.number,
@@ -137,9 +138,9 @@ class _RunPair(NamedTuple):
 
 def _require_same_questions(first: RunScores, other: RunScores, force: bool) -> None:
     """Refuse two runs that have no question in common, or in which the same id has different questions or answers."""
-    common = [question for question in first.row_offsets if question in other.row_offsets]
+    common = [question for question in first.prompt_hashes if question in other.prompt_hashes]
     if not common:
-        examples = [repr(next(iter(run.row_offsets), "no row")) for run in (first, other)]
+        examples = [repr(next(iter(run.prompt_hashes), "no row")) for run in (first, other)]
         raise UsageError(f"{first.output.path} and {other.output.path} have no id in common ({', '.join(examples)}).")
     for question in common:
         hashes = zip(first.prompt_hashes[question], other.prompt_hashes[question], strict=True)

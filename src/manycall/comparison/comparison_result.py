@@ -21,9 +21,10 @@ class ComparedRun(msgspec.Struct, frozen=True):
 
     Attributes:
         scores: Scores over all questions of the run. Samples of one question are averaged first.
-        rows: Number of finished rows.
+        rows: Number of scored rows.
+        no_answer: Number of scored rows without an answer, which are scored 0.
         truncated: Number of finished rows with an answer truncated at max_tokens.
-        failed: Number of rows without an answer, which are excluded from all scores.
+        failed: Number of failed rows that are excluded from all scores.
         incomplete: A sentence if the run was interrupted, otherwise "".
     """
 
@@ -31,6 +32,7 @@ class ComparedRun(msgspec.Struct, frozen=True):
     model: str
     scores: list[Score]
     rows: int
+    no_answer: int
     truncated: int
     failed: int
     incomplete: str
@@ -112,10 +114,11 @@ class Comparison(RecordViews, msgspec.Struct, frozen=True):
     def tables(self) -> list[Table]:
         """Return tables as (header, rows): the runs, the differences, the first changed questions."""
         names = [score.filter for score in self.runs[0].scores]
+        has_no_answer = any(run.no_answer for run in self.runs)
         runs = [
             [
                 str(number), str(s.out), s.model, *(f"{score.value:.4f}" for score in s.scores), str(s.rows),
-                str(s.truncated), str(s.failed),
+                *([str(s.no_answer)] if has_no_answer else []), str(s.truncated), str(s.failed),
             ]
             for number, s in enumerate(self.runs, 1)
         ]  # fmt: skip
@@ -128,8 +131,9 @@ class Comparison(RecordViews, msgspec.Struct, frozen=True):
             ]
             for c in self.changed_examples
         ]  # fmt: skip
+        no_answer = ["no answer"] if has_no_answer else []
         tables: list[Table] = [
-            (["run", "output", "model", *names, "rows scored", "truncated", "failed"], runs),
+            (["run", "output", "model", *names, "rows scored", *no_answer, "truncated", "failed"], runs),
             (columns, rows),
         ]
         return [*tables, *([(["changed", "difference", "score", "first", "other"], changes)] if changes else [])]

@@ -5,12 +5,13 @@ from typing import Any
 
 from manycall.errors import UsageError
 from manycall.evals.eval_result import short_value
+from manycall.evals.protocol_changes import protocol_changes
 from manycall.option_flags import option
 from manycall.store.output_reader import OutputReader
 
-_MAY_DIFFER = {"judge": {"answers", "against", "samples"}}
+_MAY_DIFFER = {"judge": {"answers", "against", "samples", "reasoning"}}
 """Job -> settings that may always differ, because they are what is compared."""
-_MAY_DIFFER_DEFAULT = {"model", "params", "samples"}
+_MAY_DIFFER_DEFAULT = {"model", "params", "drop", "thinking", "samples", "reasoning"}
 """The same for all other jobs."""
 
 
@@ -46,7 +47,7 @@ def setting_differences(outputs: Sequence[OutputReader]) -> list[str]:
     settings_per_run = [_flat_settings(output) for output in outputs]
     names = dict.fromkeys(name for settings in settings_per_run for name in settings)
     return [
-        f"{name}: " + " | ".join(short_value(settings.get(name)) for settings in settings_per_run)
+        f"{name}: " + " | ".join(short_value(settings.get(name), 120) for settings in settings_per_run)
         for name in names
         if any(settings.get(name) != settings_per_run[0].get(name) for settings in settings_per_run)
     ]
@@ -56,4 +57,5 @@ def _flat_settings(output: OutputReader) -> dict[str, Any]:
     settings = dict(output.settings)
     params = {f"params.{name}": value for name, value in (settings.pop("params", None) or {}).items()}
     version = {"manycall": output.manifest.manycall_version} if output.manifest else {}
-    return {**settings, **params, **version}
+    changes = {"parameters not sent": ", ".join(names)} if (names := protocol_changes(output)) else {}
+    return {**settings, **params, **changes, **version}

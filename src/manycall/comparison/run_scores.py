@@ -2,26 +2,41 @@
 
 import math
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from manycall.comparison.comparison_result import ComparedRun
 from manycall.errors import UsageError
 from manycall.evals.eval_result import Score
+from manycall.evals.no_answer import NoAnswer, UnansweredRows, no_answer_grades
 from manycall.evals.rescore import task_of
-from manycall.evals.row_grades import PROMPT_FIELDS, RowGrader, stored_grader, task_grader
+from manycall.evals.row_grades import PROMPT_FIELDS, RowGrader, RowGrades, stored_grader, task_grader
 from manycall.evals.stats.intervals import BINARY_SCALE
 from manycall.evals.stats.mean import Mean
 from manycall.evals.tasks.custom import find_scorer
 from manycall.evals.tasks.task import Task
 from manycall.judging.judge_result import label_values
 from manycall.option_flags import option
+from manycall.records import Fields
 from manycall.store.output_reader import OutputReader
 
 
-def row_scorer(
-    output: OutputReader, scorer: str | Task | None, metric: str | None, force: bool
-) -> tuple[RowGrader, set[float]]:
-    """Return the function that scores a row, and the possible scores: worst, best, any between; empty if unknown.
+class RowScorer(NamedTuple):
+    """How the rows of a run are scored.
+
+    Attributes:
+        grade: scores a row.
+        possible_scores: worst, best, any between; empty if unknown.
+        answer_scores: names of the scores in which a row without an answer can count as wrong.
+    """
+
+    grade: RowGrader
+    possible_scores: set[float]
+    answer_scores: tuple[str, ...]
+
+
+def row_scorer(output: OutputReader, scorer: str | Task | None, metric: str | None, force: bool) -> RowScorer:
+    """Return how the rows of a run are scored.
 
     Raises:
         UsageError: The output was scored by functions that are not available.
@@ -42,18 +57,31 @@ def row_scorer(
         field = str(output.settings.get("output_field", "judge"))
         values = {value for value in label_values(output).values() if value is not None}
         fields = [field] if kind == "judge" else ["score", field]
-        return stored_grader(fields, metric), values if metric in (None, field, f"{field}.score") else set()
+        possible = values if metric in (None, field, f"{field}.score") else set()
+        return RowScorer(stored_grader(fields, metric), possible, _stored_names(output, metric))
     grade, selected = task_grader(output.path, task), metric or only_filter
-    return lambda offset, row: {k: v for k, v in grade(offset, row).items() if selected in ("", k)}, set(BINARY_SCALE)
+    names = tuple(name for name in task.filters if selected in ("", name))
+    return RowScorer(
+        lambda offset, row: {k: v for k, v in grade(offset, row).items() if k in names}, set(BINARY_SCALE), names
+    )
+
+
+def _stored_names(output: OutputReader, metric: str | None) -> tuple[str, ...]:
+    """Return the names of the scores of an evaluation, from its first row; nothing for the verdicts of a judge."""
+    _, row = next(output.rows(), (0, {}))
+    stored = row.get("score") if str(output.settings.get("job", "")).startswith("eval ") else None
+    return tuple(name for name in stored if metric in (None, name)) if isinstance(stored, dict) else ()
 
 
 class RunScores:
     """Scores and row offsets of one run: about a hundred bytes per question, without its texts."""
 
-    def __init__(self, output: OutputReader, grade: RowGrader, possible_scores: set[float]) -> None:
-        self.output, self.grade, self.possible_scores = output, grade, possible_scores
+    def __init__(self, output: OutputReader, scorer: RowScorer, no_answer: NoAnswer) -> None:
+        self.output, self.grade, self.possible_scores = output, scorer.grade, scorer.possible_scores
+        self.unanswered = UnansweredRows(output, no_answer if scorer.answer_scores else "exclude")
         self.scores: dict[str, dict[str, array[float]]] = {}  # name -> question -> the score of each sample
-        self.row_offsets: dict[str, int] = {}
+        self._row_offsets: dict[str, int] = {}
+        self._unanswered_fields: dict[str, Fields] = {}
         self.prompt_hashes: dict[str, tuple[int | None, ...]] = {}
         self.rows = self.truncated = 0
         for offset, row in output.rows():
@@ -61,15 +89,28 @@ class RunScores:
                 raise UsageError(
                     f"{output.path}, row at byte {offset:,}: the field 'id', by which rows are paired, is missing."
                 )
+            self.unanswered.discard(str(row["id"]))
             question, _ = output.split_sample_id(str(row["id"]))
             self.rows += 1
             self.truncated += row.get("finish_reason") == "length"
-            self.row_offsets.setdefault(question, offset)
-            self.prompt_hashes[question] = tuple(
-                hash(repr(row[name])) if name in row else None for name in PROMPT_FIELDS
-            )
-            for name, (_, value) in grade(offset, row).items():
-                self.scores.setdefault(name, {}).setdefault(question, array("d")).append(value)
+            self._row_offsets.setdefault(question, offset)
+            self._add(question, row, self.grade(offset, row))
+        for row_id, failed in self.unanswered.items():
+            question, _ = output.split_sample_id(row_id)
+            self._unanswered_fields.setdefault(question, failed.fields)
+            self._add(question, failed.fields, no_answer_grades(scorer.answer_scores))
+
+    def _add(self, question: str, row: Mapping[str, Any], grades: RowGrades) -> None:
+        self.prompt_hashes[question] = tuple(hash(repr(row[name])) if name in row else None for name in PROMPT_FIELDS)
+        for name, (_, value) in grades.items():
+            self.scores.setdefault(name, {}).setdefault(question, array("d")).append(value)
+
+    def first_row(self, question: str) -> tuple[Mapping[str, Any], RowGrades]:
+        """Return the first row of a question that was written, and its grades; the row's own fields if none was."""
+        if (offset := self._row_offsets.get(question)) is None:
+            return self._unanswered_fields[question], {}
+        row = next(self.output.read_at([offset]))
+        return row, self.grade(offset, row)
 
     def summary(self, names: Iterable[str]) -> ComparedRun:
         """Return the scores and row counts of this run."""
@@ -84,7 +125,14 @@ class RunScores:
             scores.append(Score(task, name, mean.value, mean.stderr, mean.count, mean.interval(scale)))
         model = str(output.settings.get("model", "?"))
         return ComparedRun(
-            output.path, model, scores, self.rows, self.truncated, output.failed, output.incomplete_message(self.rows)
+            out=output.path,
+            model=model,
+            scores=scores,
+            rows=self.rows + len(self.unanswered),
+            no_answer=len(self.unanswered),
+            truncated=self.truncated,
+            failed=self.unanswered.failed,
+            incomplete=output.incomplete_message(self.rows),
         )
 
 

@@ -1,8 +1,9 @@
 """Decide whether a refusal means that a key's quota is used up, if the same response may also mean a throttle.
 
-OpenAI answers 429 `insufficient_quota` when an account has no money left; DashScope and others answer the same to an
-ordinary throttle. OpenRouter answers 402 with `Retry-After` while calls in flight reserve the rest of a budget. A key
-that has just been working is most likely throttled; a key that never worked has no quota.
+OpenAI answers 429 `insufficient_quota` when an account has no money left; other servers answer the same to an ordinary
+throttle. (DashScope does, always; there it is not ambiguous.) OpenRouter answers 402 with `Retry-After` while calls in
+flight reserve the rest of a budget. A key that has just been working is most likely throttled; a key that never worked
+has no quota, unless the server says when to send the call again.
 """
 
 PATIENCE_SECONDS = 300.0
@@ -24,11 +25,15 @@ class Exhaustion:
         self._has_succeeded = True
         self._refused_since = None
 
-    def is_throttle(self, now: float) -> bool:
-        """Note a refusal that may mean either; return whether to treat it as a throttle."""
+    def is_throttle(self, now: float, *, says_when: bool = False) -> bool:
+        """Note a refusal that may mean either; return whether to treat it as a throttle.
+
+        Args:
+            says_when: the server says when to send the call again, so a key that never worked may be throttled too.
+        """
         if self._refused_since is None:
             self._refused_since = now
-        return self._has_succeeded and self.seconds(now) < PATIENCE_SECONDS
+        return (self._has_succeeded or says_when) and self.seconds(now) < PATIENCE_SECONDS
 
     def seconds(self, now: float) -> float:
         """Return for how many seconds calls have been refused without a success."""

@@ -5,6 +5,7 @@ connection costs nothing, but an attempt that timed out may have been billed. pr
 class a failure belongs.
 """
 
+import math
 import random
 from typing import NamedTuple
 
@@ -22,12 +23,15 @@ class FailedAttempt(NamedTuple):
         failure_class: what it means for the next attempt.
         has_alternative: another endpoint or another key may accept the call.
         delays_all: the throttle delays all calls to the endpoint, so this call need not wait in addition.
+        adapted: the endpoint's next body for this call differs from the refused one (client/body_adapter.py). This does
+            not count as an attempt: the number of differences is limited.
     """
 
     error: errors.CallError
     failure_class: FailureClass
     has_alternative: bool = False
     delays_all: bool = False
+    adapted: bool = False
 
 
 class RetryRule(NamedTuple):
@@ -39,14 +43,18 @@ class RetryRule(NamedTuple):
         only_before_success: stop the run only while no call of it has succeeded. Later, the failure concerns only its
             own row, and the row fails.
         disables_key: stop only this endpoint or this key while another one is available.
+        max_wait_seconds: stop the run if the server asks to wait longer, unless another key is available.
     """
 
     action: FailureAction
     max_attempts: int = 1
     only_before_success: bool = False
     disables_key: bool = False
+    max_wait_seconds: float = math.inf
 
 
+MAX_RETRY_AFTER_SECONDS = 3600.0
+"""A longer Retry-After counts as this one."""
 _PATIENT = RetryRule(RETRY, 100)  # nothing was computed or billed, so retry for most of an hour
 
 RULES: dict[FailureClass, RetryRule] = {
@@ -54,26 +62,33 @@ RULES: dict[FailureClass, RetryRule] = {
     FailureClass.UNTRUSTED_SERVER: RetryRule(STOP_RUN),
     FailureClass.OVERLOADED: _PATIENT,
     FailureClass.RATE_LIMITED: _PATIENT,
+    FailureClass.CONCURRENCY_LIMITED: _PATIENT,
     # control/exhaustion.py limits the time. The attempts limit a call that is refused while other calls are answered.
     FailureClass.KEY_RATE_LIMITED: RetryRule(RETRY, 1000),
+    FailureClass.DAILY_QUOTA: RetryRule(RETRY, 100, max_wait_seconds=MAX_RETRY_AFTER_SECONDS),
     FailureClass.NO_ANSWER: RetryRule(RETRY, 4),  # each attempt may be billed
     # May be billed too, but fails fast. If 1 in 20 responses is malformed, 4 attempts lose rows.
     FailureClass.MALFORMED: RetryRule(RETRY, 6),
     FailureClass.SERVER_ERROR: RetryRule(RETRY, 8),  # bounded: llama-server returns 500 for requests that never succeed
     FailureClass.BAD_REQUEST: RetryRule(FAIL),
+    FailureClass.CONTENT_FILTER: RetryRule(FAIL),
+    FailureClass.TOO_LONG: RetryRule(FAIL),
+    # The content of one row causes it too, for example an image that is too large. So the run does not stop before its
+    # first ten rows have failed (run/row_recorder.py).
+    FailureClass.PARAMETER: RetryRule(FAIL),
     FailureClass.BAD_SETUP: RetryRule(STOP_RUN, only_before_success=True),
     FailureClass.BAD_KEY: RetryRule(STOP_RUN, disables_key=True),
+    FailureClass.OUT_OF_MONEY: RetryRule(STOP_RUN, disables_key=True),
 }
 
 MAX_ATTEMPTS_NEVER_CONNECTED = 4
 """Attempts while no call of the run has succeeded and the connection fails. The URL is probably wrong or the server is
 not running, so the run should stop soon."""
 MAX_FAILOVERS = 10
-"""How often a call is moved to another endpoint or key after a refusal that concerns only the previous one."""
+"""How often a call is moved to another endpoint after a refusal that concerns only the previous one. Refusals that
+disable the previous one do not count, because they end when no endpoint is left."""
 BACKOFF_BASE_SECONDS = 0.5
 BACKOFF_MAX_SECONDS = 60.0
-MAX_RETRY_AFTER_SECONDS = 3600.0
-"""A longer Retry-After counts as this one."""
 
 
 def decide(failure: FailedAttempt, attempts: int, *, any_success: bool) -> FailureAction:
@@ -85,8 +100,10 @@ def decide(failure: FailedAttempt, attempts: int, *, any_success: bool) -> Failu
         any_success: whether a call of this run, or of an earlier run of the same output, has succeeded.
     """
     rule = RULES[failure.failure_class]
-    if failure.has_alternative and attempts <= MAX_FAILOVERS:
+    if failure.adapted or (failure.has_alternative and (attempts <= MAX_FAILOVERS or rule.disables_key)):
         return RETRY
+    if rule.max_wait_seconds < (retry_after_seconds(failure.error) or 0.0):
+        return RETRY if failure.has_alternative else STOP_RUN
     if rule.action is STOP_RUN:
         return FAIL if rule.only_before_success and any_success else STOP_RUN
     if rule.action is RETRY:
@@ -94,6 +111,17 @@ def decide(failure: FailedAttempt, attempts: int, *, any_success: bool) -> Failu
             return RETRY if attempts < MAX_ATTEMPTS_NEVER_CONNECTED else STOP_RUN
         return RETRY if attempts < rule.max_attempts else FAIL
     return rule.action
+
+
+def reason_to_stop(failure: FailedAttempt) -> errors.RunStopped:
+    """Return why the run stops after this failure."""
+    is_quota = failure.failure_class is FailureClass.DAILY_QUOTA
+    return (errors.DailyQuotaExhausted if is_quota else errors.RunStopped)(str(failure.error))
+
+
+def retry_after_seconds(error: errors.CallError) -> float | None:
+    """Return how many seconds the server asks the client to wait; None if it does not ask."""
+    return error.retry_after if isinstance(error, errors.HttpStatusError) else None
 
 
 def ends_with_outage(error: errors.CallError) -> bool:
@@ -112,11 +140,11 @@ def backoff_seconds(failure: FailedAttempt, attempts: int, rng: random.Random) -
     applies, because servers that always send "1 s" are overloaded too. A Retry-After of more than one hour counts as
     one hour.
     """
-    if failure.has_alternative or failure.delays_all:
+    if failure.adapted or failure.has_alternative or failure.delays_all:
         return 0.0  # control/throttle.py delays all calls, and waiting calls are admitted by priority
     if isinstance(failure.error, errors.ConnectionLost) and attempts == 1:
         return 0.0  # most likely an idle connection that the server closed just before this call
-    retry_after = failure.error.retry_after if isinstance(failure.error, errors.HttpStatusError) else None
+    retry_after = retry_after_seconds(failure.error)
     backoff = rng.uniform(0, min(BACKOFF_MAX_SECONDS, BACKOFF_BASE_SECONDS * 2.0 ** min(attempts - 1, 30)))
     if retry_after is None:
         return backoff

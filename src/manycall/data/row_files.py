@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, TextIO
 
 import msgspec
 
-from manycall.data.input_file import InputFile
+from manycall.data.input_checksum import InputFile
 from manycall.data.json_array import JsonArrayReader
 from manycall.data.nesting import TOO_DEEP, is_too_deep
 from manycall.errors import UsageError

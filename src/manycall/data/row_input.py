@@ -6,7 +6,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from manycall.data.input_file import InputFile
+from manycall.data.input_checksum import InputFile
 from manycall.data.program_rows import row_from_mapping
 from manycall.data.row_files import LocatedRow, read_rows
 from manycall.data.row_frames import DataFrame, frame_as_rows

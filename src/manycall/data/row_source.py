@@ -1,8 +1,8 @@
 """Streams of rows with ids, from a file, an iterable, an async iterable or a count.
 
 A file is read twice: first as a whole, before any call, so that a malformed line costs nothing; then lazily, while
-calls are made. Both reads must return the same bytes (data/input_file.py). An iterable can be read only once, so its
-errors are reported when they are reached.
+calls are made. Both reads must return the same bytes (data/input_checksum.py). An iterable can be read only once, so
+its errors are reported when they are reached.
 """
 
 import asyncio

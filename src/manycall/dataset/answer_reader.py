@@ -30,6 +30,7 @@ class AnswerReader:
     Attributes:
         name: Name of the answer in tables.
         fields: Fields of the row that hold the answer.
+        thinking_field: Field with the thinking text of the answer. Rows without thinking text do not have it.
     """
 
     def __init__(self, output: OutputReader, field: str | None = None) -> None:
@@ -47,6 +48,7 @@ class AnswerReader:
         is_batch = field is None and output.settings.get("job") == "batch"
         self._batched = BatchAnswerReader(output) if is_batch else None
         self.name = ", ".join(self._fields) if self._batched is None else self._batched.name
+        self.thinking_field = f"{self._fields[0]}_reasoning"
         self.fields = self._fields if self._batched is None else ("custom_id", "response", "error")
 
     def __repr__(self) -> str:
@@ -131,8 +133,9 @@ class _RecordedPrompt:
         self.is_completion = settings.get("api") == "completions"
         self.schema = AnswerSchema(settings["schema"]) if "schema" in settings else None
         self.is_object = self.schema is not None and bool(self.schema.fields)
-        self.fields = (self.schema.fields if self.schema is not None else ()) or (settings["output_field"],)
-        self._written_fields = {*self.fields, f"{settings['output_field']}_finish_reason", "original_id"}
+        name = settings["output_field"]
+        self.fields = (self.schema.fields if self.schema is not None else ()) or (name,)
+        self._written_fields = {*self.fields, f"{name}_finish_reason", f"{self.fields[0]}_reasoning", "original_id"}
         self._template = PromptTemplate(source, settings.get("system"))
 
     def render(self, row: Fields) -> Messages:

@@ -17,6 +17,7 @@ from manycall.dataset.check_data import add_if_known
 from manycall.dataset.duplicates import Duplicates
 from manycall.errors import UsageError
 from manycall.providers import batch_lines, openai
+from manycall.providers.parameter_lesson import change_sentences, recorded_changes
 from manycall.providers.prices import Price, parse_price
 from manycall.records import Fields
 from manycall.store.atomic_write import replace_file, storage_errors
@@ -70,6 +71,9 @@ def _provenance(manifest: Manifest) -> dict[str, Any]:
         "job": settings.get("job", ""),
         "model": settings.get("model", ""),
         "params": settings.get("params", {}),
+        "drop": settings.get("drop", []),
+        "thinking": settings.get("thinking", ""),
+        "parameter_changes": change_sentences(recorded_changes(sessions)),
         "prompts": [PromptRecord(label, text, _digest(text)) for label, text in _prompts(settings)],
         "random_vars": settings.get("random_vars", {}).get("variables", []),
         "source": Path(manifest.source.get("input", "")).name,

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -48,6 +49,9 @@ class DatasetCard(ResultViews, msgspec.Struct, kw_only=True):
         model: Model of the run. For a batch, the models named in the responses, with the number of rows of each.
         endpoints: URLs of the endpoints.
         params: Parameters of the calls.
+        drop: Parameters that were not sent.
+        thinking: Value of the option `thinking`; "" if it was not given.
+        parameter_changes: Sentences about parameters that an endpoint did not accept.
         source: Name of the input file.
         prompts: The prompts or the steps.
         random_vars: Names of the random variables.
@@ -75,6 +79,9 @@ class DatasetCard(ResultViews, msgspec.Struct, kw_only=True):
     model: str
     endpoints: list[str]
     params: dict[str, Any]
+    drop: list[str]
+    thinking: str
+    parameter_changes: list[str]
     source: str
     prompts: list[PromptRecord]
     random_vars: list[str]
@@ -110,28 +117,35 @@ class DatasetCard(ResultViews, msgspec.Struct, kw_only=True):
 
     def lines(self) -> list[tuple[str, str]]:
         """Return the figures as (label, value) pairs."""
-        lines = [
+        duplicates = [] if self.duplicates is None else [("duplicates", format_share(self.duplicates, self.rows))]
+        return [
             ("model", self.model),
             ("endpoint", ", ".join(self.endpoints) or "not recorded"),
             ("parameters", _json(self.params) if self.params else "defaults of the endpoint"),
+            *self._parameter_lines(),
             ("created with", f"{self.job}; {', '.join(self.versions)}"),
             ("input", self.source),
+            *([("random variables", ", ".join(self.random_vars))] if self.random_vars else []),
             ("rows", f"{self.rows:,}"),
             ("failed", _counted(self.failures)),
             ("rejected", _counted(self.rejected)),
             ("truncated at max_tokens", format_share(self.truncated, self.rows)),
+            *duplicates,
             ("excluded", _counted(self.excluded)),
             ("replies", f"{self.replies:,}"),
             ("tokens", f"{self.prompt_tokens:,} in, {self.completion_tokens:,} out"),
             ("time", self._time()),
+            *([] if self.cost is None else [("cost", format_dollars(self.cost))]),
         ]
-        if self.duplicates is not None:
-            lines.insert(9, ("duplicates", format_share(self.duplicates, self.rows)))
-        if self.random_vars:
-            lines.insert(5, ("random variables", ", ".join(self.random_vars)))
-        if self.cost is not None:
-            lines.append(("cost", format_dollars(self.cost)))
-        return lines
+
+    def _parameter_lines(self) -> Iterator[tuple[str, str]]:
+        """Yield what was sent other than the parameters say."""
+        if self.thinking:
+            yield "thinking", self.thinking
+        if self.drop:
+            yield "parameters not sent", ", ".join(self.drop)
+        for sentence in self.parameter_changes:
+            yield "parameter changes", sentence
 
     def _time(self) -> str:
         unfinished = f" ({self.unfinished_sessions} more did not finish)" if self.unfinished_sessions else ""

@@ -13,7 +13,7 @@ from manycall.dataset.check_data import add_if_known
 from manycall.dataset.input_order import offsets_in_input_order
 from manycall.dataset.parquet import ParquetColumns
 from manycall.dataset.shards import check_no_stale_shards, replace_all, shard_paths
-from manycall.dataset.training_formats import TRAINING_FORMATS, keep_fields, messages_in
+from manycall.dataset.training_formats import FORMATS_WITH_THINKING, TRAINING_FORMATS, keep_fields, messages_in
 from manycall.errors import UsageError
 from manycall.option_flags import option
 from manycall.records import Fields
@@ -102,8 +102,9 @@ def export(
             `chosen` and `rejected`).
         prompt_field: Field with the prompt, as text or messages. Default: the template of the run is rendered again.
         text_field: Field with the answer. A value that is not text is written as JSON. Default: see `AnswerReader`.
-        keep: Fields of the row to write in addition to those of the format. With `prompt_field`, the Alpaca format
-            always includes the field `input`.
+        keep: Fields of the row to write in addition to those of the format. The field with the thinking text becomes
+            `reasoning_content` of the message, or in the ShareGPT and Alpaca formats a part of the answer in `<think>`
+            tags. With `prompt_field`, the Alpaca format always includes the field `input`.
         in_order: Write the rows in the order of the input instead of the order in which they finished.
         exclude: Files of flagged rows (see `check_data`). These rows are left out.
         shard_rows: Rows per file. `data.parquet` becomes data-00000-of-00010.parquet, ...
@@ -121,7 +122,7 @@ def export(
     answers = AnswerReader(reader, text_field)
     convert = _converter(answers, format, prompt_field, keep)
     not_written: set[str] = set()
-    used = {*answers.fields, prompt_field, *(("chosen", "rejected") if format == "dpo" else ())}
+    used = {*answers.fields, *keep, prompt_field, *(("chosen", "rejected") if format == "dpo" else ())}
     offsets = array("Q", offsets_in_input_order(reader)) if in_order else None
 
     def rows() -> Iterator[Fields]:
@@ -154,13 +155,16 @@ def _converter(
     if format not in TRAINING_FORMATS:
         raise UsageError(f"Unknown {option('format', format)}. Available formats: rows, {', '.join(TRAINING_FORMATS)}.")
     to_format = TRAINING_FORMATS[format]
+    has_thinking = format in FORMATS_WITH_THINKING and answers.thinking_field in keep
+    keep = [name for name in keep if not (has_thinking and name == answers.thinking_field)]
     keeps_input = format == "alpaca" and prompt_field is not None and "input" not in keep
 
     def convert(row: Fields) -> Fields:
         answers.must_be_text(row)
         prompt = messages_in(row, prompt_field) if prompt_field is not None else answers.prompt_messages(row)
+        thought = str(row.get(answers.thinking_field, "")) if has_thinking else ""
         kept_fields = [*keep, "input"] if keeps_input and "input" in row else keep
-        return keep_fields(to_format(row, prompt, answers), row, kept_fields)
+        return keep_fields(to_format(row, prompt, answers, thought), row, kept_fields)
 
     return convert
 

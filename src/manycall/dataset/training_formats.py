@@ -6,6 +6,7 @@ from typing import Any
 from manycall.dataset.answer_reader import AnswerReader, require_field
 from manycall.errors import UsageError
 from manycall.option_flags import option
+from manycall.providers.reasoning import join
 from manycall.records import Fields, Messages
 from manycall.render import as_text
 
@@ -47,33 +48,35 @@ def _answer(answer: Any) -> Messages:
     return [{"role": "assistant", "content": as_text(answer)}]
 
 
-def _as_messages(row: Fields, prompt: Messages, answers: AnswerReader) -> Fields:
-    return {"messages": [*prompt, *_answer(answers.answer(row))]}
+def _as_messages(row: Fields, prompt: Messages, answers: AnswerReader, thought: str) -> Fields:
+    """Convert to messages. Thinking text is the field `reasoning_content` that chat templates such as Qwen3's read."""
+    (turn,) = _answer(answers.answer(row))
+    return {"messages": [*prompt, {**turn, "reasoning_content": thought} if thought else turn]}
 
 
 FROM = {"system": "system", "developer": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
 """Role -> ShareGPT's name for it, including those added by derived formats (LLaMA-Factory: data/README.md)."""
 
 
-def _as_sharegpt(row: Fields, prompt: Messages, answers: AnswerReader) -> Fields:
-    turns = [*prompt, *_answer(answers.answer(row))]
+def _as_sharegpt(row: Fields, prompt: Messages, answers: AnswerReader, thought: str) -> Fields:
+    turns = [*prompt, *_answer(join(thought, as_text(answers.answer(row))))]
     return {
         "conversations": [{"from": FROM.get(turn["role"], turn["role"]), "value": _text(row, turn)} for turn in turns]
     }
 
 
-def _as_alpaca(row: Fields, prompt: Messages, answers: AnswerReader) -> Fields:
+def _as_alpaca(row: Fields, prompt: Messages, answers: AnswerReader, thought: str) -> Fields:
     system = [turn for turn in prompt if turn["role"] == "system"]
     *others, last = [turn for turn in prompt if turn["role"] != "system"] or [{}]
     if others or last.get("role") != "user" or len(system) > 1:
         raise UsageError(
             f"Row {row['id']!r} is not a single question, as Alpaca requires. Use {option('format', 'messages')}."
         )
-    converted = {"instruction": _text(row, last), "input": "", "output": as_text(answers.answer(row))}
+    converted = {"instruction": _text(row, last), "input": "", "output": join(thought, as_text(answers.answer(row)))}
     return {**converted, "system": _text(row, system[0])} if system else converted
 
 
-def _as_dpo(row: Fields, prompt: Messages, answers: AnswerReader) -> Fields:
+def _as_dpo(row: Fields, prompt: Messages, answers: AnswerReader, thought: str) -> Fields:
     """Convert to TRL's conversational preference format."""
     chosen, rejected = require_field(row, "chosen"), require_field(row, "rejected")
     return {"prompt": prompt, "chosen": _reply(chosen), "rejected": _reply(rejected)}
@@ -93,9 +96,12 @@ def _text(row: Fields, turn: dict[str, Any]) -> str:
     return content
 
 
-TRAINING_FORMATS: dict[str, Callable[[Fields, Messages, AnswerReader], Fields]] = {
+TRAINING_FORMATS: dict[str, Callable[[Fields, Messages, AnswerReader, str], Fields]] = {
     "messages": _as_messages,
     "sharegpt": _as_sharegpt,
     "alpaca": _as_alpaca,
     "dpo": _as_dpo,
 }
+"""Name of the format -> function of (row, its prompt, reader, thinking text to write with the answer)."""
+FORMATS_WITH_THINKING = {"messages", "sharegpt", "alpaca"}
+"""Formats with a place for thinking text. LLaMA-Factory expects it in `<think>` tags in the last two."""

@@ -1,4 +1,4 @@
-"""Checks for unusual answers: unparsed answers, more rows than expected, samples that are all equal."""
+"""Checks for unusual answers: unparsed answers, thinking text in answers, more rows than expected, equal samples."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -24,12 +24,13 @@ class AnswerChecks:
     def __init__(self, output: OutputReader) -> None:
         self.unparsed: Counter[str] = Counter()
         self._output = output
-        self._rows = 0
+        self._rows = self._with_thinking = 0
         self._response_hashes: dict[str, list[int]] = defaultdict(list)
 
     def add(self, row_id: str, response: str, grades: Mapping[str, tuple[Any, float]]) -> None:
         """Add a row. `grades` holds (extracted answer, score) by filter name."""
         self._rows += 1
+        self._with_thinking += "</think>" in response and "<think>" not in response
         self.unparsed.update(
             name for name, (answer, _) in grades.items() if isinstance(answer, str) and answer == UNPARSED
         )
@@ -39,7 +40,15 @@ class AnswerChecks:
 
     def notes(self) -> list[str]:
         """Return the notes about all rows added."""
-        return [*self._more_rows(), *self._equal_samples()]
+        return [*self._more_rows(), *self._thinking(), *self._equal_samples()]
+
+    def _thinking(self) -> list[str]:
+        if not self._with_thinking:
+            return []
+        return [
+            f"{self._with_thinking:,} responses contain </think> without an opening tag. If the text before it is "
+            "thinking text, it was scored as a part of the answer. Start the server with its reasoning parser."
+        ]
 
     def _more_rows(self) -> list[str]:
         expected = self._output.expected

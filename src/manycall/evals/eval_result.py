@@ -11,7 +11,7 @@ from manycall.evals.stats.intervals import Interval
 from manycall.evals.stats.repeated_samples import SampleMetric
 from manycall.evals.tasks.registry import TASKS
 from manycall.option_flags import option, rerun
-from manycall.render import as_text, format_stderr, markdown_table
+from manycall.render import as_text, format_share, format_stderr, markdown_table
 from manycall.run.result_views import OutputViews
 from manycall.run.run_result import RunResult
 
@@ -67,7 +67,12 @@ class Score(msgspec.Struct, frozen=True):
 
 
 def score_table(
-    scores: Sequence[Score], score_column: str, rows: int, truncated: int, failure_counts: Mapping[str, int]
+    scores: Sequence[Score],
+    score_column: str,
+    rows: int,
+    truncated: int,
+    failure_counts: Mapping[str, int],
+    no_answer: int = 0,
 ) -> Table:
     """Return a table of scores with their uncertainty and the counts of scored, truncated and failed rows."""
     clustered = any(score.clustered_stderr is not None for score in scores)
@@ -76,9 +81,9 @@ def score_table(
     head = [
         "task", "filter", score_column, "stderr", *(["clustered"] if clustered else []), "95 % interval",
         *([BOUNDS_COLUMN] if failed else []), *(["unparsed"] if has_unparsed else []),
-        "rows scored", "truncated", "failed", *failure_counts,
+        "rows scored", *(["no answer"] if no_answer else []), "truncated", "failed", *failure_counts,
     ]  # fmt: skip
-    counts = [*map(str, (rows, truncated, failed, *failure_counts.values()))]
+    counts = [*map(str, (rows, *([no_answer] if no_answer else []), truncated, failed, *failure_counts.values()))]
     cells = [
         [
             s.task, s.filter, f"{s.value:.4f}" if s.count else "N/A", format_stderr(s.stderr),
@@ -117,7 +122,7 @@ class OutputResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True):
         out: path of the output.
         scored_rows: number of rows with a score.
         truncated: number of scored rows whose response was truncated at max_tokens.
-        failed: number of failed rows. They are not included in any score.
+        failed: number of failed rows that are not included in any score.
         failure_counts: number of failed rows by failure kind.
         incomplete: a sentence if the run was interrupted and rows are missing; else "".
         run: result of the run that made the calls; None if no calls were made.
@@ -152,21 +157,27 @@ class EvalResult(OutputResult, kw_only=True, frozen=True):
     Attributes:
         task: name of the task.
         scores: one score per filter.
+        no_answer: number of scored rows without an answer, which are scored 0 (see `score`).
+        no_answer_counts: the same by failure kind.
         wrong_examples: the first answers that were scored 0 and not truncated.
         notes: remarks about unusual answers, see `AnswerChecks`.
         groups: scores by value of the field that the rows were grouped by.
         num_fewshot: number of few-shot examples, if it is not that of the task's protocol; otherwise None.
         protocol_num_fewshot: number of few-shot examples in the protocol, if `num_fewshot` is another one and it is
             known; otherwise None.
+        protocol_changes: parameters of the protocol that were not sent as it specifies, each with the reason.
     """
 
     task: str
     scores: list[Score]
+    no_answer: int = 0
+    no_answer_counts: dict[str, int] = {}
     wrong_examples: list[WrongAnswer] = []
     notes: list[str] = []
     groups: dict[str, list[Score]] = {}
     num_fewshot: int | None = None
     protocol_num_fewshot: int | None = None
+    protocol_changes: list[str] = []
 
     @property
     def label(self) -> str:
@@ -194,7 +205,7 @@ class EvalResult(OutputResult, kw_only=True, frozen=True):
         if not self.scores:
             return []
         named = [msgspec.structs.replace(score, task=self.label) for score in self.scores]
-        scores = score_table(named, score_column, self.scored_rows, self.truncated, self.failure_counts)
+        scores = score_table(named, score_column, self.scored_rows, self.truncated, self.failure_counts, self.no_answer)
         sample_rows = [
             [s.filter, r.name, f"{r.value:.4f}" if r.count else "N/A", format_stderr(r.stderr), str(r.count)]
             for s in self.scores
@@ -210,8 +221,10 @@ class EvalResult(OutputResult, kw_only=True, frozen=True):
         return [scores, *sample_tables, *group_tables]
 
     def warnings(self) -> list[str]:
-        """Return the sentences that limit what the scores mean: missing, failed and truncated rows."""
+        """Return the sentences that limit what the scores mean: another protocol; missing, failed, truncated rows."""
         warnings = [self.incomplete] if self.incomplete else []
+        if self.protocol_changes:
+            warnings.append(f"Protocol parameters not sent: {', '.join(self.protocol_changes)}.")
         crashed = self.failure_counts.get(CRASHED, 0)
         if crashed:
             warnings.append(
@@ -220,13 +233,30 @@ class EvalResult(OutputResult, kw_only=True, frozen=True):
             )
         if unanswered := self.failed - crashed:
             retry = f" {rerun().capitalize()} to retry them." if self.run else ""
-            warnings.append(f"{unanswered} rows have no answer and are not included in the scores.{retry}")
+            warnings.append(f"{unanswered} rows failed and are not included in the scores.{retry}")
             if scores := self._failed_as_wrong_text():
                 warnings.append(f"lm-evaluation-harness would score them as 0 and report {scores}.")
+        warnings += self._no_answer_warnings()
         if self.truncated:
             warnings.append(
                 f"{self.truncated} answers were truncated at max_tokens and scored as they are. "
                 f"Raise the limit with {option('max_tokens')}."
+            )
+        return warnings
+
+    def _no_answer_warnings(self) -> list[str]:
+        if not self.no_answer:
+            return []
+        listed = ", ".join(f"{count} {kind}" for kind, count in self.no_answer_counts.items())
+        rows = f"of {self.scored_rows:,} rows"
+        warnings = [
+            f"{format_share(self.no_answer, self.scored_rows)} {rows} have no answer ({listed}) and count as wrong. "
+            f"To leave them out of the scores: {option('no_answer', 'exclude')}."
+        ]
+        if thinking := self.no_answer_counts.get("reasoning_only"):
+            warnings.append(
+                f"{format_share(thinking, self.scored_rows)} {rows} ended while the model was thinking. "
+                f"Raise {option('max_tokens')} with {option('retry', 'truncated')}, or lower {option('thinking')}."
             )
         return warnings
 

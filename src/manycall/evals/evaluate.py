@@ -7,10 +7,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from manycall.client.body_adapter import dropped_names
 from manycall.data.prompt_template import PromptError, PromptLike
 from manycall.data.row_source import RowSource
-from manycall.errors import UsageError
+from manycall.errors import InvalidResponse, UsageError
 from manycall.evals.eval_result import EvalResult
+from manycall.evals.no_answer import NoAnswer
 from manycall.evals.rescore import score
 from manycall.evals.scoring.scorer_process import grade_function
 from manycall.evals.stats.mean import Mean
@@ -19,14 +21,14 @@ from manycall.evals.tasks.fewshot import check_num_fewshot, with_num_fewshot
 from manycall.evals.tasks.registry import TASKS
 from manycall.evals.tasks.task import Task, TaskPrompt
 from manycall.option_flags import option
-from manycall.records import Completion, Request, Row
+from manycall.records import NO_ANSWER_KINDS, Completion, Request, Row
 from manycall.run.dry_run import DryRunResult
 from manycall.run.job import Job
 from manycall.run.options import RunOptions
+from manycall.run.outcome import failure_kind
+from manycall.run.reasoning_field import ReasoningField, refuse_inline
 from manycall.run.row_client import RowClient
 from manycall.run.run_result import RunResult
-
-OUTPUT_FIELDS = ("response", "extracted", "score", "finish_reason")
 
 
 def evaluate_job(
@@ -39,6 +41,7 @@ def evaluate_job(
     prompt: PromptLike | None = None,
     scorer: str | None = None,
     samples: int | None = None,
+    no_answer: NoAnswer = "wrong",
 ) -> Job[EvalResult]:
     """Build the job of `manycall.evaluate`, which describes the arguments.
 
@@ -53,12 +56,21 @@ def evaluate_job(
     source = RowSource(resolved.rows, samples=samples, id_field=options.id_field, limit=options.limit)
     task_prompt = TaskPrompt(resolved)
     source.check_first_row(lambda row: (_target(resolved, row.fields), task_prompt.messages(row)))
+    refuse_inline(options.reasoning, "scorers do not get thinking text.")
+    thinking = ReasoningField("response", options.reasoning)
     running_means, grade = {name: Mean() for name in resolved.filters}, grade_function(resolved)
 
     async def process_row(row: Row, llm: RowClient) -> dict[str, Any]:
         target = _target(resolved, row.fields)
         params = llm.params if repeats_seed else _sample_seed(llm.params, row.sample)
-        reply = await llm.send(Request("chat", llm.model, task_prompt.messages(row), params, resolved.body_format))
+        request = Request("chat", llm.model, task_prompt.messages(row), params, resolved.body_format)
+        try:
+            reply = await llm.send(request)
+        except InvalidResponse as error:
+            if no_answer == "wrong" and failure_kind(error) in NO_ANSWER_KINDS:
+                for mean in running_means.values():
+                    mean.add(0.0)
+            raise
         assert isinstance(reply, Completion)
         # a user's functions may be slow; in a thread they do not delay other calls
         grades = grade(reply.text, target) if resolved.is_fast else await asyncio.to_thread(grade, reply.text, target)
@@ -66,6 +78,7 @@ def evaluate_job(
             running_means[name].add(value)
         return {
             "response": reply.text,
+            **thinking.fields(reply),
             "extracted": {name: answer for name, (answer, _) in grades.items()},
             "score": {name: value for name, (_, value) in grades.items()},
             "finish_reason": reply.finish_reason,
@@ -78,21 +91,41 @@ def evaluate_job(
     def finish(run: RunResult) -> EvalResult:
         if isinstance(run, DryRunResult):
             return EvalResult(task=resolved.name, out=run.out, scores=[], scored_rows=0, truncated=0, failed=0, run=run)
-        return replace(score(run.out, scorer=resolved), run=run)
+        return replace(score(run.out, scorer=resolved, no_answer=no_answer), run=run)
 
+    _check_drop(resolved, options)
     checksum = {"data": digest} if (digest := source.checksum()) else {}
     return Job(
         name=resolved.name,
-        settings={"job": f"eval {resolved.name}", "samples": samples is not None, **checksum, **task_prompt.identity},
+        settings={
+            "job": f"eval {resolved.name}",
+            "samples": samples is not None,
+            **checksum,
+            **task_prompt.identity,
+            **thinking.identity,
+        },
         source=source,
         process_row=process_row,
         finish=finish,
         params=resolved.params,
         status_note=note,
-        output_fields=OUTPUT_FIELDS,
+        output_fields=("response", *thinking.writes, "extracted", "score", "finish_reason"),
         finish_reason_field="finish_reason",
         answer_key=resolved.answer_key,
     )
+
+
+def _check_drop(task: Task, options: RunOptions) -> None:
+    """Check that the task sends the parameters that should be dropped: a misspelt name would change nothing.
+
+    Raises:
+        UsageError: it sends no such parameter.
+    """
+    given = {name for name in ("temperature", "max_tokens") if getattr(options, name) is not None}
+    sent = {*task.params, *(options.params or {}), *given}
+    if unknown := {*dropped_names(options.drop)} - sent - {"seed"}:
+        known = ", ".join(sorted(sent)) or "none"
+        raise UsageError(f"{option('drop', min(unknown))}: {task.name} sends no such parameter. It sends: {known}.")
 
 
 def resolve_task(

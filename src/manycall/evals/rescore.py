@@ -9,6 +9,8 @@ from manycall.errors import UsageError
 from manycall.evals.answer_checks import AnswerChecks
 from manycall.evals.eval_result import CRASHED, MAX_WRONG_EXAMPLES, EvalResult, WrongAnswer
 from manycall.evals.lm_eval.samples import LmEvalSamples, open_output
+from manycall.evals.no_answer import NoAnswer, UnansweredRows, no_answer_grades
+from manycall.evals.protocol_changes import protocol_changes
 from manycall.evals.row_grades import task_grader
 from manycall.evals.score_accumulator import GroupedScores, ScoreAccumulator
 from manycall.evals.tasks.custom import TASK_SUFFIXES, find_scorer, scorer_names, scorer_task
@@ -19,7 +21,13 @@ from manycall.option_flags import option, rerun, spelled
 from manycall.store.output_reader import OutputReader
 
 
-def score(output: str | Path, *, scorer: str | Task | None = None, group_by: str | None = None) -> EvalResult:
+def score(
+    output: str | Path,
+    *,
+    scorer: str | Task | None = None,
+    group_by: str | None = None,
+    no_answer: NoAnswer = "wrong",
+) -> EvalResult:
     """Score the responses in an output again without making calls.
 
     Args:
@@ -27,6 +35,8 @@ def score(output: str | Path, *, scorer: str | Task | None = None, group_by: str
         scorer: a `Task`, "task", "task/filter", or the name of a scorer ("numeric", "regex:PATTERN"). Default: the task
             that wrote the output.
         group_by: a field of the rows, for example "subject". Scores are also reported for each of its values.
+        no_answer: "wrong" scores rows without an answer (only thinking text, an empty text, a refusal) as 0, as lm-eval
+            does. "exclude" leaves them out of the scores. Rows whose call failed are never scored.
 
     Raises:
         UsageError: the file, task or filter does not exist, or a row lacks the response or the field `group_by`.
@@ -34,7 +44,8 @@ def score(output: str | Path, *, scorer: str | Task | None = None, group_by: str
     reader = open_output(output)
     task, only = find_scorer(scorer) if isinstance(scorer, str) else (scorer or task_of(reader), "")
     grade, names = task_grader(reader.path, task), [only] if only in task.filters else list(task.filters)
-    new_accumulator = partial(ScoreAccumulator, task.name, task.filters, reader)
+    unanswered = UnansweredRows(reader, no_answer)
+    new_accumulator = partial(ScoreAccumulator, task.name, task.filters, reader, unanswered.failed)
     accumulator, checks = new_accumulator(), AnswerChecks(reader)
     groups = GroupedScores(group_by, new_accumulator)
     rows = truncated = 0
@@ -44,11 +55,15 @@ def score(output: str | Path, *, scorer: str | Task | None = None, group_by: str
         rows += 1
         truncated += is_truncated
         row_id = str(row.get("id", ""))
+        unanswered.discard(row_id)
         accumulator.add(row_id, grades)
         groups.add(row, grades)
         checks.add(row_id, row["response"], grades)
         if len(wrong) < MAX_WRONG_EXAMPLES and not is_truncated and any(grades[name][1] == 0 for name in names):
             wrong.append(WrongAnswer.of(row, {name: str(grades[name][0]) for name in names}, task.target))
+    for row_id, failed in unanswered.items():
+        accumulator.add(row_id, no_answer_grades(task.filters))
+        groups.add({str(group_by): "no answer", **failed.fields, "id": row_id}, no_answer_grades(task.filters))
     crashed = CRASHED in reader.failure_counts  # lm-eval would have crashed too and reported no score
     scores = [
         replace(
@@ -58,10 +73,13 @@ def score(output: str | Path, *, scorer: str | Task | None = None, group_by: str
         if only in ("", score.filter)
     ]
     return EvalResult(
-        task=task.name, out=reader.path, scores=scores, scored_rows=rows, truncated=truncated, failed=reader.failed,
-        failure_counts=reader.failure_counts, incomplete=reader.incomplete_message(rows), wrong_examples=wrong,
-        notes=checks.notes(), num_fewshot=num_fewshot(reader), protocol_num_fewshot=_protocol_num_fewshot(reader, task),
+        task=task.name, out=reader.path, scores=scores, scored_rows=rows + len(unanswered), no_answer=len(unanswered),
+        no_answer_counts=unanswered.counts, truncated=truncated, failed=unanswered.failed,
+        failure_counts=unanswered.failure_counts, incomplete=reader.incomplete_message(rows), wrong_examples=wrong,
+        notes=[*reader.retry_notes, *checks.notes()], num_fewshot=num_fewshot(reader),
+        protocol_num_fewshot=_protocol_num_fewshot(reader, task),
         groups={name: [s for s in each if only in ("", s.filter)] for name, each in groups.scores(task.votes)},
+        protocol_changes=protocol_changes(reader),
     )  # fmt: skip
 
 

@@ -28,13 +28,15 @@ class ScoreAccumulator:
     Args:
         task: name of the task, for the result.
         filters: names of the filters.
-        output: the reader of the output. It provides the number of failed rows, and which rows are samples of one
-            question.
+        output: the reader of the output. It knows which rows are samples of one question.
+        failed: number of failed rows that are not scored.
         scale: the worst and the best possible score of a row.
     """
 
-    def __init__(self, task: str, filters: Iterable[str], output: OutputReader, scale: Scale = BINARY_SCALE) -> None:
-        self._task, self._output, self._scale = task, output, scale
+    def __init__(
+        self, task: str, filters: Iterable[str], output: OutputReader, failed: int, scale: Scale = BINARY_SCALE
+    ) -> None:
+        self._task, self._output, self._failed, self._scale = task, output, failed, scale
         self._means = {name: Mean() for name in filters}
         self._samples: dict[str, dict[str, list[ScoredSample]]] = {name: defaultdict(list) for name in self._means}
 
@@ -83,7 +85,7 @@ class ScoreAccumulator:
             metrics = sample_metrics(questions)
         return Score(
             self._task, name, mean.value, mean.stderr, mean.count, interval, clustered,
-            worst_case_bounds(mean.value * mean.count, mean.count, self._output.failed, *self._scale), metrics,
+            worst_case_bounds(mean.value * mean.count, mean.count, self._failed, *self._scale), metrics,
             self._failed_as_wrong(mean),
         )  # fmt: skip
 
@@ -92,10 +94,10 @@ class ScoreAccumulator:
 
         None if no row failed, or if questions have several samples, of which lm-eval scores only the first.
         """
-        if not self._output.failed or self._output.has_samples:
+        if not self._failed or self._output.has_samples:
             return None
         mean = Mean()
-        mean.add(0.0, self._output.failed)
+        mean.add(0.0, self._failed)
         mean.merge(answered)
         return MeanEstimate(mean.value, mean.stderr, mean.count)
 

@@ -18,6 +18,7 @@ from manycall.records import Completion, Messages, Row
 from manycall.run.job import Job
 from manycall.run.options import RunOptions
 from manycall.run.reask import ask_until_valid
+from manycall.run.reasoning_field import ReasoningField, refuse_inline
 from manycall.run.row_client import RowClient
 from manycall.run.run_result import RunResult
 from manycall.store.output_reader import OutputReader
@@ -57,6 +58,8 @@ def judge_job(
     template = PromptTemplate(rubric, system)
     answer_views = SingleAnswers() if other is None else AnswerPairs(other, options.id_field, both_orders)
     _check_rubric(template, source, answer_views)
+    refuse_inline(options.reasoning, "the verdict is read from the text of the reply.")
+    keeps_thinking = options.reasoning == "separate"
     running_score, finish_reason_field = Mean(), f"{output_field}_finish_reason"
 
     async def judge_row(row: Row, llm: RowClient) -> dict[str, Any]:
@@ -64,7 +67,8 @@ def judge_job(
         finish_reason = ""
         for swapped, fields in answer_views.presentations(row):
             verdict, reply, reasked = await _verdict(llm, verdict_format, template.messages(Row(row.id, fields)))
-            replies.append({"verdict": verdict, "swapped": swapped, "reasked": reasked, "text": reply.text})
+            entry = {"verdict": verdict, "swapped": swapped, "reasked": reasked, "text": reply.text}
+            replies.append(entry | ({"reasoning": reply.reasoning} if keeps_thinking and reply.reasoning else {}))
             finish_reason = "length" if "length" in (finish_reason, reply.finish_reason) else reply.finish_reason
         verdict = answer_views.combine(replies)
         value = verdict_format.labels[verdict]
@@ -86,6 +90,7 @@ def judge_job(
         "orders": answer_views.orders,
         "output_field": output_field,
         "samples": samples is not None,
+        **ReasoningField(output_field, options.reasoning).identity,
         "answers": _made_by(source),
         "against": None if other is None else _made_by(RowSource(other, id_field=options.id_field)),
     }
@@ -130,7 +135,7 @@ async def _verdict(llm: RowClient, verdict_format: VerdictFormat, messages: Mess
         replies.append(await llm.chat(conversation))
         return replies[-1]
 
-    verdict = await ask_until_valid(
+    verdict, _ = await ask_until_valid(
         verdict_format.add_instruction(messages),
         send,
         verdict_format.parse,

@@ -133,7 +133,7 @@ def read_judge_result(out: Path, field: str, run: RunResult | None = None, again
     labels = label_values(output)
     numbers = [value for value in labels.values() if value is not None]
     lowest, highest = min(numbers, default=0.0), max(numbers, default=1.0)
-    scores = ScoreAccumulator("judge", [field], output, (lowest, highest))
+    scores = ScoreAccumulator("judge", [field], output, output.failed, (lowest, highest))
     counts: Counter[str] = Counter()
     repeats: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))  # question -> row -> verdicts
     positions, wins = PositionCounter(output.has_samples), WinCounter(output.has_samples)

@@ -14,8 +14,16 @@ from typing import Any
 import msgspec
 
 from manycall import errors
-from manycall.option_flags import option
-from manycall.providers.error_codes import one_line, parse_error_body
+from manycall.providers.chat_reply import (
+    ABSENT,
+    EMPTY_JSON_VALUES,
+    Reply,
+    ReplyWithoutUsage,
+    read_choice,
+    without_choice,
+)
+from manycall.providers.error_body import parse_error_body
+from manycall.providers.token_usage import BasicUsageOnly, ReportedUsage, UsageOnly, read_usage
 from manycall.records import DECODE_ERRORS, Api, BodyFormat, Completion, Embeddings, Request, Usage
 
 API_PATHS: dict[Api, str] = {
@@ -30,6 +38,11 @@ _KEY_PARAMETERS = set(
     "password headers extra_headers default_headers".split()
 )
 """Names that other clients use for the API key. They are rejected because parameters are saved in the manifest."""
+_NO_EXTRA_BODY = (
+    "'extra_body' is an argument of the OpenAI SDK, not a parameter. Pass its fields directly: "
+    "--param chat_template_kwargs='{\"enable_thinking\": false}', "
+    'or params={"chat_template_kwargs": {"enable_thinking": False}} in Python.'
+)
 
 
 _LM_EVAL_FIELD_ORDER = ("messages", "model", "max_tokens", "temperature", "stop", "seed")
@@ -59,6 +72,8 @@ def encode(request: Request) -> bytes:
         raise errors.UsageError(
             f"{min(key)!r} is not a parameter of a call. Set the API key in OPENAI_API_KEY or endpoints.toml."
         )
+    if not _is_google_field(request.params.get("extra_body")):
+        raise errors.UsageError(_NO_EXTRA_BODY)
     body: dict[str, Any] = {"model": request.model, CONTENT_FIELD[request.api]: request.content}
     for name in sorted(request.params):
         body[name] = value = request.params[name]
@@ -70,52 +85,16 @@ def encode(request: Request) -> bytes:
         raise errors.UsageError(f"The request cannot be encoded as JSON: {error}") from None
 
 
-class _Part(msgspec.Struct):
-    text: str = ""
+def _is_google_field(extra_body: Any) -> bool:
+    """Return whether `extra_body` is absent, or the field of that name in Google's chat API."""
+    return extra_body is None or (isinstance(extra_body, dict) and extra_body.keys() == {"google"})
 
 
-class _Message(msgspec.Struct):
-    content: str | list[_Part] | None = None
-    tool_calls: msgspec.Raw = msgspec.Raw()
-    refusal: msgspec.Raw = msgspec.Raw()
-
-
-class _Choice(msgspec.Struct):
-    message: _Message | None = None
-    text: str | None = None
-    finish_reason: str | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: float | None = None
-    completion_tokens: float | None = None
-
-
-class _UsageOnly(msgspec.Struct):
-    usage: _Usage | None = None
-
-
-class _Vector(msgspec.Struct):
-    embedding: list[float]
-    index: int = 0
-
-
-class _ReplyWithoutUsage(msgspec.Struct):
-    choices: list[_Choice] | None = None
-    data: list[_Vector] | None = None
-    error: msgspec.Raw = msgspec.Raw()
-
-
-class _Reply(_ReplyWithoutUsage):
-    usage: _Usage | None = None
-
-
-_NO_USAGE = _Usage()
-EMPTY_JSON_VALUES = (b"", b"null", b'""', b"{}", b"[]", b"false")
-_decode_reply = msgspec.json.Decoder(_Reply).decode
-_decode_usage_only = msgspec.json.Decoder(_UsageOnly).decode
-_decode_without_usage = msgspec.json.Decoder(_ReplyWithoutUsage).decode
-_decode_string = msgspec.json.Decoder(str).decode
+_NO_USAGE = ReportedUsage()
+_decode_reply = msgspec.json.Decoder(Reply).decode
+_decode_usage_only = msgspec.json.Decoder(UsageOnly).decode
+_decode_basic_usage = msgspec.json.Decoder(BasicUsageOnly).decode
+_decode_without_usage = msgspec.json.Decoder(ReplyWithoutUsage).decode
 _PRELUDE = re.compile(rb"(?:\xef\xbb\xbf|\s|:[^\n]*\n)*+")
 """Text that some servers send before the JSON: a byte order mark, blank lines and comments (": keep-alive")."""
 MAX_VALUES = 1_000_000
@@ -124,41 +103,53 @@ MAX_VALUES = 1_000_000
 
 def usage(body: bytes) -> Usage:
     """Return the tokens that a response reports, with or without an answer; zero if it reports none."""
-    reported = _NO_USAGE
+    body = _without_prelude(body)
     with suppress(*DECODE_ERRORS):
-        reported = _decode_usage_only(_without_prelude(body)).usage or reported
-    return Usage(_count(reported.prompt_tokens), _count(reported.completion_tokens))
+        return read_usage(_decode_usage_only(body).usage or _NO_USAGE)
+    with suppress(*DECODE_ERRORS):  # malformed details must not lose the totals
+        totals = _decode_basic_usage(body).usage
+        return read_usage(ReportedUsage(totals.prompt_tokens, totals.completion_tokens))
+    return Usage()
 
 
 def total_usage(bodies: Iterable[bytes]) -> tuple[int, Usage]:
     """Return the number of responses and their total tokens."""
-    responses = prompt = completion = 0
+    responses = prompt = completion = reasoning = cached = 0
     for body in bodies:
         used = usage(body)
-        responses, prompt, completion = responses + 1, prompt + used.prompt_tokens, completion + used.completion_tokens
-    return responses, Usage(prompt, completion)
+        responses += 1
+        prompt += used.prompt_tokens
+        completion += used.completion_tokens
+        reasoning += used.reasoning_tokens
+        cached += used.cached_tokens
+    return responses, Usage(prompt, completion, reasoning, cached)
 
 
-def decode(api: Api, body: bytes, replayed: bool = False) -> Completion | Embeddings:
+def decode(api: Api, body: bytes, replayed: bool = False, *, is_thinker: bool = False) -> Completion | Embeddings:
     """Return the answer in a response with status 200.
 
+    Args:
+        is_thinker: the model is known to begin every answer with thinking text (see `reasoning.split`).
+
     Raises:
-        InvalidResponse: the body is not JSON, contains an error, or has no choice.
+        InvalidResponse: the body is not JSON, contains an error, has no choice, or says that the answer broke off.
         EmptyCompletion: the choice has no text, or an embedding has no numbers.
-        MaxTokensReached: the choice has no text because max_tokens was reached.
+        ReasoningOnly: the choice has thinking text but no answer.
+        MaxTokensReached: the choice has no answer because max_tokens was reached.
         ContentFiltered: a content filter blocked the answer or a part of it.
         Declined: the model refused to answer.
     """
+    reply: ReplyWithoutUsage
     try:
-        reply: _ReplyWithoutUsage = _decode_reply(body) if len(body) <= 2 * MAX_VALUES else _decode_large(body)
+        whole = _decode_reply(body) if len(body) <= 2 * MAX_VALUES else _decode_large(body)
+        reply, used = whole, read_usage(whole.usage or _NO_USAGE)
     except DECODE_ERRORS as error:
         reply, body = _decode_repaired(body, error)
-    if bytes(reply.error) not in EMPTY_JSON_VALUES:
+        used = usage(body)
+    if reply.error is not ABSENT and bytes(reply.error) not in EMPTY_JSON_VALUES:
         raise errors.InvalidResponse(
             f"The response has status 200 but contains an error: {parse_error_body(body)[1]}", body=body
         )
-    reported = (reply.usage if isinstance(reply, _Reply) else None) or _NO_USAGE
-    used = Usage(_count(reported.prompt_tokens), _count(reported.completion_tokens))
     if api == "embeddings":
         if not reply.data:
             raise errors.InvalidResponse("The response contains no embedding.", body=body)
@@ -167,13 +158,12 @@ def decode(api: Api, body: bytes, replayed: bool = False) -> Completion | Embedd
             raise errors.EmptyCompletion("An embedding in the response is empty.", body=body)
         return Embeddings(vectors, used, body, replayed)
     if not reply.choices:
-        raise errors.InvalidResponse("The response contains no choice.", body=body)
-    choice = reply.choices[0]
-    finish = choice.finish_reason or ""
-    return Completion(_text(choice, finish, body), finish, used, body, replayed)
+        raise without_choice(reply, body)
+    text, finish, thought = read_choice(reply.choices[0], body, is_thinker)
+    return Completion(text, finish, used, body, replayed, thought)
 
 
-def _decode_large(body: bytes) -> _Reply:
+def _decode_large(body: bytes) -> Reply:
     if body.count(b",") > MAX_VALUES:
         raise errors.InvalidResponse(f"The response contains more than {MAX_VALUES:,} values.", body=body)
     return _decode_reply(body)
@@ -184,53 +174,16 @@ def _without_prelude(body: bytes) -> bytes:
     return body[prelude.end() :] if prelude is not None else body
 
 
-def _decode_repaired(body: bytes, error: Exception) -> tuple[_ReplyWithoutUsage, bytes]:
-    """Decode a body again without the parts that made decoding fail, because its answer was paid for.
+def _decode_repaired(body: bytes, error: Exception) -> tuple[ReplyWithoutUsage, bytes]:
+    """Decode a body again without its prelude and its usage, because its answer was paid for.
 
     Returns:
         The response, and its bytes without the prelude.
     """
     repaired = _without_prelude(body)
-    for decode_body in (_decode_reply, _decode_without_usage):  # malformed usage must not lose the answer
-        with suppress(*DECODE_ERRORS):
-            return decode_body(repaired), repaired
+    with suppress(*DECODE_ERRORS):
+        return _decode_without_usage(repaired), repaired
     why = f"The response does not have the expected format: {error}"
     if repaired.startswith((b"data:", b"event:")):
         why = f"The response is an event stream, although no streaming was requested: {parse_error_body(repaired)[1]}"
     raise errors.InvalidResponse(why, body=body) from None
-
-
-MAX_TOKENS_PER_CALL = 10_000_000
-"""Largest token count accepted for one call. Larger counts are wrong and would distort the estimates made from them."""
-
-
-def _count(tokens: float | None) -> int:
-    return int(min(max(tokens or 0, 0), MAX_TOKENS_PER_CALL))
-
-
-def _text(choice: _Choice, finish: str, body: bytes) -> str:
-    """Return the text of the choice, or raise the reason why there is none."""
-    if finish == "content_filter":  # a text that is present is incomplete
-        raise errors.ContentFiltered("A content filter blocked the answer.", body=body)
-    message = choice.message
-    content = choice.text if message is None else message.content
-    text = "".join(part.text for part in content) if isinstance(content, list) else content
-    if text:
-        return text
-    if message is not None and bytes(message.tool_calls) not in EMPTY_JSON_VALUES:
-        return ""
-    if message is not None and bytes(message.refusal) not in EMPTY_JSON_VALUES:
-        raise errors.Declined(f"The model refused to answer: {_explanation(message.refusal)}", body=body)
-    if finish == "length":
-        raise errors.MaxTokensReached(
-            f"The model reached max_tokens before writing an answer. Raise {option('max_tokens')}.", body=body
-        )
-    raise errors.EmptyCompletion("The answer is empty.", body=body)
-
-
-def _explanation(refusal: msgspec.Raw) -> str:
-    """Return the text of `message.refusal`. OpenAI defines it as a string; any other value is returned as sent."""
-    try:
-        return one_line(_decode_string(refusal))
-    except DECODE_ERRORS:
-        return one_line(bytes(refusal).decode("utf-8", "replace"))

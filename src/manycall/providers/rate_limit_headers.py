@@ -176,15 +176,21 @@ _GO_PART = re.compile(r"([0-9.]+)([a-zµμ]+)")
 _GO_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
+def parse_duration(text: str) -> float | None:
+    """Return the seconds in a Go duration such as "33s" or "1m2.5s"; None if the text is none."""
+    if len(text) > MAX_HEADER_CHARACTERS or not _GO_DURATION.fullmatch(text):
+        return None
+    return sum(float(number) * _GO_UNITS[unit] for number, unit in _GO_PART.findall(text))
+
+
 def _reset(text: str | None, wall: float) -> float | None:
     """Return the seconds until a reset, given as a Go duration, a date or a number whose unit depends on its size."""
     if text is None or len(text) > MAX_HEADER_CHARACTERS:
         return None
     seconds = _number(text)
-    if seconds is None and _GO_DURATION.fullmatch(text):
-        seconds = sum(float(number) * _GO_UNITS[unit] for number, unit in _GO_PART.findall(text))
-    elif seconds is None:
-        seconds = _seconds_until(text, wall)
+    if seconds is None:
+        seconds = parse_duration(text)
+        seconds = _seconds_until(text, wall) if seconds is None else seconds
     elif seconds > 1e9:  # seconds since 1970; above 1e12, milliseconds
         seconds = max(0.0, (seconds / 1000 if seconds > 1e12 else seconds) - wall)
     return _plausible_reset(seconds)

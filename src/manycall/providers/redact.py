@@ -68,6 +68,20 @@ def make_redactor(key: Secret | None) -> Redactor:
     return redact_if_indicated
 
 
+def redact_all(keys: Iterable[Secret | None]) -> Redactor:
+    """Return a function that redacts several keys."""
+    redactors = [each for each in map(make_redactor, keys) if each is not _no_redaction] or [_no_redaction]
+    if len(redactors) == 1:  # the usual case
+        return redactors[0]
+
+    def redact(text: bytes, fragments: bool = False) -> bytes:
+        for each in redactors:
+            text = each(text, fragments)
+        return text
+
+    return redact
+
+
 _WORD = re.compile(rb"[\w-]{%d,}" % MIN_FRAGMENT_CHARACTERS, re.ASCII)
 
 

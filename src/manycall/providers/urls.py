@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from manycall import errors
 from manycall.option_flags import option, quoted_option
 from manycall.providers import address
-from manycall.providers.error_codes import _KEY_LIKE
+from manycall.providers.error_body import KEY_LIKE
 from manycall.providers.openai import API_PATHS
 
 
@@ -51,7 +51,7 @@ def normalize_base_url(url: str, setting: str = "", key_setting: str = "OPENAI_A
     try:
         parts = address.parse(url)
     except ValueError as error:
-        redacted = _KEY_LIKE.sub("***", url)
+        redacted = KEY_LIKE.sub("***", url)
         shown = f"{setting} {redacted!r:.200}" if setting else quoted_option("base_url", redacted)
         raise errors.UsageError(
             f"{shown} is not a valid URL: {error}. Expected something like http://localhost:8000/v1."

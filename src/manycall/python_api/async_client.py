@@ -20,6 +20,7 @@ from manycall.data.prompt_template import PromptLike
 from manycall.data.row_input import RowsLike
 from manycall.evals.eval_result import EvalResult
 from manycall.evals.evaluate import evaluate_job
+from manycall.evals.no_answer import NoAnswer
 from manycall.evals.tasks.task import Task
 from manycall.judging.judge import judge_job
 from manycall.judging.judge_result import JudgeResult
@@ -29,7 +30,15 @@ from manycall.python_api.temporary_folder import TemporaryFolder, output_path
 from manycall.records import Request, Secret
 from manycall.run.job import Job
 from manycall.run.map_rows import UserFunction, map_job
-from manycall.run.options import DEFAULT_TIMEOUT_SECONDS, RunOptions, document_run_options, wrap_api_key
+from manycall.run.options import (
+    DEFAULT_IDLE_TIMEOUT_SECONDS,
+    DEFAULT_TIMEOUT_SECONDS,
+    Reasoning,
+    Retry,
+    RunOptions,
+    document_run_options,
+    wrap_api_key,
+)
 from manycall.run.row_stream import RowStream, StreamState
 from manycall.run.run_result import RunResult
 from manycall.run.session import run_shared
@@ -60,12 +69,16 @@ class Client(LLM):
 
     Args:
         model: the model's name at the endpoint.
-        base_url: the endpoint, or several (one pool), or "sim". Default: OPENAI_BASE_URL, endpoints.toml, OpenAI.
-        api_key: default: OPENAI_API_KEY; "" sends no key.
+        base_url: the endpoint or the name of a provider, or several (one pool), or "sim". Default: OPENAI_BASE_URL,
+            endpoints.toml, OpenAI.
+        api_key: default: the variable of the provider; "" sends no key.
         plain_http: allow the key to be sent unencrypted (http) to another machine.
         concurrency: number of concurrent calls. Default: chosen and adjusted automatically.
         timeout: seconds for one attempt.
+        idle_timeout: seconds without a byte after which a streamed response fails.
         params: sent with every text call: {"temperature": 0, "max_tokens": 512, …}.
+        drop: names of parameters to omit, because the endpoint does not accept them.
+        thinking: "on", "off", "low", "medium", "high" or the maximum number of thinking tokens. Default: the model's.
         transport: what carries the requests (`manycall.testing`). Default: HTTP.
         rng: random numbers for the waits between attempts.
 
@@ -82,15 +95,21 @@ class Client(LLM):
         plain_http: bool = False,
         concurrency: int | None = None,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        idle_timeout: float = DEFAULT_IDLE_TIMEOUT_SECONDS,
         params: Mapping[str, Any] | None = None,
+        drop: str | Sequence[str] | None = None,
+        thinking: str | int | None = None,
         transport: Transport | None = None,
         rng: random.Random | None = None,
     ) -> None:
         api_key = wrap_api_key(api_key)
         super().__init__(model, dict(params or {}))
+        self._drop, self._thinking = drop, thinking
         self._make: Callable[[], CallClient] = partial(
             CallClient, model, base_url=base_url, api_key=api_key, plain_http=plain_http, concurrency=concurrency,
-            timeout=timeout, params=params, transport=transport, rng=rng, initial_window=INITIAL_WINDOW,
+            timeout=timeout, idle_timeout=idle_timeout, params=params, drop=drop, thinking=thinking,
+            transport=transport, rng=rng,
+            initial_window=INITIAL_WINDOW,
         )  # fmt: skip
         self._endpoint_names = self._make().endpoint_names  # reports an argument that cannot be used
         self._sessions: dict[asyncio.AbstractEventLoop, LoopSession] = {}
@@ -136,7 +155,10 @@ class Client(LLM):
         return await (await self._open()).call(request)
 
     def _options(self, out: str | PathLike[str], *, params: Mapping[str, Any] | None, **options: Any) -> RunOptions:
-        return RunOptions(model=self.model, out=out, params={**self.params, **(params or {})}, **options)
+        return RunOptions(
+            model=self.model, out=out, params={**self.params, **(params or {})}, drop=self._drop,
+            thinking=self._thinking, **options,
+        )  # fmt: skip
 
     def _stream(self, job: Job[R], options: RunOptions, folder: TemporaryFolder | None = None) -> RowStream:
         """Return the results of a job on this client.
@@ -225,6 +247,7 @@ class Client(LLM):
         temperature: float | None = None,
         max_tokens: int | None = None,
         params: Mapping[str, Any] | None = None,
+        reasoning: Reasoning = "separate",
         limit: int | None = None,
         id_field: str | None = None,
         max_total_tokens: int | None = None,
@@ -232,6 +255,7 @@ class Client(LLM):
         price: str | tuple[float, float] | None = None,
         max_time: str | float | None = None,
         dry_run: bool = False,
+        retry: Retry | None = None,
         overwrite: bool = False,
         progress: bool = True,
     ) -> RowStream:
@@ -248,9 +272,10 @@ class Client(LLM):
         """
         path, folder = output_path(out)
         options = self._options(
-            path, temperature=temperature, max_tokens=max_tokens, params=params, limit=limit, id_field=id_field,
+            path, temperature=temperature, max_tokens=max_tokens, params=params,
+            reasoning=reasoning, limit=limit, id_field=id_field,
             max_total_tokens=max_total_tokens, max_cost=max_cost, price=price, max_time=max_time, dry_run=dry_run,
-            overwrite=overwrite, progress=progress,
+            retry=retry, overwrite=overwrite, progress=progress,
         )  # fmt: skip
         job = generate_job(
             prompt, rows, options, samples=samples, system=system, output_field=output_field, schema=schema,
@@ -270,9 +295,11 @@ class Client(LLM):
         prompt: PromptLike | None = None,
         scorer: str | None = None,
         samples: int | None = None,
+        no_answer: NoAnswer = "wrong",
         temperature: float | None = None,
         max_tokens: int | None = None,
         params: Mapping[str, Any] | None = None,
+        reasoning: Reasoning = "separate",
         limit: int | None = None,
         id_field: str | None = None,
         max_total_tokens: int | None = None,
@@ -280,6 +307,7 @@ class Client(LLM):
         price: str | tuple[float, float] | None = None,
         max_time: str | float | None = None,
         dry_run: bool = False,
+        retry: Retry | None = None,
         overwrite: bool = False,
         progress: bool = True,
     ) -> EvalResult:
@@ -292,13 +320,14 @@ class Client(LLM):
             (run options): see `manycall.run.options.RunOptions`.
         """
         options = self._options(
-            out, temperature=temperature, max_tokens=max_tokens, params=params, limit=limit, id_field=id_field,
+            out, temperature=temperature, max_tokens=max_tokens, params=params,
+            reasoning=reasoning, limit=limit, id_field=id_field,
             max_total_tokens=max_total_tokens, max_cost=max_cost, price=price, max_time=max_time, dry_run=dry_run,
-            overwrite=overwrite, progress=progress,
+            retry=retry, overwrite=overwrite, progress=progress,
         )  # fmt: skip
         job = await asyncio.to_thread(
             evaluate_job, task, options, data=data, fewshot_data=fewshot_data, num_fewshot=num_fewshot, prompt=prompt,
-            scorer=scorer, samples=samples,
+            scorer=scorer, samples=samples, no_answer=no_answer,
         )  # fmt: skip
         return await self._result(job, options)
 
@@ -319,12 +348,14 @@ class Client(LLM):
         temperature: float | None = None,
         max_tokens: int | None = None,
         params: Mapping[str, Any] | None = None,
+        reasoning: Reasoning = "separate",
         limit: int | None = None,
         id_field: str | None = None,
         max_total_tokens: int | None = None,
         max_cost: float | None = None,
         price: str | tuple[float, float] | None = None,
         max_time: str | float | None = None,
+        retry: Retry | None = None,
         overwrite: bool = False,
         progress: bool = True,
     ) -> JudgeResult:
@@ -336,9 +367,10 @@ class Client(LLM):
             (run options): see `manycall.run.options.RunOptions`.
         """
         options = self._options(
-            out, temperature=temperature, max_tokens=max_tokens, params=params, limit=limit, id_field=id_field,
+            out, temperature=temperature, max_tokens=max_tokens, params=params,
+            reasoning=reasoning, limit=limit, id_field=id_field,
             max_total_tokens=max_total_tokens, max_cost=max_cost, price=price, max_time=max_time,
-            overwrite=overwrite, progress=progress,
+            retry=retry, overwrite=overwrite, progress=progress,
         )  # fmt: skip
         job = await asyncio.to_thread(
             judge_job, answers, rubric, options, against=against, scale=scale, labels=labels, both_orders=both_orders,

@@ -14,13 +14,22 @@ from manycall.data.prompt_template import PromptLike
 from manycall.data.row_input import RowsLike
 from manycall.evals.eval_result import EvalResult
 from manycall.evals.evaluate import evaluate_job
+from manycall.evals.no_answer import NoAnswer
 from manycall.evals.tasks.task import Task
 from manycall.judging.judge import judge_job
 from manycall.judging.judge_result import JudgeResult
 from manycall.python_api import dispatch
 from manycall.records import Secret
 from manycall.run.map_rows import UserFunction, map_job
-from manycall.run.options import DEFAULT_TIMEOUT_SECONDS, RunOptions, document_run_options, wrap_api_key
+from manycall.run.options import (
+    DEFAULT_IDLE_TIMEOUT_SECONDS,
+    DEFAULT_TIMEOUT_SECONDS,
+    Reasoning,
+    Retry,
+    RunOptions,
+    document_run_options,
+    wrap_api_key,
+)
 from manycall.run.run_result import RunResult
 from manycall.synth.generate import Parse, Variables, generate_job
 from manycall.synth.pipeline import StepsLike, steps_job
@@ -49,9 +58,13 @@ def generate(
     plain_http: bool = False,
     concurrency: int | None = None,
     timeout: float = DEFAULT_TIMEOUT_SECONDS,
+    idle_timeout: float = DEFAULT_IDLE_TIMEOUT_SECONDS,
     temperature: float | None = None,
     max_tokens: int | None = None,
     params: Mapping[str, Any] | None = None,
+    drop: str | Sequence[str] | None = None,
+    thinking: str | int | None = None,
+    reasoning: Reasoning = "separate",
     limit: int | None = None,
     id_field: str | None = None,
     max_total_tokens: int | None = None,
@@ -59,6 +72,7 @@ def generate(
     price: str | tuple[float, float] | None = None,
     max_time: str | float | None = None,
     dry_run: bool = False,
+    retry: Retry | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> RunResult:
@@ -103,9 +117,10 @@ def generate(
     api_key = wrap_api_key(api_key)
     options = RunOptions(
         model=model, out=out, base_url=base_url, api_key=api_key, plain_http=plain_http,
-        concurrency=concurrency, timeout=timeout, temperature=temperature, max_tokens=max_tokens, params=params,
+        concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
+        max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost, price=price,
-        max_time=max_time, dry_run=dry_run, overwrite=overwrite, progress=progress,
+        max_time=max_time, dry_run=dry_run, retry=retry, overwrite=overwrite, progress=progress,
     )  # fmt: skip
     job = generate_job(
         prompt, rows, options, samples=samples, system=system, output_field=output_field, schema=schema, parse=parse,
@@ -131,9 +146,13 @@ def run_steps(
     plain_http: bool = False,
     concurrency: int | None = None,
     timeout: float = DEFAULT_TIMEOUT_SECONDS,
+    idle_timeout: float = DEFAULT_IDLE_TIMEOUT_SECONDS,
     temperature: float | None = None,
     max_tokens: int | None = None,
     params: Mapping[str, Any] | None = None,
+    drop: str | Sequence[str] | None = None,
+    thinking: str | int | None = None,
+    reasoning: Reasoning = "separate",
     limit: int | None = None,
     id_field: str | None = None,
     max_total_tokens: int | None = None,
@@ -172,7 +191,8 @@ def run_steps(
     api_key = wrap_api_key(api_key)
     options = RunOptions(
         model=model, out=out, base_url=base_url, api_key=api_key, plain_http=plain_http,
-        concurrency=concurrency, timeout=timeout, temperature=temperature, max_tokens=max_tokens, params=params,
+        concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
+        max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost, price=price,
         max_time=max_time, dry_run=dry_run, overwrite=overwrite, progress=progress,
     )  # fmt: skip
@@ -195,9 +215,12 @@ def map(
     plain_http: bool = False,
     concurrency: int | None = None,
     timeout: float = DEFAULT_TIMEOUT_SECONDS,
+    idle_timeout: float = DEFAULT_IDLE_TIMEOUT_SECONDS,
     temperature: float | None = None,
     max_tokens: int | None = None,
     params: Mapping[str, Any] | None = None,
+    drop: str | Sequence[str] | None = None,
+    thinking: str | int | None = None,
     limit: int | None = None,
     id_field: str | None = None,
     max_total_tokens: int | None = None,
@@ -212,7 +235,7 @@ def map(
 
     >>> async def grade(row, llm):
     ...     draft = await llm.chat(row["question"])
-    ...     verdict = await llm.chat(f"Is this right? {draft.text}", max_tokens=4)
+    ...     verdict = await llm.chat(f"Is this right? {draft.text}")
     ...     return {"draft": draft.text, "verdict": verdict.text}
     >>> result = manycall.map(
     ...     grade, [{"question": "6 times 7?"}], base_url="sim", model="any", out="graded.jsonl", progress=False
@@ -242,7 +265,8 @@ def map(
     api_key = wrap_api_key(api_key)
     options = RunOptions(
         model=model, out=out, base_url=base_url, api_key=api_key, plain_http=plain_http,
-        concurrency=concurrency, timeout=timeout, temperature=temperature, max_tokens=max_tokens, params=params,
+        concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
+        max_tokens=max_tokens, params=params, drop=drop, thinking=thinking,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost, price=price,
         max_time=max_time, dry_run=dry_run, overwrite=overwrite, progress=progress,
     )  # fmt: skip
@@ -261,14 +285,19 @@ def evaluate(
     prompt: PromptLike | None = None,
     scorer: str | None = None,
     samples: int | None = None,
+    no_answer: NoAnswer = "wrong",
     base_url: str | Sequence[str] | None = None,
     api_key: str | Secret | None = None,
     plain_http: bool = False,
     concurrency: int | None = None,
     timeout: float = DEFAULT_TIMEOUT_SECONDS,
+    idle_timeout: float = DEFAULT_IDLE_TIMEOUT_SECONDS,
     temperature: float | None = None,
     max_tokens: int | None = None,
     params: Mapping[str, Any] | None = None,
+    drop: str | Sequence[str] | None = None,
+    thinking: str | int | None = None,
+    reasoning: Reasoning = "separate",
     limit: int | None = None,
     id_field: str | None = None,
     max_total_tokens: int | None = None,
@@ -276,6 +305,7 @@ def evaluate(
     price: str | tuple[float, float] | None = None,
     max_time: str | float | None = None,
     dry_run: bool = False,
+    retry: Retry | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> EvalResult:
@@ -295,6 +325,7 @@ def evaluate(
         prompt: for a file of your own: the prompt (default: the question).
         scorer: for a file of your own: "exact", "numeric", "choice", "boxed", "last-integer" or "regex:PATTERN".
         samples: how often each question is asked.
+        no_answer: "wrong" scores rows without an answer as 0, "exclude" leaves them out of the scores (see `score`).
         (run options): see `manycall.run.options.RunOptions`.
 
     Returns:
@@ -308,13 +339,14 @@ def evaluate(
     api_key = wrap_api_key(api_key)
     options = RunOptions(
         model=model, out=out, base_url=base_url, api_key=api_key, plain_http=plain_http,
-        concurrency=concurrency, timeout=timeout, temperature=temperature, max_tokens=max_tokens, params=params,
+        concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
+        max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost, price=price,
-        max_time=max_time, dry_run=dry_run, overwrite=overwrite, progress=progress,
+        max_time=max_time, dry_run=dry_run, retry=retry, overwrite=overwrite, progress=progress,
     )  # fmt: skip
     job = evaluate_job(
         task, options, data=data, fewshot_data=fewshot_data, num_fewshot=num_fewshot, prompt=prompt, scorer=scorer,
-        samples=samples,
+        samples=samples, no_answer=no_answer,
     )  # fmt: skip
     return dispatch.run(job, options)
 
@@ -338,15 +370,20 @@ def judge(
     plain_http: bool = False,
     concurrency: int | None = None,
     timeout: float = DEFAULT_TIMEOUT_SECONDS,
+    idle_timeout: float = DEFAULT_IDLE_TIMEOUT_SECONDS,
     temperature: float | None = None,
     max_tokens: int | None = None,
     params: Mapping[str, Any] | None = None,
+    drop: str | Sequence[str] | None = None,
+    thinking: str | int | None = None,
+    reasoning: Reasoning = "separate",
     limit: int | None = None,
     id_field: str | None = None,
     max_total_tokens: int | None = None,
     max_cost: float | None = None,
     price: str | tuple[float, float] | None = None,
     max_time: str | float | None = None,
+    retry: Retry | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> JudgeResult:
@@ -380,9 +417,10 @@ def judge(
     api_key = wrap_api_key(api_key)
     options = RunOptions(
         model=model, out=out, base_url=base_url, api_key=api_key, plain_http=plain_http,
-        concurrency=concurrency, timeout=timeout, temperature=temperature, max_tokens=max_tokens, params=params,
+        concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
+        max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost, price=price,
-        max_time=max_time, overwrite=overwrite, progress=progress,
+        max_time=max_time, retry=retry, overwrite=overwrite, progress=progress,
     )  # fmt: skip
     job = judge_job(
         answers, rubric, options, against=against, scale=scale, labels=labels, both_orders=both_orders,
@@ -403,9 +441,12 @@ def run_batch(
     plain_http: bool = False,
     concurrency: int | None = None,
     timeout: float = DEFAULT_TIMEOUT_SECONDS,
+    idle_timeout: float = DEFAULT_IDLE_TIMEOUT_SECONDS,
     temperature: float | None = None,
     max_tokens: int | None = None,
     params: Mapping[str, Any] | None = None,
+    drop: str | Sequence[str] | None = None,
+    thinking: str | int | None = None,
     limit: int | None = None,
     max_total_tokens: int | None = None,
     max_cost: float | None = None,
@@ -437,7 +478,8 @@ def run_batch(
     options = RunOptions(
         model=batch_model(Path(requests), model or "", limit), out=out, base_url=base_url, api_key=api_key,
         plain_http=plain_http,
-        concurrency=concurrency, timeout=timeout, temperature=temperature, max_tokens=max_tokens, params=params,
+        concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
+        max_tokens=max_tokens, params=params, drop=drop, thinking=thinking,
         limit=limit, max_total_tokens=max_total_tokens, max_cost=max_cost, price=price,
         max_time=max_time, dry_run=dry_run, overwrite=overwrite, progress=progress,
     )  # fmt: skip

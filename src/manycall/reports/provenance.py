@@ -1,6 +1,6 @@
 """Provenance of the numbers in a report: model, endpoint, settings, sessions, tokens."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ import msgspec
 from manycall._version import __version__
 from manycall.evals.eval_result import short_value
 from manycall.providers import openai
+from manycall.providers.parameter_lesson import change_sentences, recorded_changes
 from manycall.render import format_failure_counts
 from manycall.store.output_reader import OutputReader
 
@@ -16,21 +17,23 @@ UNKNOWN = "not recorded"
 _SHOWN_SEPARATELY = {"job", "model", "params", "samples", "rubric", "system", "answers", "against", "labels"}
 
 
-def provenance_facts(output: OutputReader, rows: int, truncated: int) -> dict[str, str]:
+def provenance_facts(output: OutputReader, rows: int, truncated: int, no_answer: int = 0) -> dict[str, str]:
     """Return the facts that a reader needs to judge the numbers or to reproduce them, as label -> text."""
     settings, manifest = output.settings, output.manifest
     params = msgspec.convert(settings.get("params"), dict[str, Any] | None)
     sessions = manifest.sessions if manifest else []
+    changes = change_sentences(recorded_changes(sessions))
     run_by = f"run by manycall {manifest.manycall_version}, " if manifest and manifest.manycall_version else ""
     return {
         "output": str(output.path),
         "protocol": str(settings.get("job", UNKNOWN)),
         "model": str(settings.get("model", UNKNOWN)),
         "endpoint": ", ".join(dict.fromkeys(_endpoints(sessions))) or UNKNOWN,
-        "max_tokens": UNKNOWN if params is None else _max_tokens(params),
+        "max_tokens": " ".join([UNKNOWN if params is None else _max_tokens(params), *output.retry_notes]),
         "parameters": UNKNOWN if params is None else _other_params(params),
         **{name: short_value(value, 120) for name, value in settings.items() if name not in _SHOWN_SEPARATELY},
-        "rows": _rows(output, rows, truncated),
+        **({"parameter changes": "; ".join(changes)} if changes else {}),
+        "rows": _rows(output, rows, {"truncated": truncated, "without an answer": no_answer}),
         "failures": _failures(output),
         "sessions": _session_times(sessions),
         "tokens": _tokens(output),
@@ -43,10 +46,10 @@ def _endpoints(sessions: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield from map(str, session.get("endpoints") or [])
 
 
-def _rows(output: OutputReader, rows: int, truncated: int) -> str:
+def _rows(output: OutputReader, rows: int, kinds: Mapping[str, int]) -> str:
     of_expected = "" if output.expected is None else f" of {output.expected:,}"
-    of_truncated = f" ({truncated:,} truncated)" if truncated else ""
-    return f"{rows:,}{of_expected} scored{of_truncated}"
+    listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
+    return f"{rows:,}{of_expected} scored" + (f" ({listed})" if listed else "")
 
 
 def _failures(output: OutputReader) -> str:

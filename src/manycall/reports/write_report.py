@@ -40,7 +40,7 @@ def write_report(result: ReportSource, path: str | Path) -> None:
 def _evaluation(result: EvalResult) -> Page:
     output = open_output(result.out)
     lengths = AnswerLengths(output)
-    facts = provenance_facts(output, result.scored_rows, result.truncated)
+    facts = provenance_facts(output, result.scored_rows, result.truncated, result.no_answer)
     figure = Figure(
         "Each score with its 95 % interval. If rows failed, the wide bar behind it spans the scores that would result "
         "if all failed rows had the worst or the best score.",
@@ -104,7 +104,7 @@ def _comparison(result: Comparison) -> Page:
         warnings=result.warnings(),
         sections=[
             Section("Differences", figures, [differences, runs], _notes(result)),
-            _provenance([provenance_facts(output, run.rows, run.truncated) for output, run in outputs]),
+            _provenance([provenance_facts(output, run.rows, run.truncated, run.no_answer) for output, run in outputs]),
             Section(f"Changed questions: {len(shown_ids)} of {result.changed_count:,}", tables=changed, quotes=quotes),
         ],
     )

@@ -4,7 +4,7 @@ The tokens per call are averages over the output's journal if it contains calls 
 are estimated from the requests, and the result says so.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
@@ -111,8 +111,12 @@ async def dry_run(
     params: dict[str, Any],
     price: Price | None,
     in_flight: int | None,
+    drop: Collection[str] = (),
 ) -> DryRunResult:
     """Record the requests of the first rows, and estimate tokens, cost and time of all remaining rows.
+
+    Args:
+        drop: names of parameters that are not sent.
 
     Raises:
         UsageError: a row cannot be used.
@@ -142,9 +146,13 @@ async def dry_run(
         job=f"{name} (dry run)", out=out, total_rows=source.total, done=done, failed=0, calls=calls,
         prompt_tokens=prompt, completion_tokens=answer, cost=None if price is None else price.cost(prompt, answer),
         seconds=forecast.seconds * -(-calls // concurrency),
-        requests=[msgspec.json.decode(openai.encode(r)) for r in shown],
+        requests=[_without(msgspec.json.decode(openai.encode(r)), drop) for r in shown],
         estimate_basis=f"{forecast.basis}, {concurrency} calls in flight{advice}",
     )  # fmt: skip
+
+
+def _without(body: dict[str, Any], drop: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name not in drop}
 
 
 def _done(out: Path) -> IdTable:

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from manycall.client.body_adapter import dropped_names
 from manycall.data.row_source import RowSource
 from manycall.errors import UsageError
 from manycall.option_flags import option
@@ -81,6 +82,19 @@ def check_out_path(job: Job[Any], options: RunOptions) -> Path:
     return out
 
 
+def check_retry(job: Job[Any], options: RunOptions) -> None:
+    """Check that truncated rows of the job can be asked for again.
+
+    Raises:
+        UsageError: the output does not show which of its rows are truncated.
+    """
+    if options.retry and job.truncated_suffix is None:
+        raise UsageError(
+            f"{option('retry', options.retry)} needs one answer per row with its finish reason, which the output of "
+            f"this {job.name} does not have."
+        )
+
+
 def job_params(job: Job[Any], options: RunOptions) -> dict[str, Any]:
     """Return the parameters of the job's calls: the job's own, overridden by the user's.
 
@@ -97,3 +111,13 @@ def job_params(job: Job[Any], options: RunOptions) -> dict[str, Any]:
             f"Use {option('samples')} for several samples."
         )
     return params
+
+
+def job_settings(job: Job[Any], options: RunOptions) -> dict[str, Any]:
+    """Return everything that changes an answer. A run with other settings cannot resume the output."""
+    settings = {**job.settings, "model": options.model, "params": job_params(job, options)}
+    if drop := dropped_names(options.drop):
+        settings["drop"] = sorted({*drop})
+    if options.thinking is not None:
+        settings["thinking"] = str(options.thinking).strip().lower()
+    return settings

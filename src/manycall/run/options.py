@@ -6,7 +6,7 @@ The flags of the command line, the keywords' documentation in Python and docs/cl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import msgspec
 
@@ -14,6 +14,11 @@ from manycall.option_flags import Flag
 from manycall.records import Secret
 
 DEFAULT_TIMEOUT_SECONDS = 600.0
+DEFAULT_IDLE_TIMEOUT_SECONDS = 300.0
+Reasoning = Literal["separate", "inline", "drop"]
+"""Where thinking text is written. Scorers, judges, schemas and `parse` never get it."""
+Retry = Literal["truncated"]
+"""Finished rows that are asked for again. Failed rows always are."""
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,21 +36,25 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     base_url: Annotated[
         str | Sequence[str] | None,
         Flag(
-            "The endpoint, for example http://localhost:8000/v1; several form one pool. 'sim' is the simulated "
-            "endpoint (sim:latency=0.2,slots=8 sets its options). Default: OPENAI_BASE_URL, endpoints.toml, OpenAI.",
+            "The endpoint, for example http://localhost:8000/v1, or a provider, for example deepseek; several form one "
+            "pool. 'sim' is the simulated endpoint (sim:latency=0.2,slots=8 sets its options). Default: "
+            "OPENAI_BASE_URL, endpoints.toml, OpenAI.",
             short="-u",
             metavar="URL",
             parse_as=list[str] | None,
         ),
     ] = None
-    api_key: Annotated[Secret | None, Flag('The API key. Default: OPENAI_API_KEY; "" sends no key.', hidden=True)] = (
-        None
-    )
+    api_key: Annotated[
+        Secret | None, Flag('The API key. Default: the variable of the provider; "" sends no key.', hidden=True)
+    ] = None
     plain_http: Annotated[bool, Flag("Allow the key to be sent unencrypted (http) to another machine.")] = False
     concurrency: Annotated[
         int | None, Flag("Number of concurrent calls. Default: chosen and adjusted automatically.", short="-j")
     ] = None
     timeout: Annotated[float, Flag("Seconds for one attempt.")] = DEFAULT_TIMEOUT_SECONDS
+    idle_timeout: Annotated[float, Flag("Seconds without a byte after which a streamed response fails.")] = (
+        DEFAULT_IDLE_TIMEOUT_SECONDS
+    )
     temperature: Annotated[float | None, Flag("Sampling temperature.")] = None
     max_tokens: Annotated[int | None, Flag("Maximum length of an answer, in tokens.")] = None
     params: Annotated[
@@ -54,6 +63,30 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
             "Any other parameter of the calls, for example top_p=0.9.", metavar="NAME=VALUE", parse_as=list[str] | None
         ),
     ] = None
+    drop: Annotated[
+        str | Sequence[str] | None,
+        Flag(
+            "Do not send this parameter. May be repeated.",
+            metavar="NAME",
+            parse_as=list[str] | None,
+        ),
+    ] = None
+    thinking: Annotated[
+        str | int | None,
+        Flag(
+            "Thinking of the model: on, off, low, medium, high, or the maximum number of thinking tokens, translated "
+            "into the provider's parameter. Default: the model's own.",
+            metavar="VALUE",
+            parse_as=str | None,
+        ),
+    ] = None
+    reasoning: Annotated[
+        Reasoning,
+        Flag(
+            "Thinking text of the model: separate writes it to the field OUTPUT_FIELD_reasoning, inline writes it "
+            "before the answer in <think> tags, drop does not write it."
+        ),
+    ] = "separate"
     limit: Annotated[int | None, Flag("Take only the first N input rows.")] = None
     id_field: Annotated[str | None, Flag("The field with a row's id. Default: id or custom_id.")] = None
     max_total_tokens: Annotated[
@@ -71,11 +104,17 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         Flag("Start no new call after this time: 90s, 30m, 2h.", metavar="TIME", parse_as=str | None),
     ] = None
     dry_run: Annotated[bool, Flag("Show the first requests and the estimated cost; make no call.")] = False
+    retry: Annotated[
+        Retry | None,
+        Flag("truncated: ask again for rows whose answer was truncated, with a larger --max-tokens."),
+    ] = None
     overwrite: Annotated[bool, Flag("Start over. An existing output is moved to OUT.old.")] = False
     progress: Annotated[bool, Flag("Show a status line.")] = True
 
 
-CONNECTION_OPTIONS = ("model", "base_url", "api_key", "plain_http", "concurrency", "timeout")
+CONNECTION_OPTIONS = (
+    "model", "base_url", "api_key", "plain_http", "concurrency", "timeout", "idle_timeout", "drop", "thinking",
+)  # fmt: skip
 """Options that belong to a client; a job on an existing client does not take them."""
 
 

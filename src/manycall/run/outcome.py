@@ -11,7 +11,7 @@ from typing import Any
 from manycall import errors
 from manycall.data.nesting import MAX_NESTING, TOO_DEEP
 from manycall.data.prompt_template import PromptError
-from manycall.errors import CallError
+from manycall.errors import CallError, FailureClass
 from manycall.providers import openai
 from manycall.records import Completion, Failure, FailureKind, Row, RowOutput
 from manycall.run.row_client import RowClient
@@ -22,14 +22,16 @@ KIND_BY_ERROR: dict[type[BaseException], FailureKind] = {
     errors.ContentFiltered: "content_filter",
     errors.Declined: "refused",
     errors.EmptyCompletion: "empty",
-    errors.MaxTokensReached: "empty",
+    errors.ReasoningOnly: "reasoning_only",
+    errors.MaxTokensReached: "reasoning_only",
     errors.InvalidResponse: "invalid",
     errors.CallError: "call_error",
     BaseException: "function_error",  # the row function is the user's own code
 }
-KIND_BY_CODE: dict[str, FailureKind] = {
-    "content_filter": "content_filter",  # Azure refuses the prompt with status 400
+KIND_BY_CLASS: dict[FailureClass, FailureKind] = {
+    FailureClass.CONTENT_FILTER: "content_filter",  # most filters of the prompt respond with an error status
 }
+"""The meaning of a failed attempt is more specific than the type of its error, so it takes precedence."""
 
 ONLY_THE_ROW: dict[type[BaseException], str] = {
     SystemExit: "it ends this row, and not the command",
@@ -44,8 +46,8 @@ _LIBRARY_PATHS = (Path(__file__).parent.parent, Path(get_path("stdlib")))
 
 def failure_kind(error: BaseException) -> FailureKind:
     """Return the kind of failure of a row whose function raised this error."""
-    if isinstance(error, errors.HttpStatusError) and error.code in KIND_BY_CODE:
-        return KIND_BY_CODE[error.code]
+    if isinstance(error, CallError) and error.failure_class in KIND_BY_CLASS:
+        return KIND_BY_CLASS[error.failure_class]
     return next(KIND_BY_ERROR[kind] for kind in type(error).__mro__ if kind in KIND_BY_ERROR)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from manycall.client.requests import IN_FULL, SendMessages, T
 from manycall.errors import AnswerInvalid
 from manycall.option_flags import option
-from manycall.records import Messages
+from manycall.records import Completion, Messages
 
 ReaskCounts = dict[str, int]
 
@@ -15,8 +15,8 @@ REASK_COUNTS = "re-asked"
 
 async def ask_until_valid(
     messages: Messages, send: SendMessages, read: Callable[[str], T], reask: int, tally: ReaskCounts, less: str = ""
-) -> T:
-    """Return the first answer that `read` accepts. After an invalid answer, ask again with the validation error.
+) -> tuple[T, Completion]:
+    """Return the first answer that `read` accepts, and its reply. After an invalid answer, ask again with the error.
 
     Only answers of this session count towards `reask`: a row that failed may ask again in the next session.
 
@@ -33,7 +33,7 @@ async def ask_until_valid(
     while True:
         reply = await send(tried)
         try:
-            return read(reply.text)
+            return read(reply.text), reply
         except ValueError as error:
             why = str(error)[:1000]
         if reply.truncated:

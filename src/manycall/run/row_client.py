@@ -8,7 +8,6 @@ from manycall.client.encoded_call import EncodedCall, encode_call
 from manycall.client.job_client import JobClient
 from manycall.client.requests import LLM, ModelReply
 from manycall.errors import CallError, RunStopped, StorageError, UsageError
-from manycall.providers import openai
 from manycall.records import Completion, Request
 from manycall.store.journal import Journal
 
@@ -39,8 +38,9 @@ class JournalLog:
             StorageError: it could not be written.
         """
         self._journal.append(
-            origin.row_id, call.key, origin.occurrence, response.body, at=clock.wall_time(), seconds=response.seconds
-        )
+            origin.row_id, call.key, origin.occurrence, response.body,
+            at=clock.wall_time(), seconds=response.seconds, ttft=response.ttft,
+        )  # fmt: skip
 
 
 class RowClient(LLM):
@@ -115,7 +115,7 @@ class RowClient(LLM):
             return None
         self._keep(body)
         try:
-            answer = openai.decode(call.api, body, replayed=True)
+            answer = self._client.decode(call, body, replayed=True)
         except errors.InvalidResponse:
             return None
         self._client.counters.record_replay()

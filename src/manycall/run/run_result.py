@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from manycall.option_flags import rerun
-from manycall.render import format_dollars, format_failure_counts, markdown_table
+from manycall.option_flags import option, rerun
+from manycall.render import format_dollars, format_failure_counts, format_share, markdown_table
 from manycall.run.result_views import OutputViews
 from manycall.store.paths import run_folder_path
 
@@ -26,6 +26,7 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
         failed: rows that failed in this run; they are listed in failures.jsonl.
         failure_counts: number of failed rows by kind (records.FailureKind).
         truncated: rows of `done` with an answer truncated at max_tokens (after `map`: those of this run only).
+        retried: rows that were answered with a larger max_tokens (after `retry`).
         rejected: rejected rows, including those of earlier runs. After a complete run,
             done + rejected + failed = total_rows.
         output_rows: lines in the output if a row may become several; otherwise None.
@@ -46,6 +47,8 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
         client_bound_seconds: part of that time in which this machine was the limit.
         client_bound_detail: the worst measured load in that time.
         top_errors: the most frequent errors of failed rows, each with its count.
+        parameter_changes: for each model and endpoint that did not accept the parameters as they are, a sentence that
+            says how they were sent.
         sim: statistics of the simulated endpoint; None with a real one.
     """
 
@@ -56,6 +59,7 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
     failed: int
     failure_counts: dict[str, int] = {}
     truncated: int = 0
+    retried: int = 0
     rejected: int = 0
     output_rows: int | None = None
     counts: dict[str, int] = {}
@@ -76,6 +80,7 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
     client_bound_seconds: float = 0.0
     client_bound_detail: str = ""
     top_errors: list[tuple[str, int]] = []
+    parameter_changes: list[str] = []
     sim: dict[str, Any] | None = None
 
     @property
@@ -102,10 +107,17 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
             detail = f"{self.client_bound_seconds:.0f} s ({self.client_bound_detail})"
             lines.insert(lines.index(("time", f"{self.seconds:.1f} s")) + 1, ("limited by this machine", detail))
         lines += [(label, f"{count:,}") for label, count in self.counts.items()]
+        lines += [("parameters", sentence) for sentence in self.parameter_changes]
         if self.rejected:
             lines.append(("rejected", f"{self.run_folder / 'rejected.jsonl'} (with the reasons)"))
+        if self.retried:
+            lines.append(("retried", f"{self.retried:,} rows were answered with the larger max_tokens"))
         if self.truncated:
             lines.append(("truncated", f"{self.truncated} rows reached max_tokens; their answers are kept"))
+        if thinking := self.failure_counts.get("reasoning_only"):
+            remedy = f"raise {option('max_tokens')} or lower {option('thinking')}"
+            share = format_share(thinking, self.done + self.failed)
+            lines.append(("no answer", f"{share} rows ended while the model was thinking: {remedy}"))
         if without_response := self.possibly_billed - self.invalid_responses:
             lines.insert(2, ("possibly billed", f"{without_response} attempts without a response"))
         if self.invalid_responses:

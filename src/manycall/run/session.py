@@ -9,15 +9,18 @@ import msgspec
 
 from manycall import clock
 from manycall._version import __version__
+from manycall.client.body_adapter import dropped_names
 from manycall.client.call_client import CallClient
 from manycall.client.call_counters import CallCounters
 from manycall.client.job_client import JobClient
 from manycall.client.permit_group import always
 from manycall.errors import ManycallError, RunStopped, StorageError
+from manycall.providers.parameter_lesson import change_sentences
 from manycall.records import Usage
 from manycall.run.dry_run import dry_run
-from manycall.run.job import Job, check_out_path, job_params
+from manycall.run.job import Job, check_out_path, check_retry, job_params, job_settings
 from manycall.run.options import RunOptions
+from manycall.run.parameter_log import ParameterLog
 from manycall.run.row_client import JournalLog
 from manycall.run.row_recorder import ResultListener
 from manycall.run.run_result import RunResult
@@ -29,6 +32,7 @@ from manycall.run.status_line import StatusLine
 from manycall.run.ticker import client_status, obeying, run_ticker
 from manycall.sim import process
 from manycall.store.manifest import NOT_FINISHED, Manifest
+from manycall.store.retried_rows import max_tokens_of
 from manycall.store.run_folder import RunFolder
 
 
@@ -91,24 +95,28 @@ class JobSession:
     def __init__(self, job: Job[Any], options: RunOptions, client: CallClient) -> None:
         self.job, self.options, self.client = job, options, client
         self._limits = _limits(options)
-        settings = {**job.settings, "model": options.model, "params": job_params(job, options)}
+        check_retry(job, options)
+        settings = job_settings(job, options)
         self.folder = RunFolder(
             check_out_path(job, options), Manifest(__version__, settings, job.source.manifest_entry),
             overwrite=options.overwrite, expected=job.source.total, truncated_suffix=job.truncated_suffix,
-            layout=job.layout, rows_may_split=job.rows_may_split,
+            retries_truncated=options.retry == "truncated", layout=job.layout, rows_may_split=job.rows_may_split,
         )  # fmt: skip
+        self._retry = {"retry": max_tokens_of(settings)} if options.retry else {}
         self._done_before = len(self.folder.ids) - self.folder.rejected
         self._counters = CallCounters(had_success=len(self.folder.ids) > 0 or bool(self.folder.failures.failed_before))
         self._spending = Spending(self._limits.price, None, Usage())
         self._seconds = self._bound_before = 0.0
+        self._record: dict[str, Any] = {}
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
         """Record in the manifest how the session ends, and close the files."""
-        folder = self.folder
-        record: dict[str, Any] = {
+        folder, record = self.folder, self._record
+        record |= {
             "started_at": clock.wall_time(), "outcome": NOT_FINISHED, "seconds": 0.0, "manycall_version": __version__,
-            "endpoints": self.client.endpoint_names, "price": self._limits.price,
+            "endpoints": self.client.endpoint_names, "price": self._limits.price, "parameter_changes": [],
+            **self._retry,
         }  # fmt: skip
         try:
             folder.start_session(record)
@@ -166,16 +174,22 @@ class JobSession:
             may_be_many=job.rows_may_split, listener=listener,
         )  # fmt: skip
         handle.attach(scheduler)
+        parameters = ParameterLog(lambda: self.client.pool.parameter_changes, self._save_parameter_changes)
         handled = nullcontext() if interrupts is None else obeying(interrupts, scheduler)
         try:
             with handled, self._limits.time_limit(scheduler):
-                async with run_ticker(scheduler, self._status_line(), self.folder, self.client):
+                line, announcements = self._status_line(), parameters.new_sentences
+                async with run_ticker(scheduler, line, self.folder, self.client, announcements):
                     await scheduler.run(job.source.pending_rows(self.folder.ids))
         finally:
             calls.leave()
         job.source.must_be_unchanged()
         self._seconds = clock.now() - began
         self.folder.mark_ended()
+
+    def _save_parameter_changes(self, changes: list[dict[str, Any]]) -> None:
+        self._record["parameter_changes"] = changes
+        self.folder.save_manifest()
 
     def _status_line(self) -> StatusLine:
         return StatusLine(
@@ -197,11 +211,13 @@ class JobSession:
             job=job.name, out=folder.out, total_rows=job.source.total, done=self._done_before + c.done,
             failed=c.failed, rejected=folder.rejected,
             output_rows=folder.output_rows if job.rows_may_split else None, counts=job.counts,
-            failure_counts=c.failure_counts, truncated=folder.truncated + c.truncated, calls=c.calls,
+            failure_counts=c.failure_counts, truncated=folder.truncated + c.truncated, retried=folder.retried,
+            calls=c.calls,
             replayed=c.replayed, retries=c.retries, http_429=c.http_429, possibly_billed=c.possibly_billed,
             invalid_responses=c.invalid_responses, seconds=self._seconds,
             client_bound_seconds=pool.cpu_load.bound_seconds - self._bound_before,
             client_bound_detail=pool.cpu_load.worst, top_errors=folder.failures.error_counts.most_common(3),
+            parameter_changes=change_sentences(pool.parameter_changes),
             sim=pool.sims[0].stats if pool.sims else None,
             **self._spending.cost_figures(c),
         )  # fmt: skip
@@ -216,14 +232,19 @@ def _own_client(job: Job[Any], options: RunOptions) -> CallClient:
         urls = [process.with_option(url, "answer_key", job.answer_key) if process.is_sim(url) else url for url in urls]
     return CallClient(
         options.model, base_url=urls, api_key=options.api_key, plain_http=options.plain_http,
-        concurrency=options.concurrency, timeout=options.timeout, params=job_params(job, options),
+        concurrency=options.concurrency, timeout=options.timeout, idle_timeout=options.idle_timeout,
+        params=job_params(job, options),
+        drop=options.drop, thinking=options.thinking,
     )  # fmt: skip
 
 
 async def _rehearse(job: Job[Any], options: RunOptions) -> RunResult:
     out, params = check_out_path(job, options), job_params(job, options)
     price = _limits(options).price
-    return await dry_run(job.name, job.process_row, job.source, out, options.model, params, price, options.concurrency)
+    return await dry_run(
+        job.name, job.process_row, job.source, out, options.model, params, price, options.concurrency,
+        dropped_names(options.drop),
+    )  # fmt: skip
 
 
 def _limits(options: RunOptions) -> SpendingLimits:

@@ -75,6 +75,12 @@ class StatusLine:
         if self._live:
             self._write(self._in_place("") + "\r" * self._in_notebook)
 
+    def announce(self, sentence: str) -> None:
+        """Write a sentence that stays visible, above the status line."""
+        if self._stream is not None:
+            self.clear()
+            self._write(sanitize_line(sentence) + "\n")
+
     def _in_place(self, line: str) -> str:
         """Return what replaces the line on the screen. Notebooks do not support the escape sequence that clears it."""
         if self._in_notebook:

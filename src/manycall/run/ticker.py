@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
@@ -57,12 +57,22 @@ def _write_events(client: CallClient, run: RunFolder) -> None:
 
 @asynccontextmanager
 async def run_ticker(
-    scheduler: Scheduler, progress: StatusLine, run: RunFolder, client: CallClient
+    scheduler: Scheduler,
+    progress: StatusLine,
+    run: RunFolder,
+    client: CallClient,
+    announcements: Callable[[], list[str]] = list,
 ) -> AsyncIterator[None]:
-    """Once a second, draw the status line, write the timeline and sync all files to disk."""
+    """Once a second, draw the status line, write the timeline and sync all files to disk.
+
+    Args:
+        announcements: returns new sentences to show above the status line.
+    """
 
     def note(figures: dict[str, Any]) -> None:
         _write_events(client, run)
+        for sentence in announcements():
+            progress.announce(sentence)
         run.timeline({"time": clock.wall_time(), **figures, "rows_synced": run.rows_synced})
 
     async def tick() -> None:

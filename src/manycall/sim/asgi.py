@@ -8,21 +8,22 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 import msgspec
 import uvicorn
 
 from manycall.errors import UsageError
-from manycall.sim.server import SimResponse, SimServer
+from manycall.sim.server import SimServer
+from manycall.sim.sim_dialects import provider_dialect
+from manycall.sim.sim_engine import SimResponse
 from manycall.sim.sim_settings import SimSettings
+from manycall.sim.sim_stream import CONNECTION_LOST
 
 AsgiScope = MutableMapping[str, Any]
 AsgiReceive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 AsgiSend = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-_JSON = (b"content-type", b"application/json")
 
 
 def app(server: SimServer) -> Callable[[AsgiScope, AsgiReceive, AsgiSend], Awaitable[None]]:
@@ -30,7 +31,9 @@ def app(server: SimServer) -> Callable[[AsgiScope, AsgiReceive, AsgiSend], Await
 
     async def asgi(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         if scope["type"] == "http":
-            await _send(await server.reply(scope["method"], scope["path"], await _body(receive)), send)
+            query = scope["query_string"].decode("latin-1")
+            body = await _body(receive)
+            await _send(await server.reply(scope["method"], scope["path"], body, scope["headers"], query), send)
 
     return asgi
 
@@ -46,11 +49,25 @@ async def _body(receive: AsgiReceive) -> bytes:
 
 async def _send(reply: SimResponse, send: AsgiSend) -> None:
     """Send a response. Of an incomplete one, send the first half, after which uvicorn closes the connection."""
+    if reply.stream is not None:
+        await _send_stream(reply, reply.stream, send)
+        return
     body = reply.body
-    headers = [_JSON, (b"content-length", str(len(body)).encode()), *reply.headers]
+    headers = [(b"content-type", reply.content_type), (b"content-length", str(len(body)).encode()), *reply.headers]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     part = body if reply.is_complete else body[: len(body) // 2]
     await send({"type": "http.response.body", "body": part, "more_body": not reply.is_complete})
+
+
+async def _send_stream(reply: SimResponse, stream: AsyncIterator[bytes], send: AsgiSend) -> None:
+    """Send a streamed response piece by piece. If it ends with a lost connection, uvicorn closes the connection."""
+    headers = [(b"content-type", reply.content_type), (b"cache-control", b"no-cache"), *reply.headers]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    async for piece in stream:
+        if piece == CONNECTION_LOST:
+            return
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def serve(settings: SimSettings, key: Mapping[str, str], *, host: str, port: int, until_stdin_closes: bool) -> None:
@@ -69,7 +86,8 @@ def serve(settings: SimSettings, key: Mapping[str, str], *, host: str, port: int
             raise UsageError(f"Cannot listen on {host}:{port}: {reason}.") from None
         listener.listen(4096)
         port = listener.getsockname()[1]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+        base_path = provider_dialect(settings.provider).base_paths[0]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}{base_path}"
         simulated = SimServer(settings, key)
         config = uvicorn.Config(
             app(simulated), log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=1

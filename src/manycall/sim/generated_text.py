@@ -64,6 +64,18 @@ class TextGenerator:
             text = self._story(prompt, params)
         return _cut(text, params)
 
+    def thinking(self, prompt: str, mean_tokens: float) -> str:
+        """Return the thinking text for a prompt. It contains a wrong answer, which must not be scored."""
+        seed = self.settings.seed
+        digest = blake2b(prompt.encode("utf-8", "replace"), digest_size=12).hexdigest()
+        u = sim_uniform(seed, "thinking", digest)
+        length = max(5, round(lognormal(mean_tokens, self.settings.spread, u)))
+        text = _story(_is_chinese(prompt), length, int(u * 2**56))
+        if (right := self._key.get(last_question(prompt))) is None:
+            return text
+        wrong = _wrong(_wrong(right))
+        return f"The answer is {wrong}.\n#### {wrong}\nWait, that is not correct: {text}"
+
     def _which(self, prompt: str, params: Mapping[str, Any]) -> tuple[bytes, int]:
         """Return (hash of the prompt, number of earlier requests with it). At temperature 0 the number is always 0."""
         digest = blake2b(prompt.encode("utf-8", "replace"), digest_size=12).digest()
@@ -172,7 +184,7 @@ def lognormal(mean: float, sigma: float, u: float) -> float:
 def _cut(text: str, params: Mapping[str, Any]) -> GeneratedText:
     """Truncate a text at the first stop string and at max_tokens."""
     stops = params.get("stop") or []
-    for stop in [stops] if isinstance(stops, str) else stops:
+    for stop in [stops] if isinstance(stops, str) else stops if isinstance(stops, list) else ():
         text = text.partition(stop)[0] if isinstance(stop, str) and stop else text
     limit = params.get("max_completion_tokens") or params.get("max_tokens")
     count = token_count(text)

@@ -1,13 +1,15 @@
 """Simulated servers in the same process: the same bytes as over HTTP, but without sockets, for virtual time."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from manycall.errors import AttemptTimeout, ConnectError, ConnectionLost, IncompleteResponse, TransportError
 from manycall.sim.server import SimServer
-from manycall.transport.messages import HttpRequest, HttpResponse
+from manycall.sim.sim_engine import SimResponse
+from manycall.sim.sim_stream import CONNECTION_LOST
+from manycall.transport.messages import HttpRequest, HttpResponse, deliver
 
 
 class InProcessTransport:
@@ -57,7 +59,10 @@ class InProcessTransport:
         try:
             if name in self.frozen:
                 await asyncio.get_running_loop().create_future()
-            reply = await self.servers[name].reply(request.method, url.path, request.body)
+            server = self.servers[name]
+            reply = await server.reply(request.method, url.path, request.body, _header_lines(request), url.query)
+            if reply.stream is not None:
+                reply = await _receive(reply, reply.stream, request.on_chunk)
         except asyncio.CancelledError:
             if (error := self._broken.pop(task, None)) is None:
                 raise
@@ -68,9 +73,29 @@ class InProcessTransport:
             self._active_tasks[name].discard(task)
         if not reply.is_complete:
             raise IncompleteResponse("the response ended early")
-        return HttpResponse(
-            reply.status, reply.body, {name.decode(): value.decode() for name, value in reply.headers}.get
-        )
+        headers = {name.decode(): value.decode() for name, value in reply.headers}
+        response = HttpResponse(reply.status, reply.body, headers.get)
+        return response if reply.stream is not None else deliver(request, response)
 
     async def close(self) -> None:
         """Do nothing: there are no connections to close."""
+
+
+def _header_lines(request: HttpRequest) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a request. The key is left out: the servers accept every call without a key."""
+    return [(name.lower().encode(), value.reveal().encode()) for name, value in request.headers]
+
+
+async def _receive(
+    reply: SimResponse, stream: AsyncIterator[bytes], on_chunk: Callable[[bytes], None] | None
+) -> SimResponse:
+    """Receive a streamed response. `on_chunk` gets the pieces as they arrive; without it, they are the body."""
+    pieces = []
+    async for piece in stream:
+        if piece == CONNECTION_LOST:
+            return reply._replace(is_complete=False)
+        if on_chunk is None:
+            pieces.append(piece)
+        else:
+            on_chunk(piece)
+    return reply._replace(body=b"".join(pieces))

@@ -38,6 +38,12 @@ def with_option(url: str, name: str, value: str) -> str:
     return f"sim:{options},{name}={value}" if options else f"sim:{name}={value}"
 
 
+def find_option(url: str, name: str) -> str | None:
+    """Return the value of an option of a sim URL; None if it has no such option."""
+    options = (option.partition("=") for option in url.partition(":")[2].split(","))
+    return next((value for key, _, value in options if key == name), None)
+
+
 class SimProcess:
     """The process of one simulated endpoint.
 
@@ -80,6 +86,7 @@ class SimProcess:
                 return self._url
             output += line
         self._process.communicate()
+        self.stats = {}  # there is nothing to stop
         raise UsageError(f"The simulated endpoint did not start: {_FLAG.sub(_option, _last_line(output))}")
 
     def stop(self) -> None:

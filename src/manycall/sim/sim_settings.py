@@ -9,6 +9,8 @@ import msgspec
 
 from manycall.errors import UsageError
 from manycall.option_flags import Flag, option
+from manycall.sim.provider_faults import check_fault
+from manycall.sim.sim_dialects import provider_dialect
 
 MAX_SETTING = 1_000_000_000
 
@@ -53,24 +55,84 @@ class SimSettings(msgspec.Struct, frozen=True):
     tpm: Annotated[int | None, Setting("Tokens per minute. Default: no limit.", minimum=1)] = None
     burst: Annotated[float, Setting("Seconds' worth of these limits that may be used at once.")] = 1.0
     rate_limit_headers: Annotated[
-        Literal["openai", "anthropic", "litellm", "none"],
-        Setting("The provider whose rate-limit headers are sent: openai, anthropic, litellm or none.", metavar="NAME"),
-    ] = "openai"
+        Literal["auto", "openai", "anthropic", "litellm", "none"],
+        Setting(
+            "The provider whose rate-limit headers are sent: openai, anthropic, litellm or none. auto: the provider "
+            "that is played.",
+            metavar="NAME",
+        ),
+    ] = "auto"
     accuracy: Annotated[float, Setting("Share of the answer key that is answered correctly.", maximum=1)] = 0.75
     error_rate: Annotated[float, Setting("Share of calls that get status 500.", maximum=1)] = 0.0
     drop_rate: Annotated[float, Setting("Share of responses that are cut off in the middle.", maximum=1)] = 0.0
     slow_rate: Annotated[float, Setting("Share of calls that take ten times as long.", maximum=1)] = 0.0
     invalid_rate: Annotated[float, Setting("Share of answers that violate the requested schema.", maximum=1)] = 0.0
     seed: Annotated[int, Setting("The same seed gives the same answers.", minimum=-MAX_SETTING)] = 0
+    provider: Annotated[
+        str, Setting("The provider whose API is played, for example openai, deepseek or anthropic.", metavar="NAME")
+    ] = "generic"
+    reasoning: Annotated[
+        Literal[
+            "auto", "none", "hidden", "reasoning_content", "reasoning", "reasoning_details", "minimax",
+            "content_list", "think", "lone_think", "thought", "harmony",
+        ],
+        Setting(
+            "Where replies contain thinking text: in a field, between tags (lone_think: without the opening tag), "
+            "nowhere (hidden), or none: no model thinks. auto: as the provider's models do.",
+            metavar="NAME",
+        ),
+    ] = "auto"  # fmt: skip
+    reasoning_tokens: Annotated[float, Setting("Mean length of thinking text, in tokens.")] = 40.0
+    cached_share: Annotated[float, Setting("Share of prompt tokens that the usage reports as cached.", maximum=1)] = 0.0
+    stream: Annotated[
+        Literal["optional", "required"],
+        Setting("required: calls that do not ask for a stream are refused.", metavar="NAME"),
+    ] = "optional"
+    stream_interval: Annotated[
+        float, Setting("Seconds between two pieces of a stream, of text or of a comment.", minimum=0.001)
+    ] = 0.05
+    gateway_timeout: Annotated[
+        float | None,
+        Setting(
+            "Seconds without a byte after which a gateway ends a call with status 504. Default: never.", minimum=0.001
+        ),
+    ] = None
+    max_concurrent: Annotated[
+        int | None, Setting("Calls at the same time; more get status 429. Default: any number.", minimum=1)
+    ] = None
+    refuse: Annotated[
+        str, Setting("Parameters that the model refuses, as in stop+response_format.", metavar="NAMES")
+    ] = ""
+    fault: Annotated[
+        str, Setting("A fault of the provider, for example no_money or prompt_filtered.", metavar="NAME")
+    ] = ""
+    fault_rate: Annotated[float, Setting("Share of calls that have the fault.", maximum=1)] = 1.0
+    fault_start: Annotated[float, Setting("Seconds from the first call to the first fault.")] = 0.0
+    fault_seconds: Annotated[float | None, Setting("Seconds with faults. Default: to the end.")] = None
 
     def __post_init__(self) -> None:
         for name, _, _, setting in _SETTINGS:
             value = getattr(self, name)
             if isinstance(value, int | float) and not setting.minimum <= value <= setting.maximum:
                 raise UsageError(f"{option(name)} must be from {setting.minimum} to {setting.maximum:,}, not {value}.")
+        dialect = provider_dialect(self.provider)
+        if self.fault:
+            check_fault(dialect, self.fault)
 
-    def fault(self, ticket: int) -> str:
-        """Return the fault of a call: "error", "drop", or "" for none."""
+    @property
+    def header_dialect(self) -> str:
+        """The name of the rate-limit headers that are sent."""
+        if self.rate_limit_headers != "auto":
+            return self.rate_limit_headers
+        return provider_dialect(self.provider).rate_limit_headers
+
+    @property
+    def plays_provider(self) -> bool:
+        """Whether any setting asks for more than a plain OpenAI-compatible server."""
+        return any(getattr(self, name) != default for name, _, default, _ in _SETTINGS if name in _OF_PROVIDERS)
+
+    def random_fault(self, ticket: int) -> str:
+        """Return the random fault of a call: "error", "drop", or "" for none."""
         if not self.error_rate and not self.drop_rate:
             return ""
         u = sim_uniform(self.seed, "fault", ticket)
@@ -90,6 +152,10 @@ def declared_settings() -> Iterator[tuple[str, Any, Any, Setting]]:
 
 
 _SETTINGS = tuple(declared_settings())
+_OF_PROVIDERS = {
+    "provider", "reasoning", "cached_share", "stream", "gateway_timeout", "max_concurrent", "refuse", "fault",
+}  # fmt: skip
+"""Settings that only `provider_server` knows."""
 
 
 def sim_uniform(seed: int, *what: Any) -> float:

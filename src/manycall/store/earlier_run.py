@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from manycall.errors import SettingsMismatch
+from manycall.errors import SettingsMismatch, UsageError
 from manycall.option_flags import option
 from manycall.store.disk import Disk
 from manycall.store.jsonl import read_lines
 from manycall.store.manifest import Manifest
 from manycall.store.paths import damaged_path, run_folder_path
+from manycall.store.retried_rows import require_larger_max_tokens, without_max_tokens
 
 
 def set_aside(out: Path, disk: Disk) -> None:
@@ -29,16 +30,24 @@ def set_aside(out: Path, disk: Disk) -> None:
     disk.sync_folder(out.parent)  # makes the new name of the folder durable
 
 
-def resume_or_refuse(out: Path, manifest: Manifest, disk: Disk) -> None:
+def resume_or_refuse(out: Path, manifest: Manifest, disk: Disk, retries_truncated: bool) -> None:
     """Let a manifest continue the sessions of the one on disk, if there is one.
+
+    Args:
+        retries_truncated: truncated rows are asked for again, with a larger limit on the length of an answer.
 
     Raises:
         SettingsMismatch: the output was created with other settings, or not by manycall.
+        UsageError: there are no rows to ask for again, or the limit is not larger.
     """
     path = run_folder_path(out) / "manifest.json"
     old = Manifest.load(path, disk)
     if old is not None and _has_answers(out, disk):
-        manifest.resume_from(old, out)
+        if retries_truncated:
+            require_larger_max_tokens(out, old.settings, manifest.settings)
+        manifest.resume_from(old, out, without_max_tokens if retries_truncated else dict)
+    elif retries_truncated:
+        raise UsageError(f"{out} has no rows yet, so {option('retry', 'truncated')} has nothing to retry.")
     elif old is None and _has_lines(out, disk) and not disk.exists(damaged_path(path)):
         raise SettingsMismatch(
             f"{out} already exists and was not created by manycall. Use another {option('out')}, or "

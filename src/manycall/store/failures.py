@@ -1,7 +1,7 @@
 """failures.jsonl: one line for each failed row, until a later run finishes the row."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -78,6 +78,10 @@ class FailureLog:
         """Record that a row is done, which may have failed in an earlier run."""
         if name in self.failed_before:
             self._recovered.add(name)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Remove the failures of these rows when the file is closed, because the output has an older row of each."""
+        self._recovered.update(names)
 
     def close(self) -> None:
         """Close the file and remove the rows that are done by now."""

@@ -6,8 +6,9 @@ numbered in the order in which they start: two identical requests are two sample
 row's other calls do not affect this number, so concurrent calls may complete in any order.
 
 One line per call: {"id": row id, "key": hash of the request, "nth": the number among the row's identical requests, from
-1, "at": seconds since 1970, "seconds": duration, "body": the exact text of the response}. A body that is not valid
-UTF-8 is stored base64-encoded in "body64" instead.
+1, "at": seconds since 1970, "seconds": duration, "ttft": seconds until the first event if the response was streamed,
+"body": the exact text of the response}. A body that is not valid UTF-8 is stored base64-encoded in "body64" instead.
+The response of another API, or a streamed one, is stored as the equivalent chat completion.
 
 Lines that could not be written, or are not synced yet, are kept in memory. If the file fails, `close` writes them to
 rescued.jsonl, and the next session imports that file.
@@ -36,6 +37,7 @@ class _StoredCall(msgspec.Struct, omit_defaults=True):
     occurrence: int = msgspec.field(name="nth")
     at: float = 0.0
     seconds: float = 0.0
+    ttft: float | None = None
     body: str = ""
     body64: str = ""
 
@@ -96,7 +98,17 @@ class Journal:
     def __repr__(self) -> str:
         return f"<Journal {self.file.path.name}, {len(self._offsets)} calls to replay>"
 
-    def append(self, row_id: str, key: str, occurrence: int, body: bytes, *, at: float, seconds: float) -> None:
+    def append(
+        self,
+        row_id: str,
+        key: str,
+        occurrence: int,
+        body: bytes,
+        *,
+        at: float,
+        seconds: float,
+        ttft: float | None = None,
+    ) -> None:  # fmt: skip
         """Write one completed call.
 
         Args:
@@ -104,14 +116,15 @@ class Journal:
             occurrence: number of the call among the row's identical requests, from 1.
             at: time of completion, in seconds since 1970.
             seconds: duration of the call.
+            ttft: seconds until the first event of a stream; None if the response was not streamed.
 
         Raises:
             StorageError: the line could not be written. It is kept, and `close` writes it to rescued.jsonl.
         """
         try:
-            call = _StoredCall(row_id, key, occurrence, at, seconds, _text(body))
+            call = _StoredCall(row_id, key, occurrence, at, seconds, ttft, _text(body))
         except UnicodeDecodeError:
-            call = _StoredCall(row_id, key, occurrence, at, seconds, body64=b64encode(body).decode())
+            call = _StoredCall(row_id, key, occurrence, at, seconds, ttft, body64=b64encode(body).decode())
         line = _encode(call) + b"\n"
         try:
             self.file.append(line)

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,7 +10,7 @@ import msgspec
 
 from manycall.errors import SettingsMismatch
 from manycall.option_flags import option
-from manycall.records import DECODE_ERRORS
+from manycall.records import DECODE_ERRORS, Fields
 from manycall.store.atomic_write import replace_file
 from manycall.store.disk import REAL_DISK, Disk
 from manycall.store.jsonl import corrupt_file
@@ -63,15 +64,19 @@ class Manifest(msgspec.Struct):
         """Replace the file atomically."""
         replace_file(path, [msgspec.json.format(_encode(self), indent=2), b"\n"], disk)
 
-    def resume_from(self, old: "Manifest", out: Path) -> None:
-        """Take over the sessions of an earlier run with the same settings.
+    def resume_from(self, old: "Manifest", out: Path, compared: Callable[[Fields], Fields] = dict) -> None:
+        """Take over the sessions of an earlier run with the same settings, and its settings as they were.
+
+        Args:
+            compared: returns the part of the settings that must be the same.
 
         Raises:
             SettingsMismatch: its settings differ; the message is a diff.
         """
         new = msgspec.json.decode(_encode(self.settings))
-        if old.format != MANIFEST_VERSION or old.settings != new:
-            raise SettingsMismatch(_difference(out, old.settings, new))
+        if old.format != MANIFEST_VERSION or compared(old.settings) != compared(new):
+            raise SettingsMismatch(_difference(out, compared(old.settings), compared(new)))
+        self.settings = old.settings
         self.sessions = [*old.sessions, *self.sessions]
 
 

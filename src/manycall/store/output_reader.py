@@ -11,7 +11,7 @@ import msgspec
 
 from manycall.errors import StorageError, UsageError
 from manycall.ids import HasId, decode_row_id
-from manycall.option_flags import rerun
+from manycall.option_flags import option, rerun
 from manycall.records import DECODE_ERRORS, Fields
 from manycall.store.journal import decode_response
 from manycall.store.jsonl import corrupt_file, decode_lines
@@ -26,6 +26,7 @@ class _Rejected(HasId):
 
 class _Failed(HasId):
     kind: str
+    row: Fields = msgspec.field(default_factory=dict)
 
 
 _decode_fields = msgspec.json.Decoder(Fields).decode
@@ -150,10 +151,17 @@ class OutputReader:
                 row_id, number = question, int(tail)
         return row_id, number
 
+    def failed_rows(self) -> Iterator[tuple[str, str, Fields]]:
+        """Yield (id, kind of failure, the row's own fields) for each failure.
+
+        During a run or after a kill, some rows occur several times, and some may be done by now.
+        """
+        lines = decode_lines(self.folder / "failures.jsonl", _decode_failed, self.path)
+        return ((str(failed.id), failed.kind, failed.row) for _, _, failed in lines)
+
     def failures(self) -> dict[str, str]:
         """Return the failed rows: id → kind of failure. During a run or after a kill, some may be done by now."""
-        lines = decode_lines(self.folder / "failures.jsonl", _decode_failed, self.path)
-        return {str(failed.id): failed.kind for _, _, failed in lines}
+        return {name: kind for name, kind, _ in self.failed_rows()}
 
     @cached_property
     def failure_counts(self) -> dict[str, int]:
@@ -182,6 +190,17 @@ class OutputReader:
         return sanitize_line(
             f"Incomplete: {done + self.failed:,}{total} rows.{_last_session(outcome)} {rerun().capitalize()} to finish."
         )
+
+    @property
+    def retry_notes(self) -> list[str]:
+        """A sentence for each session that asked for truncated rows again."""
+        sessions = self.manifest.sessions if self.manifest is not None else []
+        return [
+            f"{session['retried']:,} rows were answered with {name}={value:,} ({option('retry', 'truncated')})."
+            for session in sessions
+            if session.get("retried")
+            for name, value in session["retry"].items()
+        ]
 
     def responses(self) -> Iterator[bytes]:
         """Yield every stored response, including those of killed sessions."""

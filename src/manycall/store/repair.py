@@ -16,6 +16,7 @@ from manycall.store.jsonl import read_lines
 from manycall.store.lock import Lock
 from manycall.store.manifest import Manifest, real_output
 from manycall.store.paths import damaged_path, run_folder_path
+from manycall.store.retried_rows import RETRIED
 
 LineCheck = Callable[[bytes], str]
 """Returns what is wrong with a line; "" if it is valid."""
@@ -43,6 +44,7 @@ def repair(out: Path) -> list[str]:
                 *_lines(folder / "calls.jsonl", _decodes(decode_response)),
                 *_lines(folder / "failures.jsonl", _decodes(decode_row_id)),
                 *_lines(folder / "rejected.jsonl", _decodes_once(decode_row_id)),
+                *_lines(folder / RETRIED, _decodes_once(decode_row_id)),
                 *_lines(folder / "timeline.jsonl", _decodes(msgspec.json.decode)),
                 *_manifest(folder / "manifest.json"),
             ]

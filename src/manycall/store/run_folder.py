@@ -27,6 +27,7 @@ from manycall.store.jsonl import corrupt_file, decode_lines
 from manycall.store.lock import Lock
 from manycall.store.manifest import Manifest, real_output
 from manycall.store.paths import run_folder_path
+from manycall.store.retried_rows import RETRIED, merge_retried
 from manycall.store.row_layout import PlainLayout, RowLayout, encode_json, row_line
 from manycall.store.row_parts import PartsLayout
 
@@ -43,6 +44,7 @@ class RunFolder:
         overwrite: move the old output and its run folder to `<out>.old` (`.old2`, ...) and start over.
         expected: expected number of rows; None if it is unknown.
         truncated_suffix: the end of the output line of a truncated row; None if truncated rows cannot be recognized.
+        retries_truncated: truncated rows are not done. Their new rows replace them when the run folder is closed.
         layout: the line format of the output. Default: the row's fields and the result, in one line or in several.
         rows_may_split: with the default layout, an input row may become several output rows.
         disk: replaced by a fake in tests.
@@ -53,6 +55,7 @@ class RunFolder:
         truncated: number of done rows whose answer is truncated.
         rejected: number of rejected rows.
         output_rows: number of rows in the output.
+        retried: number of rows that a session with `retries_truncated` has written.
         rows_synced: number of rows in the output that would survive a power cut.
         sync_needed: set when `sync` should run ahead of the once-a-second one.
         ended: every row of the input is done or failed.
@@ -75,6 +78,7 @@ class RunFolder:
         overwrite: bool = False,
         expected: int | None = None,
         truncated_suffix: bytes | None = None,
+        retries_truncated: bool = False,
         layout: RowLayout | None = None,
         rows_may_split: bool = False,
         disk: Disk = REAL_DISK,
@@ -85,10 +89,11 @@ class RunFolder:
         self.sync_needed = asyncio.Event()
         self._disk = disk
         self._expected = expected or 0
-        self._truncated_suffix = truncated_suffix
+        self._truncated_suffix, self._retries_truncated = truncated_suffix, retries_truncated
+        self._retrying: set[str] = set()
         self._layout: RowLayout = layout or (PartsLayout() if rows_may_split else PlainLayout())
         self.ended = False
-        self.truncated = self.rejected = self.output_rows = 0
+        self.truncated = self.rejected = self.output_rows = self.retried = 0
         self._lock: Lock | None = None
         try:
             self._lock = Lock(out, disk)
@@ -108,11 +113,12 @@ class RunFolder:
     def _open(self, overwrite: bool) -> None:
         if overwrite:
             set_aside(self.out, self._disk)
-        resume_or_refuse(self.out, self.manifest, self._disk)
+        resume_or_refuse(self.out, self.manifest, self._disk, self._retries_truncated)
         self._file(self.out).close()  # repairs a torn tail
+        self._merge_retried()  # if the last session was killed
         self._rejected_rows = self._file(self.folder / "rejected.jsonl")
         self.ids = self._read_done()
-        self._rows = self._file(self.out)
+        self._rows = self._file(self._retried_path if self._retries_truncated else self.out)
         self.rows_synced = len(self.ids)
         self._before = self.rows_synced
         self.journal = Journal(
@@ -144,9 +150,13 @@ class RunFolder:
             self._add_done(known, name, rejected, offset)
             self.rejected += 1
         for row in self._layout.done_rows(self.out, self._disk):
-            self._add_done(known, row.row_id, self.out, row.offset)
             self.output_rows += row.line_count
-            self.truncated += self._truncated_suffix is not None and row.line.endswith(self._truncated_suffix)
+            is_truncated = self._truncated_suffix is not None and row.line.endswith(self._truncated_suffix)
+            if is_truncated and self._retries_truncated:
+                self._retrying.add(row.row_id)
+            else:
+                self._add_done(known, row.row_id, self.out, row.offset)
+                self.truncated += is_truncated
         return known
 
     def _add_done(self, known: IdTable, name: str, path: Path, offset: int) -> None:
@@ -173,8 +183,11 @@ class RunFolder:
         """
         lines = self._layout.encode(done.row, done.output)
         self._rows.append(b"".join(lines))
-        self.output_rows += len(lines)
         self.failures.mark_done(done.row.id)
+        if done.row.id in self._retrying:
+            self._retrying.remove(done.row.id)
+        else:
+            self.output_rows += len(lines)
 
     def write_rejected(self, row: Row, rejection: RowRejected) -> None:
         """Write a rejected row to rejected.jsonl.
@@ -230,6 +243,17 @@ class RunFolder:
         """Record that every row of the input is done or failed. Call this before `close`."""
         self.ended = True
 
+    @property
+    def _retried_path(self) -> Path:
+        return self.folder / RETRIED
+
+    def _merge_retried(self) -> None:
+        """Put the rows of a session that asked for truncated rows again into the output, and count them there."""
+        self.retried = merge_retried(self.out, self._retried_path, self._disk)
+        session = next((each for each in reversed(self.manifest.sessions) if "retry" in each), None)
+        if self.retried and session is not None:
+            session["retried"] = self.retried
+
     def _append_failed(self) -> None:
         if self.ended:
             self._layout.append_failed(self.out, self.failures.file.path, self._disk)
@@ -244,9 +268,11 @@ class RunFolder:
         """
         self._disk.remove(self.folder / "spare")
         lost = self.journal.close()
+        self.failures.forget(self._retrying)  # the old rows are still in the output
+        self.truncated += len(self._retrying)
         errors: list[StorageError] = []
         files = (self._rows, self._rejected_rows, self.failures, self._timeline)
-        for step in (*(file.close for file in files), self._append_failed, self.save_manifest):
+        for step in (*(file.close for file in files), self._merge_retried, self._append_failed, self.save_manifest):
             try:
                 step()
             except StorageError as error:

@@ -16,6 +16,7 @@ from manycall.records import Row, RowOutput
 from manycall.run.job import Job
 from manycall.run.options import RunOptions
 from manycall.run.reask import REASK_COUNTS, ReaskCounts
+from manycall.run.reasoning_field import add_to_first, refuse_inline
 from manycall.run.row_client import RowClient
 from manycall.run.run_result import RunResult
 from manycall.store.row_parts import PARTS
@@ -50,8 +51,11 @@ def generate_job(
     """
     counts: ReaskCounts = {}
     call = PromptCall(
-        prompt, system=system, output_field=output_field, schema=schema, api=api, reask=reask, counts=counts
-    )
+        prompt, system=system, output_field=output_field, schema=schema, api=api, reask=reask,
+        reasoning=options.reasoning, counts=counts,
+    )  # fmt: skip
+    if parse is not None:
+        refuse_inline(options.reasoning, "parse does not get thinking text.")
     source, variable_settings = source_with_variables(rows, samples, random_vars, grid_vars, seed, options)
     source.check_first_row(call.template.messages)
     if rows is not None and call.template.is_constant:
@@ -63,13 +67,15 @@ def generate_job(
 
     async def generate_and_parse(row: Row, llm: RowClient) -> RowOutput:
         assert parse is not None
-        result = await call(row, llm)
-        answer = result[output_field] if isinstance(result, dict) and call.answer_schema is None else result
-        return check_unchanged_fields(row, parse({**deepcopy(row.fields), "id": row.id}, answer))
+        answer, reply = await call.answer(row, llm)
+        made = check_unchanged_fields(row, parse({**deepcopy(row.fields), "id": row.id}, answer))
+        result: RowOutput = add_to_first(made, call.thinking.fields(reply))
+        return result
 
     settings = {
         "job": "generate",
         **call.identity,
+        **call.thinking.identity,
         "samples": samples is not None and rows is not None,
         **({"parse": getattr(parse, "__name__", "function")} if parse is not None else {}),
         **variable_settings,
@@ -82,7 +88,7 @@ def generate_job(
         process_row=call if parse is None else generate_and_parse,
         finish=lambda result: result,
         status_note=lambda: reask_note(counts),
-        output_fields=call.writes if parse is None else (PARTS,),
+        output_fields=call.writes if parse is None else (PARTS, *call.thinking.writes),
         finish_reason_field=call.writes[-1] if is_text else "",
         rows_may_split=parse is not None or (call.answer_schema is not None and call.answer_schema.is_list),
         counts=counts,

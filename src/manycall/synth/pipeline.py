@@ -18,6 +18,7 @@ from manycall.records import Row
 from manycall.run.job import Job
 from manycall.run.options import RunOptions
 from manycall.run.reask import ReaskCounts
+from manycall.run.reasoning_field import ReasoningField, refuse_inline
 from manycall.run.row_client import RowClient
 from manycall.run.run_result import RunResult
 from manycall.synth.generate import Variables, reask_note, source_with_variables
@@ -57,7 +58,8 @@ def steps_job(
     file = _read(steps) if isinstance(steps, str | Path) else StepsFile(list(steps))
     used_seed = file.seed if seed is None else seed
     counts: ReaskCounts = {}
-    context = StepContext(check_reask(reask), used_seed, counts)
+    refuse_inline(options.reasoning, "later steps read the text.")
+    context = StepContext(check_reask(reask), used_seed, counts, options.reasoning)
     compiled = [parse_step(each, number).compile(context) for number, each in enumerate(file.steps, 1)]
     source, variable_settings = source_with_variables(
         rows, samples, {**file.random_vars, **(random_vars or {})}, {**file.grid_vars, **(grid_vars or {})},
@@ -79,6 +81,7 @@ def steps_job(
         "steps": [each.identity for each in compiled],
         "samples": samples is not None and rows is not None,
         "seed": used_seed,
+        **ReasoningField("", options.reasoning).identity,
         **variable_settings,
     }
     return Job(

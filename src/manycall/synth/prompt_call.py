@@ -11,7 +11,9 @@ from manycall.dataset.normalize import leaf_texts
 from manycall.errors import HttpStatusError, UsageError
 from manycall.option_flags import option
 from manycall.records import Completion, Messages, Row, RowOutput
+from manycall.run.options import Reasoning
 from manycall.run.reask import ReaskCounts, append_text, ask_until_valid
+from manycall.run.reasoning_field import ReasoningField, add_to_first, refuse_inline
 from manycall.store.row_parts import PARTS
 
 UNSUPPORTED_CODES, DUPLICATE_REASON = "sent without response_format", "duplicates"
@@ -27,16 +29,19 @@ class PromptCall:
 
     Args:
         prompt, system: see `PromptTemplate`.
-        output_field: the field for the text; the finish reason goes to `<output_field>_finish_reason`.
+        output_field: the field for the text. The finish reason goes to `<output_field>_finish_reason`, and thinking
+            text to `<output_field>_reasoning`; with a schema, `output_field` is its first property there.
         schema: JSON schema of the answer, whose properties become fields of the row.
         api: with "completions" the prompt is sent to /completions as plain text, without a chat template.
         params: request parameters in addition to those of the run.
         reask: number of additional requests after an invalid answer.
+        reasoning: where thinking text is written.
         counts: counts reasked answers, duplicate answers and calls without `response_format`.
 
     Attributes:
         template: the prompt.
         answer_schema: the schema; None if there is none.
+        thinking: the field for the thinking text.
         writes: fields that are added to a row.
         identity: settings that must be the same in a resumed run.
     """
@@ -51,6 +56,7 @@ class PromptCall:
         api: TextApi = "chat",
         params: Mapping[str, Any] | None = None,
         reask: int = DEFAULT_REASK,
+        reasoning: Reasoning = "separate",
         counts: ReaskCounts | None = None,
     ) -> None:
         if output_field in ("", "id"):
@@ -70,7 +76,11 @@ class PromptCall:
         )
         self._counts = {} if counts is None else counts
         self._supports_response_format, self._answers_seen = True, Duplicates()
-        self.writes: tuple[str, ...] = (output_field, f"{output_field}_finish_reason")
+        fields = self.answer_schema.fields if self.answer_schema is not None else ()
+        self.thinking = ReasoningField((*fields, output_field)[0], reasoning)
+        if schema is not None:
+            refuse_inline(reasoning, "the answer is split into the fields of its schema.")
+        self.writes: tuple[str, ...] = (output_field, *self.thinking.writes, f"{output_field}_finish_reason")
         if self.answer_schema is not None:
             if self.answer_schema.is_list and PARTS in self.answer_schema.fields:
                 raise UsageError(
@@ -79,6 +89,7 @@ class PromptCall:
             self.writes = (
                 *(self.answer_schema.fields or (output_field,)),
                 *((PARTS,) if self.answer_schema.is_list else ()),
+                *self.thinking.writes,
             )
         self.identity = {
             "prompt": self.template.source,
@@ -95,12 +106,27 @@ class PromptCall:
     async def __call__(self, row: Row, llm: LLM) -> RowOutput:
         """Send the prompt for a row and return the fields of the output row, or those of each output row.
 
+        Raises: see `answer`.
+        """
+        value, reply = await self.answer(row, llm)
+        if self.answer_schema is not None:
+            result: RowOutput = add_to_first(value, self.thinking.fields(reply))
+            return result
+        return {
+            self._output_field: self.thinking.text(reply),
+            **self.thinking.fields(reply),
+            f"{self._output_field}_finish_reason": reply.finish_reason,
+        }
+
+    async def answer(self, row: Row, llm: LLM) -> tuple[Any, Completion]:
+        """Send the prompt for a row. Return the text, or with a schema the fields of the answer, and the reply.
+
         Raises:
             PromptError: the template cannot be rendered for the row.
             AnswerInvalid: no answer was valid for the schema.
         """
         if self.answer_schema is not None:
-            value = await ask_until_valid(
+            value, reply = await ask_until_valid(
                 self.template.messages(row),
                 self._sender_with_schema(llm),
                 self.answer_schema.parse,
@@ -109,13 +135,14 @@ class PromptCall:
             )
             for each in value if self.answer_schema.is_list else [value]:
                 self._count("\n".join(leaf_texts(each)))
-            return [self._fields(each) for each in value] if self.answer_schema.is_list else self._fields(value)
+            fields = [self._fields(each) for each in value] if self.answer_schema.is_list else self._fields(value)
+            return fields, reply
         if self._api == "completions":
             reply = await llm.complete(self.template.messages(row)[-1]["content"], **self._params)
         else:
             reply = await llm.chat(self.template.messages(row), **self._params)
         self._count(reply.text)
-        return {self._output_field: reply.text, f"{self._output_field}_finish_reason": reply.finish_reason}
+        return reply.text, reply
 
     def _count(self, text: str) -> None:
         if self._answers_seen.add(text):

@@ -7,17 +7,20 @@ import msgspec
 
 from manycall.client.requests import LLM
 from manycall.records import Row
+from manycall.run.options import Reasoning
 from manycall.run.reask import ReaskCounts
 
 StepFunction = Callable[[Row, LLM], Awaitable[dict[str, Any]]]
 
 
 class StepContext(NamedTuple):
-    """Values that all steps of a pipeline share: the number of reasks, the seed and the counts."""
+    """Values that all steps of a pipeline share: the number of reasks, the seed, the counts, and where thinking text
+    is written."""
 
     reask: int
     seed: int
     counts: ReaskCounts
+    reasoning: Reasoning = "separate"
 
 
 class CompiledStep(NamedTuple):

@@ -21,6 +21,7 @@ from manycall.errors import RowRejected, UsageError
 from manycall.judging.verdict_format import parse_number, parse_scale
 from manycall.records import Completion, Messages, Row
 from manycall.run.reask import append_text, ask_until_valid
+from manycall.run.reasoning_field import ReasoningField
 from manycall.synth.evolve import Evolve
 from manycall.synth.prompt_call import PromptCall, TextApi
 from manycall.synth.step_base import CompiledStep, Step, StepContext
@@ -48,7 +49,7 @@ class Generate(Step):
         schema: SchemaLike | None = self.schema
         call = PromptCall(
             prompt, system=self.system, output_field=self.output_field, schema=schema, api=self.api, params=self.params,
-            reask=context.reask, counts=context.counts,
+            reask=context.reask, reasoning=context.reasoning, counts=context.counts,
         )  # fmt: skip
         if call.answer_schema is not None and call.answer_schema.is_list:
             raise UsageError(
@@ -87,6 +88,7 @@ class Judge(Step):
         low, high = parse_scale(self.scale, f"judge: scale {self.scale!r}")
         if self.min_score is not None and not low <= self.min_score <= high:
             raise UsageError(f"judge: the scale is {low} to {high}, but min_score is {self.min_score}.")
+        thinking = ReasoningField(self.output_field, context.reasoning)
         instruction = f"Score it from {low} to {high}. Answer with the number, digit only."
 
         async def function(row: Row, llm: LLM) -> dict[str, Any]:
@@ -94,18 +96,18 @@ class Judge(Step):
                 return await llm.chat(messages, **self.params)
 
             messages = append_text(template.messages(row), instruction)
-            score = await ask_until_valid(
+            score, reply = await ask_until_valid(
                 messages, send, partial(parse_number, least=low, most=high), context.reask, context.counts
             )
+            fields = {self.output_field: score, **thinking.fields(reply)}
             if self.min_score is not None and score < self.min_score:
-                raise RowRejected(
-                    f"{self.output_field} {score} is below {self.min_score:g}", **{self.output_field: score}
-                )
-            return {self.output_field: score}
+                raise RowRejected(f"{self.output_field} {score} is below {self.min_score:g}", **fields)
+            return fields
 
         identity = {"judge": template.text, "system": template.system_text, "output_field": self.output_field}
         settings = {"min_score": self.min_score, "scale": f"{low}-{high}", "params": self.params}
-        return CompiledStep(function, (self.output_field,), template.required_fields, {**identity, **settings})
+        writes = (self.output_field, *thinking.writes)
+        return CompiledStep(function, writes, template.required_fields, {**identity, **settings})
 
 
 class Keep(Step):

@@ -9,6 +9,8 @@ concurrency. This module works around its known faults:
 
 * Cancelling a task does not abort its request on the wire. Only the timeout of the request does, so every request has
   a timeout.
+* A response is read ahead: its head is returned only when the read-ahead buffer is full, and leaving it early reads it
+  to the end. Streams therefore have no buffer.
 * A connection lost after sending raises `ConnectError`, and a late answer raises `ConnectTimeoutError`. Only the causes
   of the exception show whether anything was sent. `map_error` reads them, and treats unclear cases as sent.
 * The library's thread may call the interpreter after everything was closed. An interpreter that exits at this moment
@@ -25,12 +27,15 @@ from ipaddress import ip_address
 from pyreqwest import exceptions as http
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.http import Url
+from pyreqwest.request import RequestBuilder
 from pyreqwest.response import Response
 
 from manycall import clock, errors
 from manycall.option_flags import option
 from manycall.providers import address
+from manycall.providers.provider import BEARER
 from manycall.providers.urls import is_loopback
+from manycall.records import Secret
 from manycall.transport.messages import HttpRequest, HttpResponse
 
 # Servers close idle connections after 5 s (vLLM, llama-server, LiteLLM), and a request sent at that moment is lost.
@@ -47,34 +52,64 @@ SHUTDOWN_GRACE_SECONDS = 0.02
 """Time for the HTTP library's own thread to finish after everything was closed."""
 
 
+IDLE_TIMEOUT_SECONDS = 300.0
+KEEPALIVE_SECONDS, KEEPALIVE_INTERVAL_SECONDS = 60.0, 30.0
+"""TCP probes on a connection that is silent for 60 seconds. Firewalls drop silent connections after a few minutes, and
+a call to a model that thinks may be silent for an hour."""
+
+
 class HttpTransport:
     """Transport over TCP and TLS (1.2 or newer). It verifies certificates and follows no redirects.
 
     It uses the environment variables HTTP_PROXY, HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE.
 
     Args:
-        max_body_bytes: a response with a larger decompressed body fails with ResponseTooLarge.
+        max_body_bytes: a response with a larger decompressed body fails with ResponseTooLarge. The receiver of a
+            streamed response limits its size.
+        idle_timeout: a streamed response fails if no byte arrives for this many seconds.
     """
 
-    def __init__(self, *, max_body_bytes: int = MAX_BODY_BYTES) -> None:
-        self._max_body_bytes = max_body_bytes
+    def __init__(self, *, max_body_bytes: int = MAX_BODY_BYTES, idle_timeout: float = IDLE_TIMEOUT_SECONDS) -> None:
+        self._max_body_bytes, self._idle_timeout = max_body_bytes, idle_timeout
         self._body_memory = BodyMemoryLimit(LARGE_BODIES_BYTES)
         self._client: Client = _builder().build()
         self._loopback_client: Client = _builder().no_proxy().build()  # no proxy can reach this machine's loopback
+        self._stream_clients: dict[bool, Client] = {}  # whether the server is this machine → the client
 
     async def send(self, request: HttpRequest) -> HttpResponse:
-        client = self._loopback_client if _is_local_url(request.url) else self._client
+        on_chunk = request.on_chunk
+        started = clock.now()
         try:
-            out = client.request(request.method, request.url).timeout(timedelta(seconds=request.timeout))
+            out = self._client_for(request).request(request.method, request.url)
+            out = out.timeout(timedelta(seconds=request.timeout))
             if request.key is not None:
-                out = out.bearer_auth(request.key.reveal())
+                out = _with_key(out, request.key_header, request.key)
+            for name, value in request.headers:
+                out = out.header(name, value.reveal())
             if request.body:
                 out = out.body_bytes(request.body)
+            if on_chunk is not None:
+                out = out.streamed_read_buffer_limit(0)
             async with out.build_streamed() as reply:
+                if on_chunk is not None and reply.status == 200:
+                    while (chunk := await reply.body_reader.read_chunk()) is not None:
+                        on_chunk(bytes(chunk))
+                    return HttpResponse(200, b"", partial(_header, reply))
                 body = await self._read(reply)
                 return HttpResponse(reply.status, body, partial(_header, reply))
         except http.PyreqwestError as error:
-            raise map_error(error, request.timeout) from None
+            is_idle = on_chunk is not None and clock.now() - started < request.timeout
+            raise map_error(error, request.timeout, self._idle_timeout if is_idle else None) from None
+
+    def _client_for(self, request: HttpRequest) -> Client:
+        """Return the client of a request. Those of the streams are made when they are first needed."""
+        is_local = _is_local_url(request.url)
+        if request.on_chunk is None:
+            return self._loopback_client if is_local else self._client
+        if (client := self._stream_clients.get(is_local)) is None:
+            builder = _builder().read_timeout(timedelta(seconds=self._idle_timeout))
+            client = self._stream_clients[is_local] = (builder.no_proxy() if is_local else builder).build()
+        return client
 
     async def _read(self, reply: Response) -> bytes:
         reader = reply.body_reader
@@ -101,8 +136,8 @@ class HttpTransport:
                 chunks.clear()  # the traceback of an error may keep this frame alive
 
     async def close(self) -> None:
-        await self._client.close()
-        await self._loopback_client.close()
+        for client in (self._client, self._loopback_client, *self._stream_clients.values()):
+            await client.close()
         await clock.sleep(SHUTDOWN_GRACE_SECONDS)  # the library's thread must finish before the interpreter exits
 
 
@@ -149,9 +184,15 @@ def _builder() -> ClientBuilder:
         .zstd(False)
         .pool_idle_timeout(timedelta(seconds=POOL_IDLE_SECONDS))
         .connect_timeout(timedelta(seconds=CONNECT_SECONDS))
+        .tcp_keepalive(timedelta(seconds=KEEPALIVE_SECONDS))
+        .tcp_keepalive_interval(timedelta(seconds=KEEPALIVE_INTERVAL_SECONDS))
         .default_headers({"content-type": "application/json"})
         .user_agent("manycall")
     )
+
+
+def _with_key(out: RequestBuilder, header: str, key: Secret) -> RequestBuilder:
+    return out.bearer_auth(key.reveal()) if header == BEARER else out.header(header, key.reveal())
 
 
 @lru_cache(maxsize=1024)
@@ -161,13 +202,14 @@ def _is_local_url(url: str) -> bool:
     Raises:
         UsageError: the URL is not valid, or the HTTP library would connect to another host than the checked one.
     """
+    base = url.partition("?")[0]
     try:
-        checked, connected = address.parse(url).host, Url(url).host_str
+        checked, connected = address.parse(base).host, Url(url).host_str
     except ValueError as error:
         raise errors.UsageError(f"The URL is not valid: {error}") from None
     if not _same_host(checked, connected or ""):
         raise errors.UsageError(f"The URL names the host {checked}, but the HTTP library would connect to {connected}.")
-    return is_loopback(url)
+    return is_loopback(base)
 
 
 def _same_host(one: str, other: str) -> bool:
@@ -188,12 +230,13 @@ _NOT_CONNECTED = "client error (Connect)"
 _BROKEN = (http.ReadError, http.DecodeError, http.StatusError, http.RedirectError)
 
 
-def map_error(error: http.PyreqwestError, timeout: float) -> errors.ManycallError:
+def map_error(error: http.PyreqwestError, timeout: float, idle_timeout: float | None = None) -> errors.ManycallError:
     """Return manycall's error for an error of the HTTP library: never sent, possibly sent, timed out or incomplete.
 
     Args:
         error: the error of the HTTP library.
         timeout: timeout of the request in seconds, for the message.
+        idle_timeout: maximum seconds without a byte, if the request did not reach its timeout; else None.
     """
     details = getattr(error, "details", None) or {}
     causes = [str(cause["message"]) for cause in details.get("causes") or ()]
@@ -205,7 +248,10 @@ def map_error(error: http.PyreqwestError, timeout: float) -> errors.ManycallErro
             return errors.CertificateError(f"the server's certificate was rejected: {why}")
         return errors.ConnectError(f"connection failed: {why}")
     if isinstance(error, http.RequestTimeoutError):
-        return errors.AttemptTimeout(f"no complete response within {timeout:g} s ({option('timeout')})")
+        missing, seconds, name = "complete response", timeout, "timeout"
+        if idle_timeout is not None:
+            missing, seconds, name = "byte", idle_timeout, "idle_timeout"
+        return errors.AttemptTimeout(f"no {missing} within {seconds:g} s ({option(name)})")
     if isinstance(error, _BROKEN):
         return errors.IncompleteResponse(f"the response ended early or could not be read: {why}")
     return errors.ConnectionLost(f"the connection was lost: {why}")

@@ -6,14 +6,10 @@ from typing import Any
 
 import msgspec
 
-from manycall.transport.messages import HttpRequest, HttpResponse
+from manycall.transport.messages import HttpRequest, HttpResponse, deliver, no_header
 
 Handler = Callable[[dict[str, Any]], HttpResponse | Exception | str]
 """Takes a request's body and returns the text of a chat completion, a response, or an exception to raise."""
-
-
-def no_header(name: str) -> None:
-    """Header lookup of a response without headers."""
 
 
 def chat_response(text: str = "fine", finish_reason: str = "stop", **more: Any) -> HttpResponse:
@@ -73,7 +69,7 @@ class MemoryTransport:
         reply = self._handler(body)
         if isinstance(reply, Exception):
             raise reply
-        return chat_response(reply) if isinstance(reply, str) else reply
+        return deliver(request, chat_response(reply) if isinstance(reply, str) else reply)
 
     async def close(self) -> None:
         """Do nothing: there is no connection to close."""

@@ -4,9 +4,9 @@
     FOLDER/<model>/samples_gsm8k_2026-01-31T12-00-00.000000.jsonl
 
 These are the files that `--output_path FOLDER --log_samples` writes, so tools that read lm-eval's files can read them.
-Questions without an answer are in neither file. lm-eval would write an empty text for them and score it 0. `n-samples`
-contains the number of questions with and without an answer, and the key `manycall` the number of failed rows and the
-scores that lm-eval would have reported.
+As in lm-eval, a question without an answer has an empty text and score 0. Questions whose call failed are in neither
+file. `n-samples` contains the number of questions with and without these, and the key `manycall` the number of failed
+rows and the scores that lm-eval would have reported.
 """
 
 import json
@@ -24,6 +24,7 @@ from manycall.errors import UsageError
 from manycall.evals.eval_result import EvalResult, MeanEstimate
 from manycall.evals.evaluate import resolve_task
 from manycall.evals.lm_eval.export_samples import SamplesWriter, WrittenSamples, metric_name, sha256_hex
+from manycall.evals.protocol_changes import sent_params
 from manycall.evals.rescore import num_fewshot, score, task_of
 from manycall.evals.tasks.custom import custom_task, find_scorer
 from manycall.evals.tasks.fewshot import with_num_fewshot
@@ -124,7 +125,7 @@ def lm_eval_mean(scores: list[float]) -> MeanEstimate:
 def _results(
     output: OutputReader, task: Task, result: EvalResult, model: str, written: WrittenSamples
 ) -> dict[str, Any]:
-    kind, settings = metric_name(task), output.settings
+    kind = metric_name(task)
     sessions = output.manifest.sessions if output.manifest else []
     numbers: dict[str, Any] = {}
     for name, scores in written.scores.items():
@@ -136,7 +137,7 @@ def _results(
     return {
         "results": {task.name: {"name": task.name, "alias": task.name, "sample_len": answered, **numbers}},
         "group_subtasks": {task.name: []},
-        "configs": {task.name: {"task": task.name, "generation_kwargs": settings.get("params", task.params)}},
+        "configs": {task.name: {"task": task.name, "generation_kwargs": sent_params(output, task.params)}},
         "versions": {task.name: VERSIONS.get(task.name, 3.0) if task.name in TASKS else None},
         "task_hashes": {task.name: written.digest},
         "n-shot": {task.name: len(fewshot) // 2},
@@ -153,6 +154,7 @@ def _results(
         "total_evaluation_time_seconds": str(sum(session["seconds"] for session in sessions)),
         "manycall": {
             "version": __version__,
+            "no_answer": result.no_answer,
             "failed": result.failed,
             "failure_counts": result.failure_counts,
             "truncated": result.truncated,

@@ -1,13 +1,15 @@
 """Write the samples of an output in lm-eval's format: one line for each question and filter."""
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from hashlib import sha256
 from typing import Any, NamedTuple, TextIO
 
 from manycall.data.row_source import RowSource
 from manycall.errors import UsageError
+from manycall.evals.no_answer import UnansweredRows, no_answer_grades
+from manycall.evals.protocol_changes import sent_params
 from manycall.evals.scoring.scorer_process import grade_function
 from manycall.evals.stats.repeated_samples import ScoredSample, majority_sample
 from manycall.evals.tasks.registry import TASKS
@@ -38,7 +40,7 @@ class SamplesWriter:
     def __init__(self, output: OutputReader, task: Task) -> None:
         self._output, self._task, self._prompt, self._grade = output, task, TaskPrompt(task), grade_function(task)
         self._metric = metric_name(task)
-        params = output.settings.get("params", task.params)
+        params = sent_params(output, task.params)
         temperature = params.get("temperature", 1.0)
         self._settings = {
             "until": params.get("stop", []),
@@ -49,7 +51,9 @@ class SamplesWriter:
 
     async def write(self, file: TextIO) -> WrittenSamples:
         """Write the samples to a file, grouped by filter as in lm-eval."""
-        offsets = {str(row.get("id")): offset for offset, row in self._output.rows()}
+        unanswered = UnansweredRows(self._output, "wrong")
+        offsets: dict[str, int | None] = dict.fromkeys(name for name, _ in unanswered.items())
+        offsets |= {str(row.get("id")): offset for offset, row in self._output.rows()}
         digest, question_count = sha256(), 0
         scores: dict[str, list[float]] = {}
         for name in [*self._task.filters, *self._task.votes]:
@@ -59,8 +63,7 @@ class SamplesWriter:
                     question_count += 1
                     if len(rows) < needed or any(row.id not in offsets for row in rows[:needed]):
                         continue
-                    row_offsets = [offsets[row.id] for row in rows if row.id in offsets]
-                    texts = [row["response"] for row in self._output.read_at(row_offsets)]
+                    texts = [self._response(offsets[row.id]) for row in rows if row.id in offsets]
                     line = self._sample(rows[0], texts, name)
                     digest.update((line["doc_hash"] + line["prompt_hash"] + line["target_hash"]).encode())
                     scores[name].append(line[self._metric])
@@ -108,13 +111,20 @@ class SamplesWriter:
             self._metric: value,
         }
 
+    def _response(self, offset: int | None) -> str:
+        """Return the response at this offset; an empty text for a row without an answer, as in lm-eval."""
+        return "" if offset is None else str(next(self._output.read_at([offset]))["response"])
+
+    def _grades(self, text: str, target: Any) -> Mapping[str, tuple[Any, float]]:
+        return self._grade(text, target) if text else no_answer_grades(self._task.filters)
+
     def _score(self, texts: list[str], target: Any, name: str) -> tuple[Any, float]:
         """Return (extracted answer, score) of a filter, or of a majority vote over the first samples."""
         task = self._task
         if name in task.filters:
-            return self._grade(texts[0], target)[name]
+            return self._grades(texts[0], target)[name]
         (only_filter,) = task.filters
-        grades = (self._grade(text, target)[only_filter] for text in texts[: task.votes[name]])
+        grades = (self._grades(text, target)[only_filter] for text in texts[: task.votes[name]])
         winner = majority_sample([ScoredSample(n, str(answer), value) for n, (answer, value) in enumerate(grades)])
         return winner.answer, winner.score
 

@@ -34,7 +34,7 @@ class LmEvalSamples(OutputReader):
     """A samples_*.jsonl file as an output. Each response is a row with `response` and `answer`.
 
     All responses of one line have the byte offset of this line. For a missing response (an error, or null content),
-    lm-eval writes an empty text and scores it 0. Here the row counts as failed.
+    lm-eval writes an empty text and scores it 0. Here the row has failed with the kind "empty".
 
     Raises:
         UsageError: the samples are not generated texts.
@@ -59,10 +59,15 @@ class LmEvalSamples(OutputReader):
         """Return the first row of the sample at each byte offset."""
         return (next(self._rows(sample)) for sample in super().read_at(offsets))
 
-    def _rows(self, sample: Fields) -> Iterator[Fields]:
+    def failed_rows(self) -> Iterator[tuple[str, str, Fields]]:
+        return (
+            (str(row["id"]), "empty", row) for _, sample in self._samples() for row in self._rows(sample, is_empty=True)
+        )
+
+    def _rows(self, sample: Fields, is_empty: bool = False) -> Iterator[Fields]:
         for number, text in enumerate(sample["resps"][0]):
             name = f"{sample['doc_id']}#{number}" if self.has_samples else str(sample["doc_id"])
-            if text:
+            if is_empty != bool(text):
                 yield {**sample["doc"], "id": name, "answer": sample["target"], "response": text}
 
     def _samples(self) -> Iterator[tuple[int, Fields]]:

@@ -35,14 +35,14 @@ class ScorerFailed(Exception):
     """The user's scorer raised an exception, was too slow or ended its process. The message says which."""
 
 
-class Reply(msgspec.Struct):
+class ScorerReply(msgspec.Struct):
     """Reply of a process for one answer: its grades, or the error that the scorer raised."""
 
     grades: dict[str, tuple[Any, float]] = {}
     error: str = ""
 
 
-_reply = msgspec.json.Decoder(Reply)
+_reply = msgspec.json.Decoder(ScorerReply)
 
 
 def grade_function(task: Task) -> Grade:

@@ -13,7 +13,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from manycall.data import input_file
+from manycall.data import input_checksum
 from manycall.data.row_source import RowSource
 from manycall.errors import InputChanged
 from manycall.ids import IdTable
@@ -96,7 +96,7 @@ def ids_until_it_stops(source: RowSource, change: Callable[[], None], after: int
 def test_a_changed_input_stops_the_run_before_any_changed_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, change: Callable[..., None], after: int
 ) -> None:
-    monkeypatch.setattr(input_file, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(input_checksum, "BLOCK_BYTES", 4096)
     path, write = tmp_path / f"in.{ending}", FORMATS[ending]
     write(path, ROWS)
     found = ids_until_it_stops(RowSource(path), lambda: change(path, write), after)
@@ -106,8 +106,8 @@ def test_a_changed_input_stops_the_run_before_any_changed_row(
 def test_a_file_of_whole_blocks_that_grows_is_a_changed_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "in.jsonl"
     _lines(path, ROWS)
-    monkeypatch.setattr(input_file, "BLOCK_BYTES", path.stat().st_size // 2)
-    assert path.stat().st_size % input_file.BLOCK_BYTES == 0
+    monkeypatch.setattr(input_checksum, "BLOCK_BYTES", path.stat().st_size // 2)
+    assert path.stat().st_size % input_checksum.BLOCK_BYTES == 0
     assert ids_until_it_stops(RowSource(path), lambda: append(path, _lines), 3) == [row["id"] for row in ROWS]
 
 
@@ -126,7 +126,7 @@ def test_a_file_written_again_with_the_same_bytes_is_not_a_changed_input(
 
 
 def test_what_stands_behind_the_limit_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(input_file, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(input_checksum, "BLOCK_BYTES", 4096)
     path = tmp_path / "in.jsonl"
     _lines(path, ROWS)
     source = RowSource(path, limit=2)

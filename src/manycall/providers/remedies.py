@@ -1,0 +1,33 @@
+"""What to do about a failure, as one sentence that is added to its message."""
+
+from manycall.errors import FailureClass
+from manycall.option_flags import option
+from manycall.providers.provider import Provider
+
+_REMEDIES: dict[FailureClass, str] = {
+    FailureClass.BAD_KEY: "Check the API key in {variable}.",
+    FailureClass.OUT_OF_MONEY: "The account of this key has no money left: add credit, or raise its spend limit.",
+    FailureClass.DAILY_QUOTA: "The quota of this key is used up and available again at {until}.",
+    FailureClass.CONTENT_FILTER: (
+        "A content filter blocked the prompt or the answer; change the row, or use another model."
+    ),
+    FailureClass.TOO_LONG: (
+        "The prompt and max_tokens exceed the context length: shorten the row, or lower {max_tokens}."
+    ),
+    FailureClass.PARAMETER: "Change or omit the parameter that the server names.",
+}
+"""Other failures have none: the message of the server must be enough."""
+_WITHOUT_KEY = "No API key was sent; set {variable}."
+
+
+def remedy(failure_class: FailureClass, provider: Provider, *, has_key: bool = True, until: str = "") -> str:
+    """Return what the user can do about a failure; "" if nothing is known.
+
+    Args:
+        has_key: whether an API key was sent.
+        until: when a daily quota is available again.
+    """
+    variable = next(iter(provider.key_variables), "OPENAI_API_KEY")
+    is_without_key = failure_class is FailureClass.BAD_KEY and not has_key
+    text = _WITHOUT_KEY if is_without_key else _REMEDIES.get(failure_class, "")
+    return text.format(variable=variable, until=until, max_tokens=option("max_tokens"))
