@@ -1,6 +1,6 @@
 """A call with one prompt; its answer becomes a text field or the fields of a schema."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Literal
 
 from manycall.client.requests import LLM, SendMessages
@@ -108,15 +108,15 @@ class PromptCall:
 
         Raises: see `answer`.
         """
-        value, reply = await self.answer(row, llm)
         if self.answer_schema is not None:
+            value, reply = await self._ask_for_schema(self.answer_schema, row, llm)
             result: RowOutput = add_to_first(value, self.thinking.fields(reply))
             return result
-        return {
-            self._output_field: self.thinking.text(reply),
-            **self.thinking.fields(reply),
-            f"{self._output_field}_finish_reason": reply.finish_reason,
-        }
+        reply = await self._send(row, llm)
+        self._count(reply.text)
+        thought = self.thinking.fields(reply) if reply.reasoning else {}
+        text = self.thinking.text(reply)
+        return {self._output_field: text, **thought, f"{self._output_field}_finish_reason": reply.finish_reason}
 
     async def answer(self, row: Row, llm: LLM) -> tuple[Any, Completion]:
         """Send the prompt for a row. Return the text, or with a schema the fields of the answer, and the reply.
@@ -126,23 +126,30 @@ class PromptCall:
             AnswerInvalid: no answer was valid for the schema.
         """
         if self.answer_schema is not None:
-            value, reply = await ask_until_valid(
-                self.template.messages(row),
-                self._sender_with_schema(llm),
-                self.answer_schema.parse,
-                self._reask,
-                self._counts,
-            )
-            for each in value if self.answer_schema.is_list else [value]:
-                self._count("\n".join(leaf_texts(each)))
-            fields = [self._fields(each) for each in value] if self.answer_schema.is_list else self._fields(value)
-            return fields, reply
-        if self._api == "completions":
-            reply = await llm.complete(self.template.messages(row)[-1]["content"], **self._params)
-        else:
-            reply = await llm.chat(self.template.messages(row), **self._params)
+            return await self._ask_for_schema(self.answer_schema, row, llm)
+        reply = await self._send(row, llm)
         self._count(reply.text)
         return reply.text, reply
+
+    def _send(self, row: Row, llm: LLM) -> Awaitable[Completion]:
+        """Send the prompt without a schema. Not a coroutine of its own, because each costs about 1 µs per row."""
+        messages = self.template.messages(row)
+        if self._api == "completions":
+            return llm.complete(messages[-1]["content"], **self._params)
+        return llm.chat(messages, **self._params)
+
+    async def _ask_for_schema(self, schema: AnswerSchema, row: Row, llm: LLM) -> tuple[Any, Completion]:
+        """Send the prompt until an answer matches the schema.
+
+        Returns:
+            The fields of the answer, or a list with those of each part; and the reply.
+        """
+        value, reply = await ask_until_valid(
+            self.template.messages(row), self._sender_with_schema(llm), schema.parse, self._reask, self._counts
+        )
+        for each in value if schema.is_list else [value]:
+            self._count("\n".join(leaf_texts(each)))
+        return [self._fields(each) for each in value] if schema.is_list else self._fields(value), reply
 
     def _count(self, text: str) -> None:
         if self._answers_seen.add(text):
