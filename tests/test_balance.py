@@ -2,10 +2,11 @@ import asyncio
 
 import pytest
 
+from endpoints import endpoint_at
 from fakes import answer
 from manycall import errors
 from manycall.client.call_client import CallClient
-from manycall.client.endpoint import CANARY_SECONDS, Endpoint
+from manycall.client.endpoint import CANARY_SECONDS
 from manycall.control.circuit_breaker import EJECTIONS_PER_OUTAGE, CircuitBreaker
 from manycall.control.load_balance import choose_endpoint
 from manycall.limits import CallCost
@@ -14,14 +15,14 @@ from manycall.transport.messages import HttpRequest, HttpResponse
 
 
 def test_the_fewest_in_flight_goes_first_and_equals_take_turns() -> None:
-    pool = [Endpoint(f"http://{name}") for name in "abc"]
+    pool = [endpoint_at(f"http://{name}") for name in "abc"]
     assert [choose_endpoint(pool, CallCost(), 0.0, turn)[0].url[7] for turn in range(4)] == ["a", "b", "c", "a"]
     pool[0].in_flight = pool[1].in_flight = 1
     assert choose_endpoint(pool, CallCost(), 0.0, 0)[0] is pool[2]
 
 
 def test_an_ejected_endpoint_is_skipped_but_never_the_last_one() -> None:
-    pool = [Endpoint("http://failing"), Endpoint("http://well")]
+    pool = [endpoint_at("http://failing"), endpoint_at("http://well")]
     for _ in range(3):
         pool[0].health.record_failure(0.0)
     assert all(choose_endpoint(pool, CallCost(), 0.5, turn)[0] is pool[1] for turn in range(4))

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from endpoints import endpoint_at
 from fakes import FakeTransport, answer, attempt
-from manycall.client.endpoint import MAX_RESET_PAUSE_SECONDS, Endpoint
+from manycall.client.endpoint import MAX_RESET_PAUSE_SECONDS
 from manycall.client.endpoint_config import resolve_endpoints
 from manycall.control.concurrency_window import ConcurrencyWindow
 from manycall.errors import UsageError
@@ -98,7 +99,7 @@ def test_a_bad_url_in_the_environment_is_reported_with_the_name_of_the_variable(
 
 
 def test_what_binds_is_said() -> None:
-    endpoint = Endpoint("http://h", limits=RateLimits(rpm=60))
+    endpoint = endpoint_at("http://h", limits=RateLimits(rpm=60))
     endpoint.window = ConcurrencyWindow(10)
     endpoint.reserve(CallCost(), 100.0)
     assert endpoint.limiting_factor(100.0) == ""
@@ -128,7 +129,7 @@ def test_an_answer_that_says_nothing_is_left_holds_the_next_call(remaining: str,
     transport = FakeTransport(lambda body: HttpResponse(200, answer().body, headers.get))
 
     async def main() -> float:
-        endpoint = Endpoint("http://h")
+        endpoint = endpoint_at("http://h")
         await attempt(endpoint, transport)
         return max(0.0, endpoint.earliest(CallCost(), virtual_time.now()) - virtual_time.now())
 

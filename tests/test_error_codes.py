@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from endpoints import endpoint_at
 from fakes import no_header
 from manycall import errors
-from manycall.client.endpoint import Endpoint, WindowRange
+from manycall.client.endpoint import WindowRange
 from manycall.client.refusal import assess_failure, read_refusal
 from manycall.control import retry
 from manycall.control.retry import FailedAttempt
@@ -64,7 +65,7 @@ def error_of(line: Line) -> CallError:
         with pytest.raises(errors.InvalidResponse) as caught:
             openai.decode("chat", line.encoded)
         return caught.value
-    endpoint = Endpoint(next(iter(line.spoken_by.base_urls), "https://h"), Secret("k"))
+    endpoint = endpoint_at(next(iter(line.spoken_by.base_urls), "https://h"), Secret("k"))
     response = HttpResponse(line.status, line.encoded, {"date": DATE, **line.headers}.get)
     return read_refusal(endpoint, response, line.encoded)
 
@@ -197,7 +198,7 @@ def test_no_error_body_does_harm(body: Any) -> None:
     ],
 )
 def test_a_message_ends_with_what_to_do(url: str, status: int, body: dict[str, str], said: str) -> None:
-    endpoint = Endpoint(url, Secret("k"))
+    endpoint = endpoint_at(url, Secret("k"))
     encoded = msgspec.json.encode({"error": body})
     response = HttpResponse(status, encoded, {"date": DATE}.get)
     failure = assess_failure(endpoint, read_refusal(endpoint, response, encoded), 0.0, 1.0)
@@ -227,7 +228,7 @@ def test_an_overloaded_server_asks_for_fewer_calls_only_with_status_429(status: 
 @pytest.mark.parametrize("status", [498, 503, 529])
 def test_an_overloaded_server_gets_a_smaller_window(status: int) -> None:
     async def window_after_a_refusal() -> tuple[int, int]:
-        endpoint = Endpoint("https://h", Secret("k"), window=WindowRange(32, 64))
+        endpoint = endpoint_at("https://h", Secret("k"), window=WindowRange(32, 64))
         assert endpoint.window is not None
         endpoint.record_answer(endpoint.window.interval, 1.0, 10)
         before = endpoint.window.size

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manycall.client.endpoint import Endpoint
+from endpoints import endpoint_at
 from manycall.client.endpoint_selector import MAX_OVERTAKES, AffinitySelector
 from manycall.client.permits import Permits
 from manycall.control.concurrency_window import ConcurrencyWindow
@@ -18,7 +18,7 @@ ONE = CallCost(1, 10)
 
 
 def permits_for(limit: int, **limits: float) -> Permits:
-    return Permits(limit, [Endpoint("http://h", limits=RateLimits(**limits))])
+    return Permits(limit, [endpoint_at("http://h", limits=RateLimits(**limits))])
 
 
 def test_the_oldest_waiting_row_goes_first_and_no_row_overtakes() -> None:
@@ -151,7 +151,7 @@ def test_a_call_that_was_cancelled_in_its_moment_gives_its_quota_back() -> None:
 
 def test_if_one_endpoint_is_used_up_the_other_is_asked() -> None:
     async def main() -> None:
-        slow, fast = Endpoint("http://slow", limits=RateLimits(rpm=6)), Endpoint("http://fast")
+        slow, fast = endpoint_at("http://slow", limits=RateLimits(rpm=6)), endpoint_at("http://fast")
         permits = Permits(4, [slow, fast])
         urls = []
         for age in range(10):
@@ -175,7 +175,7 @@ def test_none_is_lost_or_doubled_with_windows_and_prompts_that_are_known(
     calls: list[tuple[int, int, int, int]], fails: bool
 ) -> None:
     """Each call: (second at which it comes, seconds it holds, seconds to its cancellation, which prompt)."""
-    endpoints = [Endpoint("http://a"), Endpoint("http://b")]
+    endpoints = [endpoint_at("http://a"), endpoint_at("http://b")]
     for endpoint in endpoints:
         endpoint.window = ConcurrencyWindow(2)
 
@@ -216,7 +216,7 @@ def test_a_row_is_overtaken_for_what_a_server_knows_but_not_for_ever() -> None:
         permits.release(endpoint)
 
     async def main() -> None:
-        endpoints = [Endpoint("http://a"), Endpoint("http://b")]
+        endpoints = [endpoint_at("http://a"), endpoint_at("http://b")]
         endpoints[0].window, endpoints[1].window = ConcurrencyWindow(1), ConcurrencyWindow(1)
         affinity = PrefixAffinity()
         affinity.record((7,), 0)

@@ -43,6 +43,8 @@ def test_thinking_is_switched_in_the_api_of_the_provider(provider: str, thinking
         max_tokens=4000, out=tmp_path / "out.jsonl", progress=False,
     )  # fmt: skip
     assert result.done == 2
+    if thinking == "off":
+        assert not any("text_reasoning" in row for row in result)
 
 
 def test_a_provider_that_the_simulator_does_not_play_is_one_sentence(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from endpoints import endpoint_at
 from fakes import no_header
 from manycall import errors
-from manycall.client.endpoint import Endpoint
 from manycall.client.refusal import read_refusal
 from manycall.errors import FailureClass
 from manycall.providers import openai
@@ -95,6 +95,6 @@ def test_thinking_text_of_vllm_is_separate_from_the_answer() -> None:
 @pytest.mark.parametrize("line", ERRORS, ids=lambda line: f"{line.api}: {line.shows}")
 def test_an_error_of_vllm_means_the_same_in_each_of_its_apis(line: Line) -> None:
     body = line.reply.encode()
-    error = read_refusal(Endpoint("http://h", Secret("k")), HttpResponse(line.status, body, no_header), body)
+    error = read_refusal(endpoint_at("http://h", Secret("k")), HttpResponse(line.status, body, no_header), body)
     assert classify(error, VLLM) is MEANINGS[line.shows]
     assert classify(error, GENERIC) is MEANINGS[line.shows]  # a vLLM whose address does not identify it

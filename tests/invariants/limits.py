@@ -3,6 +3,7 @@
 import asyncio
 import math
 
+from endpoints import endpoint_at
 from fakes import FakeTransport, attempt
 from invariants import sentence
 from manycall.client.endpoint import Endpoint
@@ -48,7 +49,7 @@ def check_endpoint(host: str, limits: tuple[float | None, ...], replies: list[Re
     """A server that answers so, call after call: the next may go at a moment that comes; nothing is ever NaN."""
 
     async def talk() -> str:
-        endpoint, longest = Endpoint(f"https://{host}/v1", SAID, RateLimits(*limits)), 0.0
+        endpoint, longest = endpoint_at(f"https://{host}/v1", SAID, RateLimits(*limits)), 0.0
         endpoint.window = ConcurrencyWindow()
         for status, headers, body in replies:
             longest = max(longest, await admitted(endpoint, cost := CallCost(1.0, 1500.0)))

@@ -74,7 +74,7 @@ class BodyAdapter:
 
     @property
     def template_thinks(self) -> bool:
-        """Whether the user has told the model's chat template to think. It may then write the opening tag itself."""
+        """Whether an option switches thinking on in the chat template, which may then write the opening tag itself."""
         arguments = self._thinking.get("chat_template_kwargs") or {}
         return any(value is True for value in arguments.values())
 

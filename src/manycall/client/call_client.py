@@ -29,14 +29,7 @@ NOT_OPEN = "The client is not open. Use it inside `async with manycall.Client(..
 
 
 class CallClient(LLM):
-    """A client for OpenAI-compatible endpoints, open inside `async with`.
-
-    >>> async def main():
-    ...     async with manycall.Client(model="any", url="sim") as llm:
-    ...         return await llm.chat("Hi!", max_tokens=5)
-    >>> import asyncio
-    >>> asyncio.run(main()).truncated
-    True
+    """A client for one event loop, open inside `async with`. The public `Client` opens one in each loop.
 
     Args:
         model: the model's name, as the endpoint knows it.

@@ -5,7 +5,6 @@ from collections import deque
 from typing import NamedTuple
 
 from manycall import clock
-from manycall.client.body_adapter import BodyAdapter
 from manycall.client.endpoint_api import EndpointApi
 from manycall.client.endpoint_settings import EndpointSettings
 from manycall.client.limit_headers import AdvertisedLimitReader
@@ -19,10 +18,8 @@ from manycall.control.throttle import Throttle
 from manycall.errors import AttemptTimeout, TransportError
 from manycall.limits import CallCost, RateLimits
 from manycall.providers import address, rate_limit_headers
-from manycall.providers.catalog import find_provider
 from manycall.providers.redact import redact_all
-from manycall.providers.urls import is_loopback, normalize_base_url
-from manycall.records import Secret
+from manycall.providers.urls import is_loopback
 from manycall.transport.messages import HttpResponse
 
 HEALTHY_STATUSES = frozenset({200, 400, 408, 409, 413, 422, 425, 429})
@@ -62,10 +59,9 @@ class Endpoint:
     """One server and one key, with everything that limits the calls to them.
 
     Args:
+        settings: the server and key as the user configured them. Endpoints without a key always allow hedging.
+        api: how the endpoint is called.
         window: range of the concurrency window; None if the user fixed the concurrency (-j).
-        api: how the endpoint is called; default: the chat API.
-        hedge: a stalled call may also be sent to another endpoint, although both calls may be billed. Endpoints without
-            a key always allow it.
 
     Attributes:
         url: the base URL, which usually ends in /v1.
@@ -85,29 +81,15 @@ class Endpoint:
         paced_at: when a call last had to wait for the quota or the throttle.
     """
 
-    def __init__(
-        self,
-        url: str,
-        key: Secret | None = None,
-        limits: RateLimits | None = None,
-        *,
-        hedge: bool = False,
-        window: WindowRange | None = None,
-        api: EndpointApi | None = None,
-    ) -> None:
-        self.url = normalize_base_url(url) if api is None else url
-        self.key = key
-        host, path = address.parse(self.url).host, address.parse(self.url).path
-        if api is None:
-            provider = find_provider(host, path)
-            api = EndpointApi(EndpointSettings(self.url, key, provider=provider), BodyAdapter(provider, ""))
+    def __init__(self, settings: EndpointSettings, api: EndpointApi, window: WindowRange | None = None) -> None:
+        self.url, self.key = settings.url, settings.key
         self.api, self.provider = api, api.provider
-        self.redact = redact_all([key, *api.secrets])
-        self.may_hedge = hedge or key is None
+        self.redact = redact_all([self.key, *api.secrets])
+        self.may_hedge = settings.hedge or self.key is None
         self.in_flight = 0
         self.latency_p99: float | None = None
         self.events: deque[EndpointEvent] = deque(maxlen=1000)
-        self.quota = Quota(limits or RateLimits())
+        self.quota = Quota(settings.limits)
         self.throttle = Throttle(self.note)
         self.window = None if window is None else ConcurrencyWindow(window.initial, window.maximum, self.note)
         self.health = CircuitBreaker(self.note)
@@ -115,7 +97,7 @@ class Endpoint:
         self.disabled_reason: str | None = None
         self.paced_at = -math.inf
         self._learned = False
-        self._headers = AdvertisedLimitReader(host)
+        self._headers = AdvertisedLimitReader(address.parse(self.url).host)
         if self.window is not None:
             self.open_window_to_quota(clock.now(), MAX_OPENING_CONFIGURED)
 

@@ -41,7 +41,7 @@ class EndpointApi:
 
     Attributes:
         provider: what the provider expects.
-        adapter: the same.
+        adapter: makes the bodies that the server accepts.
     """
 
     def __init__(self, settings: EndpointSettings, adapter: BodyAdapter) -> None:

@@ -123,8 +123,7 @@ async def open_pool(
 
     opened = [*settings.endpoints, *map(sim_endpoint, settings.sims, urls)]
     endpoints = [
-        Endpoint(each.url, each.key, each.limits, hedge=each.hedge, window=window(each.url), api=api)
-        for each, api in zip(opened, settings.open_apis(opened), strict=True)
+        Endpoint(each, api, window(each.url)) for each, api in zip(opened, settings.open_apis(opened), strict=True)
     ]
     selector = EndpointSelector(endpoints)
     if prefix_affinity and len(endpoints) > 1 and all(each.looks_self_hosted for each in endpoints):

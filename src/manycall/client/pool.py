@@ -93,7 +93,7 @@ class EndpointPool:
 
     @property
     def template_thinks(self) -> bool:
-        """Whether the user has told the chat templates of the servers to think (see `BodyAdapter`)."""
+        """Whether an option switches thinking on in the chat template of a server (see `BodyAdapter`)."""
         return any(each.api.adapter.template_thinks for each in self.endpoints)
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ from manycall.providers import openai
 
 
 class ShieldedExchanges:
-    """The exchanges of one job, each in a task of its own.
+    """The exchanges of one job, each in a separate task.
 
     Args:
         permits: get the permit of an exchange back when it has ended.

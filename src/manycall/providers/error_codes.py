@@ -13,17 +13,26 @@ from manycall.errors import FailureClass, HttpStatusError
 from manycall.limits import MINUTE_SECONDS
 from manycall.providers.error_body import read_error_body
 from manycall.providers.provider import Provider
-from manycall.providers.provider_errors import CLASS_BY_PROVIDER_CODE, CLASS_BY_PROVIDER_STATUS, MESSAGE_RULES
-
-OVERLOADED, RATE_LIMITED, KEY_RATE_LIMITED = (
-    FailureClass.OVERLOADED,
-    FailureClass.RATE_LIMITED,
-    FailureClass.KEY_RATE_LIMITED,
+from manycall.providers.provider_errors import (
+    BAD_KEY,
+    BAD_SETUP,
+    CLASS_BY_PROVIDER_CODE,
+    CLASS_BY_PROVIDER_STATUS,
+    CONCURRENCY_LIMITED,
+    CONTENT_FILTER,
+    DAILY_QUOTA,
+    KEY_RATE_LIMITED,
+    MESSAGE_RULES,
+    NO_ANSWER,
+    OUT_OF_MONEY,
+    OVERLOADED,
+    PARAMETER,
+    RATE_LIMITED,
+    SERVER_ERROR,
+    TOO_LONG,
 )
-CONCURRENCY_LIMITED, DAILY_QUOTA = FailureClass.CONCURRENCY_LIMITED, FailureClass.DAILY_QUOTA
-BAD_KEY, OUT_OF_MONEY, BAD_SETUP = FailureClass.BAD_KEY, FailureClass.OUT_OF_MONEY, FailureClass.BAD_SETUP
-CONTENT_FILTER, TOO_LONG, PARAMETER = FailureClass.CONTENT_FILTER, FailureClass.TOO_LONG, FailureClass.PARAMETER
-BAD_REQUEST, NO_ANSWER, SERVER_ERROR = FailureClass.BAD_REQUEST, FailureClass.NO_ANSWER, FailureClass.SERVER_ERROR
+
+BAD_REQUEST = FailureClass.BAD_REQUEST
 
 CLASS_BY_STATUS: dict[int, FailureClass] = {
     301: BAD_SETUP,

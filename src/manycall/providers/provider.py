@@ -41,7 +41,8 @@ class Provider(msgspec.Struct, frozen=True):
         wire: name of the wire that translates requests; "" for the chat API.
         renames: names of parameters that have another name in this API.
         zero_temperature: parameters that replace `temperature: 0` where the API refuses it; empty: it is sent.
-        reasoning_field: field of a message that contains the thinking text; "" if it is not returned.
+        reasoning_field: field of a message that contains the thinking text; "" if it is not returned. It is shown in
+            docs/providers.md; a reply is searched for all of these fields.
         thinking: how thinking is switched.
         streams_only: beginnings of the names of models that respond only with a stream.
         stream_options: whether the token counts of a stream must be requested. Otherwise the API sends them unasked,
@@ -64,11 +65,6 @@ class Provider(msgspec.Struct, frozen=True):
     streams_only: tuple[str, ...] = ()
     stream_options: bool = True
     images: ImageRules = ImageRules()
-
-    @property
-    def max_tokens_parameter(self) -> str:
-        """The parameter that limits the tokens of an answer."""
-        return self.renames.get("max_tokens", "max_tokens")
 
     @property
     def takes_canonical_body(self) -> bool:

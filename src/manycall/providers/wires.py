@@ -12,11 +12,9 @@ import msgspec
 
 from manycall import errors
 from manycall.providers import anthropic, anthropic_reply, azure, gemini, gemini_reply, responses, responses_reply
+from manycall.providers.provider import BEARER
 from manycall.providers.stream_events import Fold
 from manycall.records import Api
-
-BEARER = "Authorization"
-"""The key header of most APIs. Its value is `Bearer KEY`; all other headers contain only the key."""
 
 
 class Wire(msgspec.Struct, frozen=True):
