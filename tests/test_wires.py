@@ -3,7 +3,8 @@
 import pytest
 
 from manycall import errors
-from manycall.providers.wires import BEARER, WIRES
+from manycall.providers.provider import BEARER
+from manycall.providers.wires import WIRES
 from manycall.records import Api
 
 
