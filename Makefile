@@ -17,7 +17,7 @@ DEPENDENCIES := $(patsubst %,tests/test_%.py,batch cli docstrings evals export e
 GSM8K ?=
 LM_EVAL := .venv-lmeval/bin/python
 
-.PHONY: help setup demo test lowest lowest-versions package gsm8k mutants torture crosscheck check docs sim bench format clean
+.PHONY: help setup demo test lowest lowest-versions package gsm8k mutants torture crosscheck check docs sim bench short-runs format clean
 
 help:
 	@echo "make demo    write some stories and run an evaluation on the built-in endpoint"
@@ -30,8 +30,9 @@ help:
 	@echo "make crosscheck  lm-evaluation-harness's own code beside ours, and writes down what it says (GSM8K=FOLDER: on the real set)"
 	@echo "make check   lint, types, layers, laws, names, docs, wording"
 	@echo "make docs    build the documentation site into site/, and fail on a broken link or anchor (under a minute)"
-	@echo "make sim     how well it finds limits, in virtual time: writes the table of docs/limits.md (12 minutes)"
+	@echo "make sim     how well it finds limits, in virtual time: writes the tables of docs/limits.md (25 minutes; SIM=--help)"
 	@echo "make bench   what a row costs, beside others: writes the tables of docs/performance.md (10 minutes)"
+	@echo "make short-runs  whole commands with and without -j, over HTTP: writes a table of docs/performance.md (30 minutes)"
 	@echo "make format  put the code in order"
 
 setup: $(VENV)/ready
@@ -93,10 +94,13 @@ docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 sim: setup
-	$(BIN)/python benchmarks/limits.py --write
+	$(BIN)/python benchmarks/limits.py --write $(SIM)
 
 bench: setup
 	$(BIN)/python benchmarks/bench.py --write $(BENCH)
+
+short-runs: setup
+	$(BIN)/python benchmarks/short_runs.py --write $(SHORT)
 
 format: setup
 	$(BIN)/ruff check --fix

@@ -12,6 +12,7 @@ class Fixed:
     """A semaphore: a constant number of calls in flight."""
 
     knee_found = False
+    opening = None
     interval: Any = 0
 
     def __init__(self, size: int, most: int = 8192) -> None:
@@ -21,12 +22,13 @@ class Fixed:
         return math.inf if in_flight >= self.size else -math.inf
 
     def record_sent(self, in_flight: int, now: float) -> None: ...
-    def record_answer(self, epoch: Any, seconds: float, tokens: int, now: float) -> None: ...
+    def record_answer(self, epoch: Any, seconds: float, tokens: int, now: float, in_flight: int = 0) -> None: ...
     def record_overload(self, now: float) -> None: ...
     def metrics_lost(self, now: float) -> None: ...
     def set_client_bound(self, is_bound: bool) -> None: ...
     def record_429(self, now: float, wait: float) -> None: ...
-    def update_from_metrics(self, gauges: Any, in_flight: int, now: float) -> None: ...
+    def update_from_metrics(self, gauges: Any, in_flight: int, now: float, started: int = 0) -> None: ...
+    def expect_rows(self, rows: int) -> None: ...
 
 
 class Inspect(Fixed):
@@ -45,7 +47,7 @@ class Inspect(Fixed):
     def record_sent(self, in_flight: int, now: float) -> None:
         self._peak = max(self._peak, in_flight)
 
-    def record_answer(self, epoch: Any, seconds: float, tokens: int, now: float) -> None:
+    def record_answer(self, epoch: Any, seconds: float, tokens: int, now: float, in_flight: int = 0) -> None:
         if now < self._cool:
             return
         self._clean += 1
@@ -78,7 +80,7 @@ class Gradient2(Fixed):
     def record_sent(self, in_flight: int, now: float) -> None:
         self._peak = max(self._peak, in_flight)
 
-    def record_answer(self, epoch: Any, seconds: float, tokens: int, now: float) -> None:
+    def record_answer(self, epoch: Any, seconds: float, tokens: int, now: float, in_flight: int = 0) -> None:
         self._sum += seconds
         self._count += 1
         if now < self._until or self._count < 10:

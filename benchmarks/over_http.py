@@ -1,4 +1,7 @@
-"""Run some scenarios of limits.py over real HTTP against `manycall sim`, and compare them with virtual time."""
+"""Run some long runs of limits.py over real HTTP against `manycall sim`, and compare them with virtual time.
+
+Over HTTP, the servers have neither an https URL nor a key. Hosted scenarios therefore begin 2 s earlier there.
+"""
 
 import argparse
 import asyncio
@@ -7,13 +10,14 @@ from collections.abc import Sequence
 import msgspec
 import uvloop
 
-from limits import Figures, Scenario, figures, play, scenarios
 from manycall import clock
 from manycall.client.call_client import CallClient
 from manycall.client.endpoint import MAX_OPENING_CONFIGURED, Endpoint
 from manycall.sim.process import SimProcess
 from manycall.sim.sim_settings import SimSettings
 from manycall.transport.http import HttpTransport
+from scenarios.long_figures import Figures, figures, measure
+from scenarios.long_runs import Scenario, scenarios
 from simulate import Witness, drive, prompts, scratch
 
 SCENARIOS = {
@@ -52,7 +56,7 @@ def over_http(scenario: Scenario, gauges: bool) -> Figures:
                     endpoint.quota = type(endpoint.quota)(scenario.configured)
                     endpoint.open_window_to_quota(clock.now(), MAX_OPENING_CONFIGURED)
 
-        await drive(client, prompts(scenario.rows, scenario.prompt), folder, prepare=limit)
+        witness.done = await drive(client, prompts(scenario.rows, scenario.prompt), folder, prepare=limit)
         return witness
 
     try:
@@ -78,7 +82,7 @@ def main() -> None:
             continue
         scenario = next(one for one in scenarios(scale) if one.name == name)
         rule = "gauges" if scenario.sweep else "blind"
-        for how, run in (("virtual", play(scenario, rule, 1)), ("HTTP", over_http(scenario, rule == "gauges"))):
+        for how, run in (("virtual", measure(scenario, rule, 1)), ("HTTP", over_http(scenario, rule == "gauges"))):
             shares = f"{run.used:.1%} | {run.whole:.1%} | {run.refused:.1%}"
             print(f"{name} | {how} | {shares} | {run.rate:.4g} | {run.p50:.2f} | {run.share:.1%}", flush=True)
 

@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 
 from manycall import clock
-from manycall.client.call_client import CallClient
+from manycall.client.call_client import DEFAULT_TIMEOUT, CallClient
 from manycall.client.endpoint import MAX_OPENING_CONFIGURED, Endpoint
 from manycall.client.job_client import JobClient
 from manycall.control.quota import Quota
 from manycall.data.row_source import RowSource
+from manycall.errors import AttemptTimeout
 from manycall.limits import RateLimits
 from manycall.records import Row
 from manycall.run.row_client import JournalLog, RowClient
@@ -25,7 +26,9 @@ from manycall.run.scheduler import Scheduler
 from manycall.run.status_line import StatusLine
 from manycall.run.ticker import client_status, run_ticker
 from manycall.sim import virtual_time
+from manycall.sim.continuous_batching import BatchedCall
 from manycall.sim.in_process import InProcessTransport
+from manycall.sim.server import SimServer
 from manycall.store.manifest import Manifest
 from manycall.store.run_folder import RunFolder
 from manycall.transport.messages import HttpRequest, HttpResponse, Transport
@@ -51,6 +54,22 @@ def no_header(name: str) -> None:
     """A response without headers."""
 
 
+class WatchedServer(SimServer):
+    """A simulated server that records how long its queue has been.
+
+    Attributes:
+        longest_queue: Largest number of calls that waited for a slot.
+    """
+
+    longest_queue = 0
+
+    def start_work(self, work: BatchedCall) -> asyncio.Future[None]:
+        """Add a call to the batch."""
+        waiter = super().start_work(work)
+        self.longest_queue = max(self.longest_queue, self.batch.waiting)
+        return waiter
+
+
 class Witness:
     """A transport that passes requests to the simulated servers and records the outcomes.
 
@@ -58,6 +77,8 @@ class Witness:
         answered: The answered calls, in the order in which they ended.
         sends: (second, server) of every attempt.
         refused: Number of attempts that got status 429.
+        timeouts: Number of attempts without a complete response within the timeout.
+        done: Number of rows that succeeded.
     """
 
     def __init__(self, pool: Transport, *, gauges: bool) -> None:
@@ -65,16 +86,20 @@ class Witness:
         self.pool = pool
         self.answered: list[Answered] = []
         self.sends: list[tuple[float, str]] = []
-        self.refused = 0
+        self.refused = self.timeouts = self.done = 0
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         if request.method == "GET":
             if not self._gauges:
                 return HttpResponse(404, b"", no_header)
             return await self.pool.send(request)
-        sent, server = clock.now(), request.url[7 : request.url.index("/", 7)]
+        sent, server = clock.now(), request.url.split("/", 3)[2]
         self.sends.append((sent, server))
-        reply = await self.pool.send(request)
+        try:
+            reply = await self.pool.send(request)
+        except AttemptTimeout:
+            self.timeouts += 1
+            raise
         if reply.status == 200:
             tokens = int(reply.body[reply.body.index(b'"completion_tokens":') + 20 :].split(b",", 1)[0])
             self.answered.append(Answered(sent, clock.now() - sent, tokens, server))
@@ -90,6 +115,7 @@ async def ask(row: Row, llm: RowClient) -> dict[str, Any]:
     return {"text": (await llm.chat(row.fields["prompt"])).text}
 
 
+KEY = "sk-simulated-0123456789abcdefghijklmnopqrstuvwxyz"
 MEMORY = "/dev/shm"  # not on disk, so that only the logic is measured
 Script = Callable[[InProcessTransport], Coroutine[Any, Any, None]]
 
@@ -127,10 +153,14 @@ def simulate(
     affinity: bool = True,
     total: int | None = None,
     keep: Path | None = None,
+    hosted: bool = False,
+    timeout: float = DEFAULT_TIMEOUT,
 ) -> Witness:
     """Run the rows against the simulated servers.
 
     Args:
+        hosted: The servers have https URLs and a key, as hosted APIs have.
+        timeout: Seconds for one attempt.
         prepare: Function that may replace the controllers of the endpoints.
         keep: Folder in which the output and its run folder are kept.
     """
@@ -140,7 +170,9 @@ def simulate(
         witness = Witness(pool, gauges=gauges)
         client = CallClient(
             "sim",
-            base_url=[f"http://{name}" for name in pool.servers],
+            base_url=[f"{'https' if hosted else 'http'}://{name}" for name in pool.servers],
+            api_key=KEY if hosted else "",
+            timeout=timeout,
             transport=witness,
             concurrency=concurrency,
             params=params,
@@ -157,7 +189,7 @@ def simulate(
 
         playing = asyncio.create_task(script(pool)) if script is not None else None
         try:
-            await drive(client, rows, folder, total=total, prepare=limit)
+            witness.done = await drive(client, rows, folder, total=total, prepare=limit)
         finally:
             if playing is not None:
                 playing.cancel()
@@ -186,8 +218,8 @@ async def drive(
     *,
     total: int | None = None,
     prepare: Callable[[Sequence[Endpoint]], None] = lambda endpoints: None,
-) -> None:
-    """Make one call for each row in a complete run: journal, output, timeline."""
+) -> int:
+    """Make one call for each row in a complete run: journal, output, timeline. Return how many rows succeeded."""
     run = RunFolder(folder / "out.jsonl", Manifest("0", {}))
     progress = StatusLine(
         "sim", client.counters, total=None, before=0, load=lambda now: client_status(client, now), note=str, stream=None
@@ -201,5 +233,6 @@ async def drive(
             scheduler = Scheduler(calls, run, ask, total=total)
             async with run_ticker(scheduler, progress, run, client):
                 await scheduler.run(RowSource(rows).pending_rows(run.ids))
+        return len(run.ids)
     finally:
         run.close()

@@ -27,11 +27,11 @@ from manycall.store.journal import request_hash
 from manycall.store.manifest import Manifest
 from manycall.store.run_folder import RunFolder
 from manycall.transport.messages import HttpRequest, HttpResponse
-from speed.lean import ANSWER
+from speed.lean import UNIQUE, answer
 from speed.measure import PROMPT, rows
 
 COUNT, ROUNDS = 20_000, 5
-BODY = ANSWER.encode()
+BODY = answer(UNIQUE).encode()
 
 
 class Instant:

@@ -16,7 +16,7 @@ from disks import Refusing
 from fakes import calls_of
 from manycall import errors
 from manycall.client.call_client import CallClient
-from manycall.control.budget import Budget, SpendLimit
+from manycall.control.budget import Budget, Charge, SpendLimit
 from manycall.data.row_source import RowSource
 from manycall.records import Row
 from manycall.render import format_tokens
@@ -137,8 +137,8 @@ class World:
 
     def budget(self) -> Budget:
         most = self.rng.randint(30, 3000)
-        limit = SpendLimit(most, lambda prompt, answer: prompt + answer, format_tokens, "--max-total-tokens")
-        return Budget([limit])
+        limit = SpendLimit(most, lambda charge: charge.tokens, format_tokens, "--max-total-tokens")
+        return Budget([limit], Charge(512, 0.0))
 
     def later(self, seconds: float, what: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(seconds, what)

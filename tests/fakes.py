@@ -1,15 +1,18 @@
 """Stand-ins at the one seam: transports that answer from a function; and the calls of a run without a job."""
 
+from collections.abc import Callable
+
 from manycall.client.attempt import Answered, AttemptSender
 from manycall.client.call_client import CallClient
 from manycall.client.call_counters import CallCounters
-from manycall.client.encoded_call import encode_call
+from manycall.client.encoded_call import EncodedCall, encode_call
 from manycall.client.endpoint import Endpoint
 from manycall.client.job_client import JobClient
 from manycall.client.permit_group import PermitGroup
 from manycall.client.permits import Permits
-from manycall.control.budget import Budget
+from manycall.control.budget import Budget, Charge
 from manycall.control.retry import FailedAttempt
+from manycall.providers import openai
 from manycall.records import Request
 from manycall.run.row_client import JournalLog
 from manycall.store.run_folder import RunFolder
@@ -22,17 +25,40 @@ refusal = error_response
 asked = last_message
 
 
+def charging(budget: Budget) -> Callable[[EncodedCall, Answered], None]:
+    """Return what charges the tokens of each response to a budget."""
+
+    def charge(call: EncodedCall, response: Answered) -> None:
+        used = openai.usage(response.body)
+        tokens = used.prompt_tokens + used.completion_tokens
+        budget.spend(Charge(tokens, 0.0) if tokens else None)
+
+    return charge
+
+
 def calls_of(
-    client: CallClient, run: RunFolder, *, budget: Budget | None = None, finish_cancelled_calls: bool = False
+    client: CallClient,
+    run: RunFolder,
+    *,
+    budget: Budget | None = None,
+    charge: Callable[[EncodedCall, Answered], None] | None = None,
+    finish_cancelled_calls: bool = False,
 ) -> JobClient:
-    """Return the journaled calls of a run on an open client. They count in the counters of the client."""
+    """Return the journaled calls of a run on an open client. They count in the counters of the client.
+
+    Args:
+        charge: default: the tokens are charged to the budget.
+    """
+    if budget is not None and charge is None:
+        charge = charging(budget)
     return JobClient(
         client.pool,
         client.model,
         client.params,
         counters=client.counters,
         budget=budget,
-        log=JournalLog(run.journal),
+        charge=charge,
+        log=JournalLog(run.journal, client.model),
         finish_cancelled_calls=finish_cancelled_calls,
     )
 
@@ -50,4 +76,4 @@ async def attempt(endpoint: Endpoint, transport: MemoryTransport) -> Answered | 
     return await AttemptSender(transport, 9.0, lambda: None).send(endpoint, call, Owner(endpoint))
 
 
-__all__ = ["FakeTransport", "Handler", "answer", "asked", "attempt", "calls_of", "no_header", "refusal"]
+__all__ = ["FakeTransport", "Handler", "answer", "asked", "attempt", "calls_of", "charging", "no_header", "refusal"]

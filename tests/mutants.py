@@ -52,6 +52,8 @@ TESTS = {
     "control/quota.py": "quota",
     "control/retry.py": "retry balance",
     "control/throttle.py": "throttle endpoint",
+    "control/accepted_calls.py": "throttle",
+    "control/concurrency_limit.py": "concurrency_limit",
     "control/concurrency_window.py": "window gauges",
     "control/knee_search.py": "knee_search window gauges",
     "store/atomic_write.py": CRASHES,

@@ -65,7 +65,7 @@ def test_what_is_exported_is_what_was_sent(form: str, shape: str) -> None:
     made([row | {"chosen": "x", "rejected": "y"} for row in TOPICS], **PROMPTS[form])
     Path("prompt.txt").unlink()
     if shape == "sharegpt" and "turns" in form:  # it has no place for the name of a turn
-        with pytest.raises(UsageError, match=r"a message has name\. Use format=.messages"):
+        with pytest.raises(UsageError, match=r"has a message with name\. Use format='messages'"):
             export(OUT, TO, format=shape)
         return
     export(OUT, TO, format=shape)
@@ -86,7 +86,7 @@ def test_what_is_exported_is_what_was_sent(form: str, shape: str) -> None:
 
 def test_turns_are_more_than_alpaca_has_room_for() -> None:
     made(prompt=TURNS)
-    with pytest.raises(UsageError, match="is not a single question"):
+    with pytest.raises(UsageError, match=r"has a message with name\. Use format='messages'"):
         export(OUT, TO, format="alpaca")
 
 
@@ -102,7 +102,7 @@ def test_a_step_that_generates_is_rendered_again() -> None:
         {"generate": "Mend {{ draft }}, {{ score }}", "output_field": "final"},
     ]
     steps(chain)
-    with pytest.raises(UsageError, match=r"has several answers \(draft, final\)\. Choose one with text_field="):
+    with pytest.raises(UsageError, match=r"wrote several answers\. Choose one: text_field='draft' or"):
         export(OUT, TO, format="messages")
     for field in ("draft", "final"):
         export(OUT, TO, format="messages", text_field=field)
@@ -153,7 +153,8 @@ def test_a_question_that_is_not_that_of_the_row_is_not_made_up(how: dict[str, An
 @pytest.mark.parametrize(("value", "content"), [(["a", 1], '["a",1]'), (1, "1"), ({"a": "从"}, '{"a":"从"}')])
 @pytest.mark.parametrize("shape", ["messages", "sharegpt", "alpaca", "dpo"])
 def test_every_content_is_a_text(value: Any, content: str, shape: str) -> None:
-    OUT.write_text(json.dumps({"id": "a", "q": "?", "text": value, "chosen": value, "rejected": value}))
+    answers = {"chosen": value, "rejected": value} if shape == "dpo" else {"text": value}
+    OUT.write_text(json.dumps({"id": "a", "q": "?", **answers}))
     export(OUT, TO, format=shape, prompt_field="q")
     told = json.loads(TO.read_text())
     found = {
@@ -168,7 +169,7 @@ def test_every_content_is_a_text(value: Any, content: str, shape: str) -> None:
 @pytest.mark.parametrize("value", [1, None, ["a", "b"], [], [{"content": "x"}]])
 def test_a_question_that_is_no_text_is_refused(value: Any) -> None:
     OUT.write_text(json.dumps({"id": "a", "q": value, "text": "x"}))
-    with pytest.raises(UsageError, match="the field 'q' contains neither text nor messages"):
+    with pytest.raises(UsageError, match="contains neither text nor messages in the field 'q'"):
         export(OUT, TO, format="messages", prompt_field="q")
 
 

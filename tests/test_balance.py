@@ -1,17 +1,26 @@
 import asyncio
+import math
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from endpoints import endpoint_at
 from fakes import answer
 from manycall import errors
 from manycall.client.call_client import CallClient
-from manycall.client.endpoint import CANARY_SECONDS
+from manycall.client.endpoint import CANARY_SECONDS, Endpoint
+from manycall.control import load_balance
 from manycall.control.circuit_breaker import EJECTIONS_PER_OUTAGE, CircuitBreaker
-from manycall.control.load_balance import choose_endpoint
+from manycall.control.load_balance import MIN_ANSWERS, MeanDuration, choose_endpoint
 from manycall.limits import CallCost
 from manycall.sim import virtual_time
+from manycall.sim.in_process import InProcessTransport
+from manycall.sim.server import SimServer
+from manycall.sim.sim_settings import SimSettings
 from manycall.transport.messages import HttpRequest, HttpResponse
+from simulate import prompts, simulate
 
 
 def test_the_fewest_in_flight_goes_first_and_equals_take_turns() -> None:
@@ -19,6 +28,71 @@ def test_the_fewest_in_flight_goes_first_and_equals_take_turns() -> None:
     assert [choose_endpoint(pool, CallCost(), 0.0, turn)[0].url[7] for turn in range(4)] == ["a", "b", "c", "a"]
     pool[0].in_flight = pool[1].in_flight = 1
     assert choose_endpoint(pool, CallCost(), 0.0, 0)[0] is pool[2]
+
+
+def busy(name: str, in_flight: int, seconds: float) -> Endpoint:
+    """An endpoint with calls in flight, whose calls have taken so long."""
+    endpoint = endpoint_at(f"http://{name}")
+    for _ in range(MIN_ANSWERS):
+        endpoint.reserve(CallCost(), -seconds)
+    endpoint._mean_duration.record_in_flight(in_flight, 0.0)
+    for _ in range(MIN_ANSWERS):
+        endpoint.record_success(seconds)
+    endpoint.in_flight = in_flight
+    return endpoint
+
+
+def test_the_last_calls_do_not_start_at_a_slow_endpoint() -> None:
+    pool = [busy("slow", 1, 10.0), busy("fast", 4, 1.0)]  # the fast one answers 4 calls a second
+    assert pool[0].mean_seconds(0.0) == 10.0
+    assert choose_endpoint(pool, CallCost(), 0.0, 0)[0] is pool[0]
+    assert choose_endpoint(pool, CallCost(), 0.0, 0, calls_left=37)[0] is pool[0]  # (37 + 4) / 4 > 10 seconds
+    assert choose_endpoint(pool, CallCost(), 0.0, 0, calls_left=35)[0] is pool[1]
+
+
+@given(
+    seconds=st.lists(st.floats(0.1, 100), min_size=2, max_size=5),
+    in_flight=st.lists(st.integers(0, 20), min_size=5, max_size=5),
+    left=st.integers(0, 1000),
+)
+def test_a_call_never_waits_unless_another_call_is_in_flight(
+    seconds: list[float], in_flight: list[int], left: int
+) -> None:
+    pool = [busy(f"a{k}", in_flight[k], each) for k, each in enumerate(seconds)]
+    _, at = choose_endpoint(pool, CallCost(), 0.0, 0, calls_left=left)
+    assert at < math.inf or any(each.in_flight for each in pool)
+    idle = [busy(f"a{k}", 0, each) for k, each in enumerate(seconds)]
+    assert choose_endpoint(idle, CallCost(), 0.0, 0, calls_left=left)[1] < math.inf
+
+
+def test_the_mean_duration_includes_the_calls_in_flight() -> None:
+    """Of ten calls that take 1 to 10 seconds, eight are answered after 8 seconds: their own mean is 4.5 seconds."""
+    duration = MeanDuration()
+    duration.record_in_flight(10, 0.0)
+    assert duration.seconds(1.0) is None
+    for second in range(1, 9):
+        duration.record_answer()
+        duration.record_in_flight(10 - second, float(second))
+    assert duration.seconds(8.0) == pytest.approx((sum(range(1, 9)) + 2 * 8) / 8)
+    assert duration.seconds(9.0) == pytest.approx((sum(range(1, 9)) + 2 * 9) / 8)
+
+
+@pytest.mark.usefixtures("no_key")
+def test_a_slow_replica_does_not_delay_the_end_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = SimSettings(slots=16, latency=0.0, token_latency=0.01, tokens=100, spread=0.6)
+    slow = msgspec.structs.replace(fast, token_latency=0.04)
+
+    def seconds() -> float:
+        servers = {name: SimServer(each, {}) for name, each in (("a", fast), ("b", fast), ("c", slow))}
+        witness = simulate(
+            lambda: InProcessTransport(servers), prompts(400, 10), concurrency=48, params={"temperature": 0}, total=400
+        )
+        assert len(witness.answered) == 400
+        return max(call.sent + call.seconds for call in witness.answered)
+
+    balanced = seconds()
+    monkeypatch.setattr(load_balance, "is_too_slow", lambda *_: False)
+    assert balanced < 0.9 * seconds()
 
 
 def test_an_ejected_endpoint_is_skipped_but_never_the_last_one() -> None:

@@ -16,13 +16,14 @@ import manycall
 from fakes import FakeTransport, Handler, answer, asked, calls_of, refusal
 from manycall import errors
 from manycall.client.call_client import CallClient
-from manycall.control.budget import DEFAULT_USAGE, MAX_IN_FLIGHT_UNPRICED, Budget, SpendLimit
+from manycall.control.budget import MAX_IN_FLIGHT_UNPRICED, Budget, Charge, SpendLimit
 from manycall.data.row_source import RowSource
-from manycall.providers.prices import Price
+from manycall.providers.prices import Price, Rates
 from manycall.records import Usage
-from manycall.render import format_dollars, format_tokens
+from manycall.render import format_money, format_tokens
 from manycall.reports.provenance import provenance_facts
 from manycall.run.scheduler import Scheduler
+from manycall.run.spending import EXPECTED_USAGE, Spending
 from manycall.run.spending_limits import SpendingLimits, parse_spending_limits
 from manycall.sim import virtual_time
 from manycall.store.manifest import Manifest
@@ -35,19 +36,27 @@ from test_kill import wait_until_calls
 from test_scheduler import ask, questions
 
 OUT = Path("out.jsonl")
+NO_PRICE = Price(Rates(0, 0))
 USAGES = st.builds(Usage, st.integers(1, 50), st.integers(0, 1000))
 
 
 def of_tokens(most: float) -> SpendLimit:
-    return SpendLimit(most, lambda prompt, completion: prompt + completion, format_tokens, "--max-total-tokens")
+    return SpendLimit(most, lambda charge: charge.tokens, format_tokens, "--max-total-tokens")
 
 
-def of_money(most: float, price: Price) -> SpendLimit:
-    return SpendLimit(most, price.cost, format_dollars, "--max-cost")
+def of_money(most: float) -> SpendLimit:
+    return SpendLimit(most, lambda charge: charge.cost, format_money, "--max-cost")
 
 
 def worth(usage: Usage) -> int:
     return usage.prompt_tokens + usage.completion_tokens
+
+
+def charge_of(usage: Usage, price: Price = NO_PRICE) -> Charge:
+    return Charge(worth(usage), price.cost(usage))
+
+
+EXPECTED = charge_of(EXPECTED_USAGE)
 
 
 # the pure part
@@ -58,14 +67,14 @@ def test_no_call_begins_at_the_budget_and_the_overshoot_is_that_of_the_expectati
     calls: list[Usage], most: int, at_once: int, rng: random.Random
 ) -> None:
     """Calls are begun while there is room, and end in any order."""
-    budget = Budget([of_tokens(most)])
+    budget = Budget([of_tokens(most)], EXPECTED)
     ended: list[int] = []
     flying: list[Usage] = []
     bound = 0.0
     waiting = list(calls)
     while waiting or flying:
         while waiting and len(flying) < at_once and budget.has_room(len(flying)):
-            sized = sum(c * c for c in ended) / sum(ended) if ended else worth(DEFAULT_USAGE)
+            sized = sum(c * c for c in ended) / sum(ended) if ended else worth(EXPECTED_USAGE)
             expected = sized * (1 + len(flying) / (len(ended) or 1))
             assert expected >= (sum(ended) / len(ended) if ended else 0) - 1e-6  # never less than the mean
             assert sum(ended) + expected * len(flying) < most + 1e-6
@@ -76,7 +85,7 @@ def test_no_call_begins_at_the_budget_and_the_overshoot_is_that_of_the_expectati
             assert budget.exhausted  # it never waits for nothing
             break
         ended.append(worth(usage := flying.pop(rng.randrange(len(flying)))))
-        budget.spend(usage)
+        budget.spend(charge_of(usage))
     assert sum(budget.spent()) == pytest.approx(sum(ended))
     assert sum(ended) <= bound + 1e-6
     assert waiting == [] or sum(ended) >= most
@@ -84,34 +93,35 @@ def test_no_call_begins_at_the_budget_and_the_overshoot_is_that_of_the_expectati
 
 @given(st.lists(USAGES, min_size=1, max_size=40), st.integers(1, 5000), st.floats(0.001, 1), st.integers(0, 30))
 def test_of_several_limits_the_tightest_counts(calls: list[Usage], most: int, cost: float, in_flight: int) -> None:
-    price = Price(100, 700)
-    both, each = Budget([of_tokens(most), of_money(cost, price)]), [Budget([of_tokens(most)])]
-    each.append(Budget([of_money(cost, price)]))
+    price = Price(Rates(100, 700))
+    limits, expected = [of_tokens(most), of_money(cost)], charge_of(EXPECTED_USAGE, price)
+    both, each = Budget(limits, expected), [Budget([limit], expected) for limit in limits]
     for usage in calls:
         for budget in (both, *each):
-            budget.spend(usage)
+            budget.spend(charge_of(usage, price))
     assert both.has_room(in_flight) == all(budget.has_room(in_flight) for budget in each)
     assert bool(both.exhausted) == any(budget.exhausted for budget in each)
 
 
 def test_replies_that_do_not_say_what_they_cost_are_taken_for_what_the_others_did() -> None:
-    budget = Budget([of_tokens(1000)])
-    budget.spend(Usage())
-    assert sum(budget.spent()) == worth(DEFAULT_USAGE)
-    budget.spend(Usage(100, 20))
-    assert budget.spent() == (200, 40)
-    budget.spend(Usage())
+    budget = Budget([of_tokens(1000)], EXPECTED)
+    budget.spend(None)
+    assert budget.spent() == [worth(EXPECTED_USAGE)]
+    budget.spend(charge_of(Usage(100, 20)))
+    assert budget.spent() == [240]
+    budget.spend(None)
     assert budget.usage_lines() == ["360 tokens of 1,000 tokens"]
 
 
 def test_money_is_tokens_at_their_price() -> None:
-    budget = Budget([of_money(2.0, Price(0.5, 1.5))])
-    budget.spend(Usage(1_000_000, 800_000))
+    price = Price(Rates(0.5, 1.5))
+    budget = Budget([of_money(2.0)], charge_of(EXPECTED_USAGE, price))
+    budget.spend(charge_of(Usage(1_000_000, 800_000), price))
     assert budget.exhausted is None
     assert budget.usage_lines() == ["$1.70 of $2.00"]
-    budget.spend(Usage(0, 200_000))
+    budget.spend(charge_of(Usage(0, 200_000), price))
     assert budget.exhausted == ("Stopped: --max-cost $2.00 reached ($2.00 spent on this output, all sessions).")
-    assert format_dollars(0.00123) == "$0.0012"
+    assert format_money(0.00123) == "$0.0012"
 
 
 @pytest.mark.parametrize(
@@ -139,8 +149,7 @@ def test_a_deadline_is_seconds_or_a_text(given_: dict[str, Any], expected: float
         ({"max_total_tokens": 0}, "max_total_tokens= must be more than 0"),
         ({"max_cost": -1, "price": "1/2"}, "max_cost= must be more than 0"),
         ({"max_cost": float("nan"), "price": "1/2"}, "max_cost= must be more than 0"),
-        ({"max_cost": 5}, "max_cost= needs the price of tokens in dollars per million: price='IN/OUT'"),
-        ({"price": "0.15"}, "price='0.15' is not a valid price. Expected IN/OUT"),
+        ({"price": "0.15"}, "price='0.15' is not a valid price. Expected IN/OUT or IN/CACHED/OUT"),
         ({"price": "1/two"}, "price='1/two' is not a valid price"),
         ({"price": (1, -2)}, "price=(1, -2) is not a valid price"),
         ({"price": 7}, "price=7 is not a valid price"),
@@ -153,7 +162,8 @@ def test_what_is_no_budget_is_said(given_: dict[str, Any], said: str) -> None:
 
 
 def allowed(**given_: Any) -> SpendingLimits:
-    return parse_spending_limits(*(given_.get(name) for name in ("max_total_tokens", "max_cost", "price", "max_time")))
+    names = ("max_total_tokens", "max_cost", "price", "prices", "max_time")
+    return parse_spending_limits(*(given_.get(name) for name in names))
 
 
 # in motion
@@ -172,10 +182,13 @@ class World:
             run = RunFolder(self.out, Manifest("0", {}))
             client = CallClient("m", base_url="http://h", transport=self.transport, concurrency=self.concurrency)
             client.counters.had_success = len(run.ids) > 0 or bool(run.failures.failed_before)
-            self.budget = allowed(**given_).spending(run.journal).budget
+            limits = allowed(**given_)
+            spending = Spending(limits, limits.price_book("m", client.priced_endpoints))
+            spending.count_earlier(run.journal)
+            self.budget = spending.budget
             try:
                 async with client:
-                    scheduler = Scheduler(calls_of(client, run, budget=self.budget), run, ask)
+                    scheduler = Scheduler(calls_of(client, run, budget=self.budget, charge=spending.charge), run, ask)
                     with allowed(**given_).time_limit(scheduler):
                         await scheduler.run(RowSource(questions(count)).pending_rows(run.ids))
             finally:

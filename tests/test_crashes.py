@@ -13,19 +13,52 @@ import pytest
 from disks import Crash, Files, Remembering, crashes
 from manycall.errors import RowRejected, StorageError
 from manycall.records import Failure, Row, Success
+from manycall.store.cache_writer import SessionProgress
 from manycall.store.journal import request_hash
 from manycall.store.manifest import Manifest
+from manycall.store.resume_cache import CACHE
 from manycall.store.run_folder import RunFolder
 
 OUT = Path("/folder/out.jsonl")
 ROWS = 18
 CALLS = 2
+opened: Counter[str] = Counter()
+"""How runs were opened."""
 FAILS = 3
 """This row is given up at first."""
 
 
 def open_run(disk: Remembering) -> RunFolder:
-    return RunFolder(OUT, Manifest("0", {"job": "test"}), disk=disk)
+    """Open the files. What a cache says about them must be what they say themselves."""
+    plain = RunFolder(OUT, Manifest("0", {"job": "test"}), disk=Remembering(without_cache(disk.files)))
+    run = RunFolder(OUT, Manifest("0", {"job": "test"}), disk=disk)
+    assert known_of(run) == known_of(plain)
+    opened["with a cache" if run.cached is not None else "without"] += 1
+    return run
+
+
+def without_cache(files: Files) -> Files:
+    return {path: content for path, content in files.items() if path.name != CACHE}
+
+
+def known_of(run: RunFolder) -> dict[str, Any]:
+    """What a session knows of the earlier ones."""
+    return {
+        "done": [row for row in range(ROWS) if run.ids.is_done(str(row))],
+        "rows": (run.done_before, run.rejected, run.output_rows, run.truncated),
+        "calls": run.journal._offsets,
+        "failed": run.failures.failed_before,
+    }
+
+
+def write_cache(run: RunFolder, disk: Remembering) -> None:
+    """Write the cache in the middle of a session, after a sync."""
+    writer = run.cache_with(SessionProgress, min_rows=0)
+    assert writer is not None
+    snapshot = writer.snapshot()
+    run.sync()
+    writer.write(snapshot)
+    disk.note("durable")
 
 
 def call(row: int, nth: int) -> tuple[str, bytes]:
@@ -37,7 +70,7 @@ def work(run: RunFolder, disk: Remembering, rng: random.Random, gives_up: bool) 
     """Do the rows that are not done, committing now and then; return which calls were paid."""
     paid: Counter[tuple[int, int]] = Counter()
     for row in range(ROWS):
-        if run.ids.state(str(row)):
+        if run.ids.is_done(str(row)):
             continue
         for nth in range(1, CALLS + 1):
             key, reply = call(row, nth)
@@ -55,6 +88,8 @@ def work(run: RunFolder, disk: Remembering, rng: random.Random, gives_up: bool) 
             disk.note("done", b"%d" % row)
         if rng.random() < 0.3:
             run.timeline({"at": row})
+        if rng.random() < 0.1:
+            write_cache(run, disk)
         if rng.random() < 0.4:
             mark = run.mark()
             run.sync()
@@ -109,7 +144,7 @@ def recover(files: Files, rows: set[str], calls: set[tuple[int, int]]) -> Rememb
     disk = Remembering(files)
     run = open_run(disk)
     for name in rows:
-        assert run.ids.state(name), f"row {name} is lost"
+        assert run.ids.is_done(name), f"row {name} is lost"
     paid = work(run, disk, random.Random(0), gives_up=False)
     run.close()
     assert not calls & paid.keys(), f"paid again: {calls & paid.keys()}"
@@ -167,7 +202,9 @@ def every_state(seed: int, share: float = 1.0) -> dict[str, Any]:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_every_state_that_a_crash_leaves_is_recovered_from(seed: int) -> None:
+    opened.clear()
     figures = every_state(seed, share=0.05)
+    assert min(opened["with a cache"], opened["without"]) > 50
     assert figures["changes"] > 150
     assert figures["states"] > 200
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from endpoints import endpoint_at
 from fakes import no_header
 from manycall import errors
-from manycall.client.endpoint import WindowRange
+from manycall.client.endpoint import SendTime, WindowRange
 from manycall.client.refusal import assess_failure, read_refusal
 from manycall.control import retry
 from manycall.control.retry import FailedAttempt
@@ -201,7 +201,7 @@ def test_a_message_ends_with_what_to_do(url: str, status: int, body: dict[str, s
     endpoint = endpoint_at(url, Secret("k"))
     encoded = msgspec.json.encode({"error": body})
     response = HttpResponse(status, encoded, {"date": DATE}.get)
-    failure = assess_failure(endpoint, read_refusal(endpoint, response, encoded), 0.0, 1.0)
+    failure = assess_failure(endpoint, read_refusal(endpoint, response, encoded), SendTime(0.0, 0), 1.0)
     assert said in str(failure.error)
 
 
@@ -234,7 +234,7 @@ def test_an_overloaded_server_gets_a_smaller_window(status: int) -> None:
         before = endpoint.window.size
         response = HttpResponse(status, b"busy", no_header)
         for _ in range(3):
-            assess_failure(endpoint, read_refusal(endpoint, response, b"busy"), 0.0, 0.5)
+            assess_failure(endpoint, read_refusal(endpoint, response, b"busy"), SendTime(0.0, 0), 0.5)
         return before, endpoint.window.size
 
     before, after = virtual_time.run_virtual(window_after_a_refusal())

@@ -159,7 +159,7 @@ def test_samples_are_asked_what_their_row_was_asked() -> None:
 @pytest.mark.parametrize(
     ("made", "options", "sentence"),
     [
-        ({}, {"format": "xml"}, "Unknown format='xml'. Available formats: rows, messages, sharegpt, alpaca, dpo."),
+        ({}, {"format": "xml"}, "Unknown format='xml'. Available formats: rows, messages, prompt-completion"),
         ({}, {"format": "dpo"}, "Row 'a' has no field 'chosen'"),
         ({"prompt": None}, {"format": "messages"}, "Name the field that holds it with prompt_field="),
         ({"prompt": "function ask 0123456789abcdef"}, {"format": "alpaca"}, "does not record the prompt"),
@@ -169,19 +169,23 @@ def test_samples_are_asked_what_their_row_was_asked() -> None:
             "Row 'a' has no field 'nothing'. Its fields: id, topic, text",
         ),
         ({}, {"format": "messages", "text_field": "story"}, "Row 'a' has no field 'story'"),
-        ({"talk": [USER, ANSWER, USER]}, {"format": "alpaca", "prompt_field": "talk"}, "is not a single question"),
+        (
+            {"talk": [USER, USER]},
+            {"format": "alpaca", "prompt_field": "talk"},
+            "is not a dialogue of questions and answers",
+        ),
         (
             {"talk": [{**USER, "content": []}]},
             {"format": "sharegpt", "prompt_field": "talk"},
-            "a message is not a single text",
+            "a message that is not a single text",
         ),
         (
             {"talk": [{**USER, "name": "Ann"}]},
             {"format": "alpaca", "prompt_field": "talk"},
-            "a message has name. Use",
+            "a message with name. Use",
         ),
         ({}, {"format": "messages", "keep": ["nothing"]}, "Row 'a' has no field 'nothing'"),
-        ({"output": "x"}, {"format": "alpaca", "keep": ["output"]}, "'output' itself. Omit keep='output'"),
+        ({"output": "Once."}, {"format": "alpaca", "keep": ["output"]}, "writes itself. Omit keep='output'"),
         ({}, {"keep": ["topic"]}, "format='rows' writes every field. Omit keep="),
         ({}, {"shard_rows": 0}, "shard_rows= must be at least 1, got 0"),
         ({}, {"exclude": ["nowhere.jsonl"]}, "nowhere.jsonl: file not found"),
@@ -199,7 +203,7 @@ def test_what_cannot_be_is_one_sentence_and_no_file(made: Any, options: Any, sen
 @pytest.mark.parametrize(
     ("to", "sentence"),
     [
-        ("to.csv", "must end in .jsonl or .parquet"),
+        ("to.txt", "must end in .jsonl, .csv, .parquet, .arrow"),
         ("out.jsonl", "is the output of a run and cannot be overwritten"),
         ("in.jsonl", "is an input of this command and cannot be overwritten"),
         ("rejects.jsonl", "is an input of this command and cannot be overwritten"),
@@ -303,7 +307,7 @@ def test_shards_have_the_hubs_names_and_together_all_rows(ending: str) -> None:
 
 def test_parquet_can_store_every_value_of_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("manycall.dataset.parquet.GROUP_ROWS", 2)
+    monkeypatch.setattr("manycall.dataset.arrow_table.GROUP_ROWS", 2)
     given: list[dict[str, Any]] = [
         {"n": 1, "mixed": 1, "list": [1, 2], "nested": {"a": 1}, "empty": {}, "big": 1},
         {"n": 2, "mixed": "two", "list": [], "nested": {"a": 2, "b": "x"}, "none": None},
@@ -328,7 +332,7 @@ def test_parquet_can_store_every_value_of_a_row(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("group", [3, 100])
 def test_one_odd_row_changes_no_text_and_is_named(group: int, monkeypatch: pytest.MonkeyPatch) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("manycall.dataset.parquet.GROUP_ROWS", group)
+    monkeypatch.setattr("manycall.dataset.arrow_table.GROUP_ROWS", group)
     finished([(Row(str(n), {}), {"text": 7 if n == 6 else f"text {n}"}) for n in range(10)])
     (note,) = export(OUT, "to.parquet").notes
     assert note == "text (written as text, with other values as JSON: row 7 is a number)"

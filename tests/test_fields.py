@@ -28,7 +28,8 @@ def documented() -> dict[str, set[str]]:
     for part in PAGE.read_text(encoding="utf-8").split("\n## ")[1:]:
         title, _, text = part.partition("\n")
         cells = re.findall(r"^\| (`[^|]+) \|", text, re.M)
-        sections[title] = {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+        if cells:  # a section without a table describes no fields
+            sections[title] = {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
     return sections
 
 

@@ -7,20 +7,36 @@ from hypothesis import strategies as st
 from manycall.ids import IdState, IdTable, content_id, explicit_id
 
 
-@given(st.lists(st.tuples(st.sampled_from(["done", "meet", "look"]), st.integers(0, 3000))))
+@given(st.lists(st.tuples(st.sampled_from(["done", "meet", "look", "dump", "forget"]), st.integers(0, 3000))))
 def test_table_knows_what_a_dict_would_know(steps: list[tuple[str, int]]) -> None:
-    table, model = IdTable(), dict[str, IdState]()
+    table, done, seen = IdTable(), set[str](), set[str]()
+
+    def state(name: str) -> IdState:
+        return IdState.SEEN if name in seen else IdState.DONE if name in done else IdState.UNKNOWN
+
     for step, number in steps:
         name = f"row-{number}"
-        before = model.get(name, IdState.UNKNOWN)
         if step == "done":
-            assert table.add_done(name) is (before is IdState.UNKNOWN)
-            model.setdefault(name, IdState.DONE)
+            assert table.add_done(name) is (name not in done)
+            done.add(name)
         elif step == "meet":
-            assert table.mark_seen(name) is before
-            model[name] = IdState.SEEN
-        assert table.state(name) is model.get(name, IdState.UNKNOWN)
-        assert len(table) == len(model)
+            assert table.mark_seen(name) is state(name)
+            seen.add(name)
+        elif step == "dump":
+            table = IdTable.load(table.dump())
+        elif step == "forget":
+            table.forget_seen()
+            seen.clear()
+        assert table.state(name) is state(name)
+        assert table.is_done(name) is (name in done)
+        assert len(table) >= len(seen | done)
+
+
+@given(st.binary(max_size=40) | st.integers(0, 60).map(lambda cut: IdTable().dump()[:-cut] + b"x" * (cut % 3)))
+def test_bytes_that_are_no_table_are_refused(data: bytes) -> None:
+    if data != IdTable().dump():
+        with pytest.raises(ValueError, match=r"buckets|requires|sizes"):
+            IdTable.load(data)
 
 
 def test_table_keeps_everything_as_it_grows() -> None:

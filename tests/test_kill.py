@@ -163,3 +163,27 @@ def test_a_function_that_blocks_everything_is_interrupted_by_the_third_ctrl_c(si
             return
         assert finish(process, 10).code == 130
         assert rows(OUT) == rows(Path("out.jsonl.run/failures.jsonl")) == []
+
+
+def test_a_killed_run_of_many_rows_is_resumed_from_its_cache() -> None:
+    """A cache of 10,000 rows, then three kills behind it; at the end each row is there once, and was paid for once."""
+    done, more, in_flight = 10_000, 400, 16
+    command = ("generate", "-p", "{{ q }}", "in.jsonl", "-j", str(in_flight), "-m", "any", "-o", OUT)
+    lines = [f'{{"id": "row {n}", "q": "{n}"}}\n' for n in range(done + more)]
+    with sim("--latency", "0", "--token-latency", "0", "--tokens", "2", seconds=300) as endpoint:
+        Path("in.jsonl").write_text("".join(lines[:done]))
+        assert manycall(*command, "-u", endpoint.url).code == 0
+        cache = Path("out.jsonl.run/resume.cache")
+        assert cache.exists()
+        Path("in.jsonl").write_text("".join(lines))
+        for kill in range(3):
+            process = start(*command, "-u", endpoint.url)
+            wait_until_calls(done + 80 * (kill + 1))
+            process.kill()
+            finish(process)
+        last = manycall(*command, "-u", endpoint.url)
+        assert last.code == 0
+        assert f"{done + more} of {done + more} done" in last.out.replace(",", "")
+        assert sorted(row["id"] for row in rows(OUT)) == sorted(f"row {n}" for n in range(done + more))
+        assert endpoint.stats["finished"] <= done + more + 3 * in_flight
+        assert len({(call["id"], call["key"]) for call in rows(journal())}) == len(rows(journal())) == done + more

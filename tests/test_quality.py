@@ -59,6 +59,21 @@ def test_duplicates_and_variety_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
+    ("one", "other", "is_duplicate"),
+    [
+        ("共 3 个，用 GPT-4。", "共3个用GPT 4", True),
+        ("你好，世界", "你好世界！", True),
+        ("你好\u3000世界", "你好\n世界", True),
+        ("共 3 个", "共 4 个", False),
+        ("ice cream", "icecream", False),
+        ("아이 스크림", "아이스크림", False),
+    ],
+)
+def test_chinese_texts_are_compared_without_their_spacing(one: str, other: str, is_duplicate: bool) -> None:
+    assert check_data(dataset(one, other)).duplicates == is_duplicate
+
+
+@pytest.mark.parametrize(
     ("values", "duplicates"),
     [
         ([1, 2, 3, 1], 1),
@@ -71,12 +86,20 @@ def test_what_is_no_text_is_compared_too(values: list[Any], duplicates: int) -> 
     assert check_data(dataset(*values)).duplicates == duplicates
 
 
-def test_what_was_planted_is_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("language", ["english", "chinese"])
+def test_what_was_planted_is_found(language: str, tmp_path: Path) -> None:
     pytest.importorskip("rensa")
-    for name, (recall, precision, many) in found(tmp_path, 2500).items():
+    for name, (recall, precision, many) in found(tmp_path, 2500, language_name=language).items():
         assert many == 49, name
         assert recall >= 0.98, name
         assert precision >= 0.98, name
+
+
+def test_any_file_of_rows_can_be_checked() -> None:
+    Path("table.csv").write_text("question,answer\nWhy?,Because.\nHow?,because\n")
+    result = check_data("table.csv", text_field="answer", flagged="rejects.jsonl")
+    assert (result.rows, result.duplicates) == (2, 1)
+    assert rows(Path("rejects.jsonl"))[0]["id"] == "Row at table.csv, line 3"
 
 
 def test_without_rensa_near_duplicates_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

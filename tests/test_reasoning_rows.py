@@ -194,20 +194,32 @@ def test_a_row_function_gets_answer_and_thinking() -> None:
 
 
 @pytest.mark.parametrize(
-    ("format", "written"),
+    ("format", "reasoning", "written"),
     [
-        ("messages", {"role": "assistant", "content": "tea", "reasoning_content": THOUGHT}),
-        ("sharegpt", {"from": "gpt", "value": f"<think>\n{THOUGHT}\n</think>\n\ntea"}),
+        ("messages", "separate", {"role": "assistant", "content": "tea", "reasoning_content": THOUGHT}),
+        ("messages", "inline", {"role": "assistant", "content": f"<think>\n{THOUGHT}\n</think>\n\ntea"}),
+        ("sharegpt", "inline", {"from": "gpt", "value": f"<think>\n{THOUGHT}\n</think>\n\ntea"}),
+        ("sharegpt", "drop", {"from": "gpt", "value": "tea"}),
     ],
 )
-def test_an_export_has_the_thinking_only_when_asked(format: str, written: Any) -> None:
+def test_an_export_writes_the_thinking_where_it_is_wanted(format: str, reasoning: Any, written: Any) -> None:
     generate()
-    manycall.export(OUT, "kept.jsonl", format=format, keep=["text_reasoning"])
-    manycall.export(OUT, "plain.jsonl", format=format)
-    (kept,), (plain,) = rows(Path("kept.jsonl")), rows(Path("plain.jsonl"))
-    assert len(kept) == 1
+    result = manycall.export(OUT, "kept.jsonl", format=format, reasoning=reasoning)
+    (kept,) = rows(Path("kept.jsonl"))
     assert next(iter(kept.values()))[-1] == written
-    assert THOUGHT not in json.dumps(plain)
+    assert result.reasoning == 1
+    assert "text_reasoning" not in result.not_written
+
+
+def test_an_export_of_thinking_rows_needs_a_decision_about_the_thinking() -> None:
+    generate()
+    with pytest.raises(UsageError) as told:
+        manycall.export(OUT, "kept.jsonl", format="messages")
+    assert "before the answer: reasoning='inline'. To leave it out: reasoning='drop'." in str(told.value)
+    with pytest.raises(UsageError, match="this format has no field"):
+        manycall.export(OUT, "kept.jsonl", format="alpaca", reasoning="separate")
+    manycall.export(OUT, "same.jsonl")
+    assert rows(Path("same.jsonl")) == rows(OUT)
 
 
 @pytest.mark.parametrize("form", FORMS)

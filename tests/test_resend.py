@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from fakes import answer, calls_of, no_header
+from fakes import answer, calls_of, charging, no_header
 from manycall.client.call_client import CallClient
 from manycall.client.job_client import JobClient
-from manycall.control.budget import Budget, SpendLimit
+from manycall.control.budget import Budget, Charge, SpendLimit
 from manycall.data.row_source import RowSource
 from manycall.errors import AttemptTimeout, CallError, ConnectionLost, RunStopped
 from manycall.run.scheduler import Scheduler
@@ -249,12 +249,13 @@ def test_a_copy_counts_in_the_job_that_made_the_call() -> None:
 @pytest.mark.parametrize(("tokens", "copies"), [(10_000, 1), (3, 0)])
 def test_a_copy_is_sent_only_if_the_budget_of_its_job_has_room(tokens: int, copies: int) -> None:
     """The other calls spend 100 tokens and the slow one 5. The budget has room for it, and perhaps for its copy."""
-    limit = SpendLimit(100.0 + tokens, lambda prompt, completion: prompt + completion, str, "--max-total-tokens")
+    limit = SpendLimit(100.0 + tokens, lambda charge: charge.tokens, str, "--max-total-tokens")
+    budget = Budget([limit], Charge(512, 0.0))
 
     async def main() -> int:
         servers = Servers(after(100.0), after(2.0))
         async with CallClient("m", base_url=["http://a", "http://b"], transport=servers) as client:
-            job = JobClient(client.pool, "m", {}, budget=Budget([limit]))
+            job = JobClient(client.pool, "m", {}, budget=budget, charge=charging(budget))
             await stalled(job)
             return job.counters.hedged
 

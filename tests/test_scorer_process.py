@@ -97,7 +97,7 @@ def test_an_answer_on_which_the_scorer_takes_for_ever_fails_alone(url: str) -> N
         assert "4 function_error" in ended.out + ended.err
         assert {row["id"]: row["score"]["score"] for row in shell.rows(Path("out.jsonl"))} == {"0": 1, "2": 0, "6": 1}
         errors = failures()
-        assert errors["1"].startswith("ScorerFailed: the scorer took longer than 0.5 s for this answer. Fix it, or ")
+        assert errors["1"].startswith("ScorerTooSlow: the scorer took longer than 0.5 s for this answer. Fix it, or ")
         assert errors["3"] == "ScorerFailed: ValueError: no answer in it (own.py, line 7)"
         assert errors["4"] == "ScorerFailed: the scorer ended its process (exit code 7)"
         assert errors["5"].startswith("ScorerFailed: TypeError: Encoding objects of type object is unsupported")

@@ -64,8 +64,8 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
         "model": "m", "out": "o", "base_url": "http://h", "plain_http": True, "concurrency": 3, "timeout": 9.0,
         "idle_timeout": 8.0, "temperature": 0.5, "max_tokens": 7, "params": {"top_p": 1}, "limit": 2,
         "id_field": "name", "drop": ["stop"], "thinking": "off", "reasoning": "drop",
-        "max_total_tokens": 5, "max_cost": 1.5, "price": "1/2", "max_time": "3h", "dry_run": True,
-        "retry": "truncated", "overwrite": True,
+        "max_total_tokens": 5, "max_cost": 1.5, "price": "1/2", "prices": "p.json", "max_time": "3h", "dry_run": True,
+        "from_": "old", "retry": "truncated", "overwrite": True,
         "progress": False,
     }  # fmt: skip
     manycall.generate("{{ name }}", [{"name": "a"}], **given)  # type: ignore[arg-type]

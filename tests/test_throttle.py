@@ -2,10 +2,13 @@
 
 import heapq
 import random
+import statistics
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from manycall.control.throttle import Throttle
 
@@ -99,16 +102,19 @@ def test_an_unknown_quota_is_found_and_used(
     assert outcome.refused <= 0.015
 
 
-@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(
-    ("at_random", "hint", "seconds"), [(0.02, None, 90), (0.1, None, 150), (0.1, 1.0, 150), (0.3, None, 400)]
+    ("at_random", "hint", "seconds"), [(0.02, None, 60), (0.1, None, 50), (0.1, 1.0, 70), (0.3, None, 100)]
 )
 def test_refusals_at_random_do_not_slow_a_run_down_for_ever(
-    at_random: float, hint: float | None, seconds: float, seed: int
+    at_random: float, hint: float | None, seconds: float
 ) -> None:
-    outcome = simulate(lambda t: 1e9, 1e9, calls=5000, latency=0.1, at_random=at_random, hint=hint, seed=seed)
-    assert outcome.seconds <= seconds  # 10 to 20 for a server that refuses nothing, or with a second's pause after each
-    assert outcome.refused == pytest.approx(at_random, rel=0.25)
+    outcomes = [
+        simulate(lambda t: 1e9, 1e9, calls=5000, latency=0.1, at_random=at_random, hint=hint, seed=seed)
+        for seed in range(7)
+    ]
+    assert statistics.median(one.seconds for one in outcomes) <= seconds  # 10 to 20 for one that refuses nothing
+    assert max(one.seconds for one in outcomes) <= 400
+    assert statistics.median(one.refused for one in outcomes) == pytest.approx(at_random, rel=0.25)
 
 
 def test_a_quota_is_kept_to_where_some_are_refused_at_random_too() -> None:
@@ -130,7 +136,7 @@ def test_one_wave_of_refusals_is_one_event() -> None:
             throttle.record_sent(0.0)
         for _ in range(wave):
             throttle.record_429(0.0, 0.1, None)
-        assert throttle.earliest(0.1) == pytest.approx(0.2)
+        assert throttle.earliest(0.1) == pytest.approx(1.1)
 
 
 def test_what_the_server_named_is_kept() -> None:
@@ -178,7 +184,7 @@ def test_a_scout_that_is_refused_does_not_slow_what_comes_after() -> None:
 
 
 def refused_once(calls: int = 50) -> Throttle:
-    """A throttle after this many calls at second 0, one of which was refused at 0.1: the gate opens at 0.2."""
+    """A throttle after this many calls at second 0, one of which was refused at 0.1: the gate opens at 1.1."""
     throttle = Throttle()
     for _ in range(calls):
         throttle.record_sent(0.0)
@@ -186,42 +192,64 @@ def refused_once(calls: int = 50) -> Throttle:
     return throttle
 
 
-def test_the_gate_stays_shut_twice_as_long_for_each_refusal_that_follows_within_five_seconds() -> None:
+def test_the_gate_stays_shut_twice_as_long_each_time_that_nothing_was_accepted_in_between() -> None:
     throttle, now, shut = Throttle(), 100.0, []
-    for quiet in (0.0, 0.0, 0.0, 0.0, 6.0, 0.0):
-        now += quiet
-        throttle.record_sent(now)
-        throttle.record_429(now, now, None)
+    for accepted in (0, 0, 0, 0, 1, 0):
+        for n in range(accepted + 1):
+            now = throttle.earliest(now) if now < throttle.earliest(now) else now
+            throttle.record_sent(now + n)
+        throttle.record_429(now + accepted, now + accepted, None)
+        now += accepted
         shut.append(throttle._closed_until - now)
-        now = throttle._closed_until
-    assert shut == pytest.approx([0.1, 0.2, 0.4, 0.8, 0.1, 0.2])
+    assert shut == pytest.approx([1, 2, 4, 8, 1, 2])
 
 
 def test_after_a_refusal_one_call_tests_the_gate_before_the_others_follow() -> None:
     throttle = refused_once()
-    assert throttle.earliest(0.2) == pytest.approx(0.2)
-    throttle.record_sent(0.2)
-    assert throttle.earliest(0.2) == pytest.approx(0.6)  # four times as long as the refusal took
-    throttle.record_sent(0.6)
-    assert throttle.earliest(0.6) < 0.65  # now only the learned pace counts, 49 calls/s
+    assert throttle.earliest(1.1) == pytest.approx(1.1)
+    throttle.record_sent(1.1)
+    assert throttle.earliest(1.1) == pytest.approx(1.5)  # four times as long as the refusal took
+    throttle.record_sent(1.5)
+    assert throttle.earliest(1.5) < 1.55  # now only the learned pace counts, half of 49 calls/s, doubling
 
 
 def test_a_call_that_was_to_test_the_gate_and_was_not_sent_leaves_the_test_to_the_next() -> None:
     throttle = refused_once()
-    throttle.record_sent(0.2)
+    throttle.record_sent(1.1)
     throttle.cancel()
-    assert throttle.earliest(0.25) <= 0.25
-    throttle.record_sent(0.25)
-    assert throttle.earliest(0.25) == pytest.approx(0.65)
+    assert throttle.earliest(1.15) <= 1.15
+    throttle.record_sent(1.15)
+    assert throttle.earliest(1.15) == pytest.approx(1.55)
 
 
 def test_a_call_that_was_not_sent_shuts_no_gate_that_is_open() -> None:
     throttle = refused_once()
-    throttle.record_sent(0.2)
-    throttle.record_sent(0.6)
+    throttle.record_sent(1.1)
+    throttle.record_sent(1.5)
     throttle.cancel()
-    throttle.record_sent(0.7)
-    assert throttle.earliest(0.7) < 0.75
+    throttle.record_sent(1.6)
+    assert throttle.earliest(1.6) < 1.65
+
+
+def test_the_rate_is_that_of_the_calls_accepted_between_two_refusals() -> None:
+    throttle = refused_once()  # at second 0 a burst of 49 calls was accepted
+    for n in range(20):
+        throttle.record_sent(1.1 + n / 10)
+    throttle.record_sent(4.1)
+    throttle.record_429(4.1, 4.2, None)
+    throttle.earliest(5.2)
+    assert throttle.rate == pytest.approx(0.95 * 20.5 / 4.1)
+
+
+@given(st.floats(1, 60), st.sampled_from([1.0, 60.0]), st.floats(0.5, 6), st.integers(0, 100))
+@settings(max_examples=30, deadline=None)
+def test_any_quota_is_found_and_hardly_overrun(per_second: float, burst: float, latency: float, seed: int) -> None:
+    capacity = max(1.0, burst * per_second)
+    calls = int(capacity + 120 * per_second)
+    in_flight = max(64, int(1.5 * latency * per_second))
+    outcome = simulate(lambda t: per_second, capacity, calls=calls, in_flight=in_flight, latency=latency, seed=seed)
+    assert outcome.used >= 0.83
+    assert outcome.refused <= 0.05
 
 
 def test_a_later_and_shorter_retry_after_does_not_open_the_gate_early() -> None:

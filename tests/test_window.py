@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from manycall.control.concurrency_window import INITIAL_WINDOW, ConcurrencyWindow
 from manycall.control.knee_search import Resize
 from manycall.control.regression import MonitorInterval
+from manycall.control.window_opening import HOSTED, SELF_HOSTED
 from manycall.limits import ServerLoad
 from manycall.sim.continuous_batching import BatchedCall, ContinuousBatch
 from manycall.sim.sim_settings import SimSettings
@@ -239,10 +240,11 @@ def test_after_a_reduction_it_finds_the_knee_again() -> None:
 
 
 def test_gauges_that_go_silent_leave_it_to_the_answers() -> None:
-    window = ConcurrencyWindow()
+    window = ConcurrencyWindow(rule=SELF_HOSTED)
     window.update_from_metrics(ServerLoad(8, 0), 8, 1.0)
     window.metrics_lost(2.0)
-    assert "slow start" in repr(window)
+    assert "opening" in repr(window)
+    window.skip_opening(2.0)
     window.update_from_metrics(ServerLoad(8, 5), 13, 3.0)
     window.metrics_lost(4.0)
     assert "steady" in repr(window)
@@ -277,3 +279,60 @@ def test_calls_that_bring_answers_are_sent_while_nothing_waits(seconds: float) -
     behaviour = SimSettings(latency=0, token_latency=seconds / 250, slots=5000)
     played = Played(behaviour, ConcurrencyWindow(max_size=2048), round(60_000 / max(1, seconds / 2)), gauges=True)
     assert played.window.size >= 1024
+
+
+def test_in_the_opening_metrics_without_a_queue_permit_twice_the_calls_that_run() -> None:
+    window = ConcurrencyWindow(rule=SELF_HOSTED)
+
+    def send(count: int, now: float) -> int:
+        sent = 0
+        while sent < count and window.earliest(sent, now) <= now:
+            sent += 1
+            window.record_sent(sent, now)
+            assert window.opening is not None
+            window.opening.record_started()
+        return sent
+
+    assert send(1000, 1.0) == 16
+    window.update_from_metrics(ServerLoad(16, 0), 16, 1.1, started=16)
+    assert window.earliest(16, 2.0) <= 2.0
+    window.update_from_metrics(ServerLoad(16, 20), 36, 2.1, started=16)
+    assert window.size == 16  # prompts may queue for a moment
+    window.update_from_metrics(ServerLoad(16, 20), 36, 2.7, started=16)
+    assert window.opening is None
+    assert window.knee_found
+    assert window.size == round(1.04 * 16 + 2)
+
+
+def test_a_limit_of_concurrent_calls_is_the_window_and_is_not_judged() -> None:
+    window = ConcurrencyWindow(rule=HOSTED)
+    window.set_limit(20, 1.0)
+    assert (window.size, window.earliest(19, 1.0) <= 1.0, window.earliest(20, 99.0)) == (20, True, math.inf)
+    answers(window, 2000, now=1.0)
+    assert window.size == 20
+    window.set_limit(None, 900.0)
+    answers(window, 2000, now=900.0)
+    assert window.size > 20
+
+
+def test_a_window_that_steps_aside_opens_by_the_clock_and_is_not_judged() -> None:
+    window = ConcurrencyWindow(rule=SELF_HOSTED)
+    window.step_aside(1.0)
+    now, in_flight = 1.0, 0
+    while now < 10.0:
+        while window.earliest(in_flight, now) <= now:
+            in_flight += 1
+            window.record_sent(in_flight, now)
+        now += 0.05
+    assert in_flight > 1000
+    window.skip_opening(10.0)
+    window.step_aside(10.0)
+    assert window.opening is not None
+
+
+def test_the_window_does_not_open_while_this_machine_is_the_limit() -> None:
+    window = ConcurrencyWindow(rule=HOSTED)
+    window.set_client_bound(True)
+    assert window.earliest(INITIAL_WINDOW, 99.0) == math.inf
+    window.set_client_bound(False)
+    assert window.earliest(INITIAL_WINDOW, 99.0) <= 99.0

@@ -8,7 +8,7 @@ from contract import Job, drive
 
 async def stream(job: Job) -> int:
     """Consume its stream of results. The store writes each result before the stream yields it."""
-    strategy = llm("openai-compatible:mock", base_url=job.url, api_key="EMPTY")
+    strategy = llm("openai-compatible:mock", base_url=job.url, api_key=job.key)
     prompts = [(row["id"], row["prompt"]) for row in job.read()]
     done = 0
     async for result in process_stream(

@@ -6,11 +6,12 @@ It uses only the standard library, because each driver has a separate environmen
 
 A driver first runs 64 rows as a warm-up, because imports and lazy initialisation are not part of the cost of a row.
 Then it runs COUNT rows and prints one line of JSON: `rows` answered, `wall` seconds, `cpu` seconds (user and system,
-all threads, no child processes) and `rss` (peak in MB). All values except `rss` are those of the second run only.
-They include opening the connections, for all drivers.
+all threads, no child processes), `switches` (context switches) and `rss` (peak in MB). All values except `rss` are
+those of the second run only. They include opening the connections, for all drivers.
 """
 
 import json
+import os
 import resource
 import sys
 import time
@@ -19,7 +20,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-PRACTICE = 64
+PRACTICE = int(os.environ.get("PRACTICE", "64"))
+"""Number of rows of the warm-up; 0: none, if the whole command is measured from outside."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,16 @@ class Job:
     out: Path
     in_flight: int
     count: int
+
+    @property
+    def key(self) -> str:
+        """The API key that is sent."""
+        return os.environ["OPENAI_API_KEY"]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of a call, for clients without an SDK."""
+        return {"content-type": "application/json", "authorization": f"Bearer {self.key}"}
 
     def lines(self) -> Iterator[bytes]:
         """Yield the rows one at a time, as undecoded lines."""
@@ -46,13 +58,15 @@ def drive(run: Callable[[Job], int]) -> None:
     """Warm up, measure `run`, which returns the number of answered rows, and print the measurements."""
     url, rows, out, in_flight, count = sys.argv[1:]
     job = Job(url, Path(rows), Path(out), int(in_flight), int(count))
-    run(_practice(job))
-    wall, cpu = time.perf_counter(), _cpu()
+    if PRACTICE:
+        run(_practice(job))
+    wall, (cpu, switches) = time.perf_counter(), _used()
     answered = run(job)
-    wall, cpu = time.perf_counter() - wall, _cpu() - cpu
+    wall, (total_cpu, total_switches) = time.perf_counter() - wall, _used()
+    spent = {"wall": wall, "cpu": total_cpu - cpu, "switches": total_switches - switches}
     if answered != job.count:
         sys.exit(f"{answered:,} of {job.count:,} rows were answered")
-    print(json.dumps({"rows": answered, "wall": wall, "cpu": cpu, "rss": _peak()}))
+    print(json.dumps({"rows": answered, **spent, "rss": _peak()}))
 
 
 def _practice(job: Job) -> Job:
@@ -62,9 +76,10 @@ def _practice(job: Job) -> Job:
     return replace(job, rows=rows, out=out, in_flight=min(8, job.in_flight), count=count)
 
 
-def _cpu() -> float:
+def _used() -> tuple[float, int]:
+    """Return the CPU seconds and the context switches of this process up to now."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+    return used.ru_utime + used.ru_stime, used.ru_nvcsw + used.ru_nivcsw
 
 
 def _peak() -> float:

@@ -16,7 +16,7 @@ from contract import Job, drive
 
 async def loop(job: Job) -> int:
     """Make a call for every row and write the answers as they arrive."""
-    deployment = {"model": "openai/mock", "api_base": job.url, "api_key": "EMPTY"}
+    deployment = {"model": "openai/mock", "api_base": job.url, "api_key": job.key}
     router = Router(model_list=[{"model_name": "mock", "litellm_params": deployment}], num_retries=3)
     lines, done = job.lines(), 0
     with job.out.open("w", encoding="utf-8") as out:

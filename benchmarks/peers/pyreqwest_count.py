@@ -13,11 +13,10 @@ async def loop(job: Job) -> int:
     """Send the request of the first row once for each row."""
     done = 0
     url = job.url + "/chat/completions"
-    headers = {"content-type": "application/json"}
     prompt = msgspec.json.decode(next(job.lines()))["prompt"]
     body = msgspec.json.encode({"model": "mock", "messages": [{"role": "user", "content": prompt}]})
     turns = iter(range(job.count))
-    async with ClientBuilder().error_for_status(True).default_headers(headers).build() as client:
+    async with ClientBuilder().error_for_status(True).default_headers(job.headers).build() as client:
 
         async def worker() -> None:
             nonlocal done

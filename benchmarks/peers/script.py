@@ -14,7 +14,7 @@ FLUSH_EVERY = 100
 
 async def script(job: Job, http_client: Any = None) -> int:
     """Make a call for every row and write the answers as they arrive."""
-    client = AsyncOpenAI(base_url=job.url, api_key="EMPTY", http_client=http_client or DefaultAsyncHttpxClient())
+    client = AsyncOpenAI(base_url=job.url, api_key=job.key, http_client=http_client or DefaultAsyncHttpxClient())
     slots = asyncio.Semaphore(job.in_flight)
     done = 0
 

@@ -58,17 +58,29 @@ def cost(plan: Plan) -> Iterator[Run]:
 
 
 def _in_turn(
-    plan: Plan, chosen: dict[Client, int], url: str, in_flight: int, case: str, turn: int, trust: str = ""
-) -> Iterator[Run]:
+    plan: Plan, chosen: dict[Client, int], url: str, in_flight: int, case: str, turn: int, trust: str = "",
+    core: int | None = 0,
+) -> Iterator[Run]:  # fmt: skip
     """Run every client once, so that a disturbance of the machine affects all of them.
 
     A client that failed is not run again. In the short form, neither is a slow one.
     """
     for client, count in list(chosen.items()):
-        run = tell(measure(client, url, plan.folder, in_flight, count, case=case, turn=turn, trust=trust))
+        run = tell(measure(client, url, plan.folder, in_flight, count, case=case, turn=turn, trust=trust, core=core))
         if run.fault or (run.wall > SLOW and not plan.long):
             del chosen[client]
         yield run
+
+
+def unpinned(plan: Plan) -> Iterator[Run]:
+    """Measure the cost of a row if clients and server may use all cores, as they do in ordinary use."""
+    with quick(plan.folder, core=None) as url:
+        for at, in_flight in enumerate(IN_FLIGHT[:3]):
+            if in_flight not in plan.in_flight:
+                continue
+            chosen = {each: plan.count(each.rows[at] or 0) for each in plan.has(OURS, BARE, FLOOR)}
+            for turn in range(2 * plan.rounds):
+                yield from _in_turn(plan, chosen, url, in_flight, "unpinned", turn, core=None)
 
 
 def makespan(plan: Plan) -> Iterator[Run]:
@@ -154,4 +166,4 @@ def start(plan: Plan) -> Iterator[Run]:
                 yield _first_call("first", client.label, command(client, "URL", source, out, 64, 64), turn)
 
 
-CASES = {"cost": cost, "makespan": makespan, "tls": tls, "memory": memory, "start": start}
+CASES = {"cost": cost, "unpinned": unpinned, "makespan": makespan, "tls": tls, "memory": memory, "start": start}

@@ -62,6 +62,7 @@ CLIENTS = (
     Client("flexllm", "flex_llm", (1600, 1600, 1600, 4096), "flexllm"),
     Client("litellm Router", "litellm_router", (200, 200, 512, 4096), "litellm"),
     FLOOR,
+    Client("the same, SCHED_BATCH", "pyreqwest_batch", (20_000, 24_000, 24_000, 24_000)),
     Client("bare pyreqwest loop, only counting", "pyreqwest_count", (20_000, 24_000, 24_000, 24_000), writes=False),
 )
 

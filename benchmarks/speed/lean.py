@@ -2,8 +2,8 @@
 
     python lean.py [--delay SECONDS]
 
-Prints its base URL, then `first` and the time of the first call (`time.monotonic`, which all processes share). Ends
-when its standard input closes.
+Each answer contains its number, so that no two answers are equal. Prints the base URL, then `first` and the time of
+the first call (`time.monotonic`, which all processes share). Ends when its standard input closes.
 """
 
 import argparse
@@ -16,21 +16,24 @@ from typing import cast
 
 import uvloop
 
-TEXT = ("The quick brown fox jumps over the lazy dog, and nobody minds. " * 13)[:800]  # prose: ok
-ANSWER = json.dumps(
-    {
+SENTENCES = "The quick brown fox jumps over the lazy dog, and nobody minds. " * 6  # prose: ok
+
+
+def answer(unique: str) -> str:
+    """Return an answer of about 1 KB that contains a unique text of 32 characters.
+
+    It includes `usage` and `finish_reason`, because some clients treat their absence as a failure.
+    """
+    message = {"role": "assistant", "content": f"{SENTENCES}Number {unique}. {SENTENCES}"}
+    body = {
         "id": "chatcmpl-0123456789abcdef",
         "object": "chat.completion",
         "created": 1_700_000_000,
         "model": "mock",
-        "choices": [
-            {"index": 0, "message": {"role": "assistant", "content": TEXT}, "logprobs": None, "finish_reason": "stop"}
-        ],
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 200, "completion_tokens": 160, "total_tokens": 360},
-    },
-    separators=(",", ":"),
-)
-"""About 1 KB. It includes `usage` and `finish_reason`, because some clients treat their absence as a failure."""
+    }
+    return json.dumps(body, separators=(",", ":"))
 
 
 def reply(status: str, body: str) -> bytes:
@@ -38,13 +41,15 @@ def reply(status: str, body: str) -> bytes:
     return f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
 
 
-FOUND, ABSENT = reply("200 OK", ANSWER), reply("404 Not Found", "{}")
+UNIQUE = "0" * 32
+BEFORE, AFTER = reply("200 OK", answer(UNIQUE)).split(UNIQUE.encode())
+ABSENT = reply("404 Not Found", "{}")
 
 
 class Connection(asyncio.Protocol):
     """One connection that answers every complete request. Requests must have a Content-Length."""
 
-    first = True
+    answered = 0
 
     def __init__(self, delay: float) -> None:
         self.delay, self.pending = delay, b""
@@ -66,15 +71,17 @@ class Connection(asyncio.Protocol):
 
     def answer(self, is_call: bool) -> None:
         """Answer immediately or after the delay. Other requests than calls, such as `/metrics`, get a 404."""
-        if is_call and Connection.first:
-            Connection.first = False
-            print("first", time.monotonic(), flush=True)
         if not is_call:
             self.transport.write(ABSENT)
-        elif self.delay:
-            self.loop.call_later(self.delay, self.transport.write, FOUND)
+            return
+        if not Connection.answered:
+            print("first", time.monotonic(), flush=True)
+        Connection.answered += 1
+        found = b"%s%032x%s" % (BEFORE, Connection.answered, AFTER)
+        if self.delay:
+            self.loop.call_later(self.delay, self.transport.write, found)
         else:
-            self.transport.write(FOUND)
+            self.transport.write(found)
 
 
 async def serve(delay: float) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from speed.clients import PEERS, Client
-from speed.servers import on
+from speed.servers import KEY, on
 
 TOO_LONG = 60
 """Seconds after which a run is aborted. Its cell in the table is then a dash."""
@@ -19,6 +19,8 @@ PROMPT = "Why is the sky blue by day, red in the evening and black at night? " *
 
 class Run(msgspec.Struct):
     """Measurements of one run: `wall` and `cpu` in seconds, `rss` in MB; `fault` is the reason if it failed.
+
+    `switches` is the number of context switches of all threads, voluntary or not.
 
     Attributes:
         case: Case of the benchmark.
@@ -34,6 +36,7 @@ class Run(msgspec.Struct):
     wall: float = 0.0
     cpu: float = 0.0
     rss: float = 0.0
+    switches: int = 0
     fault: str = ""
 
     @property
@@ -48,9 +51,9 @@ class Run(msgspec.Struct):
 
 
 def environment(trust: str = "") -> dict[str, str]:
-    """Return the environment of a client's process: no real key and no proxy."""
+    """Return the environment of a client's process: a made-up key and no proxy."""
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    return {**kept, "OPENAI_API_KEY": "EMPTY", "NO_PROXY": "*", **({"SSL_CERT_FILE": trust} if trust else {})}
+    return {**kept, "OPENAI_API_KEY": KEY, "NO_PROXY": "*", **({"SSL_CERT_FILE": trust} if trust else {})}
 
 
 def rows(folder: Path, count: int) -> Path:
@@ -70,22 +73,24 @@ def command(client: Client, url: str, source: Path, out: Path, in_flight: int, c
 
 def measure(
     client: Client, url: str, folder: Path, in_flight: int, count: int, *, case: str = "", turn: int = 0,
-    trust: str = "", limit: float = TOO_LONG,
+    trust: str = "", limit: float = TOO_LONG, core: int | None = 0,
 ) -> Run:  # fmt: skip
     """Run a client once. The output stays in `folder/out.jsonl`; the output of an earlier run is removed first.
 
     Args:
         trust: Certificate to trust.
         limit: Seconds after which the run is aborted.
+        core: 0: on the first core only; None: on all cores.
     """
     out, run = folder / "out.jsonl", Run(case, client.label, in_flight, turn)
     clear(folder)
     words = command(client, url, rows(folder, count), out, in_flight, count)
     try:
-        with on(0):
-            done = subprocess.run(
-                words, env=environment(trust), capture_output=True, text=True, timeout=limit, check=False
-            )
+        with on(core):
+            done = subprocess.run(  # in a separate session, which Linux schedules as one group
+                words, env=environment(trust), capture_output=True, text=True, timeout=limit, check=False,
+                start_new_session=True,
+            )  # fmt: skip
     except subprocess.TimeoutExpired:
         return msgspec.structs.replace(run, fault=f"not done in {limit} s")
     if done.returncode != 0:

@@ -16,6 +16,8 @@ import msgspec
 
 from speed import lean as lean_server
 
+KEY = "sk-proj-" + "0123456789aBcDeFgHiJkLmNoPqRsTuVwXyZ" * 4
+"""The key that all clients send. It is as long as real ones, because the time to redact it depends on its length."""
 LONGEST = 7200
 """Seconds after which a server ends by itself, even if the benchmark was killed."""
 
@@ -40,9 +42,13 @@ OPENSSL = (
 
 
 @contextmanager
-def on(core: int) -> Iterator[None]:
-    """Pin processes started in this context to the first core (0: clients) or the last (-1: servers), if supported."""
-    if not hasattr(os, "sched_setaffinity"):
+def on(core: int | None) -> Iterator[None]:
+    """Pin processes started in this context to the first core (0: clients) or the last (-1: servers), if supported.
+
+    Args:
+        core: 0 or -1; None: they may use all cores.
+    """
+    if core is None or not hasattr(os, "sched_setaffinity"):
         yield
         return
     every = os.sched_getaffinity(0)
@@ -76,17 +82,17 @@ def lean(delay: float = 0.0) -> Iterator[Lean]:
 
 
 @contextmanager
-def nginx(folder: Path, *, tls: bool = False) -> Iterator[str]:
-    """Run nginx with the same answer. With `tls` its certificate is `folder/cert.pem`."""
+def nginx(folder: Path, *, tls: bool = False, core: int | None = -1) -> Iterator[str]:
+    """Run nginx with the same answers; the id of the request makes them unique. With `tls`: `folder/cert.pem`."""
     folder.mkdir(exist_ok=True)
     if tls:
         subprocess.run(OPENSSL, cwd=folder, check=True, capture_output=True)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     conf = folder / "nginx.conf"
-    conf.write_text(CONF.format(port=port, answer=lean_server.ANSWER, tls=TLS if tls else ""))
+    conf.write_text(CONF.format(port=port, answer=lean_server.answer("$request_id"), tls=TLS if tls else ""))
     command = ["timeout", str(LONGEST), "nginx", "-p", f"{folder}/", "-c", str(conf), "-g", "daemon off;"]
-    with on(-1):
+    with on(core):
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         _wait_for(port)
@@ -106,10 +112,10 @@ def _wait_for(port: int) -> None:
 
 
 @contextmanager
-def quick(folder: Path) -> Iterator[str]:
+def quick(folder: Path, core: int | None = -1) -> Iterator[str]:
     """Run the fastest available server and report which one it is."""
     if shutil.which("nginx") and shutil.which("timeout"):
-        with nginx(folder / "nginx") as url:
+        with nginx(folder / "nginx", core=core) as url:
             yield url
     else:
         print("nginx is not installed: our own server takes its place, some three times slower", file=sys.stderr)
@@ -131,7 +137,9 @@ def wrk(url: str, in_flight: int, folder: Path, seconds: int = 1) -> Load | None
         return None
     script = folder / "post.lua"
     body = '{"model":"mock","messages":[{"role":"user","content":"' + "x" * 1000 + '"}]}'
-    script.write_text(f"wrk.method = 'POST'\nwrk.body = '{body}'\nwrk.headers['content-type'] = 'application/json'\n")
+    headers = {"content-type": "application/json", "authorization": f"Bearer {KEY}"}
+    lines = [f"wrk.headers['{name}'] = '{value}'" for name, value in headers.items()]
+    script.write_text("\n".join(["wrk.method = 'POST'", f"wrk.body = '{body}'", *lines, ""]))
     command = ["wrk", "-t1", f"-c{in_flight}", f"-d{seconds}s", "-s", str(script), f"{url}/chat/completions"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with on(0):

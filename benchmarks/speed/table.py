@@ -100,6 +100,22 @@ def faults(runs: Runs) -> Iterator[str]:
         yield "Failed: " + "; ".join(sorted(failed)) + "."
 
 
+def unpinned(runs: Runs) -> Table:
+    """Return the table of clients that may use all cores: the range of CPU per row, and context switches per row."""
+    sizes = sorted({run.in_flight for run in runs.all if run.case == "unpinned"})
+    lines: Table = [("", *(f"{each:,}" for each in sizes))]
+    for who in (OURS.label, BARE.label, FLOOR.label):
+        found = [runs.of("unpinned", who, each) for each in sizes]
+        lines.append((who, *(_range(each) if each else "-" for each in found)))
+    return lines
+
+
+def _range(found: list[Run]) -> str:
+    cpu = [run.per_row for run in found]
+    switches = statistics.median(run.switches / run.rows for run in found)
+    return f"{statistics.median(cpu):,.0f} ({min(cpu):,.0f} to {max(cpu):,.0f}) · {switches:.2f}"
+
+
 def efficiency(run: Run) -> float:
     """Return the share of the time in which all allowed calls were in flight. The case names the latency."""
     return run.rows * float(run.case.split()[0]) / run.in_flight / run.wall
@@ -200,6 +216,7 @@ def markdown(table: Table) -> str:
 
 SECTIONS = {
     "**CPU of a row** (µs, user and system) · rows per second · relative to generate, by calls in flight:": cost,
+    "**Free to use all cores**: CPU of a row (µs; median, range) · context switches, by calls in flight:": unpinned,
     "**Share of the shortest possible time** (rows × latency / calls in flight / time) · CPU of a row:": makespan,
     "**Memory, start, resume**:": others,
     "**Targets**:": targets,

@@ -160,7 +160,13 @@ class StorageError(ManycallError):
 
 
 class SettingsMismatch(StorageError):
-    """The output was created with another prompt, model or parameter."""
+    """The output was created with another prompt, model or parameter.
+
+    Attributes:
+        from_: the output whose journal can answer calls of the new settings; None if there is none.
+    """
+
+    from_: str | None = None
 
     exit_code = 2
 

@@ -29,8 +29,8 @@ class Flag:
 
 
 def flag_name(name: str) -> str:
-    """Return the long flag of an option: `max_cost` → `--max-cost`, `params` → `--param`."""
-    return f"--{_SINGULAR.get(name, name).replace('_', '-')}"
+    """Return the long flag of an option: `max_cost` → `--max-cost`, `params` → `--param`, `from_` → `--from`."""
+    return f"--{_SINGULAR.get(name, name).rstrip('_').replace('_', '-')}"
 
 
 class _Spelling:

@@ -38,9 +38,13 @@ def format_tokens(amount: float) -> str:
     return f"{amount:,.0f} tokens"
 
 
-def format_dollars(amount: float) -> str:
-    """Return an amount in dollars as text: `$5.00`, or `$0.0012` below one dollar."""
-    return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"
+_SYMBOLS = {"USD": "$", "CNY": "¥", "EUR": "€", "GBP": "£"}
+
+
+def format_money(amount: float, currency: str = "USD") -> str:
+    """Return an amount as text: `$5.00`, or `$0.0012` below one dollar; `5.00 CHF` in a currency without a symbol."""
+    text = f"{amount:,.2f}" if amount >= 1 else f"{amount:.4f}"
+    return f"{_SYMBOLS[currency]}{text}" if currency in _SYMBOLS else f"{text} {currency}"
 
 
 def format_stderr(value: float | None) -> str:

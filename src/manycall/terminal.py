@@ -6,6 +6,7 @@ written to files is data and stays unchanged.
 """
 
 import re
+import unicodedata
 
 # As in ECMA-48: strings (DCS, SOS, OSC, PM, APC) up to their terminator or the end of the line, control sequences,
 # two-character escapes. C1 controls are the same in one character.
@@ -35,3 +36,26 @@ def sanitize_line(text: str) -> str:
 def escape_json_controls(text: str) -> str:
     """Return the same JSON with control and invisible characters escaped."""
     return _IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def display_width(text: str) -> int:
+    """Return the number of terminal columns of a sanitized line. Chinese characters and most emoji take two."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns(character) for character in text)
+
+
+def cut_to_width(text: str, width: int) -> str:
+    """Return the line, cut at the end to at most `width` terminal columns, with "…" in place of what is missing."""
+    if display_width(text) <= width:
+        return text
+    end, columns = 0, 1  # of the ellipsis
+    while (columns := columns + _columns(text[end])) <= width:
+        end += 1
+    return text[:end] + "…" if width > 0 else ""
+
+
+def _columns(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -100,7 +100,7 @@ def check_journal(content: bytes) -> str:
         nothing_lost(path, content)
         bodies = dict(call for line in lines_of(path.read_bytes()) if (call := paid(line)))
         try:
-            assert set(journal.responses()) >= {body for body in bodies.values() if body is not None}
+            assert {call.body for call in journal.calls()} >= {body for body in bodies.values() if body is not None}
         except CorruptFile as error:
             is_damage(error)
         found = replayed(journal, bodies)

@@ -38,6 +38,11 @@ def check(words: Sequence[str]) -> None:
         )
 
 
+def command_with(words: Sequence[str], *more: str) -> str:
+    """Return the command with words appended."""
+    return shlex.join(["manycall", *words, *more])
+
+
 def resume_command(words: Sequence[str]) -> str:
     """Return the command that resumes: the same one, without --overwrite, which would start over."""
     return shlex.join(["manycall", *(word for word in words if word != "--overwrite")])

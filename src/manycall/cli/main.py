@@ -15,7 +15,7 @@ from manycall.cli import argv, output_commands, run_commands
 from manycall.cli.flags import Command
 from manycall.cli.print_result import complain, flush_errors, flush_output, writing_output
 from manycall.cli.sim_command import sim
-from manycall.errors import ManycallError, RunStopped, UsageError
+from manycall.errors import ManycallError, RunStopped, SettingsMismatch, UsageError
 from manycall.option_flags import spelled_as_flags
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ VERBS: dict[str, Command] = {
     "check-data": output_commands.check_data,
     "export": output_commands.export,
     "dataset-card": output_commands.dataset_card,
+    "status": output_commands.status,
     "repair": output_commands.repair,
     "sim": sim,
 }
@@ -72,6 +73,8 @@ def main() -> None:
         complain(f"manycall: {error}")
         if isinstance(error, RunStopped):
             complain(f"{error.rows_done} rows are saved. {error.next_step}: {argv.resume_command(sys.argv[1:])}")
+        if isinstance(error, SettingsMismatch) and error.from_ is not None:
+            complain(f"Decide the rows again with: {argv.command_with(sys.argv[1:], '--from', error.from_)}")
         _leave(error.exit_code, threads)
     except BrokenPipeError:  # the reader of a pipe has ended, as `head` does
         sys.exit(1)

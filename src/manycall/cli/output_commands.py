@@ -1,7 +1,7 @@
 """The verbs that read outputs. They make no calls."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -111,20 +111,44 @@ def check_data(
 
 
 def export(
-    output: Annotated[Path, typer.Argument(help=DATASET)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The new file: .jsonl or .parquet.")],
-    format: Annotated[str, typer.Option("--format", help="rows, messages, sharegpt, alpaca or dpo.")] = "rows",
+    output: Annotated[Path, typer.Argument(help="An output, or another file of rows: .jsonl, .csv, .parquet, .arrow.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The new file: .jsonl, .csv, .parquet or .arrow.")],
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="rows, messages, prompt-completion, sharegpt or alpaca; for pairs dpo, dpo-sharegpt or dpo-alpaca.",
+        ),
+    ] = "rows",
     prompt_field: Annotated[
-        str | None, typer.Option("--prompt-field", help="The field with the prompt. Default: the run's own template.")
+        str | None, typer.Option("--prompt-field", help="The field with the prompt. Default: the prompt that was sent.")
     ] = None,
     text_field: TextField = None,
     keep: Annotated[
         list[str] | None, typer.Option("--keep", metavar="FIELD", help="Also write this field. Repeatable.")
     ] = None,
+    reasoning: Annotated[
+        Literal["inline", "separate", "drop"] | None,
+        typer.Option(
+            "--reasoning",
+            help="Thinking text: in <think> tags before the answer, in reasoning_content, or not written.",
+        ),
+    ] = None,
     in_order: Annotated[bool, typer.Option("--in-order", help="Write rows in the order of the input.")] = False,
     exclude: Exclude = None,
+    drop_duplicates: Annotated[
+        bool, typer.Option("--drop-duplicates", help="Write only the first of rows with the same prompt and answer.")
+    ] = False,
+    drop_contaminated: Annotated[
+        list[Path] | None,
+        typer.Option("--drop-contaminated", metavar="FILE", help="Leave out rows with text of this benchmark."),
+    ] = None,
     shard_rows: Annotated[
         int | None, typer.Option("--shard-rows", help="Rows per file: data-00000-of-00010.parquet, ...")
+    ] = None,
+    dataset_info: Annotated[
+        Path | None,
+        typer.Option("--dataset-info", metavar="FILE", help="Add an entry to LLaMA-Factory's dataset_info.json."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -133,7 +157,8 @@ def export(
 
     result = write(
         output, out, format=format, prompt_field=prompt_field, text_field=text_field, keep=keep or (),
-        in_order=in_order, exclude=exclude or (), shard_rows=shard_rows,
+        reasoning=reasoning, in_order=in_order, exclude=exclude or (), drop_duplicates=drop_duplicates,
+        drop_contaminated=drop_contaminated or (), shard_rows=shard_rows, dataset_info=dataset_info,
     )  # fmt: skip
     print_result(result, json)
 
@@ -160,6 +185,16 @@ def dataset_card(
     )  # fmt: skip
     if out is None or json:
         print_result(card, json)
+
+
+def status(
+    output: Annotated[Path, typer.Argument(help="The output of a run, which may belong to another process.")],
+    json: Json = False,
+) -> None:
+    """Show how far a run is: its status line, its newest failures and its newest row."""
+    from manycall.run.run_status import run_status
+
+    print_result(run_status(output), json)
 
 
 def repair(

@@ -39,6 +39,15 @@ def generate(
     schema: Annotated[
         Path | None, typer.Option("--schema", help="A JSON Schema (.json, .toml) that each answer must match.")
     ] = None,
+    extract: Annotated[
+        str | None,
+        typer.Option(
+            "--extract",
+            metavar="REGEX",
+            help="A regular expression. The first group of its last match becomes the output field, or its named "
+            "groups become fields.",
+        ),
+    ] = None,
     reask: Reask = 2,
     api: Annotated[
         Literal["chat", "completions"],
@@ -55,8 +64,9 @@ def generate(
     from manycall.python_api import jobs
 
     result = jobs.generate(
-        prompt, rows, system=system, samples=samples, output_field=output_field, schema=schema, reask=reask, api=api,
-        random_vars=parse_variable_flags(random_vars), grid_vars=parse_variable_flags(grid_vars), seed=seed, **options,
+        prompt, rows, system=system, samples=samples, output_field=output_field, schema=schema, extract=extract,
+        reask=reask, api=api, random_vars=parse_variable_flags(random_vars),
+        grid_vars=parse_variable_flags(grid_vars), seed=seed, **options,
     )  # fmt: skip
     print_and_exit(result, json)
 

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from manycall.cli.user_code import load_task
+from manycall.evals.scoring.extraction import EXTRACT_PREFIX, extraction_task
 from manycall.evals.scoring.scorer_process import ScorerReply
 from manycall.evals.tasks.custom import scorer_task
 from manycall.evals.tasks.task import Task
@@ -25,14 +26,20 @@ def main() -> None:
     """Grade one answer after the other."""
     requests, replies = _own_pipes()
     origin, timeout = sys.argv[1:]
-    found = load_task(origin)
-    task = found if isinstance(found, Task) else scorer_task(origin)
+    task = _load(origin)
     write(replies, ScorerReply())
     for line in requests:
         signal.setitimer(signal.ITIMER_PROF, ORPHAN_FACTOR * float(timeout))
         response, target = msgspec.json.decode(line)
         write(replies, _graded(task, response, target))
         signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _load(origin: str) -> Task:
+    if origin.startswith(EXTRACT_PREFIX):
+        return extraction_task(origin.removeprefix(EXTRACT_PREFIX))
+    found = load_task(origin)
+    return found if isinstance(found, Task) else scorer_task(origin)
 
 
 def _own_pipes() -> tuple[BinaryIO, BinaryIO]:

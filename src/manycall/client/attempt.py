@@ -1,14 +1,17 @@
 """One attempt: a single HTTP exchange with one endpoint. Send, redact, classify."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from manycall import clock
 from manycall.client.call_counters import CallCounters
 from manycall.client.encoded_call import EncodedCall
-from manycall.client.endpoint import Endpoint
+from manycall.client.endpoint import Endpoint, SendTime
 from manycall.client.permit_group import PermitGroup
 from manycall.client.refusal import assess_failure, read_refusal
+from manycall.client.stream_reader import StreamReader
 from manycall.control.retry import FailedAttempt
 from manycall.errors import (
     CallError,
@@ -23,7 +26,7 @@ from manycall.providers.error_codes import classify
 from manycall.transport.messages import HttpResponse, Transport, no_header
 
 
-class Answered(NamedTuple):
+class Answered(msgspec.Struct, frozen=True):
     """A response with status 200.
 
     Attributes:
@@ -60,10 +63,17 @@ class AttemptSender:
     Args:
         timeout: seconds for one attempt.
         on_recovery: called when an outage of an endpoint is over.
+        now: returns the time.
     """
 
-    def __init__(self, transport: Transport, timeout: float, on_recovery: Callable[[], None]) -> None:
-        self._transport, self._timeout, self._on_recovery = transport, timeout, on_recovery
+    def __init__(
+        self,
+        transport: Transport,
+        timeout: float,
+        on_recovery: Callable[[], None],
+        now: Callable[[], float] = clock.now,
+    ) -> None:
+        self._transport, self._timeout, self._on_recovery, self._now = transport, timeout, on_recovery, now
 
     async def send(self, endpoint: Endpoint, call: EncodedCall, owner: CallOwner) -> Answered | FailedAttempt:
         """Send a call to an endpoint, and inform its limiters of the response."""
@@ -72,32 +82,41 @@ class AttemptSender:
         except UsageError as why:  # the API of this endpoint cannot express the call
             return FailedAttempt(CallError(str(why)), FailureClass.BAD_REQUEST)
         owner.counters.record_attempt()
-        sent = clock.now()
+        if endpoint.listener is not None:
+            endpoint.listener.record_sent(call, prepared.reader, owner.counters)
+        sent = SendTime(self._now(), endpoint.in_flight - 1)
         try:
             response = await self._transport.send(prepared.request)
             if prepared.translate is not None and response.status == 200:
                 response = HttpResponse(200, prepared.translate(response.body), response.header)
         except TransportError as lost:
-            endpoint.record_no_response(lost, clock.now())
+            endpoint.record_no_response(lost, self._now())
             return FailedAttempt(lost.replace(f"{endpoint.url}: {lost}"), classify(lost))
         except HttpStatusError as reported:  # in the body of a response with status 200
             response = HttpResponse(reported.status, reported.body, no_header)
         except InvalidResponse as invalid:
-            return assess_failure(endpoint, _redacted(endpoint, invalid), sent, clock.now())
+            return assess_failure(endpoint, _redacted(endpoint, invalid), sent, self._now())
         reader = prepared.reader
         body = endpoint.redact(response.body, fragments=response.status != 200)  # it is written to disk
-        now = clock.now()
-        if endpoint.record_response(response, sent, now):
+        now = self._now()
+        if endpoint.record_response(response, sent.at, now):
             self._on_recovery()
         if response.status != 200:
             has_begun = reader is not None and reader.events > 0
             error = read_refusal(endpoint, response, body, ErrorInStream if has_begun else HttpStatusError)
             failure = assess_failure(endpoint, error, sent, now)
             return failure._replace(adapted=_learn(endpoint, error, call, prepared.version))
-        endpoint.record_success(now - sent)
-        if reader is None or reader.first_event_at is None:
-            return Answered(body, endpoint, now - sent)
-        return Answered(body, endpoint, now - sent, reader.first_event_at - sent)
+        endpoint.record_success(now - sent.at)
+        return _answered(endpoint, body, reader, sent.at, now)
+
+
+def _answered(endpoint: Endpoint, body: bytes, reader: StreamReader | None, sent: float, now: float) -> Answered:
+    """Return the answer in a response with status 200."""
+    if reader is None or reader.first_event_at is None:
+        return Answered(body, endpoint, now - sent)
+    if endpoint.listener is not None:
+        endpoint.listener.record_stream(reader.first_event_at - sent, now - sent)
+    return Answered(body, endpoint, now - sent, reader.first_event_at - sent)
 
 
 def _learn(endpoint: Endpoint, error: HttpStatusError, call: EncodedCall, version: int) -> bool:

@@ -45,12 +45,13 @@ class CallClient(LLM):
         thinking: "on", "off", "low", "medium", "high" or a maximum number of thinking tokens.
         transport: sends the HTTP requests; for tests.
         rng: source of the jitter in the backoff between attempts.
-        initial_window: the concurrency window at the start, if none is cached.
+        initial_window: the concurrency window at the start.
         prefix_affinity: prefer self-hosted servers that have cached the prefix of a prompt.
 
     Attributes:
         counters: counters of the single calls.
         endpoint_names: the endpoints as the user gave them.
+        priced_endpoints: what is known about their prices.
 
     Raises:
         UsageError: no model, no endpoint, an invalid URL, a key that would be sent unencrypted, or a call outside
@@ -97,6 +98,7 @@ class CallClient(LLM):
         self._prefix_affinity = prefix_affinity
         self.counters = CallCounters()
         self.endpoint_names = self._settings.names
+        self.priced_endpoints = self._settings.priced
         self._transport = transport
         self._rng = rng or random.Random()
         self._pool: EndpointPool | None = None

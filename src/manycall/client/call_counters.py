@@ -1,5 +1,7 @@
 """Counters of one run: attempts, calls, tokens, rows."""
 
+from typing import Any
+
 import msgspec
 
 from manycall.errors import CallError, FailureClass, HttpStatusError, InvalidResponse
@@ -14,6 +16,7 @@ class CallCounters(msgspec.Struct):
         calls: calls that were answered.
         retries: attempts that were retries.
         http_429: responses with status 429.
+        probes: calls of one token that found out how many calls a self-hosted server works on. No row waits for them.
         hedged: stalled calls of which a copy was sent to another endpoint.
         possibly_billed: attempts without an answer that the server may have charged.
         invalid_responses: attempts of `possibly_billed` that had a response. Their tokens are counted.
@@ -22,6 +25,8 @@ class CallCounters(msgspec.Struct):
         failure_counts: number of failed rows by kind.
         truncated: done rows with an answer truncated at max_tokens.
         prompt_tokens, completion_tokens: tokens of all responses, including those without an answer.
+        cached_tokens: prompt tokens that the servers read from their caches.
+        responses: responses whose tokens were counted.
         had_success: an earlier run of this output had answers.
     """
 
@@ -29,6 +34,7 @@ class CallCounters(msgspec.Struct):
     calls: int = 0
     retries: int = 0
     http_429: int = 0
+    probes: int = 0
     hedged: int = 0
     possibly_billed: int = 0
     invalid_responses: int = 0
@@ -40,7 +46,16 @@ class CallCounters(msgspec.Struct):
     truncated: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
+    responses: int = 0
     had_success: bool = False
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The counters by name, without those that only the engine uses."""
+        figures = msgspec.structs.asdict(self)
+        del figures["had_success"], figures["responses"]
+        return figures
 
     @property
     def ended(self) -> int:
@@ -50,6 +65,10 @@ class CallCounters(msgspec.Struct):
     def record_attempt(self) -> None:
         """Count an attempt."""
         self.attempts += 1
+
+    def record_probe(self) -> None:
+        """Count a probe of a server."""
+        self.probes += 1
 
     def record_hedge(self) -> None:
         """Count a second copy of a stalled call; its attempt is counted when it is sent."""
@@ -81,9 +100,11 @@ class CallCounters(msgspec.Struct):
         self.spent(answer.usage)
 
     def spent(self, usage: Usage) -> None:
-        """Count the tokens of a response."""
+        """Count a response and its tokens."""
+        self.responses += 1
         self.prompt_tokens += usage.prompt_tokens
         self.completion_tokens += usage.completion_tokens
+        self.cached_tokens += usage.cached_tokens
 
     def record_done(self, *, truncated: bool) -> None:
         """Count a finished row."""

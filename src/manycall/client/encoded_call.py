@@ -1,13 +1,15 @@
 """One encoded request, which travels from the row to the transport as one record."""
 
-from typing import NamedTuple
+from typing import Any
+
+import msgspec
 
 from manycall.providers import openai
 from manycall.records import Api, Request
 from manycall.store.journal import request_hash
 
 
-class EncodedCall(NamedTuple):
+class EncodedCall(msgspec.Struct, frozen=True, gc=False):
     """A request as it is sent.
 
     Attributes:
@@ -32,11 +34,12 @@ def encode_call(request: Request) -> EncodedCall:
         UsageError: the request cannot be sent.
     """
     body = openai.encode(request)
-    return EncodedCall(request.api, request.model, body, request_hash(request.api, body), _max_output_tokens(request))
+    maximum = 0 if request.api == "embeddings" else None
+    if maximum is None and request.params:
+        maximum = _max_output_tokens(request.params)
+    return EncodedCall(request.api, request.model, body, request_hash(request.api, body), maximum)
 
 
-def _max_output_tokens(request: Request) -> int | None:
-    if request.api == "embeddings":
-        return 0
-    maximum = request.params.get("max_completion_tokens") or request.params.get("max_tokens")
+def _max_output_tokens(params: dict[str, Any]) -> int | None:
+    maximum = params.get("max_completion_tokens") or params.get("max_tokens")
     return maximum if isinstance(maximum, int) and maximum > 0 else None

@@ -2,22 +2,29 @@
 
 import math
 from collections import deque
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from manycall import clock
+from manycall.client.call_counters import CallCounters
+from manycall.client.encoded_call import EncodedCall
 from manycall.client.endpoint_api import EndpointApi
 from manycall.client.endpoint_settings import EndpointSettings
 from manycall.client.limit_headers import AdvertisedLimitReader
+from manycall.client.stream_reader import StreamReader
 from manycall.control.circuit_breaker import CircuitBreaker
+from manycall.control.concurrency_limit import ConcurrencyLimit
 from manycall.control.concurrency_window import MIN_UTILIZATION, ConcurrencyWindow
 from manycall.control.exhaustion import Exhaustion
+from manycall.control.load_balance import MeanDuration
 from manycall.control.quota import Quota
 from manycall.control.regression import MonitorInterval
 from manycall.control.retry import MAX_RETRY_AFTER_SECONDS
 from manycall.control.throttle import Throttle
+from manycall.control.window_opening import HOSTED, SELF_HOSTED, UNKNOWN_HOST, OpeningRule
 from manycall.errors import AttemptTimeout, TransportError
 from manycall.limits import CallCost, RateLimits
 from manycall.providers import address, rate_limit_headers
+from manycall.providers.catalog import GENERIC
 from manycall.providers.redact import redact_all
 from manycall.providers.urls import is_loopback
 from manycall.transport.messages import HttpResponse
@@ -48,11 +55,32 @@ class EndpointEvent(NamedTuple):
     what: str
 
 
+class SendTime(NamedTuple):
+    """When a call was sent, and the number of other calls that were in flight at the endpoint."""
+
+    at: float
+    others: int
+
+
 class WindowRange(NamedTuple):
-    """Size of a concurrency window at the start, and its maximum."""
+    """Size of a concurrency window at the start, its maximum, and the knee that an earlier run has found, if any."""
 
     initial: int
     maximum: int
+    cached_knee: int | None = None
+
+
+class FirstTokenListener(Protocol):
+    """Finds out which calls the server has begun, while the window opens (client/opening_listener.py)."""
+
+    def record_sent(self, call: EncodedCall, reader: StreamReader | None, counters: CallCounters) -> None:
+        """Record that a call is sent. `reader` receives its response if it is streamed."""
+
+    def record_stream(self, first_event_seconds: float, seconds: float) -> None:
+        """Record when the first event of a streamed response arrived, and how long the response took."""
+
+    def close(self) -> None:
+        """Observe no more calls."""
 
 
 class Endpoint:
@@ -65,6 +93,7 @@ class Endpoint:
 
     Attributes:
         url: the base URL, which usually ends in /v1.
+        name: the user's name for it, or its URL.
         api: how the endpoint is called.
         provider: what is known about the server's API.
         redact: removes the key from a text (providers/redact.py).
@@ -73,25 +102,35 @@ class Endpoint:
         latency_p99: estimated 99th percentile of the duration in seconds; None before the first answer.
         events: changes of state since the timeline was last written.
         quota: configured and advertised limits.
-        throttle: the limit learned from 429s.
+        throttle: the rate limit learned from 429s.
+        concurrency_limit: the limit of concurrent calls learned from 429s; not used without a window.
         window: the concurrency window; None if there is none.
         health: the circuit breaker.
         exhaustion: whether the key's quota is used up, for refusals that do not state it.
         disabled_reason: why no more calls are sent to the endpoint; None while it is in use.
         paced_at: when a call last had to wait for the quota or the throttle.
+        cached_knee: the knee that an earlier run has found; None if there is none.
+        listener: observes first tokens while the window opens; None afterwards.
     """
 
     def __init__(self, settings: EndpointSettings, api: EndpointApi, window: WindowRange | None = None) -> None:
-        self.url, self.key = settings.url, settings.key
+        self.url, self.name, self.key = settings.url, settings.name or settings.url, settings.key
         self.api, self.provider = api, api.provider
         self.redact = redact_all([self.key, *api.secrets])
         self.may_hedge = settings.hedge or self.key is None
         self.in_flight = 0
+        self._mean_duration = MeanDuration()
         self.latency_p99: float | None = None
         self.events: deque[EndpointEvent] = deque(maxlen=1000)
         self.quota = Quota(settings.limits)
         self.throttle = Throttle(self.note)
-        self.window = None if window is None else ConcurrencyWindow(window.initial, window.maximum, self.note)
+        self.concurrency_limit = ConcurrencyLimit(self.note)
+        self.window = None
+        self.listener: FirstTokenListener | None = None
+        self.cached_knee = None if window is None else window.cached_knee
+        if window is not None:
+            rule = None if settings.limits != RateLimits() else self._opening_rule
+            self.window = ConcurrencyWindow(window.initial, window.maximum, self.note, rule)
         self.health = CircuitBreaker(self.note)
         self.exhaustion = Exhaustion()
         self.disabled_reason: str | None = None
@@ -108,10 +147,18 @@ class Endpoint:
         """Record a change of state."""
         self.events.append(EndpointEvent(now, what))
 
+    def observe_with(self, listener: FirstTokenListener | None) -> None:
+        """Let a listener observe the calls from now on; None: no listener."""
+        self.listener = listener
+
     @property
     def load(self) -> float:
         """Calls in flight per permitted call; without a window, the number of calls in flight."""
         return self.in_flight / self.window.size if self.window is not None else self.in_flight
+
+    def mean_seconds(self, now: float) -> float | None:
+        """Return the mean duration of a call in seconds, including the calls in flight; None if it is unknown."""
+        return self._mean_duration.seconds(now)
 
     @property
     def knee(self) -> int | None:
@@ -124,12 +171,23 @@ class Endpoint:
         return self.key is None and self.quota.limits == RateLimits()
 
     @property
+    def is_hosted(self) -> bool:
+        """Whether the endpoint seems to be a hosted API: it has a key and is called over https."""
+        return self.key is not None and self.url.startswith("https:")
+
+    @property
+    def _opening_rule(self) -> OpeningRule:
+        """How the window opens if no limit is configured."""
+        if not self.is_hosted:
+            return SELF_HOSTED
+        return UNKNOWN_HOST if self.provider is GENERIC else HOSTED
+
+    @property
     def canary_seconds(self) -> float:
         """Return how many seconds the first few calls are sent ahead of the others."""
         if is_loopback(self.url):
             return LOCAL_CANARY_SECONDS
-        hosted = self.key is not None and self.url.startswith("https:")
-        return HOSTED_CANARY_SECONDS if hosted else CANARY_SECONDS
+        return HOSTED_CANARY_SECONDS if self.is_hosted else CANARY_SECONDS
 
     @property
     def reserves_max_tokens(self) -> bool:
@@ -150,19 +208,28 @@ class Endpoint:
         room = self.window.earliest(self.in_flight, now) if self.window is not None else -math.inf
         if room == math.inf or self.disabled_reason is not None:
             return math.inf
-        quota, throttle = self.quota.earliest(cost), self.throttle.earliest(now)
+        if self.concurrency_limit.size is not None:
+            room = max(room, self.concurrency_limit.earliest(self.in_flight))
+        quota = self.quota.earliest(cost) if self.quota.has_limits else -math.inf
+        throttle = self.throttle.earliest(now)
         if max(quota, throttle) > max(now, room):
             self.paced_at, self._learned = now, throttle > quota
+            if self.window is not None and self._learned and self.throttle.rate is not None:
+                self.window.step_aside(now)
         return max(room, quota, throttle)
 
     def reserve(self, cost: CallCost, now: float) -> None:
         """Reserve capacity for a call, at a time that `earliest` permitted."""
         self.in_flight += 1
-        self.quota.reserve(cost, now)
+        self._mean_duration.record_in_flight(self.in_flight, now)
+        if self.quota.has_limits:
+            self.quota.reserve(cost, now)
         self.throttle.record_sent(now)
         self.health.record_sent(now)
         if self.window is not None:
             self.window.record_sent(self.in_flight, now)
+            if self.concurrency_limit.is_active:
+                self.concurrency_limit.record_sent(self.in_flight, now)
 
     def open_window_to_quota(self, now: float, max_calls: int) -> None:
         """Open the window at once, so that a known quota paces the calls instead of a window that opens gradually.
@@ -174,8 +241,7 @@ class Endpoint:
             self.window.open_to(min(calls, max_calls), now)
 
     def cancel(self, cost: CallCost) -> None:
-        """Release the reservation of a call that was not sent."""
-        self.in_flight -= 1
+        """Give back what a call that was not sent has reserved in the limits. `release` returns its capacity."""
         self.quota.settle(cost, CallCost(0.0, 0.0))
         self.throttle.cancel()
         self.health.cancel_probe()
@@ -198,6 +264,7 @@ class Endpoint:
     def release(self) -> None:
         """Return the capacity of a call that has ended."""
         self.in_flight -= 1
+        self._mean_duration.record_in_flight(self.in_flight, clock.now())
 
     def record_no_response(self, error: TransportError, now: float) -> None:
         """Record that an attempt brought no complete response."""
@@ -214,6 +281,8 @@ class Endpoint:
             recovered = self.health.record_success(sent, now)
         if self._headers.is_due(response, now):
             self._apply_advertised(response, now)
+        if self.concurrency_limit.is_active and self.concurrency_limit.update(self.in_flight, now):
+            self._apply_concurrency_limit(now)
         return recovered
 
     def record_success(self, seconds: float) -> None:
@@ -223,21 +292,46 @@ class Endpoint:
         Monro, 1951). The steps up and down balance when 1 % of the durations exceed the estimate.
         """
         self.exhaustion.succeeded()
+        self._mean_duration.record_answer()
         if self.latency_p99 is None:
             self.latency_p99 = max(seconds, 0.001)
         else:
             self.latency_p99 *= 1 + QUANTILE_STEP * (0.99 if seconds > self.latency_p99 else -0.01)
 
-    def record_429(self, sent: float, now: float, wait: float | None) -> bool:
-        """Record a request to send fewer calls. Return whether it delays all calls to the endpoint."""
-        return self.throttle.record_429(sent, now, wait, has_limit=self.quota.limits != RateLimits())
+    def record_429(self, sent: SendTime, now: float, wait: float | None, *, names_concurrency: bool = False) -> bool:
+        """Record a request to send fewer calls. Return whether it delays all calls to the endpoint.
+
+        Args:
+            sent: when the refused call was sent.
+            now: current time.
+            wait: seconds that the server asks the client to wait; None if it does not say.
+            names_concurrency: the server says that too many calls are in flight.
+        """
+        limit = self.concurrency_limit
+        if limit.size is None:
+            delays_all = self.throttle.record_429(sent.at, now, wait, has_limit=self.quota.limits != RateLimits())
+            if self.throttle.rate is None or self.window is None:
+                return delays_all
+        limit.record_429(sent.others, self.in_flight - 1, sent.at, now, names_concurrency=names_concurrency)
+        self._apply_concurrency_limit(now)
+        return limit.size is None
+
+    def _apply_concurrency_limit(self, now: float) -> None:
+        """Make a learned concurrency limit the window; without one, let the window step aside for the learned rate."""
+        assert self.window is not None
+        limit = self.concurrency_limit.size
+        self.window.set_limit(limit, now)
+        if limit is None:
+            self.window.step_aside(now)
+        else:
+            self.throttle.reset()
 
     def record_answer(self, interval: MonitorInterval, seconds: float, tokens: int) -> bool:
-        """Record a decoded answer to a call that was sent in this interval. Return whether the window has grown."""
+        """Record a decoded answer to a call of this interval. Return whether the window may have grown."""
         assert self.window is not None
-        size = self.window.size
-        self.window.record_answer(interval, seconds, tokens, clock.now())
-        return self.window.size > size
+        size, is_opening = self.window.size, self.window.opening is not None
+        self.window.record_answer(interval, seconds, tokens, clock.now(), self.in_flight)
+        return is_opening or self.window.size > size
 
     def record_overload(self, now: float) -> None:
         """Record that the server has too many calls in flight."""
@@ -257,6 +351,9 @@ class Endpoint:
 
     def limiting_factor(self, now: float) -> str:
         """Return what limits the throughput: the server's capacity, a quota, 429s; "" if none of them does."""
+        limit = self.concurrency_limit.size
+        if limit is not None and self.in_flight >= MIN_UTILIZATION * limit:
+            return f"concurrency limit {limit} (learned from 429)"
         if self.window is not None and self.in_flight >= MIN_UTILIZATION * self.window.size:
             return "" if self.knee is None else AT_CAPACITY
         if now - self.paced_at >= MAX_PACED_SECONDS:

@@ -1,7 +1,7 @@
 """How one endpoint is called: the URL, the headers and the body of a request, and the translation of its response."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -17,7 +17,7 @@ from manycall.records import Secret
 from manycall.transport.messages import HttpRequest
 
 
-class PreparedCall(NamedTuple):
+class PreparedCall(msgspec.Struct, frozen=True):
     """A call as it is sent to one endpoint.
 
     Attributes:
@@ -76,7 +76,10 @@ class EndpointApi:
             UsageError: the endpoint's API cannot express the call.
         """
         if self._is_plain and not self.adapter.learned:  # the usual case
-            return PreparedCall(self._request(self._chat_urls[call.api], call.body, timeout), 0)
+            settings, url = self._settings, self._chat_urls[call.api]
+            return PreparedCall(
+                HttpRequest(url, call.body, settings.key, timeout, "POST", settings.key_header, self._headers), 0
+            )
         version, changed, is_streamed = self.adapter.version, self.adapter.body_for(call), self._is_streamed(call)
         wire, settings = self._wire, self._settings
         url = self._chat_urls[call.api]

@@ -35,9 +35,13 @@ class EndpointSelector:
         """Return what `prefer` and `record` need to know of a request; empty if nothing."""
         return ()
 
-    def find(self, cost: CallCost, now: float, turn: int) -> tuple[Endpoint, float]:
-        """Return the endpoint for the next call, and the earliest time to send it (inf: when another call is done)."""
-        return load_balance.choose_endpoint(self._endpoints, cost, now, turn)
+    def find(self, cost: CallCost, now: float, turn: int, calls_left: float) -> tuple[Endpoint, float]:
+        """Return the endpoint for the next call, and the earliest time to send it (inf: when another call is done).
+
+        Args:
+            calls_left: number of calls that have not been sent yet; inf if it is unknown.
+        """
+        return load_balance.choose_endpoint(self._endpoints, cost, now, turn, calls_left)
 
     def prefer(self, endpoint: Endpoint, prompt: Sequence[int], cost: CallCost, now: float) -> Endpoint:
         """Return the best endpoint for a request with hashes, given the one that `find` returned."""

@@ -7,6 +7,8 @@ from manycall.errors import UsageError
 from manycall.limits import RateLimits
 from manycall.option_flags import option
 from manycall.providers.catalog import GENERIC
+from manycall.providers.price_book import PricedEndpoint
+from manycall.providers.prices import Price
 from manycall.providers.provider import BEARER, Provider
 from manycall.providers.redact import make_redactor
 from manycall.providers.urls import is_loopback
@@ -31,6 +33,8 @@ class EndpointSettings(NamedTuple):
         headers: further headers of every call. Their values may be secret.
         query: query of the URL of every call; "": the API's own.
         stream: whether responses are streamed.
+        name: a name for reports and the journal; "": the URL.
+        price: what its tokens cost; None if the user did not configure it.
     """
 
     url: str
@@ -43,6 +47,13 @@ class EndpointSettings(NamedTuple):
     headers: tuple[tuple[str, Secret], ...] = ()
     query: str = ""
     stream: StreamMode = "auto"
+    name: str = ""
+    price: Price | None = None
+
+    @property
+    def priced(self) -> PricedEndpoint:
+        """What is known about its prices."""
+        return PricedEndpoint(self.name or self.url, self.provider.name, self.price, self.provider.reports_cost)
 
 
 def read_key_variable(names: Iterable[str], environment: GetEnv) -> tuple[Secret | None, str]:

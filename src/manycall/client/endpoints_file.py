@@ -20,17 +20,19 @@ from manycall.errors import UsageError
 from manycall.limits import RateLimits
 from manycall.providers.catalog import find_preset
 from manycall.providers.location import Location, encode_query, locate_url
+from manycall.providers.prices import parse_price_table
 from manycall.providers.wires import WIRES
 from manycall.records import Secret
 
 Entry = Mapping[str, Any]
 APIS = ("chat", *WIRES)
+MAX_NAME_LENGTH = 100
 BOOLEAN_KEYS = ("hedge", "plain_http")
 TABLE_KEYS = ("headers", "query")
 CHOICES = {"api": APIS, "stream": STREAM_MODES}
 """Key → its values."""
 ALLOWED_KEYS = (
-    "base_url", "provider", "api_key", "api_key_env", "auth", *TABLE_KEYS, *CHOICES, *BOOLEAN_KEYS,
+    "base_url", "name", "provider", "api_key", "api_key_env", "auth", "price", *TABLE_KEYS, *CHOICES, *BOOLEAN_KEYS,
     *RateLimits.__struct_fields__,
 )  # fmt: skip
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
@@ -104,8 +106,17 @@ def _endpoints_of(where: str, entry: Any, environment: GetEnv) -> list[EndpointS
         headers=headers,
         query=location.query,
         stream=entry.get("stream", "auto"),
+        name=_name(where, entry),
+        price=None if "price" not in entry else parse_price_table(entry["price"], where),
     )
     return [settings._replace(key=key) for key in keys or [None]]
+
+
+def _name(where: str, entry: Entry) -> str:
+    name = entry.get("name", "")
+    if not isinstance(name, str) or not name.isprintable() or len(name) > MAX_NAME_LENGTH:
+        raise UsageError(f"{where}: name must be a text of at most {MAX_NAME_LENGTH} characters, not {name!r:.100}")
+    return name
 
 
 def _check_entry(where: str, entry: Any) -> None:

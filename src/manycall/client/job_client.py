@@ -12,8 +12,8 @@ from manycall import clock, errors
 from manycall.client.attempt import Answered
 from manycall.client.call_counters import CallCounters
 from manycall.client.encoded_call import EncodedCall, encode_call
-from manycall.client.endpoint import Endpoint
-from manycall.client.permit_group import PermitGroup, always
+from manycall.client.endpoint import Endpoint, SendTime
+from manycall.client.permit_group import PermitGroup
 from manycall.client.pool import EndpointPool
 from manycall.client.refusal import assess_failure
 from manycall.client.requests import LLM, ModelReply
@@ -56,6 +56,7 @@ class JobClient(LLM):
         params: sent with every text call of the job.
         counters: counters of the job.
         budget: what the job may spend; None if there is no limit.
+        charge: called with each response that was stored; None if calls need not be charged.
         log: stores the responses; None if they are not stored.
         finish_cancelled_calls: a call that was sent continues if its caller is cancelled, and its response is stored.
         wants_rows: whether the job may start another row; False while its results are not read fast enough.
@@ -74,9 +75,10 @@ class JobClient(LLM):
         *,
         counters: CallCounters | None = None,
         budget: Budget | None = None,
+        charge: Callable[[EncodedCall, Answered], None] | None = None,
         log: ResponseLog | None = None,
         finish_cancelled_calls: bool = False,
-        wants_rows: Callable[[], bool] = always,
+        wants_rows: Callable[[], bool] | None = None,
     ) -> None:
         super().__init__(model, params)
         self.pool = pool
@@ -86,7 +88,7 @@ class JobClient(LLM):
         self.had_success = self.counters.had_success or pool.permits.has_answer
         self.permits = PermitGroup(pool.permits, budget, wants_rows)
         self.storage_error: StorageError | None = None
-        self._budget, self._log, self._is_thinker = budget, log, pool.template_thinks
+        self._charge, self._log, self._is_thinker = charge, log, pool.template_thinks
         self._shielded = ShieldedExchanges(self.permits, self.counters) if finish_cancelled_calls else None
         self._first_priority = next(pool.job_numbers) * JOB_STEP
         self._count = 0
@@ -97,6 +99,12 @@ class JobClient(LLM):
     def leave(self) -> None:
         """Detach from the pool, after the job has ended."""
         self.permits.leave()
+
+    def expect_rows(self, rows: int) -> None:
+        """Record the number of rows that the job has still to do."""
+        for endpoint in self.pool.endpoints:
+            if endpoint.window is not None:
+                endpoint.window.expect_rows(rows)
 
     @property
     def any_success(self) -> bool:
@@ -130,6 +138,7 @@ class JobClient(LLM):
             RunStopped, StorageError: the job makes no more calls.
         """
         priority += self._first_priority
+        pool = self.pool
         failures: dict[RetryRule, int] | None = None
         sent = 0
         while True:
@@ -139,10 +148,26 @@ class JobClient(LLM):
                 return outcome
             failures = {} if failures is None else failures
             self._after_failure(outcome, sent, failures)
-            seconds = retry.backoff_seconds(outcome, sent, self.pool.rng)
+            seconds = retry.backoff_seconds(outcome, sent, pool.rng)
             may_hurry = retry.ends_with_outage(outcome.error)
-            del outcome  # it may hold a large response
+            del outcome  # it may hold a large body
             await self._wait(seconds, may_hurry)
+
+    async def _attempt(self, call: EncodedCall, priority: int, origin: Any) -> ModelReply | FailedAttempt:
+        """Make one attempt. A separate frame, so that a large response is freed before the backoff (measured)."""
+        pool, permits, shielded = self.pool, self.permits, self._shielded
+        cost = self._cost(call) if pool.may_count_tokens else ONE_CALL
+        prompt = pool.selector.prompt_hashes(call.body)
+        endpoint = permits.try_acquire(cost, prompt) or await permits.acquire(priority, cost, prompt)
+        interval = endpoint.window.interval if endpoint.window is not None else None
+        if shielded is not None:
+            response = await shielded.run(self._exchange(call, endpoint, origin), endpoint)
+        else:
+            try:
+                response = self._record(call, endpoint, origin, await pool.sender.send(endpoint, call, self))
+            finally:
+                permits.release(endpoint)
+        return self._read(call, cost, endpoint, interval, response)
 
     def _after_failure(self, failure: FailedAttempt, sent: int, failures: dict[RetryRule, int]) -> None:
         """Count a failed attempt. Raise its error unless the call should be sent again."""
@@ -166,21 +191,15 @@ class JobClient(LLM):
             if may_hurry or self.stopped is not None:
                 return
 
-    async def _attempt(self, call: EncodedCall, priority: int, origin: Any) -> ModelReply | FailedAttempt:
-        """Make one attempt. A separate frame, so that a large response is freed before the backoff."""
-        pool = self.pool
-        cost = self._cost(call) if pool.may_count_tokens else ONE_CALL
-        prompt = pool.selector.prompt_hashes(call.body)
-        endpoint = self.permits.try_acquire(cost, prompt) or await self.permits.acquire(priority, cost, prompt)
-        interval = endpoint.window.interval if endpoint.window is not None else None
-        exchange = self._exchange(call, endpoint, origin)
-        if self._shielded is not None:
-            response = await self._shielded.run(exchange, endpoint)
-        else:
-            try:
-                response = await exchange
-            finally:
-                self.permits.release(endpoint)
+    def _read(
+        self,
+        call: EncodedCall,
+        cost: CallCost,
+        endpoint: Endpoint,
+        interval: MonitorInterval | None,
+        response: Answered | FailedAttempt,
+    ) -> ModelReply | FailedAttempt:
+        """Decode a response and count its answer. Return the answer, or the failure if there is none."""
         if isinstance(response, FailedAttempt):
             return response
         try:
@@ -188,7 +207,8 @@ class JobClient(LLM):
         except errors.InvalidResponse as error:
             return self._unanswered(error.with_traceback(None), response)  # a variable here would be part of a cycle
         self.counters.answer(answer)
-        self.permits.record_answer()
+        if not self.pool.permits.has_answer:
+            self.pool.permits.record_answer()
         if interval is not None or cost is not ONE_CALL:
             self._learn(call, cost, endpoint, interval, response, answer)
         return answer
@@ -197,7 +217,9 @@ class JobClient(LLM):
         """Return the failure of an attempt whose response contains no answer."""
         self.counters.spent(openai.usage(response.body))
         now = clock.now()
-        failure = assess_failure(response.endpoint, error, now - response.seconds, now)
+        failure = assess_failure(
+            response.endpoint, error, SendTime(now - response.seconds, response.endpoint.in_flight), now
+        )
         return self.pool.fail_over(response.endpoint, failure, any_success=self.any_success)
 
     def decode(self, call: EncodedCall, body: bytes, replayed: bool = False) -> ModelReply:
@@ -210,8 +232,13 @@ class JobClient(LLM):
         return openai.decode(call.api, body, replayed, is_thinker=is_thinker)
 
     async def _exchange(self, call: EncodedCall, endpoint: Endpoint, origin: Any) -> Answered | FailedAttempt:
-        """Send the call, store the response, and charge its tokens to the budget."""
-        response = await self.pool.sender.send(endpoint, call, self)
+        """Send the call and record the response."""
+        return self._record(call, endpoint, origin, await self.pool.sender.send(endpoint, call, self))
+
+    def _record(
+        self, call: EncodedCall, endpoint: Endpoint, origin: Any, response: Answered | FailedAttempt
+    ) -> Answered | FailedAttempt:
+        """Store a response before anything reads it, and charge it."""
         if isinstance(response, FailedAttempt):
             return self.pool.fail_over(endpoint, response, any_success=self.any_success)
         if self._log is not None:
@@ -220,8 +247,8 @@ class JobClient(LLM):
             except StorageError as error:
                 self.stop(error)  # the row function may suppress the exception
                 raise
-        if self._budget is not None:
-            self._budget.spend(openai.usage(response.body))
+        if self._charge is not None:
+            self._charge(call, response)
         return response
 
     def _learn(

@@ -8,8 +8,9 @@ from manycall.providers import rate_limit_headers
 from manycall.providers.rate_limit_dialects import find_dialect
 from manycall.transport.messages import HttpResponse
 
-CHECK_SECONDS, MAX_CHECKS = 0.25, 8
-"""Seconds between two checks of the response headers for limits. After 8 checks without limits, there are none."""
+FIRST_ANSWERS, CHECK_SECONDS = 8, 0.25
+"""The headers of the first 8 answers are checked for limits, and later those of one response per 0.25 seconds. If the
+first 8 advertise no token limit, the tokens of a call are no longer estimated until a later one advertises one."""
 
 
 class AdvertisedLimitReader:
@@ -17,12 +18,16 @@ class AdvertisedLimitReader:
 
     Args:
         host: host name of the endpoint.
+
+    Attributes:
+        may_still_appear: whether one of the next answers may advertise limits that no earlier one has.
     """
 
     def __init__(self, host: str) -> None:
         self._host = host
         self._dialect: rate_limit_headers.HeaderDialect | None = None
-        self._checks_without_limits = 0
+        self._answers_checked = 0
+        self.may_still_appear = True
         self._advertises_limits = False  # limits that appear only in error responses may be made up
         self._next_check = -math.inf
 
@@ -34,22 +39,19 @@ class AdvertisedLimitReader:
         """Whether max_tokens counts against the quota: it does at OpenAI. It is also the safe assumption by default."""
         return self._dialect is None or self._dialect.reserves_max_tokens
 
-    @property
-    def may_still_appear(self) -> bool:
-        """Whether limits may be advertised although no response has advertised them yet."""
-        return self._checks_without_limits < MAX_CHECKS
-
     def is_due(self, response: HttpResponse, now: float) -> bool:
         """Whether the headers of this response should be read."""
         return now >= self._next_check or response.status == 429
 
     def read(self, response: HttpResponse, now: float) -> list[AdvertisedLimit] | None:
         """Return the limits in the headers; None while no answer has advertised any."""
-        self._next_check = now + CHECK_SECONDS
+        self._answers_checked += response.status == 200
+        self.may_still_appear = self._answers_checked < FIRST_ANSWERS
+        if not self.may_still_appear:
+            self._next_check = now + CHECK_SECONDS
         if self._dialect is None:
             self._dialect = find_dialect(self._host, response.header)
             if self._dialect is None:
-                self._checks_without_limits += 1
                 return None
         limits = self._dialect.parse(
             response.header, rate_limit_headers.server_time(response.header, clock.wall_time())

@@ -18,14 +18,17 @@ class MetricsPoll:
 
     Args:
         model: the model whose metrics count.
+
+    Attributes:
+        has_metrics: whether the last poll has read usable metrics; None before the first one.
     """
 
     def __init__(self, endpoint: Endpoint, model: str, transport: Transport) -> None:
         self._endpoint, self._model, self._transport = endpoint, model, transport
         parts = address.parse(endpoint.url)
         # Only self-hosted servers publish their metrics without authentication. The key is never sent to /metrics.
-        is_self_hosted = parts.scheme == "http" or endpoint.key is None
-        self._url = f"{parts.origin}/metrics" if is_self_hosted else None
+        self._url = None if endpoint.is_hosted else f"{parts.origin}/metrics"
+        self.has_metrics: bool | None = None
         self._next_poll = -math.inf
         self._failures = 0
 
@@ -37,11 +40,13 @@ class MetricsPoll:
         window, now = self._endpoint.window, clock.now()
         if window is None or self._url is None or now < self._next_poll:
             return
+        started = 0 if window.opening is None else window.opening.started
         load = await self._read(self._url)
         now = clock.now()
+        self.has_metrics = load is not None
         if load is not None:
             self._failures = 0
-            window.update_from_metrics(load, self._endpoint.in_flight, now)
+            window.update_from_metrics(load, self._endpoint.in_flight, now, started)
             return
         self._failures += 1
         window.metrics_lost(now)

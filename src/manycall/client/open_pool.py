@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from manycall import clock
 from manycall.client import window_cache
 from manycall.client.body_adapter import BodyAdapter
 from manycall.client.encoded_call import EncodedCall
@@ -18,6 +19,7 @@ from manycall.client.system_limits import max_permits
 from manycall.client.threads import in_own_thread
 from manycall.control.prefix_affinity import PrefixAffinity
 from manycall.providers.catalog import GENERIC, PROVIDERS
+from manycall.providers.price_book import PricedEndpoint
 from manycall.records import Secret
 from manycall.sim import process
 from manycall.transport.messages import Transport
@@ -33,7 +35,7 @@ class PoolSettings(NamedTuple):
         sims: specifications of simulated endpoints (`sim`, `sim:rpm=60`).
         endpoints: the other endpoints.
         concurrency: maximum calls in flight; None: adapted to what the endpoints can serve.
-        initial_window: the concurrency window at the start, if none is cached.
+        initial_window: the concurrency window at the start.
         timeout: seconds for one attempt.
         drop: names of parameters that are not sent.
         thinking: value of the option `thinking`; None: as the model does by default.
@@ -70,6 +72,11 @@ class PoolSettings(NamedTuple):
             api.prepare(example, self.timeout)
 
     @property
+    def priced(self) -> list[PricedEndpoint]:
+        """What is known about the prices of the endpoints."""
+        return [each.priced for each in (*self.endpoints, *(sim_endpoint(each, SIM_URL) for each in self.sims))]
+
+    @property
     def names(self) -> list[str]:
         """The endpoints as the user gave them."""
         return [*self.sims, *(each.url for each in self.endpoints)]
@@ -79,7 +86,9 @@ def sim_endpoint(specification: str, url: str) -> EndpointSettings:
     """Return the settings of a simulated endpoint, which may play a provider: `sim:provider=deepseek`."""
     name = process.find_option(specification, "provider")
     provider = next((each for each in PROVIDERS if each.name == name), GENERIC)
-    return EndpointSettings(url, provider=provider, api=provider.wire, key_header=provider.key_header)
+    return EndpointSettings(
+        url, provider=provider, api=provider.wire, key_header=provider.key_header, name=specification
+    )
 
 
 def find_endpoints(
@@ -118,8 +127,7 @@ async def open_pool(
     cached = {} if sims or limit else window_cache.load_windows()
 
     def window(url: str) -> WindowRange | None:
-        last = cached.get(f"{url} {settings.model}", 0)
-        return None if limit else WindowRange(max(settings.initial_window, last // 2), size)
+        return None if limit else WindowRange(settings.initial_window, size, cached.get(f"{url} {settings.model}"))
 
     opened = [*settings.endpoints, *map(sim_endpoint, settings.sims, urls)]
     endpoints = [
@@ -129,7 +137,9 @@ async def open_pool(
     if prefix_affinity and len(endpoints) > 1 and all(each.looks_self_hosted for each in endpoints):
         selector = AffinitySelector(endpoints, PrefixAffinity())
     canary_seconds = max(each.canary_seconds for each in endpoints)
-    permits = Permits(size, endpoints, selector=selector, canary_seconds=canary_seconds)
+    permits = Permits(
+        size, endpoints, selector=selector, canary_seconds=canary_seconds, now=clock.running_clock()
+    )  # fmt: skip
     return EndpointPool(
         settings.model, endpoints, permits, selector, transport,
         timeout=settings.timeout, rng=rng, sims=sims, fixed_concurrency=limit,

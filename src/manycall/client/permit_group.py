@@ -1,6 +1,7 @@
 """The permits of one job: its part of the permits of a client, with a separate budget, stop and number in flight."""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 
 from manycall.client.endpoint import Endpoint
@@ -10,30 +11,30 @@ from manycall.errors import BudgetExceeded, ManycallError
 from manycall.limits import CallCost
 
 
-def always() -> bool:
-    """Return True."""
-    return True
-
-
 class PermitGroup:
     """A job's view of the shared permits, which grant them to the oldest call of all jobs.
 
     Args:
         shared: the permits of the client.
         budget: what the job may spend; None if there is no limit.
-        wants_rows: whether the job may start another row; False while its results are not read fast enough.
+        wants_rows: returns whether the job may start another row, which it may not while its results are not read fast
+            enough; None: it always may.
 
     Attributes:
         in_flight: calls of this job that have a permit or wait for one.
         closed: why the job makes no more calls; None while it does.
+        rows_left: number of rows that have not started yet; inf if their calls cannot be counted.
         changed: set when a row may be able to start, and when a call has ended. The scheduler clears it.
         wake_event: set when the job is closed. At the end of an outage it is set and replaced by a new event, so that
             calls in a retry wait check again.
     """
 
-    def __init__(self, shared: Permits, budget: Budget | None = None, wants_rows: Callable[[], bool] = always) -> None:
+    def __init__(
+        self, shared: Permits, budget: Budget | None = None, wants_rows: Callable[[], bool] | None = None
+    ) -> None:
         self._shared, self._budget, self._wants_rows = shared, budget, wants_rows
         self.in_flight = 0
+        self.rows_left = math.inf
         self.changed = asyncio.Event()
         self.wake_event = asyncio.Event()
         self._closed: ManycallError | None = None
@@ -58,7 +59,7 @@ class PermitGroup:
         """Whether a new row of this job could call."""
         if self._closed is not None or self._waiting_for_budget or not self._shared.has_room:
             return False
-        return self._shared.closed is None and self._wants_rows()
+        return self._shared.closed is None and (self._wants_rows is None or self._wants_rows())
 
     @property
     def total_window(self) -> int:
@@ -129,6 +130,10 @@ class PermitGroup:
         if not self.in_flight and (why := budget.exhausted) is not None:
             self.close(BudgetExceeded(why))
         return self._closed is None and budget.has_room(self.in_flight)
+
+    def record_rows_left(self, rows: float) -> None:
+        """Record how many rows have not started yet, each of which makes one call; inf if they make more."""
+        self.rows_left = rows
 
     def record_answer(self) -> None:
         """Record that a call was answered."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from manycall import clock
@@ -22,9 +22,11 @@ class Group(Protocol):
 
     Attributes:
         changed: set when a row may be able to start.
+        rows_left: number of rows that have not started yet; inf if their calls cannot be counted.
     """
 
     changed: asyncio.Event
+    rows_left: float
 
     def end_outage(self) -> None:
         """Handle the end of an outage."""
@@ -46,6 +48,7 @@ class Permits:
         endpoints: the endpoints that they are for.
         selector: chooses among the endpoints; default: by load.
         canary_seconds: how long, from the first call, no more than CANARY_CALLS are in flight without an answer.
+        now: returns the time.
 
     Attributes:
         in_flight: number of permits in use.
@@ -60,12 +63,14 @@ class Permits:
         *,
         selector: EndpointSelector | None = None,
         canary_seconds: float = 0.0,
+        now: Callable[[], float] = clock.now,
     ) -> None:
         self.max_permits = max_permits
         self.in_flight = 0
         self.closed: ManycallError | None = None
         self.has_answer = False
-        self._endpoints = endpoints
+        self._endpoints, self._now = endpoints, now
+        self._only = endpoints[0] if len(endpoints) == 1 else None
         self._selector = selector or EndpointSelector(endpoints)
         self._canary_seconds, self._canary_ends = canary_seconds, float("-inf")
         self._groups: tuple[Group, ...] = ()
@@ -121,7 +126,7 @@ class Permits:
         """Acquire a permit if no call is waiting and one is available now."""
         if self._waiting or self.closed is not None:
             return None
-        now = clock.now()
+        now = self._now()
         endpoint = self._available_endpoint(cost, now)
         if endpoint is None:
             return None
@@ -132,7 +137,7 @@ class Permits:
 
     def try_acquire_at(self, endpoint: Endpoint) -> bool:
         """Acquire a permit for this endpoint if no call is waiting and one is available now."""
-        now = clock.now()
+        now = self._now()
         if self.closed is not None or self._waiting or self.in_flight >= self.max_permits:
             return False
         if endpoint.earliest(CallCost(), now) > now:
@@ -144,19 +149,16 @@ class Permits:
     def release(self, endpoint: Endpoint) -> None:
         """Return a permit."""
         endpoint.release()
-        self._returned()
-
-    def cancel(self, endpoint: Endpoint, cost: CallCost) -> None:
-        """Return a permit whose call was not sent."""
-        endpoint.cancel(cost)
-        self._returned()
-
-    def _returned(self) -> None:
         self.in_flight -= 1
         if self._waiting:
             self._grant()
         for group in self._groups:
             group.changed.set()
+
+    def cancel(self, endpoint: Endpoint, cost: CallCost) -> None:
+        """Return a permit whose call was not sent."""
+        endpoint.cancel(cost)
+        self.release(endpoint)
 
     def _notify(self) -> None:
         for group in self._groups:
@@ -166,7 +168,10 @@ class Permits:
         """Return an endpoint with room for a call now, or None after starting a timer for the next check."""
         if self.in_flight >= self.max_permits:
             return None
-        endpoint, at = self._selector.find(cost, now, self._turn)
+        if self._only is not None:
+            endpoint, at = self._only, self._only.earliest(cost, now)
+        else:
+            endpoint, at = self._selector.find(cost, now, self._turn, self._calls_left)
         if self.in_flight >= CANARY_CALLS:
             at = max(at, self._canary_ends)
         if at > now:
@@ -175,6 +180,11 @@ class Permits:
                 self._timer, self._timer_at = asyncio.get_running_loop().call_at(at, self._on_timer), at
             return None
         return endpoint
+
+    @property
+    def _calls_left(self) -> float:
+        """Number of calls that have not been sent yet; inf if it is unknown."""
+        return sum([group.rows_left for group in self._groups], float(len(self._waiting)))
 
     def _reserve(self, endpoint: Endpoint, cost: CallCost, prompt: Sequence[int], now: float) -> None:
         if self._turn == 0 and not self.has_answer:
@@ -227,7 +237,7 @@ class Permits:
                 heapq.heappop(self._waiting)
                 self._served -= first.is_served
                 continue
-            now = clock.now()
+            now = self._now()
             endpoint = self._available_endpoint(first.cost, now)
             if endpoint is None:
                 return

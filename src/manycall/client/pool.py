@@ -16,6 +16,7 @@ from manycall.client.endpoint import Endpoint
 from manycall.client.endpoint_selector import EndpointSelector
 from manycall.client.hedging import HedgingSender
 from manycall.client.metrics_poll import MetricsPoll
+from manycall.client.opening_listener import OpeningListener
 from manycall.client.permits import Permits
 from manycall.client.threads import in_own_thread
 from manycall.control.retry import RULES, FailedAttempt
@@ -83,11 +84,16 @@ class EndpointPool:
         self.cpu_load = CpuLoad()
         self.estimate = TokenEstimator()
         self.job_numbers = count()
-        sender = AttemptSender(transport, timeout, permits.end_outage)
+        sender = AttemptSender(transport, timeout, permits.end_outage, clock.running_clock())
         self.hedger = HedgingSender(sender, endpoints, permits) if len(endpoints) > 1 else None
         self.sender: Sender = self.hedger or sender
         self._model = model
         self._polls = [MetricsPoll(endpoint, model, transport) for endpoint in endpoints]
+        for endpoint, poll in zip(endpoints, self._polls, strict=True):
+            if endpoint.window is not None and endpoint.window.opening is not None:
+                endpoint.observe_with(
+                    OpeningListener(endpoint, endpoint.window, poll, transport, timeout, permits.recheck)
+                )
         self._monitor_task = asyncio.create_task(self._monitor())
         self._monitor_task.add_done_callback(self._monitor_ended)
 
@@ -119,6 +125,9 @@ class EndpointPool:
 
     async def close(self) -> None:
         """Stop the monitor and the simulated endpoints; cache the windows."""
+        for endpoint in self.endpoints:
+            if endpoint.listener is not None:
+                endpoint.listener.close()
         self._monitor_task.cancel()
         await asyncio.wait([self._monitor_task])
         if not self.sims:  # simulated endpoints get a new address each time

@@ -1,7 +1,7 @@
 """From a response without an answer to the failure of its attempt: what it means, what to wait for, what to do."""
 
 from manycall import clock, errors
-from manycall.client.endpoint import Endpoint
+from manycall.client.endpoint import Endpoint, SendTime
 from manycall.control.retry import MAX_RETRY_AFTER_SECONDS, FailedAttempt, retry_after_seconds
 from manycall.errors import FailureClass, HttpStatusError
 from manycall.limits import DAY_SECONDS
@@ -44,7 +44,7 @@ def read_refusal(
     )
 
 
-def assess_failure(endpoint: Endpoint, error: errors.CallError, sent: float, now: float) -> FailedAttempt:
+def assess_failure(endpoint: Endpoint, error: errors.CallError, sent: SendTime, now: float) -> FailedAttempt:
     """Return the failure of an attempt that was answered with an error, and inform the endpoint's limiters.
 
     Args:
@@ -66,7 +66,9 @@ def assess_failure(endpoint: Endpoint, error: errors.CallError, sent: float, now
     if is_throttle(error, failure_class):
         wait = retry_after_seconds(error)
         wait = None if wait is None else min(wait, MAX_RETRY_AFTER_SECONDS)
-        delays_all = endpoint.record_429(sent, now, wait)
+        delays_all = endpoint.record_429(
+            sent, now, wait, names_concurrency=failure_class is FailureClass.CONCURRENCY_LIMITED
+        )
     elif isinstance(error, HttpStatusError) and error.status in OVERLOAD_STATUSES:
         endpoint.record_overload(now)
     advice = remedy(failure_class, endpoint.provider, has_key=endpoint.key is not None)

@@ -1,6 +1,6 @@
 """The calls that a model supports: chat, complete, embed."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 from manycall import errors
@@ -60,6 +60,10 @@ class LLM:
     async def send(self, request: Request) -> ModelReply:
         """Send a request unchanged, to any model. The client's own parameters are not added."""
         return await self._call(request)
+
+    async def find_journaled(self, requests: Iterable[Request]) -> ModelReply | None:
+        """Return the journaled answer to the first of these requests that has one; None without a journal."""
+        return None
 
     async def _call(self, request: Request) -> ModelReply:
         raise NotImplementedError

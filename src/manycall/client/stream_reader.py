@@ -34,6 +34,11 @@ class StreamReader:
         self._json: list[bytes] | None = None
         self.events = 0
         self.first_event_at: float | None = None
+        self._on_first_event: Callable[[], None] | None = None
+
+    def notify_of_first_event(self, act: Callable[[], None]) -> None:
+        """Call `act` when the first event arrives."""
+        self._on_first_event = act
 
     def push(self, chunk: bytes) -> None:
         """Add the next bytes.
@@ -78,6 +83,8 @@ class StreamReader:
     def _add(self, events: list[SseEvent]) -> None:
         if events and self.first_event_at is None:
             self.first_event_at = clock.now()
+            if self._on_first_event is not None:
+                self._on_first_event()
         for event in events:
             self._fold.push(event)
             self.events += 1

@@ -1,9 +1,10 @@
 """Find the best number of concurrent calls for a server that never refuses a call.
 
 Up to the server's saturation point (the knee), more concurrent calls give more answers per second. Beyond it, the calls
-only wait for each other. Therefore the window doubles while throughput grows, and then stays there, with an occasional
-step up or down to find out whether the knee has moved. Two quantities are estimated from the answers of one monitor
-interval (the calls started since the last change of the window):
+only wait for each other. A window opens by the clock and by first tokens (control/window_opening.py). It then stays at
+the knee, with an occasional step up or down to find out whether the knee has moved. If the opening ends without a knee,
+or if the user configured a rate limit, the window doubles while throughput grows. Two quantities are estimated from the
+answers of one monitor interval (the calls started since the last change of the window):
 
 * The throughput. By Little's law, N calls in flight that take L seconds each give N / L answers per second. L is the
   latency of an answer of average length. It is read from a line fitted through the latencies (seconds against output
@@ -22,6 +23,7 @@ from collections.abc import Callable
 from manycall.control import knee_search
 from manycall.control.knee_search import Observation, Phase, Resize
 from manycall.control.regression import LatencyFit, MonitorInterval
+from manycall.control.window_opening import HOSTED, OpeningEnd, OpeningRule, WindowOpening
 from manycall.limits import ServerLoad
 
 NoteChange = Callable[[float, str], None]
@@ -32,10 +34,15 @@ MAX_WINDOW = 8192
 MIN_UTILIZATION = 0.8
 """Share of the window that must have been in use before it is evaluated. Below it, the number of rows, a quota or this
 machine is the limit."""
-OPENING_SECONDS = 1.0
+ASIDE_SECONDS = 2.0
+"""Time without a delay by a learned rate limit after which the knee is searched again."""
+RAMP_SECONDS = 1.0
 """Time over which an enlarged window opens gradually, so that an unknown quota refuses only a few calls."""
-MIN_ANSWERS, MIN_ANSWERS_SLOW_START = 64, 16
-"""Answers needed to estimate the latency; fewer in slow start, so that the window does not overshoot."""
+MIN_ANSWERS = 64
+"""Answers needed to find out whether throughput has grown since the window was enlarged."""
+MAX_QUEUE_SECONDS = 0.5
+"""Time for which metrics must report a long queue before it ends the opening. Prompts that arrive together queue for a
+moment."""
 OVERLOAD_SHARE, OVERLOAD_FACTOR, COOLDOWN_SECONDS = 0.02, 0.7, 15.0
 """If more than this share of the calls fails because of overload, the window is multiplied by the factor and then left
 unchanged for the cooldown."""
@@ -45,9 +52,10 @@ class ConcurrencyWindow:
     """The concurrency window of one endpoint.
 
     Args:
-        size: initial size. If the size of an earlier run is known, half of it.
+        size: initial size.
         max_size: largest size permitted (by file descriptors and memory).
         note: called with the time and a description of every change.
+        rule: how the window opens; None: it doubles for each round of answers (slow start).
 
     Attributes:
         size: number of calls that may be in flight.
@@ -55,24 +63,34 @@ class ConcurrencyWindow:
         interval: monitor interval of a call that starts now; it must be passed to `record_answer`.
         knee_found: whether the knee has been found.
         client_bound: whether this machine limits the calls; the window is then not evaluated.
+        opening: the opening; None once it has ended.
     """
 
     def __init__(
-        self, size: int = INITIAL_WINDOW, max_size: int = MAX_WINDOW, note: NoteChange = lambda now, why: None
+        self,
+        size: int = INITIAL_WINDOW,
+        max_size: int = MAX_WINDOW,
+        note: NoteChange = lambda now, why: None,
+        rule: OpeningRule | None = None,
     ) -> None:
         self.size = max(1, min(size, max_size))
         self.max_size = max_size
+        self.opening = None if rule is None else WindowOpening(rule, self.size, max_size)
         self.knee_found = False
         self.client_bound = False
         self._note = note
-        self._opening = (0.0, 0.0, 0)  # start time, duration, size before
+        self._limit: int | None = None  # known from refusals
+        self._aside_until = math.inf  # a rate limit has delayed a call; until then, the window opens by the clock
+        self._ramp = (0.0, 0.0, 0)  # start time, duration, size before
         self._tokens, self._answers = 0.0, 0  # moving average of the answer length, number of answers
         self._min_intercept: float | None = None  # seconds before the first token, without a queue
         self._previous: tuple[int, LatencyFit] | None = None  # the window to compare with, and its latencies
-        self._phase = Phase.SLOW_START
+        self._phase = Phase.SLOW_START if rule is None else Phase.OPENING
         self._intervals_waited, self._probe_interval, self._direction = 0, 1, 1
         self._last_queue = 0.0
         self._queue_streak = 0  # consecutive metrics with a long queue; negative: with none
+        self._noted_size = self.size  # in the opening
+        self._queue_since = math.inf  # metrics have reported a long queue since then, in the opening
         self._finished, self._overloads, self._overload_counted_from, self._cooldown_until = 0, 0, 0.0, float("-inf")
         self._growth_paused_until = -math.inf
         self._settled_at = math.inf  # after a probe, calls count from this time on
@@ -87,26 +105,43 @@ class ConcurrencyWindow:
 
     def earliest(self, in_flight: int, now: float) -> float:
         """Return the earliest time at which another call may start; inf if a call must finish first."""
+        if self.opening is not None and not (self.client_bound and in_flight >= self.size):
+            return self.opening.earliest(in_flight, now)
         if in_flight >= self.size:
             return math.inf
-        start, seconds, old_size = self._opening
+        start, seconds, old_size = self._ramp
         if in_flight < old_size or now >= start + seconds:
             return -math.inf
         return start + seconds * (in_flight + 1 - old_size) / (self.size - old_size)
 
     def record_sent(self, in_flight: int, now: float) -> None:
         """Record that a call starts; `in_flight` includes it."""
+        if self.opening is not None:
+            self.opening.record_sent(in_flight, now)
+            self._follow_opening(now)
         if now >= self._settled_at:
             self._settled_at = math.inf
             self._begin(now)
         self.interval.record_in_flight(in_flight)
 
-    def record_answer(self, interval: MonitorInterval, seconds: float, tokens: int, now: float) -> None:
-        """Record the latency and the output tokens of a call that started in the given interval."""
+    def record_answer(
+        self, interval: MonitorInterval, seconds: float, tokens: int, now: float, in_flight: int = 0
+    ) -> None:
+        """Record the latency and the output tokens of a call that started in the given interval.
+
+        Args:
+            in_flight: number of calls that are still in flight.
+        """
         self._answers += 1
         self._tokens += max(0.002, 1 / self._answers) * (tokens - self._tokens)
         self._finished += 1
-        if interval is not self.interval or self._settled_at < math.inf:
+        if self.opening is not None:
+            self._end_opening(self.opening.record_answer(seconds, in_flight, now), now)
+            if self.opening is not None and now >= self._aside_until:
+                self._aside_until = math.inf
+                self.skip_opening(now)
+            return
+        if self._limit is not None or interval is not self.interval or self._settled_at < math.inf:
             return
         interval.add(tokens, seconds)
         if interval.count < self._needed or interval.count & 7 or now < self._cooldown_until:
@@ -120,21 +155,15 @@ class ConcurrencyWindow:
         seen = self._observe(line)
         if interval.count < max(400, 4 * self.size) and not knee_search.is_conclusive(seen):
             return
-        if self._phase is Phase.DOUBLING:
-            self._grow(2 * self.size, line, now)  # between two updates from metrics
-        elif self._phase is not Phase.METRICS_DRIVEN:  # else the next metrics contain the effect of these answers
+        if self._phase is not Phase.METRICS_DRIVEN:  # else the next metrics contain the effect of these answers
             self._evaluate(line, now)
 
     @property
     def _needed(self) -> float:
         """Number of answers after which an interval is evaluated."""
-        if self._starting:
+        if self._phase is Phase.SLOW_START:
             return max(16.0, self.size / 3)
         return max(min(64.0, 8.0 + 8.0 * self.size), 0.7 * self.size)
-
-    @property
-    def _starting(self) -> bool:
-        return self._phase in (Phase.SLOW_START, Phase.DOUBLING)
 
     def _observe(self, line: LatencyFit, queue: float | None = None) -> Observation:
         seen = Observation(
@@ -191,8 +220,8 @@ class ConcurrencyWindow:
         new, old = max(1, min(self.max_size, round(size))), self.size
         if new == old:
             return
-        quarter_latency = self.interval.fit().predict(self._tokens) / 4 if self.interval.count else OPENING_SECONDS
-        self._opening = (now, min(OPENING_SECONDS, quarter_latency) if new > old else 0.0, old)
+        quarter_latency = self.interval.fit().predict(self._tokens) / 4 if self.interval.count else RAMP_SECONDS
+        self._ramp = (now, min(RAMP_SECONDS, quarter_latency) if new > old else 0.0, old)
         self.size = new
         self._note(now, f"window {old} → {new}" + (f": {why}" if why else ""))
 
@@ -202,6 +231,7 @@ class ConcurrencyWindow:
 
     def open_to(self, calls: float, now: float) -> None:
         """Enlarge the window in one step, to the number of calls that a known quota permits during one call."""
+        self.skip_opening(now)
         if not self.knee_found and calls > self.size:
             self._resize(calls, "rate limit known", now)
             self._begin(now)
@@ -221,37 +251,38 @@ class ConcurrencyWindow:
 
     def _restart(self, now: float) -> None:
         """Search for the knee again, starting at the current size."""
+        self.opening = None
         self._phase, self._previous, self._probe_interval = Phase.SLOW_START, None, 1
         self._settled_at = math.inf
         self._begin(now)
 
     def metrics_lost(self, now: float) -> None:
         """Return to estimating from latencies, because the server's metrics are no longer available."""
-        if self._phase is Phase.DOUBLING:
-            self._restart(now)
-        elif self._phase is Phase.METRICS_DRIVEN:
+        if self._phase is Phase.METRICS_DRIVEN:
             self._phase, self._previous, self._intervals_waited = Phase.STEADY, None, 0
             self._begin(now)
 
-    def update_from_metrics(self, load: ServerLoad, in_flight: int, now: float) -> None:
-        """Update the window from the server's metrics, once every one or two seconds.
+    def update_from_metrics(self, load: ServerLoad, in_flight: int, now: float, started: int = 0) -> None:
+        """Update the window from the server's metrics.
 
         After the first call, only the metrics control the window.
+
+        Args:
+            started: the opening's number of calls when the metrics were requested.
         """
-        starting = self._starting
-        self._phase = Phase.DOUBLING if starting else Phase.METRICS_DRIVEN
+        if self.opening is not None:
+            self._open_from_metrics(self.opening, load, in_flight, now, started)
+            return
+        self._phase = Phase.METRICS_DRIVEN
         if in_flight < MIN_UTILIZATION * self.size or now < self._cooldown_until or self.client_bound:
             return
         if load.waiting <= 0:
             self._queue_streak = min(0, self._queue_streak) - 1
-            if not starting or now - self.interval.began >= 1.0:
-                factor = knee_search.growth_factor(starting, -self._queue_streak)
-                self._grow(factor * self.size + 1, self.interval.fit(), now)
+            self._grow(knee_search.growth_factor(-self._queue_streak) * self.size + 1, self.interval.fit(), now)
             return
-        self._phase, self._previous = Phase.METRICS_DRIVEN, None
-        self.knee_found = True
+        self._previous, self.knee_found = None, True
         self._queue_streak = max(0, self._queue_streak) + 1 if knee_search.has_long_queue(load) else 0
-        if self._queue_streak >= (1 if starting else 2):
+        if self._queue_streak >= 2:
             self._queue_streak = 0
             resize = knee_search.after_queue(load, in_flight)
             self._resize(resize.size, resize.reason, now)
@@ -260,7 +291,7 @@ class ConcurrencyWindow:
         """Enlarge the window, because no call queues at the server; reduce it if that did not increase throughput."""
         if now < self._growth_paused_until:
             return
-        is_measured = line.answers >= (MIN_ANSWERS_SLOW_START if self._phase is Phase.DOUBLING else MIN_ANSWERS)
+        is_measured = line.answers >= MIN_ANSWERS
         seen = self._observe(line)
         resize = knee_search.after_no_queue(seen, size, is_measured)
         if resize.size < self.size:
@@ -273,3 +304,68 @@ class ConcurrencyWindow:
         self._phase, self._probe_interval = resize.phase, resize.probe_interval
         self._resize(resize.size, resize.reason, now)
         self._begin(now)
+
+    def record_begun(self, place: int, in_flight: int, now: float) -> None:
+        """Record that the server has begun the call at this place of the opening, and so all before it."""
+        if self.opening is not None:
+            self._end_opening(self.opening.record_begun(place, in_flight, now), now)
+
+    def _open_from_metrics(
+        self, opening: WindowOpening, load: ServerLoad, in_flight: int, now: float, started: int
+    ) -> None:
+        """Record which calls have begun according to the metrics, or end the opening because of a queue."""
+        if load.waiting <= 0:
+            self._queue_since = math.inf
+            ended = opening.started - in_flight
+            self.record_begun(min(started, ended + round(load.running)), in_flight, now)
+        elif knee_search.has_long_queue(load):
+            self._queue_since = min(self._queue_since, now)
+            if now - self._queue_since >= MAX_QUEUE_SECONDS:
+                self._end_opening(OpeningEnd(*knee_search.after_queue(load, in_flight)[:3], is_knee=True), now)
+
+    def _follow_opening(self, now: float) -> None:
+        """Take over the size of the opening; note it each time it has doubled."""
+        assert self.opening is not None
+        self.size = self.opening.size
+        if self.size >= 2 * self._noted_size:
+            self._note(now, f"window {self._noted_size} → {self.size}")
+            self._noted_size = self.size
+
+    def _end_opening(self, end: OpeningEnd | None, now: float) -> None:
+        if self.opening is None:
+            return
+        self.size = self.opening.size
+        if end is None:
+            return
+        self.opening, self._phase = None, end.phase
+        self.knee_found = end.is_knee
+        self._min_intercept = end.first_token_seconds
+        self._resize(end.size, end.reason, now)
+        self._begin(now)
+
+    def skip_opening(self, now: float) -> None:
+        """Double the window for each round of answers from now on (slow start)."""
+        if self.opening is not None:
+            self._end_opening(OpeningEnd(self.size, "", Phase.SLOW_START), now)
+
+    def expect_rows(self, rows: int) -> None:
+        """Record the number of rows of the run, which bounds the growth at a hosted endpoint."""
+        if self.opening is not None:
+            self.opening.expect_rows(rows)
+
+    def step_aside(self, now: float) -> None:
+        """Open by the clock, because a rate limit delays a call. Until 2 s after the last one, no knee is searched."""
+        self._aside_until = now + ASIDE_SECONDS
+        if self.opening is None:
+            self.opening, self._phase = WindowOpening(HOSTED, self.size, self.max_size), Phase.OPENING
+        self.opening.step_aside()
+
+    def set_limit(self, limit: int | None, now: float) -> None:
+        """Permit this many calls in flight, because the server refuses more. None: search for the knee again."""
+        if limit == self._limit:
+            return
+        self._limit = limit
+        self._restart(now)
+        if limit is not None:
+            self._resize(limit, "limit of concurrent calls", now)
+            self._ramp = (now, 0.0, self.size)  # the server permits them at once

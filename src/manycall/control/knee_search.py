@@ -36,8 +36,8 @@ _NO_QUEUE = "no call queues at the server"
 class Phase(enum.Enum):
     """State of the search. The value is its name in `repr`."""
 
+    OPENING = "opening"  # see control/window_opening.py
     SLOW_START = "slow start"
-    DOUBLING = "doubling"  # slow start with server metrics
     STEADY = "steady"
     STEPPED_UP = "stepped up"
     STEPPED_DOWN = "stepped down"
@@ -198,9 +198,9 @@ _RULES: dict[Phase, Callable[[Observation], Resize | None]] = {
 }
 
 
-def growth_factor(is_starting: bool, samples: int) -> float:
+def growth_factor(samples: int) -> float:
     """Return the factor by which the window grows after this number of consecutive metrics without a queue."""
-    return 1.5 if is_starting else min(1.5, 1 + 0.05 * 2.0 ** min(10, samples - 1))
+    return min(1.5, 1 + 0.05 * 2.0 ** min(10, samples - 1))
 
 
 def is_comparable(seen: Observation) -> bool:

@@ -85,12 +85,21 @@ class GcraLimiter:
 
 
 class Quota:
-    """All rate limits of one endpoint, key and model."""
+    """All rate limits of one endpoint, key and model.
+
+    Attributes:
+        limits: the limits.
+        has_limits: whether there are any. Without, a call needs neither `earliest` nor `reserve`.
+        counts_tokens: whether there is a token limit, so that the tokens of a call must be estimated.
+    """
 
     def __init__(self, limits: RateLimits) -> None:
-        self.limits = self._configured = limits
-        self._requests = _make_limiters(limits.rpm, limits.rpd)
-        self._tokens = _make_limiters(limits.tpm, limits.tpd)
+        self._configured = limits
+        self._set_limiters(limits, _make_limiters(limits.rpm, limits.rpd), _make_limiters(limits.tpm, limits.tpd))
+
+    def _set_limiters(self, limits: RateLimits, requests: list[GcraLimiter], tokens: list[GcraLimiter]) -> None:
+        self.limits, self._requests, self._tokens = limits, requests, tokens
+        self.has_limits, self.counts_tokens = bool(requests or tokens), bool(tokens)
 
     def __repr__(self) -> str:
         return f"<Quota {self.limits}>"
@@ -100,11 +109,6 @@ class Quota:
         calls = [limiter.burst + limiter.rate * seconds for limiter in self._requests]
         calls += [(limiter.burst + limiter.rate * seconds) / ASSUMED_TOKENS_PER_CALL for limiter in self._tokens]
         return min(calls, default=float("inf"))
-
-    @property
-    def counts_tokens(self) -> bool:
-        """Whether there is a token limit, so that the tokens of a call must be estimated."""
-        return bool(self._tokens)
 
     def apply_advertised(self, advertised: Sequence[AdvertisedLimit], now: float) -> str | None:
         """Apply the limits that the server advertises. Configured limits take precedence.
@@ -135,9 +139,11 @@ class Quota:
         limits = msgspec.structs.replace(self.limits, **new_limits)
         if limits == self.limits:
             return None
-        self.limits = limits
-        self._requests = _replace_limiters(self._requests, limits.rpm, limits.rpd, now)
-        self._tokens = _replace_limiters(self._tokens, limits.tpm, limits.tpd, now)
+        self._set_limiters(
+            limits,
+            _replace_limiters(self._requests, limits.rpm, limits.rpd, now),
+            _replace_limiters(self._tokens, limits.tpm, limits.tpd, now),
+        )
         return f"the server advertises {', '.join(f'{value:g} {name}' for name, value in new_limits.items())}"
 
     def earliest(self, cost: CallCost) -> float:

@@ -3,7 +3,8 @@
 A rate limit refuses the calls above it. At half the rate it refuses far fewer, and soon none. A server that refuses one
 call in ten at random (because of a fault, or because of many other clients) refuses one in ten at any rate, so a client
 that slows down for it never stops slowing down. Therefore the share of refused calls is compared each time the rate has
-been halved.
+been reduced by a fifth. control/throttle.py measures the rate before that, so already the first of these rates is low
+enough for a rate limit to refuse hardly any call.
 """
 
 MIN_CALLS, MIN_REFUSALS = 30, 5
@@ -13,7 +14,9 @@ CALLS_PER_CHECK = 100
 MAX_RANDOM_SHARE = 0.5
 """If a server refuses more than this share of the calls, the refusals are not treated as random."""
 MIN_IMPROVEMENT = 0.5
-"""Halving the rate helps only if it reduces the share of refusals to less than this factor of the previous share."""
+"""A reduction helps only if it reduces the share of refusals to less than this factor of the previous share."""
+MIN_REDUCTION = 1.25
+"""The share is compared each time the rate has been divided by this factor."""
 WORSE, MORE = 2.0, 0.1
 """The refusals are no longer only random once their share exceeds WORSE times the random share plus MORE."""
 SMOOTHING, PACE_DRIFT = 0.2, 1.5
@@ -54,13 +57,13 @@ class RandomRefusals:
 
         Args:
             pace: the new rate, in calls per second.
-            lowest: the lowest rate ever used. A reduction to this rate counts as another halving.
+            lowest: the lowest rate ever used. A reduction to this rate counts as another reduction.
         """
         if not self._starting_pace:
             self._begin(pace)
             return False
         enough = self._sent >= MIN_CALLS and self._refused >= MIN_REFUSALS
-        if pace > max(self._starting_pace / 2, lowest) or not enough:
+        if pace > max(self._starting_pace / MIN_REDUCTION, lowest) or not enough:
             return False
         share = self._refused / self._sent
         useless = (
@@ -87,6 +90,11 @@ class RandomRefusals:
             self.refusal_rate + SMOOTHING * (share - self.refusal_rate), PACE_DRIFT * self._first_rate
         )
         return False
+
+    def restart(self) -> None:
+        """Forget the calls so far, because the rate is being measured and says nothing yet about chance."""
+        self._previous_share = None
+        self._begin(0.0)
 
     def _begin(self, pace: float) -> None:
         self._starting_pace, self._sent, self._refused = pace, 0, 0

@@ -4,7 +4,6 @@ The schema is sent as `response_format`. The answer is validated here anyway, be
 and do not enforce it.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,14 +12,13 @@ from typing import Any, get_args
 import msgspec
 
 from manycall.data.config_files import read_config
+from manycall.data.json_search import JsonAnswer, read_json
 from manycall.errors import UsageError
-from manycall.records import DECODE_ERRORS
 
 SchemaLike = str | Path | Mapping[str, Any] | type
 """A path, a JSON schema, a type that msgspec supports, a pydantic model, or a list of either (list[Model])."""
 LIST_PROPERTY = "rows"
 """Property that contains the items of a list in the requested object: OpenAI only accepts an object at the top."""
-_FENCED = re.compile(r"\s*```\w*\n(.*)\n```\s*", re.DOTALL)
 _DEFINITIONS = ("$defs", "definitions", "$schema")
 MAX_ERRORS_SHOWN = 5
 """Number of validation errors that are reported per answer."""
@@ -64,18 +62,15 @@ class AnswerSchema:
         """Instruction for the prompt, for servers that do not support `response_format`."""
         return f"Answer with JSON only, which fits this JSON schema:\n{msgspec.json.encode(self._requested).decode()}"
 
-    def parse(self, text: str) -> Any:
-        """Return the answer as JSON values. A Markdown code fence around it is removed.
+    def parse(self, text: str) -> JsonAnswer[Any]:
+        """Return the JSON value in an answer (data/json_search.py).
 
         Raises:
             ValueError: the answer is not valid; the message gives the reasons and is sent to the model.
         """
-        if fenced := _FENCED.fullmatch(text):
-            text = fenced[1]
-        try:
-            value = msgspec.json.decode(text)
-        except DECODE_ERRORS as error:
-            raise ValueError(f"not valid JSON: {error}") from None
+        return read_json(text, self._accept)
+
+    def _accept(self, value: Any) -> Any:
         if self.is_list and isinstance(value, dict) and value.keys() == {LIST_PROPERTY}:
             value = value[LIST_PROPERTY]
         return self.validate(value)

@@ -8,12 +8,19 @@ more for each kB that is read, where a whole row costs 110 µs.
 
 import io
 import os
+from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from zlib import crc32
 
+from manycall import clock
+from manycall.data.input_record import InputRecord
 from manycall.errors import InputChanged
 
 BLOCK_BYTES = 1 << 20
+SETTLED_SECONDS = 2.0
+"""A file that changed less than this before it was opened may change once more without another time stamp: the stamps
+of some file systems are that coarse."""
 
 
 class InputFile:
@@ -23,6 +30,7 @@ class InputFile:
         self.path = path
         self._checksums: dict[int, int] = {}
         self._state: tuple[int, ...] | None = None
+        self._is_settled = False
 
     def __repr__(self) -> str:
         return f"<InputFile {self.path}, {len(self._checksums)} blocks read>"
@@ -30,7 +38,9 @@ class InputFile:
     def open(self) -> io.BufferedReader:
         """Open the file for reading. Reading raises InputChanged at the first block that has changed."""
         fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        self._state = self._state or _state(os.fstat(fd))
+        if self._state is None:
+            self._state = _state(os.fstat(fd))
+            self._is_settled = max(self._state[2:]) / 1e9 < clock.wall_time() - SETTLED_SECONDS
         return io.BufferedReader(_Blocks(self, fd), BLOCK_BYTES)
 
     def block(self, fd: int, number: int) -> bytes:
@@ -47,6 +57,51 @@ class InputFile:
                 "No changed row was used."
             )
         return content
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the bytes that were read."""
+        checksums = b"".join(self._checksums[number].to_bytes(4) for number in sorted(self._checksums))
+        return blake2b(checksums, digest_size=16).hexdigest()
+
+    @property
+    def state(self) -> tuple[int, ...] | None:
+        """Inode, size and times of the file when it was opened first; None if they do not identify its content."""
+        return self._state if self._is_settled else None
+
+    @property
+    def size(self) -> int:
+        """Size of the file when it was opened first, in bytes; 0 if it was not opened."""
+        return 0 if self._state is None else self._state[1]
+
+    @property
+    def checksums(self) -> list[int]:
+        """The checksums of the blocks from the first one up to the first one that was not read."""
+        return [self._checksums[number] for number in range(len(self._checksums)) if number in self._checksums]
+
+    def is_same(self, record: InputRecord) -> bool:
+        """Return whether the file is the one of the record, unchanged. If so, take over its checksums."""
+        if not self.path.is_file():
+            return False  # opening a pipe would take its content
+        with suppress(OSError), self.open():
+            if record.state is not None and self._state == record.state:
+                self._checksums = dict(enumerate(record.checksums))
+                return True
+        return False
+
+    def begins_like(self, record: InputRecord, end: int) -> bool:
+        """Return whether the first `end` bytes are those of the record's file. They are read for it."""
+        blocks = -(-end // BLOCK_BYTES)
+        if not self.path.is_file() or end > record.size or blocks > len(record.checksums):
+            return False
+        with suppress(OSError), self.open() as file:
+            for number in range(blocks):
+                known_bytes = min(BLOCK_BYTES, record.size - number * BLOCK_BYTES)
+                content = self.block(file.fileno(), number)
+                if crc32(memoryview(content)[:known_bytes]) != record.checksums[number]:
+                    return False
+            return True
+        return False
 
     def must_be_unchanged(self) -> None:
         """Compare the file with what was read; a `stat` suffices unless it differs. A deleted file counts as unchanged.

@@ -67,6 +67,9 @@ def compile_template(text: str) -> RenderFunction:
     template = ENVIRONMENT.from_string(text)
     template.globals = dict(template.globals)  # a plain dict; looking names up in a ChainMap for every row is slower
     simple, pieces = _simple_template(text), template.generate
+    if simple is not None and not simple.referenced_names:
+        constant = simple.render({})
+        return lambda fields: constant
 
     def render(fields: Mapping[str, Any]) -> str:
         if simple is not None and simple.referenced_names <= fields.keys():

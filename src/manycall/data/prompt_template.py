@@ -182,10 +182,13 @@ def _reject_containers(text: str, render: Callable[[Row], Any]) -> Callable[[Row
     expression = jinja_sandbox.compile_expression(text) if name is None else operator.methodcaller("get", name[1])
     if expression is None:
         return render
-    value = _of_row(expression)
+    value, is_bare = _of_row(expression), name is not None and name[0] == name[0].strip()
 
     def function(row: Row) -> Any:
-        if isinstance(result := value(row), list | dict | tuple):
+        result = value(row)
+        if is_bare and type(result) is str and len(result) <= jinja_sandbox.MAX_PROMPT_CHARACTERS:
+            return result  # Jinja would return the same text
+        if isinstance(result, list | dict | tuple):
             kind = "an object" if isinstance(result, dict) else "a list"
             raise PromptError(
                 f"The prompt {text.strip()} is {kind}, not text. Refer to a text in it, for example "

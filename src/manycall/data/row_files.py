@@ -1,8 +1,8 @@
-"""Readers for JSONL, JSON arrays, CSV, TSV and Parquet. Files are read lazily; every error names its line."""
+"""Readers for JSONL, JSON arrays, CSV, TSV, Parquet and Arrow. Files are read lazily; every error names its line."""
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -23,18 +23,42 @@ SKIPPED_ROW: LocatedRow = ("", {})
 """Stands for a row that was skipped without decoding it."""
 
 
+class LineCursor:
+    """A place in a file of JSON lines.
+
+    Attributes:
+        offset: the beginning of the next line, in bytes.
+        line: number of lines before it.
+    """
+
+    __slots__ = ("line", "offset")
+
+    def __init__(self, offset: int = 0, line: int = 0) -> None:
+        self.offset, self.line = offset, line
+
+    def move(self, size: int) -> None:
+        """Go behind a line of this size."""
+        self.offset += size
+        self.line += 1
+
+
 def read_rows(
-    path: Path, is_done: Callable[[str], Any] | None = None, *, file: InputFile | None = None
+    path: Path,
+    is_done: Callable[[str], Any] | None = None,
+    *,
+    file: InputFile | None = None,
+    cursor: LineCursor | None = None,
 ) -> Iterator[LocatedRow]:
     """Yield the rows of one file, in order.
 
-    The suffix decides the format (.csv, .tsv, .parquet). Any other file is JSON: an array if it starts with `[`, else
-    JSON lines.
+    The suffix decides the format (.csv, .tsv, .parquet, .arrow). Any other file is JSON: an array if it starts with
+    `[`, else JSON lines.
 
     Args:
         is_done: returns whether the row with an `id` may be skipped. Only for JSON lines: such a row is yielded as
             SKIPPED_ROW, without decoding its fields, which takes half the time.
         file: the InputFile of an earlier read, if both reads must return the same bytes.
+        cursor: where to begin in a file of JSON lines; moves with the rows. Ignored for other files.
 
     Raises:
         InputChanged: the file has changed since the earlier read.
@@ -46,7 +70,7 @@ def read_rows(
         raise UsageError(f"{path} is a folder. Expected a file with rows.")
     if not path.is_file():
         raise UsageError(f"{str(path)!r} is not a regular file. Input is read twice, so save it to a file first.")
-    reader = READERS.get(path.suffix.lower(), partial(_json, is_done=is_done))
+    reader = READERS.get(path.suffix.lower(), partial(_json, is_done=is_done, cursor=cursor or LineCursor()))
     try:
         with (file or InputFile(path)).open() as opened:
             yield from reader(path, opened)
@@ -63,15 +87,19 @@ def _not_utf8(path: Path) -> int:
         return next((number for number, line in lines if line != line.decode(errors="ignore").encode()), 0)
 
 
-def _json(path: Path, file: BinaryIO, is_done: Callable[[str], Any] | None) -> Iterator[LocatedRow]:
+def _json(path: Path, file: BinaryIO, is_done: Callable[[str], Any] | None, cursor: LineCursor) -> Iterator[LocatedRow]:
     head = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
-    file.seek(0)
-    yield from _array(path, file) if head.startswith(b"[") else _lines(path, file, is_done)
+    is_array = head.startswith(b"[")
+    file.seek(0 if is_array else cursor.offset)
+    yield from _array(path, file) if is_array else _lines(path, file, is_done, cursor)
 
 
-def _lines(path: Path, file: BinaryIO, is_done: Callable[[str], Any] | None) -> Iterator[LocatedRow]:
+def _lines(
+    path: Path, file: BinaryIO, is_done: Callable[[str], Any] | None, cursor: LineCursor
+) -> Iterator[LocatedRow]:
     decode = msgspec.json.Decoder().decode
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(file, cursor.line + 1):
+        cursor.move(len(line))
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if line.isspace():
@@ -160,27 +188,57 @@ def _table(path: Path, file: TextIO, delimiter: str) -> Iterator[LocatedRow]:
 
 
 def _parquet(path: Path, file: BinaryIO) -> Iterator[LocatedRow]:
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(file) as table:
+        yield from _arrow_rows(path, table.iter_batches(batch_size=1024))
+
+
+def _arrow(path: Path, file: BinaryIO) -> Iterator[LocatedRow]:
+    from pyarrow import ipc
+
+    is_file_format = file.read(len(ARROW_FILE_MAGIC)) == ARROW_FILE_MAGIC
+    file.seek(0)
+    if not is_file_format:
+        with ipc.open_stream(file) as stream:
+            yield from _arrow_rows(path, stream)
+        return
+    with ipc.open_file(file) as table:
+        yield from _arrow_rows(path, map(table.get_batch, range(table.num_record_batches)))
+
+
+def _arrow_rows(path: Path, batches: Iterable[Any]) -> Iterator[LocatedRow]:
+    number = 0
+    parts = (batch.slice(at, ARROW_BATCH_ROWS) for batch in batches for at in range(0, len(batch), ARROW_BATCH_ROWS))
     try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise UsageError(f"{path}: reading Parquet requires: pip install 'manycall[parquet]'") from None
-    try:
-        number = 0
-        with parquet.ParquetFile(file) as table:
-            for batch in table.iter_batches(batch_size=1024):
-                for fields in batch.to_pylist():
-                    number += 1
-                    text, location = msgspec.json.encode(fields), f"row {number}"
-                    yield location, _require_object(path, location, msgspec.json.decode(text), text)
+        for fields in (fields for part in parts for fields in part.to_pylist()):
+            number += 1
+            text, location = msgspec.json.encode(fields), f"row {number}"
+            yield location, _require_object(path, location, msgspec.json.decode(text), text)
     except RecursionError:
         raise UsageError(f"{path}, row {number}: {TOO_DEEP}") from None
+
+
+def _with_pyarrow(
+    read: Callable[[Path, BinaryIO], Iterator[LocatedRow]], path: Path, file: BinaryIO
+) -> Iterator[LocatedRow]:
+    try:
+        import pyarrow
+    except ImportError:
+        raise UsageError(f"{path}: reading Parquet and Arrow requires: pip install 'manycall[parquet]'") from None
+    try:
+        yield from read(path, file)
     except (pyarrow.ArrowException, OSError, ValueError, TypeError, OverflowError) as error:
         raise UsageError(f"{path}: {' '.join(str(error).split())}") from None
 
 
+ARROW_FILE_MAGIC = b"ARROW1"
+"""The first bytes of Arrow's file format, which Feather uses. The stream format, which `datasets` uses, has none."""
+ARROW_BATCH_ROWS = 1024
+"""Rows of a batch that are converted together."""
 READERS: dict[str, Callable[[Path, BinaryIO], Iterator[LocatedRow]]] = {
     ".csv": _csv,
     ".tsv": partial(_csv, delimiter="\t"),
-    ".parquet": _parquet,
+    ".parquet": partial(_with_pyarrow, _parquet),
+    ".arrow": partial(_with_pyarrow, _arrow),
 }

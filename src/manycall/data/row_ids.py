@@ -48,6 +48,10 @@ class RowIds:
         """Return the id of a sample of a row."""
         return name if self._samples is None else f"{name}#{sample}"
 
+    def without_sample(self, row_id: str) -> str:
+        """Return the id of the row of which this is the id of a sample."""
+        return row_id if self._samples is None else row_id.rpartition("#")[0]
+
     def deduplicated(self, name: str, repeats: dict[str, int], known: IdTable) -> str:
         """Return `name`, or `name-2`, `name-3`, ... if rows with the same content occurred before."""
         if known.state(self.of_sample(name, 0)) is not IdState.SEEN:

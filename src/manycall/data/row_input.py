@@ -2,16 +2,15 @@
 
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 from manycall.data.input_checksum import InputFile
 from manycall.data.program_rows import row_from_mapping
-from manycall.data.row_files import LocatedRow, read_rows
+from manycall.data.row_files import LineCursor, LocatedRow, read_rows
 from manycall.data.row_frames import DataFrame, frame_as_rows
 from manycall.errors import UsageError
-from manycall.ids import IdState
 from manycall.records import Fields
 
 RowsLike = str | Path | Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]] | DataFrame | None
@@ -24,28 +23,40 @@ class RowInput:
 
     Attributes:
         name: name of the input in messages.
-        rows: the rows; empty if they are in a file.
+        rows: the rows; empty if they are in a file; None for rows that only have a number as their id.
         file: the file that contains the rows; None for other inputs.
         first_row: fields of the first row; None if they are not known before the rows are read.
         length: number of rows; None if it is not known before the rows are read.
     """
 
     name: str
-    rows: Iterable[Any] | AsyncIterable[Any]
+    rows: Iterable[Any] | AsyncIterable[Any] | None
     file: InputFile | None = None
     first_row: Fields | None = None
     length: int | None = None
 
-    def located(self, state: Callable[[str], IdState] | None = None) -> Iterator[LocatedRow]:
-        """Yield each row with its location. `state` lets a file skip rows that are done (see `read_rows`).
+    def located(
+        self, is_done: Callable[[str], bool] | None = None, *, start: int = 0, cursor: LineCursor | None = None
+    ) -> Iterator[LocatedRow]:
+        """Yield each row with its location.
+
+        Args:
+            is_done: lets a file skip rows that are done (see `read_rows`).
+            start: number of rows to leave out.
+            cursor: where row `start` begins, in a file of JSON lines; moves with the rows.
 
         Raises:
             UsageError: a row is not valid.
         """
-        if self.file is not None:
-            return read_rows(self.file.path, state, file=self.file)
-        assert isinstance(self.rows, Iterable), "an async iterable is read with located_row"
-        return map(self.located_row, self.rows, count())
+        if self.rows is None:  # without the conversion to JSON and back, which the rows of a program need
+            return ((f"row {n + 1}", {"id": n}) for n in range(start, self.length or 0))
+        if self.file is None:
+            assert isinstance(self.rows, Iterable), "an async iterable is read with located_row"
+            return map(self.located_row, islice(self.rows, start, None), count(start))
+        has_place = cursor is not None and cursor.offset > 0
+        return islice(
+            read_rows(self.file.path, is_done, file=self.file, cursor=cursor), 0 if has_place else start, None
+        )
 
     def located_row(self, fields: Any, index: int) -> LocatedRow:
         """Convert a mapping from the user's program to the row that a file with the same JSON would contain."""
@@ -64,7 +75,7 @@ def row_input(rows: RowsLike, length: int) -> RowInput:
     """
     rows = frame_as_rows(rows)
     if rows is None:
-        return RowInput("the prompt alone", ({"id": n} for n in range(length)), first_row={"id": 0}, length=length)
+        return RowInput("the prompt alone", None, first_row={"id": 0}, length=length)
     if isinstance(rows, str | Path):
         return RowInput(str(rows), (), file=InputFile(Path(rows)))
     if isinstance(rows, Mapping):

@@ -8,11 +8,14 @@ its errors are reported when they are reached.
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
-from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from itertools import groupby, islice
+from typing import Any, TypeVar
 
+from manycall.data.input_check import InputCheck
+from manycall.data.input_progress import InputProgress
+from manycall.data.input_record import MARK_ROWS, EarlierInput, InputPosition, InputRecord, LinePosition
 from manycall.data.prompt_template import PromptError
-from manycall.data.row_files import SKIPPED_ROW, LocatedRow
+from manycall.data.row_files import SKIPPED_ROW, LineCursor, LocatedRow
 from manycall.data.row_ids import RowIds
 from manycall.data.row_input import RowsLike, row_input
 from manycall.data.variables import VariableGrid, VariableSampler
@@ -22,22 +25,6 @@ from manycall.option_flags import option
 from manycall.records import Fields, Row
 
 T = TypeVar("T")
-
-
-class _CheckedInput(NamedTuple):
-    """What is known of the rows before the first call.
-
-    Attributes:
-        rows: number of input rows within the limit; None if unknown.
-        first_row: fields of the first input row; None if unknown.
-        fingerprint: hash of the ids of a file; "" for other inputs.
-        all_have_ids: every row is known to have an id, and all ids differ.
-    """
-
-    rows: int | None
-    first_row: Fields | None
-    fingerprint: str = ""
-    all_have_ids: bool = False
 
 
 class RowSource:
@@ -51,12 +38,13 @@ class RowSource:
         limit: use only the first `limit` rows (not samples).
         grid: repeat each row for every combination of these variables. If `rows` is None, they are the rows.
         sampler: chooses the values of random variables for each row and sample.
+        earlier: the input of the last session. What is known of it is not checked again, if it is the same.
 
     Attributes:
         rows_per_input: number of rows per input row: samples times combinations of the grid.
         name: name of the source in messages.
         total: number of rows, samples included; None if it is unknown.
-        fingerprint: hash of the input file; "" for other sources.
+        fingerprint: hash of the bytes of the input file; "" for other sources.
         first_row: fields of the first row; None if they cannot be known in advance.
         path: the file; None for other sources.
     """
@@ -70,6 +58,7 @@ class RowSource:
         limit: int | None = None,
         grid: VariableGrid | None = None,
         sampler: VariableSampler | None = None,
+        earlier: EarlierInput | None = None,
     ) -> None:
         if rows is None and grid is not None:
             rows, grid = grid, None
@@ -85,39 +74,20 @@ class RowSource:
         self.name = self._input.name
         self._ids = RowIds(self.name, id_field, self._samples)
         self.path = None if self._input.file is None else self._input.file.path
-        checked = self._checked_input()
+        earlier = earlier if earlier is not None and self._fits(earlier.record) else None
+        self._earlier_record = None if earlier is None else earlier.record
+        check = InputCheck(self._input, self._ids, limit, None if sampler is None else self._with_variables)
+        checked = check.run(earlier)
         self.total = None if checked.rows is None else checked.rows * self.rows_per_input
+        self._input_rows = checked.rows or 0
         self.fingerprint = checked.fingerprint
         self.first_row = None if checked.first_row is None else self._with_variables(checked.first_row)
-        self._all_have_ids = checked.all_have_ids
+        self._all_have_ids, self._begins_like_earlier = checked.all_have_ids, checked.begins_like_earlier
+        self._progress: InputProgress | None = None
+        self._may_be_done = False
 
     def __repr__(self) -> str:
         return f"<RowSource {self.name}, {'?' if self.total is None else self.total} rows>"
-
-    def _checked_input(self) -> _CheckedInput:
-        """Return what is known of the rows in advance. A file is read once as a whole, other inputs are not read.
-
-        Raises:
-            UsageError: a row of the file is not valid, an id occurs twice, or the file contains no rows.
-        """
-        first_row, length = self._input.first_row, self._input.length
-        if self.path is None:
-            return _CheckedInput(None if length is None else len(range(length)[: self._limit]), first_row)
-        seen, digest, rows, all_have_ids = IdTable(), blake2b(digest_size=16), 0, True
-        for location, fields in self._limited(self._input.located()):
-            first_row = fields if first_row is None else first_row
-            name = self._ids.explicit(fields, location)
-            identity = name or self._ids.from_content(fields, location)
-            all_have_ids = all_have_ids and name is not None
-            if name is not None and seen.mark_seen(name) is not IdState.UNKNOWN:
-                raise UsageError(f"{self.path}, {location}: duplicate id {name!r:.100}. Ids must be unique.")
-            digest.update(identity.encode("utf-8", "surrogatepass"))
-            if self._sampler is not None:
-                self._with_variables(fields)  # reports missing values of dependent variables before any call
-            rows += 1
-        if not rows:
-            raise UsageError(f"{self.path} contains no rows.")
-        return _CheckedInput(rows, first_row, digest.hexdigest(), all_have_ids)
 
     def _with_variables(self, fields: Fields) -> Fields:
         """Return an example of the fields that this row will have with its variables."""
@@ -163,31 +133,100 @@ class RowSource:
     def ids(self) -> Iterator[str]:
         """Yield the ids of the rows of a file, in file order, as `pending_rows` assigns them."""
         known, repeats = IdTable(), dict[str, int]()
-        for index, located in enumerate(self._limited(self._located(known))):
+        for index, located in enumerate(self._limited(self._input.located())):
             yield from (row.id for row in self._pending_samples(*located, index, known, repeats))
 
-    async def pending_rows(self, known: IdTable) -> AsyncIterator[Row]:
-        """Yield the rows that are not DONE in `known`. They are marked as seen there if ids may repeat.
+    async def pending_rows(self, known: IdTable, record: InputRecord | None = None) -> AsyncIterator[Row]:
+        """Yield the rows that are not done in `known`. They are marked as seen there if ids may repeat.
+
+        Args:
+            record: what the session that has marked the ids in `known` as done and seen has left about its input.
 
         Raises:
             InputChanged: the file has changed since it was checked.
             UsageError: a row is not valid, or its id occurred before.
         """
-        repeats: dict[str, int] = {}
-        index = 0
+        start = self._start(known, record)
+        progress = self._progress = InputProgress(start)
         if isinstance(self._input.rows, AsyncIterable):
             async for row_fields in _first(self._input.rows, self._limit):
-                for row in self._expand(*self._input.located_row(row_fields, index), index, known, repeats):
+                located = self._input.located_row(row_fields, progress.index)
+                for row in self._expand(*located, progress.index, known, progress.repeats):
                     yield row
-                index += 1
+                progress.count_row()
             return
-        for located in self._limited(self._located(known)):
-            if not index % 1000:
-                await asyncio.sleep(0)  # Ctrl-C must work while a million finished rows are skipped
+        for row in self._unfinished(start, known):
+            yield row
+        progress.begin_rows(self._input_rows)
+        progress.mark()
+        for located in self._located(known, progress):
+            progress.count_row()
             if located is not SKIPPED_ROW:
-                for row in self._expand(*located, index, known, repeats):
+                rows = self._expand(*located, progress.index - 1, known, progress.repeats)
+                for row in progress.expand_to(rows):
                     yield row
-            index += 1
+            if not progress.index % MARK_ROWS:
+                progress.mark()
+                await asyncio.sleep(0)  # Ctrl-C must work while a million finished rows are skipped
+
+    def record(self, unfinished: list[tuple[int, str]], first_index: int | None) -> InputRecord | None:
+        """Return what the next session should know of the input; None if it cannot be used again.
+
+        Args:
+            unfinished: (index, row id) of the rows that were read and are not done.
+            first_index: index of the first such row that is missing there; None if there is no such row.
+        """
+        file, progress = self._input.file, self._progress
+        if (file is None and self._input.rows is not None) or progress is None:
+            return None
+        position = None if self._grid is not None else progress.position(unfinished, first_index, self._all_have_ids)
+        return InputRecord(
+            is_file=file is not None, id_field=self._id_field, samples=self._samples, limit=self._limit,
+            rows=self._input_rows, all_have_ids=self._all_have_ids,
+            state=None if file is None else file.state, size=0 if file is None else file.size,
+            checksums=[] if file is None else file.checksums, position=position,
+        )  # fmt: skip
+
+    def _fits(self, record: InputRecord) -> bool:
+        """Return whether a record is that of such an input, read in the same way."""
+        is_file, can_be_read_again = (
+            self._input.file is not None,
+            self._input.file is not None or self._input.rows is None,
+        )
+        ways = (record.is_file, record.id_field, record.samples)
+        return can_be_read_again and ways == (is_file, self._id_field, self._samples)
+
+    def _start(self, known: IdTable, record: InputRecord | None) -> InputPosition:
+        """Return where to begin."""
+        position = None if record is None or self._grid is not None else record.position
+        if record is not None and position is not None and self._fits(record) and self._begins_like_earlier:
+            is_checked = record == self._earlier_record or not record.is_file
+            if is_checked:
+                return position
+        if len(known):
+            known.forget_seen()  # they are those of another input
+        return InputPosition(index=0)
+
+    def _unfinished(self, start: InputPosition, known: IdTable) -> Iterator[Row]:
+        """Yield the rows before the position that are not done."""
+        names = {index: self._ids.without_sample(row_id) for index, row_id in start.unfinished}
+        wanted = (index for index in sorted(names) if index < self._input_rows)
+        for mark, indexes in groupby(wanted, lambda index: index // MARK_ROWS if start.marks else 0):
+            at = start.marks[mark] if start.marks else LinePosition()
+            rows = enumerate(
+                self._input.located(start=mark * MARK_ROWS, cursor=LineCursor(at.offset, at.line)), mark * MARK_ROWS
+            )
+            for index in indexes:
+                located = next((located for number, located in rows if number == index), None)
+                if located is not None:
+                    yield from self._samples_not_done(names[index], located[1], index, known)
+
+    def _samples_not_done(self, name: str, fields: Fields, index: int, known: IdTable) -> Iterator[Row]:
+        for sample in range(self._samples or 1):
+            row_id = self._ids.of_sample(name, sample)
+            if not known.is_done(row_id):
+                with_variables = fields if self._sampler is None else self._sampler.sample(row_id, fields)
+                yield Row(row_id, with_variables, index, sample)
 
     def must_be_unchanged(self) -> None:
         """Check that the input file, if there is one, has not changed since it was checked.
@@ -198,9 +237,11 @@ class RowSource:
         if self._input.file is not None:
             self._input.file.must_be_unchanged()
 
-    def _located(self, known: IdTable) -> Iterator[LocatedRow]:
-        can_skip = self._all_have_ids and self._id_field is None and self._samples is None and len(known)
-        return self._input.located(known.state if can_skip else None)
+    def _located(self, known: IdTable, progress: InputProgress) -> Iterable[LocatedRow]:
+        start, self._may_be_done = progress.index, len(known) > 0
+        can_skip = self._all_have_ids and self._id_field is None and self._samples is None and self._may_be_done
+        located = self._input.located(known.is_done if can_skip else None, start=start, cursor=progress.cursor)
+        return islice(located, None if self._limit is None else max(0, self._limit - start))
 
     def _pending_combinations(
         self, location: str, fields: Fields, index: int, known: IdTable, repeats: dict[str, int]
@@ -224,13 +265,17 @@ class RowSource:
         rows = []
         for sample in range(self._samples or 1):
             row_id = self._ids.of_sample(name, sample)
-            before = known.state(row_id) if self._all_have_ids else known.mark_seen(row_id)
+            before = self._done_state(row_id, known) if self._all_have_ids else known.mark_seen(row_id)
             if before is IdState.SEEN:
                 raise UsageError(f"{self.name}, {location}: duplicate id {row_id!r:.100}. Ids must be unique.")
             if before is IdState.UNKNOWN:
                 with_variables = fields if self._sampler is None else self._sampler.sample(row_id, fields)
                 rows.append(Row(row_id, with_variables, index, sample))
         return rows
+
+    def _done_state(self, row_id: str, known: IdTable) -> IdState:
+        """Return DONE or UNKNOWN. If no row was done when the session began, no hash is computed."""
+        return IdState.DONE if self._may_be_done and known.is_done(row_id) else IdState.UNKNOWN
 
 
 async def _first(rows: AsyncIterable[T], limit: int | None) -> AsyncIterator[T]:

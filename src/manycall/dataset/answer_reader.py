@@ -30,6 +30,9 @@ class AnswerReader:
     Attributes:
         name: Name of the answer in tables.
         fields: Fields of the row that hold the answer.
+        is_object: The answer is an object of all these fields.
+        is_completion: The prompt was sent as plain text, without messages.
+        several: The answers that the run wrote, if they are several and none was chosen; otherwise ().
         thinking_field: Field with the thinking text of the answer. Rows without thinking text do not have it.
     """
 
@@ -42,9 +45,10 @@ class AnswerReader:
         if not prompts and "steps" not in output.settings:
             prompts = self._prompts  # a `parse` function turned the answer into other fields
         self._prompt = prompts[0] if len(prompts) == 1 else None
-        self._is_ambiguous = len(prompts) > 1
+        self.several = tuple(prompt.fields[0] for prompt in prompts) if len(prompts) > 1 else ()
+        self.is_completion = self._prompt is not None and self._prompt.is_completion
         self._fields = self._prompt.fields if self._prompt is not None and field is None else (field or "text",)
-        self._is_object = field is None and self._prompt is not None and self._prompt.is_object
+        self.is_object = field is None and self._prompt is not None and self._prompt.is_object
         is_batch = field is None and output.settings.get("job") == "batch"
         self._batched = BatchAnswerReader(output) if is_batch else None
         self.name = ", ".join(self._fields) if self._batched is None else self._batched.name
@@ -65,9 +69,26 @@ class AnswerReader:
         values = {name: row[name] for name in self._fields if name in row}
         return (
             values
-            if self._is_object and values
+            if self.is_object and values
             else require_field(row, self._fields[0], f" Choose a field with {option('text_field')}.")
         )
+
+    def is_recorded_in(self, row: Fields) -> bool:
+        """Return whether the run recorded how the answer in this row was made."""
+        return self._batched is not None or (self._prompt is not None and any(name in row for name in self._fields))
+
+    def wrote(self, name: str) -> bool:
+        """Return whether the run wrote this field with one of its prompts."""
+        return any(name in prompt.fields for prompt in self._prompts)
+
+    def has_prompt_of(self, name: str) -> bool:
+        """Return whether this field is an answer to a prompt of the run, or what a `parse` function made of it."""
+        return self._prompt is not None and (self.wrote(name) or "parse" in self._output.settings)
+
+    @property
+    def prompt_fields(self) -> list[str]:
+        """The fields of a row that the prompt of the run refers to."""
+        return [] if self._prompt is None else sorted(self._prompt.referenced_fields)
 
     def must_be_text(self, row: Fields) -> None:
         """Check that the answer is a single text. An answer of a batch may have several choices or tool calls.
@@ -103,15 +124,13 @@ class AnswerReader:
         if self._batched is not None:
             return self._batched.prompt_messages(row)
         prompt, problem = self._prompt, ""
-        if self._is_ambiguous:
-            listed = ", ".join(known.fields[0] for known in self._prompts)
+        if self.several:
+            listed = ", ".join(self.several)
             problem = (
                 f"has several answers ({listed}). Choose one with {option('text_field')}, or name the prompt's field"
             )
         elif prompt is None or prompt.is_function:
             problem = "does not record the prompt. Name the field that holds it"
-        elif prompt.is_completion:
-            problem = "was made with the completions API, without messages. Name the field to use as the user's message"
         elif (prompt.schema is not None and prompt.schema.is_list) or (
             "parse" in self._output.settings and PARTS in row
         ):
@@ -132,11 +151,18 @@ class _RecordedPrompt:
         self.is_function = isinstance(source, str) and _FUNCTION.fullmatch(source) is not None
         self.is_completion = settings.get("api") == "completions"
         self.schema = AnswerSchema(settings["schema"]) if "schema" in settings else None
-        self.is_object = self.schema is not None and bool(self.schema.fields)
         name = settings["output_field"]
-        self.fields = (self.schema.fields if self.schema is not None else ()) or (name,)
-        self._written_fields = {*self.fields, f"{name}_finish_reason", f"{self.fields[0]}_reasoning", "original_id"}
+        groups = tuple(re.compile(settings.get("extract", "")).groupindex)
+        named = self.schema.fields if self.schema is not None else groups
+        self.is_object, self.fields = bool(named), named or (name,)
+        self._written_fields = {*self.fields, f"{name}_finish_reason", "original_id"}
+        self._written_fields |= {f"{self.fields[0]}_reasoning", f"{self.fields[0]}_repaired"}
         self._template = PromptTemplate(source, settings.get("system"))
+
+    @property
+    def referenced_fields(self) -> set[str]:
+        """Fields that the prompt refers to."""
+        return set() if self.is_function else self._template.referenced_fields
 
     def render(self, row: Fields) -> Messages:
         fields = {name: value for name, value in row.items() if name not in self._written_fields}
@@ -166,5 +192,6 @@ def require_field(row: Fields, name: str, hint: str = "") -> Any:
         UsageError: The row has no such field.
     """
     if name not in row:
-        raise UsageError(f"Row {row['id']!r} has no field {name!r}. Its fields: {', '.join(row)}.{hint}")
+        which = f"Row {row['id']!r}" if "id" in row else "A row"
+        raise UsageError(f"{which} has no field {name!r}. Its fields: {', '.join(row)}.{hint}")
     return row[name]

@@ -16,9 +16,10 @@ from manycall.dataset.card_markdown import DatasetCard, PromptRecord
 from manycall.dataset.check_data import add_if_known
 from manycall.dataset.duplicates import Duplicates
 from manycall.errors import UsageError
-from manycall.providers import batch_lines, openai
+from manycall.providers import batch_lines
 from manycall.providers.parameter_lesson import change_sentences, recorded_changes
-from manycall.providers.prices import Price, parse_price
+from manycall.providers.price_book import PriceBook, PricedEndpoint, make_price_book, recorded_price_book
+from manycall.providers.prices import GivenPrice, parse_price
 from manycall.records import Fields
 from manycall.store.atomic_write import replace_file, storage_errors
 from manycall.store.manifest import NOT_FINISHED, Manifest
@@ -33,7 +34,7 @@ def dataset_card(
     text_field: str | None = None,
     exclude: Sequence[str | Path] = (),
     data_files: str | None = None,
-    price: str | tuple[float, float] | None = None,
+    price: GivenPrice | None = None,
 ) -> DatasetCard:
     """Build the dataset card of an output.
 
@@ -44,8 +45,7 @@ def dataset_card(
         exclude: Files of flagged rows (see `check_data`). These rows are left out and counted separately.
         data_files: Pattern of the data files relative to the card, such as "data-*.parquet". The Hugging Face hub
             usually finds them without it.
-        price: Dollars per million prompt tokens and completion tokens. Default: the price of the last session that
-            had one.
+        price: Dollars per million tokens, see `RunOptions`. Default: the prices of the last session that had any.
 
     Raises:
         UsageError: The output has no manifest, or a file cannot be read.
@@ -55,7 +55,7 @@ def dataset_card(
     figures = {
         **_provenance(manifest),
         **_row_figures(reader, text_field),
-        **_token_figures(reader, _price(manifest, price)),
+        **_token_figures(reader, _price_book(manifest, price)),
     }
     card = DatasetCard(name=reader.path.stem, excluded=dict(reader.excluded_counts()), data=data_files, **figures)
     if out is not None:
@@ -136,24 +136,30 @@ def _row_figures(output: OutputReader, field: str | None) -> dict[str, Any]:
     }
 
 
-def _token_figures(output: OutputReader, price: Price | None) -> dict[str, Any]:
+def _token_figures(output: OutputReader, book: PriceBook | None) -> dict[str, Any]:
     """Count the replies and tokens in the journal, and compute their cost."""
-    replies, used = openai.total_usage(output.responses())
-    cost = None if price is None else price.cost(used.prompt_tokens, used.completion_tokens)
+    replies = prompt = completion = 0
+    cost = 0.0
+    book = book or PriceBook("", [], lambda endpoint, model: None)
+    for call in output.calls():
+        bill = book.bill(*call)
+        replies, cost = replies + 1, cost + bill.cost
+        prompt, completion = prompt + bill.usage.prompt_tokens, completion + bill.usage.completion_tokens
     return {
         "replies": replies,
-        "prompt_tokens": used.prompt_tokens,
-        "completion_tokens": used.completion_tokens,
-        "cost": cost,
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "cost": cost if book.is_complete or cost else None,
+        "currency": book.currency,
     }
 
 
-def _price(manifest: Manifest, price: str | tuple[float, float] | None) -> Price | None:
-    """Return the price passed by the user, or else that of the last session that had one."""
+def _price_book(manifest: Manifest, price: GivenPrice | None) -> PriceBook | None:
+    """Return the price passed by the user, or else those of the last session that had any."""
+    model = str(manifest.settings.get("model", ""))
     if price is not None:
-        return parse_price(price)
-    recorded = [session["price"] for session in manifest.sessions if session.get("price")]
-    return Price(*recorded[-1]) if recorded else None
+        return make_price_book(model, [PricedEndpoint("")], parse_price(price))
+    return recorded_price_book(model, manifest.sessions)
 
 
 def save(card: DatasetCard, output: str | Path, path: str | Path) -> None:

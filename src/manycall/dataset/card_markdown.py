@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from manycall.markdown import fenced, inline
-from manycall.render import format_dollars, format_share, markdown_table
+from manycall.render import format_money, format_share, markdown_table
 from manycall.run.result_views import ResultViews
 from manycall.terminal import escape_json_controls
 
@@ -66,7 +66,8 @@ class DatasetCard(ResultViews, msgspec.Struct, kw_only=True):
         replies: Number of responses in the journal, including those of retries and failed rows.
         prompt_tokens: Prompt tokens of these responses, as counted by the servers.
         completion_tokens: Completion tokens of these responses, as counted by the servers.
-        cost: Cost in dollars; None without a price.
+        cost: Cost; None without a price.
+        currency: Currency of the cost.
         sessions: Number of finished sessions.
         unfinished_sessions: Number of sessions that were killed or are still running.
         seconds: Total duration of the sessions.
@@ -101,6 +102,7 @@ class DatasetCard(ResultViews, msgspec.Struct, kw_only=True):
     seconds: float
     versions: list[str]
     data: str | None = None
+    currency: str = "USD"
 
     def header(self) -> dict[str, Any]:
         """Return the YAML header for the Hugging Face hub."""
@@ -135,7 +137,7 @@ class DatasetCard(ResultViews, msgspec.Struct, kw_only=True):
             ("replies", f"{self.replies:,}"),
             ("tokens", f"{self.prompt_tokens:,} in, {self.completion_tokens:,} out"),
             ("time", self._time()),
-            *([] if self.cost is None else [("cost", format_dollars(self.cost))]),
+            *([] if self.cost is None else [("cost", format_money(self.cost, self.currency))]),
         ]
 
     def _parameter_lines(self) -> Iterator[tuple[str, str]]:

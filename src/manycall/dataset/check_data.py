@@ -6,13 +6,14 @@ from pathlib import Path
 import msgspec
 
 from manycall.dataset.answer_reader import AnswerReader
+from manycall.dataset.chinese_spacing import remove_spacing
 from manycall.dataset.contamination import DEFAULT_NGRAM_SIZE, ContaminationIndex
+from manycall.dataset.dataset_rows import DatasetRows
 from manycall.dataset.duplicates import Duplicates, NearDuplicates
 from manycall.dataset.normalize import ngrams, words
 from manycall.render import format_share, markdown_table
 from manycall.run.result_views import ResultViews
 from manycall.store.atomic_write import replace_file, storage_errors
-from manycall.store.output_reader import OutputReader
 from manycall.store.paths import check_writable
 
 SAMPLE = 10_000
@@ -135,7 +136,7 @@ def check_data(
     """Count the problems of an output. The output is not changed and no calls are made.
 
     Args:
-        output: Output of `generate` or `map`, or any JSON lines file with `id`.
+        output: Output of `generate` or `map`, or another file of rows (.jsonl, .json, .csv, .tsv, .parquet, .arrow).
         text_field: Field to check. Default: the answer, see `AnswerReader`.
         near_duplicates: Also count near duplicates: texts that have at least this share of their 5-grams of words
             in common.
@@ -148,17 +149,17 @@ def check_data(
     Raises:
         UsageError: A file cannot be read, a row does not have the field, or an extra is not installed.
     """
-    reader = OutputReader(output)
-    answers = AnswerReader(reader, text_field)
-    result = DataCheck(out=reader.path, field=answers.name)
+    rows = DatasetRows(output)
+    answers = AnswerReader(rows.output, text_field)
+    result = DataCheck(out=rows.output.path, field=answers.name)
     index = ContaminationIndex([Path(path) for path in benchmarks], ngram_size)
     near = NearDuplicates(near_duplicates) if near_duplicates is not None else None
-    lines = _flagged_lines(reader, answers, result, near, index if benchmarks else None)
+    lines = _flagged_lines(rows, answers, result, near, index if benchmarks else None)
     if flagged is None:
         for _ in lines:
             pass
     else:
-        result.flagged = check_writable(flagged, [*reader.reads, *map(Path, benchmarks)])
+        result.flagged = check_writable(flagged, [*rows.output.reads, *map(Path, benchmarks)])
         with storage_errors(result.flagged):
             replace_file(result.flagged, lines)
     result.benchmarks = [
@@ -168,7 +169,7 @@ def check_data(
 
 
 def _flagged_lines(
-    output: OutputReader,
+    rows: DatasetRows,
     answers: AnswerReader,
     result: DataCheck,
     near: NearDuplicates | None,
@@ -176,10 +177,11 @@ def _flagged_lines(
 ) -> Iterator[bytes]:
     """Yield a line for each flagged row, and write the counts to `result`."""
     duplicates, distinct = Duplicates(), (DistinctNgrams(1), DistinctNgrams(2))
-    sample_every = sum(1 for _ in output.row_offsets()) // SAMPLE + 1
+    sample_every = sum(1 for _ in rows) // SAMPLE + 1
     result.near_duplicates = None if near is None else 0
     result.contaminated = None if benchmarks is None else 0
-    for _, row in output.rows():
+    for name, row in rows:
+        row_id = row.get("id", name)
         text = answers.text(row)
         if result.rows % sample_every == 0:
             result.distinct_sample_rows += 1
@@ -187,9 +189,9 @@ def _flagged_lines(
                 counter.add(words(text))
         result.rows += 1
         reasons = []
-        if duplicates.add(text):
+        if duplicates.add(remove_spacing(text)):
             reasons.append(DUPLICATE)
-        elif near is not None and (similar_id := near.find(str(row["id"]), text)):
+        elif near is not None and (similar_id := near.find(str(row_id), text)):
             result.near_duplicates = (result.near_duplicates or 0) + 1
             reasons.append(f"near duplicate: of {similar_id}")
         is_truncated = answers.is_truncated(row)
@@ -201,6 +203,6 @@ def _flagged_lines(
             reasons.append(f"contaminated: {match}")
         if reasons:
             result.flagged_rows += 1
-            yield msgspec.json.encode({"id": row["id"], "reason": "; ".join(reasons), "row": row}) + b"\n"
+            yield msgspec.json.encode({"id": row_id, "reason": "; ".join(reasons), "row": row}) + b"\n"
     result.duplicates = duplicates.count
     result.distinct_1, result.distinct_2 = (counter.share for counter in distinct)

@@ -33,6 +33,8 @@ class _SpaceTable(dict[int, str]):
 
 
 _IS_PUNCTUATION, _SPACED = _Punctuation(), _SpaceTable()
+_SPACED_ASCII = "".join(_SPACED[code] for code in range(128)).lower().encode() + bytes(range(128, 256))
+"""The same for `bytes.translate`, which takes a tenth of the time; in lower case."""
 MAX_REPLACED_SIGNS = 100
 """Up to this number of different punctuation characters in a text, each is replaced by `str.replace`. For the usual
 ten that is faster than `translate`."""
@@ -42,12 +44,12 @@ def normalize(text: str) -> str:
     """Return the text in lower case, with punctuation and white space reduced to single spaces.
 
     A text that is only punctuation is returned unchanged, so that "!!!" and "???" stay different. The function runs
-    on every answer: it takes 7 µs for 1,000 ASCII characters and up to 70 µs for others, for which `translate` is slow.
+    on every answer. Most of its time for ASCII is the splitting into words; for other texts, it is the replacing.
     """
-    plain = text.casefold()
-    if plain.isascii():
-        plain = plain.translate(_SPACED)
+    if text.isascii():
+        plain = text.encode().translate(_SPACED_ASCII).decode()
     else:
+        plain = text.casefold()
         marks = [*filter(_IS_PUNCTUATION.__getitem__, set(plain))]
         if len(marks) > MAX_REPLACED_SIGNS:
             plain = plain.translate(_SPACED)

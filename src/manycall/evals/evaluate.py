@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from manycall.client.body_adapter import dropped_names
 from manycall.data.prompt_template import PromptError, PromptLike
-from manycall.data.row_source import RowSource
 from manycall.errors import InvalidResponse, UsageError
 from manycall.evals.eval_result import EvalResult
 from manycall.evals.no_answer import NoAnswer
@@ -23,6 +22,7 @@ from manycall.evals.tasks.task import Task, TaskPrompt
 from manycall.option_flags import option
 from manycall.records import NO_ANSWER_KINDS, Completion, Request, Row
 from manycall.run.dry_run import DryRunResult
+from manycall.run.input_rows import open_rows
 from manycall.run.job import Job
 from manycall.run.options import RunOptions
 from manycall.run.outcome import failure_kind
@@ -53,7 +53,7 @@ def evaluate_job(
     )
     repeats_seed = samples is None  # like lm-eval, a task with its own `samples` sends all of them with one seed
     samples = resolved.samples if samples is None else samples
-    source = RowSource(resolved.rows, samples=samples, id_field=options.id_field, limit=options.limit)
+    source = open_rows(resolved.rows, options, samples=samples)
     task_prompt = TaskPrompt(resolved)
     source.check_first_row(lambda row: (_target(resolved, row.fields), task_prompt.messages(row)))
     refuse_inline(options.reasoning, "scorers do not get thinking text.")

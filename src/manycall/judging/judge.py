@@ -15,9 +15,10 @@ from manycall.judging.judge_result import JudgeResult, read_judge_result
 from manycall.judging.verdict_format import PAIRWISE_LABELS, VerdictFormat, parse_labels, scale_labels
 from manycall.option_flags import option
 from manycall.records import Completion, Messages, Row
+from manycall.run.input_rows import open_rows
 from manycall.run.job import Job
 from manycall.run.options import RunOptions
-from manycall.run.reask import ask_until_valid
+from manycall.run.reask import ask_until_valid, read_at_once
 from manycall.run.reasoning_field import ReasoningField, refuse_inline
 from manycall.run.row_client import RowClient
 from manycall.run.run_result import RunResult
@@ -54,7 +55,7 @@ def judge_job(
             f"{option('output_field', output_field)} is not allowed, because the field id holds the row id."
         )
     other = None if against is None else Path(against)
-    source = RowSource(answers, samples=samples, id_field=options.id_field, limit=options.limit)
+    source = open_rows(answers, options, samples=samples)
     template = PromptTemplate(rubric, system)
     answer_views = SingleAnswers() if other is None else AnswerPairs(other, options.id_field, both_orders)
     _check_rubric(template, source, answer_views)
@@ -138,7 +139,7 @@ async def _verdict(llm: RowClient, verdict_format: VerdictFormat, messages: Mess
     verdict, _ = await ask_until_valid(
         verdict_format.add_instruction(messages),
         send,
-        verdict_format.parse,
+        read_at_once(verdict_format.parse),
         DEFAULT_REASK,
         {},
         f"Answer with nothing but {verdict_format.line}",

@@ -158,6 +158,7 @@ PROVIDERS: tuple[Provider, ...] = (
             effort=lambda effort: {"reasoning": {"effort": effort}},
             budget=lambda tokens: {"reasoning": {"max_tokens": tokens}},
         ),
+        reports_cost=True,
     ),
     Provider(
         "together",
@@ -193,7 +194,13 @@ PROVIDERS: tuple[Provider, ...] = (
         thinking=msgspec.structs.replace(thinking.EFFORT, on={"prompt_mode": "reasoning"}),
         stream_options=False,
     ),
-    Provider("xai", ("https://api.x.ai/v1",), key_variables=("XAI_API_KEY",), thinking=thinking.EFFORT_ONLY),
+    Provider(
+        "xai",
+        ("https://api.x.ai/v1",),
+        key_variables=("XAI_API_KEY",),
+        thinking=thinking.EFFORT_ONLY,
+        reports_cost=True,
+    ),
     # Servers that anybody can run. Their hosts do not identify them.
     Provider(
         "vllm",

@@ -90,11 +90,16 @@ def read_choice(choice: Choice, body: bytes, is_thinker: bool) -> tuple[str, str
         if finish in _ENDINGS_WITHOUT_ANSWER:  # a text that is present is incomplete
             raise _without_answer(choice, finish, body)
     message = choice.message
+    thought = ""
     if message is None:
-        text, thought = choice.text, ""
+        text = choice.text
+    elif isinstance(message.content, str) and not (
+        message.reasoning_content or message.reasoning or message.reasoning_details
+    ):  # the usual case
+        text = message.content
     else:
         text, thought = _read_message(message)
-    if text and not thought and (is_thinker or message is not None):
+    if text and not thought and (is_thinker or (message is not None and text.startswith(reasoning.FIRST_CHARACTERS))):
         thought, text = reasoning.split(text, is_thinker=is_thinker, finish=finish)
     if text and not (thought and text.isspace()):
         return text, finish, thought

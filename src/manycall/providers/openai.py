@@ -23,7 +23,14 @@ from manycall.providers.chat_reply import (
     without_choice,
 )
 from manycall.providers.error_body import parse_error_body
-from manycall.providers.token_usage import BasicUsageOnly, ReportedUsage, UsageOnly, read_usage
+from manycall.providers.token_usage import (
+    BasicUsageOnly,
+    BilledReply,
+    ReportedUsage,
+    UsageOnly,
+    read_cost,
+    read_usage,
+)
 from manycall.records import DECODE_ERRORS, Api, BodyFormat, Completion, Embeddings, Request, Usage
 
 API_PATHS: dict[Api, str] = {
@@ -66,23 +73,33 @@ def encode(request: Request) -> bytes:
     Raises:
         UsageError: a parameter is one that manycall sets itself, is an API key, or cannot be represented in JSON.
     """
-    if clash := _RESERVED & request.params.keys():
-        raise errors.UsageError(f"{min(clash)!r} is not a parameter that you can set. manycall sets it itself.")
-    if key := _KEY_PARAMETERS & request.params.keys():
-        raise errors.UsageError(
-            f"{min(key)!r} is not a parameter of a call. Set the API key in OPENAI_API_KEY or endpoints.toml."
-        )
-    if not _is_google_field(request.params.get("extra_body")):
-        raise errors.UsageError(_NO_EXTRA_BODY)
     body: dict[str, Any] = {"model": request.model, CONTENT_FIELD[request.api]: request.content}
-    for name in sorted(request.params):
-        body[name] = value = request.params[name]
-        if isinstance(value, float) and not math.isfinite(value):  # the encoder would write null
-            raise errors.UsageError(f"The parameter {name!r} is {value}, which JSON cannot represent.")
+    if request.params:
+        _check_names(request.params)
+        for name in sorted(request.params):
+            body[name] = value = request.params[name]
+            if isinstance(value, float) and not math.isfinite(value):  # the encoder would write null
+                raise errors.UsageError(f"The parameter {name!r} is {value}, which JSON cannot represent.")
     try:
         return _ENCODERS[request.spelling](body)
     except (TypeError, ValueError, RecursionError) as error:
         raise errors.UsageError(f"The request cannot be encoded as JSON: {error}") from None
+
+
+def _check_names(params: dict[str, Any]) -> None:
+    """Refuse the parameters that a call cannot have.
+
+    Raises:
+        UsageError: a parameter is one that manycall sets itself, is an API key, or belongs to the OpenAI SDK.
+    """
+    if clash := _RESERVED & params.keys():
+        raise errors.UsageError(f"{min(clash)!r} is not a parameter that you can set. manycall sets it itself.")
+    if key := _KEY_PARAMETERS & params.keys():
+        raise errors.UsageError(
+            f"{min(key)!r} is not a parameter of a call. Set the API key in OPENAI_API_KEY or endpoints.toml."
+        )
+    if not _is_google_field(params.get("extra_body")):
+        raise errors.UsageError(_NO_EXTRA_BODY)
 
 
 def _is_google_field(extra_body: Any) -> bool:
@@ -92,6 +109,7 @@ def _is_google_field(extra_body: Any) -> bool:
 
 _NO_USAGE = ReportedUsage()
 _decode_reply = msgspec.json.Decoder(Reply).decode
+_decode_billed = msgspec.json.Decoder(BilledReply).decode
 _decode_usage_only = msgspec.json.Decoder(UsageOnly).decode
 _decode_basic_usage = msgspec.json.Decoder(BasicUsageOnly).decode
 _decode_without_usage = msgspec.json.Decoder(ReplyWithoutUsage).decode
@@ -110,6 +128,15 @@ def usage(body: bytes) -> Usage:
         totals = _decode_basic_usage(body).usage
         return read_usage(ReportedUsage(totals.prompt_tokens, totals.completion_tokens))
     return Usage()
+
+
+def billed_usage(body: bytes) -> tuple[Usage, str, float | None]:
+    """Return the tokens that a response reports, its service tier, and its cost in dollars if it reports that."""
+    with suppress(*DECODE_ERRORS):
+        reply = _decode_billed(_without_prelude(body))
+        if (reported := reply.usage) is not None:
+            return read_usage(reported), reply.service_tier or "", read_cost(reported)
+    return usage(body), "", None
 
 
 def total_usage(bodies: Iterable[bytes]) -> tuple[int, Usage]:

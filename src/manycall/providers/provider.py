@@ -48,6 +48,7 @@ class Provider(msgspec.Struct, frozen=True):
         stream_options: whether the token counts of a stream must be requested. Otherwise the API sends them unasked,
             and may refuse the parameter.
         images: what the provider accepts as an image.
+        reports_cost: responses contain what the call cost.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Provider(msgspec.Struct, frozen=True):
     streams_only: tuple[str, ...] = ()
     stream_options: bool = True
     images: ImageRules = ImageRules()
+    reports_cost: bool = False
 
     @property
     def takes_canonical_body(self) -> bool:

@@ -27,6 +27,10 @@ _THINKING_MODELS = re.compile(r"deepseek-r1|\bqwq\b|qwen3[^/]*-thinking", re.IGN
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
 
 
+FIRST_CHARACTERS = ("<", "[", " ", "\n", "\t", "\r")
+"""The mark-up of thinking text begins with one of these characters."""
+
+
 def split(text: str, *, is_thinker: bool, finish: str) -> tuple[str, str]:
     """Return (thinking text, answer). The thinking text is "" if the text does not begin with it.
 
@@ -37,7 +41,7 @@ def split(text: str, *, is_thinker: bool, finish: str) -> tuple[str, str]:
         is_thinker: the model is known to begin every answer with thinking text, with or without an opening tag.
         finish: the finish reason of the choice.
     """
-    if not is_thinker and not text.startswith(("<", "[", " ", "\n", "\t", "\r")):  # the usual case
+    if not is_thinker and not text.startswith(FIRST_CHARACTERS):  # the usual case
         return "", text
     if opening := _OPENING.match(text):
         name = opening[1] or opening[2]
@@ -51,6 +55,14 @@ def split(text: str, *, is_thinker: bool, finish: str) -> tuple[str, str]:
 def is_thinking_model(model: str) -> bool:
     """Return whether a model of this name is known to begin every answer with thinking text."""
     return _THINKING_MODELS.search(model) is not None
+
+
+def text_after_thinking(text: str) -> str:
+    """Return the text after the last closing tag; the whole text if there is none."""
+    if "</" not in text and "[/" not in text:  # the usual case
+        return text
+    closing = _last_match(_CLOSING, text)
+    return text if closing is None else text[closing.end() :]
 
 
 def join(thought: str, answer: str) -> str:

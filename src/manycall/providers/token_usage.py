@@ -45,6 +45,31 @@ class UsageOnly(msgspec.Struct):
     usage: ReportedUsage | None = None
 
 
+class BilledUsage(ReportedUsage):
+    """Token counts, and what the call cost if the provider reports it: OpenRouter in dollars, xAI in "ticks"."""
+
+    cost: Count = None
+    cost_in_usd_ticks: Count = None
+
+
+class BilledReply(msgspec.Struct):
+    """A reply of which only what it is billed for is read."""
+
+    usage: BilledUsage | None = None
+    service_tier: str | None = None
+
+
+USD_PER_TICK = 1e-10
+"""xAI's unit of `cost_in_usd_ticks`."""
+
+
+def read_cost(reported: BilledUsage) -> float | None:
+    """Return the cost in dollars that the provider reports; None if it reports none."""
+    if reported.cost_in_usd_ticks is not None and reported.cost_in_usd_ticks >= 0:
+        return reported.cost_in_usd_ticks * USD_PER_TICK
+    return reported.cost if reported.cost is not None and reported.cost >= 0 else None
+
+
 MAX_TOKENS_PER_CALL = 10_000_000
 """Largest token count accepted for one call. Larger counts are wrong and would distort the estimates made from them."""
 

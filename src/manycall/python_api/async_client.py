@@ -24,6 +24,7 @@ from manycall.evals.no_answer import NoAnswer
 from manycall.evals.tasks.task import Task
 from manycall.judging.judge import judge_job
 from manycall.judging.judge_result import JudgeResult
+from manycall.providers.prices import GivenPrice
 from manycall.python_api.dispatch import resume_note
 from manycall.python_api.loop_session import LoopSession, close_dropped
 from manycall.python_api.temporary_folder import TemporaryFolder, output_path
@@ -201,8 +202,10 @@ class Client(LLM):
         id_field: str | None = None,
         max_total_tokens: int | None = None,
         max_cost: float | None = None,
-        price: str | tuple[float, float] | None = None,
+        price: GivenPrice | None = None,
+        prices: str | Path | None = None,
         max_time: str | float | None = None,
+        from_: str | PathLike[str] | None = None,
         dry_run: bool = False,
         overwrite: bool = False,
         progress: bool = True,
@@ -222,7 +225,8 @@ class Client(LLM):
         path, folder = output_path(out)
         options = self._options(
             path, temperature=temperature, max_tokens=max_tokens, params=params, limit=limit, id_field=id_field,
-            max_total_tokens=max_total_tokens, max_cost=max_cost, price=price, max_time=max_time, dry_run=dry_run,
+            max_total_tokens=max_total_tokens, max_cost=max_cost, price=price, prices=prices,
+            max_time=max_time, from_=from_, dry_run=dry_run,
             overwrite=overwrite, progress=progress,
         )  # fmt: skip
         return self._stream(map_job(function, rows, options, samples=samples), options, folder)
@@ -237,6 +241,7 @@ class Client(LLM):
         samples: int | None = None,
         system: str | None = None,
         schema: SchemaLike | None = None,
+        extract: str | None = None,
         parse: Parse | None = None,
         output_field: str = "text",
         reask: int = DEFAULT_REASK,
@@ -252,8 +257,10 @@ class Client(LLM):
         id_field: str | None = None,
         max_total_tokens: int | None = None,
         max_cost: float | None = None,
-        price: str | tuple[float, float] | None = None,
+        price: GivenPrice | None = None,
+        prices: str | Path | None = None,
         max_time: str | float | None = None,
+        from_: str | PathLike[str] | None = None,
         dry_run: bool = False,
         retry: Retry | None = None,
         overwrite: bool = False,
@@ -274,12 +281,13 @@ class Client(LLM):
         options = self._options(
             path, temperature=temperature, max_tokens=max_tokens, params=params,
             reasoning=reasoning, limit=limit, id_field=id_field,
-            max_total_tokens=max_total_tokens, max_cost=max_cost, price=price, max_time=max_time, dry_run=dry_run,
+            max_total_tokens=max_total_tokens, max_cost=max_cost, price=price, prices=prices,
+            max_time=max_time, from_=from_, dry_run=dry_run,
             retry=retry, overwrite=overwrite, progress=progress,
         )  # fmt: skip
         job = generate_job(
             prompt, rows, options, samples=samples, system=system, output_field=output_field, schema=schema,
-            parse=parse, api=api, reask=reask, random_vars=random_vars, grid_vars=grid_vars, seed=seed,
+            extract=extract, parse=parse, api=api, reask=reask, random_vars=random_vars, grid_vars=grid_vars, seed=seed,
         )  # fmt: skip
         return self._stream(job, options, folder)
 
@@ -304,8 +312,10 @@ class Client(LLM):
         id_field: str | None = None,
         max_total_tokens: int | None = None,
         max_cost: float | None = None,
-        price: str | tuple[float, float] | None = None,
+        price: GivenPrice | None = None,
+        prices: str | Path | None = None,
         max_time: str | float | None = None,
+        from_: str | PathLike[str] | None = None,
         dry_run: bool = False,
         retry: Retry | None = None,
         overwrite: bool = False,
@@ -322,7 +332,8 @@ class Client(LLM):
         options = self._options(
             out, temperature=temperature, max_tokens=max_tokens, params=params,
             reasoning=reasoning, limit=limit, id_field=id_field,
-            max_total_tokens=max_total_tokens, max_cost=max_cost, price=price, max_time=max_time, dry_run=dry_run,
+            max_total_tokens=max_total_tokens, max_cost=max_cost, price=price, prices=prices,
+            max_time=max_time, from_=from_, dry_run=dry_run,
             retry=retry, overwrite=overwrite, progress=progress,
         )  # fmt: skip
         job = await asyncio.to_thread(
@@ -353,8 +364,10 @@ class Client(LLM):
         id_field: str | None = None,
         max_total_tokens: int | None = None,
         max_cost: float | None = None,
-        price: str | tuple[float, float] | None = None,
+        price: GivenPrice | None = None,
+        prices: str | Path | None = None,
         max_time: str | float | None = None,
+        from_: str | PathLike[str] | None = None,
         retry: Retry | None = None,
         overwrite: bool = False,
         progress: bool = True,
@@ -369,8 +382,8 @@ class Client(LLM):
         options = self._options(
             out, temperature=temperature, max_tokens=max_tokens, params=params,
             reasoning=reasoning, limit=limit, id_field=id_field,
-            max_total_tokens=max_total_tokens, max_cost=max_cost, price=price, max_time=max_time,
-            retry=retry, overwrite=overwrite, progress=progress,
+            max_total_tokens=max_total_tokens, max_cost=max_cost, price=price, prices=prices, max_time=max_time,
+            from_=from_, retry=retry, overwrite=overwrite, progress=progress,
         )  # fmt: skip
         job = await asyncio.to_thread(
             judge_job, answers, rubric, options, against=against, scale=scale, labels=labels, both_orders=both_orders,

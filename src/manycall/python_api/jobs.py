@@ -18,6 +18,7 @@ from manycall.evals.no_answer import NoAnswer
 from manycall.evals.tasks.task import Task
 from manycall.judging.judge import judge_job
 from manycall.judging.judge_result import JudgeResult
+from manycall.providers.prices import GivenPrice
 from manycall.python_api import dispatch
 from manycall.records import Secret
 from manycall.run.map_rows import UserFunction, map_job
@@ -46,6 +47,7 @@ def generate(
     samples: int | None = None,
     system: str | None = None,
     schema: SchemaLike | None = None,
+    extract: str | None = None,
     parse: Parse | None = None,
     output_field: str = "text",
     reask: int = DEFAULT_REASK,
@@ -69,8 +71,10 @@ def generate(
     id_field: str | None = None,
     max_total_tokens: int | None = None,
     max_cost: float | None = None,
-    price: str | tuple[float, float] | None = None,
+    price: GivenPrice | None = None,
+    prices: str | Path | None = None,
     max_time: str | float | None = None,
+    from_: str | PathLike[str] | None = None,
     dry_run: bool = False,
     retry: Retry | None = None,
     overwrite: bool = False,
@@ -96,10 +100,12 @@ def generate(
         system: a template for the system message.
         schema: the JSON Schema that each answer must match (a file, a dict, or a msgspec or pydantic type). Its
             properties become the row's fields. Of a list, each item becomes a row: `id/0`, `id/1`, …
+        extract: a regular expression. The first group of its last match becomes the text, or its named groups become
+            fields.
         parse: `parse(row, text)`, or `parse(row, value)` with a schema, returns the fields to keep, or a list of such,
             one per output row. It must not change the row's own fields.
         output_field: the field that the text is written to; its finish reason goes to `<output_field>_finish_reason`.
-        reask: how often to ask again after an answer that does not match the schema.
+        reask: how often to ask again after an answer that does not match the schema or the regular expression.
         api: "completions" sends the prompt as plain text, without a chat template.
         random_vars: variables chosen at random per row: name → list, file, weights or range (docs/generate.md).
         grid_vars: variables whose every combination each row gets.
@@ -119,12 +125,13 @@ def generate(
         model=model, out=out, base_url=base_url, api_key=api_key, plain_http=plain_http,
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
-        limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost, price=price,
-        max_time=max_time, dry_run=dry_run, retry=retry, overwrite=overwrite, progress=progress,
+        limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
+        price=price, prices=prices, max_time=max_time, from_=from_, dry_run=dry_run, retry=retry, overwrite=overwrite,
+        progress=progress,
     )  # fmt: skip
     job = generate_job(
-        prompt, rows, options, samples=samples, system=system, output_field=output_field, schema=schema, parse=parse,
-        api=api, reask=reask, random_vars=random_vars, grid_vars=grid_vars, seed=seed,
+        prompt, rows, options, samples=samples, system=system, output_field=output_field, schema=schema,
+        extract=extract, parse=parse, api=api, reask=reask, random_vars=random_vars, grid_vars=grid_vars, seed=seed,
     )  # fmt: skip
     return dispatch.run(job, options)
 
@@ -157,8 +164,10 @@ def run_steps(
     id_field: str | None = None,
     max_total_tokens: int | None = None,
     max_cost: float | None = None,
-    price: str | tuple[float, float] | None = None,
+    price: GivenPrice | None = None,
+    prices: str | Path | None = None,
     max_time: str | float | None = None,
+    from_: str | PathLike[str] | None = None,
     dry_run: bool = False,
     overwrite: bool = False,
     progress: bool = True,
@@ -193,8 +202,9 @@ def run_steps(
         model=model, out=out, base_url=base_url, api_key=api_key, plain_http=plain_http,
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
-        limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost, price=price,
-        max_time=max_time, dry_run=dry_run, overwrite=overwrite, progress=progress,
+        limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
+        price=price, prices=prices, max_time=max_time, from_=from_, dry_run=dry_run, overwrite=overwrite,
+        progress=progress,
     )  # fmt: skip
     job = steps_job(
         steps, rows, options, samples=samples, reask=reask, random_vars=random_vars, grid_vars=grid_vars, seed=seed
@@ -225,8 +235,10 @@ def map(
     id_field: str | None = None,
     max_total_tokens: int | None = None,
     max_cost: float | None = None,
-    price: str | tuple[float, float] | None = None,
+    price: GivenPrice | None = None,
+    prices: str | Path | None = None,
     max_time: str | float | None = None,
+    from_: str | PathLike[str] | None = None,
     dry_run: bool = False,
     overwrite: bool = False,
     progress: bool = True,
@@ -267,8 +279,9 @@ def map(
         model=model, out=out, base_url=base_url, api_key=api_key, plain_http=plain_http,
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking,
-        limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost, price=price,
-        max_time=max_time, dry_run=dry_run, overwrite=overwrite, progress=progress,
+        limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
+        price=price, prices=prices, max_time=max_time, from_=from_, dry_run=dry_run, overwrite=overwrite,
+        progress=progress,
     )  # fmt: skip
     return dispatch.run(map_job(function, rows, options, samples=samples), options)
 
@@ -302,8 +315,10 @@ def evaluate(
     id_field: str | None = None,
     max_total_tokens: int | None = None,
     max_cost: float | None = None,
-    price: str | tuple[float, float] | None = None,
+    price: GivenPrice | None = None,
+    prices: str | Path | None = None,
     max_time: str | float | None = None,
+    from_: str | PathLike[str] | None = None,
     dry_run: bool = False,
     retry: Retry | None = None,
     overwrite: bool = False,
@@ -341,8 +356,9 @@ def evaluate(
         model=model, out=out, base_url=base_url, api_key=api_key, plain_http=plain_http,
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
-        limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost, price=price,
-        max_time=max_time, dry_run=dry_run, retry=retry, overwrite=overwrite, progress=progress,
+        limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
+        price=price, prices=prices, max_time=max_time, from_=from_, dry_run=dry_run, retry=retry, overwrite=overwrite,
+        progress=progress,
     )  # fmt: skip
     job = evaluate_job(
         task, options, data=data, fewshot_data=fewshot_data, num_fewshot=num_fewshot, prompt=prompt, scorer=scorer,
@@ -381,8 +397,10 @@ def judge(
     id_field: str | None = None,
     max_total_tokens: int | None = None,
     max_cost: float | None = None,
-    price: str | tuple[float, float] | None = None,
+    price: GivenPrice | None = None,
+    prices: str | Path | None = None,
     max_time: str | float | None = None,
+    from_: str | PathLike[str] | None = None,
     retry: Retry | None = None,
     overwrite: bool = False,
     progress: bool = True,
@@ -419,8 +437,8 @@ def judge(
         model=model, out=out, base_url=base_url, api_key=api_key, plain_http=plain_http,
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
-        limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost, price=price,
-        max_time=max_time, retry=retry, overwrite=overwrite, progress=progress,
+        limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
+        price=price, prices=prices, max_time=max_time, from_=from_, retry=retry, overwrite=overwrite, progress=progress,
     )  # fmt: skip
     job = judge_job(
         answers, rubric, options, against=against, scale=scale, labels=labels, both_orders=both_orders,
@@ -450,8 +468,10 @@ def run_batch(
     limit: int | None = None,
     max_total_tokens: int | None = None,
     max_cost: float | None = None,
-    price: str | tuple[float, float] | None = None,
+    price: GivenPrice | None = None,
+    prices: str | Path | None = None,
     max_time: str | float | None = None,
+    from_: str | PathLike[str] | None = None,
     dry_run: bool = False,
     overwrite: bool = False,
     progress: bool = True,
@@ -480,7 +500,8 @@ def run_batch(
         plain_http=plain_http,
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking,
-        limit=limit, max_total_tokens=max_total_tokens, max_cost=max_cost, price=price,
-        max_time=max_time, dry_run=dry_run, overwrite=overwrite, progress=progress,
+        limit=limit, max_total_tokens=max_total_tokens, max_cost=max_cost,
+        price=price, prices=prices, max_time=max_time, from_=from_, dry_run=dry_run, overwrite=overwrite,
+        progress=progress,
     )  # fmt: skip
     return dispatch.run(batch_job(requests, options, samples=samples), options)

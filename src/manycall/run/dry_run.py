@@ -18,9 +18,9 @@ from manycall.data.row_source import RowSource
 from manycall.ids import IdTable
 from manycall.option_flags import option
 from manycall.providers import openai
-from manycall.providers.prices import Price
+from manycall.providers.prices import DEFAULT_CURRENCY, Price
 from manycall.records import DECODE_ERRORS, Completion, Request, Usage
-from manycall.render import format_dollars
+from manycall.render import format_money
 from manycall.run.run_result import RunResult
 from manycall.run.scheduler import RowFunction
 from manycall.store.journal import decode_response
@@ -78,7 +78,7 @@ class DryRunResult(RunResult, kw_only=True, frozen=True):
                 "cost",
                 f"unknown; pass {option('price', 'IN/OUT')}"
                 if self.cost is None
-                else f"about {format_dollars(self.cost)}",
+                else f"about {format_money(self.cost, self.currency)}",
             ),
             ("time", f"about {_time(self.seconds)}"),
             ("estimate based on", self.estimate_basis),
@@ -134,7 +134,7 @@ async def dry_run(
         elif not must_count:
             break
     remaining = pending if must_count else source.total
-    measured = _forecast_from_journal(out)
+    measured = forecast_from_journal(out)
     forecast = measured or _forecast_from_requests([r for requests in recorded for r in requests], len(recorded))
     advice = "" if measured else _advice(forecast, source.rows_per_input, remaining)
     done = (source.total or 0) - (remaining or 0)
@@ -144,7 +144,9 @@ async def dry_run(
     concurrency = in_flight or ASSUMED_IN_FLIGHT
     return DryRunResult(
         job=f"{name} (dry run)", out=out, total_rows=source.total, done=done, failed=0, calls=calls,
-        prompt_tokens=prompt, completion_tokens=answer, cost=None if price is None else price.cost(prompt, answer),
+        prompt_tokens=prompt, completion_tokens=answer,
+        cost=None if price is None else price.cost(Usage(prompt, answer)),
+        currency=DEFAULT_CURRENCY if price is None else price.currency,
         seconds=forecast.seconds * -(-calls // concurrency),
         requests=[_without(msgspec.json.decode(openai.encode(r)), drop) for r in shown],
         estimate_basis=f"{forecast.basis}, {concurrency} calls in flight{advice}",
@@ -188,7 +190,7 @@ class _Call(msgspec.Struct):
     seconds: float = 0.0
 
 
-def _forecast_from_journal(out: Path) -> CallForecast | None:
+def forecast_from_journal(out: Path) -> CallForecast | None:
     """Return the averages over the calls in the output's journal; None if there are none."""
     calls = list(islice(_calls(run_folder_path(out) / "calls.jsonl"), MAX_JOURNAL_CALLS))
     if not calls:

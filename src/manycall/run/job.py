@@ -13,10 +13,12 @@ from manycall.client.body_adapter import dropped_names
 from manycall.data.row_source import RowSource
 from manycall.errors import UsageError
 from manycall.option_flags import option
+from manycall.records import Fields
 from manycall.run.options import RunOptions
 from manycall.run.run_result import RunResult
 from manycall.run.scheduler import RowFunction
 from manycall.store.batch_layout import OutputLayout
+from manycall.store.earlier_journal import earlier_settings
 
 R = TypeVar("R")
 
@@ -80,6 +82,30 @@ def check_out_path(job: Job[Any], options: RunOptions) -> Path:
             f"output field with {option('output_field')} (output_field in a step)."
         )
     return out
+
+
+def read_earlier_settings(options: RunOptions) -> list[Fields]:
+    """Return the settings with which the calls in the job's journal were made, the latest first; [] without one."""
+    return earlier_settings(Path(options.out), None if options.from_ is None else Path(options.from_))
+
+
+def check_from(options: RunOptions) -> None:
+    """Check that `from_` can be combined with the other options.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if options.from_ is None:
+        return
+    if options.retry is not None:
+        raise UsageError(f"{option('from_')} and {option('retry')} cannot be combined. Use them in turn.")
+    if options.overwrite and decides_in_place(options):
+        raise UsageError(f"{option('overwrite', True)} would move {options.out} away. Omit it: see {option('from_')}.")
+
+
+def decides_in_place(options: RunOptions) -> bool:
+    """Return whether all rows of the output are decided again and replace the old ones."""
+    return options.from_ is not None and Path(options.from_).resolve() == Path(options.out).resolve()
 
 
 def check_retry(job: Job[Any], options: RunOptions) -> None:

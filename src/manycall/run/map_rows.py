@@ -7,9 +7,9 @@ from typing import Any
 
 from manycall.client.requests import LLM
 from manycall.data.row_input import RowsLike
-from manycall.data.row_source import RowSource
 from manycall.errors import UsageError
 from manycall.records import Row
+from manycall.run.input_rows import open_rows
 from manycall.run.job import Job
 from manycall.run.options import RunOptions
 from manycall.run.row_client import RowClient
@@ -38,7 +38,7 @@ def map_job(
     return Job(
         name=name,
         settings={"job": f"run {name}", "samples": samples is not None},
-        source=RowSource(rows, samples=samples, id_field=options.id_field, limit=options.limit),
+        source=open_rows(rows, options, samples=samples),
         process_row=process,
         finish=lambda result: result,
         may_cancel=True,

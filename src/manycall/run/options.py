@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 import msgspec
 
 from manycall.option_flags import Flag
+from manycall.providers.prices import GivenPrice
 from manycall.records import Secret
 
 DEFAULT_TIMEOUT_SECONDS = 600.0
@@ -93,15 +94,33 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         int | None, Flag("Stop when prompts and answers have used this many tokens, over all sessions of the output.")
     ] = None
     max_cost: Annotated[
-        float | None, Flag("Stop when the output has cost this many dollars, over all sessions. Requires a price.")
+        float | None, Flag("Stop when the output has cost this much, over all sessions. Requires a price.")
     ] = None
     price: Annotated[
-        str | tuple[float, float] | None,
-        Flag("Dollars per million tokens of prompts and of answers: 0.15/0.60.", metavar="IN/OUT", parse_as=str | None),
+        GivenPrice | None,
+        Flag(
+            "Dollars per million tokens of prompts and of answers: 0.15/0.60. With cached prompt tokens: "
+            "0.15/0.015/0.60.",
+            metavar="IN[/CACHED]/OUT",
+            parse_as=str | None,
+        ),
+    ] = None
+    prices: Annotated[
+        str | Path | None,
+        Flag("Prices of models: a JSON file in the form of LiteLLM's table.", metavar="FILE", parse_as=Path | None),
     ] = None
     max_time: Annotated[
         str | float | None,
         Flag("Start no new call after this time: 90s, 30m, 2h.", metavar="TIME", parse_as=str | None),
+    ] = None
+    from_: Annotated[
+        str | PathLike[str] | None,
+        Flag(
+            "Decide the rows with the journaled answers of this output; only missing calls are made. If it is OUT "
+            "itself, the new rows replace the old ones when all are done.",
+            metavar="OUTPUT",
+            parse_as=Path | None,
+        ),
     ] = None
     dry_run: Annotated[bool, Flag("Show the first requests and the estimated cost; make no call.")] = False
     retry: Annotated[

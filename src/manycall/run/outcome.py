@@ -94,8 +94,9 @@ def validate_result(row: Row, result: Any, may_be_many: bool = False) -> RowOutp
         raise TypeError(f"the row function must return a dict of fields, not {type(result).__name__}")
     if str(result.get("id", row.id)) != row.id:
         raise ValueError("the row function returned another 'id', which is the row's name")
-    if any(map(_not_finite, result.values())):
-        raise ValueError("the row function returned a number that JSON does not have: nan or infinity")
+    for value in result.values():
+        if not isinstance(value, str) and _not_finite(value):
+            raise ValueError("the row function returned a number that JSON does not have: nan or infinity")
     return result
 
 

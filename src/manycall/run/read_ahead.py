@@ -4,28 +4,30 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 
-from manycall.control.row_order import READ_AHEAD_ROWS, RowOrder
+from manycall.control.row_order import RowOrder
 from manycall.errors import UsageError
 from manycall.records import Row
 
+REFILL_LEVEL = 0.5
+"""Reading continues when half of the rows that were read ahead have started."""
+
 
 class ReadAhead:
-    """Reads rows in a task: many if the total is known, so that the longest can go first; otherwise one at a time.
+    """Reads rows in a task: many if the total is known, so that the longest can go first; else one at a time.
 
     Args:
         total: number of rows; None if unknown.
         changed: set when a row is available, and when all were read.
+        on_read: called with the id and the index of each row that was read.
 
     Attributes:
         all_read: every row was read.
         error: why reading ended early: an unusable row, or an exception from the user's own iterator.
     """
 
-    def __init__(self, total: int | None, changed: asyncio.Event) -> None:
-        self._total, self._changed = total, changed
-        self._rows = RowOrder[Row](_size)
-        self._max_rows = 1 if total is None else READ_AHEAD_ROWS
-        self._refill_at = 0 if total is None else READ_AHEAD_ROWS // 2
+    def __init__(self, total: int | None, changed: asyncio.Event, on_read: Callable[[str, int], None]) -> None:
+        self._total, self._changed, self._on_read = total, changed, on_read
+        self._rows = RowOrder()
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_cancelled = False
@@ -59,13 +61,13 @@ class ReadAhead:
             rows_per_call: returns the number of rows still to start, per call of the concurrency window.
         """
         row = self._rows.pop(rows_per_call)
-        if len(self._rows) <= self._refill_at:
+        if self._wants_more(REFILL_LEVEL):
             self._wanted.set()
         return row
 
     def learn(self, row: Row, tokens: int) -> None:
-        """Record how many tokens a row took."""
-        if self._total is not None:
+        """Record how many tokens a row took; 0 if they are unknown, because its answers come from the journal."""
+        if self._total is not None and tokens:
             self._rows.learn(row, tokens)
 
     async def _read(self, rows: AsyncIterator[Row]) -> None:
@@ -73,8 +75,9 @@ class ReadAhead:
             async with aclosing(rows):  # type: ignore[type-var]
                 async for row in rows:
                     self._rows.add(row)
-                    if len(self._rows) >= self._max_rows:
-                        self._changed.set()
+                    self._on_read(row.id, row.index)
+                    self._changed.set()
+                    if not self._wants_more(1.0):
                         await self._wait_until_wanted()
             self.all_read = True
         except asyncio.CancelledError:
@@ -85,11 +88,10 @@ class ReadAhead:
 
     async def _wait_until_wanted(self) -> None:
         """Wait until the number of rows read ahead has fallen to the refill level."""
-        while len(self._rows) > self._refill_at:
+        while not self._wants_more(REFILL_LEVEL):
             self._wanted.clear()
             await self._wanted.wait()
 
-
-def _size(row: Row) -> int:
-    """Return the number of text characters in a row."""
-    return sum(len(value) for value in row.fields.values() if isinstance(value, str))
+    def _wants_more(self, level: float) -> bool:
+        """Whether less than this fraction of the read-ahead is full."""
+        return not self._rows or (self._total is not None and self._rows.fill_level < level)

@@ -1,6 +1,6 @@
 """Repeat a request, with the validation error, until an answer is valid."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from manycall.client.requests import IN_FULL, SendMessages, T
 from manycall.errors import AnswerInvalid
@@ -8,20 +8,22 @@ from manycall.option_flags import option
 from manycall.records import Completion, Messages
 
 ReaskCounts = dict[str, int]
+ReadAnswer = Callable[[str], Awaitable[T]]
+"""Reads an answer; raises ValueError with a message for the model."""
 
 
 REASK_COUNTS = "re-asked"
 
 
 async def ask_until_valid(
-    messages: Messages, send: SendMessages, read: Callable[[str], T], reask: int, tally: ReaskCounts, less: str = ""
+    messages: Messages, send: SendMessages, read: ReadAnswer[T], reask: int, tally: ReaskCounts, less: str = ""
 ) -> tuple[T, Completion]:
     """Return the first answer that `read` accepts, and its reply. After an invalid answer, ask again with the error.
 
     Only answers of this session count towards `reask`: a row that failed may ask again in the next session.
 
     Args:
-        read: parses an answer; raises ValueError with a message for the model.
+        read: reads an answer, see `ReadAnswer`.
         reask: maximum number of repeated requests.
         tally: counts the repeated requests under REASK_COUNTS.
         less: a short instruction for the repeated request. With it, a truncated answer is also asked for again.
@@ -33,7 +35,7 @@ async def ask_until_valid(
     while True:
         reply = await send(tried)
         try:
-            return read(reply.text), reply
+            return await read(reply.text), reply
         except ValueError as error:
             why = str(error)[:1000]
         if reply.truncated:
@@ -46,6 +48,15 @@ async def ask_until_valid(
         tally[REASK_COUNTS] = tally.get(REASK_COUNTS, 0) + (not reply.replayed)
         again = f"That cannot be used: {why}. {less or IN_FULL}"
         tried = [*messages, {"role": "assistant", "content": reply.text}, {"role": "user", "content": again}]
+
+
+def read_at_once(parse: Callable[[str], T]) -> ReadAnswer[T]:
+    """Return a function that reads answers with a parser that takes linear time."""
+
+    async def read(text: str) -> T:
+        return parse(text)
+
+    return read
 
 
 def append_text(messages: Messages, text: str, at: int = -1) -> Messages:

@@ -1,13 +1,16 @@
 """The calls of one row: answered from the journal if possible, else sent and journaled before they are decoded."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import msgspec
 
 from manycall import clock, errors
 from manycall.client.attempt import Answered
+from manycall.client.call_counters import CallCounters
 from manycall.client.encoded_call import EncodedCall, encode_call
-from manycall.client.job_client import JobClient
 from manycall.client.requests import LLM, ModelReply
-from manycall.errors import CallError, RunStopped, StorageError, UsageError
+from manycall.errors import CallError, ManycallError, RunStopped, StorageError, UsageError
 from manycall.records import Completion, Request
 from manycall.store.journal import Journal
 
@@ -18,7 +21,7 @@ REFUSED_SECONDS = 0.1
 """Delay before a row that may make no more calls gets the next exception."""
 
 
-class CallOrigin(NamedTuple):
+class CallOrigin(msgspec.Struct, frozen=True, gc=False):
     """Where a call comes from: its row, and its occurrence number among the row's identical requests, from 1."""
 
     row_id: str
@@ -26,10 +29,16 @@ class CallOrigin(NamedTuple):
 
 
 class JournalLog:
-    """Writes the responses of a job's calls to the journal."""
+    """Writes the responses of a job's calls to the journal.
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    Args:
+        model: the run's model; other models are named in the journal.
+        names_endpoints: whether the journal names the endpoint of each call.
+    """
+
+    def __init__(self, journal: Journal, model: str = "", *, names_endpoints: bool = False) -> None:
+        self._journal, self._model, self._names_endpoints = journal, model, names_endpoints
+        self._wall_time = clock.running_wall_clock()
 
     def append(self, origin: CallOrigin, call: EncodedCall, response: Answered) -> None:
         """Write one response.
@@ -39,15 +48,37 @@ class JournalLog:
         """
         self._journal.append(
             origin.row_id, call.key, origin.occurrence, response.body,
-            at=clock.wall_time(), seconds=response.seconds, ttft=response.ttft,
+            at=self._wall_time(), seconds=response.seconds, ttft=response.ttft,
+            endpoint=response.endpoint.name if self._names_endpoints else "",
+            model="" if call.model == self._model else call.model,
         )  # fmt: skip
+
+
+class Replays(Protocol):
+    """Journaled responses: a `Journal`, or the journal of another output."""
+
+    @property
+    def has_replays(self) -> bool: ...
+    def replay(self, row_id: str, key: str, occurrence: int) -> bytes | None: ...
+
+
+class RowCalls(Protocol):
+    """What a row needs of a `JobClient`."""
+
+    model: str
+    params: dict[str, Any]
+    counters: CallCounters
+
+    async def call(self, call: EncodedCall, priority: int, origin: Any = None) -> ModelReply: ...
+    def stop(self, why: ManycallError) -> None: ...
+    def decode(self, call: EncodedCall, body: bytes, replayed: bool = False) -> ModelReply: ...
 
 
 class RowClient(LLM):
     """The `llm` that a row function gets: a client whose calls belong to one row.
 
     Args:
-        client: makes the calls of the job.
+        client: makes the calls of the job (JobClient).
         age: position of the row in the run; calls of older rows go first.
         journal: the completed calls of earlier sessions.
 
@@ -61,7 +92,7 @@ class RowClient(LLM):
         over: the function has returned. Tasks that it left behind can make no calls.
     """
 
-    def __init__(self, client: JobClient, row_id: str, age: int, journal: Journal) -> None:
+    def __init__(self, client: RowCalls, row_id: str, age: int, journal: Replays) -> None:
         super().__init__(client.model, client.params)
         self._client, self._id, self._age, self._journal = client, row_id, age, journal
         self._occurrences: dict[str, int] = {}
@@ -85,38 +116,59 @@ class RowClient(LLM):
         call = encode_call(request)
         occurrence = self._occurrences[call.key] = self._occurrences.get(call.key, 0) + 1
         try:
-            answer = self._replay(call, occurrence)
+            stored = self._journal.replay(self._id, call.key, occurrence)
+            answer = None if stored is None else self._read_stored(call, stored)
             if answer is None:
                 self.has_sent = True
                 answer = await self._client.call(call, self._age, CallOrigin(self._id, occurrence))
                 self.tokens += answer.usage.completion_tokens
+                self.last_body = answer.body[:MAX_KEPT_BODY_BYTES]
+                self.truncated |= isinstance(answer, Completion) and answer.truncated
         except CallError as error:
             self._keep(error.body)
             raise
-        except (RunStopped, StorageError):
+        except RunStopped:
             self.stopped = True
             raise
-        self.last_body = answer.body[:MAX_KEPT_BODY_BYTES]
-        self.truncated |= isinstance(answer, Completion) and answer.truncated
+        except StorageError as error:
+            self._stop(error)
+            raise
         return answer
+
+    async def find_journaled(self, requests: Iterable[Request]) -> ModelReply | None:
+        """Return the journaled answer to the first of these requests that has one; None if none has."""
+        if not self._journal.has_replays or self.stopped or self.over:
+            return None
+        for request in requests:
+            call = encode_call(request)
+            occurrence = self._occurrences.get(call.key, 0) + 1
+            try:
+                stored = self._journal.replay(self._id, call.key, occurrence)
+            except StorageError as error:
+                self._stop(error)
+                raise
+            answer = None if stored is None else self._read_stored(call, stored)
+            if answer is not None:
+                self._occurrences[call.key] = occurrence
+                self.calls_made += 1
+                return answer
+        return None
+
+    def _stop(self, error: StorageError) -> None:
+        self._client.stop(error)  # the row function may suppress the exception
+        self.stopped = True
 
     def _keep(self, body: bytes) -> None:
         if body:
             self.last_body = body[:MAX_KEPT_BODY_BYTES]
 
-    def _replay(self, call: EncodedCall, occurrence: int) -> ModelReply | None:
-        """Return the answer to this call from the journal; None if there is no usable one."""
-        try:
-            body = self._journal.replay(self._id, call.key, occurrence)
-        except StorageError as error:
-            self._client.stop(error)  # the row function may suppress the exception
-            raise
-        if body is None:
-            return None
+    def _read_stored(self, call: EncodedCall, body: bytes) -> ModelReply | None:
+        """Return the answer in a response from the journal; None if it has none."""
         self._keep(body)
         try:
             answer = self._client.decode(call, body, replayed=True)
         except errors.InvalidResponse:
             return None
+        self.truncated |= isinstance(answer, Completion) and answer.truncated
         self._client.counters.record_replay()
         return answer

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from manycall.option_flags import option, rerun
-from manycall.render import format_dollars, format_failure_counts, format_share, markdown_table
+from manycall.render import format_failure_counts, format_money, format_share, markdown_table
 from manycall.run.result_views import OutputViews
 from manycall.store.paths import run_folder_path
 
@@ -35,13 +35,16 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
         replayed: calls answered from the journal.
         retries: attempts that were retries.
         http_429: responses with status 429.
+        probes: calls of one token that found out how many calls a self-hosted server works on.
         possibly_billed: attempts without an answer that may have been charged.
         invalid_responses: attempts of `possibly_billed` that had a response (for example an empty one). Their
             tokens are counted.
         prompt_tokens, completion_tokens: tokens of this run's responses.
-        cost: cost of this run in dollars; None without a price.
+        cost: cost of this run; None if prices are missing.
         total_prompt_tokens, total_completion_tokens, total_cost: the same for all sessions of this output, including
             killed ones.
+        total_cached_tokens: prompt tokens of all sessions that the servers read from their caches.
+        currency: currency of the costs, as an ISO code.
         budget_usage: how much of each budget is spent.
         seconds: wall time of this run.
         client_bound_seconds: part of that time in which this machine was the limit.
@@ -67,6 +70,7 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
     replayed: int = 0
     retries: int = 0
     http_429: int = 0
+    probes: int = 0
     possibly_billed: int = 0
     invalid_responses: int = 0
     prompt_tokens: int = 0
@@ -74,7 +78,9 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
     cost: float | None = None
     total_prompt_tokens: int = 0
     total_completion_tokens: int = 0
+    total_cached_tokens: int = 0
     total_cost: float | None = None
+    currency: str = "USD"
     budget_usage: list[str] = []
     seconds: float = 0.0
     client_bound_seconds: float = 0.0
@@ -118,6 +124,8 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
             remedy = f"raise {option('max_tokens')} or lower {option('thinking')}"
             share = format_share(thinking, self.done + self.failed)
             lines.append(("no answer", f"{share} rows ended while the model was thinking: {remedy}"))
+        if self.probes:
+            lines.insert(2, ("probes", f"{self.probes} calls of one token to the server, without a key"))
         if without_response := self.possibly_billed - self.invalid_responses:
             lines.insert(2, ("possibly billed", f"{without_response} attempts without a response"))
         if self.invalid_responses:
@@ -129,13 +137,15 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
 
     def _spent(self) -> Iterator[tuple[str, str]]:
         """Yield the lines for tokens and cost: of all sessions, and of this one if there were others."""
+        cached = f", {self.total_cached_tokens:,} of the prompts cached" if self.total_cached_tokens else ""
         total = _tokens(self.total_prompt_tokens, self.total_completion_tokens)
         session = _tokens(self.prompt_tokens, self.completion_tokens)
         resumed = total != session
-        yield "tokens", f"{total} in all sessions; {session} in this one" if resumed else total
+        yield "tokens", (f"{total} in all sessions; {session} in this one" if resumed else total) + cached
         if self.total_cost is not None and self.cost is not None:
-            cost = format_dollars(self.total_cost)
-            yield "cost", f"{cost} in all sessions; {format_dollars(self.cost)} in this one" if resumed else cost
+            cost = format_money(self.total_cost, self.currency)
+            session_cost = format_money(self.cost, self.currency)
+            yield "cost", f"{cost} in all sessions; {session_cost} in this one" if resumed else cost
 
     @property
     def rows_of_other_sessions(self) -> int:

@@ -9,6 +9,7 @@ event, and `run` then inspects the state itself, so that no change is missed. Ev
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 
@@ -64,13 +65,16 @@ class Scheduler:
         self._client, self._run, self._function = client, run, function
         self._writes = frozenset(writes)
         self._total = total
+        if total is not None:
+            client.expect_rows(total)
         self._may_be_many = may_be_many
         self._changed = client.permits.changed
-        self._ahead = ReadAhead(total, self._changed)
+        self._ahead = ReadAhead(total, self._changed, run.unfinished.record_read)
         self._recorder = RowRecorder(run, client.counters, listener, had_success=client.had_success)
         self._counters = client.counters
         self._workers: set[asyncio.Task[None]] = set()
         self._started = 0
+        self._makes_one_call = True  # every row so far made at most one call
         self._reason: BaseException | None = None
         self._over = False
 
@@ -197,9 +201,11 @@ class Scheduler:
         while self._ahead and self._has_room(len(self._workers)) and not worker.cancelling():
             row = self._ahead.take(self._remaining_rows_per_call)
             self._started += 1
+            self._client.permits.record_rows_left(self._rows_left if self._makes_one_call else math.inf)
             llm = RowClient(self._client, row.id, self._started, self._run.journal)
             await self._do(row, llm)
             llm.end()
+            self._makes_one_call = self._makes_one_call and llm.calls_made <= 1
             if self._over:
                 return
             if not llm.has_sent:
@@ -223,9 +229,14 @@ class Scheduler:
                 if (why := self._recorder.hopeless) is not None:
                     self.stop(why)
 
+    @property
+    def _rows_left(self) -> float:
+        """Number of rows still to start; inf if it is unknown."""
+        return math.inf if self._total is None else max(0, self._total - self._started)
+
     def _remaining_rows_per_call(self) -> float:
         """Return the number of rows still to start, per call of the concurrency window."""
-        return ((self._total or 0) - self._started) / self._client.permits.total_window
+        return self._rows_left / self._client.permits.total_window
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._workers.discard(task)

@@ -3,9 +3,8 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from manycall import clock
 from manycall._version import __version__
@@ -13,24 +12,26 @@ from manycall.client.body_adapter import dropped_names
 from manycall.client.call_client import CallClient
 from manycall.client.call_counters import CallCounters
 from manycall.client.job_client import JobClient
-from manycall.client.permit_group import always
-from manycall.errors import ManycallError, RunStopped, StorageError
+from manycall.data.input_record import InputRecord, read_record
+from manycall.errors import ManycallError, RunStopped, SettingsMismatch, StorageError
 from manycall.providers.parameter_lesson import change_sentences
-from manycall.records import Usage
 from manycall.run.dry_run import dry_run
-from manycall.run.job import Job, check_out_path, check_retry, job_params, job_settings
+from manycall.run.job import Job, check_from, check_out_path, check_retry, job_params, job_settings
 from manycall.run.options import RunOptions
 from manycall.run.parameter_log import ParameterLog
+from manycall.run.rehearsal import dry_run_from_journal, explain_refusal
 from manycall.run.row_client import JournalLog
 from manycall.run.row_recorder import ResultListener
 from manycall.run.run_result import RunResult
 from manycall.run.scheduler import Scheduler
 from manycall.run.session_handle import SessionHandle
 from manycall.run.signals import Interrupts
-from manycall.run.spending_limits import Spending, SpendingLimits, parse_spending_limits
+from manycall.run.spending import Spending
+from manycall.run.spending_limits import SpendingLimits, parse_spending_limits
 from manycall.run.status_line import StatusLine
 from manycall.run.ticker import client_status, obeying, run_ticker
 from manycall.sim import process
+from manycall.store.cache_writer import CacheWriter, SessionProgress
 from manycall.store.manifest import NOT_FINISHED, Manifest
 from manycall.store.retried_rows import max_tokens_of
 from manycall.store.run_folder import RunFolder
@@ -49,7 +50,7 @@ async def run_job(job: Job[Any], options: RunOptions, interrupts: Interrupts) ->
     check_out_path(job, options)
     _limits(options)
     client = _own_client(job, options)
-    session = JobSession(job, options, client)
+    session = await _open(job, options, client)
     with session.recorded():
         async with client:
             await session.run(SessionHandle(), interrupts=interrupts)
@@ -63,7 +64,7 @@ async def run_shared(
     handle: SessionHandle,
     *,
     listener: ResultListener | None = None,
-    wants_rows: Callable[[], bool] = always,
+    wants_rows: Callable[[], bool] | None = None,
 ) -> RunResult:
     """Run a job on a client that is open already and may serve other jobs too. Signals are left to the caller.
 
@@ -75,10 +76,23 @@ async def run_shared(
     if options.dry_run:
         return await _rehearse(job, options)
     handle.raise_if_stopped()
-    session = JobSession(job, options, client)
+    session = await _open(job, options, client)
     with session.recorded():
         await session.run(handle, listener=listener, wants_rows=wants_rows)
     return session.result()
+
+
+async def _open(job: Job[Any], options: RunOptions, client: CallClient) -> "JobSession":
+    """Open the files of a session.
+
+    Raises:
+        SettingsMismatch: the output was created with other settings. The message says how many new calls they need.
+    """
+    try:
+        return JobSession(job, options, client)
+    except SettingsMismatch as refusal:
+        explained = await explain_refusal(refusal, job, options)
+    raise explained
 
 
 class JobSession:
@@ -96,18 +110,25 @@ class JobSession:
         self.job, self.options, self.client = job, options, client
         self._limits = _limits(options)
         check_retry(job, options)
+        check_from(options)
         settings = job_settings(job, options)
         self.folder = RunFolder(
             check_out_path(job, options), Manifest(__version__, settings, job.source.manifest_entry),
             overwrite=options.overwrite, expected=job.source.total, truncated_suffix=job.truncated_suffix,
             retries_truncated=options.retry == "truncated", layout=job.layout, rows_may_split=job.rows_may_split,
+            earlier=None if options.from_ is None else Path(options.from_),
         )  # fmt: skip
         self._retry = {"retry": max_tokens_of(settings)} if options.retry else {}
-        self._done_before = len(self.folder.ids) - self.folder.rejected
-        self._counters = CallCounters(had_success=len(self.folder.ids) > 0 or bool(self.folder.failures.failed_before))
-        self._spending = Spending(self._limits.price, None, Usage())
+        self._from = {} if options.from_ is None else {"from": str(options.from_)}
+        self._done_before = self.folder.done_before - self.folder.rejected
+        self._counters = CallCounters(
+            had_success=self.folder.done_before > 0 or bool(self.folder.failures.failed_before)
+        )
+        self._spending = Spending(self._limits, self._limits.price_book(options.model, client.priced_endpoints))
         self._seconds = self._bound_before = 0.0
         self._record: dict[str, Any] = {}
+        self._cache_writer: CacheWriter | None = None
+        self._has_begun = False
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
@@ -115,12 +136,13 @@ class JobSession:
         folder, record = self.folder, self._record
         record |= {
             "started_at": clock.wall_time(), "outcome": NOT_FINISHED, "seconds": 0.0, "manycall_version": __version__,
-            "endpoints": self.client.endpoint_names, "price": self._limits.price, "parameter_changes": [],
-            **self._retry,
+            "endpoints": self.client.endpoint_names, "prices": [], "parameter_changes": [],
+            **self._retry, **self._from,
         }  # fmt: skip
         try:
             folder.start_session(record)
-            self._spending = self._limits.spending(folder.journal)
+            self._spending.count_earlier(folder.journal, folder.cached)
+            self._cache_writer = folder.cache_with(self._progress)
             yield
             record["seconds"] = self._seconds
         except BaseException as error:
@@ -147,9 +169,8 @@ class JobSession:
         return final
 
     def _close(self, record: dict[str, Any]) -> None:
-        counters = msgspec.structs.asdict(self._counters)
-        del counters["had_success"]
-        record.update(ended_at=clock.wall_time(), **counters)
+        record["prices"] = self._spending.used_prices()
+        record.update(ended_at=clock.wall_time(), **self._counters.figures)
         self.folder.close()
 
     async def run(
@@ -157,7 +178,7 @@ class JobSession:
         handle: SessionHandle,
         *,
         listener: ResultListener | None = None,
-        wants_rows: Callable[[], bool] = always,
+        wants_rows: Callable[[], bool] | None = None,
         interrupts: Interrupts | None = None,
     ) -> None:
         """Process all rows. Ctrl-C and SIGTERM end the run if `interrupts` receives them."""
@@ -165,12 +186,12 @@ class JobSession:
         self._bound_before = self.client.pool.cpu_load.bound_seconds
         calls = JobClient(
             self.client.pool, self.options.model, job_params(job, self.options), counters=self._counters,
-            budget=self._spending.budget, log=JournalLog(self.folder.journal), finish_cancelled_calls=job.may_cancel,
-            wants_rows=wants_rows,
+            budget=self._spending.budget, charge=self._spending.charge if self._spending.charges_calls else None,
+            log=self._log(), finish_cancelled_calls=job.may_cancel, wants_rows=wants_rows,
         )  # fmt: skip
         scheduler = Scheduler(
             calls, self.folder, job.process_row, job.output_fields,
-            total=None if job.source.total is None else job.source.total - len(self.folder.ids),
+            total=None if job.source.total is None else job.source.total - self.folder.done_before,
             may_be_many=job.rows_may_split, listener=listener,
         )  # fmt: skip
         handle.attach(scheduler)
@@ -179,13 +200,33 @@ class JobSession:
         try:
             with handled, self._limits.time_limit(scheduler):
                 line, announcements = self._status_line(), parameters.new_sentences
-                async with run_ticker(scheduler, line, self.folder, self.client, announcements):
-                    await scheduler.run(job.source.pending_rows(self.folder.ids))
+                async with run_ticker(scheduler, line, self.folder, self.client, announcements, self._cache_writer):
+                    rows = job.source.pending_rows(self.folder.ids, self._earlier_record())
+                    self._has_begun = True
+                    await scheduler.run(rows)
         finally:
             calls.leave()
         job.source.must_be_unchanged()
         self._seconds = clock.now() - began
         self.folder.mark_ended()
+
+    def _earlier_record(self) -> InputRecord | None:
+        """Return what the last session has left about its input."""
+        return None if self.folder.cached is None else read_record(self.folder.cached.source)
+
+    def _progress(self) -> SessionProgress:
+        """Return what the next session should know."""
+        counters, unfinished = self._counters, self.folder.unfinished
+        is_counted = counters.responses == self.folder.journal.appended
+        record = self._earlier_record()
+        if self._has_begun:
+            record = self.job.source.record(unfinished.rows(), unfinished.first_index)
+        usage = self._spending.usage(counters) if is_counted else None
+        return SessionProgress(usage, None if record is None else record.as_fields)
+
+    def _log(self) -> JournalLog:
+        names_endpoints = self._spending.charges_calls or len(self.client.priced_endpoints) > 1
+        return JournalLog(self.folder.journal, self.options.model, names_endpoints=names_endpoints)
 
     def _save_parameter_changes(self, changes: list[dict[str, Any]]) -> None:
         self._record["parameter_changes"] = changes
@@ -196,10 +237,11 @@ class JobSession:
             self.job.name,
             self._counters,
             total=self.job.source.total,
-            before=len(self.folder.ids),
+            before=self.folder.done_before,
             rejected=self.folder.rejected,
             truncated=self.folder.truncated,
             load=lambda now: client_status(self.client, now),
+            spending=self._spending.totals,
             note=self.job.status_note,
             stream=sys.stderr if self.options.progress else None,
         )
@@ -213,7 +255,8 @@ class JobSession:
             output_rows=folder.output_rows if job.rows_may_split else None, counts=job.counts,
             failure_counts=c.failure_counts, truncated=folder.truncated + c.truncated, retried=folder.retried,
             calls=c.calls,
-            replayed=c.replayed, retries=c.retries, http_429=c.http_429, possibly_billed=c.possibly_billed,
+            replayed=c.replayed, retries=c.retries, http_429=c.http_429, probes=c.probes,
+            possibly_billed=c.possibly_billed,
             invalid_responses=c.invalid_responses, seconds=self._seconds,
             client_bound_seconds=pool.cpu_load.bound_seconds - self._bound_before,
             client_bound_detail=pool.cpu_load.worst, top_errors=folder.failures.error_counts.most_common(3),
@@ -240,7 +283,10 @@ def _own_client(job: Job[Any], options: RunOptions) -> CallClient:
 
 async def _rehearse(job: Job[Any], options: RunOptions) -> RunResult:
     out, params = check_out_path(job, options), job_params(job, options)
-    price = _limits(options).price
+    limits = _limits(options)
+    price = limits.price or (limits.price_file.find(options.model, "") if limits.price_file else None)
+    if options.from_ is not None:
+        return await dry_run_from_journal(job, options, Path(options.from_), price)
     return await dry_run(
         job.name, job.process_row, job.source, out, options.model, params, price, options.concurrency,
         dropped_names(options.drop),
@@ -248,4 +294,6 @@ async def _rehearse(job: Job[Any], options: RunOptions) -> RunResult:
 
 
 def _limits(options: RunOptions) -> SpendingLimits:
-    return parse_spending_limits(options.max_total_tokens, options.max_cost, options.price, options.max_time)
+    return parse_spending_limits(
+        options.max_total_tokens, options.max_cost, options.price, options.prices, options.max_time
+    )

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from manycall import clock
@@ -16,6 +17,7 @@ from manycall.option_flags import option
 from manycall.run.scheduler import Scheduler
 from manycall.run.signals import Interrupts
 from manycall.run.status_line import StatusLine
+from manycall.store.cache_writer import CacheWriter
 from manycall.store.run_folder import RunFolder
 
 
@@ -62,11 +64,13 @@ async def run_ticker(
     run: RunFolder,
     client: CallClient,
     announcements: Callable[[], list[str]] = list,
+    cache: CacheWriter | None = None,
 ) -> AsyncIterator[None]:
     """Once a second, draw the status line, write the timeline and sync all files to disk.
 
     Args:
         announcements: returns new sentences to show above the status line.
+        cache: writes resume.cache now and then; None: it is not written.
     """
 
     def note(figures: dict[str, Any]) -> None:
@@ -85,7 +89,7 @@ async def run_ticker(
 
     ticker = asyncio.create_task(tick())
     try:
-        async with _group_commit(scheduler, run):
+        async with _group_commit(scheduler, run, cache):
             yield
     finally:
         ticker.cancel()
@@ -96,7 +100,7 @@ async def run_ticker(
 
 
 @asynccontextmanager
-async def _group_commit(scheduler: Scheduler, run: RunFolder) -> AsyncIterator[None]:
+async def _group_commit(scheduler: Scheduler, run: RunFolder, cache: CacheWriter | None) -> AsyncIterator[None]:
     """Group commit: sync the written data in a thread once a second, or sooner if there is much of it."""
     full, over = run.sync_needed, asyncio.Event()
 
@@ -106,8 +110,11 @@ async def _group_commit(scheduler: Scheduler, run: RunFolder) -> AsyncIterator[N
                 await clock.wait_for_event(full, 1.0)
                 full.clear()
                 mark = run.mark()
+                snapshot = None if cache is None else cache.snapshot_if_due(clock.now())
                 await in_own_thread(run.sync)
                 run.synced(mark)
+                if cache is not None and snapshot is not None:
+                    await in_own_thread(partial(cache.write, snapshot))
         except Exception as error:  # without syncs, results would not survive a power cut
             scheduler.stop(error)
 

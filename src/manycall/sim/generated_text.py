@@ -11,7 +11,7 @@ from hashlib import blake2b
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
-from manycall.sim.schema_instances import asked_schema, corrupt_json, example_json
+from manycall.sim.schema_instances import asked_schema, corrupt_json, example_json, wrap_json
 from manycall.sim.sim_settings import SimSettings, sim_uniform
 
 
@@ -77,20 +77,27 @@ class TextGenerator:
         return f"The answer is {wrong}.\n#### {wrong}\nWait, that is not correct: {text}"
 
     def _which(self, prompt: str, params: Mapping[str, Any]) -> tuple[bytes, int]:
-        """Return (hash of the prompt, number of earlier requests with it). At temperature 0 the number is always 0."""
+        """Return (hash of the prompt, number of earlier requests with it). At temperature 0 the number is always 0.
+
+        Requests for one token are not counted: a client that probes the server gets the same texts as others.
+        """
         digest = blake2b(prompt.encode("utf-8", "replace"), digest_size=12).digest()
         turn = 0
-        if params.get("temperature") != 0:
+        if params.get("temperature") != 0 and _max_tokens(params) != 1:
             turn = self._times_asked[digest] = self._times_asked.get(digest, -1) + 1
         return digest, turn
 
     def _shaped(self, prompt: str, params: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
-        """Return JSON that fits the requested schema, or violates it with the probability `invalid_rate`."""
+        """Return JSON that fits the requested schema, or violates it with the probability `invalid_rate`. The JSON that
+        fits is wrapped in other text with the probability `wrapped_rate`."""
         digest, turn = self._which(prompt, params)
         seed = self.settings.seed
         text = example_json(schema, seed, digest.hex(), turn)
         u = sim_uniform(seed, "invalid", digest.hex(), turn) / (self.settings.invalid_rate or 1)
-        return text if self.settings.invalid_rate == 0 or u >= 1 else corrupt_json(text, u)
+        if self.settings.invalid_rate > 0 and u < 1:
+            return corrupt_json(text, u)
+        u = sim_uniform(seed, "wrapped", digest.hex(), turn) / (self.settings.wrapped_rate or 1)
+        return wrap_json(text, u) if self.settings.wrapped_rate > 0 and u < 1 else text
 
     def _solution(self, question: str, wording: str) -> str:
         right = self._key[question]
@@ -186,12 +193,16 @@ def _cut(text: str, params: Mapping[str, Any]) -> GeneratedText:
     stops = params.get("stop") or []
     for stop in [stops] if isinstance(stops, str) else stops if isinstance(stops, list) else ():
         text = text.partition(stop)[0] if isinstance(stop, str) and stop else text
-    limit = params.get("max_completion_tokens") or params.get("max_tokens")
+    limit = _max_tokens(params)
     count = token_count(text)
     if isinstance(limit, int) and count > limit:
         keep = max(1, len(text) * limit // count)
         return GeneratedText(text[:keep], limit, "length")
     return GeneratedText(text, count, "stop")
+
+
+def _max_tokens(params: Mapping[str, Any]) -> Any:
+    return params.get("max_completion_tokens") or params.get("max_tokens")
 
 
 def _stream(words: list[str], gap: str) -> str:

@@ -25,9 +25,22 @@ def example_json(schema: Mapping[str, Any], *seed: Any) -> str:
 
 
 def corrupt_json(text: str, u: float) -> str:
-    """Return JSON that is invalid in one of the ways in which models fail: truncated, introduced by text, or with other
-    fields."""
-    return (text[: len(text) // 2], f"Sure! Here it is:\n{text}", '{"answer": null}')[int(u * 3)]
+    """Return JSON that is invalid in one of the ways in which models fail: truncated, with a syntax error, or with
+    other fields."""
+    broken = text.replace(":", "", 1) if ":" in text else f"[{text}"
+    return (text[: len(text) // 2], broken, '{"answer": null}')[int(u * 3)]
+
+
+def wrap_json(text: str, u: float) -> str:
+    """Return JSON as models write it that do not enforce a schema: in prose, in a code fence, with a trailing comma, or
+    after thinking text."""
+    with_comma = f"{text[:-1]},\n{text[-1]}" if text.endswith(("}", "]")) and len(text) > 2 else f"{text}\n"
+    return (
+        f"Sure! Here it is:\n{text}\nLet me know if you need more.",
+        f"```json\n{text}\n```",
+        with_comma,
+        f"The schema wants an object.\n</think>\n\n{text}",
+    )[int(u * 4)]
 
 
 class _ValueGenerator:

@@ -67,6 +67,14 @@ class SimSettings(msgspec.Struct, frozen=True):
     drop_rate: Annotated[float, Setting("Share of responses that are cut off in the middle.", maximum=1)] = 0.0
     slow_rate: Annotated[float, Setting("Share of calls that take ten times as long.", maximum=1)] = 0.0
     invalid_rate: Annotated[float, Setting("Share of answers that violate the requested schema.", maximum=1)] = 0.0
+    wrapped_rate: Annotated[
+        float,
+        Setting(
+            "Share of the other answers to a schema whose JSON is in prose or in a code fence, has a trailing comma or "
+            "follows </think>.",
+            maximum=1,
+        ),
+    ] = 0.0
     seed: Annotated[int, Setting("The same seed gives the same answers.", minimum=-MAX_SETTING)] = 0
     provider: Annotated[
         str, Setting("The provider whose API is played, for example openai, deepseek or anthropic.", metavar="NAME")

@@ -61,7 +61,9 @@ class AppendLog:
         if self._failed is not None:
             raise self._failed
         try:
-            write_all(self._disk, self._fd, line)
+            written = self._disk.write(self._fd, line)
+            if written < len(line):
+                write_all(self._disk, self._fd, line[written:])
         except OSError as error:
             failure = write_error(self.path, error)
             try:

@@ -30,11 +30,16 @@ class OutputLayout(NamedTuple):
     failed: Callable[[dict[str, Any]], dict[str, Any]]
     is_failed: Callable[[bytes], bool]
 
-    def done_rows(self, out: Path, disk: Disk) -> Iterator[DoneRow]:
+    @property
+    def keeps_lines(self) -> bool:
+        """False: the lines of failed rows are removed."""
+        return False
+
+    def done_rows(self, out: Path, disk: Disk, start: int = 0) -> Iterator[DoneRow]:
         """Remove the lines of failed rows and yield the row of each other line. The file is replaced atomically."""
         if any(self.is_failed(line) for _, line in read_lines(out, disk)):
             replace_file(out, (line for _, line in read_lines(out, disk) if not self.is_failed(line)), disk)
-        return (DoneRow(*each) for each in decode_lines(out, decode_row_id, out, disk))
+        return (DoneRow(*each) for each in decode_lines(out, decode_row_id, out, disk, start))
 
     def encode(self, row: Row, result: RowOutput) -> list[bytes]:
         """Return the line of the row: its id and the result, without the row's own fields."""

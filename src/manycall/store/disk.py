@@ -7,6 +7,7 @@ crash at any moment would have left on disk.
 import errno
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,9 +30,8 @@ class Disk:
         """Open a file for reading line by line. Raises FileNotFoundError if it does not exist."""
         return path.open("rb", CHUNK_BYTES)
 
-    def write(self, fd: int, data: bytes | memoryview) -> int:
-        """Append data; return the number of bytes written, which may be smaller than the length of the data."""
-        return os.write(fd, data)
+    write: Callable[[int, bytes | memoryview], int] = staticmethod(os.write)
+    """Append data; return the number of bytes written, which may be smaller than the length of the data."""
 
     def read(self, fd: int, size: int, start: int) -> bytes:
         """Return at most `size` bytes, starting at offset `start`."""

@@ -7,6 +7,7 @@ row's other calls do not affect this number, so concurrent calls may complete in
 
 One line per call: {"id": row id, "key": hash of the request, "nth": the number among the row's identical requests, from
 1, "at": seconds since 1970, "seconds": duration, "ttft": seconds until the first event if the response was streamed,
+"endpoint", "model": which endpoint answered, if a run has several or prices, and the model, if it is not the run's,
 "body": the exact text of the response}. A body that is not valid UTF-8 is stored base64-encoded in "body64" instead.
 The response of another API, or a streamed one, is stored as the equivalent chat completion.
 
@@ -15,9 +16,11 @@ rescued.jsonl, and the next session imports that file.
 """
 
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -27,6 +30,7 @@ from manycall.store.append_log import AppendLog
 from manycall.store.atomic_write import replace_file
 from manycall.store.disk import REAL_DISK, Disk
 from manycall.store.jsonl import corrupt_file, decode_lines, read_lines
+from manycall.store.unfinished_rows import UnfinishedRows
 
 
 class _StoredCall(msgspec.Struct, omit_defaults=True):
@@ -38,8 +42,26 @@ class _StoredCall(msgspec.Struct, omit_defaults=True):
     at: float = 0.0
     seconds: float = 0.0
     ttft: float | None = None
+    endpoint: str = ""
+    model: str = ""
     body: str = ""
     body64: str = ""
+
+
+class JournaledCall(NamedTuple):
+    """What a journal records of a call, for a recount of the tokens and the cost.
+
+    Attributes:
+        body: the response.
+        endpoint, model: which endpoint answered, and the model of the request; "" for the run's first endpoint and for
+            the run's model.
+        at: when the response arrived (Unix time in seconds).
+    """
+
+    body: bytes
+    endpoint: str = ""
+    model: str = ""
+    at: float = 0.0
 
 
 class _CallKey(msgspec.Struct):
@@ -52,7 +74,7 @@ class _CallKey(msgspec.Struct):
 
 _encode = msgspec.json.Encoder().encode
 _decode_call = msgspec.json.Decoder(_StoredCall).decode
-_decode_key = msgspec.json.Decoder(_CallKey).decode
+decode_key = msgspec.json.Decoder(_CallKey).decode
 
 
 def request_hash(path: str, body: bytes) -> str:
@@ -67,8 +89,15 @@ class Journal:
         path: the file; created if it does not exist.
         is_done: returns whether the row with this id is done. The calls of such a row are not loaded for replay.
         out: the output, which an error message about damage names.
+        unfinished: the rows that are not done, to which their calls are added.
+        read_to, kept_calls: the calls before the offset `read_to` are not read, except those at the offsets
+            `kept_calls`, because their rows are done.
         disk: the operating-system calls.
         on_sync_needed: called when the file should be synced early (see AppendLog).
+
+    Attributes:
+        file: the open file.
+        is_saved: the file is closed, and every call is in it and was synced.
 
     Raises:
         CorruptFile: a line in the middle of the file cannot be decoded.
@@ -80,6 +109,9 @@ class Journal:
         is_done: Callable[[str], bool],
         *,
         out: Path | None = None,
+        unfinished: UnfinishedRows | None = None,
+        read_to: int = 0,
+        kept_calls: Iterable[int] = (),
         disk: Disk = REAL_DISK,
         on_sync_needed: Callable[[], None] = lambda: None,
     ) -> None:
@@ -90,13 +122,24 @@ class Journal:
         self._unsynced: list[bytes] = []
         self._unwritten: list[bytes] = []
         self._synced = self.file.count
+        self.is_saved = False
+        self._count_before = self.file.count
         self._offsets: dict[bytes, int] = {}
-        for offset, _, call in decode_lines(path, _decode_key, out, disk):
+        self._unfinished = UnfinishedRows() if unfinished is None else unfinished
+        kept = ((offset, self._key_at(offset)) for offset in kept_calls)
+        behind = ((offset, call) for offset, _, call in decode_lines(path, decode_key, out, disk, read_to))
+        for offset, call in chain(kept, behind):
             if not is_done(call.id):
-                self._offsets[_lookup_key(call.id, call.key, call.occurrence)] = offset
+                self._offsets[lookup_key(call.id, call.key, call.occurrence)] = offset
+                self._unfinished.record_call(call.id, offset)
 
     def __repr__(self) -> str:
         return f"<Journal {self.file.path.name}, {len(self._offsets)} calls to replay>"
+
+    @property
+    def appended(self) -> int:
+        """Number of calls that `append` has written."""
+        return self.file.count - self._count_before
 
     def append(
         self,
@@ -108,6 +151,8 @@ class Journal:
         at: float,
         seconds: float,
         ttft: float | None = None,
+        endpoint: str = "",
+        model: str = "",
     ) -> None:  # fmt: skip
         """Write one completed call.
 
@@ -117,21 +162,25 @@ class Journal:
             at: time of completion, in seconds since 1970.
             seconds: duration of the call.
             ttft: seconds until the first event of a stream; None if the response was not streamed.
+            endpoint, model: see `JournaledCall`.
 
         Raises:
             StorageError: the line could not be written. It is kept, and `close` writes it to rescued.jsonl.
         """
         try:
-            call = _StoredCall(row_id, key, occurrence, at, seconds, ttft, _text(body))
+            call = _StoredCall(row_id, key, occurrence, at, seconds, ttft, endpoint, model, _text(body))
         except UnicodeDecodeError:
-            call = _StoredCall(row_id, key, occurrence, at, seconds, ttft, body64=b64encode(body).decode())
-        line = _encode(call) + b"\n"
+            call = _StoredCall(
+                row_id, key, occurrence, at, seconds, ttft, endpoint, model, body64=b64encode(body).decode()
+            )
+        line, offset = _encode(call) + b"\n", self.file.end
         try:
             self.file.append(line)
         except StorageError:
             self._unwritten.append(line)
             raise
         self._unsynced.append(line)
+        self._unfinished.record_call(row_id, offset)
 
     def synced(self, mark: int) -> None:
         """Record that the lines before this mark (AppendLog.sync_mark) would survive a power cut."""
@@ -147,6 +196,7 @@ class Journal:
         try:
             self.file.close()
             self._unsynced.clear()
+            self.is_saved = not self._unwritten
         except StorageError:
             pass  # the unsynced lines are still in the list
         unsaved = self._unsynced + self._unwritten
@@ -170,18 +220,33 @@ class Journal:
             self.file.sync()
             self._disk.remove(self._rescued)
 
-    def responses(self) -> Iterator[bytes]:
-        """Yield every stored response, oldest first, including those of finished rows and of killed sessions."""
-        return (body for _, _, body in decode_lines(self.file.path, decode_response, self._out, self._disk))
+    def calls(self, start: int = 0) -> Iterator[JournaledCall]:
+        """Yield every stored call, oldest first, including those of finished rows and of killed sessions.
+
+        Args:
+            start: offset of the first one.
+        """
+        return (call for _, _, call in decode_lines(self.file.path, decode_journaled, self._out, self._disk, start))
+
+    @property
+    def has_replays(self) -> bool:
+        """Whether a call may be answered from the journal."""
+        return bool(self._offsets)
 
     def replay(self, row_id: str, key: str, occurrence: int) -> bytes | None:
         """Return the stored response of this call, and forget it. None if there is none."""
         if not self._offsets:
             return None
-        offset = self._offsets.pop(_lookup_key(row_id, key, occurrence), None)
+        offset = self._offsets.pop(lookup_key(row_id, key, occurrence), None)
         if offset is None:
             return None
         return self._body(offset, self.file.read_at(offset))
+
+    def _key_at(self, offset: int) -> _CallKey:
+        try:
+            return decode_key(self.file.read_at(offset))
+        except DECODE_ERRORS as error:
+            raise corrupt_file(self.file.path, offset, error, self._out) from None
 
     def _body(self, offset: int, line: bytes) -> bytes:
         try:
@@ -190,13 +255,26 @@ class Journal:
             raise corrupt_file(self.file.path, offset, error, self._out) from None
 
 
+def decode_journaled(line: bytes) -> JournaledCall:
+    """Return the call stored in a line.
+
+    Raises:
+        One of DECODE_ERRORS: the line cannot be decoded.
+    """
+    call = _decode_call(line)
+    return JournaledCall(_stored_body(call), call.endpoint, call.model, call.at)
+
+
 def decode_response(line: bytes) -> bytes:
     """Return the response body stored in a line.
 
     Raises:
         One of DECODE_ERRORS: the line cannot be decoded.
     """
-    call = _decode_call(line)
+    return _stored_body(_decode_call(line))
+
+
+def _stored_body(call: _StoredCall) -> bytes:
     return b64decode(call.body64, validate=True) if call.body64 else call.body.encode()
 
 
@@ -217,5 +295,5 @@ def _text(body: bytes) -> str:
     return body.decode()
 
 
-def _lookup_key(row_id: str, key: str, occurrence: int) -> bytes:
+def lookup_key(row_id: str, key: str, occurrence: int) -> bytes:
     return blake2b(f"{occurrence} {key} {row_id}".encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -13,14 +13,19 @@ _BLANK = (b"\n", b"\r\n")
 """Blank lines, which an editor may have left."""
 
 
-def read_lines(path: Path, disk: Disk = REAL_DISK) -> Iterator[tuple[int, bytes]]:
-    """Yield (offset, line) for each line of a file, without blank lines; nothing if the file does not exist."""
+def read_lines(path: Path, disk: Disk = REAL_DISK, start: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Yield (offset, line) for each line of a file, without blank lines; nothing if the file does not exist.
+
+    Args:
+        start: offset of the first line to read.
+    """
     try:
         file = disk.open_for_reading(path)
     except FileNotFoundError:
         return
     with file:
-        offset = 0
+        file.seek(start)
+        offset = start
         for line in file:
             if line not in _BLANK:
                 yield offset, line
@@ -28,18 +33,19 @@ def read_lines(path: Path, disk: Disk = REAL_DISK) -> Iterator[tuple[int, bytes]
 
 
 def decode_lines(
-    path: Path, decode: Callable[[bytes], T], out: Path | None = None, disk: Disk = REAL_DISK
+    path: Path, decode: Callable[[bytes], T], out: Path | None = None, disk: Disk = REAL_DISK, start: int = 0
 ) -> Iterator[tuple[int, bytes, T]]:
     """Yield (offset, line, decoded line) for each line of a file; nothing if the file does not exist.
 
     Args:
         out: the output that the file belongs to. An incomplete last line is then skipped: it is being written, or its
             writer was killed, and the next writer repairs it.
+        start: offset of the first line to read.
 
     Raises:
         CorruptFile: a line cannot be decoded.
     """
-    for offset, line in read_lines(path, disk):
+    for offset, line in read_lines(path, disk, start):
         try:
             decoded = decode(line)
         except DECODE_ERRORS as error:

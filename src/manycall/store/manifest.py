@@ -35,6 +35,7 @@ class Manifest(msgspec.Struct):
             resume this one.
         source: description of the input rows when they were last read; may change between sessions.
         sessions: one entry for each time the command ran: start, end, outcome, counts, tokens.
+        earlier_settings: settings with which older calls in the journal were made, oldest first (`from_`).
         format: version of the file format.
     """
 
@@ -43,6 +44,7 @@ class Manifest(msgspec.Struct):
     source: dict[str, Any] = {}
     sessions: list[dict[str, Any]] = []
     format: int = MANIFEST_VERSION
+    earlier_settings: list[dict[str, Any]] = []
 
     @classmethod
     def load(cls, path: Path, disk: Disk = REAL_DISK) -> Self | None:
@@ -73,11 +75,25 @@ class Manifest(msgspec.Struct):
         Raises:
             SettingsMismatch: its settings differ; the message is a diff.
         """
-        new = msgspec.json.decode(_encode(self.settings))
+        new = as_stored(self.settings)
         if old.format != MANIFEST_VERSION or compared(old.settings) != compared(new):
             raise SettingsMismatch(_difference(out, compared(old.settings), compared(new)))
-        self.settings = old.settings
+        self.settings, self.earlier_settings = old.settings, old.earlier_settings
         self.sessions = [*old.sessions, *self.sessions]
+
+    def has_settings_of(self, other: "Manifest") -> bool:
+        """Return whether a manifest that was read from its file has the same settings as another one."""
+        return self.format == other.format and self.settings == as_stored(other.settings)
+
+    def follow(self, old: "Manifest") -> None:
+        """Record the settings of an earlier run whose calls this one takes from the journal."""
+        self.earlier_settings = [*old.earlier_settings, *([] if old.has_settings_of(self) else [old.settings])]
+
+
+def as_stored(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as they are read from a manifest: tuples are lists, and keys are texts."""
+    stored: dict[str, Any] = msgspec.json.decode(_encode(settings))
+    return stored
 
 
 def _difference(out: Path, old: dict[str, Any], new: dict[str, Any]) -> str:

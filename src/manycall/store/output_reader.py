@@ -13,7 +13,7 @@ from manycall.errors import StorageError, UsageError
 from manycall.ids import HasId, decode_row_id
 from manycall.option_flags import option, rerun
 from manycall.records import DECODE_ERRORS, Fields
-from manycall.store.journal import decode_response
+from manycall.store.journal import JournaledCall, decode_journaled
 from manycall.store.jsonl import corrupt_file, decode_lines
 from manycall.store.manifest import NOT_FINISHED, Manifest
 from manycall.store.paths import run_folder_path
@@ -116,6 +116,15 @@ class OutputReader:
         except DECODE_ERRORS as error:
             raise corrupt_file(self.path, offset, error, self._ours) from None
 
+    @property
+    def has_excluded(self) -> bool:
+        """Whether any row is excluded."""
+        return bool(self._excluded)
+
+    def is_excluded(self, row_id: object) -> bool:
+        """Return whether the row with this id is excluded."""
+        return str(row_id) in self._excluded
+
     def excluded_counts(self) -> Counter[str]:
         """Return the number of excluded rows by reason, up to the first colon of the reason."""
         named = self._named() if self._excluded else ()
@@ -202,9 +211,13 @@ class OutputReader:
             for name, value in session["retry"].items()
         ]
 
+    def calls(self) -> Iterator[JournaledCall]:
+        """Yield every stored call, including those of killed sessions."""
+        return (call for _, _, call in decode_lines(self.folder / "calls.jsonl", decode_journaled, self.path))
+
     def responses(self) -> Iterator[bytes]:
         """Yield every stored response, including those of killed sessions."""
-        return (body for _, _, body in decode_lines(self.folder / "calls.jsonl", decode_response, self.path))
+        return (call.body for call in self.calls())
 
 
 def _last_session(outcome: str) -> str:

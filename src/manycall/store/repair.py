@@ -16,6 +16,7 @@ from manycall.store.jsonl import read_lines
 from manycall.store.lock import Lock
 from manycall.store.manifest import Manifest, real_output
 from manycall.store.paths import damaged_path, run_folder_path
+from manycall.store.resume_cache import CACHE
 from manycall.store.retried_rows import RETRIED
 
 LineCheck = Callable[[bytes], str]
@@ -39,6 +40,7 @@ def repair(out: Path) -> list[str]:
     with storage_errors(folder):
         lock = Lock(out, REAL_DISK)
         try:
+            REAL_DISK.remove(folder / CACHE)  # the next run reads every line
             moved = [
                 *_lines(out, _decodes_once(decode_row_id)),
                 *_lines(folder / "calls.jsonl", _decodes(decode_response)),

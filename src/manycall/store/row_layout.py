@@ -39,10 +39,18 @@ class DoneRow(NamedTuple):
 class RowLayout(Protocol):
     """The line format of an output."""
 
-    def done_rows(self, out: Path, disk: Disk) -> Iterator[DoneRow]:
+    @property
+    def keeps_lines(self) -> bool:
+        """Whether the lines of finished rows are never moved, so that reading may begin behind those that are known."""
+        ...
+
+    def done_rows(self, out: Path, disk: Disk, start: int = 0) -> Iterator[DoneRow]:
         """Yield the finished rows of an output without a torn tail. Remove lines that do not finish a row.
 
         The file may be replaced, so open it afterwards.
+
+        Args:
+            start: offset of the first line to read. Only if `keeps_lines`.
 
         Raises:
             CorruptFile: a line cannot be decoded.
@@ -69,9 +77,11 @@ class RowLayout(Protocol):
 class PlainLayout:
     """One line per row: the row's fields and the result."""
 
-    def done_rows(self, out: Path, disk: Disk) -> Iterator[DoneRow]:
+    keeps_lines = True
+
+    def done_rows(self, out: Path, disk: Disk, start: int = 0) -> Iterator[DoneRow]:
         """Yield the row of each line."""
-        return (DoneRow(*each) for each in decode_lines(out, decode_row_id, out, disk))
+        return (DoneRow(*each) for each in decode_lines(out, decode_row_id, out, disk, start))
 
     def encode(self, row: Row, result: RowOutput) -> list[bytes]:
         """Return the line of the row."""

@@ -34,14 +34,16 @@ _decode = msgspec.json.Decoder(_PartLine).decode
 class PartsLayout:
     """Lines of an output in which an input row may have several, called parts."""
 
-    def done_rows(self, out: Path, disk: Disk) -> Iterator[DoneRow]:
+    keeps_lines = True
+
+    def done_rows(self, out: Path, disk: Disk, start: int = 0) -> Iterator[DoneRow]:
         """Yield each input row that is complete. Then move the parts of the incomplete rows to `<output>.torn`.
 
         Raises:
             CorruptFile: a line cannot be decoded, or a part occurs twice.
         """
         parts_seen: dict[str, set[str]] = {}
-        for offset, line, part in decode_lines(out, _decode, out, disk):
+        for offset, line, part in decode_lines(out, _decode, out, disk, start):
             name = str(part.id)
             if part.parts is None or not looks_like_part(name):
                 yield DoneRow(offset, line, name)

@@ -10,26 +10,31 @@ second, and after 1,000 lines or 8 MiB (group commit). `rows_synced` counts the 
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from manycall.errors import RowRejected, StorageError, UsageError
-from manycall.ids import IdTable, decode_row_id
 from manycall.records import Row, Success
 from manycall.store.append_log import AppendLog
 from manycall.store.atomic_write import REMEDIES, write_error
+from manycall.store.cache_writer import CacheWriter, SessionProgress
 from manycall.store.disk import REAL_DISK, Disk
+from manycall.store.done_rows import DoneRows
+from manycall.store.earlier_journal import take_over_calls
 from manycall.store.earlier_run import resume_or_refuse, set_aside
 from manycall.store.failures import FailureLog
 from manycall.store.journal import Journal
-from manycall.store.jsonl import corrupt_file, decode_lines
 from manycall.store.lock import Lock
 from manycall.store.manifest import Manifest, real_output
 from manycall.store.paths import run_folder_path
+from manycall.store.resume_cache import CACHE, MIN_CACHED_ROWS, CachedFiles
 from manycall.store.retried_rows import RETRIED, merge_retried
 from manycall.store.row_layout import PlainLayout, RowLayout, encode_json, row_line
 from manycall.store.row_parts import PartsLayout
+from manycall.store.staged_output import finish_replacement, output_paths, replace_output, stage_output
+from manycall.store.unfinished_rows import UnfinishedRows
 
 RESERVED_BYTES = 4 << 20
 """Disk space that is reserved during a run, so that calls in flight can be saved when the disk is full."""
@@ -45,6 +50,8 @@ class RunFolder:
         expected: expected number of rows; None if it is unknown.
         truncated_suffix: the end of the output line of a truncated row; None if truncated rows cannot be recognized.
         retries_truncated: truncated rows are not done. Their new rows replace them when the run folder is closed.
+        earlier: another output, whose calls a new output takes over; or the output itself, whose rows are then all
+            decided again. They replace the old rows when the run folder is closed.
         layout: the line format of the output. Default: the row's fields and the result, in one line or in several.
         rows_may_split: with the default layout, an input row may become several output rows.
         disk: replaced by a fake in tests.
@@ -53,8 +60,9 @@ class RunFolder:
         folder: path of the run folder.
         ids: ids of the done rows, including the rejected ones.
         truncated: number of done rows whose answer is truncated.
-        rejected: number of rejected rows.
-        output_rows: number of rows in the output.
+        done_before: number of done rows when the run folder was opened, including the rejected ones.
+        cached: what resume.cache said about the files when they were opened; None if it could not be used.
+        unfinished: the rows that were read from the input, or have calls in the journal, and are not done.
         retried: number of rows that a session with `retries_truncated` has written.
         rows_synced: number of rows in the output that would survive a power cut.
         sync_needed: set when `sync` should run ahead of the once-a-second one.
@@ -79,6 +87,7 @@ class RunFolder:
         expected: int | None = None,
         truncated_suffix: bytes | None = None,
         retries_truncated: bool = False,
+        earlier: Path | None = None,
         layout: RowLayout | None = None,
         rows_may_split: bool = False,
         disk: Disk = REAL_DISK,
@@ -90,10 +99,20 @@ class RunFolder:
         self._disk = disk
         self._expected = expected or 0
         self._truncated_suffix, self._retries_truncated = truncated_suffix, retries_truncated
-        self._retrying: set[str] = set()
+        self._earlier = None if earlier is None else real_output(earlier)
+        self._is_staged = self._earlier is not None and self._earlier.resolve() == out.resolve()
+        self._paths = output_paths(out)
         self._layout: RowLayout = layout or (PartsLayout() if rows_may_split else PlainLayout())
+        self.unfinished = UnfinishedRows()
+        self._files = CachedFiles(
+            self.folder, out, self._paths.rejected, self.folder / "calls.jsonl",
+            layout=type(self._layout).__name__,
+            truncated_suffix=None if truncated_suffix is None else truncated_suffix.decode(),
+        )  # fmt: skip
+        self._can_cache = self._layout.keeps_lines and not (retries_truncated or self._is_staged)
+        self._cache_writer: CacheWriter | None = None
         self.ended = False
-        self.truncated = self.rejected = self.output_rows = self.retried = 0
+        self.retried = 0
         self._lock: Lock | None = None
         try:
             self._lock = Lock(out, disk)
@@ -108,29 +127,44 @@ class RunFolder:
             raise UsageError(f"{error.filename or out} cannot be used as output: {error.strerror}.") from error
 
     def __repr__(self) -> str:
-        return f"<RunFolder {self.out.name}, {len(self.ids)} rows done, {len(self.failures.failed_before)} failed>"
+        return f"<RunFolder {self.out.name}, {self.done_before} rows done, {len(self.failures.failed_before)} failed>"
 
     def _open(self, overwrite: bool) -> None:
         if overwrite:
             set_aside(self.out, self._disk)
-        resume_or_refuse(self.out, self.manifest, self._disk, self._retries_truncated)
-        self._file(self.out).close()  # repairs a torn tail
+        finish_replacement(self.out, self._disk)  # if the last session was killed
+        if self._is_staged:
+            self._paths = stage_output(self.out, self.manifest, self._disk)
+        else:
+            if self._earlier is not None:
+                take_over_calls(self.out, self._earlier, self.manifest, self._disk)
+            resume_or_refuse(self.out, self.manifest, self._disk, self._retries_truncated)
+        for path in (self.out, self._paths.rows, self._files.journal):
+            self._file(path).close()  # repairs a torn tail
         self._merge_retried()  # if the last session was killed
-        self._rejected_rows = self._file(self.folder / "rejected.jsonl")
-        self.ids = self._read_done()
-        self._rows = self._file(self._retried_path if self._retries_truncated else self.out)
-        self.rows_synced = len(self.ids)
-        self._before = self.rows_synced
+        self._rejected_rows = self._file(self._paths.rejected)
+        cache = self._files.load(self._disk) if self._can_cache else None
+        self._done = DoneRows(
+            self._paths.rows, self._paths.rejected, self._layout, out=self.out, truncated_suffix=self._truncated_suffix,
+            retries_truncated=self._retries_truncated, expected=self._expected, cache=cache, disk=self._disk,
+        )  # fmt: skip
+        self.ids, self.truncated = self._done.ids, self._done.truncated
+        self._rows = self._file(self._retried_path if self._retries_truncated else self._paths.rows)
+        self.cached = None if cache is None else cache.record
+        self.rows_synced = self.done_before = self.ids.count_done()
         self.journal = Journal(
-            self.folder / "calls.jsonl",
-            self._is_done,
+            self._files.journal,
+            self.ids.is_done,
             out=self.out,
+            unfinished=self.unfinished,
+            read_to=0 if self.cached is None else self.cached.journal.size,
+            kept_calls=() if self.cached is None else self.cached.unfinished_calls,
             disk=self._disk,
             on_sync_needed=self.sync_needed.set,
         )
         self.failures = FailureLog(
-            self.folder / "failures.jsonl",
-            self._is_done,
+            self._paths.failures,
+            self.ids.is_done,
             out=self.out,
             disk=self._disk,
             on_sync_needed=self.sync_needed.set,
@@ -143,26 +177,6 @@ class RunFolder:
     def _file(self, path: Path) -> AppendLog:
         return AppendLog(path, self._disk, self.sync_needed.set)
 
-    def _read_done(self) -> IdTable:
-        known = IdTable(self._expected)
-        rejected = self._rejected_rows.path
-        for offset, _, name in decode_lines(rejected, decode_row_id, self.out, self._disk):
-            self._add_done(known, name, rejected, offset)
-            self.rejected += 1
-        for row in self._layout.done_rows(self.out, self._disk):
-            self.output_rows += row.line_count
-            is_truncated = self._truncated_suffix is not None and row.line.endswith(self._truncated_suffix)
-            if is_truncated and self._retries_truncated:
-                self._retrying.add(row.row_id)
-            else:
-                self._add_done(known, row.row_id, self.out, row.offset)
-                self.truncated += is_truncated
-        return known
-
-    def _add_done(self, known: IdTable, name: str, path: Path, offset: int) -> None:
-        if not known.add_done(name):
-            raise corrupt_file(path, offset, f"duplicate id {name!r}", self.out)
-
     def _reserve_space(self) -> None:
         with suppress(OSError):  # not every file system supports it
             fd = self._disk.create(self.folder / "spare")
@@ -171,8 +185,15 @@ class RunFolder:
             finally:
                 self._disk.close(fd)
 
-    def _is_done(self, name: str) -> bool:
-        return bool(self.ids.state(name))
+    @property
+    def rejected(self) -> int:
+        """Number of rejected rows."""
+        return self._done.rejected
+
+    @property
+    def output_rows(self) -> int:
+        """Number of rows in the output."""
+        return self._done.output_rows
 
     def write_row(self, done: Success) -> None:
         """Write a finished row to the output.
@@ -183,11 +204,8 @@ class RunFolder:
         """
         lines = self._layout.encode(done.row, done.output)
         self._rows.append(b"".join(lines))
-        self.failures.mark_done(done.row.id)
-        if done.row.id in self._retrying:
-            self._retrying.remove(done.row.id)
-        else:
-            self.output_rows += len(lines)
+        self._done.add(done.row.id, lines)
+        self._mark_done(done.row.id)
 
     def write_rejected(self, row: Row, rejection: RowRejected) -> None:
         """Write a rejected row to rejected.jsonl.
@@ -197,8 +215,12 @@ class RunFolder:
             TypeError, ValueError: the fields of the rejection cannot be encoded as JSON.
         """
         self._rejected_rows.append(row_line(row, row.id, {**rejection.fields, "reason": str(rejection)}))
-        self.rejected += 1
-        self.failures.mark_done(row.id)
+        self._done.add_rejected(row.id)
+        self._mark_done(row.id)
+
+    def _mark_done(self, row_id: str) -> None:
+        self.failures.mark_done(row_id)
+        self.unfinished.record_done(row_id)
 
     def timeline(self, event: dict[str, Any]) -> None:
         """Append an event to timeline.jsonl."""
@@ -221,11 +243,27 @@ class RunFolder:
         """Record that everything before this mark is durable."""
         calls, rows = mark
         self.journal.synced(calls)
-        self.rows_synced = self._before + rows
+        self.rows_synced = self.done_before + rows
+
+    def cache_with(
+        self, progress: Callable[[], SessionProgress], min_rows: int = MIN_CACHED_ROWS
+    ) -> CacheWriter | None:
+        """Write resume.cache when the run folder is closed. Return what writes it earlier; None if it is not written.
+
+        Args:
+            progress: returns what the cache should say besides the rows.
+            min_rows: no cache is written for fewer done rows.
+        """
+        if self._can_cache:
+            self._cache_writer = CacheWriter(
+                self._files, self._rows, self._rejected_rows, self.journal.file, self._done, self.unfinished,
+                progress, min_rows, self._disk,
+            )  # fmt: skip
+        return self._cache_writer
 
     def save_manifest(self) -> None:
         """Write the manifest to its file."""
-        self.manifest.write(self.folder / "manifest.json", self._disk)
+        self.manifest.write(self._paths.manifest, self._disk)
 
     def start_session(self, session: dict[str, Any]) -> None:
         """Add a session to the manifest and write it, so that a killed session is recorded, too.
@@ -249,14 +287,23 @@ class RunFolder:
 
     def _merge_retried(self) -> None:
         """Put the rows of a session that asked for truncated rows again into the output, and count them there."""
+        if self._disk.exists(self._retried_path):
+            self._disk.remove(self.folder / CACHE)  # its counts will be wrong
+            self._disk.sync_folder(self.folder)
         self.retried = merge_retried(self.out, self._retried_path, self._disk)
         session = next((each for each in reversed(self.manifest.sessions) if "retry" in each), None)
         if self.retried and session is not None:
             session["retried"] = self.retried
 
+    def _replace_output(self) -> None:
+        """Replace the old rows, if all rows were decided again."""
+        if self._is_staged and self.ended:
+            replace_output(self.out, self.manifest, self._layout, self._disk)
+            self._paths = output_paths(self.out)
+
     def _append_failed(self) -> None:
         if self.ended:
-            self._layout.append_failed(self.out, self.failures.file.path, self._disk)
+            self._layout.append_failed(self.out, self._paths.failures, self._disk)
 
     def close(self) -> None:
         """Sync and close all files, compact failures.jsonl, write the manifest and release the lock.
@@ -268,17 +315,20 @@ class RunFolder:
         """
         self._disk.remove(self.folder / "spare")
         lost = self.journal.close()
-        self.failures.forget(self._retrying)  # the old rows are still in the output
-        self.truncated += len(self._retrying)
+        self.failures.forget(self._done.retrying)  # the old rows are still in the output
+        self.truncated += len(self._done.retrying)
         errors: list[StorageError] = []
         files = (self._rows, self._rejected_rows, self.failures, self._timeline)
-        for step in (*(file.close for file in files), self._merge_retried, self._append_failed, self.save_manifest):
+        closing = (file.close for file in files)
+        for step in (*closing, self._merge_retried, self._replace_output, self._append_failed, self.save_manifest):
             try:
                 step()
             except StorageError as error:
                 errors.append(error)
             except OSError as error:
                 errors.append(write_error(self.folder, error))
+        if self._cache_writer is not None and self.journal.is_saved and not errors:
+            self._cache_writer.write(self._cache_writer.snapshot())
         self._unlock()
         if lost:
             raise StorageError(
@@ -286,7 +336,7 @@ class RunFolder:
             )
         if errors:
             raise errors[0]
-        self.rows_synced = self._before + self._rows.count
+        self.rows_synced = self.done_before + self._rows.count
 
     def _unlock(self) -> None:
         if self._lock is not None:

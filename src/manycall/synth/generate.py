@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 from manycall.data.answer_schema import SchemaLike
@@ -13,7 +14,8 @@ from manycall.data.variables import VariableSampler, make_grid
 from manycall.errors import UsageError
 from manycall.option_flags import option
 from manycall.records import Row, RowOutput
-from manycall.run.job import Job
+from manycall.run.input_rows import open_rows
+from manycall.run.job import Job, read_earlier_settings
 from manycall.run.options import RunOptions
 from manycall.run.reask import REASK_COUNTS, ReaskCounts
 from manycall.run.reasoning_field import add_to_first, refuse_inline
@@ -37,6 +39,7 @@ def generate_job(
     system: str | None = None,
     output_field: str = "text",
     schema: SchemaLike | None = None,
+    extract: str | None = None,
     parse: Parse | None = None,
     api: TextApi = "chat",
     reask: int = DEFAULT_REASK,
@@ -51,8 +54,8 @@ def generate_job(
     """
     counts: ReaskCounts = {}
     call = PromptCall(
-        prompt, system=system, output_field=output_field, schema=schema, api=api, reask=reask,
-        reasoning=options.reasoning, counts=counts,
+        prompt, system=system, output_field=output_field, schema=schema, extract=extract, api=api, reask=reask,
+        reasoning=options.reasoning, counts=counts, earlier_settings=partial(read_earlier_settings, options),
     )  # fmt: skip
     if parse is not None:
         refuse_inline(options.reasoning, "parse does not get thinking text.")
@@ -80,7 +83,6 @@ def generate_job(
         **({"parse": getattr(parse, "__name__", "function")} if parse is not None else {}),
         **variable_settings,
     }
-    is_text = call.answer_schema is None and parse is None
     return Job(
         name="generate",
         settings=settings,
@@ -89,8 +91,8 @@ def generate_job(
         finish=lambda result: result,
         status_note=lambda: reask_note(counts),
         output_fields=call.writes if parse is None else (PARTS, *call.thinking.writes),
-        finish_reason_field=call.writes[-1] if is_text else "",
-        rows_may_split=parse is not None or (call.answer_schema is not None and call.answer_schema.is_list),
+        finish_reason_field=call.finish_reason_field if parse is None else "",
+        rows_may_split=parse is not None or call.may_split,
         counts=counts,
     )
 
@@ -125,10 +127,8 @@ def source_with_variables(
         UsageError: the rows or the variables are not valid.
     """
     sampler = VariableSampler(random_vars, seed) if random_vars else None
-    source = RowSource(
-        rows, samples=samples, id_field=options.id_field, limit=options.limit,
-        grid=make_grid(grid_vars) if grid_vars else None, sampler=sampler,
-    )  # fmt: skip
+    grid = make_grid(grid_vars) if grid_vars else None
+    source = open_rows(rows, options, samples=samples, grid=grid, sampler=sampler)
     return source, {"random_vars": sampler.identity} if sampler is not None else {}
 
 

@@ -5,6 +5,7 @@ row is still running.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from manycall.data.row_input import RowsLike
 from manycall.data.row_source import RowSource
 from manycall.errors import RowRejected, UsageError
 from manycall.records import Row
-from manycall.run.job import Job
+from manycall.run.job import Job, read_earlier_settings
 from manycall.run.options import RunOptions
 from manycall.run.reask import ReaskCounts
 from manycall.run.reasoning_field import ReasoningField, refuse_inline
@@ -59,7 +60,8 @@ def steps_job(
     used_seed = file.seed if seed is None else seed
     counts: ReaskCounts = {}
     refuse_inline(options.reasoning, "later steps read the text.")
-    context = StepContext(check_reask(reask), used_seed, counts, options.reasoning)
+    earlier = partial(read_earlier_settings, options)
+    context = StepContext(check_reask(reask), used_seed, counts, options.reasoning, earlier)
     compiled = [parse_step(each, number).compile(context) for number, each in enumerate(file.steps, 1)]
     source, variable_settings = source_with_variables(
         rows, samples, {**file.random_vars, **(random_vars or {})}, {**file.grid_vars, **(grid_vars or {})},

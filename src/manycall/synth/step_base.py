@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from manycall.client.requests import LLM
-from manycall.records import Row
+from manycall.records import Fields, Row
 from manycall.run.options import Reasoning
 from manycall.run.reask import ReaskCounts
 
@@ -14,13 +14,14 @@ StepFunction = Callable[[Row, LLM], Awaitable[dict[str, Any]]]
 
 
 class StepContext(NamedTuple):
-    """Values that all steps of a pipeline share: the number of reasks, the seed, the counts, and where thinking text
-    is written."""
+    """Values that all steps of a pipeline share: the number of reasks, the seed, the counts, where thinking text is
+    written, and a function that reads the settings of earlier sessions."""
 
     reask: int
     seed: int
     counts: ReaskCounts
     reasoning: Reasoning = "separate"
+    earlier_settings: Callable[[], list[Fields]] = list
 
 
 class CompiledStep(NamedTuple):

@@ -20,7 +20,7 @@ from manycall.data.prompt_template import PromptLike, PromptTemplate
 from manycall.errors import RowRejected, UsageError
 from manycall.judging.verdict_format import parse_number, parse_scale
 from manycall.records import Completion, Messages, Row
-from manycall.run.reask import append_text, ask_until_valid
+from manycall.run.reask import append_text, ask_until_valid, read_at_once
 from manycall.run.reasoning_field import ReasoningField
 from manycall.synth.evolve import Evolve
 from manycall.synth.prompt_call import PromptCall, TextApi
@@ -33,7 +33,7 @@ class Generate(Step):
     Attributes:
         generate: the prompt.
         output_field: the field for the text.
-        system, schema, api: as for `manycall.generate`.
+        system, schema, extract, api: as for `manycall.generate`.
         params: request parameters in addition to those of the run.
     """
 
@@ -41,6 +41,7 @@ class Generate(Step):
     output_field: str = "text"
     system: str | None = None
     schema: Any = None
+    extract: str | None = None
     api: TextApi = "chat"
     params: dict[str, Any] = msgspec.field(default_factory=dict)
 
@@ -48,10 +49,11 @@ class Generate(Step):
         prompt: PromptLike = self.generate
         schema: SchemaLike | None = self.schema
         call = PromptCall(
-            prompt, system=self.system, output_field=self.output_field, schema=schema, api=self.api, params=self.params,
-            reask=context.reask, reasoning=context.reasoning, counts=context.counts,
+            prompt, system=self.system, output_field=self.output_field, schema=schema, extract=self.extract,
+            api=self.api, params=self.params, reask=context.reask, reasoning=context.reasoning, counts=context.counts,
+            earlier_settings=context.earlier_settings,
         )  # fmt: skip
-        if call.answer_schema is not None and call.answer_schema.is_list:
+        if call.may_split:
             raise UsageError(
                 "A step cannot split a row into several. Generate the rows first, then run the steps on them."
             )
@@ -90,15 +92,14 @@ class Judge(Step):
             raise UsageError(f"judge: the scale is {low} to {high}, but min_score is {self.min_score}.")
         thinking = ReasoningField(self.output_field, context.reasoning)
         instruction = f"Score it from {low} to {high}. Answer with the number, digit only."
+        read = read_at_once(partial(parse_number, least=low, most=high))
 
         async def function(row: Row, llm: LLM) -> dict[str, Any]:
             async def send(messages: Messages) -> Completion:
                 return await llm.chat(messages, **self.params)
 
             messages = append_text(template.messages(row), instruction)
-            score, reply = await ask_until_valid(
-                messages, send, partial(parse_number, least=low, most=high), context.reask, context.counts
-            )
+            score, reply = await ask_until_valid(messages, send, read, context.reask, context.counts)
             fields = {self.output_field: score, **thinking.fields(reply)}
             if self.min_score is not None and score < self.min_score:
                 raise RowRejected(f"{self.output_field} {score} is below {self.min_score:g}", **fields)

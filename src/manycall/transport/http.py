@@ -78,10 +78,10 @@ class HttpTransport:
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         on_chunk = request.on_chunk
-        started = clock.now()
+        started = 0.0 if on_chunk is None else clock.now()
         try:
             out = self._client_for(request).request(request.method, request.url)
-            out = out.timeout(timedelta(seconds=request.timeout))
+            out = out.timeout(_as_timedelta(seconds=request.timeout))
             if request.key is not None:
                 out = _with_key(out, request.key_header, request.key)
             for name, value in request.headers:
@@ -95,7 +95,9 @@ class HttpTransport:
                     while (chunk := await reply.body_reader.read_chunk()) is not None:
                         on_chunk(bytes(chunk))
                     return HttpResponse(200, b"", partial(_header, reply))
-                body = await self._read(reply)
+                body = bytes(await reply.body_reader.read(SMALL_BYTES) or b"")
+                if body and str(len(body)) != reply.get_header("content-length"):
+                    body = await self._read_rest(reply, body)
                 return HttpResponse(reply.status, body, partial(_header, reply))
         except http.PyreqwestError as error:
             is_idle = on_chunk is not None and clock.now() - started < request.timeout
@@ -111,15 +113,16 @@ class HttpTransport:
             client = self._stream_clients[is_local] = (builder.no_proxy() if is_local else builder).build()
         return client
 
-    async def _read(self, reply: Response) -> bytes:
-        reader = reply.body_reader
-        chunk = await reader.read(SMALL_BYTES)
-        if chunk is not None and str(len(chunk)) == reply.get_header("content-length"):  # small and complete
-            return bytes(chunk)
-        chunks: list[bytes] = []
-        size = 0
+    async def _read_rest(self, reply: Response, beginning: bytes) -> bytes:
+        """Return the body of a response that is large, or whose length is unknown.
+
+        Args:
+            beginning: at most SMALL_BYTES of it.
+        """
+        reader, chunks, size = reply.body_reader, [beginning], len(beginning)
+        del beginning
         try:
-            while chunk is not None:
+            while (chunk := await reader.read_chunk()) is not None:
                 chunks.append(bytes(chunk))
                 size += len(chunk)
                 if size > SMALL_BYTES:
@@ -128,7 +131,6 @@ class HttpTransport:
                             f"the response is larger than {self._max_body_bytes:,} bytes and was discarded"
                         )
                     await self._body_memory.reserve(chunks, size)
-                chunk = await reader.read_chunk()
             return b"".join(chunks)
         finally:
             if size > SMALL_BYTES:
@@ -172,6 +174,9 @@ class BodyMemoryLimit:
         self._total -= self._held.pop(id(body), 0)
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+_as_timedelta = lru_cache(timedelta)  # almost all calls have the same timeout
 
 
 def _builder() -> ClientBuilder:

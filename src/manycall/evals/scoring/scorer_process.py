@@ -35,6 +35,10 @@ class ScorerFailed(Exception):
     """The user's scorer raised an exception, was too slow or ended its process. The message says which."""
 
 
+class ScorerTooSlow(ScorerFailed):
+    """The user's scorer did not finish in time."""
+
+
 class ScorerReply(msgspec.Struct):
     """Reply of a process for one answer: its grades, or the error that the scorer raised."""
 
@@ -126,7 +130,7 @@ class _Process:
         pieces: list[bytes] = []
         while not pieces or not pieces[-1].endswith(b"\n"):
             if not self._poll.poll(None if seconds is None else seconds * 1000):
-                raise ScorerFailed(
+                raise ScorerTooSlow(
                     f"the scorer took longer than {seconds:g} s for this answer. Fix it, or allow more time with "
                     "Task(scoring_timeout=...)."
                 )

@@ -1,4 +1,4 @@
-"""Write rows as Parquet, one row group at a time, in two passes: one finds the column types, the other writes the rows.
+"""Write rows as Parquet or Arrow, one group at a time, in two passes: one finds the column types, the other writes.
 
 A field that is a string in one row and a number in another, or that Parquet cannot represent, becomes a string column.
 Strings are written unchanged, other values as JSON.
@@ -25,8 +25,8 @@ TYPE_NAMES = {
 }
 
 
-class ParquetColumns:
-    """Column types of a table, and the writer for it.
+class ArrowTable:
+    """Column types of a table, and the writers for it.
 
     Args:
         rows: All rows, from which the column types are inferred.
@@ -42,7 +42,7 @@ class ParquetColumns:
         try:
             import pyarrow
         except ImportError:
-            raise UsageError("Parquet needs the extra: pip install 'manycall[parquet]'") from None
+            raise UsageError("Parquet and Arrow need the extra: pip install 'manycall[parquet]'") from None
         self._arrow = pyarrow
         self._conversion_errors = (pyarrow.ArrowException, ValueError, TypeError, OverflowError)
         self._types: dict[str, Any] = {}  # None: string column
@@ -52,7 +52,7 @@ class ParquetColumns:
             self._update_types(group, 1 + number * GROUP_ROWS)
 
     def __repr__(self) -> str:
-        return f"<ParquetColumns {', '.join(self._types)}>"
+        return f"<ArrowTable {', '.join(self._types)}>"
 
     def _update_types(self, group: list[Fields], start: int) -> None:
         for name in {name: None for row in group for name in row}:
@@ -88,13 +88,24 @@ class ParquetColumns:
         except self._conversion_errors:
             return None
 
-    def write(self, path: Path, rows: Iterable[Fields]) -> None:
+    def write_parquet(self, path: Path, rows: Iterable[Fields]) -> None:
         """Write rows to a Parquet file."""
         from pyarrow import parquet
 
+        self._write(parquet.ParquetWriter(path, self._schema()), rows)
+
+    def write_arrow(self, path: Path, rows: Iterable[Fields]) -> None:
+        """Write rows to an Arrow file in the stream format, which `datasets` reads."""
+        with path.open("wb") as file:
+            self._write(self._arrow.ipc.new_stream(file, self._schema()), rows)
+
+    def _schema(self) -> Any:
         text = self._arrow.string()
-        schema = self._arrow.schema([(name, kind or text) for name, kind in self._types.items()])
-        with parquet.ParquetWriter(path, schema) as file:
+        return self._arrow.schema([(name, kind or text) for name, kind in self._types.items()])
+
+    def _write(self, opened: Any, rows: Iterable[Fields]) -> None:
+        schema = self._schema()
+        with opened as file:
             for group in _groups(rows):
                 columns = [self._column(name, group) for name in self._types]
                 file.write_table(self._arrow.table(columns, schema=schema))

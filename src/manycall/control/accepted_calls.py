@@ -1,0 +1,59 @@
+"""Count the calls that a server has accepted, to measure the rate that it permits.
+
+An answer takes much longer than a refusal. Therefore a call counts as accepted once it is sent, and no longer counts
+once it is refused.
+"""
+
+import math
+from collections import deque
+
+BIN_SECONDS = 0.02
+"""Calls that are sent within this time are counted together."""
+HISTORY_SECONDS = 60.0
+"""Calls that were sent earlier are forgotten, because the limit may have changed since then."""
+
+
+class AcceptedCalls:
+    """The accepted calls of the last minute, by the time at which they were sent."""
+
+    __slots__ = ("_bins", "first_at")
+
+    def __init__(self) -> None:
+        self.first_at: float | None = None
+        self._bins: deque[list[int]] = deque()  # [number of the bin, accepted calls]
+
+    def __repr__(self) -> str:
+        return f"<AcceptedCalls in {len(self._bins)} bins>"
+
+    def record_sent(self, now: float) -> None:
+        """Count a call."""
+        bins, number = self._bins, int(now / BIN_SECONDS)
+        if bins and bins[-1][0] == number:
+            bins[-1][1] += 1
+            return
+        if self.first_at is None:
+            self.first_at = now
+        bins.append([number, 1])
+        while number - bins[0][0] > HISTORY_SECONDS / BIN_SECONDS:
+            bins.popleft()
+
+    def record_refused(self, sent: float) -> None:
+        """No longer count a call that was sent at this time."""
+        number = int(sent / BIN_SECONDS)
+        for each in reversed(self._bins):
+            if each[0] <= number:
+                each[1] -= each[0] == number
+                return
+
+    def count(self, after: float, until: float) -> int:
+        """Return the number of calls sent later than the bin of `after`, up to the bin of `until`."""
+        first, last = (-1 if math.isinf(after) else int(after / BIN_SECONDS)), int(until / BIN_SECONDS)
+        return max(0, sum(calls for number, calls in self._bins if first < number <= last))
+
+    def rate(self, after: float, until: float) -> float:
+        """Return the rate of a quota that had no room for a call at both times; at most of the last HISTORY_SECONDS.
+
+        The fraction of a call that it had room for is assumed to have grown by one half.
+        """
+        after = max(after, until - HISTORY_SECONDS)
+        return (self.count(after, until) + 0.5) / max(until - after, BIN_SECONDS)

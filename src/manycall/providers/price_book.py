@@ -1,0 +1,155 @@
+"""The prices that are known for a run, by endpoint and model."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from manycall.errors import UsageError
+from manycall.providers import openai
+from manycall.providers.price_file import PriceFile
+from manycall.providers.prices import DEFAULT_CURRENCY, Price
+from manycall.records import Usage
+
+FindPrice = Callable[[str, str], Price | None]
+"""Return the price at an endpoint (by name) of a model; None if it is not known."""
+
+
+class PricedEndpoint(NamedTuple):
+    """What is known about the prices of an endpoint.
+
+    Attributes:
+        name: its name, or its URL if it has none.
+        provider: name of its provider in the catalog.
+        price: the price that endpoints.toml gives for it; None if it gives none.
+        reports_cost: its responses contain what the call cost.
+    """
+
+    name: str
+    provider: str = ""
+    price: Price | None = None
+    reports_cost: bool = False
+
+
+class Bill(NamedTuple):
+    """What a response is billed.
+
+    Attributes:
+        usage: its tokens.
+        cost: its cost in the currency of the prices; 0 if it is not known.
+    """
+
+    usage: Usage
+    cost: float
+
+
+class RecordedPrice(msgspec.Struct, frozen=True):
+    """A price that a session used, as the manifest stores it."""
+
+    endpoint: str
+    model: str
+    price: Price
+
+
+class PriceBook:
+    """Finds the price of a call, and remembers which prices were used.
+
+    Args:
+        model: the run's model.
+        endpoints: the endpoints.
+        look_up: finds a price.
+
+    Attributes:
+        currency: the currency of all prices.
+        is_complete: whether the cost of a call of the run's model is known at every endpoint.
+
+    Raises:
+        UsageError: the prices are in different currencies.
+    """
+
+    def __init__(self, model: str, endpoints: Iterable[PricedEndpoint], look_up: FindPrice) -> None:
+        self._model, self._look_up = model, look_up
+        self._found: dict[tuple[str, str], Price | None] = {}
+        endpoints = tuple(endpoints)
+        self._first_endpoint = endpoints[0].name if endpoints else ""
+        prices = [self.find(each.name, model) for each in endpoints]
+        currencies = sorted({price.currency for price in prices if price is not None})
+        if len(currencies) > 1:
+            raise UsageError(
+                f"The prices are in different currencies ({', '.join(currencies)}), so they cannot be added up. "
+                "Convert the prices in endpoints.toml to one of them."
+            )
+        self.currency = currencies[0] if currencies else DEFAULT_CURRENCY
+        known = [price is not None or each.reports_cost for each, price in zip(endpoints, prices, strict=True)]
+        self.is_complete = bool(known) and all(known)
+
+    def __repr__(self) -> str:
+        return f"<PriceBook for {self._model}, {len(self._found)} prices used>"
+
+    def bill(self, body: bytes, endpoint: str = "", model: str = "", at: float = 0.0) -> Bill:
+        """Return what a response is billed. A cost that the provider reports counts more than the prices.
+
+        Args:
+            endpoint: name of the endpoint that answered; "": the first one.
+            model: model of the request; "": the run's model.
+            at: when the response arrived (Unix time in seconds).
+        """
+        usage, tier, cost = openai.billed_usage(body)
+        if cost is not None and self.currency == DEFAULT_CURRENCY:
+            return Bill(usage, cost)
+        price = self.find(endpoint, model)
+        return Bill(usage, 0.0 if price is None else price.cost(usage, at, tier))
+
+    def find(self, endpoint: str = "", model: str = "") -> Price | None:
+        """Return the price of a model at an endpoint; None if it is not known. The defaults are those of `bill`."""
+        key = endpoint or self._first_endpoint, model or self._model
+        if key not in self._found:
+            self._found[key] = self._look_up(*key)
+        return self._found[key]
+
+    def used(self) -> list[RecordedPrice]:
+        """Return the prices that were used so far, for the manifest."""
+        return [RecordedPrice(*key, price) for key, price in self._found.items() if price is not None]
+
+
+def make_price_book(
+    model: str, endpoints: Sequence[PricedEndpoint], given: Price | None = None, file: PriceFile | None = None
+) -> PriceBook:
+    """Return the prices of a run.
+
+    The run's model has the price that the user gave, else that of the endpoint, else that of the file. Another model
+    has that of the file, else the same as the run's model.
+
+    Args:
+        given: the price of the option; None if it was not given.
+        file: prices of many models; None if there is none.
+
+    Raises:
+        UsageError: the prices are in different currencies, or an entry of the file is not valid.
+    """
+    by_name = {each.name: each for each in endpoints}
+
+    def look_up(endpoint: str, asked: str) -> Price | None:
+        known = by_name.get(endpoint, endpoints[0])
+        in_file = file.find(asked, known.provider) if file is not None else None
+        if asked != model and in_file is not None:
+            return in_file
+        if given is not None or known.price is not None:
+            return given or known.price
+        return in_file if file is None or asked == model else file.find(model, known.provider)
+
+    return PriceBook(model, endpoints, look_up)
+
+
+def recorded_price_book(model: str, sessions: Sequence[Mapping[str, Any]]) -> PriceBook | None:
+    """Return the prices of the last session that had any; None if none had."""
+    for session in reversed(sessions):
+        if recorded := msgspec.convert(session.get("prices") or [], list[RecordedPrice]):
+            prices = {(each.endpoint, each.model): each.price for each in recorded}
+
+            def look_up(endpoint: str, asked: str, prices: Mapping[Any, Price] = prices) -> Price | None:
+                same_endpoint = prices.get((endpoint, asked)) or prices.get((endpoint, model))
+                return same_endpoint or next(iter(prices.values()))
+
+            return PriceBook(model, [PricedEndpoint(each.endpoint) for each in recorded], look_up)
+    return None

@@ -1,0 +1,96 @@
+"""The text of the status line: progress, remaining time, money, speed, failures, and then what limits the speed.
+
+In a narrow terminal the least important parts are left out first, then parts are replaced by shorter ones. Only what
+limits the speed is ever cut off.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from manycall.records import FailureKind
+from manycall.render import _duration, _short, format_money
+from manycall.terminal import cut_to_width, display_width, sanitize_line
+
+SEPARATE_KINDS: tuple[FailureKind, ...] = ("content_filter", "refused", "empty", "invalid")
+"""Kinds of failure that the line also counts separately."""
+_SEPARATOR = " · "
+
+
+class _VitalPart(NamedTuple):
+    """A part of the line that is never left out, and its shorter form."""
+
+    full: str
+    short: str
+
+
+def status_text(name: str, figures: Mapping[str, Any], width: int | None = None) -> str:
+    """Return the status line for the figures of one second, as the timeline has them.
+
+    Args:
+        name: name of the job.
+        width: maximum width in terminal columns; None: unlimited.
+    """
+    vital = [
+        _VitalPart(sanitize_line(full), sanitize_line(short)) for full, short in _vital_parts(name, figures) if full
+    ]
+    texts = [part.full for part in vital]
+    optional = [sanitize_line(text) for text in _optional_parts(figures) if text]
+    if width is None:
+        return _SEPARATOR.join(texts + optional)
+    while optional and not _fits(texts + optional, width):
+        optional.pop()
+    for n in reversed(range(len(vital))):
+        if _fits(texts, width):
+            break
+        texts[n] = sanitize_line(vital[n].short)
+    return cut_to_width(_SEPARATOR.join(texts + optional), width)
+
+
+def _fits(texts: list[str], width: int) -> bool:
+    return display_width(_SEPARATOR.join(texts)) <= width
+
+
+def _vital_parts(name: str, figures: Mapping[str, Any]) -> Iterator[_VitalPart]:
+    """Yield the parts that are shown in any terminal. Those with an empty text are left out."""
+    ended, total = figures["total_ended"], figures["total_rows"]
+    if total is not None and not 0 < total >= ended:  # some rows may belong to an earlier input only
+        total = None
+    done = f"{ended} rows" if total is None else f"{ended}/{total}"
+    share = "" if total is None else f" {ended * 100 // total}%"
+    yield _VitalPart(f"{name} {done}{share}", done)
+    if total is not None and figures["rows_per_s"] > 0:
+        remaining = f"ETA {_duration((total - ended) / figures['rows_per_s'])}"
+        yield _VitalPart(remaining, remaining)
+    yield _money(figures)
+    yield _VitalPart(f"{figures['calls_per_s']:.1f} calls/s", f"{_short(figures['calls_per_s'])}/s")
+    yield _failures(figures)
+    limited_by = figures["limited_by"]
+    yield _VitalPart(f"{figures['in_flight']} in flight ({limited_by})", limited_by.rpartition(", ")[2])
+
+
+def _money(figures: Mapping[str, Any]) -> _VitalPart:
+    """Return what all sessions have spent: of each budget, or the cost if it is known."""
+    if budgets := figures["budget_usage"]:
+        return _VitalPart(", ".join(budgets), ", ".join(each.partition(" of ")[0] for each in budgets))
+    cost = figures["total_cost"]
+    text = "" if cost is None else format_money(cost, figures["currency"])
+    return _VitalPart(text, text)
+
+
+def _failures(figures: Mapping[str, Any]) -> _VitalPart:
+    """Return the number of failed rows, in full with the kinds that are shown separately."""
+    if not figures["failed"]:
+        return _VitalPart("", "")
+    counts, short = figures["failure_counts"], f"failed {figures['failed']}"
+    kinds = ", ".join(f"{kind} {counts[kind]}" for kind in SEPARATE_KINDS if kind in counts)
+    return _VitalPart(f"{short} ({kinds})" if kinds else short, short)
+
+
+def _optional_parts(figures: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the parts that a narrow terminal does not show, the most important first."""
+    yield figures["note"]
+    yield from (
+        f"{label} {figures[field]}" if figures[field] else ""
+        for label, field in (("truncated", "total_truncated"), ("rejected", "total_rejected"), ("retries", "retries"))
+    )
+    yield f"{_short(figures['tokens_per_s'])} tok/s"

@@ -1,0 +1,117 @@
+"""When resume.cache is written: at the end of a session, and now and then while it runs."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from manycall.store.append_log import AppendLog
+from manycall.store.atomic_write import temporary_path
+from manycall.store.disk import Disk
+from manycall.store.done_rows import DoneRows
+from manycall.store.resume_cache import (
+    CACHE,
+    CachedFiles,
+    CachedUsage,
+    CacheRecord,
+    FileMark,
+)
+from manycall.store.unfinished_rows import UnfinishedRows
+
+SECONDS_BETWEEN_WRITES = 60.0
+GROWTH_BETWEEN_WRITES = 1 / 16
+"""While a session runs, the output must have grown by this share since the last write. So all writes of a run together
+are at most 17 times as long as the last one."""
+
+
+class SessionProgress(NamedTuple):
+    """What the session knows besides its files.
+
+    Attributes:
+        usage: tokens of all responses in the journal; None if they are not known.
+        source: what the next session should know of the input; None if nothing.
+    """
+
+    usage: CachedUsage | None = None
+    source: dict[str, Any] | None = None
+
+
+class Snapshot(NamedTuple):
+    """The state of a run at one moment. It may be written when everything before that moment is synced.
+
+    Attributes:
+        record: its marks are lengths without hashes.
+        table: the ids.
+    """
+
+    record: CacheRecord
+    table: bytes
+
+
+class CacheWriter:
+    """Writes the cache of one run folder.
+
+    Args:
+        files: where it is written, and what it describes.
+        rows, rejected, journal: the open files.
+        done: the done rows.
+        unfinished: the other rows.
+        progress: returns what the session knows.
+        min_rows: fewer done rows are not worth a cache.
+    """
+
+    def __init__(
+        self,
+        files: CachedFiles,
+        rows: AppendLog,
+        rejected: AppendLog,
+        journal: AppendLog,
+        done: DoneRows,
+        unfinished: UnfinishedRows,
+        progress: Callable[[], SessionProgress],
+        min_rows: int,
+        disk: Disk,
+    ) -> None:
+        self._files, self._rows, self._rejected, self._journal = files, rows, rejected, journal
+        self._done, self._unfinished, self._progress, self._disk = done, unfinished, progress, disk
+        self._min_rows = min_rows
+        self._next_at, self._next_size = -1.0, 0.0
+
+    def __repr__(self) -> str:
+        return f"<CacheWriter {self._files.folder.name}>"
+
+    def snapshot_if_due(self, now: float) -> Snapshot | None:
+        """Return the state of the run if it should be written now, while the session goes on; None if not."""
+        is_first, is_due = self._next_at < 0, now >= self._next_at and self._rows.end >= self._next_size
+        snapshot = self.snapshot() if is_due and not is_first else None
+        if is_first or (snapshot is not None and snapshot.record.usage is not None):
+            self._next_at, self._next_size = now + SECONDS_BETWEEN_WRITES, self._rows.end * (1 + GROWTH_BETWEEN_WRITES)
+        return snapshot
+
+    def snapshot(self) -> Snapshot | None:
+        """Return the state of the run; None if it has so few rows that they are read quickly."""
+        done, unfinished = self._done, self._unfinished
+        if len(done.ids) < self._min_rows:
+            return None
+        usage, source = self._progress()
+        read_to = self._journal.end if unfinished.first_call is None else unfinished.first_call
+        record = CacheRecord(
+            layout=self._files.layout, truncated_suffix=self._files.truncated_suffix,
+            output=FileMark(self._rows.end), rejected=FileMark(self._rejected.end), journal=FileMark(read_to),
+            truncated=done.truncated, rejected_rows=done.rejected, output_rows=done.output_rows,
+            unfinished_calls=unfinished.calls_before(read_to),
+            usage=usage if read_to == self._journal.end else None, source=source,
+        )  # fmt: skip
+        return Snapshot(record, done.ids.dump())
+
+    def write(self, snapshot: Snapshot | None) -> None:
+        """Write a snapshot, if there is one. Slow: call it from a thread.
+
+        An error is ignored: the next session then reads all lines.
+        """
+        if snapshot is None:
+            return
+        try:
+            self._files.write(snapshot.record, snapshot.table, self._disk)
+        except OSError:
+            with suppress(OSError):
+                self._disk.remove(temporary_path(self._files.folder / CACHE))

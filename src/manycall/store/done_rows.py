@@ -1,0 +1,99 @@
+"""The done rows of an output: their ids and their counts, from the lines or, as far as possible, from resume.cache."""
+
+from pathlib import Path
+
+from manycall.ids import IdTable, decode_row_id
+from manycall.store.disk import Disk
+from manycall.store.jsonl import corrupt_file, decode_lines
+from manycall.store.resume_cache import ResumeCache
+from manycall.store.row_layout import RowLayout
+
+
+class DoneRows:
+    """The done rows of an output and of its rejected.jsonl.
+
+    Args:
+        rows, rejected: the files, without a torn tail.
+        layout: the line format of the output.
+        out: the output, which an error message about damage names.
+        truncated_suffix: the end of the line of a truncated row; None if truncated rows cannot be recognized.
+        retries_truncated: truncated rows are not done.
+        expected: expected number of rows; 0 if it is unknown.
+        cache: describes the beginning of the files, whose lines are then not read; None: all lines are read.
+
+    Attributes:
+        ids: ids of the done rows, including the rejected ones.
+        retrying: ids of the truncated rows that are not done because of `retries_truncated`.
+        truncated: number of done rows whose answer is truncated, as the output shows it.
+        rejected: number of rejected rows.
+        output_rows: number of rows in the output.
+
+    Raises:
+        CorruptFile: a line cannot be decoded, or a row is there twice.
+    """
+
+    def __init__(
+        self,
+        rows: Path,
+        rejected: Path,
+        layout: RowLayout,
+        *,
+        out: Path,
+        truncated_suffix: bytes | None,
+        retries_truncated: bool,
+        expected: int,
+        cache: ResumeCache | None,
+        disk: Disk,
+    ) -> None:
+        self._rows_path, self._rejected_path, self._layout = rows, rejected, layout
+        self._out, self._disk = out, disk
+        self._suffix, self._retries_truncated = truncated_suffix, retries_truncated
+        self.retrying: set[str] = set()
+        self.ids = IdTable(expected) if cache is None else cache.ids
+        self.truncated = self.rejected = self.output_rows = 0
+        read_to = rejected_read_to = 0
+        if cache is not None:
+            record = cache.record
+            self.truncated, self.rejected, self.output_rows = (
+                record.truncated, record.rejected_rows, record.output_rows,
+            )  # fmt: skip
+            read_to, rejected_read_to = record.output.size, record.rejected.size
+        self._read_rejected(rejected_read_to)
+        self._read_output(read_to)
+
+    def __repr__(self) -> str:
+        return f"<DoneRows {len(self.ids)}>"
+
+    def add(self, row_id: str, lines: list[bytes]) -> None:
+        """Count a row that was written."""
+        self.ids.add_done(row_id)
+        if self._suffix is not None and lines[-1].endswith(self._suffix):
+            self.truncated += 1
+        if row_id in self.retrying:
+            self.retrying.remove(row_id)
+        else:
+            self.output_rows += len(lines)
+
+    def add_rejected(self, row_id: str) -> None:
+        """Count a rejected row that was written."""
+        self.ids.add_done(row_id)
+        self.rejected += 1
+
+    def _read_rejected(self, start: int) -> None:
+        for offset, _, name in decode_lines(self._rejected_path, decode_row_id, self._out, self._disk, start):
+            self._add_new(name, self._rejected_path, offset)
+            self.rejected += 1
+
+    def _read_output(self, start: int) -> None:
+        for row in self._layout.done_rows(self._rows_path, self._disk, start):
+            self.output_rows += row.line_count
+            is_truncated = self._suffix is not None and row.line.endswith(self._suffix)
+            if is_truncated and self._retries_truncated:
+                self.retrying.add(row.row_id)
+            else:
+                self._add_new(row.row_id, self._rows_path, row.offset)
+                self.truncated += is_truncated
+
+    def _add_new(self, name: str, path: Path, offset: int) -> None:
+        if not self.ids.add_done(name):
+            raise corrupt_file(path, offset, f"duplicate id {name!r}", self._out)

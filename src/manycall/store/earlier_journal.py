@@ -1,0 +1,51 @@
+"""A new output that takes over the journaled calls of another one (`from_`)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from manycall.errors import UsageError
+from manycall.option_flags import option
+from manycall.records import Fields
+from manycall.store.atomic_write import replace_file
+from manycall.store.disk import REAL_DISK, Disk
+from manycall.store.jsonl import read_lines
+from manycall.store.manifest import Manifest
+from manycall.store.paths import run_folder_path
+from manycall.store.staged_output import output_paths
+
+
+def take_over_calls(out: Path, earlier: Path, manifest: Manifest, disk: Disk) -> None:
+    """Copy the journal of an earlier output to a new one, before its manifest is written. Then it is complete.
+
+    The copy costs disk space, but the new output can be moved and the earlier one deleted.
+
+    Raises:
+        UsageError: the earlier output was not created by manycall, or the new one was begun without its calls.
+    """
+    old, mine = Manifest.load(output_paths(earlier).manifest), Manifest.load(output_paths(out).manifest, disk)
+    if old is None:
+        raise UsageError(f"{option('from_', earlier)}: {earlier} is not an output of manycall with a run folder.")
+    if mine is not None and mine.earlier_settings:
+        return
+    journal = run_folder_path(out) / "calls.jsonl"
+    if mine is not None and any(True for _ in read_lines(journal, disk)):
+        raise UsageError(
+            f"{out} has its answers already and was begun without {option('from_', earlier)}. Use another "
+            f"{option('out')}."
+        )
+    manifest.follow(old)
+    replace_file(journal, _whole_lines(run_folder_path(earlier)), disk)
+
+
+def _whole_lines(folder: Path) -> Iterator[bytes]:
+    for name in ("calls.jsonl", "rescued.jsonl"):
+        for _, line in read_lines(folder / name):
+            if line.endswith(b"\n"):  # the last line may be torn, or is being written
+                yield line
+
+
+def earlier_settings(out: Path, earlier: Path | None, disk: Disk = REAL_DISK) -> list[Fields]:
+    """Return the settings with which the journaled calls of an output were made, the latest first."""
+    loaded = [Manifest.load(output_paths(path).manifest, disk) for path in (earlier, out) if path is not None]
+    found = [manifest for manifest in loaded if manifest is not None]
+    return [settings for each in found for settings in (each.settings, *reversed(each.earlier_settings))]
