@@ -117,7 +117,7 @@ def test_an_input_that_takes_too_long_is_a_failure() -> None:
 def test_each_target_stops_when_its_time_is_up() -> None:
     tried = fuzz(0.2)
     assert [each.target for each in tried] == TARGETS
-    assert all(each.failure == "" and each.outcomes and each.seconds < 5 for each in tried)
+    assert all(each.failure == "" and each.outcomes and each.seconds < 15 for each in tried)
 
 
 @pytest.mark.parametrize("place", range(4))
