@@ -33,9 +33,8 @@ def test_the_fewest_in_flight_goes_first_and_equals_take_turns() -> None:
 def busy(name: str, in_flight: int, seconds: float) -> Endpoint:
     """An endpoint with calls in flight, whose calls have taken so long."""
     endpoint = endpoint_at(f"http://{name}")
-    for _ in range(MIN_ANSWERS):
-        endpoint.reserve(CallCost(), -seconds)
-    endpoint._mean_duration.record_in_flight(in_flight, 0.0)
+    endpoint.mean_duration.record_in_flight(MIN_ANSWERS, -seconds)
+    endpoint.mean_duration.record_in_flight(in_flight, 0.0)
     for _ in range(MIN_ANSWERS):
         endpoint.record_success(seconds)
     endpoint.in_flight = in_flight

@@ -29,7 +29,7 @@ FAILS = 3
 
 
 def open_run(disk: Remembering) -> RunFolder:
-    """Open the files. What a cache says about them must be what they say themselves."""
+    """Open the files. A cache of them must agree with them."""
     plain = RunFolder(OUT, Manifest("0", {"job": "test"}), disk=Remembering(without_cache(disk.files)))
     run = RunFolder(OUT, Manifest("0", {"job": "test"}), disk=disk)
     assert known_of(run) == known_of(plain)

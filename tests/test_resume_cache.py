@@ -1,4 +1,4 @@
-"""resume.cache: a session with it behaves like a session without it, whatever the cache contains."""
+"""resume.cache: a session with any cache, also a damaged one, behaves like a session without one."""
 
 import json
 from collections.abc import Callable

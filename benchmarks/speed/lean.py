@@ -16,7 +16,7 @@ from typing import cast
 
 import uvloop
 
-SENTENCES = "The quick brown fox jumps over the lazy dog, and nobody minds. " * 6  # prose: ok
+SENTENCES = "The quick brown fox jumps over the lazy dog, and the dog sleeps on. " * 6  # prose: ok
 
 
 def answer(unique: str) -> str:

@@ -99,6 +99,7 @@ class Endpoint:
         redact: removes the key from a text (providers/redact.py).
         may_hedge: whether a stalled call may also be sent to another endpoint.
         in_flight: number of calls in flight.
+        mean_duration: of its calls; measured only if there are several endpoints.
         latency_p99: estimated 99th percentile of the duration in seconds; None before the first answer.
         events: changes of state since the timeline was last written.
         quota: configured and advertised limits.
@@ -119,7 +120,7 @@ class Endpoint:
         self.redact = redact_all([self.key, *api.secrets])
         self.may_hedge = settings.hedge or self.key is None
         self.in_flight = 0
-        self._mean_duration = MeanDuration()
+        self.mean_duration = MeanDuration()
         self.latency_p99: float | None = None
         self.events: deque[EndpointEvent] = deque(maxlen=1000)
         self.quota = Quota(settings.limits)
@@ -158,7 +159,7 @@ class Endpoint:
 
     def mean_seconds(self, now: float) -> float | None:
         """Return the mean duration of a call in seconds, including the calls in flight; None if it is unknown."""
-        return self._mean_duration.seconds(now)
+        return self.mean_duration.seconds(now)
 
     @property
     def knee(self) -> int | None:
@@ -221,7 +222,6 @@ class Endpoint:
     def reserve(self, cost: CallCost, now: float) -> None:
         """Reserve capacity for a call, at a time that `earliest` permitted."""
         self.in_flight += 1
-        self._mean_duration.record_in_flight(self.in_flight, now)
         if self.quota.has_limits:
             self.quota.reserve(cost, now)
         self.throttle.record_sent(now)
@@ -264,7 +264,6 @@ class Endpoint:
     def release(self) -> None:
         """Return the capacity of a call that has ended."""
         self.in_flight -= 1
-        self._mean_duration.record_in_flight(self.in_flight, clock.now())
 
     def record_no_response(self, error: TransportError, now: float) -> None:
         """Record that an attempt brought no complete response."""
@@ -292,7 +291,7 @@ class Endpoint:
         Monro, 1951). The steps up and down balance when 1 % of the durations exceed the estimate.
         """
         self.exhaustion.succeeded()
-        self._mean_duration.record_answer()
+        self.mean_duration.record_answer()
         if self.latency_p99 is None:
             self.latency_p99 = max(seconds, 0.001)
         else:

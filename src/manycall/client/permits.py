@@ -143,12 +143,15 @@ class Permits:
         if endpoint.earliest(CallCost(), now) > now:
             return False
         endpoint.reserve(CallCost(), now)
+        self._record_in_flight(endpoint, now)
         self.in_flight += 1
         return True
 
     def release(self, endpoint: Endpoint) -> None:
         """Return a permit."""
         endpoint.release()
+        if self._only is None:
+            self._record_in_flight(endpoint, self._now())
         self.in_flight -= 1
         if self._waiting:
             self._grant()
@@ -159,6 +162,11 @@ class Permits:
         """Return a permit whose call was not sent."""
         endpoint.cancel(cost)
         self.release(endpoint)
+
+    @staticmethod
+    def _record_in_flight(endpoint: Endpoint, now: float) -> None:
+        """Measure the mean duration of calls, by which several endpoints are compared."""
+        endpoint.mean_duration.record_in_flight(endpoint.in_flight, now)
 
     def _notify(self) -> None:
         for group in self._groups:
@@ -191,6 +199,8 @@ class Permits:
             self._canary_ends = now + self._canary_seconds
         self._turn += 1
         endpoint.reserve(cost, now)
+        if self._only is None:
+            self._record_in_flight(endpoint, now)
         self.in_flight += 1
         if prompt:
             self._selector.record(endpoint, prompt)

@@ -86,8 +86,6 @@ def choose_endpoint(
         calls_left: number of calls that have not been sent yet; inf if it is unknown.
     """
     count = len(endpoints)
-    if count == 1:
-        return endpoints[0], endpoints[0].earliest(cost, now)
     best, best_rank, best_at = endpoints[0], (True, math.inf, math.inf), math.inf
     for k in range(count):
         endpoint = endpoints[(turn + k) % count]

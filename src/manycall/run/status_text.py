@@ -58,7 +58,7 @@ def _vital_parts(name: str, figures: Mapping[str, Any]) -> Iterator[_VitalPart]:
     done = f"{ended} rows" if total is None else f"{ended}/{total}"
     share = "" if total is None else f" {ended * 100 // total}%"
     yield _VitalPart(f"{name} {done}{share}", done)
-    if total is not None and figures["rows_per_s"] > 0:
+    if total is not None and ended < total and figures["rows_per_s"] > 0:
         remaining = f"ETA {_duration((total - ended) / figures['rows_per_s'])}"
         yield _VitalPart(remaining, remaining)
     yield _money(figures)

@@ -24,7 +24,7 @@ are at most 17 times as long as the last one."""
 
 
 class SessionProgress(NamedTuple):
-    """What the session knows besides its files.
+    """Figures of the session that are not in its files.
 
     Attributes:
         usage: tokens of all responses in the journal; None if they are not known.

@@ -65,7 +65,7 @@ class CachedUsage(msgspec.Struct, frozen=True):
 
 
 class CacheRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything in the cache besides the table of ids.
+    """The content of the cache, except the table of ids.
 
     Attributes:
         layout: name of the line format of the output.

@@ -251,7 +251,7 @@ class RunFolder:
         """Write resume.cache when the run folder is closed. Return what writes it earlier; None if it is not written.
 
         Args:
-            progress: returns what the cache should say besides the rows.
+            progress: returns the figures of the session that are not in its files.
             min_rows: no cache is written for fewer done rows.
         """
         if self._can_cache:
