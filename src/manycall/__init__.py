@@ -1,9 +1,9 @@
 """manycall: make many LLM calls, fast, resumable and scored.
 
-Jobs, which make one or more calls for each row: `generate`, `run_steps`, `map`, `evaluate`, `judge`, `run_batch`.
-Finished outputs, without a call: `score`, `compare`, `export`, `export_lm_eval`, `check_data`, `dataset_card`,
-`write_report`. Async programs: `Client` makes single calls and runs the same jobs. Step types are in `manycall.steps`,
-errors in `manycall.errors`, fakes for tests in `manycall.testing`. The guide is docs/python.md.
+Jobs, which make one or more calls for each row: `generate`, `run_steps`, `map`, `evaluate`, `judge`, `embed`,
+`run_batch`. Finished outputs, without a call: `score`, `compare`, `export`, `export_lm_eval`, `check_data`,
+`dataset_card`, `write_report`. Async programs: `Client` makes single calls and runs most of these jobs. Step types are
+in `manycall.steps`, errors in `manycall.errors`, fakes for tests in `manycall.testing`. The guide is docs/python.md.
 
 Names are imported on first use, so that `manycall --help` does not wait for the HTTP library to load.
 """
@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.evals.tasks.task import Task as Task
     from manycall.judging.judge_result import JudgeResult as JudgeResult
     from manycall.python_api.async_client import Client as Client
+    from manycall.python_api.jobs import embed as embed
     from manycall.python_api.jobs import evaluate as evaluate
     from manycall.python_api.jobs import generate as generate
     from manycall.python_api.jobs import judge as judge
@@ -50,6 +51,7 @@ _FOUND_IN = {
         "map",
         "run_steps",
         "run_batch",
+        "embed",
     ),
     "evals.rescore": ("score",),
     "comparison.compare_runs": ("compare",),

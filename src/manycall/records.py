@@ -4,7 +4,7 @@ The records of each row set `gc=False`, so that the garbage collector does not s
 contain JSON values, which have none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -121,9 +121,17 @@ class Completion(msgspec.Struct, frozen=True, gc=False):
 
 
 class Embeddings(msgspec.Struct, frozen=True):
-    """One vector for each text of the request, in order."""
+    """One vector for each text of the request, in order.
 
-    vectors: list[list[float]]
+    Attributes:
+        vectors: the numbers of each vector. They are lists if the response contains lists, and arrays of 32-bit floats
+            if it contains base64 (`encoding_format="base64"`).
+        usage: the tokens of the request.
+        body: the server's response, byte for byte.
+        replayed: the vectors come from the journal of an earlier run; nothing was sent.
+    """
+
+    vectors: list[Sequence[float]]
     usage: Usage
     body: bytes
     replayed: bool = False

@@ -201,3 +201,32 @@ def judge(
         system=system, output_field=output_field, **options,
     )  # fmt: skip
     print_and_exit(result, json, report=report)
+
+
+@with_run_flags(
+    exclude={
+        "dry_run", "from_", "idle_timeout", "max_tokens", "reasoning", "retry", "temperature", "thinking",
+    }
+)  # fmt: skip
+def embed(
+    rows: Annotated[Path, typer.Argument(help=ROWS)],
+    field: Annotated[str, typer.Option("--field", help="The field with the text.")] = "text",
+    dimensions: Annotated[
+        int | None,
+        typer.Option("--dimensions", help="Length of the vectors, for models that can shorten them."),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size", help="Most texts per call. Default: 64, or what the provider permits if that is less."
+        ),
+    ] = None,
+    *,
+    json: Json = False,
+    **options: Any,
+) -> None:
+    """Embed the text of each row, several texts per call. OUT (.parquet, .npy, .jsonl) has the order of the rows."""
+    from manycall.python_api import jobs
+
+    result = jobs.embed(rows, field, dimensions=dimensions, batch_size=batch_size, **options)
+    print_and_exit(result, json)

@@ -116,6 +116,11 @@ class RowSource:
         entry = {"input": self.name, "count": self.total, "fingerprint": self.fingerprint, "samples": self._samples}
         return {**entry, "id_field": self._id_field, "is_file": self.path is not None}
 
+    @property
+    def can_be_read_again(self) -> bool:
+        """Whether the rows are in a file, a list or a table, and not in an iterator."""
+        return self._input.file is not None or isinstance(self._input.rows, Sequence)
+
     def checksum(self) -> str:
         """Return the number and a hash of all rows, regardless of the limit; "" if they can be read only once.
 
@@ -131,7 +136,7 @@ class RowSource:
         return f"{rows:,} rows, checksum {digest.hexdigest()}"
 
     def ids(self) -> Iterator[str]:
-        """Yield the ids of the rows of a file, in file order, as `pending_rows` assigns them."""
+        """Yield the ids of rows that can be read again, in their order, as `pending_rows` assigns them."""
         known, repeats = IdTable(), dict[str, int]()
         for index, located in enumerate(self._limited(self._input.located())):
             yield from (row.id for row in self._pending_samples(*located, index, known, repeats))

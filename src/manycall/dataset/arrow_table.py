@@ -5,7 +5,7 @@ Strings are written unchanged, other values as JSON.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ class ArrowTable:
 
     Args:
         rows: All rows, from which the column types are inferred.
+        vectors: Names of columns of vectors, which come last, with the length of the vectors. The values are
+            little-endian 32-bit floats as bytes.
 
     Attributes:
         notes: Fields that became string columns, with the reason.
@@ -38,7 +40,7 @@ class ArrowTable:
         UsageError: pyarrow is not installed.
     """
 
-    def __init__(self, rows: Iterable[Fields]) -> None:
+    def __init__(self, rows: Iterable[Fields], vectors: Mapping[str, int] | None = None) -> None:
         try:
             import pyarrow
         except ImportError:
@@ -50,6 +52,9 @@ class ArrowTable:
         self.notes: list[str] = []
         for number, group in enumerate(_groups(rows)):
             self._update_types(group, 1 + number * GROUP_ROWS)
+        self._vectors = {} if vectors is None else dict(vectors)
+        for name, length in self._vectors.items():
+            self._types[name] = pyarrow.list_(pyarrow.float32(), length)
 
     def __repr__(self) -> str:
         return f"<ArrowTable {', '.join(self._types)}>"
@@ -113,6 +118,11 @@ class ArrowTable:
     def _column(self, name: str, group: list[Fields]) -> Any:
         kind = self._types[name]
         values = [row.get(name) for row in group]
+        if name in self._vectors:
+            buffer = self._arrow.py_buffer(b"".join(values))
+            numbers = len(values) * self._vectors[name]
+            floats = self._arrow.Array.from_buffers(self._arrow.float32(), numbers, [None, buffer])
+            return self._arrow.FixedSizeListArray.from_arrays(floats, self._vectors[name])
         if kind is None:
             values = [value if value is None or isinstance(value, str) else _json(value) for value in values]
         return self._arrow.array(values, type=kind or self._arrow.string())

@@ -49,10 +49,10 @@ class Choice(msgspec.Struct):
 
 
 class Vector(msgspec.Struct):
-    """One embedding."""
+    """One embedding: a list of numbers, or their base64 form. `index` is the position of its text in the request."""
 
-    embedding: list[float]
-    index: int = 0
+    embedding: list[float] | str | None = None
+    index: int | None = None
 
 
 class ReplyWithoutUsage(msgspec.Struct):

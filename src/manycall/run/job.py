@@ -15,6 +15,7 @@ from manycall.errors import UsageError
 from manycall.option_flags import option
 from manycall.records import Fields
 from manycall.run.options import RunOptions
+from manycall.run.row_blocks import BlockSize
 from manycall.run.run_result import RunResult
 from manycall.run.scheduler import RowFunction
 from manycall.store.batch_layout import OutputLayout
@@ -40,6 +41,8 @@ class Job(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
         finish_reason_field: the last output field, which holds the finish reason; "" if there is none.
         layout: the lines of the output, if they are not the row's fields with the output fields added.
         rows_may_split: a row may become several output rows (`process_row` returns a list).
+        block_size: how rows are grouped, if `process_row` gets blocks of rows.
+        keeps_rows_apart: the rows are in rows.jsonl in the run folder, and `finish` makes the output from them.
         counts: counted by the job itself, for the result.
         answer_key: the simulated endpoint's answer key.
     """
@@ -56,6 +59,8 @@ class Job(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     finish_reason_field: str = ""
     layout: OutputLayout | None = None
     rows_may_split: bool = False
+    block_size: BlockSize | None = None
+    keeps_rows_apart: bool = False
     counts: dict[str, int] = {}
     answer_key: str = ""
 

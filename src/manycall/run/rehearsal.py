@@ -74,6 +74,11 @@ class RehearsalClient:
         self.model, self.params = model, params
         self.counters, self.new_calls = CallCounters(), 0
 
+    @property
+    def any_success(self) -> bool:
+        """Whether the journal has answered a call."""
+        return self.counters.replayed > 0
+
     async def call(self, call: EncodedCall, priority: int, origin: Any = None) -> ModelReply:
         """Count a call that the journal does not answer.
 

@@ -7,20 +7,22 @@ import msgspec
 
 from manycall import clock
 from manycall.sim.generated_text import GeneratedText
-from manycall.sim.sim_settings import sim_uniform
+from manycall.sim.sim_embeddings import embedding_objects, input_texts
 
-EMBEDDING_DIMENSIONS = 8
+EMBEDDINGS_PATH = "/v1/embeddings"
 
 
 def prompt_text(path: str, request: Mapping[str, Any]) -> str:
     """Return the prompt of a request.
 
     Raises:
-        LookupError, TypeError: the request has none.
+        LookupError, TypeError, ValueError: the request has none, or is not valid.
     """
     if path == "/v1/chat/completions":
         return "\n\n".join(str(message["content"]) for message in request["messages"])
-    texts = request["prompt" if path == "/v1/completions" else "input"]
+    if path == EMBEDDINGS_PATH:
+        return " ".join(map(str, input_texts(request)))
+    texts = request["prompt"]
     return str(texts[0] if isinstance(texts, list) else texts)
 
 
@@ -36,20 +38,13 @@ def _completion(request: Mapping[str, Any], answer: GeneratedText) -> dict[str, 
 
 
 def _embeddings(request: Mapping[str, Any], answer: GeneratedText) -> dict[str, Any]:
-    texts = request["input"] if isinstance(request["input"], list) else [request["input"]]
-    data = [{"object": "embedding", "index": i, "embedding": vector(text)} for i, text in enumerate(texts)]
-    return {"object": "list", "data": data}
-
-
-def vector(text: Any) -> list[float]:
-    """Return an embedding, which is the same for equal texts."""
-    return [sim_uniform(0, "vector", text, d) for d in range(EMBEDDING_DIMENSIONS)]
+    return {"object": "list", "data": embedding_objects(request)}
 
 
 ANSWER_BODIES: dict[str, Callable[[Mapping[str, Any], GeneratedText], dict[str, Any]]] = {
     "/v1/chat/completions": _chat,
     "/v1/completions": _completion,
-    "/v1/embeddings": _embeddings,
+    EMBEDDINGS_PATH: _embeddings,
 }
 
 

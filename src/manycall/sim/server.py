@@ -13,9 +13,10 @@ import msgspec
 from manycall import clock
 from manycall.records import DECODE_ERRORS
 from manycall.sim.continuous_batching import BatchedCall
-from manycall.sim.generated_text import token_count
+from manycall.sim.generated_text import GeneratedText, token_count
 from manycall.sim.provider_server import ProviderApi
-from manycall.sim.response_bodies import ANSWER_BODIES, error_body, prompt_text
+from manycall.sim.response_bodies import ANSWER_BODIES, EMBEDDINGS_PATH, error_body, prompt_text
+from manycall.sim.sim_embeddings import input_texts
 from manycall.sim.sim_engine import SimEngine, SimResponse
 from manycall.sim.sim_request import SimRequest
 from manycall.sim.sim_settings import SimSettings
@@ -86,7 +87,7 @@ class SimServer(SimEngine):
             self.count_start()
             self.counts["failed"] += 1
             return SimResponse(500, error_body("server_error", "simulated error"))
-        answer = self.answers.answer(prompt, request)
+        answer = GeneratedText("", 0, "stop") if path == EMBEDDINGS_PATH else self.answers.answer(prompt, request)
         if self.quotas and (refusal := self.refusal(size + (request.get("max_tokens") or answer.tokens))) is not None:
             self.counts["refused"] += 1
             return SimResponse(429, error_body("rate_limit_exceeded", "rate limit exceeded"), refusal)
@@ -99,6 +100,8 @@ class SimServer(SimEngine):
         usage = {"prompt_tokens": size, "completion_tokens": answer.tokens, "total_tokens": size + answer.tokens}
         self.counts["finished"] += 1
         self.counts["tokens"] += usage["total_tokens"]
+        if path == EMBEDDINGS_PATH:
+            self.counts["inputs"] += len(input_texts(request))
         self.counts["dropped"] += fault == "drop"
         fields = {"id": f"sim-{ticket}", "model": request.get("model", "sim"), "usage": usage}
         return SimResponse(
