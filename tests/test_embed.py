@@ -112,7 +112,7 @@ def test_a_parameter_that_is_always_refused_ends_the_run_after_a_few_calls() -> 
 
     with pytest.raises(errors.RunStopped, match=r"first 10 rows all failed.*no dimensions"):
         embed(texts(1000), refuse, dimensions=4)
-    assert len(sent) < 40
+    assert len(sent) < 80
 
 
 def test_a_server_that_fails_from_the_beginning_gets_no_further_calls_for_the_halves() -> None:
@@ -149,7 +149,8 @@ def test_one_null_vector_fails_one_row_of_a_block() -> None:
 
 @pytest.mark.parametrize("indexes", [(None, None), (0, 0), (1, 2)])
 def test_vectors_without_a_place_are_refused(indexes: tuple[Any, Any]) -> None:
-    data = [{"embedding": [1.0], **({} if index is None else {"index": index})} for index in indexes]
+    places: list[dict[str, Any]] = [{} if index is None else {"index": index} for index in indexes]
+    data = [{"embedding": [1.0], **place} for place in places]
     answer = HttpResponse(200, msgspec.json.encode({"data": data}), no_header)
     embed(texts(4), lambda body: embedded(body) if len(body["input"]) == 1 else answer, batch_size=2)
     assert [row["embedding"] for row in rows(OUT)] == [vector(f"text {n}", 2) for n in range(4)]
@@ -180,7 +181,7 @@ def test_base64_is_not_requested_again_from_a_server_that_refuses_it() -> None:
     def answer(body: dict[str, Any]) -> HttpResponse:
         sent.append(body)
         if "encoding_format" in body:
-            return refusal(400, "Unsupported parameter: 'encoding_format' is not supported with this model.")
+            return refusal(400, "encoding_format: only float is supported")
         return reply([vector(text, 2) for text in body["input"]])
 
     result, _ = embed(texts(12), answer, batch_size=4, concurrency=1)
@@ -200,7 +201,7 @@ def test_a_provider_that_documents_lists_only_gets_no_base64_and_few_texts() -> 
 
     async def main() -> RunResult:
         transport = MemoryTransport(answer)
-        async with CallClient("m", base_url="dashscope", api_key="", transport=transport) as client:
+        async with CallClient("m", base_url="dashscope", api_key="sk-0123456789", transport=transport) as client:
             return await run_shared(job, options, client, SessionHandle())
 
     virtual_time.run_virtual(main())
@@ -252,7 +253,7 @@ def test_other_dimensions_or_another_model_are_refused_with_what_differs() -> No
     [
         ({"out": Path("v.csv")}, "must end in .parquet, .npy, .jsonl"),
         ({"given": iter(texts(2))}, "reads the rows twice"),
-        ({"batch_size": 0}, "batch_size=0|batch-size.*at least 1|batch_size must be at least 1"),
+        ({"batch_size": 0}, "batch_size= must be at least 1"),
         ({"field": "body"}, "no field 'body'"),
     ],
 )  # fmt: skip

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from manycall.sim.sim_embeddings import vector
 from shell import manycall, rows
 
 ROOT = Path(__file__).parents[1]
 PAGES = {name: (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("recipes.md", "zh/recipes.md")}
 SOURCES = [f"Line {n}, with a comma" for n in range(30)]
 INFO = Path("data/dataset_info.json")
+PROVIDERS = ("deepseek", "siliconflow", "dashscope")
 
 over_pages = pytest.mark.parametrize("page", PAGES)
 
@@ -24,6 +26,7 @@ def files() -> None:
     """Write the input files that the recipes name, and link the examples."""
     Path("questions.jsonl").write_text("".join(f'{{"question": "What is {n} times 7?"}}\n' for n in range(20)))
     Path("table.csv").write_text("number,source\n" + "".join(f'{n},"{text}"\n' for n, text in enumerate(SOURCES)))
+    Path("corpus.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in SOURCES))
     Path("examples").symlink_to(ROOT / "examples")
 
 
@@ -36,7 +39,7 @@ def run_recipe(page: str, output: str) -> None:
                 or f"-o {output}\n" in block]  # fmt: skip
     for line in block.strip().splitlines():
         _, *words = shlex.split(line)
-        done = manycall(*["sim:provider=deepseek,latency=0" if word == "deepseek" else word for word in words])
+        done = manycall(*[f"sim:provider={word},latency=0" if word in PROVIDERS else word for word in words])
         assert done.code == 0, done.err
 
 
@@ -86,3 +89,13 @@ def test_preference_pairs_are_in_the_forms_of_trl_and_llama_factory(page: str) -
     ours = rows(Path("data/pairs.jsonl"))
     assert [(row["instruction"], row["chosen"], row["rejected"]) for row in ours] == source
     assert entry("pairs")["ranking"] is True
+
+
+@over_pages
+def test_an_embedded_corpus_has_the_order_of_the_input(page: str) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    run_recipe(page, "corpus.parquet")
+    table = parquet.read_table("corpus.parquet")
+    assert table["text"].to_pylist() == SOURCES
+    assert table["embedding"].to_pylist() == [vector(text) for text in SOURCES]
+    assert [row["id"] for row in rows(Path("sample.ids.jsonl"))] == table["id"].to_pylist()[:20]

@@ -117,12 +117,12 @@ class ArrowTable:
 
     def _column(self, name: str, group: list[Fields]) -> Any:
         kind = self._types[name]
-        values = [row.get(name) for row in group]
         if name in self._vectors:
-            buffer = self._arrow.py_buffer(b"".join(values))
-            numbers = len(values) * self._vectors[name]
+            buffer = self._arrow.py_buffer(b"".join([row[name] for row in group]))
+            numbers = len(group) * self._vectors[name]
             floats = self._arrow.Array.from_buffers(self._arrow.float32(), numbers, [None, buffer])
             return self._arrow.FixedSizeListArray.from_arrays(floats, self._vectors[name])
+        values = [row.get(name) for row in group]
         if kind is None:
             values = [value if value is None or isinstance(value, str) else _json(value) for value in values]
         return self._arrow.array(values, type=kind or self._arrow.string())

@@ -1,7 +1,8 @@
 """Embed the texts of a block of rows with as few calls as the server permits.
 
 A refused request with several texts is split into halves, so that only the text that the server refuses fails. If both
-halves are accepted, the server permits fewer texts per request, and later requests have fewer.
+halves are accepted, the server permits fewer texts per request, and later requests have fewer. If the server refuses
+base64, the vectors are requested as lists from then on.
 """
 
 import math
@@ -37,7 +38,7 @@ SPLIT_AFTER = frozenset(
 llama-server responds with 500 to a text that is too long."""
 
 MAX_INITIAL_REFUSALS = 10
-"""If no call of the job was answered, and these texts were refused one by one, the rest of a block is not tried."""
+"""If no call of the job was answered and so many rows were refused, further rows fail without a call."""
 
 
 class VectorPlace(msgspec.Struct, frozen=True, gc=False):
@@ -66,6 +67,8 @@ class TextEmbedder:
     def __init__(self, field: str, params: dict[str, Any], dimensions: int | None) -> None:
         self._field, self._params, self._dimensions = field, params, dimensions
         self._max_texts: float = math.inf
+        self._refused = 0
+        self._refusal: CallError | None = None
 
     def __repr__(self) -> str:
         return f"<TextEmbedder of {self._field}, {self._max_texts} texts per call>"
@@ -142,6 +145,28 @@ class TextEmbedder:
         """Send no more texts per call from now on."""
         self._max_texts = min(self._max_texts, texts)
 
+    @property
+    def requests_base64(self) -> bool:
+        """Whether the vectors are requested in base64."""
+        return self._params.get("encoding_format") == "base64"
+
+    def learn_encoding(self, error: CallError) -> bool:
+        """Request lists from now on if the refusal of a request is about base64. Return whether it is."""
+        said = error.body
+        if error.failure_class not in SPLIT_AFTER or not (b"encoding_format" in said or b"base64" in said):
+            return False
+        self._params.pop("encoding_format", None)
+        return True
+
+    def record_refused(self, rows: int, error: CallError) -> None:
+        """Count rows that failed because a call was refused."""
+        self._refused, self._refusal = self._refused + rows, error
+
+    @property
+    def final_refusal(self) -> CallError | None:
+        """The last refusal, if so many rows were refused that the parameters or the URL are wrong, not the texts."""
+        return self._refusal if self._refused >= MAX_INITIAL_REFUSALS else None
+
 
 class _BlockRun:
     """The rows of one block while they are embedded."""
@@ -150,7 +175,6 @@ class _BlockRun:
         self._embedder, self._block_id, self._llm = embedder, block.id, llm
         self.waiting: list[Row] = []
         self.outcomes: dict[str, RowOutcome] = {}
-        self._refused, self._refusal = 0, CallError("")
 
     def fail(self, rows: Sequence[Row], error: BaseException) -> None:
         """Record the same failure for each of the rows."""
@@ -168,13 +192,16 @@ class _BlockRun:
 
     async def _embed_together(self, rows: Sequence[Row]) -> bool:
         """Embed rows with one call, or with more if it is refused."""
-        if self._refused >= MAX_INITIAL_REFUSALS and not self._llm.any_success:
-            self.fail(rows, self._refusal)  # the parameters or the URL are wrong rather than the texts
+        embedder = self._embedder
+        if embedder.final_refusal is not None and not self._llm.any_success:
+            self.fail(rows, embedder.final_refusal)
             return False
+        was_base64 = embedder.requests_base64
         try:
-            answer = await self._embedder.send(rows, self._llm)
+            answer = await embedder.send(rows, self._llm)
         except CallError as error:
-            return await self._split(rows, error)
+            again = was_base64 and embedder.learn_encoding(error)
+            return await (self._embed_together(rows) if again else self._split(rows, error))
         return self._read(rows, answer.vectors)
 
     def _read(self, rows: Sequence[Row], vectors: Sequence[Sequence[float]]) -> bool:
@@ -197,8 +224,7 @@ class _BlockRun:
     async def _split(self, rows: Sequence[Row], error: CallError) -> bool:
         """Embed the two halves of refused rows; record the failure if they cannot be split."""
         if len(rows) == 1 or not self._may_split(error):
-            self._refused += len(rows)
-            self._refusal = error
+            self._embedder.record_refused(len(rows), error)
             self.fail(rows, error)
             return False
         half = (len(rows) + 1) // 2

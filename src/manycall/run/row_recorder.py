@@ -60,9 +60,9 @@ class RowRecorder:
             if self._listener is not None:
                 self._listener(each)
             self._counters.record_done(truncated=False)
-        for each in result.outcomes:
-            if not isinstance(each, Success):
-                self._record_failed(each)
+        for failed in result.outcomes:
+            if isinstance(failed, Failure):
+                self._record_failed(failed)
 
     def record_error(self, row: Row, llm: RowClient, error: BaseException) -> None:
         """Record the row as rejected or failed, after its function raised this error; each row of a block as failed.

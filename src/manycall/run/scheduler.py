@@ -68,9 +68,9 @@ class Scheduler:
     ) -> None:
         self._client, self._run, self._function = client, run, function
         self._writes = frozenset(writes)
-        self._total = total if total is None or block_size is None else block_size.count(total)
-        if self._total is not None:
-            client.expect_rows(self._total)
+        self._total = total if block_size is None else None  # the number of blocks depends on the lengths of the rows
+        if total is not None:
+            client.expect_rows(total if block_size is None else block_size.count(total))
         self._may_be_many = may_be_many
         self._changed = client.permits.changed
         self._ahead = ReadAhead(self._total, self._changed, run.unfinished.record_read, block_size)
