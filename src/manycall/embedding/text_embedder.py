@@ -38,7 +38,7 @@ SPLIT_AFTER = frozenset(
 llama-server responds with 500 to a text that is too long."""
 
 MAX_INITIAL_REFUSALS = 10
-"""If no call of the job was answered and so many rows were refused, further rows fail without a call."""
+"""If no call of the job was answered and 10 rows were refused, further rows fail without a call."""
 
 
 class VectorPlace(msgspec.Struct, frozen=True, gc=False):
@@ -164,7 +164,10 @@ class TextEmbedder:
 
     @property
     def final_refusal(self) -> CallError | None:
-        """The last refusal, if so many rows were refused that the parameters or the URL are wrong, not the texts."""
+        """The last refusal, if at least MAX_INITIAL_REFUSALS rows were refused; otherwise None.
+
+        Before the first answer, it shows that the parameters or the URL are wrong and not the texts.
+        """
         return self._refusal if self._refused >= MAX_INITIAL_REFUSALS else None
 
 

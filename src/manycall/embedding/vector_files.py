@@ -19,7 +19,7 @@ from manycall.records import Fields
 from manycall.store.atomic_write import replace_file, storage_errors
 
 NPY_ALIGNMENT = 64
-"""The numbers of a NumPy file begin at a multiple of so many bytes, so that it can be mapped into memory
+"""The numbers of a NumPy file begin at a multiple of 64 bytes, so that it can be mapped into memory
 (numpy.lib.format, version 1.0)."""
 MAX_PIECE_BYTES = 1 << 20
 

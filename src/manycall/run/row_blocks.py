@@ -13,7 +13,7 @@ from manycall.records import Row, RowOutcome
 
 
 class RowBlock(Row, frozen=True, gc=False):
-    """Rows that are processed together. It has the id and the index of the first one, and no fields of its own."""
+    """Rows that are processed together. It has the id and the index of the first one, and no fields."""
 
     rows: tuple[Row, ...] = ()
 
@@ -38,7 +38,7 @@ class BlockSize(NamedTuple):
     measure: Callable[[Row], int]
 
     def count(self, rows: int) -> int:
-        """Return the number of blocks of so many rows, if they are short."""
+        """Return the number of blocks of this number of rows, if the rows are short."""
         return -(-rows // self.rows)
 
 
