@@ -68,7 +68,7 @@ def work() -> dict[str, list[Any]]:
     evals.append(printed("score", "wrong.jsonl"))
     pair = "Which is better? {{ first.response }} {{ second.response }}"
     return {
-        "Results of generate, steps, run and run-batch": runs,
+        "Results of generate, steps, run, run-batch and embed": runs,
         "Results of eval and score": evals,
         "Results of judge": [
             printed(*judge, "Rate {{ response }}", "-o", "j.jsonl"),
