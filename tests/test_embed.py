@@ -254,10 +254,12 @@ def test_other_dimensions_or_another_model_are_refused_with_what_differs() -> No
         ({"out": Path("v.csv")}, "must end in .parquet, .npy, .jsonl"),
         ({"given": iter(texts(2))}, "reads the rows twice"),
         ({"batch_size": 0}, "batch_size= must be at least 1"),
+        ({"out": Path("taken.npy")}, "taken.ids.jsonl already exists"),
         ({"field": "body"}, "no field 'body'"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_refused_before_any_call(how: dict[str, Any], sentence: str) -> None:
+    Path("taken.ids.jsonl").write_text("{}\n")
     with pytest.raises(errors.UsageError, match=sentence):
         embed(how.pop("given", texts(2)), embedded, **how)
 

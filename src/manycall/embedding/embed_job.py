@@ -24,7 +24,7 @@ from manycall.run.row_blocks import BlockSize
 from manycall.run.run_result import RunResult
 from manycall.sim.process import is_sim
 from manycall.store.manifest import real_output
-from manycall.store.paths import check_writable
+from manycall.store.paths import check_writable, run_folder_path
 
 MAX_BATCH_CHARACTERS = 100_000
 """Characters of one request with several texts. OpenAI accepts 300,000 tokens in one request, and a Chinese character
@@ -53,7 +53,7 @@ def embed_job(
     if not source.can_be_read_again:
         raise UsageError("embed reads the rows twice, to write them in their order. Pass a file, a list or a table.")
     if out.suffix == ".npy":
-        check_writable(ids_path(out), [source.path] if source.path is not None else [])
+        _check_ids_path(out, source, overwrite=options.overwrite)
     params = {"encoding_format": "base64", **(options.params or {})}
     if dimensions is not None:
         params["dimensions"] = dimensions
@@ -74,6 +74,17 @@ def embed_job(
         block_size=BlockSize(batch_size or _provider_batch(options.base_url), MAX_BATCH_CHARACTERS, characters),
         keeps_rows_apart=True,
     )
+
+
+def _check_ids_path(out: Path, source: RowSource, *, overwrite: bool) -> None:
+    """Check that the ids of the rows can be written next to a NumPy file.
+
+    Raises:
+        UsageError: the file exists and is not that of an earlier session.
+    """
+    path = check_writable(ids_path(out), [source.path] if source.path is not None else [])
+    if path.exists() and not overwrite and not run_folder_path(out).exists():
+        raise UsageError(f"{path} already exists. The ids of {out.name} would replace it. Use another {option('out')}.")
 
 
 def _provider_batch(base_url: str | Sequence[str] | None) -> int:
