@@ -166,7 +166,13 @@ def test_vectors_in_another_order_are_assigned_by_their_index() -> None:
 
 
 def test_a_row_without_a_text_fails_without_a_call() -> None:
-    given = [{"text": "a"}, {"text": " "}, {"text": 3}, {"other": "b"}, {"text": "c", "embedding": []}]
+    given: list[dict[str, Any]] = [
+        {"text": "a"},
+        {"text": " "},
+        {"text": 3},
+        {"other": "b"},
+        {"text": "c", "embedding": []},
+    ]
     Path("in.jsonl").write_text("".join(json.dumps({"id": n, **row}) + "\n" for n, row in enumerate(given)))
     result, requests = embed(Path("in.jsonl"), embedded)
     assert requests == [["a"]]
