@@ -15,6 +15,8 @@ from manycall.records import Fields
 
 GROUP_ROWS = 5_000
 """Rows per row group, which are in memory at the same time."""
+GROUP_VECTOR_BYTES = 16 << 20
+"""Bytes of vectors per row group; a row group has fewer rows if they are long."""
 TYPE_NAMES = {
     str: "a text",
     int: "a number",
@@ -53,6 +55,8 @@ class ArrowTable:
         for number, group in enumerate(_groups(rows)):
             self._update_types(group, 1 + number * GROUP_ROWS)
         self._vectors = {} if vectors is None else dict(vectors)
+        row_bytes = 4 * sum(self._vectors.values())
+        self._group_rows = max(1, min(GROUP_ROWS, GROUP_VECTOR_BYTES // row_bytes)) if row_bytes else GROUP_ROWS
         for name, length in self._vectors.items():
             self._types[name] = pyarrow.list_(pyarrow.float32(), length)
 
@@ -111,7 +115,7 @@ class ArrowTable:
     def _write(self, opened: Any, rows: Iterable[Fields]) -> None:
         schema = self._schema()
         with opened as file:
-            for group in _groups(rows):
+            for group in _groups(rows, self._group_rows):
                 columns = [self._column(name, group) for name in self._types]
                 file.write_table(self._arrow.table(columns, schema=schema))
 
@@ -132,7 +136,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _groups(rows: Iterable[Fields]) -> Iterator[list[Fields]]:
+def _groups(rows: Iterable[Fields], size: int = GROUP_ROWS) -> Iterator[list[Fields]]:
     each = iter(rows)
-    while group := list(islice(each, GROUP_ROWS)):
+    while group := list(islice(each, size)):
         yield group
