@@ -30,7 +30,7 @@ def progress(
         before=100,
         truncated=truncated,
         load=lambda now: ClientStatus(37, 64, "window 64"),
-        spending=lambda counters: {"total_cost": cost, "currency": "USD", "budget_usage": []},
+        spending=lambda counters: {"total_cost": cost, "currency": "USD", "budget_usage": [], "endpoints": []},
         note=lambda: "acc 0.5",
         stream=stream,
     )

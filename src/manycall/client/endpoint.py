@@ -115,7 +115,7 @@ class Endpoint:
     """
 
     def __init__(self, settings: EndpointSettings, api: EndpointApi, window: WindowRange | None = None) -> None:
-        self.url, self.name, self.key = settings.url, settings.name or settings.url, settings.key
+        self.url, self.name, self.key = settings.url, settings.shown_name, settings.key
         self.api, self.provider = api, api.provider
         self.redact = redact_all([self.key, *api.secrets])
         self.may_hedge = settings.hedge or self.key is None

@@ -1,8 +1,13 @@
-"""The permits of one job: its part of the permits of a client, with a separate budget, stop and number in flight."""
+"""The permits of one job: its part of the permits of a client, with a separate budget, stop and number in flight.
+
+The calls of a job may go to several pools, each with its own `Permits`. Then rows start while a pool in which rows
+begin has room, so that one full pool does not stop the calls to the others. The number of calls that wait in all pools
+is limited: if rows pass through a fast pool and then through a slow one, they would otherwise pile up between the two.
+"""
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from manycall.client.endpoint import Endpoint
 from manycall.client.permits import Permits
@@ -10,15 +15,19 @@ from manycall.control.budget import Budget
 from manycall.errors import BudgetExceeded, ManycallError
 from manycall.limits import CallCost
 
+ENTRY_ROWS = 64
+"""Rows begin in a pool if the first call of one of the last 64 rows went there."""
+
 
 class PermitGroup:
     """A job's view of the shared permits, which grant them to the oldest call of all jobs.
 
     Args:
-        shared: the permits of the client.
+        shared: the permits of the default pool.
         budget: what the job may spend; None if there is no limit.
         wants_rows: returns whether the job may start another row, which it may not while its results are not read fast
             enough; None: it always may.
+        others: the permits of the other pools.
 
     Attributes:
         in_flight: calls of this job that have a permit or wait for one.
@@ -30,9 +39,16 @@ class PermitGroup:
     """
 
     def __init__(
-        self, shared: Permits, budget: Budget | None = None, wants_rows: Callable[[], bool] | None = None
+        self,
+        shared: Permits,
+        budget: Budget | None = None,
+        wants_rows: Callable[[], bool] | None = None,
+        others: Iterable[Permits] = (),
     ) -> None:
         self._shared, self._budget, self._wants_rows = shared, budget, wants_rows
+        self._all = (shared, *others)
+        self._used: dict[Permits, int] = {}  # pool → number of the last row that has begun there, 0: none has
+        self._begun, self._newest = 0, -1
         self.in_flight = 0
         self.rows_left = math.inf
         self.changed = asyncio.Event()
@@ -40,50 +56,73 @@ class PermitGroup:
         self._closed: ManycallError | None = None
         self._waiting_for_budget = 0
         self._spent = asyncio.Event()
-        shared.join(self)
+        for each in self._all:
+            each.join(self)
 
     def __repr__(self) -> str:
         return f"<PermitGroup {self.in_flight} in flight of {self._shared!r}>"
 
     def leave(self) -> None:
         """Detach the job from the shared permits, after it has ended."""
-        self._shared.leave(self)
+        for each in self._all:
+            each.leave(self)
 
     @property
     def closed(self) -> ManycallError | None:
         """Why no more permits are granted; None while they are."""
-        return self._closed or self._shared.closed
+        if self._closed is not None or self._shared.closed is not None:
+            return self._closed or self._shared.closed
+        return None if len(self._all) == 1 else next((each.closed for each in self._all if each.closed), None)
 
     @property
     def has_room(self) -> bool:
         """Whether a new row of this job could call."""
-        if self._closed is not None or self._waiting_for_budget or not self._shared.has_room:
+        if self._closed is not None or self._waiting_for_budget:
             return False
-        return self._shared.closed is None and (self._wants_rows is None or self._wants_rows())
+        if not (self._pools_have_room if self._used else self._shared.has_room):
+            return False
+        return self.closed is None and (self._wants_rows is None or self._wants_rows())
+
+    @property
+    def _pools_have_room(self) -> bool:
+        """Whether a pool in which rows begin has room, while no more calls wait than may be in flight."""
+        if sum(each.waiting for each in self._used) > self.total_window:
+            return False
+        oldest = max(0, self._begun - ENTRY_ROWS)
+        return any(row > oldest and each.has_room for each, row in self._used.items())
+
+    def record_call(self, shared: Permits, priority: int) -> None:
+        """Record that a call will need a permit of this pool. A job with one pool need not record its calls."""
+        if priority > self._newest:  # the first call of a row
+            self._newest = priority
+            self._begun += 1
+            self._used[shared] = self._begun
+        elif shared not in self._used:
+            self._used[shared] = 0
 
     @property
     def total_window(self) -> int:
-        """Maximum calls in flight now, including those of other jobs."""
-        return self._shared.total_window
+        """Maximum calls in flight now, including those of other jobs, in the pools that the job uses."""
+        return sum(each.total_window for each in self._used) if self._used else self._shared.total_window
 
-    def try_acquire(self, cost: CallCost, prompt: Sequence[int] = ()) -> Endpoint | None:
-        """Acquire a permit if one is available now."""
+    def try_acquire(self, shared: Permits, cost: CallCost, prompt: Sequence[int] = ()) -> Endpoint | None:
+        """Acquire a permit of a pool if one is available now."""
         if self._closed is not None or (self._budget is not None and not self._may_spend_now()):
             return None
-        endpoint = self._shared.try_acquire(cost, prompt)
+        endpoint = shared.try_acquire(cost, prompt)
         if endpoint is not None:
             self.in_flight += 1
         return endpoint
 
-    def try_acquire_at(self, endpoint: Endpoint) -> bool:
-        """Acquire a permit for this endpoint if one is available now."""
-        if self._closed is not None or not self._may_spend_now() or not self._shared.try_acquire_at(endpoint):
+    def try_acquire_at(self, shared: Permits, endpoint: Endpoint) -> bool:
+        """Acquire a permit for this endpoint of a pool if one is available now."""
+        if self._closed is not None or not self._may_spend_now() or not shared.try_acquire_at(endpoint):
             return False
         self.in_flight += 1
         return True
 
-    async def acquire(self, priority: int, cost: CallCost, prompt: Sequence[int] = ()) -> Endpoint:
-        """Acquire a permit, waiting behind every older call.
+    async def acquire(self, shared: Permits, priority: int, cost: CallCost, prompt: Sequence[int] = ()) -> Endpoint:
+        """Acquire a permit of a pool, waiting behind every older call.
 
         Raises:
             ManycallError: the job makes no more calls, for this reason.
@@ -94,9 +133,9 @@ class PermitGroup:
         try:
             if self.closed is not None:
                 raise self.closed.with_traceback(None)
-            endpoint = await self._shared.acquire(priority, cost, prompt, self)
+            endpoint = await shared.acquire(priority, cost, prompt, self)
             if self._closed is not None:  # since the permit was granted
-                self._shared.cancel(endpoint, cost)
+                shared.cancel(endpoint, cost)
                 raise self._closed.with_traceback(None)
             return endpoint
         except BaseException:
@@ -105,12 +144,12 @@ class PermitGroup:
             self.changed.set()
             raise
 
-    def release(self, endpoint: Endpoint) -> None:
-        """Return a permit."""
+    def release(self, shared: Permits, endpoint: Endpoint) -> None:
+        """Return a permit of a pool."""
         self.in_flight -= 1
         if self._budget is not None:
             self._spent.set()
-        self._shared.release(endpoint)
+        shared.release(endpoint)
 
     def _may_spend_now(self) -> bool:
         return self._budget is None or (not self._waiting_for_budget and self._has_budget(self._budget))
@@ -135,12 +174,8 @@ class PermitGroup:
         """Record how many rows have not started yet, each of which makes one call; inf if they make more."""
         self.rows_left = rows
 
-    def record_answer(self) -> None:
-        """Record that a call was answered."""
-        self._shared.record_answer()
-
     def recheck(self) -> None:
-        """Check for room after a window has changed."""
+        """Check for room after a window has changed, or because a result was read."""
         self._shared.recheck()
 
     def end_outage(self) -> None:
@@ -153,7 +188,8 @@ class PermitGroup:
         """Grant no more permits to this job. Raise `why` in its waiting calls."""
         if self._closed is None:
             self._closed = why
-            self._shared.refuse(self, why)
+            for each in self._all:
+                each.refuse(self, why)
             self.client_closed()
 
     def client_closed(self) -> None:

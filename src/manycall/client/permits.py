@@ -217,9 +217,14 @@ class Permits:
         self._canary_seconds = 0.0
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether a call is waiting."""
-        return bool(self._waiting)
+    def was_used(self) -> bool:
+        """Whether a permit was granted."""
+        return self._turn > 0
+
+    @property
+    def waiting(self) -> int:
+        """Number of calls that wait for a permit."""
+        return len(self._waiting) - self._served
 
     @property
     def total_window(self) -> int:
@@ -232,7 +237,7 @@ class Permits:
         """Whether a new row could call now, or would be one of the calls that the selector chooses from."""
         if self.in_flight < self.max_permits and not self._waiting:
             return True
-        return len(self._waiting) - self._served < self._selector.max_waiting
+        return self.waiting < self._selector.max_waiting
 
     def recheck(self) -> None:
         """Check for room after a window has changed."""

@@ -45,6 +45,14 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
             parse_as=list[str] | None,
         ),
     ] = None
+    endpoint: Annotated[
+        str | None,
+        Flag(
+            "The name in endpoints.toml of the endpoints to use. Default: the endpoints without a name, or those with "
+            "the first name if all have one.",
+            metavar="NAME",
+        ),
+    ] = None
     api_key: Annotated[
         Secret | None, Flag('The API key. Default: the variable of the provider; "" sends no key.', hidden=True)
     ] = None
@@ -132,7 +140,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 CONNECTION_OPTIONS = (
-    "model", "base_url", "api_key", "plain_http", "concurrency", "timeout", "idle_timeout", "drop", "thinking",
+    "model", "base_url", "endpoint", "api_key", "plain_http", "concurrency", "timeout", "idle_timeout", "drop",
+    "thinking",
 )  # fmt: skip
 """Options that belong to a client; a job on an existing client does not take them."""
 

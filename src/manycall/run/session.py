@@ -12,11 +12,22 @@ from manycall.client.body_adapter import dropped_names
 from manycall.client.call_client import CallClient
 from manycall.client.call_counters import CallCounters
 from manycall.client.job_client import JobClient
+from manycall.client.pool_names import PoolNames
 from manycall.data.input_record import InputRecord, read_record
-from manycall.errors import ManycallError, RunStopped, SettingsMismatch, StorageError
+from manycall.errors import EndpointMissing, ManycallError, RunStopped, SettingsMismatch, StorageError
 from manycall.providers.parameter_lesson import change_sentences
+from manycall.providers.price_book import PricedEndpoint
+from manycall.run.call_forecast import KnownPrices
 from manycall.run.dry_run import dry_run
-from manycall.run.job import Job, check_from, check_out_path, check_retry, job_params, job_settings
+from manycall.run.job import (
+    Job,
+    check_from,
+    check_out_path,
+    check_pools,
+    check_retry,
+    job_params,
+    job_settings,
+)
 from manycall.run.options import RunOptions
 from manycall.run.parameter_log import ParameterLog
 from manycall.run.rehearsal import dry_run_from_journal, explain_refusal
@@ -74,7 +85,7 @@ async def run_shared(
         wants_rows: whether another row may start; False while the results are not read fast enough.
     """
     if options.dry_run:
-        return await _rehearse(job, options)
+        return await _rehearse(job, options, client)
     handle.raise_if_stopped()
     session = await _open(job, options, client)
     with session.recorded():
@@ -91,7 +102,7 @@ async def _open(job: Job[Any], options: RunOptions, client: CallClient) -> "JobS
     try:
         return JobSession(job, options, client)
     except SettingsMismatch as refusal:
-        explained = await explain_refusal(refusal, job, options)
+        explained = await explain_refusal(refusal, job, options, client.pools)
     raise explained
 
 
@@ -111,7 +122,8 @@ class JobSession:
         self._limits = _limits(options)
         check_retry(job, options)
         check_from(options)
-        settings = job_settings(job, options)
+        check_pools(job, client.pools)
+        settings = job_settings(job, options, client.pools)
         self.folder = RunFolder(
             check_out_path(job, options), Manifest(__version__, settings, job.source.manifest_entry),
             overwrite=options.overwrite, expected=job.source.total, truncated_suffix=job.truncated_suffix,
@@ -188,6 +200,7 @@ class JobSession:
             self.client.pool, self.options.model, job_params(job, self.options), counters=self._counters,
             budget=self._spending.budget, charge=self._spending.charge if self._spending.charges_calls else None,
             log=self._log(), finish_cancelled_calls=job.may_cancel, wants_rows=wants_rows,
+            named=self.client.named_pools,
         )  # fmt: skip
         scheduler = Scheduler(
             calls, self.folder, job.process_row, job.output_fields,
@@ -195,7 +208,7 @@ class JobSession:
             may_be_many=job.rows_may_split, listener=listener,
         )  # fmt: skip
         handle.attach(scheduler)
-        parameters = ParameterLog(lambda: self.client.pool.parameter_changes, self._save_parameter_changes)
+        parameters = ParameterLog(lambda: self.client.parameter_changes, self._save_parameter_changes)
         handled = nullcontext() if interrupts is None else obeying(interrupts, scheduler)
         try:
             with handled, self._limits.time_limit(scheduler):
@@ -249,6 +262,7 @@ class JobSession:
     def result(self) -> RunResult:
         """Return the result of the finished session."""
         job, folder, pool, c = self.job, self.folder, self.client.pool, self._counters
+        sims = [sim for each in self.client.all_pools for sim in each.sims]
         return RunResult(
             job=job.name, out=folder.out, total_rows=job.source.total, done=self._done_before + c.done,
             failed=c.failed, rejected=folder.rejected,
@@ -260,8 +274,8 @@ class JobSession:
             invalid_responses=c.invalid_responses, seconds=self._seconds,
             client_bound_seconds=pool.cpu_load.bound_seconds - self._bound_before,
             client_bound_detail=pool.cpu_load.worst, top_errors=folder.failures.error_counts.most_common(3),
-            parameter_changes=change_sentences(pool.parameter_changes),
-            sim=pool.sims[0].stats if pool.sims else None,
+            parameter_changes=change_sentences(self.client.parameter_changes),
+            sim=sims[0].stats if sims else None,
             **self._spending.cost_figures(c),
         )  # fmt: skip
 
@@ -277,20 +291,31 @@ def _own_client(job: Job[Any], options: RunOptions) -> CallClient:
         options.model, base_url=urls, api_key=options.api_key, plain_http=options.plain_http,
         concurrency=options.concurrency, timeout=options.timeout, idle_timeout=options.idle_timeout,
         params=job_params(job, options),
-        drop=options.drop, thinking=options.thinking,
+        drop=options.drop, thinking=options.thinking, endpoint=options.endpoint, pools=job.endpoints,
     )  # fmt: skip
 
 
-async def _rehearse(job: Job[Any], options: RunOptions) -> RunResult:
+async def _rehearse(job: Job[Any], options: RunOptions, client: CallClient | None = None) -> RunResult:
     out, params = check_out_path(job, options), job_params(job, options)
-    limits = _limits(options)
-    price = limits.price or (limits.price_file.find(options.model, "") if limits.price_file else None)
+    known = _known_prices(job, options, client)
     if options.from_ is not None:
-        return await dry_run_from_journal(job, options, Path(options.from_), price)
+        return await dry_run_from_journal(job, options, Path(options.from_), known)
     return await dry_run(
-        job.name, job.process_row, job.source, out, options.model, params, price, options.concurrency,
+        job.name, job.process_row, job.source, out, options.model, params, known, options.concurrency,
         dropped_names(options.drop),
     )  # fmt: skip
+
+
+def _known_prices(job: Job[Any], options: RunOptions, client: CallClient | None) -> KnownPrices:
+    """Return the pools and the prices of a run. A dry run needs no endpoint and no key, but then knows fewer prices."""
+    limits = _limits(options)
+    try:
+        client = client or _own_client(job, options)
+    except EndpointMissing:
+        pools = PoolNames(models=dict.fromkeys(job.endpoints or (), options.model))
+        return KnownPrices(pools, limits.price_book(options.model, [PricedEndpoint("")]))
+    check_pools(job, client.pools)
+    return KnownPrices(client.pools, limits.price_book(options.model, client.priced_endpoints))
 
 
 def _limits(options: RunOptions) -> SpendingLimits:

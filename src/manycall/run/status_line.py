@@ -17,7 +17,7 @@ RATE_SECONDS = 10.0
 """Rates are averages over the last 10 seconds."""
 
 
-NOTHING_SPENT: Mapping[str, Any] = {"total_cost": None, "currency": "USD", "budget_usage": []}
+NOTHING_SPENT: Mapping[str, Any] = {"total_cost": None, "currency": "USD", "budget_usage": [], "endpoints": []}
 
 
 class StatusLine:

@@ -10,7 +10,7 @@ from typing import Any
 from manycall import clock
 from manycall.client.call_client import CallClient
 from manycall.client.endpoint import AT_CAPACITY
-from manycall.client.pool import ClientStatus
+from manycall.client.pool import ClientStatus, EndpointPool
 from manycall.client.threads import in_own_thread
 from manycall.errors import Interrupted, StorageError
 from manycall.option_flags import option
@@ -24,9 +24,22 @@ from manycall.store.run_folder import RunFolder
 def client_status(client: CallClient, now: float) -> ClientStatus:
     """Return the calls in flight, the window, and what limits the throughput, for the endpoints in use.
 
-    If all endpoints are ejected or disabled, it covers all of them.
+    Of several pools, it names those that are in use and what limits each of them.
     """
-    pool = client.pool
+    names = [client.pools.default or "default", *client.pools.models]
+    pools = zip(names, client.all_pools, strict=True)
+    used = [(name, _pool_status(pool, now)) for name, pool in pools if pool.permits.was_used]
+    if len(used) < 2:
+        return used[0][1] if used else _pool_status(client.pool, now)
+    return ClientStatus(
+        sum(each.in_flight for _, each in used),
+        sum(each.window for _, each in used),
+        "; ".join(f"{name}: {each.limited_by}" for name, each in used),
+    )
+
+
+def _pool_status(pool: EndpointPool, now: float) -> ClientStatus:
+    """Return the same of one pool. If all of its endpoints are ejected or disabled, it covers all of them."""
     active = [each for each in pool.endpoints if not each.is_ejected(now)] or pool.endpoints
     reasons = [reason for each in active if (reason := each.limiting_factor(now))]
     window = min(pool.permits.max_permits, sum(each.window.size for each in active if each.window is not None))
@@ -51,7 +64,7 @@ def client_status(client: CallClient, now: float) -> ClientStatus:
 def _write_events(client: CallClient, run: RunFolder) -> None:
     """Write a line of the timeline for each event of the endpoints."""
     offset = clock.wall_time() - clock.now()
-    for endpoint in client.pool.endpoints:
+    for endpoint in (each for pool in client.all_pools for each in pool.endpoints):
         while endpoint.events:
             event = endpoint.events.popleft()
             run.timeline({"time": offset + event.at, "endpoint": endpoint.url, "event": event.what})
