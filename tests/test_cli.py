@@ -120,7 +120,7 @@ def test_run_takes_a_function_from_a_file() -> None:
     ("words", "code", "said"),
     [
         (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl"), 2, r"No endpoint configured.*--base-url sim"),
-        (("generate", "-p", "x", "-o", "o.jsonl", "-u", "sim"), 2, r"'--model'"),
+        (("generate", "-p", "x", "-o", "o.jsonl", "-u", "sim"), 2, r"Missing model. Pass --model"),
         (("generate", "-p", "x", "none.jsonl", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, "file not found"),
         (("generate", "-p", "{{ a }}", "bad.jsonl", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"bad.jsonl, line 7"),
         (("generate", "-p", "{{ b }}", "a.jsonl", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, "the field 'b', which"),
@@ -159,7 +159,6 @@ def test_run_takes_a_function_from_a_file() -> None:
             2,
             r"cannot be loaded: SyntaxError",
         ),
-        (("run", "f.py:plain", "a.jsonl", "-o", "o.jsonl", "-u", "sim"), 2, r"Missing option '-m'"),
         (("steps", ".", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"cannot be read: Is a directory"),
         (("eval", "none.jsonl", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"none.jsonl: file not found."),
         (
@@ -335,9 +334,9 @@ NO_SPACE = "manycall: standard output cannot be written: No space left on device
 def to_full(*words: str, stderr: bool = False) -> tuple[int, str]:
     """The exit code, and the text on standard error, of a command whose standard output, or error, is a full disk."""
     with Path("/dev/full").open("wb") as full:
-        streams: dict[str, Any] = {"stdout": full, "stderr": subprocess.PIPE}
+        streams: dict[str, Any] = {"stdout": full, "stder": subprocess.PIPE}
         if stderr:
-            streams = {"stdout": subprocess.DEVNULL, "stderr": full}
+            streams = {"stdout": subprocess.DEVNULL, "stder": full}
         done = subprocess.run([*COMMAND, *words], text=True, timeout=60, check=False, **streams)
     return done.returncode, done.stderr or ""
 

@@ -32,7 +32,7 @@ class CallClient(LLM):
     """A client for one event loop, open inside `async with`. The public `Client` opens one in each loop.
 
     Args:
-        model: the model's name, as the endpoint knows it.
+        model: the model's name, as the endpoint knows it; "": as endpoints.toml says.
         base_url: the endpoint's URL, or several (one pool), or "sim"; default: OPENAI_BASE_URL, endpoints.toml,
             OpenAI itself.
         api_key: the API key; default: the variable of the provider; "": none.
@@ -62,7 +62,7 @@ class CallClient(LLM):
 
     def __init__(
         self,
-        model: str,
+        model: str = "",
         *,
         base_url: str | Sequence[str] | None = None,
         api_key: str | Secret | None = None,
@@ -82,8 +82,6 @@ class CallClient(LLM):
     ) -> None:
         api_key = None if api_key is None else Secret(api_key)  # first, so that no traceback shows it
         super().__init__(model, dict(params or {}))
-        if not model:
-            raise UsageError(f"Missing model. Pass {option('model')}.")
         if concurrency is not None and concurrency < 1:
             raise UsageError(f"{option('concurrency')} must be at least 1, not {concurrency}")
         for name, seconds in (("timeout", timeout), ("idle_timeout", idle_timeout)):
@@ -93,6 +91,9 @@ class CallClient(LLM):
         endpoints = resolve_endpoints(urls, api_key, plain_http=plain_http, choice=PoolChoice(endpoint or None, pools))
         default = endpoint or ALL_POOLS.default_of([each.name for each in endpoints])
         by_pool = group_by_pool(endpoints, default)
+        self.model = model = model or model_of(by_pool[""], "")
+        if not model:
+            raise UsageError(f"Missing model. Pass {option('model')}.")
         self._settings = {
             name: PoolSettings(
                 model_of(members, model) if name else model, members, concurrency, initial_window, timeout,

@@ -177,7 +177,7 @@ def recorded_price_book(model: str, sessions: Sequence[Mapping[str, Any]]) -> Pr
 
             def look_up(endpoint: str, asked: str, prices: Mapping[Any, Price] = prices) -> Price | None:
                 same_endpoint = prices.get((endpoint, asked)) or prices.get((endpoint, model))
-                return same_endpoint or next(iter(prices.values()))
+                return same_endpoint or (next(iter(prices.values())) if asked == model else None)
 
             return PriceBook(model, [PricedEndpoint(each.endpoint) for each in recorded], look_up)
     return None

@@ -69,7 +69,7 @@ class Client(LLM):
     each has separate connections.
 
     Args:
-        model: the model's name at the endpoint.
+        model: the model's name at the endpoint. Default: that of the endpoint in endpoints.toml.
         base_url: the endpoint or the name of a provider, or several (one pool), or "sim". Default: OPENAI_BASE_URL,
             endpoints.toml, OpenAI.
         endpoint: the name in endpoints.toml of the endpoints to use. Default: the endpoints without a name; if all have
@@ -91,7 +91,7 @@ class Client(LLM):
 
     def __init__(
         self,
-        model: str,
+        model: str = "",
         *,
         base_url: str | Sequence[str] | None = None,
         endpoint: str | None = None,
@@ -116,7 +116,8 @@ class Client(LLM):
             initial_window=INITIAL_WINDOW,
         )  # fmt: skip
         checked = self._make()  # reports an argument that cannot be used
-        self._endpoint_names, self.pools = checked.endpoint_names, checked.pools
+        self.model, self.pools = checked.model, checked.pools
+        self._endpoint_names = checked.endpoint_names
         self._sessions: dict[asyncio.AbstractEventLoop, LoopSession] = {}
         weakref.finalize(self, close_dropped, self._sessions)
 

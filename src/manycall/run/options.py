@@ -25,7 +25,9 @@ Retry = Literal["truncated"]
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What every job takes."""
 
-    model: Annotated[str, Flag("The model's name at the endpoint.", short="-m")]
+    model: Annotated[
+        str, Flag("The model's name at the endpoint. Default: that of the endpoint in endpoints.toml.", short="-m")
+    ] = ""
     out: Annotated[
         str | PathLike[str],
         Flag(

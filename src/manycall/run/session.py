@@ -6,6 +6,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from manycall import clock
 from manycall._version import __version__
 from manycall.client.body_adapter import dropped_names
@@ -61,7 +63,7 @@ async def run_job(job: Job[Any], options: RunOptions, interrupts: Interrupts) ->
     check_out_path(job, options)
     _limits(options)
     client = _own_client(job, options)
-    session = await _open(job, options, client)
+    session = await _open(job, _with_model(options, client), client)
     with session.recorded():
         async with client:
             await session.run(SessionHandle(), interrupts=interrupts)
@@ -297,7 +299,18 @@ def _own_client(job: Job[Any], options: RunOptions) -> CallClient:
 
 async def _rehearse(job: Job[Any], options: RunOptions, client: CallClient | None = None) -> RunResult:
     out, params = check_out_path(job, options), job_params(job, options)
-    known = _known_prices(job, options, client)
+    limits = _limits(options)
+    try:
+        client = client or _own_client(job, options)
+    except EndpointMissing:  # a dry run needs no endpoint and no key, but then it knows fewer prices
+        if not options.model:
+            raise
+        pools = PoolNames(models=dict.fromkeys(job.endpoints or (), options.model))
+        known = KnownPrices(pools, limits.price_book(options.model, [PricedEndpoint("")]))
+    else:
+        check_pools(job, client.pools)
+        options = _with_model(options, client)
+        known = KnownPrices(client.pools, limits.price_book(options.model, client.priced_endpoints))
     if options.from_ is not None:
         return await dry_run_from_journal(job, options, Path(options.from_), known)
     return await dry_run(
@@ -306,16 +319,9 @@ async def _rehearse(job: Job[Any], options: RunOptions, client: CallClient | Non
     )  # fmt: skip
 
 
-def _known_prices(job: Job[Any], options: RunOptions, client: CallClient | None) -> KnownPrices:
-    """Return the pools and the prices of a run. A dry run needs no endpoint and no key, but then knows fewer prices."""
-    limits = _limits(options)
-    try:
-        client = client or _own_client(job, options)
-    except EndpointMissing:
-        pools = PoolNames(models=dict.fromkeys(job.endpoints or (), options.model))
-        return KnownPrices(pools, limits.price_book(options.model, [PricedEndpoint("")]))
-    check_pools(job, client.pools)
-    return KnownPrices(client.pools, limits.price_book(options.model, client.priced_endpoints))
+def _with_model(options: RunOptions, client: CallClient) -> RunOptions:
+    """Return the options with the client's model, which may come from endpoints.toml."""
+    return msgspec.structs.replace(options, model=client.model)
 
 
 def _limits(options: RunOptions) -> SpendingLimits:
