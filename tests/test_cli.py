@@ -334,9 +334,9 @@ NO_SPACE = "manycall: standard output cannot be written: No space left on device
 def to_full(*words: str, stderr: bool = False) -> tuple[int, str]:
     """The exit code, and the text on standard error, of a command whose standard output, or error, is a full disk."""
     with Path("/dev/full").open("wb") as full:
-        streams: dict[str, Any] = {"stdout": full, "stder": subprocess.PIPE}
+        streams: dict[str, Any] = {"stdout": full, "stderr": subprocess.PIPE}
         if stderr:
-            streams = {"stdout": subprocess.DEVNULL, "stder": full}
+            streams = {"stdout": subprocess.DEVNULL, "stderr": full}
         done = subprocess.run([*COMMAND, *words], text=True, timeout=60, check=False, **streams)
     return done.returncode, done.stderr or ""
 
