@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+import shutil
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
@@ -380,3 +382,14 @@ def test_the_costs_of_three_providers_in_a_run_that_was_killed_twice_equal_a_rec
         assert spent[name]["cost"] == pytest.approx(cost)
     assert result["total_cost"] == pytest.approx(sum(each["cost"] for each in spent.values()))
     assert "key-of-" not in "".join(path.read_text() for path in Path("out.jsonl.run").iterdir())
+
+
+def test_the_example_of_a_writer_and_a_judge_runs_as_it_says(tmp_path: Path) -> None:
+    example = Path(__file__).parents[1] / "examples" / "writer_and_judge"
+    for path in example.iterdir():
+        shutil.copy(path, tmp_path)
+    (command,) = re.findall("^# manycall (.*)$", (example / "stories.toml").read_text(), re.MULTILINE)
+    ended = manycall_command(*command.split())
+    assert ended.code == 0, ended.err
+    assert "at writer" in ended.out
+    assert "at judge" in ended.out
