@@ -14,7 +14,8 @@ import msgspec
 
 from manycall import clock
 from manycall.client.call_client import DEFAULT_TIMEOUT, CallClient
-from manycall.client.endpoint import MAX_OPENING_CONFIGURED, Endpoint
+from manycall.client.endpoint import Endpoint
+from manycall.client.endpoint_limits import MAX_OPENING_CONFIGURED
 from manycall.client.job_client import JobClient
 from manycall.control.quota import Quota
 from manycall.data.row_source import RowSource

@@ -102,7 +102,7 @@ class CallClient(LLM):
             for name, members in by_pool.items()
         }  # fmt: skip
         for each in self._settings.values():
-            each.check(self.params)
+            each.check(self.params, is_used=pools is not None or not each.name)
         models = {name: each.model for name, each in self._settings.items() if name}
         self.pools = PoolNames(default, models)
         self._idle_timeout = idle_timeout

@@ -96,7 +96,7 @@ def locate_sim(specification: str) -> Location:
 
 
 def with_labels(endpoints: Sequence[EndpointSettings]) -> list[EndpointSettings]:
-    """Return the endpoints with labels that tell those of one pool apart, as far as their URL, price or model differs.
+    """Return the endpoints, each with a label. It is unique for each URL, price and model of a pool.
 
     The keys of one server are one endpoint in reports and in the journal.
     """

@@ -12,7 +12,8 @@ from manycall import clock, errors
 from manycall.client.attempt import Answered
 from manycall.client.call_counters import CallCounters
 from manycall.client.encoded_call import EncodedCall, encode_call
-from manycall.client.endpoint import Endpoint, SendTime
+from manycall.client.endpoint import Endpoint
+from manycall.client.endpoint_limits import SendTime
 from manycall.client.permit_group import PermitGroup
 from manycall.client.pool import ONE_CALL, EndpointPool
 from manycall.client.pool_names import ONE_POOL, PoolNames
@@ -47,7 +48,7 @@ class ResponseLog(Protocol):
 
 
 class NamedPools(NamedTuple):
-    """The pools that calls may name, besides the default pool."""
+    """The pools that calls may name. The default pool is not among them."""
 
     names: PoolNames = ONE_POOL
     pools: Mapping[str, EndpointPool] = {}
@@ -115,9 +116,10 @@ class JobClient(LLM):
 
     def expect_rows(self, rows: int) -> None:
         """Record the number of rows that the job has still to do."""
-        for endpoint in self.pool.endpoints:
-            if endpoint.window is not None:
-                endpoint.window.expect_rows(rows)
+        for pool in (self.pool, *self._named.values()):
+            for endpoint in pool.endpoints:
+                if endpoint.window is not None:
+                    endpoint.window.expect_rows(rows)
 
     def any_success(self, pool: EndpointPool) -> bool:
         """Return whether a pool has answered a call, of this job or before it."""

@@ -8,8 +8,9 @@ from manycall import clock
 from manycall.client import window_cache
 from manycall.client.body_adapter import BodyAdapter
 from manycall.client.encoded_call import encode_call
-from manycall.client.endpoint import Endpoint, WindowRange
+from manycall.client.endpoint import Endpoint
 from manycall.client.endpoint_api import EndpointApi
+from manycall.client.endpoint_limits import WindowRange
 from manycall.client.endpoint_selector import AffinitySelector, EndpointSelector
 from manycall.client.endpoint_settings import EndpointSettings
 from manycall.client.permits import Permits
@@ -68,8 +69,11 @@ class PoolSettings(NamedTuple):
                 )
         return [EndpointApi(each, adapters[each.url, each.api, each.model]) for each in endpoints]
 
-    def check(self, params: Mapping[str, Any]) -> None:
+    def check(self, params: Mapping[str, Any], *, is_used: bool) -> None:
         """Check that every endpoint can be sent a call with these parameters.
+
+        Args:
+            is_used: calls will go to the pool. Otherwise only the keys are checked.
 
         Raises:
             UsageError: see `open_apis`; or an API cannot express a parameter, an option contradicts it, or it contains
@@ -78,6 +82,8 @@ class PoolSettings(NamedTuple):
         example = encode_call(Request("chat", self.model, EXAMPLE, dict(params)))
         if any(make_redactor(each.key)(example.body) is not example.body for each in self.endpoints):
             raise UsageError("The model name or a parameter contains the API key, which would be saved. Remove it.")
+        if not is_used:
+            return
         urls = [SIM_URL if process.is_sim(each.url) else each.url for each in self.endpoints]
         for api in self.open_apis([each._replace(url=url) for each, url in zip(self.endpoints, urls, strict=True)]):
             api.prepare(example, self.timeout)

@@ -9,7 +9,7 @@ from typing import Any
 
 from manycall import clock
 from manycall.client.call_client import CallClient
-from manycall.client.endpoint import AT_CAPACITY
+from manycall.client.endpoint_limits import AT_CAPACITY
 from manycall.client.pool import ClientStatus, EndpointPool
 from manycall.client.threads import in_own_thread
 from manycall.errors import Interrupted, StorageError
