@@ -53,7 +53,7 @@ class PermitGroup:
         self.rows_left = math.inf
         self.changed = asyncio.Event()
         self.wake_event = asyncio.Event()
-        self._closed: ManycallError | None = None
+        self.closed = next((each.closed for each in self._all if each.closed is not None), None)
         self._waiting_for_budget = 0
         self._spent = asyncio.Event()
         for each in self._all:
@@ -68,20 +68,13 @@ class PermitGroup:
             each.leave(self)
 
     @property
-    def closed(self) -> ManycallError | None:
-        """Why no more permits are granted; None while they are."""
-        if self._closed is not None or self._shared.closed is not None:
-            return self._closed or self._shared.closed
-        return None if len(self._all) == 1 else next((each.closed for each in self._all if each.closed), None)
-
-    @property
     def has_room(self) -> bool:
         """Whether a new row of this job could call."""
-        if self._closed is not None or self._waiting_for_budget:
+        if self.closed is not None or self._waiting_for_budget:
             return False
         if not (self._pools_have_room if self._used else self._shared.has_room):
             return False
-        return self.closed is None and (self._wants_rows is None or self._wants_rows())
+        return self._wants_rows is None or self._wants_rows()
 
     @property
     def _pools_have_room(self) -> bool:
@@ -107,7 +100,7 @@ class PermitGroup:
 
     def try_acquire(self, shared: Permits, cost: CallCost, prompt: Sequence[int] = ()) -> Endpoint | None:
         """Acquire a permit of a pool if one is available now."""
-        if self._closed is not None or (self._budget is not None and not self._may_spend_now()):
+        if self.closed is not None or (self._budget is not None and not self._may_spend_now()):
             return None
         endpoint = shared.try_acquire(cost, prompt)
         if endpoint is not None:
@@ -116,7 +109,7 @@ class PermitGroup:
 
     def try_acquire_at(self, shared: Permits, endpoint: Endpoint) -> bool:
         """Acquire a permit for this endpoint of a pool if one is available now."""
-        if self._closed is not None or not self._may_spend_now() or not shared.try_acquire_at(endpoint):
+        if self.closed is not None or not self._may_spend_now() or not shared.try_acquire_at(endpoint):
             return False
         self.in_flight += 1
         return True
@@ -134,9 +127,9 @@ class PermitGroup:
             if self.closed is not None:
                 raise self.closed.with_traceback(None)
             endpoint = await shared.acquire(priority, cost, prompt, self)
-            if self._closed is not None:  # since the permit was granted
+            if self.closed is not None:  # since the permit was granted
                 shared.cancel(endpoint, cost)
-                raise self._closed.with_traceback(None)
+                raise self.closed.with_traceback(None)
             return endpoint
         except BaseException:
             self.in_flight -= 1
@@ -168,7 +161,7 @@ class PermitGroup:
         """Whether the budget has room for a call. If it is used up, close the job."""
         if not self.in_flight and (why := budget.exhausted) is not None:
             self.close(BudgetExceeded(why))
-        return self._closed is None and budget.has_room(self.in_flight)
+        return self.closed is None and budget.has_room(self.in_flight)
 
     def record_rows_left(self, rows: float) -> None:
         """Record how many rows have not started yet, each of which makes one call; inf if they make more."""
@@ -186,14 +179,14 @@ class PermitGroup:
 
     def close(self, why: ManycallError) -> None:
         """Grant no more permits to this job. Raise `why` in its waiting calls."""
-        if self._closed is None:
-            self._closed = why
+        if self.closed is None:
+            self.closed = why
             for each in self._all:
                 each.refuse(self, why)
-            self.client_closed()
+            self.wake_event.set()
+            self._spent.set()
+            self.changed.set()
 
-    def client_closed(self) -> None:
-        """Wake everything that waits, because no more permits are granted."""
-        self.wake_event.set()
-        self._spent.set()
-        self.changed.set()
+    def client_closed(self, why: ManycallError) -> None:
+        """Grant no more permits, because a pool grants none."""
+        self.close(why)

@@ -31,7 +31,7 @@ class Group(Protocol):
     def end_outage(self) -> None:
         """Handle the end of an outage."""
 
-    def client_closed(self) -> None:
+    def client_closed(self, why: ManycallError) -> None:
         """Handle that the shared permits were closed."""
 
 
@@ -298,4 +298,4 @@ class Permits:
             self._served = 0
             self._stop_timer()
             for group in self._groups:
-                group.client_closed()
+                group.client_closed(why)

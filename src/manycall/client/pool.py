@@ -112,12 +112,13 @@ class EndpointPool:
         That is so if an option switches thinking on in the chat template of a server (see `BodyAdapter`), or if the
         model has the name of a thinking model at an endpoint.
         """
-        if model not in self._thinkers:
+        known = self._thinkers.get(model)
+        if known is None:
             adapters = [each.api.adapter for each in self.endpoints]
-            self._thinkers[model] = any(
+            known = self._thinkers[model] = any(
                 each.template_thinks or is_thinking_model(each.sent_model(model)) for each in adapters
             )
-        return self._thinkers[model]
+        return known
 
     def __repr__(self) -> str:
         return f"<EndpointPool {self.endpoints}>"

@@ -53,7 +53,7 @@ class LLM:
         """
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         pool, own = self.find_pool(endpoint) if endpoint else ("", self.model)
-        request = Request("chat", model or own, messages, {**self.params, **params}, pool=pool)
+        request = Request("chat", model or own, messages, {**self.params, **params}, "compact", pool)
         answer = await self._call(request)
         assert isinstance(answer, Completion)
         return answer
@@ -61,7 +61,7 @@ class LLM:
     async def complete(self, prompt: str, *, model: str = "", endpoint: str = "", **params: Any) -> Completion:
         """Ask for a text completion (base models). Otherwise like `chat`."""
         pool, own = self.find_pool(endpoint) if endpoint else ("", self.model)
-        request = Request("completions", model or own, prompt, {**self.params, **params}, pool=pool)
+        request = Request("completions", model or own, prompt, {**self.params, **params}, "compact", pool)
         answer = await self._call(request)
         assert isinstance(answer, Completion)
         return answer
