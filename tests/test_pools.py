@@ -26,7 +26,15 @@ from manycall.run.session import run_shared
 from manycall.run.session_handle import SessionHandle
 from manycall.steps import Generate, Judge
 from manycall.store.journal import request_hash
-from manycall.testing import InProcessTransport, MemoryTransport, SimServer, SimSettings, chat_response, run_virtual
+from manycall.testing import (
+    InProcessTransport,
+    MemoryTransport,
+    SimServer,
+    SimSettings,
+    chat_response,
+    error_response,
+    run_virtual,
+)
 from manycall.transport.messages import HttpRequest, HttpResponse
 from shell import manycall as manycall_command
 from shell import sim, start
@@ -60,11 +68,16 @@ def configure(text: str = THREE) -> None:
 
 
 class Servers(MemoryTransport):
-    """Answers with the host and the model of each request."""
+    """Answers with the host and the model of each request.
 
-    def __init__(self, seconds: float = 1.0) -> None:
-        super().__init__(lambda body: "", seconds)
+    Args:
+        missing: a host at which the model does not exist.
+    """
+
+    def __init__(self, missing: str = "") -> None:
+        super().__init__(lambda body: "")
         self.seen: list[tuple[str, str]] = []
+        self._missing = missing
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
@@ -72,6 +85,8 @@ class Servers(MemoryTransport):
             return await super().send(request)
         host, model = request.url.split("/")[2], msgspec.json.decode(request.body)["model"]
         self.seen.append((host, model))
+        if host == self._missing:
+            return error_response(404, "no such model")
         await asyncio.sleep(1.0)
         return chat_response(f"4 {host} {model}")
 
@@ -189,6 +204,19 @@ def test_a_call_may_name_the_default_pool_and_another_model() -> None:
     writer, judge = finished(texts)
     assert writer == "4 writer big-writer"
     assert judge.split()[2] == "other"
+
+
+def test_a_wrong_model_in_one_pool_stops_the_run_although_another_pool_answers() -> None:
+    configure(THREE.partition('[[endpoint]]\nname = "judge"\nbase_url = "http://judge-too')[0])
+    transport = Servers(missing="judge")
+
+    async def run() -> Any:
+        async with client(transport) as llm:
+            return await llm.map(both, [{"n": n} for n in range(1000)], out=OUT, progress=False)
+
+    with pytest.raises(errors.RunStopped, match="no such model"):
+        finished(run)
+    assert 1 <= sum(host == "judge" for host, _ in transport.seen) <= 8
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
