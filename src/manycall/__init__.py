@@ -1,6 +1,7 @@
 """manycall: make many LLM calls, fast, resumable and scored.
 
-Jobs, which make one or more calls for each row: `generate`, `run_steps`, `map`, `evaluate`, `judge`, `run_batch`.
+Jobs, which make one or more calls for each row: `generate`, `run_steps`, `map`, `evaluate`, `evaluate_all`, `judge`,
+`run_batch`.
 Finished outputs, without a call: `score`, `compare`, `export`, `export_lm_eval`, `check_data`, `dataset_card`,
 `write_report`. Async programs: `Client` makes single calls and runs the same jobs. Step types are in `manycall.steps`,
 errors in `manycall.errors`, fakes for tests in `manycall.testing`. The guide is docs/python.md.
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.python_api.jobs import map as map
     from manycall.python_api.jobs import run_batch as run_batch
     from manycall.python_api.jobs import run_steps as run_steps
+    from manycall.python_api.suite_jobs import evaluate_all as evaluate_all
     from manycall.records import Completion as Completion
     from manycall.records import Embeddings as Embeddings
     from manycall.records import Failure as Failure
@@ -51,6 +53,7 @@ _FOUND_IN = {
         "run_steps",
         "run_batch",
     ),
+    "python_api.suite_jobs": ("evaluate_all",),
     "evals.rescore": ("score",),
     "comparison.compare_runs": ("compare",),
     "dataset.export": ("export",),

@@ -17,7 +17,7 @@ from manycall.errors import Interrupted, ManycallError
 from manycall.run.job import Job
 from manycall.run.options import RunOptions
 from manycall.run.run_result import RunResult
-from manycall.run.session import JobSession, client_arguments, open_session, own_client
+from manycall.run.session import JobSession, client_arguments, open_session, own_client, run_job
 from manycall.run.session_handle import SessionHandle
 from manycall.run.signals import Interrupts
 from manycall.run.status_display import StatusDisplay
@@ -46,6 +46,8 @@ async def run_group(
         StorageError: an output cannot be opened. No call was made.
         Interrupted: the group was interrupted.
     """
+    if members[0].options.dry_run:
+        return [await run_job(job, options, interrupts) for _, job, options in members]
     display = StatusDisplay(sys.stderr if members[0].options.progress else None)
     group = JobGroup(title, members, display)
     await group.open_files()
