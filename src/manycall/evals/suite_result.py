@@ -96,7 +96,9 @@ class SuiteResult(RecordViews, msgspec.Struct, frozen=True, kw_only=True):
             task = each.task if each.result is None else each.result.label
             for name, text in _score_cells(each):
                 cells.setdefault((task, name), {})[each.model] = text
-        rows = [[task, name, *(by_model.get(m, NOT_SCORED) for m in models)] for (task, name), by_model in cells.items()]
+        rows = [
+            [task, name, *(by_model.get(m, NOT_SCORED) for m in models)] for (task, name), by_model in cells.items()
+        ]
         return ["task", "score", *models], rows
 
     def _run_table(self) -> Table:

@@ -12,8 +12,8 @@ from manycall.client.body_adapter import dropped_names
 from manycall.client.call_client import CallClient
 from manycall.client.call_counters import CallCounters
 from manycall.client.job_client import JobClient
-from manycall.client.shared_budget import SharedBudget
 from manycall.client.pool_names import PoolNames
+from manycall.client.shared_budget import SharedBudget
 from manycall.data.input_record import InputRecord, read_record
 from manycall.errors import EndpointMissing, ManycallError, RunStopped, SettingsMismatch, StorageError
 from manycall.providers.parameter_lesson import change_sentences

@@ -7,7 +7,8 @@ from typing import Any
 from manycall.render import format_money
 
 _SUMMED = (
-    "calls_per_s", "tokens_per_s", "rows_per_s", "failed", "retries", "total_ended", "total_rejected", "total_truncated",
+    "calls_per_s", "tokens_per_s", "rows_per_s", "failed", "retries",
+    "total_ended", "total_rejected", "total_truncated",
 )  # fmt: skip
 
 
