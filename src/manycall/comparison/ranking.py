@@ -83,8 +83,9 @@ def _rank_task(task: str, runs: Sequence[RunScores], metric: str | None, force: 
     summaries = [(run.summary([name]), run) for run in runs]
     summaries.sort(key=lambda each: -each[0].scores[0].value)
     best = summaries[0][1]
-    for rank, (summary, run) in enumerate(summaries, 1):
-        difference = None
+    values = [each.scores[0].value for each, _ in summaries]
+    for summary, run in summaries:
+        rank, difference = 1 + values.index(summary.scores[0].value), None
         if run is not best:
             require_same_questions(best, run, force)
             difference = RunPair(rank, best, run, name).difference()

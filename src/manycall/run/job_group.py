@@ -1,12 +1,12 @@
 """Several jobs at once. Jobs with the same model share a client, and thereby its limits and its connections.
 
-The calls of an earlier job go first. Those of the next job use what it leaves free, at its end for example. A job that
-stops, because its key is wrong for example, does not stop the others. Budgets, the time limit and Ctrl-C apply to all.
+A job uses what the others leave free, at their ends for example. A job that stops, because its key is wrong for
+example, does not stop the others. Budgets, the time limit and Ctrl-C apply to all jobs together.
 """
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -50,12 +50,8 @@ async def run_group(
         return [await run_job(job, options, interrupts) for _, job, options in members]
     display = StatusDisplay(sys.stderr if members[0].options.progress else None)
     group = JobGroup(title, members, display)
-    await group.open_files()
-    async with AsyncExitStack() as stack:
-        for client in group.clients:
-            await stack.enter_async_context(client)
-        with obeying(interrupts, group):
-            outcomes = await group.run()
+    with obeying(interrupts, group):
+        outcomes = await group.run()
     if stopped := next((each for each in outcomes if isinstance(each, Interrupted)), None):
         raise stopped.replace(rows_done=sum(map(_rows_done, outcomes)))
     return outcomes
@@ -84,12 +80,19 @@ class JobGroup:
     Args:
         title: the name of the group in the status line.
         display: where the status line of the group is drawn.
+        make_client: returns a client for a job, which is not open yet.
 
     Attributes:
         clients: the clients of the jobs: one for each model and endpoint.
     """
 
-    def __init__(self, title: str, members: Sequence[GroupMember], display: StatusDisplay) -> None:
+    def __init__(
+        self,
+        title: str,
+        members: Sequence[GroupMember],
+        display: StatusDisplay,
+        make_client: Callable[[Job[Any], RunOptions], CallClient] = own_client,
+    ) -> None:
         self._title, self._members, self._display = title, members, display
         self._displays = [MemberDisplay(each.name, display) for each in members]
         self._handles = [SessionHandle() for _ in members]
@@ -97,14 +100,14 @@ class JobGroup:
         self._clients: list[CallClient] = []
         by_arguments: dict[Any, CallClient] = {}
         for _, job, options in members:
-            client = own_client(job, options)  # for each job, because it checks the job's parameters
+            client = make_client(job, options)  # for each job, because it checks the job's parameters
             self._clients.append(by_arguments.setdefault(client_arguments(job, options), client))
         self.clients = [*by_arguments.values()]
 
     def __repr__(self) -> str:
         return f"<JobGroup {self._title}, {len(self._members)} jobs>"
 
-    async def open_files(self) -> None:
+    async def _open_files(self) -> None:
         """Open the outputs of all jobs, so that one that cannot be used is reported before any call."""
         budget: SharedBudget | None = None
         try:
@@ -118,22 +121,31 @@ class JobGroup:
             raise
 
     async def run(self) -> list[RunResult | ManycallError]:
-        """Run all jobs, on open clients. Return for each how it went, or why it stopped."""
-        tasks = [
-            asyncio.create_task(self._run_one(session, handle))
-            for session, handle in zip(self._sessions, self._handles, strict=True)
-        ]
-        async with self._drawn():
-            await asyncio.wait(tasks)
-        return [task.result() for task in tasks]
+        """Run all jobs. Return for each how it went, or why it stopped.
 
-    async def _run_one(self, session: JobSession, handle: SessionHandle) -> RunResult | ManycallError:
+        Raises:
+            UsageError, StorageError: before any call.
+        """
+        await self._open_files()
+        async with AsyncExitStack() as stack:
+            for client in self.clients:
+                await stack.enter_async_context(client)
+            tasks = [
+                asyncio.create_task(self._run_one(session, handle))
+                for session, handle in zip(self._sessions, self._handles, strict=True)
+            ]
+            async with self._drawn():
+                await asyncio.wait(tasks)
+        errors = [task.result() for task in tasks]
+        return [error or session.result() for error, session in zip(errors, self._sessions, strict=True)]
+
+    async def _run_one(self, session: JobSession, handle: SessionHandle) -> ManycallError | None:
         try:
             with session.recorded():
                 await session.run(handle)
         except ManycallError as error:
             return error
-        return session.result()
+        return None
 
     @asynccontextmanager
     async def _drawn(self) -> AsyncIterator[None]:
