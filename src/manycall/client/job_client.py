@@ -19,9 +19,9 @@ from manycall.client.pool import ONE_CALL, EndpointPool
 from manycall.client.pool_names import ONE_POOL, PoolNames
 from manycall.client.refusal import assess_failure
 from manycall.client.requests import LLM, ModelReply
+from manycall.client.shared_budget import SharedBudget
 from manycall.client.shielded_exchanges import ShieldedExchanges
 from manycall.control import retry
-from manycall.control.budget import Budget
 from manycall.control.regression import MonitorInterval
 from manycall.control.retry import FailedAttempt, RetryRule
 from manycall.errors import FailureAction, ManycallError, StorageError
@@ -85,7 +85,7 @@ class JobClient(LLM):
         params: dict[str, Any],
         *,
         counters: CallCounters | None = None,
-        budget: Budget | None = None,
+        budget: SharedBudget | None = None,
         charge: Callable[[EncodedCall, Answered], None] | None = None,
         log: ResponseLog | None = None,
         finish_cancelled_calls: bool = False,
@@ -116,10 +116,11 @@ class JobClient(LLM):
 
     def expect_rows(self, rows: int) -> None:
         """Record the number of rows that the job has still to do."""
+        self.permits.expect_rows(rows)
         for pool in (self.pool, *self._named.values()):
             for endpoint in pool.endpoints:
                 if endpoint.window is not None:
-                    endpoint.window.expect_rows(rows)
+                    endpoint.window.expect_rows(pool.permits.expected_rows)
 
     def any_success(self, pool: EndpointPool) -> bool:
         """Return whether a pool has answered a call, of this job or before it."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from manycall.client.endpoint import Endpoint
 from manycall.client.permits import Permits
-from manycall.control.budget import Budget
+from manycall.client.shared_budget import SharedBudget
 from manycall.errors import BudgetExceeded, ManycallError
 from manycall.limits import CallCost
 
@@ -24,7 +24,7 @@ class PermitGroup:
 
     Args:
         shared: the permits of the default pool.
-        budget: what the job may spend; None if there is no limit.
+        budget: what the job may spend, possibly together with others; None if there is no limit.
         wants_rows: returns whether the job may start another row, which it may not while its results are not read fast
             enough; None: it always may.
         others: the permits of the other pools.
@@ -33,6 +33,7 @@ class PermitGroup:
         in_flight: calls of this job that have a permit or wait for one.
         closed: why the job makes no more calls; None while it does.
         rows_left: number of rows that have not started yet; inf if their calls cannot be counted.
+        expected_rows: number of rows that the job had to do at its start; 0 if it is unknown.
         changed: set when a row may be able to start, and when a call has ended. The scheduler clears it.
         wake_event: set when the job is closed. At the end of an outage it is set and replaced by a new event, so that
             calls in a retry wait check again.
@@ -41,7 +42,7 @@ class PermitGroup:
     def __init__(
         self,
         shared: Permits,
-        budget: Budget | None = None,
+        budget: SharedBudget | None = None,
         wants_rows: Callable[[], bool] | None = None,
         others: Iterable[Permits] = (),
     ) -> None:
@@ -51,11 +52,13 @@ class PermitGroup:
         self._begun, self._newest = 0, -1
         self.in_flight = 0
         self.rows_left = math.inf
+        self.expected_rows = 0
         self.changed = asyncio.Event()
         self.wake_event = asyncio.Event()
         self.closed = next((each.closed for each in self._all if each.closed is not None), None)
         self._waiting_for_budget = 0
-        self._spent = asyncio.Event()
+        if budget is not None:
+            budget.join(self)
         for each in self._all:
             each.join(self)
 
@@ -133,7 +136,7 @@ class PermitGroup:
             return endpoint
         except BaseException:
             self.in_flight -= 1
-            self._spent.set()
+            self._wake_spenders()
             self.changed.set()
             raise
 
@@ -141,27 +144,35 @@ class PermitGroup:
         """Return a permit of a pool."""
         self.in_flight -= 1
         if self._budget is not None:
-            self._spent.set()
+            self._budget.call_ended.set()
         shared.release(endpoint)
+
+    def _wake_spenders(self) -> None:
+        if self._budget is not None:
+            self._budget.call_ended.set()
 
     def _may_spend_now(self) -> bool:
         return self._budget is None or (not self._waiting_for_budget and self._has_budget(self._budget))
 
-    async def _wait_for_budget(self, budget: Budget) -> None:
+    async def _wait_for_budget(self, budget: SharedBudget) -> None:
         self._waiting_for_budget += 1
         try:
-            self._spent.clear()
+            budget.call_ended.clear()
             while not self._has_budget(budget) and self.closed is None:
-                await self._spent.wait()
-                self._spent.clear()
+                await budget.call_ended.wait()
+                budget.call_ended.clear()
         finally:
             self._waiting_for_budget -= 1
 
-    def _has_budget(self, budget: Budget) -> bool:
+    def _has_budget(self, budget: SharedBudget) -> bool:
         """Whether the budget has room for a call. If it is used up, close the job."""
-        if not self.in_flight and (why := budget.exhausted) is not None:
+        if (why := budget.exhausted) is not None:
             self.close(BudgetExceeded(why))
-        return self.closed is None and budget.has_room(self.in_flight)
+        return self.closed is None and budget.has_room
+
+    def expect_rows(self, rows: int) -> None:
+        """Record the number of rows that the job has still to do, at its start."""
+        self.expected_rows = rows
 
     def record_rows_left(self, rows: float) -> None:
         """Record how many rows have not started yet, each of which makes one call; inf if they make more."""
@@ -184,7 +195,7 @@ class PermitGroup:
             for each in self._all:
                 each.refuse(self, why)
             self.wake_event.set()
-            self._spent.set()
+            self._wake_spenders()
             self.changed.set()
 
     def client_closed(self, why: ManycallError) -> None:

@@ -23,10 +23,12 @@ class Group(Protocol):
     Attributes:
         changed: set when a row may be able to start.
         rows_left: number of rows that have not started yet; inf if their calls cannot be counted.
+        expected_rows: number of rows that the job had to do at its start; 0 if it is unknown.
     """
 
     changed: asyncio.Event
     rows_left: float
+    expected_rows: int
 
     def end_outage(self) -> None:
         """Handle the end of an outage."""
@@ -90,6 +92,11 @@ class Permits:
     def leave(self, group: Group) -> None:
         """Notify a job of no more changes."""
         self._groups = tuple(each for each in self._groups if each is not group)
+
+    @property
+    def expected_rows(self) -> int:
+        """Number of rows that all jobs together had to do at their start."""
+        return sum([group.expected_rows for group in self._groups])
 
     async def acquire(
         self, priority: int, cost: CallCost, prompt: Sequence[int] = (), owner: object = None

@@ -15,6 +15,7 @@ from manycall.client.call_client import CallClient
 from manycall.client.call_counters import CallCounters
 from manycall.client.job_client import JobClient
 from manycall.client.pool_names import PoolNames
+from manycall.client.shared_budget import SharedBudget
 from manycall.data.input_record import InputRecord, read_record
 from manycall.errors import EndpointMissing, ManycallError, RunStopped, SettingsMismatch, StorageError
 from manycall.providers.parameter_lesson import change_sentences
@@ -41,6 +42,7 @@ from manycall.run.session_handle import SessionHandle
 from manycall.run.signals import Interrupts
 from manycall.run.spending import Spending
 from manycall.run.spending_limits import SpendingLimits, parse_spending_limits
+from manycall.run.status_display import StatusDisplay
 from manycall.run.status_line import StatusLine
 from manycall.run.ticker import client_status, obeying, run_ticker
 from manycall.sim import process
@@ -62,8 +64,8 @@ async def run_job(job: Job[Any], options: RunOptions, interrupts: Interrupts) ->
         return await _rehearse(job, options)
     check_out_path(job, options)
     _limits(options)
-    client = _own_client(job, options)
-    session = await _open(job, _with_model(options, client), client)
+    client = own_client(job, options)
+    session = await open_session(job, with_model(options, client), client)
     with session.recorded():
         async with client:
             await session.run(SessionHandle(), interrupts=interrupts)
@@ -89,20 +91,27 @@ async def run_shared(
     if options.dry_run:
         return await _rehearse(job, options, client)
     handle.raise_if_stopped()
-    session = await _open(job, options, client)
+    session = await open_session(job, options, client)
     with session.recorded():
         await session.run(handle, listener=listener, wants_rows=wants_rows)
     return session.result()
 
 
-async def _open(job: Job[Any], options: RunOptions, client: CallClient) -> "JobSession":
-    """Open the files of a session.
+async def open_session(
+    job: Job[Any],
+    options: RunOptions,
+    client: CallClient,
+    *,
+    display: StatusDisplay | None = None,
+    budget: SharedBudget | None = None,
+) -> "JobSession":
+    """Open the files of a session. See `JobSession` for the arguments.
 
     Raises:
         SettingsMismatch: the output was created with other settings. The message says how many new calls they need.
     """
     try:
-        return JobSession(job, options, client)
+        return JobSession(job, options, client, display, budget)
     except SettingsMismatch as refusal:
         explained = await explain_refusal(refusal, job, options, client.pools)
     raise explained
@@ -113,14 +122,27 @@ class JobSession:
 
     Args:
         client: makes the calls; it must be open when `run` is called.
+        display: where the status line is drawn; None: on standard error, if the options say so.
+        budget: the budget of several jobs together; None: that of the options.
+
+    Attributes:
+        budget: what the session may spend; None if there is no limit.
 
     Raises:
         UsageError: an option that cannot be used.
         StorageError: the output cannot be opened.
     """
 
-    def __init__(self, job: Job[Any], options: RunOptions, client: CallClient) -> None:
+    def __init__(
+        self,
+        job: Job[Any],
+        options: RunOptions,
+        client: CallClient,
+        display: StatusDisplay | None = None,
+        budget: SharedBudget | None = None,
+    ) -> None:
         self.job, self.options, self.client = job, options, client
+        self._display = display or StatusDisplay(sys.stderr if options.progress else None)
         self._limits = _limits(options)
         check_retry(job, options)
         check_from(options)
@@ -138,7 +160,10 @@ class JobSession:
         self._counters = CallCounters(
             had_success=self.folder.done_before > 0 or bool(self.folder.failures.failed_before)
         )
-        self._spending = Spending(self._limits, self._limits.price_book(options.model, client.priced_endpoints))
+        book = self._limits.price_book(options.model, client.priced_endpoints)
+        self._spending = Spending(self._limits, book, None if budget is None else budget.budget)
+        own_budget = self._spending.budget
+        self.budget = budget or (None if own_budget is None else SharedBudget(own_budget))
         self._seconds = self._bound_before = 0.0
         self._record: dict[str, Any] = {}
         self._cache_writer: CacheWriter | None = None
@@ -200,7 +225,7 @@ class JobSession:
         self._bound_before = self.client.pool.cpu_load.bound_seconds
         calls = JobClient(
             self.client.pool, self.options.model, job_params(job, self.options), counters=self._counters,
-            budget=self._spending.budget, charge=self._spending.charge if self._spending.charges_calls else None,
+            budget=self.budget, charge=self._spending.charge if self._spending.charges_calls else None,
             log=self._log(), finish_cancelled_calls=job.may_cancel, wants_rows=wants_rows,
             named=self.client.named_pools,
         )  # fmt: skip
@@ -258,7 +283,7 @@ class JobSession:
             load=lambda now: client_status(self.client, now),
             spending=self._spending.totals,
             note=self.job.status_note,
-            stream=sys.stderr if self.options.progress else None,
+            display=self._display,
         )
 
     def result(self) -> RunResult:
@@ -282,26 +307,39 @@ class JobSession:
         )  # fmt: skip
 
 
-def _own_client(job: Job[Any], options: RunOptions) -> CallClient:
-    given = options.base_url
-    urls = [given] if isinstance(given, str) else list(given or ())
-    if (
-        job.answer_key
-    ):  # the simulated endpoint gets the answers, so that it can answer correctly, or wrongly, on purpose
-        urls = [process.with_option(url, "answer_key", job.answer_key) if process.is_sim(url) else url for url in urls]
+def own_client(job: Job[Any], options: RunOptions) -> CallClient:
+    """Return a client for a job, which is not open yet.
+
+    Raises:
+        UsageError: an argument that cannot be used, or no endpoint.
+    """
     return CallClient(
-        options.model, base_url=urls, api_key=options.api_key, plain_http=options.plain_http,
+        options.model, base_url=_urls(job, options), api_key=options.api_key, plain_http=options.plain_http,
         concurrency=options.concurrency, timeout=options.timeout, idle_timeout=options.idle_timeout,
         params=job_params(job, options),
         drop=options.drop, thinking=options.thinking, endpoint=options.endpoint, pools=job.endpoints,
     )  # fmt: skip
 
 
+def client_arguments(job: Job[Any], options: RunOptions) -> tuple[str, tuple[str, ...]]:
+    """Return by what the clients of several jobs with otherwise equal options differ: the model and the endpoints."""
+    return options.model, tuple(_urls(job, options))
+
+
+def _urls(job: Job[Any], options: RunOptions) -> list[str]:
+    """Return the endpoints. A simulated one gets the answer key, to answer correctly, or wrongly on purpose."""
+    given = options.base_url
+    urls = [given] if isinstance(given, str) else list(given or ())
+    if not job.answer_key:
+        return urls
+    return [process.with_option(url, "answer_key", job.answer_key) if process.is_sim(url) else url for url in urls]
+
+
 async def _rehearse(job: Job[Any], options: RunOptions, client: CallClient | None = None) -> RunResult:
     out, params = check_out_path(job, options), job_params(job, options)
     limits = _limits(options)
     try:
-        client = client or _own_client(job, options)
+        client = client or own_client(job, options)
     except EndpointMissing:  # a dry run needs no endpoint and no key, but then it knows fewer prices
         if not options.model:
             raise
@@ -309,7 +347,7 @@ async def _rehearse(job: Job[Any], options: RunOptions, client: CallClient | Non
         known = KnownPrices(pools, limits.price_book(options.model, [PricedEndpoint("")]))
     else:
         check_pools(job, client.pools)
-        options = _with_model(options, client)
+        options = with_model(options, client)
         known = KnownPrices(client.pools, limits.price_book(options.model, client.priced_endpoints))
     if options.from_ is not None:
         return await dry_run_from_journal(job, options, Path(options.from_), known)
@@ -319,7 +357,7 @@ async def _rehearse(job: Job[Any], options: RunOptions, client: CallClient | Non
     )  # fmt: skip
 
 
-def _with_model(options: RunOptions, client: CallClient) -> RunOptions:
+def with_model(options: RunOptions, client: CallClient) -> RunOptions:
     """Return the options with the client's model, which may come from endpoints.toml."""
     return msgspec.structs.replace(options, model=client.model)
 

@@ -32,6 +32,7 @@ class Spending:
 
     Args:
         book: the prices.
+        budget: the budgets of several outputs together; None: those that the limits set for this output.
 
     Attributes:
         budget: the budgets in tokens and money; None if there is no limit.
@@ -40,7 +41,7 @@ class Spending:
         UsageError: there is a limit on the cost, but no price.
     """
 
-    def __init__(self, limits: SpendingLimits, book: PriceBook) -> None:
+    def __init__(self, limits: SpendingLimits, book: PriceBook, budget: Budget | None = None) -> None:
         self._book = book
         self._prompt = self._completion = self._cached = 0  # of the sessions before this one
         self._cost = self._earlier_cost = 0.0
@@ -52,7 +53,7 @@ class Spending:
                 f"million tokens, for example {option('price', '0.15/0.60')}, or {option('prices', 'FILE')} with "
                 "LiteLLM's table, or set price in endpoints.toml."
             )
-        self.budget = self._make_budget(limits)
+        self.budget = budget or self._make_budget(limits)
 
     def __repr__(self) -> str:
         return f"<Spending {self._cost:.4f} {self._book.currency}>"

@@ -5,7 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from manycall import clock
 from manycall.client.call_client import CallClient
@@ -140,21 +140,31 @@ async def _group_commit(scheduler: Scheduler, run: RunFolder, cache: CacheWriter
         await asyncio.wait([committer])  # not cancelled: a failing sync reports its error only once, to this task
 
 
+class StoppableRows(Protocol):
+    """What a signal stops: the rows of one job (`Scheduler`) or of several."""
+
+    @property
+    def calls_in_flight(self) -> int: ...
+    def stop(self, reason: Interrupted) -> None: ...
+    def cancel(self, reason: Interrupted) -> None: ...
+    def forget_rows(self) -> None: ...
+
+
 @contextmanager
-def obeying(interrupts: Interrupts, scheduler: Scheduler) -> Iterator[None]:
+def obeying(interrupts: Interrupts, rows: StoppableRows) -> Iterator[None]:
     """Handle Ctrl-C and SIGTERM. The first stops new calls and waits for those in flight; the second stops at once."""
 
     def handle(count: int) -> None:
         if count == 1:
-            scheduler.stop(Interrupted("interrupted"))
+            rows.stop(Interrupted("interrupted"))
             with suppress(OSError, ValueError):
-                in_flight = scheduler.calls_in_flight
+                in_flight = rows.calls_in_flight
                 print(
                     f"\nStopping: waiting for {in_flight} calls in flight. Press Ctrl-C again to stop immediately.",
                     file=sys.stderr,
                 )
         else:
-            scheduler.cancel(Interrupted("interrupted"))
+            rows.cancel(Interrupted("interrupted"))
 
-    with interrupts.handled_by(handle, scheduler.forget_rows):
+    with interrupts.handled_by(handle, rows.forget_rows):
         yield
