@@ -4,6 +4,8 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from manycall.evals.tasks import mgsm
+
 Fields = dict[str, Any]
 
 
@@ -18,6 +20,7 @@ class TaskCase(NamedTuple):
         metrics: our filter -> (lm-eval's metric, lm-eval's filter).
         reads: what a filter extracts is compared too. lm-eval extracts nothing in a task with `process_results`.
         file: name of the file of rows without its suffix, if it matters.
+        more_splits: further splits that lm-eval loads; they get the same rows.
     """
 
     yaml: str
@@ -27,28 +30,33 @@ class TaskCase(NamedTuple):
     metrics: dict[str, tuple[str, str]]
     reads: bool = False
     file: str = "test"
+    more_splits: tuple[str, ...] = ()
 
 
 LATEX_PIECES = (
     "$", "$", "\\boxed{", "\\boxed", "\\boxed ", "\\fbox{", "{", "}", "\\frac", "\\frac12", "\\frac{1}{2}", "\\dfrac34",
     "\\sqrt", "\\sqrt3", "\\sqrt{2}", "\\sqrt[3]{8}", "\\text{ cm}", "\\text{ ", "\\text{m}", "^\\circ", "^{\\circ}",
-    "\\left(", "\\right)", "\\%", "%", "\\$", "\\!", "\\\\", " ", " ", "\n", "=", "x=", "n = ", "abc=", ".5", "0.5", ".",
+    "\\left(", "\\right)", "\\%", "%", "\\$", "\\!", "\\\\", " ", " ", "\n", "=", "x=", "n = ", "abc=", ".5", "0.5",
+    ".",
     ",", "1/2", "3/4", "-2/3", "a/b", "/", "33", "033", "33.0", "7", "x", "\\pi", "，", "。", "（", "）", "：", "１２",
     "\\mbox{ a}", "an ", "a ", "units", "degrees", "Final Answer: The final answer is ", ". I hope it is correct.",
-    "<think>", "</think>", "1,000", "10{,}000", "(1,2)", "[2,5)", "\\infty", "\\cup", "\\begin{pmatrix}1\\\\2\\end{pmatrix}",
+    "<think>", "</think>", "1,000", "10{,}000", "(1,2)", "[2,5)", "\\infty", "\\cup",
+    "\\begin{pmatrix}1\\\\2\\end{pmatrix}",
     "x^2+1", "-3", "\\cdot", "tfrac", "Problem:", "\x00", "٣", "\\textbf{B}", "\\overline{AB}",
 )  # fmt: skip
 ENDINGS = (
-    "\\boxed{{{n}}}", "$\\boxed{{{n}}}$.", "So $x = {n}$, and the answer is $\\boxed{{{n}}}$", "\\boxed{{ {n} }}", "{n}",
+    "\\boxed{{{n}}}", "$\\boxed{{{n}}}$.", "So $x = {n}$, and the answer is $\\boxed{{{n}}}$", "\\boxed{{ {n} }}",
+    "{n}",
     "The answer is {n}", "The answer is ${n}$.", "${n}$", "n={n}", "\\boxed{{N = {n}}}", "\\boxed{{{n}^\\circ}}",
     "\\boxed{{\\text{{{n}}}}}", "\\fbox{{{n}}}", "\\boxed {n}$", "\\boxed{{{n}", "\\boxed{{{w}}}, no: \\boxed{{{n}}}",
     "<think>\\boxed{{{w}}}</think> \\boxed{{{n}}}", "<think>it may be \\boxed{{{n}}}, but", "\\boxed{{{n}}}\\boxed",
-    "\\boxed{{\\boxed{{{n}}}}}", "\\boxed{{{n}\\text{{ cm}}}}", "答案是\\boxed{{{n}}}。", "答案：{n}。", "x is $3$ so $n={n}$",
+    "\\boxed{{\\boxed{{{n}}}}}", "\\boxed{{{n}\\text{{ cm}}}}", "答案是\\boxed{{{n}}}。", "答案：{n}。",
+    "x is $3$ so $n={n}$",
     "Final Answer: The final answer is ${n}$. I hope it is correct.",
     "Final Answer: The final answer is {n}. I hope it is correct.",
     "Final Answer: The final answer is ${n}$, I hope it is correct.",
-    "Final Answer: The final answer is ${w}$. I hope it is correct.\nFinal Answer: The final answer is ${n}$. I hope it is "
-    "correct.",
+    "Final Answer: The final answer is ${w}$. I hope it is correct.\n"
+    "Final Answer: The final answer is ${n}$. I hope it is correct.",
     "Final Answer: The final answer is\n${n}$. I hope it is correct.",
     "Final Answer: The final answer is $\\boxed{{{n}}}$. I hope it is correct.",
     "Final Answer: The final answer is {n} units. I hope it is correct.",
@@ -110,10 +118,12 @@ GOLDS = (
     ("(4,4)", "(4,5)"), ("1,000", "1,001"), ("1{,}000", "100"), ("120^\\circ", "60^\\circ"), ("x^2+1", "x^2-1"),
     ("\\text{Evelyn}", "\\text{Bob}"), ("-2", "2"), ("\\sqrt[3]{8}", "3"), ("\\frac{\\pi}{4}", "\\pi"), ("0.5", "0.25"),
     ("10\\%", "20\\%"), ("\\$3.50", "3"), ("(x-3)(x+3)", "(x-3)^2"), ("5 \\text{ cm}", "6"), ("2,3", "3"),
-    ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "1"), ("\\left(3, \\frac{\\pi}{2}\\right)", "3"), ("6 \\text{ units}", "7"),
+    ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "1"), ("\\left(3, \\frac{\\pi}{2}\\right)", "3"),
+    ("6 \\text{ units}", "7"),
 )  # fmt: skip
 SAME = {
-    "\\frac{1}{2}": ("0.5", "1/2", "\\frac12", "\\dfrac{1}{2}"), "0.5": ("\\frac12", ".5"), "1{,}000": ("1000", "1,000"),
+    "\\frac{1}{2}": ("0.5", "1/2", "\\frac12", "\\dfrac{1}{2}"), "0.5": ("\\frac12", ".5"),
+    "1{,}000": ("1000", "1,000"),
     "(x-3)(x+3)": ("x^2-9",), "10\\%": ("10", "0.1"), "[2,5)": ("2\\le x<5",), "x^2+1": ("1+x^2", "x^{2}+1"),
 }  # fmt: skip
 
@@ -131,7 +141,57 @@ def _math_response(rng: random.Random, row: Fields) -> str:
     return with_ending(rng, rng.choice((right, right, *SAME.get(right, ()))), row["wrong"])
 
 
+MGSM_PIECES = (
+    "The answer is ", "Die Antwort lautet ", "答案是 ", "答えは", "です。", "。", "Ответ — ", "Jibu ni ",
+    "సమాధానం ",
+    "คำตอบคือ ", "La respuesta es ", "La réponse est ", "18", "1,800", "-7", "$5.50", "3.0", "10.03", "１２", "٣", "১২",
+    ".",
+    ",", " ",
+    "\n", "**", "：", "= ", "%", "é", "\x00",
+)  # fmt: skip
+
+
+def _mgsm_rows(rng: random.Random, count: int) -> Iterator[Fields]:
+    for n in range(count):
+        number = rng.choice((7, 18, 1450, 276000, 0, 33))
+        yield {"question": f"{n} + ？ ", "answer": None, "answer_number": number, "equation_solution": None}
+
+
+def _mgsm_response(strict: str) -> Callable[[random.Random, Fields], str]:
+    def response(rng: random.Random, row: Fields) -> str:
+        if rng.random() < 0.3:
+            return nonsense(rng, MGSM_PIECES)
+        number = row["answer_number"] + (rng.random() < 0.3)
+        said = rng.choice(
+            (str(number), f"{number:,}", f"{number}.0", f"${number}", f"-{number}", f"{number}.", f" {number}\n")
+        )
+        form = rng.choice(
+            (strict, strict, "The answer is {}", "{}", "答案：{}。", "= {} pears", "**{}**", "<think>5</think>{}")
+        )
+        return rng.choice(REASONING) + form.format(said)
+
+    return response
+
+
+def _mgsm(kind: str, language: str, strict: str) -> TaskCase:
+    first = "remove_whitespace" if kind == "direct" else "strict-match"
+    return TaskCase(
+        f"mgsm/{kind}/mgsm_{kind}_{language}.yaml", "test", _mgsm_rows, _mgsm_response(strict),
+        {name: ("exact_match", name) for name in (first, "flexible-extract")}, reads=True,
+        file=f"mgsm_{language}", more_splits=("train",),
+    )  # fmt: skip
+
+
+def _mgsm_cases() -> Iterator[tuple[str, TaskCase]]:
+    for language, words in mgsm.LANGUAGES.items():
+        strict = words.strict.replace(mgsm.NUMBER, "{}")
+        yield f"mgsm_direct_{language}", _mgsm("direct", language, "{}")
+        yield f"mgsm_native_cot_{language}", _mgsm("native_cot", language, strict)
+        yield f"mgsm_en_cot_{language}", _mgsm("en_cot", language, "The answer is {}.")
+
+
 CASES: dict[str, TaskCase] = {
+    **dict(_mgsm_cases()),
     "minerva_math500": TaskCase(
         "minerva_math/minerva_math500.yaml",
         "test",
