@@ -47,6 +47,14 @@ System = Annotated[str | None, typer.Option("-s", "--system", help="A template f
 TextField = Annotated[
     str | None, typer.Option("--text-field", help="The field with the text. Default: the one that generate wrote.")
 ]
+Images = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--image",
+        metavar="FIELD",
+        help="Show the image in this field: a path (relative to the file of the rows), a URL, or bytes. Repeatable.",
+    ),
+]
 Exclude = Annotated[
     list[Path] | None, typer.Option("--exclude", metavar="FILE", help="Leave out the rows listed in this file.")
 ]

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from manycall.data.answer_schema import AnswerSchema
-from manycall.data.prompt_template import PromptError, PromptTemplate
+from manycall.data.prompt_error import PromptError
+from manycall.data.row_prompt import RowPrompt
 from manycall.dataset.batch_answers import BatchAnswerReader
 from manycall.dataset.normalize import leaf_texts
 from manycall.errors import UsageError
 from manycall.option_flags import option
+from manycall.providers.reply_parts import REPLY_PARTS
 from manycall.records import Fields, Messages, Row
 from manycall.store.output_reader import OutputReader
 from manycall.store.row_parts import PARTS
@@ -147,7 +149,7 @@ class _RecordedPrompt:
     """One prompt of a run, reconstructed from the manifest."""
 
     def __init__(self, settings: Fields) -> None:
-        source = settings["prompt"]
+        source = settings.get("prompt")
         self.is_function = isinstance(source, str) and _FUNCTION.fullmatch(source) is not None
         self.is_completion = settings.get("api") == "completions"
         self.schema = AnswerSchema(settings["schema"]) if "schema" in settings else None
@@ -156,23 +158,29 @@ class _RecordedPrompt:
         named = self.schema.fields if self.schema is not None else groups
         self.is_object, self.fields = bool(named), named or (name,)
         self._written_fields = {*self.fields, f"{name}_finish_reason", "original_id"}
-        self._written_fields |= {f"{self.fields[0]}_reasoning", f"{self.fields[0]}_repaired"}
-        self._template = PromptTemplate(source, settings.get("system"))
+        self._written_fields |= {f"{self.fields[0]}_{part}" for part in ("reasoning", "repaired", *REPLY_PARTS)}
+        self._prompt = RowPrompt(
+            source, messages=settings.get("messages"), system=settings.get("system"), images=settings.get("images", ())
+        )  # fmt: skip
 
     @property
     def referenced_fields(self) -> set[str]:
         """Fields that the prompt refers to."""
-        return set() if self.is_function else self._template.referenced_fields
+        return set() if self.is_function else self._prompt.referenced_fields
 
     def render(self, row: Fields) -> Messages:
         fields = {name: value for name, value in row.items() if name not in self._written_fields}
-        return self._template.messages(Row(str(row["id"]), {**fields, "id": row.get("original_id", row["id"])}))
+        return self._prompt.messages(Row(str(row["id"]), {**fields, "id": row.get("original_id", row["id"])}))
 
 
 def _prompt_settings(settings: Fields) -> list[Fields]:
     """Return the settings of each prompt whose answers are in the rows."""
     sources = [settings, *(step.get("generate") or {} for step in settings.get("steps", ()))]
-    return [source for source in sources if source.get("prompt") is not None and "output_field" in source]
+    return [
+        source
+        for source in sources
+        if (source.get("prompt") or source.get("messages")) is not None and "output_field" in source
+    ]
 
 
 def _finish_reasons(row: Fields) -> Iterator[Any]:

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from manycall.data.prompt_template import messages_as_text
+from manycall.data.content_parts import messages_as_text
 from manycall.dataset.answer_reader import AnswerReader
 from manycall.dataset.card_markdown import DatasetCard, PromptRecord
 from manycall.dataset.check_data import add_if_known

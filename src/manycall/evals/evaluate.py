@@ -8,7 +8,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from manycall.client.body_adapter import dropped_names
-from manycall.data.prompt_template import PromptError, PromptLike
+from manycall.data.prompt_error import PromptError
+from manycall.data.prompt_template import PromptLike
 from manycall.errors import InvalidResponse, UsageError
 from manycall.evals.eval_result import EvalResult
 from manycall.evals.no_answer import NoAnswer
