@@ -79,8 +79,8 @@ def generate(
 
     result = jobs.generate(
         prompt, rows, messages=messages, images=images or (), system=system, samples=samples,
-        output_field=output_field, keep=keep or (), schema=schema, extract=extract, reask=reask, api=api, random_vars=parse_variable_flags(random_vars),
-        grid_vars=parse_variable_flags(grid_vars), seed=seed, **options,
+        output_field=output_field, keep=keep or (), schema=schema, extract=extract, reask=reask, api=api,
+        random_vars=parse_variable_flags(random_vars), grid_vars=parse_variable_flags(grid_vars), seed=seed, **options,
     )  # fmt: skip
     print_and_exit(result, json)
 

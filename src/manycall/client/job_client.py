@@ -22,6 +22,7 @@ from manycall.control import retry
 from manycall.control.budget import Budget
 from manycall.control.regression import MonitorInterval
 from manycall.control.retry import FailedAttempt, RetryRule
+from manycall.control.token_estimate import text_size
 from manycall.errors import FailureAction, ManycallError, StorageError
 from manycall.limits import CallCost
 from manycall.providers import openai
@@ -267,7 +268,7 @@ class JobClient(LLM):
             if endpoint.record_answer(interval, response.seconds, tokens):
                 self.permits.recheck()
         if cost is not ONE_CALL:
-            self.pool.estimate.update(len(call.body), used.prompt_tokens, used.completion_tokens)
+            self.pool.estimate.update(text_size(call.body), used.prompt_tokens, used.completion_tokens)
             output = call.max_output_tokens if endpoint.reserves_max_tokens else None
             endpoint.quota.settle(cost, CallCost(1.0, used.prompt_tokens + (output or used.completion_tokens)))
             if endpoint.quota.counts_tokens:
@@ -275,7 +276,7 @@ class JobClient(LLM):
 
     def _cost(self, call: EncodedCall) -> CallCost:
         """Return what the call may take from the quotas, including all output tokens that it permits."""
-        return CallCost(1.0, self.pool.estimate.estimate(len(call.body), call.max_output_tokens))
+        return CallCost(1.0, self.pool.estimate.estimate(text_size(call.body), call.max_output_tokens))
 
     def cancel_in_flight(self) -> None:
         """Cancel the calls in flight. Answers that have arrived are kept."""

@@ -20,7 +20,7 @@ def image_part(value: Any) -> Message:
 
 def is_image_part(part: Any) -> bool:
     """Return whether a part of a message stands for images that are not loaded yet."""
-    return isinstance(part, dict) and part.get("type") == "image"
+    return isinstance(part, dict) and part.get("type") == "image" and ("image" in part or "field" in part)
 
 
 def parts_in(source: str | Messages) -> Iterator[Message]:

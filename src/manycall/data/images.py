@@ -21,6 +21,8 @@ from manycall.records import Message, Messages
 
 MAX_IMAGE_BYTES = 20 << 20
 """Size of the largest image in a request. It bounds the memory of a call, which is about four times as large."""
+MAX_SHOWN_DATA = 40
+"""Characters of a data URL that a dry run shows."""
 _SIGNATURE_BYTES = 12
 _SIGNATURES = {
     "image/png": (b"\x89PNG\r\n\x1a\n",),
@@ -113,8 +115,7 @@ def image_as_url(image: Any, folder: Path) -> str:
         PromptError: the image cannot be read, is too large, or has none of the four types.
     """
     if isinstance(image, dict):
-        data = image.get("bytes")
-        if data:
+        if data := image.get("bytes"):
             return _inline(_decoded(data), f"The image {image.get('path') or 'in the row'}")
         image = image.get("path")
         if not isinstance(image, str) or not image:
@@ -145,7 +146,7 @@ def _decoded(data: Any) -> bytes:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb", opener=_without_waiting) as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise PromptError(f"The image {path} is not a file.")
@@ -182,3 +183,15 @@ def _media_type(data: bytes, name: str) -> str:
     if start[:4] == b"RIFF" and start[8:] == b"WEBP":
         return "image/webp"
     raise PromptError(f"{name} is not a PNG, JPEG, GIF or WebP image: it begins with {start!r}.")
+
+
+def without_image_data(value: Any) -> Any:
+    """Return a request body for display: the data of an image is replaced by its size."""
+    match value:
+        case dict():
+            return {name: without_image_data(each) for name, each in value.items()}
+        case list():
+            return [without_image_data(each) for each in value]
+        case str() if value.startswith("data:image/") and len(value) > MAX_SHOWN_DATA:
+            return f"{value[:MAX_SHOWN_DATA]}... ({len(value):,} characters)"
+    return value

@@ -162,14 +162,14 @@ def _content(content: Any, what: str) -> tuple[Any, Callable[[Row], Any]]:
     return [source for source, _ in parts], lambda row: [render(row) for _, render in parts]
 
 
-def _part(part: Any, what: str) -> tuple[Message, Callable[[Row], Message]]:
+def _part(part: Message, what: str) -> tuple[Message, Callable[[Row], Message]]:
     """Compile a part of a message: a text, or an image from a field, a path or a URL."""
     match part:
         case {"type": "text", "text": str(template)}:
             source, render = _compile(template, what)
             return {**part, "text": source}, lambda row: {**part, "text": render(row)}
         case {"type": "image", "field": str(name), **others}:
-            return part, lambda row: {**others, **image_part(field_of_row(row, name))}
+            return part, lambda row: {**image_part(field_of_row(row, name)), **others}
         case {"type": "image", "image": str(template)}:
             _, render = _template(template, what)
             return part, lambda row: {**part, "image": render(row)}

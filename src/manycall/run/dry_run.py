@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from manycall.client.requests import LLM, ModelReply
-from manycall.control.token_estimate import BYTES_PER_TOKEN, DEFAULT_OUTPUT_TOKENS
+from manycall.control.token_estimate import BYTES_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, text_size
+from manycall.data.images import without_image_data
 from manycall.data.row_source import RowSource
 from manycall.ids import IdTable
 from manycall.option_flags import option
@@ -55,7 +56,7 @@ class DryRunResult(RunResult, kw_only=True, frozen=True):
     """The result of a dry run. `print` shows it as text.
 
     Attributes:
-        requests: the bodies of the first rows' requests, as they would be sent.
+        requests: the bodies of the first rows' requests, as they would be sent, without the data of images.
         calls, prompt_tokens, completion_tokens, cost, seconds: estimates for all remaining rows.
         estimate_basis: what the estimate is based on.
     """
@@ -148,7 +149,7 @@ async def dry_run(
         cost=None if price is None else price.cost(Usage(prompt, answer)),
         currency=DEFAULT_CURRENCY if price is None else price.currency,
         seconds=forecast.seconds * -(-calls // concurrency),
-        requests=[_without(msgspec.json.decode(openai.encode(r)), drop) for r in shown],
+        requests=[without_image_data(_without(msgspec.json.decode(openai.encode(r)), drop)) for r in shown],
         estimate_basis=f"{forecast.basis}, {concurrency} calls in flight{advice}",
     )  # fmt: skip
 
@@ -177,7 +178,7 @@ def _advice(forecast: CallForecast, rows_per_input: int, remaining: int | None) 
 def _forecast_from_requests(requests: list[Request], rows: int) -> CallForecast:
     max_tokens = [r.params.get("max_completion_tokens") or r.params.get("max_tokens") for r in requests]
     answers = [float(each) if isinstance(each, int) else DEFAULT_OUTPUT_TOKENS for each in max_tokens]
-    sizes = [len(msgspec.json.encode(request.content)) / BYTES_PER_TOKEN for request in requests]
+    sizes = [text_size(msgspec.json.encode(request.content)) / BYTES_PER_TOKEN for request in requests]
     weight = 1 / max(len(requests), 1)
     answer = sum(answers) * weight
     seconds = ASSUMED_BASE_SECONDS + answer / ASSUMED_TOKENS_PER_SECOND
