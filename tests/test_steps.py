@@ -11,7 +11,7 @@ import pytest
 
 import manycall
 from fakes import FakeTransport, answer
-from manycall.data.prompt_template import PromptError
+from manycall.data.prompt_error import PromptError
 from manycall.errors import AnswerInvalid, UsageError
 from manycall.records import Row, Usage
 from manycall.run.row_client import RowClient

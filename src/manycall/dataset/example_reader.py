@@ -4,18 +4,18 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
+from manycall.data.conversations import is_conversation
 from manycall.dataset.answer_reader import AnswerReader
 from manycall.dataset.training_example import (
     TrainingExample,
     answer_turns,
-    as_messages,
     begins_with_prompt,
     field_of,
-    is_conversation,
     prompt_in,
     split_conversation,
     split_pair,
     tools_in,
+    turns_as_messages,
 )
 from manycall.errors import UsageError
 from manycall.option_flags import option
@@ -171,7 +171,7 @@ class ExampleReader:
         value: Any = self._first.get(name)
         if isinstance(value, str):
             return (name, *(["input"] if name == "instruction" else []), "system", "history")
-        has_system = is_conversation(value) and as_messages(value)[0]["role"] == "system"
+        has_system = is_conversation(value) and turns_as_messages(value)[0]["role"] == "system"
         return (name,) if has_system else (name, "system")
 
     def _used_fields(self) -> frozenset[str]:
@@ -181,7 +181,7 @@ class ExampleReader:
 
 def has_answer(value: Any) -> bool:
     """Return whether a value is a conversation that ends with an answer."""
-    return is_conversation(value) and len(value) > 1 and as_messages(value)[-1]["role"] == "assistant"
+    return is_conversation(value) and len(value) > 1 and turns_as_messages(value)[-1]["role"] == "assistant"
 
 
 def _choices(names: Iterable[str]) -> str:
