@@ -36,6 +36,7 @@ class AnswerReader:
         is_completion: The prompt was sent as plain text, without messages.
         several: The answers that the run wrote, if they are several and none was chosen; otherwise ().
         thinking_field: Field with the thinking text of the answer. Rows without thinking text do not have it.
+        calls_field: Field with the tool calls of the answer, if the run kept them (`keep`).
     """
 
     def __init__(self, output: OutputReader, field: str | None = None) -> None:
@@ -54,7 +55,7 @@ class AnswerReader:
         is_batch = field is None and output.settings.get("job") == "batch"
         self._batched = BatchAnswerReader(output) if is_batch else None
         self.name = ", ".join(self._fields) if self._batched is None else self._batched.name
-        self.thinking_field = f"{self._fields[0]}_reasoning"
+        self.thinking_field, self.calls_field = f"{self._fields[0]}_reasoning", f"{self._fields[0]}_tool_calls"
         self.fields = self._fields if self._batched is None else ("custom_id", "response", "error")
 
     def __repr__(self) -> str:
@@ -91,6 +92,11 @@ class AnswerReader:
     def prompt_fields(self) -> list[str]:
         """The fields of a row that the prompt of the run refers to."""
         return [] if self._prompt is None else sorted(self._prompt.referenced_fields)
+
+    @property
+    def tools(self) -> Any:
+        """The tools that the run offered to the model; None if there were none."""
+        return None if self._prompt is None else self._output.settings.get("params", {}).get("tools")
 
     def must_be_text(self, row: Fields) -> None:
         """Check that the answer is a single text. An answer of a batch may have several choices or tool calls.

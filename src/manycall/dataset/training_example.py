@@ -105,12 +105,15 @@ def _history(row: Fields) -> Messages:
     return [{"role": role, "content": text} for pair in history for role, text in zip(roles, pair, strict=True)]
 
 
-def answer_turns(value: Any, thought: Any = None) -> Messages:
+def answer_turns(value: Any, thought: Any = None, tool_calls: Any = None) -> Messages:
     """Return an answer as turns of the assistant. What is neither text nor messages is written as JSON."""
     if isinstance(value, dict) and is_conversation([value]):
         value = [value]
     turns = turns_as_messages(value) if is_conversation(value) else [{"role": "assistant", "content": as_text(value)}]
-    return [*turns[:-1], {**turns[-1], "reasoning_content": as_text(thought)}] if thought else turns
+    others = {"reasoning_content": as_text(thought)} if thought else {}
+    if tool_calls:
+        others["tool_calls"] = tool_calls
+    return [*turns[:-1], {**turns[-1], **others}]
 
 
 def split_conversation(value: Any, name: str) -> tuple[Messages, Messages]:

@@ -92,7 +92,7 @@ def generate_job(
         "job": "generate",
         **call.identity,
         **call.thinking.identity,
-        "samples": samples is not None and rows is not None,
+        "samples": (samples is not None and rows is not None) or choices > 1,
         **({"parse": getattr(parse, "__name__", "function")} if parse is not None else {}),
         **variable_settings,
     }
