@@ -38,7 +38,7 @@ def test_turns_in_sharegpts_form_become_messages() -> None:
 
 def test_a_system_prompt_goes_before_messages_without_one() -> None:
     assert messages([USER], "Be {{ mood }}.") == [{"role": "system", "content": "Be kind."}, USER]
-    with pytest.raises(Exception, match=r"The field 'chat' has a system message of its own\. Omit system="):
+    with pytest.raises(Exception, match=r"The field 'chat' already has a system message\. Omit system="):
         messages([SYSTEM, USER], "Be {{ mood }}.")
 
 
@@ -77,18 +77,18 @@ def test_a_file_is_checked_as_a_whole_before_the_first_call() -> None:
 def test_a_row_of_a_program_fails_alone_and_the_others_are_resumed() -> None:
     bodies: list[Any] = []
 
-    async def work(source: list[Any]) -> manycall.RunResult:
-        transport = MemoryTransport(lambda body: bodies.append(body) or "fine", 0)
-        async with manycall.Client("m", base_url="http://h/v1", transport=transport) as llm:
-            return await llm.generate(None, source, messages="chat", out=OUT, progress=False).result()
-
     results: list[manycall.RunResult] = []
 
-    async def collect(source: list[Any]) -> None:
-        results.append(await work(source))
+    def answer(body: Any) -> str:
+        bodies.append(body)
+        return "fine"
 
-    run_virtual(collect([{"id": "a", "chat": [USER]}, {"id": "b", "chat": [ASSISTANT]}]))
-    run_virtual(collect([{"id": "a", "chat": [USER]}, {"id": "b", "chat": [SYSTEM, USER]}]))
+    async def work(source: list[Any]) -> None:
+        async with manycall.Client("m", base_url="http://h/v1", transport=MemoryTransport(answer, 0)) as llm:
+            results.append(await llm.generate(None, source, messages="chat", out=OUT, progress=False).result())
+
+    run_virtual(work([{"id": "a", "chat": [USER]}, {"id": "b", "chat": [ASSISTANT]}]))
+    run_virtual(work([{"id": "a", "chat": [USER]}, {"id": "b", "chat": [SYSTEM, USER]}]))
     assert [(each.done, each.failed) for each in results] == [(1, 1), (2, 0)]
     assert [body["messages"] for body in bodies] == [[USER], [SYSTEM, USER]]
     assert rows(OUT)[0] == {"id": "a", "chat": [USER], "text": "fine", "text_finish_reason": "stop"}

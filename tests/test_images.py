@@ -190,7 +190,7 @@ def test_steps_and_judges_see_images() -> None:
     ]
     how: dict[str, Any] = {"model": "m", "base_url": "sim:latency=0,token_latency=0", "progress": False}
     assert manycall.run_steps(steps, "rows.jsonl", out=OUT, **how).done == 1
-    assert manycall.judge(OUT, "Is it {{ text }}?", images=["photo"], out="judged.jsonl", **how).run.done == 1
+    assert manycall.judge(OUT, "Is it {{ text }}?", images=["photo"], out="judged.jsonl", **how).scored_rows == 1
 
 
 def test_an_image_counts_as_a_fixed_number_of_tokens() -> None:

@@ -97,7 +97,7 @@ def test_unknown_parts_and_refusals_of_a_schema_are_refused() -> None:
 
 
 def test_a_step_keeps_parts_and_a_keep_step_still_filters() -> None:
-    steps = [{"generate": "Say {{ q }}", "keep": ["logprobs"]}, {"keep": "q == 1"}]
+    steps: list[dict[str, Any]] = [{"generate": "Say {{ q }}", "keep": ["logprobs"]}, {"keep": "q == 1"}]
     how: dict[str, Any] = {"model": "m", "base_url": "sim:latency=0,token_latency=0", "progress": False}
     result = manycall.run_steps(steps, [{"id": "a", "q": 1}, {"id": "b", "q": 2}], out=OUT, **how)
     assert (result.done, result.rejected) == (1, 1)

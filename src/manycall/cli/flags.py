@@ -46,7 +46,7 @@ OptionalModel = Annotated[str | None, _DECLARED["model"]]
 Samples = Annotated[int | None, typer.Option("-n", "--samples", help="Number of samples per row.")]
 System = Annotated[str | None, typer.Option("-s", "--system", help="A template for the system message.")]
 TextField = Annotated[
-    str | None, typer.Option("--text-field", help="The field with the text. Default: the one that generate wrote.")
+    str | None, typer.Option("--text-field", help="The field with the answer. Default: the one that generate wrote.")
 ]
 Images = Annotated[
     list[str] | None,

@@ -102,7 +102,7 @@ def steps(
     json: Json = False,
     **options: Any,
 ) -> None:
-    """Run several steps for each row: generate, evolve, judge, keep. Rejected rows are written to a separate file."""
+    """Run several steps for each row: generate, evolve, judge, keep, assign. Rejected rows go to a separate file."""
     from manycall.python_api import jobs
 
     result = jobs.run_steps(

@@ -41,5 +41,5 @@ def _rows_of(batches: Iterable[Any]) -> Iterator[Any]:
 
 
 def _rows_together(size: int, rows: int) -> int:
-    """Return how many rows are converted together, if so many have this size in bytes."""
+    """Return the number of rows that are converted together. `size`: bytes of `rows` rows."""
     return max(1, min(BATCH_ROWS, BATCH_BYTES * rows // max(size, 1)))

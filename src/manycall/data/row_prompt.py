@@ -55,7 +55,7 @@ class ConversationField:
         if self._system is None:
             return messages
         if any(message["role"] in SYSTEM_ROLES for message in messages):
-            raise PromptError(f"The field {self.field!r} has a system message of its own. Omit {option('system')}.")
+            raise PromptError(f"The field {self.field!r} already has a system message. Omit {option('system')}.")
         return [{"role": "system", "content": self._system.messages(row)[0]["content"]}, *messages]
 
 

@@ -181,14 +181,8 @@ class ExampleReader:
 
     def _used_fields(self) -> frozenset[str]:
         answer = PAIR if self._is_pair else (self._answer_field,) if self._answer_field else self._answers.fields
-        return frozenset(
-            {
-                *answer,
-                *self._prompt_fields(),
-                "tools",
-                *(f"{name}_{part}" for name in answer for part in ("reasoning", "tool_calls")),
-            }
-        )
+        parts = (f"{name}_{part}" for name in answer for part in ("reasoning", "tool_calls"))
+        return frozenset({*answer, *self._prompt_fields(), "tools", *parts})
 
 
 def has_answer(value: Any) -> bool:

@@ -18,7 +18,7 @@ from manycall.option_flags import option
 from manycall.records import Messages
 
 IMAGE_PLACEHOLDER = "<image>"
-"""What stands for an image in a text."""
+"""The place of an image in a text."""
 
 
 class TrainingImages(NamedTuple):

@@ -1,4 +1,4 @@
-"""The parts of a choice besides its text: tool calls, log probabilities, the explanation of a refusal."""
+"""The other parts of a choice: tool calls, log probabilities, the explanation of a refusal."""
 
 from contextlib import suppress
 from typing import Any, Literal

@@ -112,8 +112,8 @@ def generate(
             fields.
         parse: `parse(row, text)`, or `parse(row, value)` with a schema, returns the fields to keep, or a list of such,
             one per output row. It must not change the row's own fields.
-        keep: parts of the reply that are written too, if it has them: "tool_calls", "logprobs", "refusal". Each has a
-            field of its own, `<output_field>_tool_calls`, ...
+        keep: parts of the reply that are written too, if it has them: "tool_calls", "logprobs", "refusal". The fields
+            are `<output_field>_tool_calls`, ...
         output_field: the field that the text is written to; its finish reason goes to `<output_field>_finish_reason`.
         reask: how often to ask again after an answer that does not match the schema or the regular expression.
         api: "completions" sends the prompt as plain text, without a chat template.

@@ -1,4 +1,4 @@
-"""Fields for the parts of a reply besides its answer: tool calls, log probabilities, refusals (`keep`)."""
+"""Fields for the other parts of a reply: tool calls, log probabilities, refusals (`keep`)."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from manycall.records import Completion
 
 
 class ReplyFields(NamedTuple):
-    """The parts that are written next to one output field, each to a field of its own: `text_logprobs`.
+    """The parts that are written next to one output field, each to a separate field: `text_logprobs`.
 
     Attributes:
         answer_field: the field with the answer.
