@@ -200,6 +200,26 @@ def test_an_image_counts_as_a_fixed_number_of_tokens() -> None:
     assert abs(text_size(with_image) - len(text) - 4 * IMAGE_TOKENS) < 100
 
 
+def test_an_image_is_read_only_when_its_call_can_be_sent() -> None:
+    """So memory depends on the calls in flight: when the first call arrives, the files of later rows may still go."""
+    source = [{"id": str(n), "photo": f"{n}.png"} for n in range(50)]
+    for row in source:
+        Path(row["photo"]).write_bytes(PNG)
+
+    def answer(body: dict[str, Any]) -> str:
+        for row in source:
+            Path(row["photo"]).unlink(missing_ok=True)
+        return "fine"
+
+    async def work() -> None:
+        transport = MemoryTransport(answer, 1.0)
+        async with manycall.Client("m", base_url="http://h/v1", concurrency=2, transport=transport) as llm:
+            await llm.generate("What?", source, images=["photo"], out=OUT, progress=False).result()
+
+    run_virtual(work())
+    assert len(rows(OUT)) <= 4
+
+
 PHOTOS = [{"id": str(n), "photo": f"photos/{n}.png"} for n in range(3)]
 
 
@@ -261,3 +281,23 @@ def test_bytes_of_the_hubs_image_feature_make_the_round_trip_through_parquet() -
     manycall.export(OUT, "train.parquet", format="messages", in_order=True)
     written = parquet.read_table("train.parquet").to_pylist()
     assert [row["images"] for row in written] == [[{"bytes": PNG, "path": None}], [{"bytes": PNG, "path": "b.png"}]]
+
+
+def test_a_benchmark_of_your_own_may_ask_about_images() -> None:
+    Path("a.png").write_bytes(PNG)
+    Path("quiz.jsonl").write_text('{"id": "1", "question": "Which?", "photo": "a.png", "answer": "A"}\n')
+    turn = [{"type": "image", "field": "photo"}, {"type": "text", "text": "{{ question }}"}]
+    bodies: list[Any] = []
+
+    def answer(body: dict[str, Any]) -> str:
+        bodies.append(body["messages"][-1]["content"])
+        return "A"
+
+    async def work() -> None:
+        async with manycall.Client("m", base_url="http://h/v1", transport=MemoryTransport(answer, 0)) as llm:
+            prompt = [{"role": "user", "content": turn}]
+            result = await llm.evaluate("quiz.jsonl", prompt=prompt, scorer="exact", out=OUT, progress=False)
+            assert result.scores[0].value == 1
+
+    run_virtual(work())
+    assert bodies == [[image(data_url("image/png", PNG)), {"type": "text", "text": "Which?"}]]

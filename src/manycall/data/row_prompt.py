@@ -70,7 +70,7 @@ class RowPrompt:
 
     Attributes:
         template: the prompt or the conversation.
-        has_images: the messages may have images, so use `load` and not `messages`.
+        has_images: the messages may have images, which `load` loads.
 
     Raises:
         UsageError: neither a prompt nor a field with messages is given, or both are; or the prompt is not valid.
@@ -167,13 +167,14 @@ class RowPrompt:
         ]
         return put_images_first(messages, parts)
 
-    async def load(self, row: Row) -> Messages:
+    def load(self, row: Row) -> Messages:
         """Return the messages of a row with its images.
 
         Raises:
             PromptError: as `messages`; or an image cannot be loaded.
         """
-        return await load_images(self.messages(row), self._folder)
+        messages = self.messages(row)
+        return load_images(messages, self._folder) if self.has_images else messages
 
     def check_row(self, fields: Fields) -> Any:
         """Check the conversation of a row of the input, before any call.

@@ -89,7 +89,8 @@ def _provenance(manifest: Manifest) -> dict[str, Any]:
 
 def _prompts(settings: Fields) -> Iterator[tuple[str, str]]:
     """Yield (label, text) of the prompts of the run."""
-    for label, name in (("The prompt", "prompt"), ("The system prompt", "system")):
+    names = (("The prompt", "prompt"), ("The field with the messages", "messages"), ("The system prompt", "system"))
+    for label, name in names:
         if settings.get(name) is not None:
             yield label, messages_as_text(settings[name])
     steps = settings.get("steps", [])

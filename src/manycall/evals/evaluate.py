@@ -8,6 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from manycall.client.body_adapter import dropped_names
+from manycall.data.images import load_images
 from manycall.data.prompt_error import PromptError
 from manycall.data.prompt_template import PromptLike
 from manycall.errors import InvalidResponse, UsageError
@@ -23,7 +24,7 @@ from manycall.evals.tasks.task import Task, TaskPrompt
 from manycall.option_flags import option
 from manycall.records import NO_ANSWER_KINDS, Completion, Request, Row
 from manycall.run.dry_run import DryRunResult
-from manycall.run.input_rows import open_rows
+from manycall.run.input_rows import files_folder, open_rows
 from manycall.run.job import Job
 from manycall.run.options import RunOptions
 from manycall.run.outcome import failure_kind
@@ -55,7 +56,7 @@ def evaluate_job(
     repeats_seed = samples is None  # like lm-eval, a task with its own `samples` sends all of them with one seed
     samples = resolved.samples if samples is None else samples
     source = open_rows(resolved.rows, options, samples=samples)
-    task_prompt = TaskPrompt(resolved)
+    task_prompt, folder = TaskPrompt(resolved), files_folder(source.path)
     source.check_first_row(lambda row: (_target(resolved, row.fields), task_prompt.messages(row)))
     refuse_inline(options.reasoning, "scorers do not get thinking text.")
     thinking = ReasoningField("response", options.reasoning)
@@ -64,7 +65,10 @@ def evaluate_job(
     async def process_row(row: Row, llm: RowClient) -> dict[str, Any]:
         target = _target(resolved, row.fields)
         params = llm.params if repeats_seed else _sample_seed(llm.params, row.sample)
-        request = Request("chat", llm.model, task_prompt.messages(row), params, resolved.body_format)
+        messages = task_prompt.messages(row)
+        if task_prompt.may_have_images:
+            messages = load_images(messages, folder)
+        request = Request("chat", llm.model, messages, params, resolved.body_format)
         try:
             reply = await llm.send(request)
         except InvalidResponse as error:

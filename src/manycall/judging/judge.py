@@ -70,7 +70,7 @@ def judge_job(
         replies: list[dict[str, Any]] = []
         finish_reason = ""
         for swapped, fields in answer_views.presentations(row):
-            verdict, reply, reasked = await _verdict(llm, verdict_format, await prompt.load(Row(row.id, fields)))
+            verdict, reply, reasked = await _verdict(llm, verdict_format, prompt.load(Row(row.id, fields)))
             entry = {"verdict": verdict, "swapped": swapped, "reasked": reasked, "text": reply.text}
             replies.append(entry | ({"reasoning": reply.reasoning} if keeps_thinking and reply.reasoning else {}))
             finish_reason = "length" if "length" in (finish_reason, reply.finish_reason) else reply.finish_reason

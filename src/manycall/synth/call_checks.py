@@ -32,20 +32,20 @@ def check_call(
 
 
 def check_form(choices: int, keep: tuple[ReplyPart, ...]) -> None:
-    """Check the options that an answer with a form does not support.
+    """Check the options that an answer with a schema, a regular expression or a `parse` function does not support.
 
     Raises:
         UsageError: one of them was given.
     """
     if choices > 1:
         raise UsageError(
-            f"{option('params', 'n')} above 1 cannot be combined with {option('schema')} or {option('extract')}, which "
-            f"may ask again for one answer. Use {option('samples')}."
+            f"The parameter n cannot be combined with {option('schema')}, {option('extract')} or {option('parse')}. "
+            f"Use {option('samples')}."
         )
     if "refusal" in keep:
         raise UsageError(
-            f"{option('keep', 'refusal')} cannot be combined with {option('schema')} or {option('extract')}: a refusal "
-            "has none of the fields. Refused rows are in failures.jsonl."
+            f"{option('keep', 'refusal')} cannot be combined with {option('schema')}, {option('extract')} or "
+            f"{option('parse')}: a refusal has none of the fields. Refused rows are in failures.jsonl."
         )
 
 

@@ -23,7 +23,7 @@ from manycall.run.reasoning_field import add_to_first, refuse_inline
 from manycall.run.row_client import RowClient
 from manycall.run.run_result import RunResult
 from manycall.store.row_parts import PARTS, SAMPLE_MARK, PartsLayout
-from manycall.synth.call_checks import TextApi
+from manycall.synth.call_checks import TextApi, check_form
 from manycall.synth.prompt_call import DEFAULT_REASK, DUPLICATE_REASON, MISSING_CHOICES, PromptCall
 from manycall.synth.reply_fields import parse_keep
 
@@ -59,17 +59,20 @@ def generate_job(
         UsageError: an argument is not valid, or the prompt cannot be rendered for the first row.
     """
     counts: ReaskCounts = {}
-    choices = requested_choices(options)
+    choices, kept = requested_choices(options), parse_keep(keep)
     sent = RowPrompt(prompt, messages=messages, system=system, images=images, folder=files_folder(rows))
     call = PromptCall(
         sent, output_field=output_field, schema=schema, extract=extract, api=api, reask=reask,
-        reasoning=options.reasoning, keep=parse_keep(keep), choices=choices, counts=counts,
+        reasoning=options.reasoning, keep=kept, choices=choices, counts=counts,
         earlier_settings=partial(read_earlier_settings, options),
     )  # fmt: skip
     if parse is not None:
         refuse_inline(options.reasoning, "parse does not get thinking text.")
-    if choices > 1:
-        _check_choices(rows is not None and samples is not None, parse is not None)
+        check_form(choices, kept)
+    if choices > 1 and rows is not None and samples is not None:
+        raise UsageError(
+            f"The parameter n makes several samples of each row. Omit {option('samples')}, or use it without n."
+        )
     source, variable_settings = source_with_variables(
         rows, samples, random_vars, grid_vars, seed, options, check=sent.check_row if messages is not None else None
     )
@@ -122,20 +125,6 @@ def requested_choices(options: RunOptions) -> int:
     if isinstance(choices, bool) or not isinstance(choices, int) or choices < 1:
         raise UsageError(f"The parameter n must be a number of at least 1, not {choices!r:.100}.")
     return choices
-
-
-def _check_choices(has_samples: bool, has_parse: bool) -> None:
-    """Check what several answers to one call do not support.
-
-    Raises:
-        UsageError: one of the options was given.
-    """
-    if has_samples:
-        raise UsageError(
-            f"The parameter n makes several samples of each row. Omit {option('samples')}, or use it without n."
-        )
-    if has_parse:
-        raise UsageError(f"The parameter n and {option('parse')} cannot be combined. Use {option('samples')}.")
 
 
 def check_unchanged_fields(row: Row, made: RowOutput) -> RowOutput:

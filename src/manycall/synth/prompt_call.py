@@ -174,20 +174,16 @@ class PromptCall:
 
     def _send(self, row: Row, llm: LLM) -> Awaitable[Completion]:
         """Send the prompt without a form. Not a separate coroutine, because each costs about 1 µs per row."""
-        if self.prompt.has_images:
-            return self._send_with_images(row, llm)
-        messages = self.prompt.messages(row)
+        messages = self.prompt.load(row)
         if self._api == "completions":
             return llm.complete(messages[-1]["content"], **self._params)
         return llm.chat(messages, **self._params)
 
-    async def _send_with_images(self, row: Row, llm: LLM) -> Completion:
-        return await llm.chat(await self.prompt.load(row), **self._params)
-
     async def _ask(self, form: AnswerForm, row: Row, llm: LLM) -> tuple[RowOutput, Completion]:
         """Send the prompt until an answer has the form. Return its fields, or those of each part; and the reply."""
-        messages = await self.prompt.load(row) if self.prompt.has_images else self.prompt.messages(row)
-        fields, reply = await ask_until_valid(messages, form.sender(llm), form.read, self._reask, self._counts)
+        fields, reply = await ask_until_valid(
+            self.prompt.load(row), form.sender(llm), form.read, self._reask, self._counts
+        )
         for each in fields if isinstance(fields, list) else [fields]:
             if self._answers_seen.add("\n".join(leaf_texts(each))):
                 self._count(DUPLICATE_REASON)

@@ -113,7 +113,7 @@ class Judge(Step):
             async def send(messages: Messages) -> Completion:
                 return await llm.chat(messages, **self.params)
 
-            messages = append_text(await prompt.load(row), instruction)
+            messages = append_text(prompt.load(row), instruction)
             score, reply = await ask_until_valid(messages, send, read, context.reask, context.counts)
             fields = {self.output_field: score, **thinking.fields(reply)}
             if self.min_score is not None and score < self.min_score:

@@ -141,6 +141,11 @@ class TaskPrompt:
         }
         self.identity = {name: value for name, value in settings.items() if value} | task.identity
 
+    @property
+    def may_have_images(self) -> bool:
+        """Whether the question may have image parts, which `load_images` must replace."""
+        return self._turn.may_have_images
+
     def messages(self, row: Row) -> Messages:
         """Return the messages for a row.
 
