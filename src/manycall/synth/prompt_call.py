@@ -18,6 +18,7 @@ from manycall.store.row_parts import PARTS
 from manycall.synth.answer_forms import AnswerForm, PatternForm, SchemaForm
 from manycall.synth.call_checks import TextApi, check_call, check_form, check_reask
 from manycall.synth.reply_fields import ReplyFields, first_position
+from manycall.synth.step_base import endpoint_identity
 
 DUPLICATE_REASON = "duplicates"
 MISSING_CHOICES = "missing choices"
@@ -43,6 +44,7 @@ class PromptCall:
         choices: number of answers to one call (the parameter `n`). With several, each becomes an output row.
         counts: counts reasked answers, duplicate answers, missing choices and calls without `response_format`.
         earlier_settings: returns the settings of earlier sessions, whose journaled answers may be read again.
+        endpoint: name of the endpoint of the calls; "": the run's.
 
     Attributes:
         prompt: what is sent for a row.
@@ -69,11 +71,13 @@ class PromptCall:
         choices: int = 1,
         counts: ReaskCounts | None = None,
         earlier_settings: Callable[[], list[Fields]] = list,
+        endpoint: str = "",
     ) -> None:
         check_call(prompt, output_field, schema, extract, api)
         self.prompt = prompt
         self._choices = choices
         self._output_field, self._api, self._params = output_field, api, dict(params or {})
+        self._endpoint = endpoint
         self._reask = check_reask(reask)
         if api == "completions":
             self._reask = 0  # a plain prompt cannot be continued with the reason
@@ -83,10 +87,11 @@ class PromptCall:
         if schema is not None:
             source = prompt.source_identity
             self.form = SchemaForm(
-                schema, output_field, lambda: find_schemas(earlier_settings(), source), self._params, self._counts
-            )
+                schema, output_field, lambda: find_schemas(earlier_settings(), source), self._params, self._counts,
+                endpoint=endpoint,
+            )  # fmt: skip
         elif extract is not None:
-            self.form = PatternForm(extract, output_field, self._params, is_chat=api == "chat")
+            self.form = PatternForm(extract, output_field, self._params, is_chat=api == "chat", endpoint=endpoint)
         fields = (output_field,) if self.form is None else self.form.fields
         self.may_split = choices > 1 or (self.form is not None and self.form.may_split)
         self.thinking, self.parts = ReasoningField(fields[0], reasoning), ReplyFields(fields[0], keep)
@@ -103,6 +108,7 @@ class PromptCall:
             **({} if self.form is None else self.form.identity),
             **({"api": api} if api != "chat" else {}),
             **({"params": self._params} if self._params else {}),
+            **endpoint_identity(endpoint, self._params),
         }
 
     def __repr__(self) -> str:
@@ -176,8 +182,8 @@ class PromptCall:
         """Send the prompt without a form. Not a separate coroutine, because each costs about 1 µs per row."""
         messages = self.prompt.load(row)
         if self._api == "completions":
-            return llm.complete(messages[-1]["content"], **self._params)
-        return llm.chat(messages, **self._params)
+            return llm.complete(messages[-1]["content"], endpoint=self._endpoint, **self._params)
+        return llm.chat(messages, endpoint=self._endpoint, **self._params)
 
     async def _ask(self, form: AnswerForm, row: Row, llm: LLM) -> tuple[RowOutput, Completion]:
         """Send the prompt until an answer has the form. Return its fields, or those of each part; and the reply."""

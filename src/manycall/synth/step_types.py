@@ -28,7 +28,7 @@ from manycall.synth.call_checks import TextApi
 from manycall.synth.evolve import Evolve
 from manycall.synth.prompt_call import PromptCall
 from manycall.synth.reply_fields import parse_keep
-from manycall.synth.step_base import CompiledStep, Step, StepContext
+from manycall.synth.step_base import CompiledStep, Step, StepContext, endpoint_identity
 
 
 class Generate(Step):
@@ -40,6 +40,7 @@ class Generate(Step):
         messages: the field with the conversation to send, instead of a prompt.
         images, system, schema, extract, api, keep: as for `manycall.generate`.
         params: request parameters in addition to those of the run.
+        endpoint: name of the endpoint of the calls, in endpoints.toml. Default: the run's.
     """
 
     generate: Any = None
@@ -52,6 +53,7 @@ class Generate(Step):
     api: TextApi = "chat"
     keep: str | list[str] = msgspec.field(default_factory=list)
     params: dict[str, Any] = msgspec.field(default_factory=dict)
+    endpoint: str = ""
 
     def compile(self, context: StepContext) -> CompiledStep:
         prompt: PromptLike | None = self.generate
@@ -64,6 +66,7 @@ class Generate(Step):
             sent, output_field=self.output_field, schema=schema, extract=self.extract, api=self.api,
             params=self.params, reask=context.reask, reasoning=context.reasoning, keep=parse_keep(self.keep),
             counts=context.counts, earlier_settings=context.earlier_settings,
+            endpoint=self.endpoint,
         )  # fmt: skip
         if call.may_split:
             raise UsageError(
@@ -75,7 +78,8 @@ class Generate(Step):
             assert isinstance(fields, dict)
             return fields
 
-        return CompiledStep(function, call.writes, sent.required_fields, {"generate": call.identity})
+        identity = {"generate": call.identity}
+        return CompiledStep(function, call.writes, sent.required_fields, identity, self.endpoint)
 
 
 class Judge(Step):
@@ -89,6 +93,7 @@ class Judge(Step):
         images: fields with images that the judge sees.
         system: the system prompt.
         params: request parameters in addition to those of the run.
+        endpoint: name of the endpoint of the calls, in endpoints.toml. Default: the run's.
     """
 
     judge: Any
@@ -98,6 +103,7 @@ class Judge(Step):
     images: list[str] = msgspec.field(default_factory=list)
     system: str | None = None
     params: dict[str, Any] = msgspec.field(default_factory=dict)
+    endpoint: str = ""
 
     def compile(self, context: StepContext) -> CompiledStep:
         refuse_choices(self.params)
@@ -111,7 +117,7 @@ class Judge(Step):
 
         async def function(row: Row, llm: LLM) -> dict[str, Any]:
             async def send(messages: Messages) -> Completion:
-                return await llm.chat(messages, **self.params)
+                return await llm.chat(messages, endpoint=self.endpoint, **self.params)
 
             messages = append_text(prompt.load(row), instruction)
             score, reply = await ask_until_valid(messages, send, read, context.reask, context.counts)
@@ -120,11 +126,16 @@ class Judge(Step):
                 raise RowRejected(f"{self.output_field} {score} is below {self.min_score:g}", **fields)
             return fields
 
-        shown = {"images": self.images} if self.images else {}
-        identity = {"judge": prompt.text, "system": prompt.system_text, "output_field": self.output_field, **shown}
+        identity: dict[str, Any] = {
+            "judge": prompt.text,
+            "system": prompt.system_text,
+            "output_field": self.output_field,
+            **({"images": self.images} if self.images else {}),
+        }
         settings = {"min_score": self.min_score, "scale": f"{low}-{high}", "params": self.params}
+        identity |= settings | endpoint_identity(self.endpoint, self.params)
         writes = (self.output_field, *thinking.writes)
-        return CompiledStep(function, writes, prompt.required_fields, {**identity, **settings})
+        return CompiledStep(function, writes, prompt.required_fields, identity, self.endpoint)
 
 
 class Keep(Step):
