@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = {name: (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("recipes.md", "zh/recipes.md")}
 SOURCES = [f"Line {n}, with a comma" for n in range(30)]
 INFO = Path("data/dataset_info.json")
-PROVIDERS = ("deepseek", "siliconflow", "dashscope")
+PROVIDERS = ("deepseek", "siliconflow", "openai", "dashscope")
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(32)
 
 over_pages = pytest.mark.parametrize("page", PAGES)
 
@@ -27,6 +28,10 @@ def files() -> None:
     Path("questions.jsonl").write_text("".join(f'{{"question": "What is {n} times 7?"}}\n' for n in range(20)))
     Path("table.csv").write_text("number,source\n" + "".join(f'{n},"{text}"\n' for n, text in enumerate(SOURCES)))
     Path("corpus.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in SOURCES))
+    Path("photos").mkdir()
+    for n in range(5):
+        Path(f"photos/{n}.png").write_bytes(PNG + bytes([n]))
+    Path("photos.jsonl").write_text("".join(f'{{"photo": "photos/{n}.png"}}\n' for n in range(5)))
     Path("examples").symlink_to(ROOT / "examples")
 
 
@@ -76,6 +81,18 @@ def test_a_translated_table_has_the_order_and_the_columns_of_its_input(page: str
         made = list(csv.DictReader(file))
     assert [(row["number"], row["source"]) for row in made] == [(str(n), text) for n, text in enumerate(SOURCES)]
     assert all(row[name.partition("-")[2].removesuffix(".csv")] for row in made)
+
+
+@over_pages
+def test_captions_have_their_images_in_the_forms_of_trl_and_llama_factory(page: str) -> None:
+    run_recipe(page, "captions.jsonl")
+    made, trl = rows(Path("data/captions.jsonl")), rows(Path("data/captions-trl.jsonl"))
+    assert sorted(row["images"][0] for row in made) == [f"../photos/{n}.png" for n in range(5)]
+    assert all((INFO.parent / row["images"][0]).is_file() for row in made)
+    assert all(row["conversations"][0]["value"].startswith("<image>") for row in made)
+    assert entry("captions")["columns"] == {"messages": "conversations", "images": "images"}
+    assert [row["images"] for row in trl] == [row["images"] for row in made]
+    assert all(row["messages"][0]["content"][0] == {"type": "image"} for row in trl)
 
 
 @over_pages

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from manycall.data.input_check import InputCheck
 from manycall.data.input_progress import InputProgress
 from manycall.data.input_record import MARK_ROWS, EarlierInput, InputPosition, InputRecord, LinePosition
-from manycall.data.prompt_template import PromptError
+from manycall.data.prompt_error import PromptError
 from manycall.data.row_files import SKIPPED_ROW, LineCursor, LocatedRow
 from manycall.data.row_ids import RowIds
 from manycall.data.row_input import RowsLike, row_input
@@ -44,6 +44,8 @@ class RowSource:
         limit: use only the first `limit` rows (not samples).
         grid: repeat each row for every combination of these variables. If `rows` is None, they are the rows.
         sampler: fields that differ between rows or samples, for example random variables.
+        check: called with the fields of each row of a file, with its variables, before the rows are processed; raises
+            PromptError for a row that cannot be used.
         earlier: the input of the last session. What is known of it is not checked again, if it is the same.
 
     Attributes:
@@ -64,6 +66,7 @@ class RowSource:
         limit: int | None = None,
         grid: VariableGrid | None = None,
         sampler: FieldSampler | None = None,
+        check: Callable[[Fields], object] | None = None,
         earlier: EarlierInput | None = None,
     ) -> None:
         if rows is None and grid is not None:
@@ -82,8 +85,12 @@ class RowSource:
         self.path = None if self._input.file is None else self._input.file.path
         earlier = earlier if earlier is not None and self._fits(earlier.record) else None
         self._earlier_record = None if earlier is None else earlier.record
-        check = InputCheck(self._input, self._ids, limit, None if sampler is None else self._with_variables)
-        checked = check.run(earlier)
+        use = None
+        if check is not None:
+            use = lambda fields: check(self._with_variables(fields))  # noqa: E731
+        elif sampler is not None:  # reports missing values of dependent variables before any call
+            use = self._with_variables
+        checked = InputCheck(self._input, self._ids, limit, use).run(earlier)
         self.total = None if checked.rows is None else checked.rows * self.rows_per_input
         self._input_rows = checked.rows or 0
         self.fingerprint = checked.fingerprint

@@ -20,6 +20,7 @@ from manycall.providers.chat_reply import (
     Reply,
     ReplyWithoutUsage,
     read_choice,
+    read_choices,
     without_choice,
 )
 from manycall.providers.embeddings_reply import read_vectors
@@ -182,6 +183,10 @@ def decode(api: Api, body: bytes, replayed: bool = False, *, is_thinker: bool = 
         return Embeddings(read_vectors(reply.data, body), used, body, replayed)
     if not reply.choices:
         raise without_choice(reply, body)
+    if len(reply.choices) > 1:
+        choices = read_choices(reply.choices, body, is_thinker)
+        first = choices[0]
+        return Completion(first.text, first.finish_reason, used, body, replayed, first.reasoning, choices)
     text, finish, thought = read_choice(reply.choices[0], body, is_thinker)
     return Completion(text, finish, used, body, replayed, thought)
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from manycall import clock
 from manycall.client.job_client import JobClient
-from manycall.data.prompt_template import PromptError
+from manycall.data.prompt_error import PromptError
 from manycall.errors import Interrupted, ManycallError, RunStopped, StorageError, TimeLimitReached
 from manycall.records import Row, RowOutput
 from manycall.run.outcome import cause, validate_result

@@ -23,6 +23,8 @@ from manycall.sim.sim_settings import SimSettings
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
+MAX_CHOICES = 128
+"""Largest value of the parameter `n`, as OpenAI documents it."""
 _STREAMS = re.compile(rb'"stream"\s*:\s*true')
 
 
@@ -78,6 +80,8 @@ class SimServer(SimEngine):
             return SimResponse(
                 400, error_body("invalid_request_error", f"max_tokens must be at least 1, not {limit!r:.50}")
             )
+        if (number := request.get("n")) is not None and not (isinstance(number, int) and 1 <= number <= MAX_CHOICES):
+            return SimResponse(400, error_body("invalid_request_error", f"n must be from 1 to {MAX_CHOICES}"))
         return await self._answer(path, request, prompt)
 
     async def _answer(self, path: str, request: dict[str, Any], prompt: str) -> SimResponse:
@@ -87,17 +91,20 @@ class SimServer(SimEngine):
             self.count_start()
             self.counts["failed"] += 1
             return SimResponse(500, error_body("server_error", "simulated error"))
-        answer = GeneratedText("", 0, "stop") if path == EMBEDDINGS_PATH else self.answers.answer(prompt, request)
-        if self.quotas and (refusal := self.refusal(size + (request.get("max_tokens") or answer.tokens))) is not None:
+        no_text = GeneratedText("", 0, "stop")
+        answers = [
+            no_text if path == EMBEDDINGS_PATH else self.answers.answer(prompt, request)
+            for _ in range(request.get("n") or 1)
+        ]
+        longest, tokens = max(each.tokens for each in answers), sum(each.tokens for each in answers)
+        if self.quotas and (refusal := self.refusal(size + (request.get("max_tokens") or longest))) is not None:
             self.counts["refused"] += 1
             return SimResponse(429, error_body("rate_limit_exceeded", "rate limit exceeded"), refusal)
         ticket = self.count_start()
         slowness = self.settings.slowness(ticket)
         chunks = self.prefix_chunks(prompt)
-        await self.finish_work(
-            BatchedCall(ticket, size, answer.tokens * slowness, self.settings.latency * slowness, chunks)
-        )
-        usage = {"prompt_tokens": size, "completion_tokens": answer.tokens, "total_tokens": size + answer.tokens}
+        await self.finish_work(BatchedCall(ticket, size, longest * slowness, self.settings.latency * slowness, chunks))
+        usage = {"prompt_tokens": size, "completion_tokens": tokens, "total_tokens": size + tokens}
         self.counts["finished"] += 1
         self.counts["tokens"] += usage["total_tokens"]
         if path == EMBEDDINGS_PATH:
@@ -106,7 +113,7 @@ class SimServer(SimEngine):
         fields = {"id": f"sim-{ticket}", "model": request.get("model", "sim"), "usage": usage}
         return SimResponse(
             200,
-            _encode({**fields, **ANSWER_BODIES[path](request, answer)}),
+            _encode({**fields, **ANSWER_BODIES[path](request, answers)}),
             self.limit_headers(),
             is_complete=fault != "drop",
         )
