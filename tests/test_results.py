@@ -31,6 +31,15 @@ def evaluated(out: str = "e.jsonl", limit: int = 5) -> manycall.results.EvalResu
     return manycall.evaluate("wordmath", out=out, limit=limit, **SIM)
 
 
+def evaluated_all() -> manycall.results.SuiteResult:
+    return manycall.evaluate_all(["wordmath"], ["a", "b"], out="suite", base_url="sim", limit=5, progress=False)
+
+
+def ranked() -> manycall.results.Ranking:
+    evaluated_all()
+    return manycall.rank_models("suite")
+
+
 def judged() -> manycall.results.JudgeResult:
     generated()
     return manycall.judge("g.jsonl", "Good? {{ text }}", out="j.jsonl", **SIM)
@@ -66,7 +75,9 @@ COMMANDS: dict[Callable[[], ResultViews], tuple[str, ...]] = {
     generated: ("generate", "-p", "{{ q }}", "rows.jsonl", "-o", "g.jsonl", *ENDPOINT),
     evaluated: ("eval", "wordmath", "--limit", "5", "-o", "e.jsonl", *ENDPOINT),
     judged: ("judge", "g.jsonl", "--rubric", "Good? {{ text }}", "-o", "j.jsonl", *ENDPOINT),
+    evaluated_all: ("eval", "wordmath", "-m", "a", "-m", "b", "--limit", "5", "-o", "suite", "-u", "sim"),
     compared: ("compare", "e.jsonl", "f.jsonl"),
+    ranked: ("compare", "suite"),
     checked: ("check-data", "g.jsonl"),
     exported: ("export", "g.jsonl", "-o", "y.jsonl"),
     described: ("dataset-card", "g.jsonl"),
