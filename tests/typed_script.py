@@ -63,7 +63,9 @@ def evaluation() -> float:
         raise
     verdicts: manycall.results.JudgeResult = manycall.judge("e.jsonl", "Good? {{ response }}", model="m", out="d.jsonl")
     comparison: manycall.results.Comparison = manycall.compare("e.jsonl", "f.jsonl")
-    for each in (result, verdicts, comparison):
+    suite: manycall.results.SuiteResult = manycall.evaluate_all(["gsm8k"], ["m", "n"], out="suite")
+    ranking: manycall.results.Ranking = manycall.rank_models("suite", metric="strict-match")
+    for each in (result, suite, verdicts, comparison, ranking):
         manycall.write_report(each, "report.html")
     print(manycall.__version__, verdicts.verdicts, [difference["value"] for difference in comparison])
     paths: list[Path] = manycall.export_lm_eval("e.jsonl", "lm_eval")
