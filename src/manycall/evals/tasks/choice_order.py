@@ -1,5 +1,6 @@
 """The order of the choices of a question, as different authorities determine it. All orders are reproducible."""
 
+from functools import cache
 from hashlib import sha256
 from random import Random
 
@@ -28,11 +29,14 @@ def shuffled_orders(questions: int, count: int, seed: int = 0) -> list[list[int]
     return orders
 
 
-def sampled_orders(questions: int, count: int, samples: int, seed: int = 0) -> list[list[list[int]]]:
-    """Return one order of `count` choices for each question and sample: `orders[sample][question]`.
+@cache
+def sampled_orders(questions: int, count: int, sample: int, seed: int = 0) -> list[list[int]]:
+    """Return one order of `count` choices for each question in the sample with this number.
 
     One generator draws the orders of all questions for the first sample, then for the next, as simple-evals does. So
-    the orders of the first samples do not depend on the number of samples.
+    the orders of a sample do not depend on the number of samples.
     """
     rng = Random(seed)
-    return [[rng.sample(range(count), count) for _ in range(questions)] for _ in range(samples)]
+    for _ in range(sample * questions):
+        rng.sample(range(count), count)
+    return [rng.sample(range(count), count) for _ in range(questions)]
