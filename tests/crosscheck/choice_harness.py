@@ -52,10 +52,11 @@ def write_tasks(folder: Path, task: str, data: dict[str, Any]) -> dict[str, str]
     return names
 
 
-def write_groups(folder: Path, task: str, names: dict[str, str], groups: dict[str, list[str]]) -> None:
-    """Write a group with the members of each group, and lm-eval's aggregation."""
+def write_groups(folder: Path, names: dict[str, str], groups: dict[str, list[str]]) -> None:
+    """Write the groups, each with lm-eval's aggregation. The last one has all subjects: it consists of the others."""
+    *parts, _ = groups
     for group, subjects in groups.items():
-        members = [name for name, subject in names.items() if subject in subjects]
+        members = parts if parts and group not in parts else [n for n, subject in names.items() if subject in subjects]
         metric = {"metric": "exact_match", "aggregation": "mean", "weight_by_size": True}
         text = f"group: {group}\ntask: {json.dumps(members)}\naggregate_metric_list: {json.dumps([metric])}\n"
         (folder / f"group-{group.replace(' ', '-')}.yaml").write_text(text)
@@ -82,11 +83,12 @@ def whole(job: dict[str, Any]) -> dict[str, Any]:
     """Return lm-eval's whole evaluation."""
     folder = Path(job["folder"])
     names = write_tasks(folder, job["task"], job["data"])
-    write_groups(folder, job["task"], names, job["groups"])
+    if job["groups"]:
+        write_groups(folder, names, job["groups"])
     manager = TaskManager(include_path=str(folder), include_defaults=False)
     model = BySubtask(json.loads(Path(job["responses"]).read_text()), names)
     said = lm_eval.simple_evaluate(
-        model=model, tasks=[*job["groups"], *names], log_samples=True, task_manager=manager, apply_chat_template=True
+        model=model, tasks=list(job["groups"])[-1:] or list(names), log_samples=True, task_manager=manager, apply_chat_template=True
     )
     figures = {**said["results"], **said.get("groups", {})}
     return {

@@ -28,10 +28,9 @@ def letter_or_choice(response: str, choices: Sequence[str]) -> str:
     texts = [_plain(choice.strip()) for choice in choices]
     letters = {text: f"({letter})" for text, letter in zip(texts, ascii_uppercase, strict=False)}
     any_text = "|".join(sorted(map(re.escape, texts), key=len, reverse=True))
-    if found := re.findall(any_text, _plain(response)):
-        text = str(found[-1]).strip()
-        if answer := letters.get(text, text):
-            return answer
+    found = re.findall(any_text, _plain(response))
+    if found and (text := str(found[-1]).strip()):
+        return letters.get(text, text)
     if after_colon := re.findall(rf":\s*([{ascii_uppercase[: len(texts)]}])", response):
         return f"({after_colon[-1]})"
     return UNPARSED

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from manycall.evals.scoring.choice_answers import chosen_letter, equal_letter
 from manycall.evals.scoring.text_answers import UNPARSED
+from manycall.evals.tasks.benchmark import Benchmark
 from manycall.evals.tasks.chinese_subjects import CEVAL_HARD, CEVAL_SUBJECTS
 from manycall.evals.tasks.choice_prompts import lettered, planted_letter
 from manycall.evals.tasks.subject_shots import SubjectData
@@ -107,4 +108,7 @@ OURS = replace(
     OPENCOMPASS, prompt=step_by_step_prompt, extract={"choice": chosen_letter}, scorer=equal_letter, name="ceval",
     num_fewshot=None, groups=(SubtaskGroup("ceval"),), planted=planted_letter("答案：{}"), loader=DATA,
 )  # fmt: skip
-ALL = {task.name: task for task in (OURS, OPENCOMPASS)}
+BENCHMARKS = (
+    Benchmark(OURS, 1_346, "manycall", "your copy"),
+    Benchmark(OPENCOMPASS, 1_346, "OpenCompass 0.5.4, ceval_gen_5f30c7", "your copy"),
+)

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from manycall.evals.scoring.choice_answers import chosen_letter, equal_letter
 from manycall.evals.scoring.text_answers import extract_regex
 from manycall.evals.tasks.ceval import chinese_row, equal, groups_of, step_by_step_prompt
+from manycall.evals.tasks.benchmark import Benchmark
 from manycall.evals.tasks.chinese_subjects import CMMLU_CHINA, CMMLU_SUBJECTS
 from manycall.evals.tasks.choice_prompts import lettered, planted_letter
 from manycall.evals.tasks.subject_shots import SubjectData
@@ -60,4 +61,7 @@ OURS = replace(
     OPENCOMPASS, prompt=step_by_step_prompt, extract={"choice": chosen_letter}, scorer=equal_letter, name="cmmlu",
     groups=(SubtaskGroup("cmmlu"),), planted=planted_letter("答案：{}"),
 )  # fmt: skip
-ALL = {task.name: task for task in (OURS, OPENCOMPASS)}
+BENCHMARKS = (
+    Benchmark(OURS, 11_582, "manycall", "your copy"),
+    Benchmark(OPENCOMPASS, 11_582, "OpenCompass 0.5.4, cmmlu_0shot_cot_gen_305931", "your copy"),
+)

@@ -3,7 +3,8 @@
     Question,Correct Answer,Incorrect Answer 1,Incorrect Answer 2,Incorrect Answer 3, and further columns
 
 The authors ask that the questions are not published as plain text, so that no model is trained on them. The set is
-therefore gated on the hub, no question is part of this package, and reports quote none if you do not pass them on.
+therefore gated on the hub, and no question is part of this package. Do not publish outputs or reports: they contain
+questions.
 
 - `gpqa_diamond_cot_zeroshot` reproduces the task of this name (version 2.2) in lm-evaluation-harness 0.4.13, in a run
   with this task alone: its choices are shuffled by one generator for all tasks.
@@ -22,11 +23,12 @@ from msgspec.structs import replace
 from manycall.evals.scoring.choice_answers import chosen_letter, equal_letter
 from manycall.evals.scoring.choice_texts import letter_or_choice
 from manycall.evals.scoring.text_answers import exact_match, extract_regex
+from manycall.evals.tasks.benchmark import LM_EVAL, Benchmark
 from manycall.evals.tasks.choice_order import order_by_hash, sampled_orders, shuffled_orders
 from manycall.evals.tasks.choice_prompts import lettered, planted_letter
 from manycall.evals.tasks.hub_files import HubFile
 from manycall.evals.tasks.published_data import PublishedData
-from manycall.evals.tasks.task import Filter, Task
+from manycall.evals.tasks.task import Task, row_filter
 from manycall.records import Fields
 
 COLUMNS = ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
@@ -35,6 +37,7 @@ LETTERS = "ABCD"
 REVISION = "633f5ee89ab8ad4522a9f850766b73f62147ffdd"
 FILES = (HubFile("Idavidrein/gpqa", REVISION, "gpqa_diamond.csv", gated=True),)
 SAMPLE_FILE = "gpqa_diamond.csv"
+SAME_LETTER = partial(exact_match, ignore=(), drop=punctuation)
 
 
 def convert(fields: Fields, _: str) -> Fields:
@@ -48,11 +51,16 @@ def reorder(fields: Fields, order: Sequence[int], form: str = "{}") -> Fields:
     return {**fields, "choices": choices, "answer": form.format(LETTERS[choices.index(fields["choices"][0])])}
 
 
+def _incorrect_first(order: Sequence[int]) -> list[int]:
+    """Return an order of the incorrect choices and the correct one as one of the correct choice and the incorrect."""
+    return [(n + 1) % len(LETTERS) for n in order]
+
+
 def shuffled(rows: list[Fields]) -> list[Fields]:
-    """Return the rows with their choices as lm-eval cleans and shuffles them: the right one is the last before."""
+    """Return the rows with their choices as lm-eval cleans and shuffles them."""
     orders = shuffled_orders(len(rows), len(LETTERS))
     tidy = [{**row, "choices": [_tidy(text) for text in row["choices"]]} for row in rows]
-    return [reorder(row, [(n + 1) % 4 for n in order], "({})") for row, order in zip(tidy, orders, strict=True)]
+    return [reorder(row, _incorrect_first(order), "({})") for row, order in zip(tidy, orders, strict=True)]
 
 
 def _tidy(text: str | None) -> str:
@@ -60,8 +68,8 @@ def _tidy(text: str | None) -> str:
 
 
 def by_hash(rows: list[Fields]) -> list[Fields]:
-    """Return the rows with their choices in an order that depends only on the question."""
-    return [reorder(row, order_by_hash(row["question"], len(LETTERS))) for row in rows]
+    """Return the rows with their choices in an order that depends only on the question, as in evalscope."""
+    return [reorder(row, _incorrect_first(order_by_hash(row["question"], len(LETTERS)))) for row in rows]
 
 
 def vary(fields: Fields, sample: int, questions: int) -> Fields:
@@ -109,9 +117,9 @@ COT_ZEROSHOT = Task(
     prompt=lm_eval_prompt,
     extract={
         "strict-match": partial(extract_regex, pattern=r"(?<=The answer is )(.*)(?=.)"),
-        "flexible-extract": Filter(lambda response, fields: letter_or_choice(response, fields["choices"])),
+        "flexible-extract": row_filter(lambda response, row: letter_or_choice(response, row["choices"]), SAME_LETTER),
     },
-    scorer=partial(exact_match, ignore=(), drop=punctuation),
+    scorer=SAME_LETTER,
     name="gpqa_diamond_cot_zeroshot",
     params={"max_tokens": 256, "temperature": 0.0, "stop": ["</s>"], "seed": 1234},
     body_format="lm-eval",
@@ -134,4 +142,8 @@ OURS = replace(
     SIMPLE_EVALS, extract={"choice": chosen_letter}, scorer=equal_letter, name="gpqa_diamond", samples=None,
     loader=GpqaData(files=FILES, convert=convert, sample=SAMPLE_FILE, arrange=by_hash),
 )  # fmt: skip
-ALL = {task.name: task for task in (OURS, COT_ZEROSHOT, SIMPLE_EVALS)}
+BENCHMARKS = (
+    Benchmark(OURS, 198, "manycall", "Idavidrein/gpqa (gated)"),
+    Benchmark(COT_ZEROSHOT, 198, LM_EVAL, "Idavidrein/gpqa (gated)", version=2.2),
+    Benchmark(SIMPLE_EVALS, 198, "simple-evals", "Idavidrein/gpqa (gated)"),
+)

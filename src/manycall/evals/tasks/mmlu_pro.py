@@ -16,6 +16,7 @@ from functools import partial
 from string import ascii_uppercase, punctuation
 
 from manycall.evals.scoring.text_answers import UNPARSED, exact_match, extract_regex
+from manycall.evals.tasks.benchmark import LM_EVAL, Benchmark
 from manycall.evals.tasks.choice_prompts import lettered, planted_letter
 from manycall.evals.tasks.hub_files import HubFile
 from manycall.evals.tasks.subject_shots import SubjectData
@@ -89,3 +90,4 @@ TASK = Task(
         fewshot_files=(file("data/validation-00000-of-00001.parquet"),), fewshot_sample="mmlu_pro_validation.jsonl",
     ),
 )  # fmt: skip
+BENCHMARKS = (Benchmark(TASK, 12_032, LM_EVAL, "TIGER-Lab/MMLU-Pro", "parquet", version=3.1),)

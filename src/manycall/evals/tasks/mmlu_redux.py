@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from manycall.evals.scoring.choice_answers import chosen_letter, equal_letter
 from manycall.evals.scoring.text_answers import any_target, exact_match, extract_regex
+from manycall.evals.tasks.benchmark import LM_EVAL, Benchmark
 from manycall.evals.tasks.choice_prompts import lettered, planted_letter
 from manycall.evals.tasks.hub_files import HubFile
 from manycall.evals.tasks.mmlu_subjects import MMLU_SUBJECTS
@@ -115,4 +116,7 @@ OURS = replace(
     name="mmlu_redux", system=None, params={}, body_format="compact", planted=planted_letter("ANSWER: {}"),
     loader=SubjectData(files=FILES, convert=repaired, sample="mmlu_redux.jsonl", read=read_with_folder),
 )  # fmt: skip
-ALL = {task.name: task for task in (OURS, GENERATIVE)}
+BENCHMARKS = (
+    Benchmark(OURS, 5_700, "manycall", "edinburgh-dawg/mmlu-redux-2.0", "parquet"),
+    Benchmark(GENERATIVE, 5_330, LM_EVAL, "edinburgh-dawg/mmlu-redux-2.0", "parquet", version=4.0),
+)
