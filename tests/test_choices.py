@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 
+from crosscheck.choices import RECORDED
+from crosscheck.our_choices import recorded_forms
 from manycall.errors import UsageError
 from manycall.evals.scoring.choice_texts import letter_or_choice
 from manycall.evals.tasks.choice_order import order_by_hash, sampled_orders, shuffled_orders
 from manycall.evals.tasks.custom import custom_task
 from manycall.evals.tasks.task import Task
+from manycall.evals.tasks.task_prompt import TaskPrompt
+from manycall.records import Row
 
 
 def test_the_orders_of_lm_eval_and_of_simple_evals_are_reproduced() -> None:
@@ -39,7 +43,7 @@ def test_an_order_by_hash_depends_only_on_the_text() -> None:
     ],
 )
 def test_a_letter_is_read_with_the_help_of_the_choices(response: str, answer: str) -> None:
-    assert letter_or_choice(response, ["Guilty", "Guilty of Romance", "x^2", "(d)"]) == answer
+    assert letter_or_choice(response, ["Guilty", "Guilty of Romance", "x^2", "(17)"]) == answer
 
 
 def test_a_choice_of_punctuation_disables_the_comparison_of_texts() -> None:
@@ -58,8 +62,9 @@ def own_task(scorer: str, *rows: dict[str, Any]) -> Task:
 
 @pytest.mark.parametrize("scorer", ["choice", "exact", "regex:([A-Z])"])
 def test_choices_are_shown_without_a_prompt_whatever_the_scorer(scorer: str) -> None:
-    task = own_task(scorer, {"question": "Which?", "choices": ["red", "blue"], "answer": "B"})
-    assert task.prompt == "{{ question | trim }}\n{% for each in choices %}{{ 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[loop.index0] }}. {{ each }}\n{% endfor %}Answer:"
+    row = {"question": "Which?", "choices": ["red", "blue"], "answer": "B"}
+    (message,) = TaskPrompt(own_task(scorer, row)).messages(Row("x", row, 0))
+    assert message["content"] == "Which?\nA. red\nB. blue\nAnswer:"
 
 
 def test_a_question_without_choices_is_sent_as_it_is() -> None:
@@ -77,3 +82,8 @@ def test_a_right_answer_that_is_no_choice_is_refused_before_any_call(answer: Any
     good = {"question": "Which?", "choices": ["red", "blue", "green"], "answer": 1}
     with pytest.raises(UsageError, match=r"line 2: the right answer .* is none of the 3 choices.*counted from 0"):
         own_task("choice", good, {**good, "answer": answer})
+
+
+def test_prompts_answers_and_scores_are_those_that_the_authorities_gave(tmp_path: Path) -> None:
+    """`make crosscheck` compares with their own code, on more responses, and writes the file."""
+    assert recorded_forms(tmp_path) == json.loads(RECORDED.read_text())

@@ -88,7 +88,11 @@ def whole(job: dict[str, Any]) -> dict[str, Any]:
     manager = TaskManager(include_path=str(folder), include_defaults=False)
     model = BySubtask(json.loads(Path(job["responses"]).read_text()), names)
     said = lm_eval.simple_evaluate(
-        model=model, tasks=list(job["groups"])[-1:] or list(names), log_samples=True, task_manager=manager, apply_chat_template=True
+        model=model,
+        tasks=list(job["groups"])[-1:] or list(names),
+        log_samples=True,
+        task_manager=manager,
+        apply_chat_template=True,
     )
     figures = {**said["results"], **said.get("groups", {})}
     return {
@@ -132,7 +136,13 @@ def fuzzed(job: dict[str, Any], out: Any) -> None:
 
 
 def _gold(task: str, right: int) -> Any:
-    return right if task.startswith("mmlu_redux") else f"({'ABCD'[right]})" if task.startswith("gpqa") else "ABCDEFGHIJ"[right]
+    return (
+        right
+        if task.startswith("mmlu_redux")
+        else f"({'ABCD'[right]})"
+        if task.startswith("gpqa")
+        else "ABCDEFGHIJ"[right]
+    )
 
 
 if __name__ == "__main__":
