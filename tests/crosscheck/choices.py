@@ -45,7 +45,7 @@ def run_harness(python: str, script: str, job: dict[str, Any], folder: Path) -> 
     """Do a job in the environment of the authority; return the file with what it said."""
     folder.mkdir(parents=True, exist_ok=True)
     path, out = folder / "job.json", folder / "said.json"
-    path.write_text(json.dumps({**job, "out": str(out), "folder": str(folder / "tasks")}))
+    path.write_text(json.dumps({**job, "out": str(out), "folder": job.get("folder", str(folder / "tasks"))}))
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "HF_HOME": str(folder / "hf")}
     done = subprocess.run(
         [python, FOLDER / script, path], check=False, cwd=folder, env=environment, capture_output=True, text=True,
