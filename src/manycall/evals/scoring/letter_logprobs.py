@@ -25,7 +25,7 @@ def most_likely_letter(reply: Completion) -> str:
         pairs = [(str(each["token"]).strip(), float(each["logprob"])) for each in alternatives]
     except (LookupError, TypeError, ValueError):
         raise InvalidResponse(
-            "The response has no log probabilities (logprobs, top_logprobs). Use another endpoint, or the scorer choice."
+            "The response has no log probabilities (top_logprobs). Use another endpoint, or the scorer choice."
         ) from None
     totals: defaultdict[str, float] = defaultdict(float)
     for token, logprob in pairs:
