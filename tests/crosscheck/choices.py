@@ -47,8 +47,8 @@ def run_harness(python: str, script: str, job: dict[str, Any], folder: Path) -> 
     path, out = folder / "job.json", folder / "said.json"
     path.write_text(json.dumps({**job, "out": str(out), "folder": job.get("folder", str(folder / "tasks"))}))
     environment = {
-        "PATH": os.environ["PATH"], "PYTHONPATH": str(FOLDER.parent), "HOME": str(folder), "HF_HOME": str(folder / "hf"),
-        "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1",
+        "PATH": os.environ["PATH"], "PYTHONPATH": str(FOLDER.parent), "HOME": str(folder),
+        "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1",
     }  # fmt: skip
     done = subprocess.run(
         [python, FOLDER / script, path], check=False, cwd=folder, env=environment, capture_output=True, text=True,
