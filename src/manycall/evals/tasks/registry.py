@@ -12,6 +12,8 @@ from manycall.evals.tasks import (
     gpqa,
     gsm8k,
     math500,
+    mgsm,
+    mgsm_simple_evals,
     mmlu,
     mmlu_pro,
     mmlu_redux,
@@ -20,7 +22,9 @@ from manycall.evals.tasks import (
 from manycall.evals.tasks.benchmark import Benchmark
 from manycall.evals.tasks.task import Task
 
-MODULES = (gsm8k, mmlu, wordmath, aime, math500, gpqa, mmlu_pro, mmlu_redux, ceval, cmmlu)
+MODULES = (
+    gsm8k, mmlu, wordmath, aime, math500, mgsm, mgsm_simple_evals, gpqa, mmlu_pro, mmlu_redux, ceval, cmmlu,
+)  # fmt: skip
 BENCHMARKS: dict[str, Benchmark] = {each.task.name: each for module in MODULES for each in module.BENCHMARKS}
 """Built-in benchmarks by the name of their task."""
 TASKS: dict[str, Task] = {name: each.task for name, each in BENCHMARKS.items()}
