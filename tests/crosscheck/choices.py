@@ -1,4 +1,4 @@
-"""Multiple choice beside its authorities.
+"""Comparison of multiple choice with its authorities.
 
 python -m crosscheck.choices --python LM_EVALS_PYTHON --authorities FOLDER [--fuzz 20000] [--record]
 """
