@@ -30,7 +30,7 @@ FIRST_ANSWER = partial(extract_regex, pattern=r"answer is \(?([ABCDEFGHIJ])\)?")
 def file(name: str) -> HubFile:
     """Return a file of the dataset at the pinned commit."""
     return HubFile(
-        "TIGER-Lab/MMLU-Pro", "527feea0afed1de15a8c115abf7be4c912123315", name, modelscope="modelscope/MMLU-Pro"
+        "TIGER-Lab/MMLU-Pro", "527feea0afed1de15a8c115abf7be4c912123315", name, modelscope="TIGER-Lab/MMLU-Pro"
     )
 
 

@@ -31,7 +31,12 @@ from manycall.records import Fields
 LETTERS = "ABCD"
 REVISION = "ecde1359227ae7c3291f6ca3e16417b4ee8040d0"
 FILES = tuple(
-    HubFile("edinburgh-dawg/mmlu-redux-2.0", REVISION, f"{subject}/data-00000-of-00001.arrow")
+    HubFile(
+        "edinburgh-dawg/mmlu-redux-2.0",
+        REVISION,
+        f"{subject}/data-00000-of-00001.arrow",
+        modelscope="AI-ModelScope/mmlu-redux-2.0",
+    )
     for subjects in MMLU_SUBJECTS.values()
     for subject in subjects
 )
