@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from manycall.evals.tasks import (
     aime,
     ceval,
+    cmath,
     cmmlu,
     gpqa,
     gsm8k,
@@ -23,7 +24,7 @@ from manycall.evals.tasks.benchmark import Benchmark
 from manycall.evals.tasks.task import Task
 
 MODULES = (
-    gsm8k, mmlu, wordmath, aime, math500, mgsm, mgsm_simple_evals, gpqa, mmlu_pro, mmlu_redux, ceval, cmmlu,
+    gsm8k, mmlu, wordmath, aime, math500, mgsm, mgsm_simple_evals, cmath, gpqa, mmlu_pro, mmlu_redux, ceval, cmmlu,
 )  # fmt: skip
 BENCHMARKS: dict[str, Benchmark] = {each.task.name: each for module in MODULES for each in module.BENCHMARKS}
 """Built-in benchmarks by the name of their task."""
