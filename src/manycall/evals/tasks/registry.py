@@ -5,11 +5,27 @@ A new benchmark gets a module in this folder with a tuple `BENCHMARKS`, and an e
 
 from difflib import get_close_matches
 
-from manycall.evals.tasks import aime, cmath, gsm8k, math500, mgsm, mgsm_simple_evals, mmlu, wordmath
+from manycall.evals.tasks import (
+    aime,
+    ceval,
+    cmath,
+    cmmlu,
+    gpqa,
+    gsm8k,
+    math500,
+    mgsm,
+    mgsm_simple_evals,
+    mmlu,
+    mmlu_pro,
+    mmlu_redux,
+    wordmath,
+)
 from manycall.evals.tasks.benchmark import Benchmark
 from manycall.evals.tasks.task import Task
 
-MODULES = (gsm8k, mmlu, wordmath, aime, math500, mgsm, mgsm_simple_evals, cmath)
+MODULES = (
+    gsm8k, mmlu, wordmath, aime, math500, mgsm, mgsm_simple_evals, cmath, gpqa, mmlu_pro, mmlu_redux, ceval, cmmlu,
+)  # fmt: skip
 BENCHMARKS: dict[str, Benchmark] = {each.task.name: each for module in MODULES for each in module.BENCHMARKS}
 """Built-in benchmarks by the name of their task."""
 TASKS: dict[str, Task] = {name: each.task for name, each in BENCHMARKS.items()}
