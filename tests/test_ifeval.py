@@ -1,0 +1,98 @@
+"""IFEval's checks: what follows an instruction, at its limits."""
+
+import sys
+from typing import Any
+
+import pytest
+
+from manycall.errors import UsageError
+from manycall.evals.ifeval.english_text import require_ifeval_extra
+from manycall.evals.ifeval.instruction_checks import CHECKS, followed_instructions, follows, loose_variants
+
+for module in ("langdetect", "punkt", "regex"):
+    pytest.importorskip(module, reason="the ifeval extra is not installed: pip install -e '.[ifeval]'")
+
+CASES: list[tuple[str, dict[str, Any], str, str]] = [
+    ("keywords:existence", {"keywords": ["fox", "Dog"]}, "foxes and a dog", "a fox"),
+    ("keywords:frequency", {"keyword": "ha", "frequency": 2, "relation": "at least"}, "Haha", "ha"),
+    ("keywords:frequency", {"keyword": " ha ", "frequency": 2, "relation": "less than"}, "ha", "hahaha"),
+    ("keywords:forbidden_words", {"forbidden_words": ["pine"]}, "pineapple", "a Pine."),
+    ("keywords:letter_frequency", {"letter": "A", "let_frequency": 2, "let_relation": "at least"}, "Aa", "a"),
+    ("keywords:letter_frequency", {"letter": "#", "let_frequency": 2, "let_relation": "at least"}, "# x #", "#"),
+    ("language:response_language", {"language": "fr"}, "C'est une très belle journée.", "It is a fine day."),
+    ("language:response_language", {"language": "fr"}, "12345", "This is plain English."),
+    ("length_constraints:number_sentences", {"num_sentences": 2, "relation": "at least"}, "Dr. A. Go.", "Dr. A"),
+    ("length_constraints:number_sentences", {"num_sentences": 3, "relation": "at least"}, "So ! ! x", "So !"),
+    ("length_constraints:number_words", {"num_words": 3, "relation": "less than"}, "it is", "it is so"),
+    ("length_constraints:number_words", {"num_words": 2, "relation": "less than"}, "cafe\u0301", "it's"),
+    ("length_constraints:number_paragraphs", {"num_paragraphs": 2}, "***a\n***\nb***", "a******b"),
+    (
+        "length_constraints:nth_paragraph_first_word",
+        {"num_paragraphs": 2, "nth_paragraph": 2, "first_word": "Go"}, "a\n\n'go, b", "a\n\ngoing",
+    ),
+    ("detectable_content:number_placeholders", {"num_placeholders": 2}, "[a] [[b]", "[a\n] [b]"),
+    ("detectable_content:postscript", {"postscript_marker": "P.S."}, "Hi\np. s. bye", "P.S bye"),
+    ("detectable_content:postscript", {"postscript_marker": "P.P.S"}, "P. P. S", "P.S."),
+    ("detectable_format:number_bullet_lists", {"num_bullets": 2}, "* a\n\n - b", "* a\n**b**"),
+    ("detectable_format:number_bullet_lists", {"num_bullets": 1}, "---", "a - b"),
+    ("detectable_format:constrained_response", {}, "So: My answer is no.", "My answer is no"),
+    ("detectable_format:number_highlighted_sections", {"num_highlights": 2}, "*a* **b**", "*a* ** **"),
+    ("detectable_format:multiple_sections", {"section_spliter": "Day", "num_sections": 2}, "Day 1 Day2", "day 1 Day 2"),
+    ("detectable_format:json_format", {}, "```json\n{}\n```", "Here: {}"),
+    ("detectable_format:title", {}, "a <<b>>", "<< >>"),
+    ("combination:two_responses", {}, "a\n******\nb", "a******a"),
+    ("combination:repeat_prompt", {"prompt_to_repeat": " Say HI "}, "say hi: hi", "Well. Say hi"),
+    ("startend:end_checker", {"end_phrase": "The End."}, 'x "the end." ', "The End"),
+    ("change_case:capital_word_frequency", {"capital_frequency": 2, "capital_relation": "at least"}, "CANNOT", "CAN"),
+    ("change_case:english_capital", {}, "THIS IS A TEXT THAT SOMEBODY WROTE IN ENGLISH.", "This is English"),
+    ("change_case:english_lowercase", {}, "this is plain english", "это простой русский текст"),
+    ("punctuation:no_comma", {}, "a，b", "a, b"),
+    ("startend:quotation", {}, ' "a" ', '"'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "arguments", "right", "wrong"), CASES)
+def test_a_response_follows_an_instruction_up_to_its_limit(
+    name: str, arguments: dict[str, Any], right: str, wrong: str
+) -> None:
+    assert follows(name, arguments, right)
+    assert not follows(name, arguments, wrong)
+
+
+def test_every_instruction_has_a_case() -> None:
+    assert {name for name, *_ in CASES} == CHECKS.keys()
+    assert len(CHECKS) == 25
+
+
+def test_an_empty_response_follows_no_instruction() -> None:
+    assert not any(follows(name, arguments, "\n ") for name, arguments, *_ in CASES)
+
+
+def test_the_loose_score_forgives_a_first_and_a_last_line_and_asterisks() -> None:
+    row = {"instruction_id_list": ["startend:quotation", "punctuation:no_comma"], "kwargs": [{}, {"unused": None}]}
+    response = 'Sure, here it is:\n**"Hello"**\nBye'
+    assert followed_instructions(row, response) == [False, False]
+    assert followed_instructions(row, response, loose=True) == [True, True]
+    assert loose_variants("*a*\nb") == ["*a*\nb", "a\nb", "b", "*a*", "a", ""]
+
+
+def test_an_unknown_instruction_or_argument_is_an_error() -> None:
+    with pytest.raises(ValueError, match="instruction 'a:b' is not known"):
+        follows("a:b", {}, "x")
+    with pytest.raises(TypeError):
+        follows("punctuation:no_comma", {"most": 3}, "x")
+    with pytest.raises(ValueError, match="'more than' must be"):
+        follows("length_constraints:number_words", {"num_words": 3, "relation": "more than"}, "x")
+
+
+@pytest.mark.timeout(30)
+def test_long_hostile_responses_take_linear_time() -> None:
+    for name, arguments, *_ in CASES:
+        for text in ("[", "<", "\n", "*", "- ", '{"a":', "! "):
+            follows(name, arguments, text * 10_000)
+
+
+def test_a_missing_package_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "punkt", None)
+    with pytest.raises(UsageError, match=r"punkt is not installed.*manycall\[ifeval\]"):
+        require_ifeval_extra()
