@@ -51,9 +51,9 @@ def count_capital_words(text: str) -> int:
 
 def detect_language(text: str) -> str:
     """Return the code of the language of a text, for example "en"; UNDETECTABLE if it has no letters."""
+    detector = _languages().create()
     from langdetect.lang_detect_exception import LangDetectException
 
-    detector = _languages().create()
     detector.append(text)
     try:
         return str(detector.detect())
@@ -64,6 +64,7 @@ def detect_language(text: str) -> str:
 @cache
 def _languages() -> Any:
     """Return a factory of detectors. It is not langdetect's own, so other users of the library keep their seed."""
+    require_ifeval_extra()
     from langdetect.detector_factory import PROFILES_DIRECTORY, DetectorFactory
 
     factory = DetectorFactory()
@@ -73,6 +74,7 @@ def _languages() -> Any:
 
 
 def _sentences(text: str) -> list[str]:
+    require_ifeval_extra()
     from manycall.evals.ifeval.punkt_sentences import sentence_splitter
 
     return sentence_splitter().split(text)
@@ -80,6 +82,7 @@ def _sentences(text: str) -> list[str]:
 
 @cache
 def _compiled(pattern: str) -> Any:
+    require_ifeval_extra()
     import regex
 
     return regex.compile(pattern)
