@@ -54,7 +54,8 @@ def readers() -> dict[str, Callable[[str], object]]:
     found: dict[str, Callable[[str], object]] = {}
     for name, task in TASKS.items():
         if "platinum" not in name:  # whose filters are the same
-            found[name] = lambda text, task=task: task.score_response(text, "B" if "mmlu" in task.name else "#### 18")  # type: ignore[misc]
+            row = {"answer": "B" if "mmlu" in task.name else "#### 18"}
+            found[name] = lambda text, task=task, row=row: task.score_response(text, row)  # type: ignore[misc]
     for name, way in SCORERS.items():
         target = "B" if name == "choice" else "18"
         found[f"--scorer {name}"] = lambda text, way=way, target=target: way.scorer(way.extract(text), target)  # type: ignore[misc]

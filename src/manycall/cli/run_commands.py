@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from manycall.cli.benchmark_list import print_benchmarks
 from manycall.cli.flags import (
     Data,
     FailUnder,
@@ -101,7 +102,7 @@ def steps(
 @with_run_flags()
 def evaluate(
     task: Annotated[
-        str, typer.Argument(help="gsm8k, wordmath, ...; or your own: rows (.jsonl, .csv, ...) or FILE.py:task.")
+        str, typer.Argument(help="gsm8k, aime25, ...; or your own: rows (.jsonl, .csv, ...) or FILE.py:task.")
     ],
     prompt: Annotated[
         str | None, typer.Option("-p", "--prompt", help="For your own rows: a Jinja template. Default: the question.")
@@ -122,6 +123,9 @@ def evaluate(
     report: Report = None,
     *,
     json: Json = False,
+    list_: Annotated[
+        bool, typer.Option("--list", is_eager=True, callback=print_benchmarks, help="List the benchmarks and exit.")
+    ] = False,
     **options: Any,
 ) -> None:
     """Ask the questions of a benchmark and score the answers."""

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import groupby, islice
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from manycall.data.input_check import InputCheck
 from manycall.data.input_progress import InputProgress
@@ -18,13 +18,19 @@ from manycall.data.prompt_template import PromptError
 from manycall.data.row_files import SKIPPED_ROW, LineCursor, LocatedRow
 from manycall.data.row_ids import RowIds
 from manycall.data.row_input import RowsLike, row_input
-from manycall.data.variables import VariableGrid, VariableSampler
+from manycall.data.variables import VariableGrid
 from manycall.errors import UsageError
 from manycall.ids import IdState, IdTable
 from manycall.option_flags import option
 from manycall.records import Fields, Row
 
 T = TypeVar("T")
+
+
+class FieldSampler(Protocol):
+    """Returns the fields of a row or sample, from its id and the fields of its input row."""
+
+    def sample(self, row_id: str, fields: Fields) -> Fields: ...
 
 
 class RowSource:
@@ -37,7 +43,7 @@ class RowSource:
         id_field: the field that contains the row id, instead of `id` or `custom_id`.
         limit: use only the first `limit` rows (not samples).
         grid: repeat each row for every combination of these variables. If `rows` is None, they are the rows.
-        sampler: chooses the values of random variables for each row and sample.
+        sampler: fields that differ between rows or samples, for example random variables.
         earlier: the input of the last session. What is known of it is not checked again, if it is the same.
 
     Attributes:
@@ -57,7 +63,7 @@ class RowSource:
         id_field: str | None = None,
         limit: int | None = None,
         grid: VariableGrid | None = None,
-        sampler: VariableSampler | None = None,
+        sampler: FieldSampler | None = None,
         earlier: EarlierInput | None = None,
     ) -> None:
         if rows is None and grid is not None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from manycall.data.input_record import EarlierInput, read_record
 from manycall.data.row_input import RowsLike
-from manycall.data.row_source import RowSource
-from manycall.data.variables import VariableGrid, VariableSampler
+from manycall.data.row_source import FieldSampler, RowSource
+from manycall.data.variables import VariableGrid
 from manycall.run.job import decides_in_place
 from manycall.run.options import RunOptions
 from manycall.store.paths import run_folder_path
@@ -18,7 +18,7 @@ def open_rows(
     *,
     samples: int | None = None,
     grid: VariableGrid | None = None,
-    sampler: VariableSampler | None = None,
+    sampler: FieldSampler | None = None,
 ) -> RowSource:
     """Return the rows of a job.
 

@@ -5,7 +5,7 @@ process (sim/in_process.py).
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ import msgspec
 from manycall import clock
 from manycall.records import DECODE_ERRORS
 from manycall.sim.continuous_batching import BatchedCall
-from manycall.sim.generated_text import token_count
+from manycall.sim.generated_text import AnswerKey, token_count
 from manycall.sim.provider_server import ProviderApi
 from manycall.sim.response_bodies import ANSWER_BODIES, error_body, prompt_text
 from manycall.sim.sim_engine import SimEngine, SimResponse
@@ -28,7 +28,7 @@ _STREAMS = re.compile(rb'"stream"\s*:\s*true')
 class SimServer(SimEngine):
     """One simulated server: a plain OpenAI-compatible one, or with `provider` the API of that provider."""
 
-    def __init__(self, settings: SimSettings, key: Mapping[str, str]) -> None:
+    def __init__(self, settings: SimSettings, key: AnswerKey) -> None:
         super().__init__(settings, key)
         self._provider_api = ProviderApi(self, settings)
         self._plays_provider = settings.plays_provider

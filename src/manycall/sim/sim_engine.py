@@ -1,13 +1,13 @@
 """What every simulated API has in common: the batch, the quotas, the generated text and the counts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
 from manycall import clock
 from manycall.sim import rate_limits
 from manycall.sim.continuous_batching import PREFIX_CHUNK_TOKENS, BatchedCall, ContinuousBatch
-from manycall.sim.generated_text import TextGenerator
+from manycall.sim.generated_text import AnswerKey, TextGenerator
 from manycall.sim.rate_limits import TokenBucket
 from manycall.sim.sim_settings import SimSettings
 
@@ -44,7 +44,7 @@ class SimEngine:
         quotas: token buckets for "requests" and "tokens", if these are limited; may be changed during a run.
     """
 
-    def __init__(self, settings: SimSettings, key: Mapping[str, str]) -> None:
+    def __init__(self, settings: SimSettings, key: AnswerKey) -> None:
         self.answers = TextGenerator(settings, key)
         self.batch = ContinuousBatch(settings)
         limits = {"requests": settings.rpm, "tokens": settings.tpm}

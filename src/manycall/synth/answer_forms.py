@@ -198,7 +198,7 @@ class PatternForm:
     async def read(self, text: str) -> RowOutput:
         """Return the groups of the last match."""
         try:
-            found = await asyncio.to_thread(self._extract, text, None)
+            found = await asyncio.to_thread(self._extract, text, {})
         except ScorerTooSlow:
             raise AnswerInvalid(
                 f"{option('extract')} takes longer than {EXTRACT_SECONDS:g} s for this answer. Simplify the regular "
