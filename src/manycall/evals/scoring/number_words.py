@@ -13,14 +13,14 @@ VALUES = {
     "hundred": 100,
     **SCALES,
 }
-_LAST_WORD = (
+_WORD = (
     "(?:twen|thir|for|fif|six|seven|nine)(?:teen|ty)|eight(?:een|y)|fourteen|zero|one|two|three|four|five|ten|eleven|"
     "twelve|hundred|thousand|(?:m|b|tr)illion"
 )
-"""Words with which lm-eval lets a number end. Because of a slip in its pattern, six to nine are not among them."""
-_OTHER_WORD = r"twen|thir|for|fif|six|seven|nine|eight|[^\S\r\n]|,|and|&"
-_RUN = re.compile(f"(?:{_LAST_WORD}|{_OTHER_WORD})++")
-_WORD = re.compile(f"({_LAST_WORD})|{_OTHER_WORD}")
+"""Words with which a number can end. Because of a slip in lm-eval's pattern, six to nine are not among them."""
+_PART = r"twen|thir|for|fif|six|seven|nine|[^\S\r\n]|,|and|&"
+_RUN = re.compile(f"(?:{_WORD}|eight)(?:{_WORD}|{_PART})*+")
+_NEXT = re.compile(f"({_WORD})|{_PART}|eight")
 
 
 def last_number_words(text: str) -> str | None:
@@ -28,14 +28,14 @@ def last_number_words(text: str) -> str | None:
 
     lm-eval stops with an error for words without a value ("thousand million").
     """
-    last = ""
-    for run in _RUN.finditer(text.lower()):
-        ends = [word.end() for word in _WORD.finditer(run[0]) if word[1]]
-        if ends:
-            last = run[0][: ends[-1]]
-    words = [word for word in last.split() if word in VALUES]
+    text, at, last = text.lower(), 0, ""
+    while run := _RUN.search(text, at):
+        words = list(_NEXT.finditer(run[0]))
+        ends = [word.end() for word in (words[0], *words[2:]) if word[1]]  # the last of several is never the second
+        at = run.start() + (ends[-1] if ends else words[0].end())
+        last = text[run.start() : at] if ends else last
     try:
-        return str(_value(words))
+        return str(_value([word for word in last.split() if word in VALUES]))
     except (IndexError, ValueError):
         return None
 
@@ -46,22 +46,30 @@ def _value(words: Sequence[str]) -> int:
     Raises:
         IndexError, ValueError: the words have no value.
     """
+    if not words:
+        raise ValueError("there are no number words")
     if len(words) == 1:
         return VALUES[words[0]]
-    total = 0
-    for scale, value in SCALES.items():
-        if scale in words:
-            at = words.index(scale)
-            total += _below_thousand(words[:at]) * value
-            words = words[at + 1 :]
-            if not words:
-                return total
-    return total + _below_thousand(words)
+    present = [scale for scale in SCALES if scale in words]
+    total, start = 0, 0
+    for scale in present:
+        at = words.index(scale)
+        total += _below_thousand(words[start:at]) * VALUES[scale]
+        start = at + 1
+    if not SCALES.keys().isdisjoint(words[start:]):
+        raise ValueError("a scale occurs twice, or after a smaller one")
+    # what follows the smallest scale; if nothing does, what follows the next larger one is added again
+    rests = [words[words.index(scale) + 1 :] for scale in reversed(present)] or [words]
+    return total + _sum(next(filter(None, rests), ["zero"]))
 
 
 def _below_thousand(words: Sequence[str]) -> int:
     if not SCALES.keys().isdisjoint(words):
-        raise ValueError("a scale occurs twice or after a smaller one")
+        raise ValueError("a scale occurs twice, or after a smaller one")
+    return _sum(words)
+
+
+def _sum(words: Sequence[str]) -> int:
     match [VALUES[word] for word in words]:
         case [a, b, c, d]:
             return a * b + c + d

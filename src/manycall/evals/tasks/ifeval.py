@@ -1,13 +1,13 @@
-"""IFEval: 541 prompts with 834 instructions that a program can verify (Zhou et al., 2023, arXiv:2311.07911), Apache-2.0.
+"""IFEval: 541 prompts with 834 instructions that a program can verify (Zhou et al., 2023, arXiv:2311.07911).
 
     {"key": 1000, "prompt": "Write a summary of ... Do not use any commas and highlight at least 3 sections ...",
      "instruction_id_list": ["punctuation:no_comma", "detectable_format:number_highlighted_sections"],
      "kwargs": [{}, {"num_highlights": 3}]}
 
-The task reproduces `ifeval` (version 4.0) in lm-evaluation-harness 0.4.13. Its four scores are the share of prompts all of
-whose instructions are followed, and the share of instructions that are followed; strict, and loose, which also accepts a
-response without its first line, its last line or its asterisks. As in lm-eval, thinking text in the response is checked
-too. Deliberate differences:
+License of the data: Apache-2.0. The task reproduces `ifeval` (version 4.0) in lm-evaluation-harness 0.4.13. Its scores
+are the share of prompts all of whose instructions are followed, and the share of instructions that are followed; strict,
+and loose, which also accepts a response without its first line, its last line or its asterisks. As in lm-eval, thinking
+text in a response is checked too. Deliberate differences:
 
 - langdetect has a fixed seed. lm-eval's has none, so its verdict on the language of a text can change.
 - Keys 1122 and 1129 count the characters # and !, for which lm-eval draws a random letter each time.
@@ -29,7 +29,6 @@ FILE = HubFile(
     "966cd89545d6b6acfd7638bc708b98261ca58e84",
     "ifeval_input_data.jsonl",
     sha256="6a85310ca8ce15eff755aa08a3a4ff931c7e273e7515ebb3c492ea85fd8288f2",
-    modelscope="opencompass/ifeval",
 )
 
 
