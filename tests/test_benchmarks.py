@@ -533,7 +533,7 @@ def test_each_match_reads_and_compares_in_its_way(name: str, response: str, read
         ),
         ("numeric", "none", "'none' must contain exactly one number, but contains 0"),
         ("numeric", "3 h 20 min", "must contain exactly one number"),
-        ("choice", 1, "the right answer '1' is not a letter, so scorer='choice' cannot score this row"),
+        ("choice", 1.5, "the right answer '1.5' is not a letter, so scorer='choice' cannot score this row"),
         ("choice", "Paris", "is not a letter"),
         ("exact", None, "the right answer is null, which cannot be compared with an answer"),
         ("numeric", None, "the right answer is null"),
