@@ -1,7 +1,6 @@
 """Made-up questions in the form of BIG-Bench Hard, and responses to them of every kind that models give."""
 
 import random
-from collections.abc import Callable
 from typing import Any
 
 NUMBERS = (
@@ -11,16 +10,59 @@ NUMBERS = (
 WORDS = ("oven", "costume", "arson", "it&t", "o'clock", "apple", "app", "be", "bee", "Étude", "zoo", "snow", "snowy")
 BRACKETS = ("[", "]", "(", ")", "<", ">", "{", "}", " ", '"', " } ] >", ") )")
 CHOICES = (
-    "the cat", "the cat is black", "12/01/2020", "Neither", "Yes", "no. 5", "  two  spaces ", "re.set", "naïve café", "x^2",
-    "黑色", "a (b)", "!?", "The  end", "5",
-)  # fmt: skip
-YES_NO = ("Yes", "No", "yes", "no", "YES", "nope", "not plausible", "Plausible", "tells the truth", "is not telling the truth",
-          "does not tell the truth", "is telling the truth", "know", "implausible")  # fmt: skip
+    "the cat",
+    "the cat is black",
+    "12/01/2020",
+    "Neither",
+    "Yes",
+    "no. 5",
+    "  two  spaces ",
+    "re.set",
+    "naïve café",
+    "x^2",
+    "黑色",
+    "a (b)",
+    "!?",
+    "The  end",
+    "5",
+)
+YES_NO = (
+    "Yes",
+    "No",
+    "yes",
+    "no",
+    "YES",
+    "nope",
+    "not plausible",
+    "Plausible",
+    "tells the truth",
+    "is not telling the truth",
+    "does not tell the truth",
+    "is telling the truth",
+    "know",
+    "implausible",
+)
 LEADS = (
-    "So the answer is {}.", "So the answer is {}", "The answer is {}.", "the answer is {}\nBut wait.", "The answer: {}.", "{}",
-    "The final answer: {} .", "Answer: {}", "the answer is {}. No: the answer is {}.", "**{}**", r"\boxed{{{}}}", ": {}",
-    "答案是 {}。", "the answer is", "<think>the answer is {}. Wait", "", "The answer is {},", 'the answer is "{}".', "So, {} it is.",
-)  # fmt: skip
+    "So the answer is {}.",
+    "So the answer is {}",
+    "The answer is {}.",
+    "the answer is {}\nBut wait.",
+    "The answer: {}.",
+    "{}",
+    "The final answer: {} .",
+    "Answer: {}",
+    "the answer is {}. No: the answer is {}.",
+    "**{}**",
+    r"\boxed{{{}}}",
+    ": {}",
+    "答案是 {}。",
+    "the answer is",
+    "<think>the answer is {}. Wait",
+    "",
+    "The answer is {},",
+    'the answer is "{}".',
+    "So, {} it is.",
+)
 CHARACTERS = "()[]{}<>:., \n\t-0123456789ABCDEabc\"'\\^中\u00a0\0"
 
 
@@ -38,15 +80,24 @@ def question(rng: random.Random, kind: str) -> tuple[str, str]:
         case "number":
             return "I have some chairs and a lamp. How many objects do I have?", str(rng.randint(-5, 30))
         case "brackets":
-            return "Complete the sequence: [ { [", "".join(rng.choice("]}) >") for _ in range(rng.randint(1, 4))).strip() or "]"
+            return "Complete the sequence: [ { [", "".join(
+                rng.choice("]}) >") for _ in range(rng.randint(1, 4))
+            ).strip() or "]"
     return "Is it so?", rng.choice(kind.split("/"))
 
 
 KINDS = {
-    "boolean_expressions": "True/False", "causal_judgement": "Yes/No", "navigate": "Yes/No", "formal_fallacies": "valid/invalid",
-    "dyck_languages": "brackets", "multistep_arithmetic_two": "number", "object_counting": "number",
-    "sports_understanding": "yes/no", "web_of_lies": "Yes/No", "word_sorting": "words",
-}  # fmt: skip
+    "boolean_expressions": "True/False",
+    "causal_judgement": "Yes/No",
+    "navigate": "Yes/No",
+    "formal_fallacies": "valid/invalid",
+    "dyck_languages": "brackets",
+    "multistep_arithmetic_two": "number",
+    "object_counting": "number",
+    "sports_understanding": "yes/no",
+    "web_of_lies": "Yes/No",
+    "word_sorting": "words",
+}
 """Kinds of the subtasks; the others have choices."""
 
 
@@ -56,7 +107,9 @@ def _said(rng: random.Random, row: dict[str, Any], kind: str) -> str:
         return str(row["target"])
     match kind:
         case "choice":
-            return rng.choice((f"({rng.choice('ABCDEFZ')})", rng.choice("ABCabc"), rng.choice(CHOICES), rng.choice(CHOICES).upper()))
+            return rng.choice(
+                (f"({rng.choice('ABCDEFZ')})", rng.choice("ABCabc"), rng.choice(CHOICES), rng.choice(CHOICES).upper())
+            )
         case "words":
             return rng.choice((" ", ", ", "\n", "-")).join(rng.choice(WORDS) for _ in range(rng.randint(0, 6)))
         case "number":
