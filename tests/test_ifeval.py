@@ -1,12 +1,9 @@
 """IFEval's checks: what follows an instruction, at its limits."""
 
-import sys
 from typing import Any
 
 import pytest
 
-from manycall.errors import UsageError
-from manycall.evals.ifeval.english_text import require_ifeval_extra
 from manycall.evals.ifeval.instruction_checks import CHECKS, followed_instructions, follows, loose_variants
 
 for module in ("langdetect", "punkt", "regex"):
@@ -90,9 +87,3 @@ def test_long_hostile_responses_take_linear_time() -> None:
     for name, arguments, *_ in CASES:
         for text in ("[", "<", "\n", "*", "- ", '{"a":', "! "):
             follows(name, arguments, text * 10_000)
-
-
-def test_a_missing_package_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "punkt", None)
-    with pytest.raises(UsageError, match=r"punkt is not installed.*manycall\[ifeval\]"):
-        require_ifeval_extra()

@@ -90,7 +90,7 @@ def failures() -> dict[str, str]:
 
 
 def test_an_answer_on_which_the_scorer_takes_for_ever_fails_alone(url: str) -> None:
-    ask("right", FOR_EVER, "wrong", "raise", "end", "object", {"answer": "right"})
+    ask("right", FOR_EVER, "wrong", "raise", "end", "object", "right")
     for _ in range(2):  # the second time without a call
         ended = shell.manycall(*words(url), seconds=60)
         assert ended.code == 3

@@ -1,7 +1,7 @@
 """Runs the code of simple-evals, OpenCompass and MMLU-Pro: python authority_harness.py JOB.json
 
-It needs a Python with pandas, numpy, jinja2, requests and tqdm, for example that of lm-eval. `authorities` is a folder with
-checkouts of openai/simple-evals and TIGER-AI-Lab/MMLU-Pro and the unpacked wheel of opencompass 0.5.4.
+It needs a Python with pandas, numpy, jinja2, requests and tqdm, for example that of lm-eval. `authorities` is a folder
+with checkouts of openai/simple-evals and TIGER-AI-Lab/MMLU-Pro and the unpacked wheel of opencompass 0.5.4.
 """
 
 import ast
@@ -15,7 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-OPENCOMPASS = {"ceval_opencompass": "ceval/ceval_gen_5f30c7.py", "cmmlu_opencompass": "cmmlu/cmmlu_0shot_cot_gen_305931.py"}
+OPENCOMPASS = {
+    "ceval_opencompass": "ceval/ceval_gen_5f30c7.py",
+    "cmmlu_opencompass": "cmmlu/cmmlu_0shot_cot_gen_305931.py",
+}
 
 
 def functions(path: Path, names: set[str]) -> dict[str, Callable[..., Any]]:
@@ -31,7 +34,7 @@ def functions(path: Path, names: set[str]) -> dict[str, Callable[..., Any]]:
 
 def simple_evals(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
     """Return what simple-evals sends and scores in GPQA, with the responses in the order of its calls."""
-    os.environ["debug"] = "1"  # one call after another
+    os.environ["debug"] = "1"  # noqa: SIM112 (its name there) one call after another
     package = types.ModuleType("simple_evals")
     package.__path__ = [str(folder / "simple-evals")]
     sys.modules["simple_evals"] = package
@@ -94,7 +97,9 @@ def opencompass(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
     """Return OpenCompass's templates, and what it reads."""
     texts = folder / "opencompass" / "opencompass" / "utils" / "text_postprocessors.py"
     readers = functions(texts, {"first_capital_postprocess", "match_answer_pattern"})
-    config = (folder / "opencompass" / "opencompass" / "configs" / "datasets" / OPENCOMPASS["cmmlu_opencompass"]).read_text()
+    config = (
+        folder / "opencompass" / "opencompass" / "configs" / "datasets" / OPENCOMPASS["cmmlu_opencompass"]
+    ).read_text()
     pattern = re.findall(r"(?m)^ +answer_pattern=r'(.*)',$", config)[-1]
     return {
         "templates": {task: templates(folder, file) for task, file in OPENCOMPASS.items()},
@@ -105,7 +110,9 @@ def opencompass(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
 
 def mmlu_pro(folder: Path, job: dict[str, Any]) -> list[str | None]:
     """Return what the script of MMLU-Pro's authors reads."""
-    found = functions(folder / "MMLU-Pro" / "evaluate_from_local.py", {"extract_answer", "extract_again", "extract_final"})
+    found = functions(
+        folder / "MMLU-Pro" / "evaluate_from_local.py", {"extract_answer", "extract_again", "extract_final"}
+    )
     return [found["extract_answer"](text) for text in job["texts"]]
 
 

@@ -79,16 +79,25 @@ class BySubtask(Recorded):
         return texts
 
 
+def written(job: dict[str, Any]) -> dict[str, str]:
+    """Write the tasks and groups of a job; return the subject of each task by name."""
+    names = write_tasks(Path(job["folder"]), job["task"], job["data"])
+    if job["groups"]:
+        write_groups(Path(job["folder"]), names, job["groups"])
+    return names
+
+
 def whole(job: dict[str, Any]) -> dict[str, Any]:
     """Return lm-eval's whole evaluation."""
-    folder = Path(job["folder"])
-    names = write_tasks(folder, job["task"], job["data"])
-    if job["groups"]:
-        write_groups(folder, names, job["groups"])
+    folder, names = Path(job["folder"]), written(job)
     manager = TaskManager(include_path=str(folder), include_defaults=False)
     model = BySubtask(json.loads(Path(job["responses"]).read_text()), names)
     said = lm_eval.simple_evaluate(
-        model=model, tasks=list(job["groups"])[-1:] or list(names), log_samples=True, task_manager=manager, apply_chat_template=True
+        model=model,
+        tasks=list(job["groups"])[-1:] or list(names),
+        log_samples=True,
+        task_manager=manager,
+        apply_chat_template=True,
     )
     figures = {**said["results"], **said.get("groups", {})}
     return {
@@ -132,7 +141,13 @@ def fuzzed(job: dict[str, Any], out: Any) -> None:
 
 
 def _gold(task: str, right: int) -> Any:
-    return right if task.startswith("mmlu_redux") else f"({'ABCD'[right]})" if task.startswith("gpqa") else "ABCDEFGHIJ"[right]
+    return (
+        right
+        if task.startswith("mmlu_redux")
+        else f"({'ABCD'[right]})"
+        if task.startswith("gpqa")
+        else "ABCDEFGHIJ"[right]
+    )
 
 
 if __name__ == "__main__":
@@ -141,4 +156,4 @@ if __name__ == "__main__":
         if "pairs" in given:
             fuzzed(given, file)
         else:
-            json.dump(whole(given), file)
+            json.dump(whole(given) if "responses" in given else written(given), file)

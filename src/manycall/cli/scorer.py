@@ -13,6 +13,7 @@ import msgspec
 
 from manycall.cli.user_code import load_task
 from manycall.evals.scoring.extraction import EXTRACT_PREFIX, extraction_task
+from manycall.evals.scoring.math_equality import MATH_PREFIX
 from manycall.evals.scoring.scorer_process import ScorerReply
 from manycall.evals.tasks.custom import scorer_task
 from manycall.evals.tasks.task import Task
@@ -39,6 +40,10 @@ def main() -> None:
 def _load(origin: str) -> Task:
     if origin.startswith(EXTRACT_PREFIX):
         return extraction_task(origin.removeprefix(EXTRACT_PREFIX))
+    if origin == MATH_PREFIX:
+        from manycall.evals.scoring.math_worker import worker_task
+
+        return worker_task()
     found = load_task(origin)
     return found if isinstance(found, Task) else scorer_task(origin)
 

@@ -31,6 +31,8 @@ def task_grader(path: Path, task: Task) -> RowGrader:
             raise UsageError(f"{location}: scoring needs the fields response and {task.target}.")
         try:
             return grade_response(row["response"], dict(row))
+        except UsageError:
+            raise
         except ScorerFailed as failed:
             raise UsageError(f"{location}: {task.name} cannot score it: {failed}") from None
         except Exception as error:  # the user's own functions

@@ -338,7 +338,8 @@ def evaluate(
         fewshot_data: a local file of solved examples, instead of the one that is downloaded.
         num_fewshot: number of few-shot examples before each question. Default: that of the benchmark.
         prompt: for a file of your own: the prompt (default: the question).
-        scorer: for a file of your own: "exact", "numeric", "choice", "boxed", "last-integer" or "regex:PATTERN".
+        scorer: for a file of your own: "exact", "numeric", "choice", "letter-logprob", "boxed", "last-integer" or
+            "regex:PATTERN".
         samples: how often each question is asked.
         no_answer: "wrong" scores rows without an answer as 0, "exclude" leaves them out of the scores (see `score`).
         (run options): see `manycall.run.options.RunOptions`.

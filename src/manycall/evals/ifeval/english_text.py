@@ -7,31 +7,14 @@ packages of the extra `ifeval` bring the same model and need no network.
 import re
 from collections.abc import Iterable
 from functools import cache
-from importlib import import_module
 from typing import Any
 
-from manycall.errors import UsageError
+from manycall.evals.tasks.extras import require_extra
 
-EXTRA_MODULES = ("langdetect", "punkt", "regex")
 SEED = 0
 """Seed of langdetect, which samples from a text. lm-eval does not set it, so its verdict on a text may change."""
 UNDETECTABLE = ""
 """Language of a text without letters."""
-
-
-def require_ifeval_extra() -> None:
-    """Check that the packages of the extra are installed.
-
-    Raises:
-        UsageError: one of them is missing.
-    """
-    for name in EXTRA_MODULES:
-        try:
-            import_module(name)
-        except ImportError:
-            raise UsageError(
-                f"ifeval needs the ifeval extra ({name} is not installed). Run: pip install 'manycall[ifeval]'."
-            ) from None
 
 
 def count_words(text: str) -> int:
@@ -64,7 +47,7 @@ def detect_language(text: str) -> str:
 @cache
 def _languages() -> Any:
     """Return a factory of detectors. It is not langdetect's own, so other users of the library keep their seed."""
-    require_ifeval_extra()
+    require_extra("ifeval", "ifeval")
     from langdetect.detector_factory import PROFILES_DIRECTORY, DetectorFactory
 
     factory = DetectorFactory()
@@ -74,7 +57,7 @@ def _languages() -> Any:
 
 
 def _sentences(text: str) -> list[str]:
-    require_ifeval_extra()
+    require_extra("ifeval", "ifeval")
     from manycall.evals.ifeval.punkt_sentences import sentence_splitter
 
     return sentence_splitter().split(text)
@@ -82,7 +65,7 @@ def _sentences(text: str) -> list[str]:
 
 @cache
 def _compiled(pattern: str) -> Any:
-    require_ifeval_extra()
+    require_extra("ifeval", "ifeval")
     import regex
 
     return regex.compile(pattern)

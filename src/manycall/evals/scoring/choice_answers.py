@@ -74,8 +74,8 @@ MAX_CHOICES = len(ascii_uppercase)
 def choices_of(fields: Mapping[str, Any]) -> tuple[str, list[str]] | None:
     """Return where a row has its choices, and their letters; None if it has none.
 
-    The choices are a list or an object ({"A": "…", "B": "…"}) in the field `choices` or `options`, or fields named A, B,
-    C, …, for which the name is "".
+    The choices are a list or an object ({"A": "…", "B": "…"}) in the field `choices` or `options`, or fields named
+    A, B, C, …, for which the name is "".
     """
     for name in LIST_FIELDS:
         match fields.get(name):

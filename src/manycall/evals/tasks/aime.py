@@ -22,8 +22,18 @@ from manycall.evals.tasks.task import Task
 from manycall.records import Fields
 
 FILES = {
-    "24": HubFile("Maxwell-Jia/AIME_2024", "8d88b2876a82a080e2f172cc9b25d0d9d2cb4792", "aime_2024_problems.parquet"),
-    "25": HubFile("math-ai/aime25", "563bb8404243c5f09de6ec262f2db674fe5bce9b", "test.jsonl"),
+    "24": HubFile(
+        "Maxwell-Jia/AIME_2024",
+        "8d88b2876a82a080e2f172cc9b25d0d9d2cb4792",
+        "aime_2024_problems.parquet",
+        modelscope="AI-ModelScope/AIME_2024",
+    ),
+    "25": HubFile(
+        "math-ai/aime25",
+        "563bb8404243c5f09de6ec262f2db674fe5bce9b",
+        "test.jsonl",
+        sha256="b4e273c02d3e7fe1b74b59eae768fc8230bfb0f79539890cb56f4361caac0331",
+    ),
     "26": HubFile(
         "math-ai/aime26",
         "79037aebdb6580008fb960d17cb21fd3099083e3",

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from manycall.evals.scoring.bbh_answers import IGNORED, few_shot_answer, flexible_answer, strict_answer
 from manycall.evals.scoring.text_answers import after_thinking, exact_match
 from manycall.evals.tasks.bbh_data import BBH_DATA
+from manycall.evals.tasks.bbh_files import REPOSITORY
 from manycall.evals.tasks.benchmark import LM_EVAL, Benchmark
 from manycall.evals.tasks.task import SubtaskGroup, Task, row_filter
 from manycall.records import Fields
@@ -72,7 +73,7 @@ _CHAT = replace(
     groups=(SubtaskGroup("bbh_chat"),),
 )
 BENCHMARKS = (
-    Benchmark(_BASE, 6511, LM_EVAL, "suzgunmirac/BIG-Bench-Hard", version=3.0),
-    Benchmark(_FEWSHOT, 6511, LM_EVAL, "suzgunmirac/BIG-Bench-Hard", version=4.0),
-    Benchmark(_CHAT, 6511, "manycall", "suzgunmirac/BIG-Bench-Hard"),
+    Benchmark(_BASE, 6511, LM_EVAL, REPOSITORY, version=3.0),
+    Benchmark(_FEWSHOT, 6511, LM_EVAL, REPOSITORY, version=4.0),
+    Benchmark(_CHAT, 6511, "manycall", REPOSITORY),
 )

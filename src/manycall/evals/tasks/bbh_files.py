@@ -1,37 +1,13 @@
 """The published files of BIG-Bench Hard at one commit: questions and few-shot prompts of each subtask."""
 
-from pathlib import Path
+from manycall.evals.tasks.hub_files import GitHubFile
 
-import msgspec
-
-from manycall.errors import UsageError
-from manycall.evals.tasks.download import DownloadFailed, cached_download
-from manycall.option_flags import option
-
-COMMIT = "9ee07bd481feebf959a6b59d61ea57bdcf30964d"
-REPOSITORY = f"https://raw.githubusercontent.com/suzgunmirac/BIG-Bench-Hard/{COMMIT}"
+REPOSITORY, COMMIT = "suzgunmirac/BIG-Bench-Hard", "9ee07bd481feebf959a6b59d61ea57bdcf30964d"
 QUESTIONS, PROMPTS = "bbh", "cot-prompts"
 
 
-class BbhFile(msgspec.Struct, frozen=True):
-    """One file of the repository. `path` is its path there, `sha256` its checksum in hex."""
-
-    path: str
-    sha256: str
-
-    def fetch(self) -> Path:
-        """Return the file in the cache, downloaded if needed.
-
-        Raises:
-            UsageError: the file cannot be downloaded, or its checksum differs.
-        """
-        try:
-            return cached_download(f"{REPOSITORY}/{self.path}", self.sha256, f"bbh-{COMMIT[:12]}/{self.path}")
-        except DownloadFailed as failed:
-            raise UsageError(
-                f"{failed} Pass {option('data', 'FOLDER')} with a copy of suzgunmirac/BIG-Bench-Hard: its folders "
-                f"{QUESTIONS} and {PROMPTS}."
-            ) from None
+def _file(path: str, sha256: str) -> GitHubFile:
+    return GitHubFile(REPOSITORY, COMMIT, path, sha256)
 
 
 CHECKSUMS: dict[str, tuple[str, str]] = {
@@ -145,5 +121,5 @@ CHECKSUMS: dict[str, tuple[str, str]] = {
     ),
 }
 """Subtask -> checksums of its questions and of its prompt."""
-QUESTION_FILES = tuple(BbhFile(f"{QUESTIONS}/{name}.json", each) for name, (each, _) in CHECKSUMS.items())
-PROMPT_FILES = {name: BbhFile(f"{PROMPTS}/{name}.txt", each) for name, (_, each) in CHECKSUMS.items()}
+QUESTION_FILES = tuple(_file(f"{QUESTIONS}/{name}.json", each) for name, (each, _) in CHECKSUMS.items())
+PROMPT_FILES = {name: _file(f"{PROMPTS}/{name}.txt", each) for name, (_, each) in CHECKSUMS.items()}

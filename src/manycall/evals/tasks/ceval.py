@@ -11,9 +11,6 @@ them unasked: `val/logic_val.csv` and so on, `dev/logic_dev.csv` for the example
   `choice`.
 """
 
-from collections.abc import Callable
-from functools import partial
-
 from msgspec.structs import replace
 
 from manycall.evals.scoring.choice_answers import chosen_letter, equal_letter
@@ -60,7 +57,8 @@ def groups_of(name: str, categories: dict[str, dict[str, str]], **more: frozense
 def opencompass_prompt(fields: Fields) -> str:
     """Return the user message of OpenCompass. It ends with a space."""
     choices = lettered(fields["choices"])
-    return f"以下是中国关于{fields['name']}考试的单项选择题，请选出其中的正确答案。\n{fields['question']}\n{choices}\n答案: "
+    head = f"以下是中国关于{fields['name']}考试的单项选择题，请选出其中的正确答案。"
+    return f"{head}\n{fields['question']}\n{choices}\n答案: "
 
 
 def step_by_step_prompt(fields: Fields) -> str:

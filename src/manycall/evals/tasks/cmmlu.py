@@ -1,11 +1,12 @@
-"""CMMLU: 11,582 Chinese questions in 67 subjects, four choices each (Li et al., 2023, arXiv:2306.09212), CC BY-NC-SA 4.0.
+"""CMMLU: 11,582 Chinese questions in 67 subjects, four choices each (Li et al., 2023, arXiv:2306.09212).
 
     ,Question,A,B,C,D,Answer
 
-The license does not allow this package to contain the files or to download them unasked: `test/agronomy.csv` and so on.
+The license (CC BY-NC-SA 4.0) does not allow this package to contain the files or to download them unasked:
+`test/agronomy.csv` and so on.
 
 - `cmmlu_opencompass` reproduces OpenCompass's `cmmlu_0shot_cot_gen_305931`: the model reasons and ends with
-  `答案: X`. Only an ASCII colon is read, and a lower-case letter is wrong. The groups are means of the scores of subjects.
+  `答案: X`. Only an ASCII colon is read, and a lower-case letter is wrong. Groups are means of the scores of subjects.
 - `cmmlu` is manycall's own: evalscope's prompt, and the scorer `choice`, which reads `答案：B` and `**B**` too.
 """
 
@@ -15,8 +16,8 @@ from msgspec.structs import replace
 
 from manycall.evals.scoring.choice_answers import chosen_letter, equal_letter
 from manycall.evals.scoring.text_answers import extract_regex
-from manycall.evals.tasks.ceval import chinese_row, equal, groups_of, step_by_step_prompt
 from manycall.evals.tasks.benchmark import Benchmark
+from manycall.evals.tasks.ceval import chinese_row, equal, groups_of, step_by_step_prompt
 from manycall.evals.tasks.chinese_subjects import CMMLU_CHINA, CMMLU_SUBJECTS
 from manycall.evals.tasks.choice_prompts import lettered, planted_letter
 from manycall.evals.tasks.subject_shots import SubjectData

@@ -37,7 +37,7 @@ def custom_task(rows: Path, prompt: PromptLike | None = None, scorer: str | None
     if scorer is None:
         available = "|".join([*SCORERS, f"{REGEX_PREFIX}PATTERN"])
         raise UsageError(f"{rows}: missing scorer. Pass {option('scorer', available)}.")
-    task, has_prompt = scorer_task(scorer), prompt is not None
+    task, has_prompt, needs_choices = scorer_task(scorer), prompt is not None, get_scorer(scorer).needs_choices
     for where, fields in read_rows(rows):
         if "answer" not in fields:
             raise UsageError(f"{rows}, {where}: missing field 'answer'. The row's fields: {', '.join(fields)}.")
@@ -47,10 +47,10 @@ def custom_task(rows: Path, prompt: PromptLike | None = None, scorer: str | None
             raise UsageError(
                 f"{rows}, {where}: {error}, so {option('scorer', scorer)} cannot score this row."
             ) from None
-        if scorer == "choice":
+        if needs_choices:
             _check_choice(fields, f"{rows}, {where}")
         if not has_prompt:
-            template = _default_template(fields, f"{rows}, {where}", needs_choices=scorer == "choice")
+            template = _default_template(fields, f"{rows}, {where}", scorer if needs_choices else "")
             if prompt is not None and template != prompt:
                 raise UsageError(
                     f"{rows}, {where}: the choices are not in the same fields as in the first row. "
@@ -60,16 +60,19 @@ def custom_task(rows: Path, prompt: PromptLike | None = None, scorer: str | None
     return replace(task, rows=rows, prompt=prompt or QUESTION_PROMPT, name=rows.name, answer_key=str(rows))
 
 
-def _default_template(fields: Fields, where: str, *, needs_choices: bool) -> str:
+def _default_template(fields: Fields, where: str, scorer: str) -> str:
     """Return the template that shows the question of a row, with its choices if it has any.
+
+    Args:
+        scorer: name of the scorer if it needs choices.
 
     Raises:
         UsageError: the row needs choices and has none.
     """
     template = question_with_choices(fields)
-    if template is None and needs_choices:
+    if template is None and scorer:
         raise UsageError(
-            f"{where}: {option('scorer', 'choice')} found no choices to show. The row needs a list `choices` or the "
+            f"{where}: {option('scorer', scorer)} found no choices to show. The row needs a list `choices` or the "
             f"fields A, B, …. If the question already contains them, pass {quoted_option('prompt', '{{ question }}')}."
         )
     return template or QUESTION_PROMPT
@@ -99,7 +102,15 @@ def scorer_task(name: str) -> Task:
     scorer = get_scorer(name)
     origin = name if name.startswith(REGEX_PREFIX) else ""
     return Task(
-        (), QUESTION_PROMPT, {name: scorer.extract}, scorer.scorer, name=name, is_fast=not origin, origin=origin
+        (),
+        QUESTION_PROMPT,
+        {name: scorer.extract},
+        scorer.scorer,
+        name=name,
+        is_fast=not origin,
+        origin=origin,
+        answer_text=scorer.answer_text,
+        params=scorer.params,
     )
 
 

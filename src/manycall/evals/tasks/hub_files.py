@@ -1,4 +1,4 @@
-"""Files of datasets on the Hugging Face Hub or ModelScope, downloaded over HTTPS without any library.
+"""Files of datasets on the Hugging Face Hub, ModelScope or GitHub, downloaded over HTTPS without any library.
 
 Environment variables:
 
@@ -10,6 +10,7 @@ Environment variables:
 import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -21,7 +22,44 @@ from manycall.records import Secret
 
 HUGGING_FACE = "https://huggingface.co"
 MODELSCOPE = "https://www.modelscope.cn"
+GITHUB = "https://raw.githubusercontent.com"
 MODELSCOPE_REVISION = "master"
+
+
+class PinnedFile(Protocol):
+    """A file whose content does not change."""
+
+    def fetch(self) -> Path:
+        """Return the file in the cache, downloaded if needed.
+
+        Raises:
+            UsageError: the file cannot be downloaded, or its checksum differs.
+        """
+        ...
+
+
+class GitHubFile(msgspec.Struct, frozen=True):
+    """One file of a repository on GitHub, at a commit.
+
+    Attributes:
+        repo: "OWNER/NAME".
+        sha256: checksum of the file, in hex.
+    """
+
+    repo: str
+    commit: str
+    path: str
+    sha256: str
+
+    def fetch(self) -> Path:
+        """Return the file in the cache, downloaded if needed. See `PinnedFile`."""
+        folder = PurePosixPath("github", self.repo.replace("/", "--"), self.commit[:12])
+        try:
+            return cached_download(
+                f"{GITHUB}/{self.repo}/{self.commit}/{self.path}", self.sha256, str(folder / self.path)
+            )
+        except DownloadFailed as failed:
+            raise UsageError(f"{failed} Try again, or {_local_copy(self.path)}") from None
 
 
 class HubFile(msgspec.Struct, frozen=True):
@@ -52,7 +90,7 @@ class HubFile(msgspec.Struct, frozen=True):
         hub = environ.get("MANYCALL_HUB", "huggingface")
         if hub == "modelscope":
             if not self.modelscope:
-                raise UsageError(f"{self.repo} is not on ModelScope. Unset MANYCALL_HUB, or {self._local_copy()}")
+                raise UsageError(f"{self.repo} is not on ModelScope. Unset MANYCALL_HUB, or {_local_copy(self.path)}")
             query = urlencode({"Revision": MODELSCOPE_REVISION, "FilePath": self.path})
             return f"{MODELSCOPE}/api/v1/datasets/{quote(self.modelscope)}/repo?{query}"
         if hub != "huggingface":
@@ -77,12 +115,13 @@ class HubFile(msgspec.Struct, frozen=True):
             if failed.status in (401, 403) and self.gated:
                 raise UsageError(
                     f"{self.repo} is gated. Accept its conditions at {HUGGING_FACE}/datasets/{self.repo} and set "
-                    f"HF_TOKEN, or {self._local_copy()}"
+                    f"HF_TOKEN, or {_local_copy(self.path)}"
                 ) from None
             mirrors = ", or set MANYCALL_HUB=modelscope" if self.modelscope and not is_modelscope else ""
             raise UsageError(
-                f"{failed} Set HF_ENDPOINT to the address of a mirror{mirrors}, or {self._local_copy()}"
+                f"{failed} Set HF_ENDPOINT to the address of a mirror{mirrors}, or {_local_copy(self.path)}"
             ) from None
 
-    def _local_copy(self) -> str:
-        return f"pass a local copy with {option('data', PurePosixPath(self.path).name)}."
+
+def _local_copy(path: str) -> str:
+    return f"pass a local copy with {option('data', PurePosixPath(path).name)}."

@@ -4,10 +4,10 @@
      "instruction_id_list": ["punctuation:no_comma", "detectable_format:number_highlighted_sections"],
      "kwargs": [{}, {"num_highlights": 3}]}
 
-License of the data: Apache-2.0. The task reproduces `ifeval` (version 4.0) in lm-evaluation-harness 0.4.13. Its scores
-are the share of prompts all of whose instructions are followed, and the share of instructions that are followed; strict,
-and loose, which also accepts a response without its first line, its last line or its asterisks. As in lm-eval, thinking
-text in a response is checked too. Deliberate differences:
+License of the data: Apache-2.0. The task reproduces `ifeval` (version 4.0) in lm-evaluation-harness 0.4.13. Its
+scores are the share of prompts all of whose instructions are followed, and the share of instructions that are followed;
+strict, and loose, which also accepts a response without its first line, its last line or its asterisks. As in lm-eval,
+thinking text in a response is checked too. Deliberate differences:
 
 - langdetect has a fixed seed. lm-eval's has none, so its verdict on the language of a text can change.
 - Keys 1122 and 1129 count the characters # and !, for which lm-eval draws a random letter each time.
@@ -16,7 +16,6 @@ text in a response is checked too. Deliberate differences:
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from manycall.evals.ifeval.english_text import require_ifeval_extra
 from manycall.evals.ifeval.instruction_checks import followed_instructions
 from manycall.evals.tasks.benchmark import LM_EVAL, Benchmark
 from manycall.evals.tasks.hub_files import HubFile
@@ -33,12 +32,7 @@ FILE = HubFile(
 
 
 def convert(fields: Fields, file: str) -> Fields:
-    """Return the row of a published prompt, after checking that its instructions and their arguments are known.
-
-    Raises:
-        UsageError: the packages of the extra are not installed.
-    """
-    require_ifeval_extra()
+    """Return the row of a published prompt, after checking that its instructions and their arguments are known."""
     names, arguments = list(fields["instruction_id_list"]), list(fields["kwargs"])
     given = [{key: value for key, value in each.items() if value} for each in arguments]
     row = {"question": str(fields["prompt"]), "instruction_id_list": names, "kwargs": given}
@@ -95,6 +89,6 @@ TASK = Task(
     params={"max_tokens": 1280, "temperature": 0.0, "stop": [], "seed": 1234},
     body_format="lm-eval",
     planted=planted,
-    loader=PublishedData((FILE,), convert, "ifeval.jsonl"),
+    loader=PublishedData((FILE,), convert, "ifeval.jsonl", extra="ifeval"),
 )
 BENCHMARKS = (Benchmark(TASK, 541, LM_EVAL, FILE.repo, "ifeval", metric="", version=4.0),)

@@ -29,14 +29,16 @@ FIRST_ANSWER = partial(extract_regex, pattern=r"answer is \(?([ABCDEFGHIJ])\)?")
 
 def file(name: str) -> HubFile:
     """Return a file of the dataset at the pinned commit."""
-    return HubFile("TIGER-Lab/MMLU-Pro", "527feea0afed1de15a8c115abf7be4c912123315", name, modelscope="modelscope/MMLU-Pro")
+    return HubFile(
+        "TIGER-Lab/MMLU-Pro", "527feea0afed1de15a8c115abf7be4c912123315", name, modelscope="modelscope/MMLU-Pro"
+    )
 
 
 def convert(fields: Fields, _: str) -> Fields:
     """Return the row of a question or an example."""
     choices = [str(choice).strip() for choice in fields["options"]][:MAX_CHOICES]
     answer = str(fields["answer"])
-    if not 1 <= len(choices) or answer not in [*ascii_uppercase[: len(choices)]]:
+    if not len(choices) >= 1 or answer not in [*ascii_uppercase[: len(choices)]]:
         raise ValueError(f"the answer {answer!r:.20} is none of {len(choices)} choices")
     row = {"id": str(fields["question_id"]), "subject": fields["category"], "question": fields["question"]}
     return {**row, "choices": choices, "answer": answer, "cot_content": fields.get("cot_content") or ""}
@@ -44,7 +46,9 @@ def convert(fields: Fields, _: str) -> Fields:
 
 def question_text(fields: Fields) -> str:
     """Return the user message."""
-    return f"Question:\n{fields['question']}\nOptions:\n{lettered(fields['choices'])}\nAnswer: Let's think step by step."
+    return (
+        f"Question:\n{fields['question']}\nOptions:\n{lettered(fields['choices'])}\nAnswer: Let's think step by step."
+    )
 
 
 def make_shot(fields: Fields) -> tuple[str, str]:
@@ -55,8 +59,8 @@ def make_shot(fields: Fields) -> tuple[str, str]:
 def official(response: str) -> str:
     """Return the letter that the scripts of the authors read; UNPARSED where they guess.
 
-    Their patterns `.*[aA]nswer:\\s*([A-J])` and `\\b[A-J]\\b(?!.*\\b[A-J]\\b)` take quadratic time for a long response. The
-    first one finds the last such answer in the first line that has one, the second one the last letter.
+    Their patterns `.*[aA]nswer:\\s*([A-J])` and `\\b[A-J]\\b(?!.*\\b[A-J]\\b)` take quadratic time for a long response.
+    The first one finds the last such answer in the first line that has one, the second one the last letter.
     """
     if (letter := FIRST_ANSWER(response)) != UNPARSED:
         return letter
@@ -86,8 +90,9 @@ TASK = Task(
     is_fast=True,
     planted=planted_letter("Let us see. The answer is ({})."),
     loader=SubjectData(
-        files=(file("data/test-00000-of-00001.parquet"),), convert=convert, sample="mmlu_pro.jsonl", make_shot=make_shot,
+        files=(file("data/test-00000-of-00001.parquet"),), convert=convert, sample="mmlu_pro.jsonl",
         fewshot_files=(file("data/validation-00000-of-00001.parquet"),), fewshot_sample="mmlu_pro_validation.jsonl",
+        make_shot=make_shot,
     ),
 )  # fmt: skip
 BENCHMARKS = (Benchmark(TASK, 12_032, LM_EVAL, "TIGER-Lab/MMLU-Pro", "parquet", version=3.1),)

@@ -1,8 +1,8 @@
-"""MMLU-Redux 2.0: 5,700 questions of MMLU, 100 of each subject, checked by hand (Gema et al., 2024, arXiv:2406.04127).
+"""MMLU-Redux 2.0: 5,700 questions of MMLU, 100 of each subject, checked by hand (Gema et al., 2024).
 
-    {"question": "...", "choices": ["...", "...", "...", "..."], "answer": 2, "error_type": "ok", "correct_answer": null}
+    {"question": "...", "choices": ["...", "...", "...", ...], "answer": 2, "error_type": "ok", "correct_answer": null}
 
-License CC BY 4.0. `error_type` says what is wrong with a question: 370 are not "ok".
+arXiv:2406.04127, CC BY 4.0. `error_type` says what is wrong with a question: 370 are not "ok".
 
 - `mmlu_redux_generative` reproduces the group of this name (version 4.0) in lm-evaluation-harness 0.4.13: only
   questions that are "ok"; the answer is the first of the characters A, B, C, D, so "Answer: C" is read as A.
@@ -35,6 +35,7 @@ FILES = tuple(
     for subjects in MMLU_SUBJECTS.values()
     for subject in subjects
 )
+CATEGORIES = tuple(SubtaskGroup(name, frozenset(subjects)) for name, subjects in MMLU_SUBJECTS.items())
 SEPARATORS = re.compile(r"[(),\s]+(?:(?:and|or)\s+)?")
 
 
@@ -60,7 +61,7 @@ def repaired(fields: Fields, _: str) -> Fields:
 
 
 def noted_letters(note: str, choices: Sequence[str]) -> list[str]:
-    """Return the choices that a note names by number from 0, letter or text: "1", "B", "(0, 2)", "A and C", "4 m, 5 m"."""
+    """Return the choices that a note names by number, letter or text: "1", "B", "(0, 2)", "A and C", "4 m, 5 m"."""
     words = [word for word in SEPARATORS.split(note) if word]
     names = dict(zip("0123", LETTERS, strict=True)) | {letter: letter for letter in LETTERS}
     if words and all(word in names for word in words):
@@ -97,23 +98,19 @@ GENERATIVE = Task(
     extract={"default": partial(extract_regex, pattern=r"([ABCD])")},
     scorer=partial(exact_match, ignore=(), drop=punctuation),
     name="mmlu_redux_generative",
-    system=(
-        "The following are multiple choice questions (with answers) about {{ subject | replace('_', ' ') }}.\n\n"
-    ),
+    system=("The following are multiple choice questions (with answers) about {{ subject | replace('_', ' ') }}.\n\n"),
     params={"max_tokens": 256, "temperature": 0, "stop": ["</s>"], "seed": 1234},
     body_format="lm-eval",
     subtask="subject",
-    groups=(
-        *(SubtaskGroup(name, frozenset(subjects)) for name, subjects in MMLU_SUBJECTS.items()),
-        SubtaskGroup("mmlu_redux_generative"),
-    ),
+    groups=(*CATEGORIES, SubtaskGroup("mmlu_redux_generative")),
     is_fast=True,
     planted=planted_letter("{}"),
     loader=SubjectData(files=FILES, convert=only_correct, sample="mmlu_redux.jsonl", read=read_with_folder),
 )
 OURS = replace(
     GENERATIVE, prompt=step_by_step_prompt, extract={"choice": chosen_letter}, scorer=any_target(equal_letter),
-    name="mmlu_redux", system=None, params={}, body_format="compact", planted=planted_letter("ANSWER: {}"),
+    name="mmlu_redux", system=None, params={}, body_format="compact",
+    groups=(*CATEGORIES, SubtaskGroup("mmlu_redux")), planted=planted_letter("ANSWER: {}"),
     loader=SubjectData(files=FILES, convert=repaired, sample="mmlu_redux.jsonl", read=read_with_folder),
 )  # fmt: skip
 BENCHMARKS = (

@@ -15,8 +15,9 @@ from msgspec.structs import replace
 from manycall.data.row_files import LocatedRow, read_rows
 from manycall.errors import UsageError
 from manycall.evals.tasks.download import checksum
+from manycall.evals.tasks.extras import require_extra
 from manycall.evals.tasks.fewshot import with_num_fewshot
-from manycall.evals.tasks.hub_files import HubFile
+from manycall.evals.tasks.hub_files import PinnedFile
 from manycall.evals.tasks.task import Task
 from manycall.option_flags import option
 from manycall.records import Fields
@@ -39,13 +40,15 @@ class PublishedData(msgspec.Struct, frozen=True):
         sample: name of a file of made-up rows in `samples/`, in the published form; "": there is none.
         read: reader of a file; yields (location, row) pairs.
         suffixes: suffixes of the files that are read if `data` is a folder.
+        extra: the optional dependencies without which no answer can be scored; "": none.
     """
 
-    files: Sequence[HubFile]
+    files: Sequence[PinnedFile]
     convert: Callable[[Fields, str], Fields | None]
     sample: str = ""
     read: Callable[[Path], Iterator[LocatedRow]] = read_rows
     suffixes: Sequence[str] = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+    extra: str = ""
 
     def __call__(
         self,
@@ -65,6 +68,7 @@ class PublishedData(msgspec.Struct, frozen=True):
 
     def with_rows(self, task: Task, data: str | Path | None) -> Task:
         """Return the task with the rows of `data` and their checksum in its settings."""
+        require_extra(self.extra, task.name)
         rows = with_row_ids(self.rows(self.paths(data)), task.subtask)
         if not rows:
             raise UsageError(f"{task.name}: {data} contains no rows.")

@@ -5,11 +5,24 @@ A new benchmark gets a module in this folder with a tuple `BENCHMARKS`, and an e
 
 from difflib import get_close_matches
 
-from manycall.evals.tasks import aime, bbh, gsm8k, ifeval, mmlu, wordmath
+from manycall.evals.tasks import (
+    aime,
+    bbh,
+    ceval,
+    cmmlu,
+    gpqa,
+    gsm8k,
+    ifeval,
+    math500,
+    mmlu,
+    mmlu_pro,
+    mmlu_redux,
+    wordmath,
+)
 from manycall.evals.tasks.benchmark import Benchmark
 from manycall.evals.tasks.task import Task
 
-MODULES = (gsm8k, mmlu, wordmath, aime, ifeval, bbh)
+MODULES = (gsm8k, mmlu, wordmath, aime, math500, gpqa, mmlu_pro, mmlu_redux, ceval, cmmlu, ifeval, bbh)
 BENCHMARKS: dict[str, Benchmark] = {each.task.name: each for module in MODULES for each in module.BENCHMARKS}
 """Built-in benchmarks by the name of their task."""
 TASKS: dict[str, Task] = {name: each.task for name, each in BENCHMARKS.items()}
