@@ -17,12 +17,13 @@ from manycall.evals.tasks import (
     mmlu,
     mmlu_pro,
     mmlu_redux,
+    simpleqa,
     wordmath,
 )
 from manycall.evals.tasks.benchmark import Benchmark
 from manycall.evals.tasks.task import Task
 
-MODULES = (gsm8k, mmlu, wordmath, aime, math500, gpqa, mmlu_pro, mmlu_redux, ceval, cmmlu, ifeval, bbh)
+MODULES = (gsm8k, mmlu, wordmath, aime, math500, gpqa, mmlu_pro, mmlu_redux, ceval, cmmlu, ifeval, bbh, simpleqa)
 BENCHMARKS: dict[str, Benchmark] = {each.task.name: each for module in MODULES for each in module.BENCHMARKS}
 """Built-in benchmarks by the name of their task."""
 TASKS: dict[str, Task] = {name: each.task for name, each in BENCHMARKS.items()}
