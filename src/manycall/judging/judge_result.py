@@ -26,7 +26,6 @@ from manycall.run.run_result import RunResult
 from manycall.store.output_reader import OutputReader
 from manycall.terminal import sanitize_line
 
-
 RUBRIC_SETTING = "rubric_name"
 """Name of the setting with the name of a built-in rubric."""
 
@@ -59,7 +58,7 @@ class JudgeResult(OutputResult, kw_only=True, frozen=True):
     position_bias: PositionBias | None
     pairwise: PairwiseResult | None
     reasked_rows: int
-    derived: list[tuple[str, float]] = []
+    derived: list[tuple[str, float]]
 
     def tables(self) -> list[Table]:
         """Return tables as (header, rows): the verdicts, then the score."""

@@ -10,6 +10,7 @@ from manycall.evals.tasks import (
     bbh,
     ceval,
     cmmlu,
+    drop,
     gpqa,
     gsm8k,
     ifeval,
@@ -23,7 +24,7 @@ from manycall.evals.tasks import (
 from manycall.evals.tasks.benchmark import Benchmark
 from manycall.evals.tasks.task import Task
 
-MODULES = (gsm8k, mmlu, wordmath, aime, math500, gpqa, mmlu_pro, mmlu_redux, ceval, cmmlu, ifeval, bbh, simpleqa)
+MODULES = (gsm8k, mmlu, wordmath, aime, math500, gpqa, mmlu_pro, mmlu_redux, ceval, cmmlu, ifeval, bbh, simpleqa, drop)
 BENCHMARKS: dict[str, Benchmark] = {each.task.name: each for module in MODULES for each in module.BENCHMARKS}
 """Built-in benchmarks by the name of their task."""
 TASKS: dict[str, Task] = {name: each.task for name, each in BENCHMARKS.items()}
