@@ -8,6 +8,7 @@ questions are compared, with made-up descriptions and few-shot examples of BIG-B
 
 import argparse
 import json
+import math
 import os
 import random
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from crosscheck import bbh_responses, ifeval_responses, responses
-from crosscheck.choices import _close, run_harness
+from crosscheck.choices import run_harness
 from manycall.evals.ifeval.instruction_checks import followed_instructions
 from manycall.evals.rescore import score
 from manycall.evals.scoring.bbh_answers import READERS
@@ -38,6 +39,13 @@ RANDOM_KEYS = ("1122", "1129")
 def digest(value: Any) -> str:
     """Return the SHA-256 of a value as JSON."""
     return sha256(json.dumps(value, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def close(ours: float | None, theirs: float | None) -> bool:
+    """Return whether two figures are equal but for rounding."""
+    if ours is None or theirs is None:
+        return ours is theirs
+    return math.isclose(ours, theirs, rel_tol=1e-12, abs_tol=1e-15)
 
 
 def write_punkt(folder: Path) -> None:
@@ -198,7 +206,7 @@ def compare_whole(name: str, ours: dict[str, Any], theirs: dict[str, Any]) -> li
     for group, figures in ours["figures"].items():
         for key, (value, stderr) in figures.items():
             said = theirs["figures"].get(group, {})
-            if key in said and not (_close(value, said[key]) and _close(stderr, said[f"{key}_stderr"])):
+            if key in said and not (close(value, said[key]) and close(stderr, said[f"{key}_stderr"])):
                 if group == name and TASKS[name].groups:
                     continue  # over all rows; lm-eval's figure of the group is compared with our aggregate
                 bad.append(f"{name}/{group}/{key}: {value} {stderr}, lm-eval {said[key]} {said[f'{key}_stderr']}")
