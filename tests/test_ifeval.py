@@ -1,9 +1,14 @@
 """IFEval's checks: what follows an instruction, at its limits."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import manycall
+from manycall.errors import UsageError
+from manycall.evals.evaluate import resolve_task
 from manycall.evals.ifeval.instruction_checks import CHECKS, followed_instructions, follows, loose_variants
 
 for module in ("langdetect", "punkt", "regex"):
@@ -87,3 +92,44 @@ def test_long_hostile_responses_take_linear_time() -> None:
     for name, arguments, *_ in CASES:
         for text in ("[", "<", "\n", "*", "- ", '{"a":', "! "):
             follows(name, arguments, text * 10_000)
+
+
+def test_the_planted_responses_follow_the_instructions_of_their_rows() -> None:
+    task = resolve_task("ifeval", data="sample")
+    assert task.planted is not None
+    assert isinstance(task.rows, list)
+    for row in task.rows:
+        right, wrong = (task.score_response(text, row) for text in task.planted(row))
+        assert {score for _, score in right.values()} == {1.0}
+        assert wrong["prompt_level_loose_acc"][1] == 0.0
+
+
+def test_the_share_of_instructions_is_over_all_rows(tmp_path: Path) -> None:
+    kwargs = {"num_bullets": 1}
+    rows = [
+        {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}], "response": "a, b"},
+        {
+            "instruction_id_list": ["punctuation:no_comma", "startend:quotation", "detectable_format:number_bullet_lists"],
+            "kwargs": [{}, {}, kwargs], "response": "* a\n* b",
+        },
+    ]  # fmt: skip
+    (tmp_path / "out.jsonl").write_text("".join(json.dumps({"id": str(n), **row}) + "\n" for n, row in enumerate(rows)))
+    scores = manycall.score(tmp_path / "out.jsonl", scorer="ifeval")
+    assert scores.score("prompt_level_strict_acc").value == 0
+    assert (scores.score("inst_level_strict_acc").value, scores.score("inst_level_strict_acc").stderr) == (0.25, None)
+    assert scores.score("inst_level_loose_acc").value == 0.5
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"instruction_id_list": ["a:b"]}, "instruction 'a:b' is not known"),
+        ({"kwargs": [{"most": 3}]}, "unexpected keyword argument 'most'"),
+        ({"kwargs": []}, "is shorter"),
+    ],
+)
+def test_a_row_with_unknown_instructions_is_refused(changed: dict[str, Any], said: str, tmp_path: Path) -> None:
+    row = {"key": 1, "prompt": "Hi", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}], **changed}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    with pytest.raises(UsageError, match=said):
+        resolve_task("ifeval", data=tmp_path / "rows.jsonl")

@@ -38,7 +38,8 @@ def _number(response: str, _: Fields) -> str:
 
 
 def _choice(response: str, fields: Fields) -> str:
-    return letter_or_choice(response, re.findall(r"\([A-Z]\)([^\n^(]*)", fields["question"]))
+    choices = re.findall(r"\([A-Z]\)([^\n^(]*)", fields["question"])
+    return letter_or_choice(response, choices) if choices else extract_regex(response, r"\([A-Z]\)", index=-1)
 
 
 def _sorted_words(response: str, fields: Fields) -> str:
