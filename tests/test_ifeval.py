@@ -14,6 +14,7 @@ from manycall.evals.ifeval.instruction_checks import CHECKS, followed_instructio
 for module in ("langdetect", "punkt", "regex"):
     pytest.importorskip(module, reason="the ifeval extra is not installed: pip install -e '.[ifeval]'")
 
+BULLETS = "detectable_format:number_bullet_lists"
 CASES: list[tuple[str, dict[str, Any], str, str]] = [
     ("keywords:existence", {"keywords": ["fox", "Dog"]}, "foxes and a dog", "a fox"),
     ("keywords:frequency", {"keyword": "ha", "frequency": 2, "relation": "at least"}, "Haha", "ha"),
@@ -35,8 +36,8 @@ CASES: list[tuple[str, dict[str, Any], str, str]] = [
     ("detectable_content:number_placeholders", {"num_placeholders": 2}, "[a] [[b]", "[a\n] [b]"),
     ("detectable_content:postscript", {"postscript_marker": "P.S."}, "Hi\np. s. bye", "P.S bye"),
     ("detectable_content:postscript", {"postscript_marker": "P.P.S"}, "P. P. S", "P.S."),
-    ("detectable_format:number_bullet_lists", {"num_bullets": 2}, "* a\n\n - b", "* a\n**b**"),
-    ("detectable_format:number_bullet_lists", {"num_bullets": 1}, "---", "a - b"),
+    (BULLETS, {"num_bullets": 2}, "* a\n\n - b", "* a\n**b**"),
+    (BULLETS, {"num_bullets": 1}, "---", "a - b"),
     ("detectable_format:constrained_response", {}, "So: My answer is no.", "My answer is no"),
     ("detectable_format:number_highlighted_sections", {"num_highlights": 2}, "*a* **b**", "*a* ** **"),
     ("detectable_format:multiple_sections", {"section_spliter": "Day", "num_sections": 2}, "Day 1 Day2", "day 1 Day 2"),
@@ -105,12 +106,11 @@ def test_the_planted_responses_follow_the_instructions_of_their_rows() -> None:
 
 
 def test_the_share_of_instructions_is_over_all_rows(tmp_path: Path) -> None:
-    kwargs = {"num_bullets": 1}
     rows = [
         {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}], "response": "a, b"},
         {
-            "instruction_id_list": ["punctuation:no_comma", "startend:quotation", "detectable_format:number_bullet_lists"],
-            "kwargs": [{}, {}, kwargs], "response": "* a\n* b",
+            "instruction_id_list": ["punctuation:no_comma", "startend:quotation", BULLETS],
+            "kwargs": [{}, {}, {"num_bullets": 1}], "response": "* a\n* b",
         },
     ]  # fmt: skip
     (tmp_path / "out.jsonl").write_text("".join(json.dumps({"id": str(n), **row}) + "\n" for n, row in enumerate(rows)))

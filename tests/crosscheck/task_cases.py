@@ -4,6 +4,8 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from manycall.evals.tasks import mgsm
+
 Fields = dict[str, Any]
 
 
@@ -18,6 +20,7 @@ class TaskCase(NamedTuple):
         metrics: our filter -> (lm-eval's metric, lm-eval's filter).
         reads: what a filter extracts is compared too. lm-eval extracts nothing in a task with `process_results`.
         file: name of the file of rows without its suffix, if it matters.
+        more_splits: further splits that lm-eval loads; they get the same rows.
     """
 
     yaml: str
@@ -27,6 +30,7 @@ class TaskCase(NamedTuple):
     metrics: dict[str, tuple[str, str]]
     reads: bool = False
     file: str = "test"
+    more_splits: tuple[str, ...] = ()
 
 
 LATEX_PIECES = (
@@ -131,7 +135,53 @@ def _math_response(rng: random.Random, row: Fields) -> str:
     return with_ending(rng, rng.choice((right, right, *SAME.get(right, ()))), row["wrong"])
 
 
+MGSM_PIECES = (
+    "The answer is ", "Die Antwort lautet ", "答案是 ", "答えは", "です。", "。", "Ответ — ", "Jibu ni ", "สมาธานం ", "సమాధానం ",
+    "คำตอบคือ ", "La respuesta es ", "La réponse est ", "18", "1,800", "-7", "$5.50", "3.0", "10.03", "１２", "٣", "১২", ".", ",", " ",
+    "\n", "**", "：", "= ", "%", "é", "\x00",
+)  # fmt: skip
+
+
+def _mgsm_rows(rng: random.Random, count: int) -> Iterator[Fields]:
+    for n in range(count):
+        number = rng.choice((7, 18, 1450, 276000, 0, 33))
+        yield {"question": f"{n} + ？ ", "answer": None, "answer_number": number, "equation_solution": None}
+
+
+def _mgsm_response(strict: str) -> Callable[[random.Random, Fields], str]:
+    def response(rng: random.Random, row: Fields) -> str:
+        if rng.random() < 0.3:
+            return nonsense(rng, MGSM_PIECES)
+        number = row["answer_number"] + (rng.random() < 0.3)
+        said = rng.choice(
+            (str(number), f"{number:,}", f"{number}.0", f"${number}", f"-{number}", f"{number}.", f" {number}\n")
+        )
+        form = rng.choice(
+            (strict, strict, "The answer is {}", "{}", "答案：{}。", "= {} pears", "**{}**", "<think>5</think>{}")
+        )
+        return rng.choice(REASONING) + form.format(said)
+
+    return response
+
+
+def _mgsm(kind: str, language: str, strict: str) -> TaskCase:
+    first = "remove_whitespace" if kind == "direct" else "strict-match"
+    return TaskCase(
+        f"mgsm/{kind}/mgsm_{kind}_{language}.yaml", "test", _mgsm_rows, _mgsm_response(strict),
+        {name: ("exact_match", name) for name in (first, "flexible-extract")}, reads=True, file=f"mgsm_{language}", more_splits=("train",),
+    )  # fmt: skip
+
+
+def _mgsm_cases() -> Iterator[tuple[str, TaskCase]]:
+    for language, words in mgsm.LANGUAGES.items():
+        strict = words.strict.replace(mgsm.NUMBER, "{}")
+        yield f"mgsm_direct_{language}", _mgsm("direct", language, "{}")
+        yield f"mgsm_native_cot_{language}", _mgsm("native_cot", language, strict)
+        yield f"mgsm_en_cot_{language}", _mgsm("en_cot", language, "The answer is {}.")
+
+
 CASES: dict[str, TaskCase] = {
+    **dict(_mgsm_cases()),
     "minerva_math500": TaskCase(
         "minerva_math/minerva_math500.yaml",
         "test",

@@ -4,7 +4,7 @@ Evaluates tasks as lm-eval ships them, on local rows and on recorded responses: 
 
     folder, out      where to write
     tasks            name -> {yaml, rows, split, responses}: the file of the task below lm_eval/tasks, the rows in the
-                     form of the hub, the name of the split, the responses in the order of the rows
+                     form of the hub, the name of their split, the responses in the order of the rows
     groups           name -> {tasks, weight_by_size}: groups of these tasks, whose means are wanted
 
 The result has, for each task, its messages and request bodies (as hashes), its mean and standard error by metric, and
@@ -72,7 +72,7 @@ def write_tasks(folder: Path, job: dict[str, Any]) -> TaskManager:
     """The shipped tasks, with the data swapped for local files."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, each in job["tasks"].items():
-        files = {each["split"]: each["rows"], **each.get("more_files", {})}
+        files = {split: each["rows"] for split in (each["split"], *each.get("more_splits", ()))}
         lines = [
             f"include: {SHIPPED / each['yaml']}", f"task: {name}", "dataset_path: json", "dataset_name: null",
             f"dataset_kwargs: {json.dumps({'data_files': files})}", *each.get("changes", ()),

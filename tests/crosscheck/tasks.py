@@ -36,13 +36,19 @@ def write_lines(path: Path, values: Any) -> Path:
     return path
 
 
-def make_case(name: str, case: TaskCase, count: int, folder: Path) -> dict[str, Any]:
+def make_case(name: str, case: TaskCase, count: int, folder: Path, seed: int = 0) -> dict[str, Any]:
     """Write the rows and the responses of a case; the job of the harness for it."""
-    rng = random.Random(f"{name} {count}")
+    rng = random.Random(f"{name} {count} {seed}")
     rows = list(case.rows(rng, count))
     rows_file = write_lines(folder / name / f"{case.file}.jsonl", rows)
     responses = write_lines(folder / name / "responses.jsonl", (case.response(rng, row) for row in rows))
-    return {"yaml": case.yaml, "split": case.split, "rows": str(rows_file), "responses": str(responses)}
+    return {
+        "yaml": case.yaml,
+        "split": case.split,
+        "more_splits": case.more_splits,
+        "rows": str(rows_file),
+        "responses": str(responses),
+    }
 
 
 def ask_lm_eval(python: str, job: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -72,12 +78,14 @@ def ask_ours(name: str, job: dict[str, Any]) -> dict[str, Any]:
     prompt = TaskPrompt(task)
     rows: list[dict[str, Any]] = list(task.rows)  # type: ignore[call-overload]
     messages = [prompt.messages(Row("x", row, n)) for n, row in enumerate(rows)]
-    bodies = (encode_call(Request("chat", "any", each, task.params, task.body_format)).body for each in messages)
+    requests = (Request("chat", "any", each, task.params, task.body_format) for each in messages)
+    bodies = [encode_call(request).body.decode() for request in requests]
     with Path(job["responses"]).open(encoding="utf-8") as lines:
         grades = [task.score_response(json.loads(line), row) for line, row in zip(lines, rows, strict=True)]
     return {
         "prompts": digest(json.dumps(each, ensure_ascii=False) for each in messages),
-        "bodies": digest(body.decode() for body in bodies),
+        "bodies": digest(bodies),
+        "first_body": bodies[0],
         "grades": grades,
     }
 
@@ -107,6 +115,7 @@ def differences(
 ) -> list[str]:
     """Return all differences between our task and lm-eval's, the first ten of each kind."""
     bad = [f"{name}: other {what}" for what in ("prompts", "bodies") if mine[what] != theirs[what]]
+    bad += [f"  lm-eval sends {theirs['first_body'][-300:]}\n  we send {mine['first_body'][-300:]}"] if bad else []
     responses = Path(job["responses"]).read_text(encoding="utf-8").splitlines()
     said = [json.loads(line) for line in Path(theirs["rows"]).read_text(encoding="utf-8").splitlines()]
     for own, (metric, filter_name) in case.metrics.items():
@@ -124,9 +133,9 @@ def differences(
     return bad
 
 
-def compare(python: str, names: list[str], count: int, folder: Path) -> list[str]:
+def compare(python: str, names: list[str], count: int, folder: Path, seed: int = 0) -> list[str]:
     """Compare tasks on so many rows each; all differences."""
-    jobs = {name: make_case(name, CASES[name], count, folder) for name in names}
+    jobs = {name: make_case(name, CASES[name], count, folder, seed) for name in names}
     said = ask_lm_eval(python, {"tasks": jobs}, folder)
     bad = []
     for name in names:
@@ -149,12 +158,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="crosscheck.tasks")
     parser.add_argument("--python", type=os.path.abspath, default=sys.executable, help="the Python that has lm_eval")
     parser.add_argument("--rows", type=int, default=20_000, help="made-up rows and responses of each task")
+    parser.add_argument("--seed", type=int, default=0, help="other made-up rows and responses")
     parser.add_argument("--record", action="store_true", help="write recorded_tasks.json, if nothing differs")
     parser.add_argument("names", nargs="*", default=[*CASES])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        bad = compare(options.python, options.names, options.rows, folder / "all")
+        bad = compare(options.python, options.names, options.rows, folder / "all", options.seed)
         if options.record and not bad:
             bad = compare(options.python, options.names, RECORDED_ROWS, folder / "recorded")
         if options.record and not bad:

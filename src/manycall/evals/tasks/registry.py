@@ -15,6 +15,8 @@ from manycall.evals.tasks import (
     gsm8k,
     ifeval,
     math500,
+    mgsm,
+    mgsm_simple_evals,
     mmlu,
     mmlu_pro,
     mmlu_redux,
@@ -24,7 +26,10 @@ from manycall.evals.tasks import (
 from manycall.evals.tasks.benchmark import Benchmark
 from manycall.evals.tasks.task import Task
 
-MODULES = (gsm8k, mmlu, wordmath, aime, math500, gpqa, mmlu_pro, mmlu_redux, ceval, cmmlu, ifeval, bbh, simpleqa, drop)
+MODULES = (
+    gsm8k, mmlu, wordmath, aime, math500, gpqa, mmlu_pro, ifeval, mgsm, mgsm_simple_evals, ceval, cmmlu, mmlu_redux, bbh,
+    simpleqa, drop,
+)  # fmt: skip
 BENCHMARKS: dict[str, Benchmark] = {each.task.name: each for module in MODULES for each in module.BENCHMARKS}
 """Built-in benchmarks by the name of their task."""
 TASKS: dict[str, Task] = {name: each.task for name, each in BENCHMARKS.items()}
