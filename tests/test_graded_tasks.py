@@ -82,10 +82,8 @@ def test_an_evaluation_names_the_command_that_grades_it(tmp_path: Path) -> None:
 def test_drop_compares_words_and_numbers_with_the_best_reference(
     answer: str, references: str, exact: float, f1: float
 ) -> None:
-    assert (best_exact_match(answer, references), best_word_f1(answer, references)) == (
-        exact,
-        pytest.approx(f1, abs=1e-4),
-    )
+    assert best_exact_match(answer, references) == exact
+    assert best_word_f1(answer, references) == pytest.approx(f1, abs=1e-4)
 
 
 def test_the_stated_answer_of_drop_is_a_line() -> None:

@@ -27,7 +27,7 @@ from manycall.judging.built_in_rubrics import GRADES, LETTERS, RUBRICS, LetterFo
 from manycall.records import Fields, Row
 
 RECORDED = Path(__file__).with_name("recorded_graded.json")
-RECORDED_PAIRS = 2000
+RECORDED_PAIRS, RECORDED_SEED = 2000, 75
 SPANS = (
     "21",
     "21 yards",
@@ -186,10 +186,11 @@ def differences(python: str, authorities: str, count: int, folder: Path) -> list
     drop, simpleqa = loaded("drop_simple_evals", dev, train), loaded("simpleqa", questions)
     assert isinstance(drop.rows, list)
     assert isinstance(simpleqa.rows, list)
-    texts, pairs = [drop_pair(rng)[0] for _ in drop.rows], [drop_pair(rng) for _ in range(count)]
+    texts = [drop_pair(rng)[0] for _ in drop.rows]
+    pairs = [*recorded_pairs(), *(drop_pair(rng) for _ in range(count))]
     answers = [rng.choice(("It is Name 7.", "I don't know.", "{{ x }} {question}", "中文")) for _ in simpleqa.rows]
     letters = judge_replies(len(answers), 73)
-    replies = [*judge_replies(count, 74), *MISREAD]
+    replies = [*judge_replies(200, RECORDED_SEED), *judge_replies(count, 74), *MISREAD]
     job = {
         "authorities": authorities,
         "drop": {"dev": str(dev), "train": str(train), "responses": texts, "pairs": pairs},
@@ -233,11 +234,16 @@ def _simpleqa_differences(
     return [*bad, *(f"{reply!r}: {o}, simple-evals {t}" for reply, o, t in read if o != t and reply not in MISREAD)]
 
 
+def recorded_pairs() -> list[tuple[str, str]]:
+    """Return the responses and references of DROP whose scores are recorded."""
+    rng = random.Random(RECORDED_SEED)
+    return [drop_pair(rng) for _ in range(RECORDED_PAIRS)]
+
+
 def recorded() -> dict[str, str]:
-    """Return the digest of what our code makes of the recorded pairs."""
-    rng = random.Random(75)
-    pairs = [drop_pair(rng) for _ in range(RECORDED_PAIRS)]
-    return {"drop": digest(our_drop_pairs(pairs)), "simpleqa": digest([*map(read_grade, judge_replies(200, 76))])}
+    """Return the digests of what our code makes of the recorded responses."""
+    replies = judge_replies(200, RECORDED_SEED)
+    return {"drop": digest(our_drop_pairs(recorded_pairs())), "simpleqa": digest([*map(read_grade, replies)])}
 
 
 def main() -> None:

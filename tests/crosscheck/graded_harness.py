@@ -45,7 +45,12 @@ def drop(common: Any, job: dict[str, Any]) -> dict[str, Any]:
     common.url_to_fileobj = lambda _, binary: io.BytesIO(gzip.compress(Path(next(files)).read_bytes()))
     module, sent, scores = importlib.import_module("simple_evals.drop_eval"), list[Any](), list[Any]()
     aggregate = common.aggregate_results
-    common.aggregate_results = lambda results: scores.extend(r.metrics for r in results) or aggregate(results)
+
+    def keep(results: Any) -> Any:
+        scores.extend(each.metrics for each in results)
+        return aggregate(results)
+
+    common.aggregate_results = keep
     result = module.DropEval()(replaying(job["responses"], sent))
     pairs = []
     for text, references in job["pairs"]:
@@ -61,7 +66,7 @@ def drop(common: Any, job: dict[str, Any]) -> dict[str, Any]:
 
 def simpleqa(common: Any, job: dict[str, Any]) -> dict[str, Any]:
     """Return what is sent for SimpleQA to the model and to the judge, the grades, and the reading of more replies."""
-    pandas = importlib.import_module("pandas")
+    pandas: Any = importlib.import_module("pandas")
     read = pandas.read_csv
     pandas.read_csv = lambda _: read(job["simpleqa"])
     module, sent, judged, grades = (

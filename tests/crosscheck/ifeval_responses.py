@@ -102,6 +102,14 @@ def _first_words(rng: random.Random, word: str) -> tuple[str, ...]:
     return f"{word}{end} {{t}}", f"{word}{end} y", f"'{word}{end}", f'"{word.upper()}"!', "no", ""
 
 
+POSTSCRIPTS = ("P.S. hi", "p. s. hi", "P.P.S hi", "P. P. S", "PS: hi", "P.S", "x p.s. y")
+ANSWERS = ("My answer is yes.", "my answer is no.", " My answer is maybe.. ", "My answer is no")
+FENCED = ("{}", "```json\n{}\n```", "```\n{}```", "```JSON{}```", "``````json{}", "Here:\n```json\n{}\n```")
+JSON_TEXTS = ('{"a": 1}', "[1, 2", "null", '"x"', "{'a': 1}", "NaN", "", "```", '{"a": {}}\n', "1" * 5000)
+TITLES = ("<<{}>>", "<< >>", "<<<{}>>>", "<<>>", "<<{}\n>>", "<{}>", "<<<<>>>>", ">><<a>>b>>", "<<{}>> <<>>")
+QUOTED = ('"{}"', '"{}', ' "{}" \n', '"', '""', "“{}”", "'{}'")
+PLAIN = "this is plain English text"
+
 AIMED: dict[str, Callable[[random.Random, dict[str, Any], int, str], str]] = {
     "existence": lambda rng, given, near, text: f"{text}{' '.join(rng.choices(given['keywords'], k=near))}s {text}",
     "forbidden_words": lambda rng, given, near, text: (
@@ -152,13 +160,6 @@ AIMED: dict[str, Callable[[random.Random, dict[str, Any], int, str], str]] = {
     "english_lowercase": lambda rng, given, near, text: f"{text or PLAIN}".lower(),
     "quotation": lambda rng, given, near, text: rng.choice(QUOTED).replace("{}", text),
 }
-POSTSCRIPTS = ("P.S. hi", "p. s. hi", "P.P.S hi", "P. P. S", "PS: hi", "P.S", "x p.s. y")
-ANSWERS = ("My answer is yes.", "my answer is no.", " My answer is maybe.. ", "My answer is no")
-FENCED = ("{}", "```json\n{}\n```", "```\n{}```", "```JSON{}```", "``````json{}", "Here:\n```json\n{}\n```")
-JSON_TEXTS = ('{"a": 1}', "[1, 2", "null", '"x"', "{'a': 1}", "NaN", "", "```", '{"a": {}}\n', "1" * 5000)
-TITLES = ("<<{}>>", "<< >>", "<<<{}>>>", "<<>>", "<<{}\n>>", "<{}>", "<<<<>>>>", ">><<a>>b>>", "<<{}>> <<>>")
-QUOTED = ('"{}"', '"{}', ' "{}" \n', '"', '""', "“{}”", "'{}'")
-PLAIN = "this is plain English text"
 
 
 def aimed(rng: random.Random, name: str, given: dict[str, Any]) -> str:

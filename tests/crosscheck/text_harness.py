@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from choice_harness import BySubtask
-from harness import SHIPPED, Instance, TaskManager, lines, lm_eval
+from choice_harness import BySubtask  # type: ignore[import-not-found]
+from harness import SHIPPED, Instance, TaskManager, lines, lm_eval  # type: ignore[import-not-found]
 from langdetect import DetectorFactory
 
 DetectorFactory.seed = 0  # as in our checks; lm-eval has none

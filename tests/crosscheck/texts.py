@@ -31,7 +31,7 @@ from manycall.records import Fields, Row
 
 RECORDED = Path(__file__).with_name("recorded_texts.json")
 BBH = ("bbh_cot_zeroshot", "bbh_cot_fewshot")
-RECORDED_PAIRS = 2000
+RECORDED_PAIRS = 1000
 RANDOM_KEYS = ("1122", "1129")
 """Prompts for which lm-eval draws a random letter."""
 
