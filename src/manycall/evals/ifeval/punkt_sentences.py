@@ -8,7 +8,6 @@ import re
 import string
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
 
 import punkt
 
@@ -65,7 +64,7 @@ class PunktSentences:
 
 
 @cache
-def sentence_splitter() -> Any:
+def sentence_splitter() -> PunktSentences:
     """Return the splitter. Its model is loaded once."""
     return PunktSentences()
 
