@@ -53,11 +53,12 @@ def readers() -> dict[str, Callable[[str], object]]:
     """Name -> a function that parses an answer: each filter with its comparison, each verdict form, each step."""
     found: dict[str, Callable[[str], object]] = {}
     for name, task in TASKS.items():
-        if "platinum" not in name:  # whose filters are the same
-            row = {"answer": "B" if "mmlu" in task.name else "#### 18"}
+        if "platinum" not in name and [*task.filters] != ["choice"]:  # their filters are those of others
+            lettered = name.startswith(("mmlu", "gpqa", "ceval", "cmmlu"))
+            row = {"answer": "B" if lettered else "#### 18", "choices": ["red", "red wine", "1.1", "x^2"]}
             found[name] = lambda text, task=task, row=row: task.score_response(text, row)  # type: ignore[misc]
     for name, way in SCORERS.items():
-        target = "B" if name == "choice" else "18"
+        target = "B" if name in ("choice", "letter-logprob") else "18"
         found[f"--scorer {name}"] = lambda text, way=way, target=target: way.scorer(way.extract(text), target)  # type: ignore[misc]
     near = NearDuplicates(0.8)
     number = count()

@@ -28,7 +28,7 @@ def functions(path: Path, names: set[str]) -> dict[str, Callable[..., Any]]:
     for node in found:
         node.decorator_list = []
     space: dict[str, Any] = {"re": re, "print": lambda *_: None}
-    exec(compile(ast.Module(found, []), str(path), "exec"), space)  # the authority's own code
+    exec(compile(ast.Module([*found], []), str(path), "exec"), space)  # the authority's own code
     return {name: space[name] for name in names}
 
 
@@ -38,10 +38,10 @@ def simple_evals(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
     package = types.ModuleType("simple_evals")
     package.__path__ = [str(folder / "simple-evals")]
     sys.modules["simple_evals"] = package
-    gpqa = importlib.import_module("simple_evals.gpqa_eval")
-    common = importlib.import_module("simple_evals.common")
-    types_of = importlib.import_module("simple_evals.types")
-    pandas = importlib.import_module("pandas")
+    gpqa: Any = importlib.import_module("simple_evals.gpqa_eval")
+    common: Any = importlib.import_module("simple_evals.common")
+    types_of: Any = importlib.import_module("simple_evals.types")
+    pandas: Any = importlib.import_module("pandas")
     read, sent, replies = pandas.read_csv, [], iter(job["gpqa_responses"])
     pandas.read_csv = lambda _: read(job["gpqa"], keep_default_na=False)
 
@@ -56,7 +56,12 @@ def simple_evals(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
     evaluation = gpqa.GPQAEval(n_repeats=job["samples"])
     scores: list[float] = []
     aggregate = common.aggregate_results
-    common.aggregate_results = lambda results: scores.extend(r.score for r in results) or aggregate(results)
+
+    def noted(results: list[Any]) -> Any:
+        scores.extend(each.score for each in results)
+        return aggregate(results)
+
+    common.aggregate_results = noted
     result = evaluation(Sampler())
     pattern = common.ANSWER_PATTERN_MULTICHOICE
     first = [re.search(pattern, text) for text in job["texts"]]

@@ -3,6 +3,7 @@
 import csv
 import random
 from pathlib import Path
+from typing import Any
 
 from crosscheck import letters, responses
 from manycall.evals.tasks.chinese_subjects import CEVAL_SUBJECTS, CMMLU_SUBJECTS
@@ -34,7 +35,7 @@ def pro_files(folder: Path) -> tuple[Path, Path]:
     """Write 6 questions and 6 examples of each category of MMLU-Pro."""
     rng, paths = random.Random(12), []
     for split, cot in (("test", False), ("validation", True)):
-        rows = []
+        rows = list[dict[str, Any]]()
         for category in PRO_CATEGORIES * 6:
             row = letters.question(rng, rng.randint(3, 10))
             answer = letters.LETTERS[row["right"]]

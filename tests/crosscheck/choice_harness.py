@@ -12,7 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness import SHIPPED, Instance, Recorded, TaskManager, lines, lm_eval
+import lm_eval
+from lm_eval.api.instance import Instance
+from lm_eval.tasks import TaskManager
+
+from crosscheck.harness import SHIPPED, Recorded, lines
 
 GPQA = "gpqa/cot_zeroshot/gpqa_diamond_cot_zeroshot.yaml"
 PRO, REDUX = "mmlu_pro", "mmlu-redux/generative"

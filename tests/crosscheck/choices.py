@@ -1,4 +1,4 @@
-"""Multiple choice beside its authorities.
+"""Comparison of multiple choice with its authorities.
 
 python -m crosscheck.choices --python LM_EVALS_PYTHON --authorities FOLDER [--fuzz 20000] [--record]
 """
@@ -46,7 +46,10 @@ def run_harness(python: str, script: str, job: dict[str, Any], folder: Path) -> 
     folder.mkdir(parents=True, exist_ok=True)
     path, out = folder / "job.json", folder / "said.json"
     path.write_text(json.dumps({**job, "out": str(out), "folder": job.get("folder", str(folder / "tasks"))}))
-    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "HF_HOME": str(folder / "hf")}
+    environment = {
+        "PATH": os.environ["PATH"], "PYTHONPATH": str(FOLDER.parent), "HOME": str(folder),
+        "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1",
+    }  # fmt: skip
     done = subprocess.run(
         [python, FOLDER / script, path], check=False, cwd=folder, env=environment, capture_output=True, text=True,
         timeout=SECONDS,
@@ -193,7 +196,7 @@ def main() -> None:
             found = compare_authorities(options.python, options.authorities, options.fuzz, folder / "authorities")
             print(f"simple-evals, OpenCompass, MMLU-Pro: {options.fuzz:,} responses each, {len(found)} differences")
             bad += found
-        if options.record and not bad:
+        if options.record and options.authorities and not bad:
             RECORDED.write_text(json.dumps(recorded_forms(folder / "recorded"), indent=1, sort_keys=True) + "\n")
     sys.exit("\n".join(bad[:20]) or 0)
 

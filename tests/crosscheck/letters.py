@@ -40,7 +40,7 @@ TEXTS = (
 
 
 def question(rng: random.Random, count: int) -> dict[str, Any]:
-    """Return a question with so many choices and the position of the right one. Some choices are equal, or odd."""
+    """Return a question with `count` choices and the position of the right one. Some choices are equal, or odd."""
     a, b = rng.randint(2, 99), rng.randint(2, 99)
     sums = [str(n) for n in rng.sample(range(a + b - 12, a + b + 12), count)]
     choices = [rng.choice(TEXTS) if rng.random() < 0.4 else text for text in sums]
@@ -71,7 +71,7 @@ def _fill(rng: random.Random, form: str, choices: list[str], at: int) -> str:
 
 
 def fuzz(count: int, seed: int, most_choices: int = 4) -> Iterator[dict[str, Any]]:
-    """Yield so many rows with question, choices, right and response."""
+    """Yield `count` rows with question, choices, right and response."""
     rng = random.Random(seed)
     for _ in range(count):
         row = question(rng, rng.randint(3, most_choices) if most_choices > 4 else 4)

@@ -136,7 +136,7 @@ def our_fuzz(name: str, pairs: list[Fields]) -> Iterator[list[list[Any]]]:
 
 
 def our_readers(texts: list[str]) -> dict[str, list[str | None]]:
-    """Return what the readers of the other authorities find in texts; None for nothing."""
+    """Return the answers that the readers of the other authorities find in texts; None where they find none."""
     found: dict[str, list[str | None]] = {}
     for name in ("gpqa_diamond_simple_evals", "mmlu_pro/official", *OPENCOMPASS):
         task, _, key = name.partition("/")

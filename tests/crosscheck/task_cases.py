@@ -36,23 +36,27 @@ class TaskCase(NamedTuple):
 LATEX_PIECES = (
     "$", "$", "\\boxed{", "\\boxed", "\\boxed ", "\\fbox{", "{", "}", "\\frac", "\\frac12", "\\frac{1}{2}", "\\dfrac34",
     "\\sqrt", "\\sqrt3", "\\sqrt{2}", "\\sqrt[3]{8}", "\\text{ cm}", "\\text{ ", "\\text{m}", "^\\circ", "^{\\circ}",
-    "\\left(", "\\right)", "\\%", "%", "\\$", "\\!", "\\\\", " ", " ", "\n", "=", "x=", "n = ", "abc=", ".5", "0.5", ".",
+    "\\left(", "\\right)", "\\%", "%", "\\$", "\\!", "\\\\", " ", " ", "\n", "=", "x=", "n = ", "abc=", ".5", "0.5",
+    ".",
     ",", "1/2", "3/4", "-2/3", "a/b", "/", "33", "033", "33.0", "7", "x", "\\pi", "，", "。", "（", "）", "：", "１２",
     "\\mbox{ a}", "an ", "a ", "units", "degrees", "Final Answer: The final answer is ", ". I hope it is correct.",
-    "<think>", "</think>", "1,000", "10{,}000", "(1,2)", "[2,5)", "\\infty", "\\cup", "\\begin{pmatrix}1\\\\2\\end{pmatrix}",
+    "<think>", "</think>", "1,000", "10{,}000", "(1,2)", "[2,5)", "\\infty", "\\cup",
+    "\\begin{pmatrix}1\\\\2\\end{pmatrix}",
     "x^2+1", "-3", "\\cdot", "tfrac", "Problem:", "\x00", "٣", "\\textbf{B}", "\\overline{AB}",
 )  # fmt: skip
 ENDINGS = (
-    "\\boxed{{{n}}}", "$\\boxed{{{n}}}$.", "So $x = {n}$, and the answer is $\\boxed{{{n}}}$", "\\boxed{{ {n} }}", "{n}",
+    "\\boxed{{{n}}}", "$\\boxed{{{n}}}$.", "So $x = {n}$, and the answer is $\\boxed{{{n}}}$", "\\boxed{{ {n} }}",
+    "{n}",
     "The answer is {n}", "The answer is ${n}$.", "${n}$", "n={n}", "\\boxed{{N = {n}}}", "\\boxed{{{n}^\\circ}}",
     "\\boxed{{\\text{{{n}}}}}", "\\fbox{{{n}}}", "\\boxed {n}$", "\\boxed{{{n}", "\\boxed{{{w}}}, no: \\boxed{{{n}}}",
     "<think>\\boxed{{{w}}}</think> \\boxed{{{n}}}", "<think>it may be \\boxed{{{n}}}, but", "\\boxed{{{n}}}\\boxed",
-    "\\boxed{{\\boxed{{{n}}}}}", "\\boxed{{{n}\\text{{ cm}}}}", "答案是\\boxed{{{n}}}。", "答案：{n}。", "x is $3$ so $n={n}$",
+    "\\boxed{{\\boxed{{{n}}}}}", "\\boxed{{{n}\\text{{ cm}}}}", "答案是\\boxed{{{n}}}。", "答案：{n}。",
+    "x is $3$ so $n={n}$",
     "Final Answer: The final answer is ${n}$. I hope it is correct.",
     "Final Answer: The final answer is {n}. I hope it is correct.",
     "Final Answer: The final answer is ${n}$, I hope it is correct.",
-    "Final Answer: The final answer is ${w}$. I hope it is correct.\nFinal Answer: The final answer is ${n}$. I hope it is "
-    "correct.",
+    "Final Answer: The final answer is ${w}$. I hope it is correct.\n"
+    "Final Answer: The final answer is ${n}$. I hope it is correct.",
     "Final Answer: The final answer is\n${n}$. I hope it is correct.",
     "Final Answer: The final answer is $\\boxed{{{n}}}$. I hope it is correct.",
     "Final Answer: The final answer is {n} units. I hope it is correct.",
@@ -114,10 +118,12 @@ GOLDS = (
     ("(4,4)", "(4,5)"), ("1,000", "1,001"), ("1{,}000", "100"), ("120^\\circ", "60^\\circ"), ("x^2+1", "x^2-1"),
     ("\\text{Evelyn}", "\\text{Bob}"), ("-2", "2"), ("\\sqrt[3]{8}", "3"), ("\\frac{\\pi}{4}", "\\pi"), ("0.5", "0.25"),
     ("10\\%", "20\\%"), ("\\$3.50", "3"), ("(x-3)(x+3)", "(x-3)^2"), ("5 \\text{ cm}", "6"), ("2,3", "3"),
-    ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "1"), ("\\left(3, \\frac{\\pi}{2}\\right)", "3"), ("6 \\text{ units}", "7"),
+    ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "1"), ("\\left(3, \\frac{\\pi}{2}\\right)", "3"),
+    ("6 \\text{ units}", "7"),
 )  # fmt: skip
 SAME = {
-    "\\frac{1}{2}": ("0.5", "1/2", "\\frac12", "\\dfrac{1}{2}"), "0.5": ("\\frac12", ".5"), "1{,}000": ("1000", "1,000"),
+    "\\frac{1}{2}": ("0.5", "1/2", "\\frac12", "\\dfrac{1}{2}"), "0.5": ("\\frac12", ".5"),
+    "1{,}000": ("1000", "1,000"),
     "(x-3)(x+3)": ("x^2-9",), "10\\%": ("10", "0.1"), "[2,5)": ("2\\le x<5",), "x^2+1": ("1+x^2", "x^{2}+1"),
 }  # fmt: skip
 
@@ -136,8 +142,11 @@ def _math_response(rng: random.Random, row: Fields) -> str:
 
 
 MGSM_PIECES = (
-    "The answer is ", "Die Antwort lautet ", "答案是 ", "答えは", "です。", "。", "Ответ — ", "Jibu ni ", "สมาธานం ", "సమాధానం ",
-    "คำตอบคือ ", "La respuesta es ", "La réponse est ", "18", "1,800", "-7", "$5.50", "3.0", "10.03", "１２", "٣", "১২", ".", ",", " ",
+    "The answer is ", "Die Antwort lautet ", "答案是 ", "答えは", "です。", "。", "Ответ — ", "Jibu ni ",
+    "సమాధానం ",
+    "คำตอบคือ ", "La respuesta es ", "La réponse est ", "18", "1,800", "-7", "$5.50", "3.0", "10.03", "１２", "٣", "১২",
+    ".",
+    ",", " ",
     "\n", "**", "：", "= ", "%", "é", "\x00",
 )  # fmt: skip
 
@@ -168,7 +177,8 @@ def _mgsm(kind: str, language: str, strict: str) -> TaskCase:
     first = "remove_whitespace" if kind == "direct" else "strict-match"
     return TaskCase(
         f"mgsm/{kind}/mgsm_{kind}_{language}.yaml", "test", _mgsm_rows, _mgsm_response(strict),
-        {name: ("exact_match", name) for name in (first, "flexible-extract")}, reads=True, file=f"mgsm_{language}", more_splits=("train",),
+        {name: ("exact_match", name) for name in (first, "flexible-extract")}, reads=True,
+        file=f"mgsm_{language}", more_splits=("train",),
     )  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def write_tasks(folder: Path, job: dict[str, Any]) -> TaskManager:
     """The shipped tasks, with the data swapped for local files."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, each in job["tasks"].items():
-        files = {split: each["rows"] for split in (each["split"], *each.get("more_splits", ()))}
+        files = dict.fromkeys((each["split"], *each.get("more_splits", ())), each["rows"])
         lines = [
             f"include: {SHIPPED / each['yaml']}", f"task: {name}", "dataset_path: json", "dataset_name: null",
             f"dataset_kwargs: {json.dumps({'data_files': files})}", *each.get("changes", ()),

@@ -25,7 +25,7 @@ from manycall.records import Request, Row
 
 HARNESS = Path(__file__).with_name("task_harness.py")
 RECORDED = Path(__file__).with_name("recorded_tasks.json")
-RECORDED_ROWS = 400
+RECORDED_ROWS = 60
 SECONDS = 3600
 
 

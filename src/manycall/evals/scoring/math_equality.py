@@ -7,12 +7,14 @@ of a process. Therefore each comparison runs in a process of its own pool (score
 
 from functools import cache
 
-from manycall.evals.scoring.scorer_process import ScorerFailed, ScorerProcesses
+from manycall.evals.scoring.scorer_process import ScorerFailed, ScorerProcesses, ScorerTooSlow
 from manycall.evals.tasks.extras import require_extra
 
 MATH_PREFIX = "math:"
 """Origin from which a process loads `math_worker.worker_task`."""
 SECONDS = 10.0
+ATTEMPTS = 2
+"""Number of processes that try an answer: an idle process may have been killed before it got the answer."""
 TIMED_OUT = "[timeout]"
 """Extracted answer if the comparison took too long or too much memory. It counts as wrong."""
 
@@ -36,10 +38,14 @@ def equal_by_sympy(answer: str, target: str) -> float:
 
 
 def _ask(way: str, answer: str, target: str) -> tuple[str, float]:
-    try:
-        return _processes().grade(answer, {"way": way, "answer": target})["score"]
-    except ScorerFailed:
-        return TIMED_OUT, 0.0
+    for _ in range(ATTEMPTS):
+        try:
+            return _processes().grade(answer, {"way": way, "answer": target})["score"]
+        except ScorerTooSlow:
+            break
+        except ScorerFailed:  # the process has ended, perhaps long before this answer
+            continue
+    return TIMED_OUT, 0.0
 
 
 @cache

@@ -25,7 +25,16 @@ def worker_task() -> Task:
     logging.disable()  # math-verify logs every timeout, and the terminal belongs to the user
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    _warm_up()
     return Task((), "", Filter(_compare), lambda answer, target: 0.0)
+
+
+def _warm_up() -> None:
+    """Make one comparison of each kind without a time limit: the first one builds the parsers, for seconds if the
+    machine is busy."""
+    half = parse(r"$\frac12$", parsing_timeout=None)
+    verify(half, parse(r"\boxed{0.5}", parsing_timeout=None), timeout_seconds=None)
+    sympy.simplify(parse_latex("1"))
 
 
 def _compare(answer: str, fields: Fields) -> tuple[str, float]:

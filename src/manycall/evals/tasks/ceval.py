@@ -54,7 +54,7 @@ def groups_of(name: str, categories: dict[str, dict[str, str]], **more: frozense
     return (*groups, SubtaskGroup(name, None, "subtasks"))
 
 
-def opencompass_prompt(fields: Fields) -> str:
+def exam_prompt(fields: Fields) -> str:
     """Return the user message of OpenCompass. It ends with a space."""
     choices = lettered(fields["choices"])
     head = f"以下是中国关于{fields['name']}考试的单项选择题，请选出其中的正确答案。"
@@ -86,12 +86,10 @@ DATA = SubjectData(
     sample="ceval_val",
     source="ceval-exam.zip of the dataset ceval/ceval-exam (license CC BY-NC-SA 4.0)",
 )
-WITH_SHOTS = replace(
-    DATA, make_shot=lambda fields: (opencompass_prompt(fields), fields["answer"]), fewshot_sample="ceval_dev"
-)
+WITH_SHOTS = replace(DATA, make_shot=lambda fields: (exam_prompt(fields), fields["answer"]), fewshot_sample="ceval_dev")
 OPENCOMPASS = Task(
     rows=(),
-    prompt=opencompass_prompt,
+    prompt=exam_prompt,
     extract={"first-capital": first_capital},
     scorer=equal,
     name="ceval_opencompass",

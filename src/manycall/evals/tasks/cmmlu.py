@@ -34,7 +34,7 @@ def convert(fields: Fields, subject: str) -> Fields:
     return chinese_row(fields, subject, NAMES, "Question", "Answer")
 
 
-def opencompass_prompt(fields: Fields) -> str:
+def last_line_prompt(fields: Fields) -> str:
     """Return the user message of OpenCompass."""
     return (
         f"请回答以下关于{fields['name']}的单项选择题, 你回答的最后一行**必须**是以下格式 '答案: $选项' (不带引号), "
@@ -45,7 +45,7 @@ def opencompass_prompt(fields: Fields) -> str:
 
 OPENCOMPASS = Task(
     rows=(),
-    prompt=opencompass_prompt,
+    prompt=last_line_prompt,
     extract={"first-answer": partial(extract_regex, pattern=ANSWER)},
     scorer=equal,
     name="cmmlu_opencompass",

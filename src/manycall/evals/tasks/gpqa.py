@@ -35,14 +35,14 @@ SAME_LETTER = partial(exact_match, ignore=(), drop=punctuation)
 DATA = GpqaData((HubFile("Idavidrein/gpqa", REVISION, "gpqa_diamond.csv", gated=True),), gpqa_row, "gpqa_diamond.csv")
 
 
-def lm_eval_prompt(fields: Fields) -> str:
+def cot_prompt(fields: Fields) -> str:
     """Return the user message of lm-eval. It ends with a space."""
     choices = lettered(fields["choices"], "({}) {}")
     question = fields["question"]
     return f"What is the correct answer to this question:{question}\nChoices:\n{choices}\nLet's think step by step: "
 
 
-def simple_evals_prompt(fields: Fields) -> str:
+def letter_prompt(fields: Fields) -> str:
     """Return the user message of simple-evals."""
     return (
         "Answer the following multiple choice question. The last line of your response should be of the following "
@@ -53,7 +53,7 @@ def simple_evals_prompt(fields: Fields) -> str:
 
 COT_ZEROSHOT = Task(
     rows=(),
-    prompt=lm_eval_prompt,
+    prompt=cot_prompt,
     extract={
         "strict-match": partial(extract_regex, pattern=r"(?<=The answer is )(.*)(?=.)"),
         "flexible-extract": row_filter(lambda response, row: letter_or_choice(response, row["choices"]), SAME_LETTER),
@@ -68,7 +68,7 @@ COT_ZEROSHOT = Task(
 )
 SIMPLE_EVALS = Task(
     rows=(),
-    prompt=simple_evals_prompt,
+    prompt=letter_prompt,
     extract={"first": partial(extract_regex, pattern=r"(?i)Answer[ \t]*:[ \t]*\$?([A-D])\$?")},
     scorer=lambda answer, target: float(answer == target),
     name="gpqa_diamond_simple_evals",

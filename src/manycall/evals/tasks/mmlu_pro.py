@@ -30,7 +30,7 @@ FIRST_ANSWER = partial(extract_regex, pattern=r"answer is \(?([ABCDEFGHIJ])\)?")
 def file(name: str) -> HubFile:
     """Return a file of the dataset at the pinned commit."""
     return HubFile(
-        "TIGER-Lab/MMLU-Pro", "527feea0afed1de15a8c115abf7be4c912123315", name, modelscope="modelscope/MMLU-Pro"
+        "TIGER-Lab/MMLU-Pro", "527feea0afed1de15a8c115abf7be4c912123315", name, modelscope="TIGER-Lab/MMLU-Pro"
     )
 
 
@@ -44,7 +44,7 @@ def convert(fields: Fields, _: str) -> Fields:
     return {**row, "choices": choices, "answer": answer, "cot_content": fields.get("cot_content") or ""}
 
 
-def question_text(fields: Fields) -> str:
+def options_prompt(fields: Fields) -> str:
     """Return the user message."""
     return (
         f"Question:\n{fields['question']}\nOptions:\n{lettered(fields['choices'])}\nAnswer: Let's think step by step."
@@ -53,7 +53,7 @@ def question_text(fields: Fields) -> str:
 
 def make_shot(fields: Fields) -> tuple[str, str]:
     """Return a few-shot example. Its answer is the reasoning without its first words, which end the question."""
-    return question_text(fields), fields["cot_content"].replace("A: Let's think step by step. ", "")
+    return options_prompt(fields), fields["cot_content"].replace("A: Let's think step by step. ", "")
 
 
 def official(response: str) -> str:
@@ -74,7 +74,7 @@ def official(response: str) -> str:
 
 TASK = Task(
     rows=(),
-    prompt=question_text,
+    prompt=options_prompt,
     extract={"custom-extract": FIRST_ANSWER, "official": official},
     scorer=partial(exact_match, ignore=(), drop=punctuation),
     name="mmlu_pro",

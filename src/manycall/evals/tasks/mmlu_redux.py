@@ -31,7 +31,12 @@ from manycall.records import Fields
 LETTERS = "ABCD"
 REVISION = "ecde1359227ae7c3291f6ca3e16417b4ee8040d0"
 FILES = tuple(
-    HubFile("edinburgh-dawg/mmlu-redux-2.0", REVISION, f"{subject}/data-00000-of-00001.arrow")
+    HubFile(
+        "edinburgh-dawg/mmlu-redux-2.0",
+        REVISION,
+        f"{subject}/data-00000-of-00001.arrow",
+        modelscope="AI-ModelScope/mmlu-redux-2.0",
+    )
     for subjects in MMLU_SUBJECTS.values()
     for subject in subjects
 )
@@ -77,13 +82,13 @@ def _row(fields: Fields, answer: Any) -> Fields:
     return {"subject": subject, "question": fields["question"], "choices": choices, "answer": answer}
 
 
-def lm_eval_prompt(fields: Fields) -> str:
+def letter_only_prompt(fields: Fields) -> str:
     """Return the user message of lm-eval."""
     request = "Please respond with the correct letter (A, B, C or D) without any additional comments"
     return f"{fields['question'].strip()}\n{lettered(fields['choices'])}\n{request}, only the correct letter:"
 
 
-def step_by_step_prompt(fields: Fields) -> str:
+def reasoned_prompt(fields: Fields) -> str:
     """Return evalscope's user message for a single choice."""
     return (
         "Answer the following multiple choice question. The last line of your response should be of the following "
@@ -94,7 +99,7 @@ def step_by_step_prompt(fields: Fields) -> str:
 
 GENERATIVE = Task(
     rows=(),
-    prompt=lm_eval_prompt,
+    prompt=letter_only_prompt,
     extract={"default": partial(extract_regex, pattern=r"([ABCD])")},
     scorer=partial(exact_match, ignore=(), drop=punctuation),
     name="mmlu_redux_generative",
@@ -108,7 +113,7 @@ GENERATIVE = Task(
     loader=SubjectData(files=FILES, convert=only_correct, sample="mmlu_redux.jsonl", read=read_with_folder),
 )
 OURS = replace(
-    GENERATIVE, prompt=step_by_step_prompt, extract={"choice": chosen_letter}, scorer=any_target(equal_letter),
+    GENERATIVE, prompt=reasoned_prompt, extract={"choice": chosen_letter}, scorer=any_target(equal_letter),
     name="mmlu_redux", system=None, params={}, body_format="compact",
     groups=(*CATEGORIES, SubtaskGroup("mmlu_redux")), planted=planted_letter("ANSWER: {}"),
     loader=SubjectData(files=FILES, convert=repaired, sample="mmlu_redux.jsonl", read=read_with_folder),

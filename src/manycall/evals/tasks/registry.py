@@ -9,6 +9,7 @@ from manycall.evals.tasks import (
     aime,
     bbh,
     ceval,
+    cmath,
     cmmlu,
     drop,
     gpqa,
@@ -27,8 +28,8 @@ from manycall.evals.tasks.benchmark import Benchmark
 from manycall.evals.tasks.task import Task
 
 MODULES = (
-    gsm8k, mmlu, wordmath, aime, math500, gpqa, mmlu_pro, ifeval, mgsm, mgsm_simple_evals, ceval, cmmlu, mmlu_redux,
-    bbh, simpleqa, drop,
+    gsm8k, mmlu, wordmath, aime, math500, gpqa, mmlu_pro, ifeval, mgsm, mgsm_simple_evals, ceval, cmmlu, cmath,
+    mmlu_redux, bbh, simpleqa, drop,
 )  # fmt: skip
 BENCHMARKS: dict[str, Benchmark] = {each.task.name: each for module in MODULES for each in module.BENCHMARKS}
 """Built-in benchmarks by the name of their task."""
