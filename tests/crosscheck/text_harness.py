@@ -2,7 +2,7 @@
 
 A job names IFEval or a group of BIG-Bench Hard, its questions by subtask and a response to each. Out come the messages,
 for each row and metric what was read and the score, and the means and standard errors of subtasks and of the group.
-With "pairs" only the filters and the metric are applied.
+With "pairs" only the filters and the metric are applied; with neither, the tasks are only written.
 """
 
 import json
@@ -115,5 +115,7 @@ if __name__ == "__main__":
     with Path(given["out"]).open("w") as file:
         if "pairs" in given:
             fuzzed(given, file)
-        else:
+        elif "responses" in given:
             json.dump(whole(given), file)
+        else:
+            json.dump(write_tasks(Path(given["folder"]), given), file)

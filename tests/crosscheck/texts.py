@@ -170,13 +170,11 @@ def made_up_prompts(task: Task) -> dict[str, Any]:
     return prompts
 
 
-def lm_eval_whole(
-    python: str, task: Task, said: dict[str, list[str]], folder: Path, prompts: dict[str, Any]
-) -> dict[str, Any]:
-    """Return what lm-eval sends, reads, scores and reports of the same rows and responses."""
+def write_rows(task: Task, folder: Path) -> dict[str, str]:
+    """Write the rows in the published form, and the sentence model; return the files by subtask."""
     folder.mkdir(parents=True)
     write_punkt(folder)
-    data = {}
+    data = dict[str, str]()
     for subtask, rows in by_subtask(task).items():
         published = [
             {"key": row["id"], "prompt": row["question"], "instruction_id_list": row["instruction_id_list"],
@@ -184,6 +182,14 @@ def lm_eval_whole(
             for _, row in rows
         ]  # fmt: skip
         data[subtask] = str(responses.write(folder / f"{subtask}.jsonl", published))
+    return data
+
+
+def lm_eval_whole(
+    python: str, task: Task, said: dict[str, list[str]], folder: Path, prompts: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what lm-eval sends, reads, scores and reports of the same rows and responses."""
+    data = write_rows(task, folder)
     (folder / "responses.json").write_text(json.dumps(said))
     job = {
         "task": task.name, "data": data, "prompts": prompts, "filters": [*task.filters],
