@@ -1,4 +1,4 @@
-"""IFEval, BIG-Bench Hard, SimpleQA and DROP beside their authorities' own code, on the same made-up responses.
+"""IFEval, BIG-Bench Hard, SimpleQA and DROP next to their authorities' own code, on the same made-up responses.
 
 The recorded digests are those of answers on which both agreed; `make crosscheck` compares many more.
 """

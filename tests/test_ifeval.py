@@ -47,7 +47,7 @@ CASES: list[tuple[str, dict[str, Any], str, str]] = [
     ("combination:repeat_prompt", {"prompt_to_repeat": " Say HI "}, "say hi: hi", "Well. Say hi"),
     ("startend:end_checker", {"end_phrase": "The End."}, 'x "the end." ', "The End"),
     ("change_case:capital_word_frequency", {"capital_frequency": 2, "capital_relation": "at least"}, "CANNOT", "CAN"),
-    ("change_case:english_capital", {}, "THIS IS A TEXT THAT SOMEBODY WROTE IN ENGLISH.", "This is English"),
+    ("change_case:english_capital", {}, "THIS IS A TEXT THAT WAS WRITTEN IN PLAIN ENGLISH.", "This is English"),
     ("change_case:english_lowercase", {}, "this is plain english", "это простой русский текст"),
     ("punctuation:no_comma", {}, "a，b", "a, b"),
     ("startend:quotation", {}, ' "a" ', '"'),

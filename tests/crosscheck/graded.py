@@ -1,4 +1,4 @@
-"""DROP and SimpleQA beside OpenAI's simple-evals.
+"""DROP and SimpleQA next to OpenAI's simple-evals.
 
 python -m crosscheck.graded --python PYTHON --authorities FOLDER [--fuzz 20000] [--record]
 

@@ -190,7 +190,7 @@ def response(rng: random.Random, row: dict[str, Any]) -> str:
 
 
 def made_up_rows(count: int, seed: int) -> Iterator[dict[str, Any]]:
-    """So many rows, with one to three instructions each; every instruction is among the first ones."""
+    """Yield `count` rows, with one to three instructions each; every instruction is among the first ones."""
     rng, names = random.Random(seed), [*ARGUMENTS]
     for number in range(count):
         first = names[number % len(names)]

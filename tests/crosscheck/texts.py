@@ -1,4 +1,4 @@
-"""IFEval and BIG-Bench Hard beside lm-eval.
+"""IFEval and BIG-Bench Hard next to lm-eval.
 
 python -m crosscheck.texts --python LM_EVALS_PYTHON [--bbh FOLDER] [--ifeval FILE] [--fuzz 20000] [--record]
 

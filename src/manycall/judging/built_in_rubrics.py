@@ -83,7 +83,7 @@ RUBRICS: Mapping[str, BuiltInRubric] = {
 
 
 def derived_scores(counts: Mapping[str, int]) -> list[tuple[str, float]]:
-    """Return the numbers that SimpleQA reports besides the shares of its grades.
+    """Return the numbers that SimpleQA reports in addition to the shares of its grades.
 
     Of c correct and i incorrect answers of n: "correct given attempted" is c / (c + i), and "F1" is the harmonic mean
     of that and c / n. Both are 0 if they are not defined.

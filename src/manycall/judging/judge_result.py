@@ -44,7 +44,7 @@ class JudgeResult(OutputResult, kw_only=True, frozen=True):
         self_agreement: Agreement of repeated verdicts; None if no row was judged more than once.
         position_bias: Influence of the order of the answers; None for single answers.
         pairwise: Wins, losses and ties; None for single answers.
-        derived: Numbers that the authors of a built-in rubric report besides the verdicts, as (name, value).
+        derived: Numbers that the authors of a built-in rubric report in addition to the verdicts, as (name, value).
         reasked_rows: Rows that needed a second request because the first reply had no readable verdict.
     """
 

@@ -43,7 +43,7 @@ def question_text(fields: Fields, shots: Sequence[Fields] = ()) -> str:
 
 def planted(fields: Fields) -> tuple[str, str]:
     """Return a right and a wrong response."""
-    return f"We look it up.\nAnswer: {fields['answer'].split('|')[0]}", "We look it up.\nAnswer: nobody knows"
+    return f"We look it up.\nAnswer: {fields['answer'].split('|')[0]}", "We look it up.\nAnswer: unknown"
 
 
 TASK = Task(
