@@ -35,7 +35,7 @@ def convert(fields: Fields, _: str) -> Fields:
     }
 
 
-def question_text(fields: Fields, shots: Sequence[Fields] = ()) -> str:
+def passage_prompt(fields: Fields, shots: Sequence[Fields] = ()) -> str:
     """Return the user message, with these examples."""
     examples = "".join(f"\n---\n{shot['question']} {shot['completion']}\n" for shot in shots)
     return f"{OPENING}{examples}\n# Your Task\n\n---\n{fields['question']} {CLOSING}"
@@ -48,7 +48,7 @@ def planted(fields: Fields) -> tuple[str, str]:
 
 TASK = Task(
     rows=(),
-    prompt=question_text,
+    prompt=passage_prompt,
     extract={
         "em": row_filter(lambda response, _: stated_answer(response), best_exact_match),
         "f1": row_filter(lambda response, _: stated_answer(response), best_word_f1),
@@ -61,7 +61,7 @@ TASK = Task(
     loader=DropData(
         files=(UrlFile(URL.format("dev")),), convert=convert, sample="drop.jsonl", read=read_gzip,
         suffixes=(".jsonl", ".gz"), fewshot_files=(UrlFile(URL.format("train")),), fewshot_sample="drop_train.jsonl",
-        make_prompt=question_text,
+        make_prompt=passage_prompt,
     ),
 )  # fmt: skip
 BENCHMARKS = (Benchmark(TASK, 9535, "OpenAI simple-evals", "openaipublic.blob.core.windows.net", metric=""),)
