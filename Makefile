@@ -80,6 +80,7 @@ torture: setup
 
 crosscheck: setup .venv-lmeval/ready
 	PYTHONPATH=tests $(BIN)/python -m crosscheck --python $(LM_EVAL) $(if $(GSM8K),--gsm8k $(GSM8K) --record)
+	PYTHONPATH=tests $(BIN)/python -m crosscheck.tasks --python $(LM_EVAL) $(CROSSCHECK)
 	PYTHONPATH=tests $(BIN)/python -m crosscheck.over_http --python $(LM_EVAL) $(if $(GSM8K),--gsm8k $(GSM8K))
 	PYTHONPATH=tests $(BIN)/python -m crosscheck.choices --python $(LM_EVAL) $(if $(AUTHORITIES),--authorities $(AUTHORITIES) --record)
 	PYTHONPATH=tests $(BIN)/python -m crosscheck.choices_over_http --python $(LM_EVAL)

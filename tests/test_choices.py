@@ -232,3 +232,18 @@ def test_right_answers_of_mmlu_redux_are_repaired(error_type: str, note: Any, ch
     published = {"subject": "anatomy", "question": "?", "choices": [*"abcd"], "answer": 0}
     row = repaired({**published, "error_type": error_type, "correct_answer": note}, "")
     assert (row["choices"], row["answer"]) == ([*choices], answer)
+
+
+def test_mmlu_redux_is_read_from_the_folders_of_the_dataset(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    published = {"question": "Which?", "choices": [*"abcd"], "answer": 1, "error_type": "ok", "correct_answer": None}
+    table = pyarrow.Table.from_pylist([published])
+    for subject in ("virology", "anatomy"):
+        folder = tmp_path / subject
+        folder.mkdir()
+        (folder / "state.json").write_text("{}")
+        with pyarrow.ipc.new_stream(str(folder / "data-00000-of-00001.arrow"), table.schema) as stream:
+            stream.write_table(table)
+    rows = resolve_task("mmlu_redux", data=tmp_path).rows
+    assert isinstance(rows, list)
+    assert [(row["id"], row["answer"]) for row in rows] == [("anatomy-0", "B"), ("virology-0", "B")]

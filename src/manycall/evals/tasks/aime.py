@@ -58,8 +58,8 @@ def convert(fields: Fields, file: str) -> Fields:
 def boxed_integer(response: str) -> str:
     """Return the integer in the last box, without leading zeros and `.0`; UNPARSED if there is none."""
     box = last_boxed(after_thinking(response))
-    number = re.fullmatch(r"\\?\$?\s*0*(\d+)(?:\.0*)?\s*\\?\$?", box.replace(r"\text", "").strip("{} "))
-    return number[1] if number else UNPARSED
+    number = re.fullmatch(r"\\?\$?\s*(\d+)(?:\.0*)?\s*\\?\$?", box.replace(r"\text", "").strip("{} "))
+    return (number[1].lstrip("0") or "0") if number else UNPARSED
 
 
 def planted(fields: Fields) -> tuple[str, str]:

@@ -17,7 +17,10 @@ LETTERS = "ABCD"
 
 def gpqa_row(fields: Fields, _: str) -> Fields:
     """Return the row of a question. Its first choice is the right one."""
-    return {"question": fields["Question"], "choices": [fields[name] for name in COLUMNS]}
+    question, choices = fields["Question"], [fields[name] for name in COLUMNS]
+    if not isinstance(question, str) or not choices[0]:
+        raise ValueError("the question is not a text, or its correct answer is empty")
+    return {"question": question, "choices": choices}
 
 
 def reorder(fields: Fields, order: Sequence[int], form: str = "{}") -> Fields:
@@ -44,7 +47,9 @@ def _tidy(text: str | None) -> str:
 
 def by_hash(rows: list[Fields]) -> list[Fields]:
     """Return the rows with their choices in an order that depends only on the question, as in evalscope."""
-    return [reorder(row, _incorrect_first(order_by_hash(row["question"], len(LETTERS)))) for row in rows]
+    orders = (_incorrect_first(order_by_hash(row["question"], len(LETTERS))) for row in rows)
+    plain = ({**row, "choices": [str(text or "").strip() for text in row["choices"]]} for row in rows)
+    return [reorder(row, order) for row, order in zip(plain, orders, strict=True)]
 
 
 def vary_choices(fields: Fields, sample: int, questions: int) -> Fields:

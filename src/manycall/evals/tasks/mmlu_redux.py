@@ -29,14 +29,9 @@ from manycall.evals.tasks.task import SubtaskGroup, Task
 from manycall.records import Fields
 
 LETTERS = "ABCD"
-REVISION = "ecde1359227ae7c3291f6ca3e16417b4ee8040d0"
+NAME, REVISION = "edinburgh-dawg/mmlu-redux-2.0", "ecde1359227ae7c3291f6ca3e16417b4ee8040d0"
 FILES = tuple(
-    HubFile(
-        "edinburgh-dawg/mmlu-redux-2.0",
-        REVISION,
-        f"{subject}/data-00000-of-00001.arrow",
-        modelscope="AI-ModelScope/mmlu-redux-2.0",
-    )
+    HubFile(NAME, REVISION, f"{subject}/data-00000-of-00001.arrow", modelscope="AI-ModelScope/mmlu-redux-2.0")
     for subjects in MMLU_SUBJECTS.values()
     for subject in subjects
 )
@@ -97,6 +92,10 @@ def reasoned_prompt(fields: Fields) -> str:
     )
 
 
+DATA = SubjectData(
+    files=FILES, convert=only_correct, sample="mmlu_redux.jsonl", read=read_with_folder,
+    suffixes=(".arrow", ".parquet", ".jsonl", ".csv"),
+)  # fmt: skip
 GENERATIVE = Task(
     rows=(),
     prompt=letter_only_prompt,
@@ -110,15 +109,15 @@ GENERATIVE = Task(
     groups=(*CATEGORIES, SubtaskGroup("mmlu_redux_generative")),
     is_fast=True,
     planted=planted_letter("{}"),
-    loader=SubjectData(files=FILES, convert=only_correct, sample="mmlu_redux.jsonl", read=read_with_folder),
+    loader=DATA,
 )
 OURS = replace(
     GENERATIVE, prompt=reasoned_prompt, extract={"choice": chosen_letter}, scorer=any_target(equal_letter),
     name="mmlu_redux", system=None, params={}, body_format="compact",
     groups=(*CATEGORIES, SubtaskGroup("mmlu_redux")), planted=planted_letter("ANSWER: {}"),
-    loader=SubjectData(files=FILES, convert=repaired, sample="mmlu_redux.jsonl", read=read_with_folder),
+    loader=replace(DATA, convert=repaired),
 )  # fmt: skip
 BENCHMARKS = (
-    Benchmark(OURS, 5_700, "manycall", "edinburgh-dawg/mmlu-redux-2.0", "parquet"),
-    Benchmark(GENERATIVE, 5_330, LM_EVAL, "edinburgh-dawg/mmlu-redux-2.0", "parquet", version=4.0),
+    Benchmark(OURS, 5_700, "manycall", NAME, "parquet"),
+    Benchmark(GENERATIVE, 5_330, LM_EVAL, NAME, "parquet", version=4.0),
 )

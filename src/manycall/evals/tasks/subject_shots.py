@@ -54,7 +54,14 @@ class SubjectData(PublishedData, frozen=True, kw_only=True):
         if fewshot_data is None and is_sample(data):
             fewshot_data = SAMPLE
         examples = replace(self, files=self.fewshot_files, sample=self.fewshot_sample)
-        rows = with_row_ids(examples.rows(examples.paths(fewshot_data)), task.subtask)
+        try:
+            paths = examples.paths(fewshot_data)
+        except UsageError as error:
+            raise UsageError(
+                f"{error} The file contains the few-shot examples: {option('fewshot_data', 'FILE')}, or "
+                f"{option('num_fewshot', 0)} for none."
+            ) from None
+        rows = with_row_ids(examples.rows(paths), task.subtask)
         return with_subject_shots(self.with_rows(task, data), rows, count, self.make_shot)
 
     def paths(self, data: str | Path | None) -> list[Path]:
