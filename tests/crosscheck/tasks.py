@@ -134,7 +134,7 @@ def differences(
 
 
 def compare(python: str, names: list[str], count: int, folder: Path, seed: int = 0) -> list[str]:
-    """Compare tasks on so many rows each; all differences."""
+    """Compare tasks on `count` rows each; all differences."""
     jobs = {name: make_case(name, CASES[name], count, folder, seed) for name in names}
     said = ask_lm_eval(python, {"tasks": jobs}, folder)
     bad = []

@@ -1,7 +1,7 @@
 r"""Compare mathematical answers with math-verify and sympy, in processes that can be killed (the `math` extra).
 
 Both are slow on some answers (sympy computes 9^{9^{9^9}} as far as the memory reaches) and work only in the main thread
-of a process. Therefore each comparison runs in a process of its own pool (scorer_process.py), which is killed after
+of a process. Therefore each comparison runs in a process of a separate pool (scorer_process.py), which is killed after
 `SECONDS`. The answer is then wrong, and what was extracted is `TIMED_OUT`.
 """
 

@@ -64,7 +64,7 @@ def boxed_integer(response: str) -> str:
 
 def planted(fields: Fields) -> tuple[str, str]:
     """Return a right and a wrong response."""
-    text = "We count the cases one by one, so the answer is $\\boxed{{{}}}$."
+    text = "We count the cases, so the answer is $\\boxed{{{}}}$."
     return text.format(fields["answer"]), text.format(fields["answer"] + 1)
 
 

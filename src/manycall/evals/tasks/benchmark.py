@@ -16,7 +16,7 @@ class Benchmark(msgspec.Struct, frozen=True):
         authority: whose protocol the task follows, to which its scores are equal. "manycall": our own variant.
         data: where the questions come from, in one line.
         extra: the optional dependencies that the task needs, for example "math"; "": none.
-        metric: lm-eval's name of the metric of every filter. "": each filter is a metric of its own name.
+        metric: lm-eval's name of the metric of every filter. "": the name of each filter is that of a metric.
         version: version of the task in lm-eval; None if lm-eval has no such task.
     """
 

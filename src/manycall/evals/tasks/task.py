@@ -19,7 +19,7 @@ AnswerScorer = Callable[[Any, Any], float]
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """A filter that needs the row, has a scorer of its own, or gives rows a weight.
+    """A filter that needs the row, has another scorer than the task, or gives rows a weight.
 
     Attributes:
         grade: function of (response, fields of the row) that returns (extracted answer, score from 0 to 1).
