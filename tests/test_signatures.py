@@ -61,8 +61,8 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[RunOptions] = []
     monkeypatch.setattr(manycall.python_api.dispatch, "run", lambda job, options: seen.append(options))
     given = {
-        "model": "m", "out": "o", "base_url": "http://h", "plain_http": True, "concurrency": 3, "timeout": 9.0,
-        "idle_timeout": 8.0, "temperature": 0.5, "max_tokens": 7, "params": {"top_p": 1}, "limit": 2,
+        "model": "m", "out": "o", "base_url": "http://h", "endpoint": "e", "plain_http": True, "concurrency": 3,
+        "timeout": 9.0, "idle_timeout": 8.0, "temperature": 0.5, "max_tokens": 7, "params": {"top_p": 1}, "limit": 2,
         "id_field": "name", "drop": ["stop"], "thinking": "off", "reasoning": "drop",
         "max_total_tokens": 5, "max_cost": 1.5, "price": "1/2", "prices": "p.json", "max_time": "3h", "dry_run": True,
         "from_": "old", "retry": "truncated", "overwrite": True,

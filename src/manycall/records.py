@@ -65,6 +65,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
         content: messages for chat, a prompt for completions, one or several texts for embeddings.
         params: everything else in the body: temperature, max_tokens, stop, ...
         spelling: how the body is encoded.
+        pool: name of the pool of endpoints that it is for; "": the default pool.
     """
 
     api: Api
@@ -72,6 +73,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     content: Messages | str | list[str]
     params: dict[str, Any]
     spelling: BodyFormat = "compact"
+    pool: str = ""
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):

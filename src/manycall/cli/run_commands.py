@@ -23,6 +23,8 @@ from manycall.cli.flags import (
     with_run_flags,
 )
 from manycall.cli.print_result import print_and_exit
+from manycall.errors import UsageError
+from manycall.option_flags import option
 
 TEMPLATE = "A Jinja template over a row's fields, or its file (.j2, .txt, .md; .toml: turns)."
 ROWS = "Rows: .jsonl, .json, .csv, .tsv, .parquet."
@@ -99,10 +101,17 @@ def steps(
     print_and_exit(result, json)
 
 
-@with_run_flags()
+@with_run_flags(exclude={"model"})
 def evaluate(
-    task: Annotated[
-        str, typer.Argument(help="gsm8k, aime25, ...; or your own: rows (.jsonl, .csv, ...) or FILE.py:task.")
+    tasks: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TASK...", help="gsm8k, aime25, ...; or your own: rows (.jsonl, .csv, ...) or FILE.py:task."
+        ),
+    ],
+    models: Annotated[
+        list[str],
+        typer.Option("-m", "--model", help="The model's name at the endpoint. Several: every task with each of them."),
     ],
     prompt: Annotated[
         str | None, typer.Option("-p", "--prompt", help="For your own rows: a Jinja template. Default: the question.")
@@ -131,14 +140,25 @@ def evaluate(
     ] = False,
     **options: Any,
 ) -> None:
-    """Ask the questions of a benchmark and score the answers."""
-    from manycall.cli.user_code import load_task
-    from manycall.python_api import jobs
+    """Ask the questions of a benchmark and score the answers.
 
-    result = jobs.evaluate(
-        load_task(task), prompt=prompt, scorer=scorer, data=data, fewshot_data=fewshot_data,
-        num_fewshot=num_fewshot, samples=samples, no_answer=no_answer, **options,
+    With several tasks or models, -o names a folder, and all of them run at the same time under common limits.
+    """
+    from manycall.cli.user_code import load_task
+    from manycall.python_api import jobs, suite_jobs
+
+    loaded = [load_task(task) for task in tasks]
+    shared = dict(
+        prompt=prompt, scorer=scorer, num_fewshot=num_fewshot, samples=samples, no_answer=no_answer, **options
     )  # fmt: skip
+    result: Any
+    if len(loaded) == len(models) == 1 and not options["out"].is_dir():
+        result = jobs.evaluate(loaded[0], model=models[0], data=data, fewshot_data=fewshot_data, **shared)
+    else:
+        for name, value in (("data", data), ("fewshot_data", fewshot_data), ("from_", shared.pop("from_"))):
+            if value is not None:
+                raise UsageError(f"{option(name, value)} is for one task and one model, and an output that is a file.")
+        result = suite_jobs.evaluate_all(loaded, models, **shared)
     print_and_exit(result, json, fail_under=fail_under, report=None if options["dry_run"] else report)
 
 

@@ -198,6 +198,11 @@ class EvalResult(OutputResult, kw_only=True, frozen=True):
         protocol = "" if self.protocol_num_fewshot is None else f" (protocol: {self.protocol_num_fewshot})"
         return f"{name}, {self.num_fewshot}-shot{protocol}"
 
+    @property
+    def best_score(self) -> float:
+        """The highest score; 1 if nothing was scored, as in a dry run."""
+        return max((score.value for score in self.scores), default=1.0)
+
     def score(self, name: str) -> Score:
         """Return the score of the filter `name`.
 

@@ -69,9 +69,11 @@ class Client(LLM):
     each has separate connections.
 
     Args:
-        model: the model's name at the endpoint.
+        model: the model's name at the endpoint. Default: that of the endpoint in endpoints.toml.
         base_url: the endpoint or the name of a provider, or several (one pool), or "sim". Default: OPENAI_BASE_URL,
             endpoints.toml, OpenAI.
+        endpoint: the name in endpoints.toml of the endpoints to use. Default: the endpoints without a name; if all have
+            one, those with the first name.
         api_key: default: the variable of the provider; "" sends no key.
         plain_http: allow the key to be sent unencrypted (http) to another machine.
         concurrency: number of concurrent calls. Default: chosen and adjusted automatically.
@@ -89,9 +91,10 @@ class Client(LLM):
 
     def __init__(
         self,
-        model: str,
+        model: str = "",
         *,
         base_url: str | Sequence[str] | None = None,
+        endpoint: str | None = None,
         api_key: str | Secret | None = None,
         plain_http: bool = False,
         concurrency: int | None = None,
@@ -107,12 +110,14 @@ class Client(LLM):
         super().__init__(model, dict(params or {}))
         self._drop, self._thinking = drop, thinking
         self._make: Callable[[], CallClient] = partial(
-            CallClient, model, base_url=base_url, api_key=api_key, plain_http=plain_http, concurrency=concurrency,
-            timeout=timeout, idle_timeout=idle_timeout, params=params, drop=drop, thinking=thinking,
-            transport=transport, rng=rng,
+            CallClient, model, base_url=base_url, endpoint=endpoint, api_key=api_key, plain_http=plain_http,
+            concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, params=params, drop=drop,
+            thinking=thinking, transport=transport, rng=rng,
             initial_window=INITIAL_WINDOW,
         )  # fmt: skip
-        self._endpoint_names = self._make().endpoint_names  # reports an argument that cannot be used
+        checked = self._make()  # reports an argument that cannot be used
+        self.model, self.pools = checked.model, checked.pools
+        self._endpoint_names = checked.endpoint_names
         self._sessions: dict[asyncio.AbstractEventLoop, LoopSession] = {}
         weakref.finalize(self, close_dropped, self._sessions)
 

@@ -42,7 +42,7 @@ def generate(
     prompt: PromptLike,
     rows: RowsLike = None,
     *,
-    model: str,
+    model: str = "",
     out: str | PathLike[str],
     samples: int | None = None,
     system: str | None = None,
@@ -56,6 +56,7 @@ def generate(
     grid_vars: Variables | None = None,
     seed: int = 0,
     base_url: str | Sequence[str] | None = None,
+    endpoint: str | None = None,
     api_key: str | Secret | None = None,
     plain_http: bool = False,
     concurrency: int | None = None,
@@ -122,7 +123,7 @@ def generate(
     """
     api_key = wrap_api_key(api_key)
     options = RunOptions(
-        model=model, out=out, base_url=base_url, api_key=api_key, plain_http=plain_http,
+        model=model, out=out, base_url=base_url, endpoint=endpoint, api_key=api_key, plain_http=plain_http,
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
@@ -141,7 +142,7 @@ def run_steps(
     steps: StepsLike,
     rows: RowsLike = None,
     *,
-    model: str,
+    model: str = "",
     out: str | PathLike[str],
     samples: int | None = None,
     reask: int = DEFAULT_REASK,
@@ -149,6 +150,7 @@ def run_steps(
     grid_vars: Variables | None = None,
     seed: int | None = None,
     base_url: str | Sequence[str] | None = None,
+    endpoint: str | None = None,
     api_key: str | Secret | None = None,
     plain_http: bool = False,
     concurrency: int | None = None,
@@ -199,7 +201,7 @@ def run_steps(
     """
     api_key = wrap_api_key(api_key)
     options = RunOptions(
-        model=model, out=out, base_url=base_url, api_key=api_key, plain_http=plain_http,
+        model=model, out=out, base_url=base_url, endpoint=endpoint, api_key=api_key, plain_http=plain_http,
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
@@ -217,10 +219,11 @@ def map(
     function: UserFunction,
     rows: RowsLike,
     *,
-    model: str,
+    model: str = "",
     out: str | PathLike[str],
     samples: int | None = None,
     base_url: str | Sequence[str] | None = None,
+    endpoint: str | None = None,
     api_key: str | Secret | None = None,
     plain_http: bool = False,
     concurrency: int | None = None,
@@ -276,7 +279,7 @@ def map(
     """
     api_key = wrap_api_key(api_key)
     options = RunOptions(
-        model=model, out=out, base_url=base_url, api_key=api_key, plain_http=plain_http,
+        model=model, out=out, base_url=base_url, endpoint=endpoint, api_key=api_key, plain_http=plain_http,
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
@@ -290,7 +293,7 @@ def map(
 def evaluate(
     task: str | PathLike[str] | Task,
     *,
-    model: str,
+    model: str = "",
     out: str | PathLike[str],
     data: str | PathLike[str] | None = None,
     fewshot_data: str | PathLike[str] | None = None,
@@ -300,6 +303,7 @@ def evaluate(
     samples: int | None = None,
     no_answer: NoAnswer = "wrong",
     base_url: str | Sequence[str] | None = None,
+    endpoint: str | None = None,
     api_key: str | Secret | None = None,
     plain_http: bool = False,
     concurrency: int | None = None,
@@ -354,7 +358,7 @@ def evaluate(
     """
     api_key = wrap_api_key(api_key)
     options = RunOptions(
-        model=model, out=out, base_url=base_url, api_key=api_key, plain_http=plain_http,
+        model=model, out=out, base_url=base_url, endpoint=endpoint, api_key=api_key, plain_http=plain_http,
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
@@ -373,7 +377,7 @@ def judge(
     answers: RowsLike,
     rubric: PromptLike,
     *,
-    model: str,
+    model: str = "",
     out: str | PathLike[str],
     against: str | PathLike[str] | None = None,
     scale: str | None = None,
@@ -383,6 +387,7 @@ def judge(
     samples: int | None = None,
     output_field: str = "judge",
     base_url: str | Sequence[str] | None = None,
+    endpoint: str | None = None,
     api_key: str | Secret | None = None,
     plain_http: bool = False,
     concurrency: int | None = None,
@@ -435,7 +440,7 @@ def judge(
     """
     api_key = wrap_api_key(api_key)
     options = RunOptions(
-        model=model, out=out, base_url=base_url, api_key=api_key, plain_http=plain_http,
+        model=model, out=out, base_url=base_url, endpoint=endpoint, api_key=api_key, plain_http=plain_http,
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
@@ -456,6 +461,7 @@ def run_batch(
     model: str | None = None,
     samples: int | None = None,
     base_url: str | Sequence[str] | None = None,
+    endpoint: str | None = None,
     api_key: str | Secret | None = None,
     plain_http: bool = False,
     concurrency: int | None = None,
@@ -497,7 +503,8 @@ def run_batch(
     """
     api_key = wrap_api_key(api_key)
     options = RunOptions(
-        model=batch_model(Path(requests), model or "", limit), out=out, base_url=base_url, api_key=api_key,
+        model=batch_model(Path(requests), model or "", limit), out=out, base_url=base_url, endpoint=endpoint,
+        api_key=api_key,
         plain_http=plain_http,
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking,

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from manycall.client.body_adapter import dropped_names
+from manycall.client.pool_names import ONE_POOL, PoolNames
 from manycall.data.row_source import RowSource
 from manycall.errors import UsageError
 from manycall.option_flags import option
@@ -42,6 +43,7 @@ class Job(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
         rows_may_split: a row may become several output rows (`process_row` returns a list).
         counts: counted by the job itself, for the result.
         answer_key: the simulated endpoint's answer key.
+        endpoints: the names of endpoints that its calls use; None if they may use any.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Job(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     rows_may_split: bool = False
     counts: dict[str, int] = {}
     answer_key: str = ""
+    endpoints: tuple[str, ...] | None = ()
 
     @property
     def truncated_suffix(self) -> bytes | None:
@@ -121,6 +124,16 @@ def check_retry(job: Job[Any], options: RunOptions) -> None:
         )
 
 
+def check_pools(job: Job[Any], pools: PoolNames) -> None:
+    """Check that a client has the endpoints that the job names.
+
+    Raises:
+        UsageError: one of them is unknown.
+    """
+    for name in job.endpoints or ():
+        pools.find(name, "")
+
+
 def job_params(job: Job[Any], options: RunOptions) -> dict[str, Any]:
     """Return the parameters of the job's calls: the job's own, overridden by the user's.
 
@@ -139,9 +152,15 @@ def job_params(job: Job[Any], options: RunOptions) -> dict[str, Any]:
     return params
 
 
-def job_settings(job: Job[Any], options: RunOptions) -> dict[str, Any]:
-    """Return everything that changes an answer. A run with other settings cannot resume the output."""
+def job_settings(job: Job[Any], options: RunOptions, pools: PoolNames = ONE_POOL) -> dict[str, Any]:
+    """Return everything that changes an answer. A run with other settings cannot resume the output.
+
+    Args:
+        pools: the pools that the job's calls may name.
+    """
     settings = {**job.settings, "model": options.model, "params": job_params(job, options)}
+    if job.endpoints:
+        settings["endpoints"] = {name: pools.find(name, options.model)[1] for name in job.endpoints}
     if drop := dropped_names(options.drop):
         settings["drop"] = sorted({*drop})
     if options.thinking is not None:

@@ -9,6 +9,7 @@ from manycall import clock, errors
 from manycall.client.attempt import Answered
 from manycall.client.call_counters import CallCounters
 from manycall.client.encoded_call import EncodedCall, encode_call
+from manycall.client.pool_names import PoolNames
 from manycall.client.requests import LLM, ModelReply
 from manycall.errors import CallError, ManycallError, RunStopped, StorageError, UsageError
 from manycall.records import Completion, Request
@@ -67,6 +68,7 @@ class RowCalls(Protocol):
 
     model: str
     params: dict[str, Any]
+    pools: PoolNames
     counters: CallCounters
 
     async def call(self, call: EncodedCall, priority: int, origin: Any = None) -> ModelReply: ...
@@ -93,7 +95,7 @@ class RowClient(LLM):
     """
 
     def __init__(self, client: RowCalls, row_id: str, age: int, journal: Replays) -> None:
-        super().__init__(client.model, client.params)
+        super().__init__(client.model, client.params, client.pools)
         self._client, self._id, self._age, self._journal = client, row_id, age, journal
         self._occurrences: dict[str, int] = {}
         self.calls_made = self.tokens = 0
@@ -106,6 +108,14 @@ class RowClient(LLM):
     def end(self) -> None:
         """Make no more calls, because the row function has returned."""
         self.over = True
+
+    def find_pool(self, endpoint: str) -> tuple[str, str]:
+        """Return the pool that a call means, and its model. A name that no endpoint has stops the run."""
+        try:
+            return super().find_pool(endpoint)
+        except UsageError as unknown:
+            self._stop(unknown)
+            raise
 
     async def _call(self, request: Request) -> ModelReply:
         if self.stopped or self.over:
@@ -154,7 +164,7 @@ class RowClient(LLM):
                 return answer
         return None
 
-    def _stop(self, error: StorageError) -> None:
+    def _stop(self, error: ManycallError) -> None:
         self._client.stop(error)  # the row function may suppress the exception
         self.stopped = True
 

@@ -95,6 +95,7 @@ def steps_job(
         status_note=lambda: reask_note(counts),
         output_fields=tuple(field for each in compiled for field in each.writes),
         counts=counts,
+        endpoints=tuple(dict.fromkeys(each.endpoint for each in compiled if each.endpoint)),
     )
 
 

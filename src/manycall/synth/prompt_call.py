@@ -15,6 +15,7 @@ from manycall.run.options import Reasoning
 from manycall.run.reask import ReaskCounts, ask_until_valid
 from manycall.run.reasoning_field import ReasoningField, add_to_first, refuse_inline
 from manycall.synth.answer_forms import AnswerForm, PatternForm, SchemaForm
+from manycall.synth.step_base import endpoint_identity
 
 DUPLICATE_REASON = "duplicates"
 TextApi = Literal["chat", "completions"]
@@ -38,6 +39,7 @@ class PromptCall:
         reasoning: where thinking text is written.
         counts: counts reasked answers, duplicate answers and calls without `response_format`.
         earlier_settings: returns the settings of earlier sessions, whose journaled answers may be read again.
+        endpoint: name of the endpoint of the calls; "": the run's.
 
     Attributes:
         template: the prompt.
@@ -63,10 +65,12 @@ class PromptCall:
         reasoning: Reasoning = "separate",
         counts: ReaskCounts | None = None,
         earlier_settings: Callable[[], list[Fields]] = list,
+        endpoint: str = "",
     ) -> None:
         _check(output_field, system, schema, extract, api)
         self.template = PromptTemplate(prompt, system)
         self._output_field, self._api, self._params = output_field, api, dict(params or {})
+        self._endpoint = endpoint
         self._reask = check_reask(reask)
         if api == "completions":
             self._reask = 0  # a plain prompt cannot be continued with the reason
@@ -76,10 +80,11 @@ class PromptCall:
         if schema is not None:
             source = self.template.source
             self.form = SchemaForm(
-                schema, output_field, lambda: find_schemas(earlier_settings(), source), self._params, self._counts
-            )
+                schema, output_field, lambda: find_schemas(earlier_settings(), source), self._params, self._counts,
+                endpoint=endpoint,
+            )  # fmt: skip
         elif extract is not None:
-            self.form = PatternForm(extract, output_field, self._params, is_chat=api == "chat")
+            self.form = PatternForm(extract, output_field, self._params, is_chat=api == "chat", endpoint=endpoint)
         fields = (output_field,) if self.form is None else self.form.fields
         self.may_split = self.form is not None and self.form.may_split
         self.thinking = ReasoningField(fields[0], reasoning)
@@ -94,6 +99,7 @@ class PromptCall:
             **({} if self.form is None else self.form.identity),
             **({"api": api} if api != "chat" else {}),
             **({"params": self._params} if self._params else {}),
+            **endpoint_identity(endpoint, self._params),
         }
 
     def __repr__(self) -> str:
@@ -140,8 +146,8 @@ class PromptCall:
         """Send the prompt without a form. Not a separate coroutine, because each costs about 1 µs per row."""
         messages = self.template.messages(row)
         if self._api == "completions":
-            return llm.complete(messages[-1]["content"], **self._params)
-        return llm.chat(messages, **self._params)
+            return llm.complete(messages[-1]["content"], endpoint=self._endpoint, **self._params)
+        return llm.chat(messages, endpoint=self._endpoint, **self._params)
 
     async def _ask(self, form: AnswerForm, row: Row, llm: LLM) -> tuple[RowOutput, Completion]:
         """Send the prompt until an answer has the form. Return its fields, or those of each part; and the reply."""

@@ -1,11 +1,12 @@
 """The base class of the step types, and what a step is compiled to."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
 from manycall.client.requests import LLM
+from manycall.errors import UsageError
 from manycall.records import Fields, Row
 from manycall.run.options import Reasoning
 from manycall.run.reask import ReaskCounts
@@ -32,12 +33,25 @@ class CompiledStep(NamedTuple):
         writes: fields that the step adds.
         needs: fields that must exist before the step.
         identity: settings that must be the same in a resumed run.
+        endpoint: name of the endpoint of its calls; "": the run's.
     """
 
     function: StepFunction
     writes: tuple[str, ...]
     needs: set[str]
     identity: dict[str, Any]
+    endpoint: str = ""
+
+
+def endpoint_identity(endpoint: str, params: Mapping[str, Any]) -> dict[str, str]:
+    """Return the setting that says which endpoint a step uses; empty if it is the run's.
+
+    Raises:
+        UsageError: the endpoint is among the parameters.
+    """
+    if "endpoint" in params:
+        raise UsageError("endpoint is not a parameter of the request. Set it in the step itself, next to params.")
+    return {"endpoint": endpoint} if endpoint else {}
 
 
 class Step(msgspec.Struct, forbid_unknown_fields=True):

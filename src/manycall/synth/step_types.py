@@ -24,7 +24,7 @@ from manycall.run.reask import append_text, ask_until_valid, read_at_once
 from manycall.run.reasoning_field import ReasoningField
 from manycall.synth.evolve import Evolve
 from manycall.synth.prompt_call import PromptCall, TextApi
-from manycall.synth.step_base import CompiledStep, Step, StepContext
+from manycall.synth.step_base import CompiledStep, Step, StepContext, endpoint_identity
 
 
 class Generate(Step):
@@ -35,6 +35,7 @@ class Generate(Step):
         output_field: the field for the text.
         system, schema, extract, api: as for `manycall.generate`.
         params: request parameters in addition to those of the run.
+        endpoint: name of the endpoint of the calls, in endpoints.toml. Default: the run's.
     """
 
     generate: Any
@@ -44,6 +45,7 @@ class Generate(Step):
     extract: str | None = None
     api: TextApi = "chat"
     params: dict[str, Any] = msgspec.field(default_factory=dict)
+    endpoint: str = ""
 
     def compile(self, context: StepContext) -> CompiledStep:
         prompt: PromptLike = self.generate
@@ -51,7 +53,7 @@ class Generate(Step):
         call = PromptCall(
             prompt, system=self.system, output_field=self.output_field, schema=schema, extract=self.extract,
             api=self.api, params=self.params, reask=context.reask, reasoning=context.reasoning, counts=context.counts,
-            earlier_settings=context.earlier_settings,
+            earlier_settings=context.earlier_settings, endpoint=self.endpoint,
         )  # fmt: skip
         if call.may_split:
             raise UsageError(
@@ -63,7 +65,8 @@ class Generate(Step):
             assert isinstance(fields, dict)
             return fields
 
-        return CompiledStep(function, call.writes, call.template.required_fields, {"generate": call.identity})
+        identity = {"generate": call.identity}
+        return CompiledStep(function, call.writes, call.template.required_fields, identity, self.endpoint)
 
 
 class Judge(Step):
@@ -76,6 +79,7 @@ class Judge(Step):
         scale: lowest and highest score, as a range of whole numbers.
         system: the system prompt.
         params: request parameters in addition to those of the run.
+        endpoint: name of the endpoint of the calls, in endpoints.toml. Default: the run's.
     """
 
     judge: Any
@@ -84,6 +88,7 @@ class Judge(Step):
     scale: str = "1-5"
     system: str | None = None
     params: dict[str, Any] = msgspec.field(default_factory=dict)
+    endpoint: str = ""
 
     def compile(self, context: StepContext) -> CompiledStep:
         template = PromptTemplate(self.judge, self.system)
@@ -96,7 +101,7 @@ class Judge(Step):
 
         async def function(row: Row, llm: LLM) -> dict[str, Any]:
             async def send(messages: Messages) -> Completion:
-                return await llm.chat(messages, **self.params)
+                return await llm.chat(messages, endpoint=self.endpoint, **self.params)
 
             messages = append_text(template.messages(row), instruction)
             score, reply = await ask_until_valid(messages, send, read, context.reask, context.counts)
@@ -105,10 +110,15 @@ class Judge(Step):
                 raise RowRejected(f"{self.output_field} {score} is below {self.min_score:g}", **fields)
             return fields
 
-        identity = {"judge": template.text, "system": template.system_text, "output_field": self.output_field}
+        identity: dict[str, Any] = {
+            "judge": template.text,
+            "system": template.system_text,
+            "output_field": self.output_field,
+        }
         settings = {"min_score": self.min_score, "scale": f"{low}-{high}", "params": self.params}
+        identity |= settings | endpoint_identity(self.endpoint, self.params)
         writes = (self.output_field, *thinking.writes)
-        return CompiledStep(function, writes, template.required_fields, {**identity, **settings})
+        return CompiledStep(function, writes, template.required_fields, identity, self.endpoint)
 
 
 class Keep(Step):

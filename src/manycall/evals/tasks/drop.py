@@ -64,4 +64,4 @@ TASK = Task(
         make_prompt=passage_prompt,
     ),
 )  # fmt: skip
-BENCHMARKS = (Benchmark(TASK, 9535, "OpenAI simple-evals", "openaipublic.blob.core.windows.net", metric=""),)
+BENCHMARKS = (Benchmark(TASK, 9535, "OpenAI simple-evals", "openai/simple-evals", metric=""),)

@@ -71,7 +71,7 @@ BENCHMARKS = (
         _task("simpleqa", "{{ question }}", PublishedData((ENGLISH,), convert, "simpleqa.csv")),
         4326,
         "OpenAI simple-evals, with a judge",
-        "openaipublic.blob.core.windows.net",
+        "openai/simple-evals",
         metric="",
     ),
     Benchmark(
