@@ -18,7 +18,7 @@ TABLE_PAGES = tuple(
 TABLE = re.compile(r"(<!-- (\w+): made by docs/generate\.py -->\n(?:\|.*\n){2})(?:\|.*\n)*")
 """Marker and header of a table, and its rows."""
 VERBS = (
-    "generate", "steps", "eval", "run", "run-batch", "score", "compare", "judge", "export-lm-eval",
+    "generate", "steps", "eval", "run", "run-batch", "embed", "score", "compare", "judge", "export-lm-eval",
     "check-data", "export", "dataset-card", "status", "repair", "sim",
 )  # fmt: skip
 

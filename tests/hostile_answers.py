@@ -67,7 +67,8 @@ def readers() -> dict[str, Callable[[str], object]]:
             continue
         row: dict[str, Any] = {"answer": "B" if "mmlu" in task.name else "#### 18"}
         if has_sample(task) and task.loader is not None:
-            row = task.loader(task, "sample").rows[0]  # type: ignore[index]
+            rows: Any = task.loader(task, "sample").rows
+            row = rows[0]
         found[name] = lambda text, task=task, row=row: task.score_response(text, row)  # type: ignore[misc]
     for name, way in SCORERS.items():
         target = "B" if name in ("choice", "letter-logprob") else "18"

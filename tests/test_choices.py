@@ -2,14 +2,15 @@
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import manycall
-from crosscheck.choices import RECORDED
-from crosscheck.our_choices import recorded_forms
+from crosscheck.choices import RECORDED, compare_fuzz, compare_whole, lm_eval_whole
+from crosscheck.our_choices import LM_EVAL, our_whole, prepared, recorded_forms
 from manycall.errors import InvalidResponse, SettingsMismatch, UsageError
 from manycall.evals.evaluate import resolve_task
 from manycall.evals.scoring.choice_texts import letter_or_choice
@@ -24,6 +25,7 @@ from manycall.evals.tasks.task_prompt import TaskPrompt
 from manycall.records import Completion, Row, Usage
 from servers import http, saying, serving
 
+LM_EVAL_PYTHON = os.environ.get("LM_EVAL_PYTHON") or str(Path(__file__).parents[1] / ".venv-lmeval" / "bin" / "python")
 MODULES = (gpqa, mmlu_pro, mmlu_redux, ceval, cmmlu)
 
 
@@ -97,6 +99,15 @@ def test_a_right_answer_that_is_no_choice_is_refused_before_any_call(answer: Any
 def test_prompts_answers_and_scores_are_those_that_the_authorities_gave(tmp_path: Path) -> None:
     """`make crosscheck` compares with their own code, on more responses, and writes the file."""
     assert recorded_forms(tmp_path) == json.loads(RECORDED.read_text())
+
+
+@pytest.mark.skipif(not Path(LM_EVAL_PYTHON).exists(), reason="lm-eval is not installed: make crosscheck")
+@pytest.mark.parametrize("name", LM_EVAL)
+def test_lm_eval_still_gives_the_same_messages_answers_and_scores(name: str, tmp_path: Path) -> None:
+    task, data, said = prepared(name, tmp_path / "ours")
+    theirs = lm_eval_whole(LM_EVAL_PYTHON, task, data, said, tmp_path / "lm-eval")
+    assert compare_whole(task, our_whole(task, said, tmp_path), theirs) == []
+    assert compare_fuzz(LM_EVAL_PYTHON, name, 300, tmp_path / "fuzz") == []
 
 
 def reply_with(logprobs: Any) -> bytes:

@@ -11,11 +11,17 @@ import pytest
 import manycall
 from manycall.run.options import CONNECTION_OPTIONS, RunOptions, declared_options
 
-JOBS = [manycall.generate, manycall.run_steps, manycall.map, manycall.evaluate, manycall.judge, manycall.run_batch]
+JOBS = [
+    manycall.generate, manycall.run_steps, manycall.map, manycall.evaluate, manycall.judge, manycall.run_batch,
+    manycall.embed,
+]  # fmt: skip
 CLIENT_JOBS = [manycall.Client.map, manycall.Client.generate, manycall.Client.evaluate, manycall.Client.judge]
 MISSING = {
     "judge": {"dry_run"}, "run_batch": {"id_field", "reasoning", "retry"}, "map": {"reasoning", "retry"},
     "run_steps": {"retry"},
+    "embed": {
+        "dry_run", "from_", "idle_timeout", "max_tokens", "reasoning", "retry", "temperature", "thinking",
+    },
 }  # fmt: skip
 
 

@@ -1,9 +1,9 @@
 """manycall: make many LLM calls, fast, resumable and scored.
 
 Jobs, which make one or more calls for each row: `generate`, `run_steps`, `map`, `evaluate`, `evaluate_all`, `judge`,
-`run_batch`. Finished outputs, without a call: `score`, `compare`, `rank_models`, `export`, `export_lm_eval`,
-`check_data`, `dataset_card`, `write_report`. Async programs: `Client` makes single calls and runs the same jobs. Step
-types are in `manycall.steps`, errors in `manycall.errors`, fakes for tests in `manycall.testing`. The guide is
+`embed`, `run_batch`. Finished outputs, without a call: `score`, `compare`, `rank_models`, `export`, `export_lm_eval`,
+`check_data`, `dataset_card`, `write_report`. Async programs: `Client` makes single calls and runs most of these jobs.
+Step types are in `manycall.steps`, errors in `manycall.errors`, fakes for tests in `manycall.testing`. The guide is
 docs/python.md.
 
 Names are imported on first use, so that `manycall --help` does not wait for the HTTP library to load.
@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.evals.tasks.task import Task as Task
     from manycall.judging.judge_result import JudgeResult as JudgeResult
     from manycall.python_api.async_client import Client as Client
+    from manycall.python_api.jobs import embed as embed
     from manycall.python_api.jobs import evaluate as evaluate
     from manycall.python_api.jobs import generate as generate
     from manycall.python_api.jobs import judge as judge
@@ -53,6 +54,7 @@ _FOUND_IN = {
         "map",
         "run_steps",
         "run_batch",
+        "embed",
     ),
     "python_api.suite_jobs": ("evaluate_all",),
     "evals.rescore": ("score",),

@@ -40,7 +40,8 @@ def compare(python: str, name: str, folder: Path) -> list[str]:
     results = json.loads(next(said.glob("results_*.json")).read_text())["results"]
     by_subject = {subject.replace(" ", "_"): scores for subject, scores in ran.groups.items()} or {name: ran.scores}
     for local, subject in names.items():
-        for score in by_subject[subject]:
+        again = manycall.score(next(said.glob(f"samples_{local}_*.jsonl")), scorer=name)  # lm-eval's own samples
+        for score in (*by_subject[subject], *again.scores):
             keys = (f"exact_match,{score.filter}", f"exact_match_stderr,{score.filter}")
             theirs_here = [results[local].get(key) for key in keys]
             if score.filter != "official" and not all(map(_same, (score.value, score.stderr), theirs_here)):

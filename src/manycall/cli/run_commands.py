@@ -11,6 +11,7 @@ from manycall.cli.flags import (
     FailUnder,
     FewshotData,
     GridVars,
+    Images,
     Json,
     NoAnswer,
     OptionalModel,
@@ -32,13 +33,26 @@ ROWS = "Rows: .jsonl, .json, .csv, .tsv, .parquet."
 
 @with_run_flags()
 def generate(
-    prompt: Annotated[str, typer.Option("-p", "--prompt", help=TEMPLATE)],
+    prompt: Annotated[str | None, typer.Option("-p", "--prompt", help=TEMPLATE)] = None,
     rows: Annotated[Path | None, typer.Argument(help=f"{ROWS} Without rows: the prompt, -n times.")] = None,
+    messages: Annotated[
+        str | None,
+        typer.Option("--messages", metavar="FIELD", help="Send the messages in this field instead of a prompt."),
+    ] = None,
+    images: Images = None,
     system: System = None,
     samples: Samples = None,
     output_field: Annotated[
         str, typer.Option("--output-field", help="The field that the answer is written to.")
     ] = "text",
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep",
+            metavar="PART",
+            help="Also write this part of the reply: tool_calls, logprobs or refusal. Repeatable.",
+        ),
+    ] = None,
     schema: Annotated[
         Path | None, typer.Option("--schema", help="A JSON Schema (.json, .toml) that each answer must match.")
     ] = None,
@@ -67,9 +81,9 @@ def generate(
     from manycall.python_api import jobs
 
     result = jobs.generate(
-        prompt, rows, system=system, samples=samples, output_field=output_field, schema=schema, extract=extract,
-        reask=reask, api=api, random_vars=parse_variable_flags(random_vars),
-        grid_vars=parse_variable_flags(grid_vars), seed=seed, **options,
+        prompt, rows, messages=messages, images=images or (), system=system, samples=samples,
+        output_field=output_field, keep=keep or (), schema=schema, extract=extract, reask=reask, api=api,
+        random_vars=parse_variable_flags(random_vars), grid_vars=parse_variable_flags(grid_vars), seed=seed, **options,
     )  # fmt: skip
     print_and_exit(result, json)
 
@@ -91,7 +105,7 @@ def steps(
     json: Json = False,
     **options: Any,
 ) -> None:
-    """Run several steps for each row: generate, evolve, judge, keep. Rejected rows are written to a separate file."""
+    """Run several steps for each row: generate, evolve, judge, keep, assign. Rejected rows go to a separate file."""
     from manycall.python_api import jobs
 
     result = jobs.run_steps(
@@ -212,6 +226,7 @@ def judge(
     ] = True,
     samples: Samples = None,
     system: System = None,
+    images: Images = None,
     output_field: Annotated[
         str, typer.Option("--output-field", help="The field that the verdict is written to.")
     ] = "judge",
@@ -225,6 +240,35 @@ def judge(
 
     result = jobs.judge(
         answers, rubric, scale=scale, labels=labels, against=against, both_orders=both_orders, samples=samples,
-        system=system, output_field=output_field, **options,
+        system=system, images=images or (), output_field=output_field, **options,
     )  # fmt: skip
     print_and_exit(result, json, report=report)
+
+
+@with_run_flags(
+    exclude={
+        "dry_run", "from_", "idle_timeout", "max_tokens", "reasoning", "retry", "temperature", "thinking",
+    }
+)  # fmt: skip
+def embed(
+    rows: Annotated[Path, typer.Argument(help=ROWS)],
+    field: Annotated[str, typer.Option("--field", help="The field with the text.")] = "text",
+    dimensions: Annotated[
+        int | None,
+        typer.Option("--dimensions", help="Length of the vectors, for models that can shorten them."),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size", help="Most texts per call. Default: 64, or what the provider permits if that is less."
+        ),
+    ] = None,
+    *,
+    json: Json = False,
+    **options: Any,
+) -> None:
+    """Embed the text of each row, several texts per call. OUT (.parquet, .npy, .jsonl) has the order of the rows."""
+    from manycall.python_api import jobs
+
+    result = jobs.embed(rows, field, dimensions=dimensions, batch_size=batch_size, **options)
+    print_and_exit(result, json)

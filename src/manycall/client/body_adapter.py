@@ -171,8 +171,9 @@ class BodyAdapter:
         body = self._canonical(call)
         if self._drop:
             body = {name: value for name, value in body.items() if name not in self._drop}
-        if call.api != "chat":  # the other APIs have no such differences
-            return body
+        if call.api != "chat":  # the other APIs have no such differences, except this one
+            is_refused = call.api == "embeddings" and not self._provider.base64_embeddings
+            return {name: value for name, value in body.items() if name != "encoding_format"} if is_refused else body
         if self._thinking:
             body = merge(body, self._checked_thinking(body))
         return adapt_body(self._provider, body)

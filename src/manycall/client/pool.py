@@ -22,7 +22,7 @@ from manycall.client.permits import Permits
 from manycall.client.threads import in_own_thread
 from manycall.control.regression import MonitorInterval
 from manycall.control.retry import RULES, FailedAttempt
-from manycall.control.token_estimate import TokenEstimator
+from manycall.control.token_estimate import TokenEstimator, text_size
 from manycall.errors import FailureClass, RunStopped
 from manycall.limits import CallCost
 from manycall.providers.parameter_lesson import ParameterChange
@@ -156,7 +156,7 @@ class EndpointPool:
 
     def cost(self, call: EncodedCall) -> CallCost:
         """Return what a call may take from the quotas, including all output tokens that it permits."""
-        return CallCost(1.0, self.estimate.estimate(len(call.body), call.max_output_tokens))
+        return CallCost(1.0, self.estimate.estimate(text_size(call.body), call.max_output_tokens))
 
     def learn(
         self,
@@ -179,7 +179,7 @@ class EndpointPool:
             if endpoint.record_answer(interval, response.seconds, tokens):
                 self.permits.recheck()
         if cost is not ONE_CALL:
-            self.estimate.update(len(call.body), used.prompt_tokens, used.completion_tokens)
+            self.estimate.update(text_size(call.body), used.prompt_tokens, used.completion_tokens)
             output = call.max_output_tokens if endpoint.reserves_max_tokens else None
             endpoint.quota.settle(cost, CallCost(1.0, used.prompt_tokens + (output or used.completion_tokens)))
             if endpoint.quota.counts_tokens:

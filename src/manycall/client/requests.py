@@ -67,13 +67,26 @@ class LLM:
         return answer
 
     async def embed(self, texts: str | list[str], *, model: str = "", endpoint: str = "", **params: Any) -> Embeddings:
-        """Ask for embeddings. The client's own parameters are for text calls and are not sent."""
+        """Ask for embeddings. The client's own parameters are for text calls and are not sent.
+
+        Args:
+            texts: one text, or several texts of one request.
+            model: another model at the same endpoints; default: the client's model.
+            endpoint: see `chat`.
+            params: parameters of the request: dimensions, encoding_format, ...
+
+        Raises:
+            CallError: there is no answer after all retries, or it does not have one vector for each text.
+            RunStopped: no call can succeed because of the key, the model, the quota or the URL.
+        """
         pool, own = self.find_pool(endpoint) if endpoint else ("", self.model)
         answer = await self._call(Request("embeddings", model or own, texts, params, pool=pool))
         assert isinstance(answer, Embeddings)
         expected = 1 if isinstance(texts, str) else len(texts)
         if len(answer.vectors) != expected:
             raise errors.InvalidResponse(f"{len(answer.vectors)} vectors for {expected} texts", body=answer.body)
+        if not all(answer.vectors):
+            raise errors.EmptyCompletion("An embedding in the response is empty.", body=answer.body)
         return answer
 
     async def send(self, request: Request) -> ModelReply:

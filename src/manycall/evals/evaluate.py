@@ -8,7 +8,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from manycall.client.body_adapter import dropped_names
-from manycall.data.prompt_template import PromptError, PromptLike
+from manycall.data.prompt_error import PromptError
+from manycall.data.prompt_template import PromptLike
 from manycall.errors import InvalidResponse, UsageError
 from manycall.evals.eval_result import EvalResult
 from manycall.evals.no_answer import NoAnswer
@@ -27,7 +28,7 @@ from manycall.evals.tasks.task_prompt import TaskPrompt
 from manycall.option_flags import option, spelled
 from manycall.records import NO_ANSWER_KINDS, Completion, Request, Row
 from manycall.run.dry_run import DryRunResult
-from manycall.run.input_rows import open_rows
+from manycall.run.input_rows import files_folder, open_rows
 from manycall.run.job import Job
 from manycall.run.options import RunOptions
 from manycall.run.outcome import failure_kind
@@ -63,7 +64,7 @@ def evaluate_job(
     samples = resolved.samples if samples is None else samples
     sampler = sample_fields(resolved, has_numbers=samples is not None)
     source = open_rows(resolved.rows, options, samples=samples, sampler=sampler)
-    task_prompt = TaskPrompt(resolved)
+    task_prompt, folder = TaskPrompt(resolved), files_folder(source.path)
     source.check_first_row(lambda row: (_target(resolved, row.fields), task_prompt.messages(row)))
     refuse_inline(options.reasoning, "scorers do not get thinking text.")
     thinking = ReasoningField("response", options.reasoning)
@@ -73,7 +74,7 @@ def evaluate_job(
         fields = row.fields
         _target(resolved, fields)
         params = llm.params if repeats_seed else _sample_seed(llm.params, row.sample)
-        request = Request("chat", llm.model, task_prompt.messages(row), params, resolved.body_format)
+        request = Request("chat", llm.model, task_prompt.load(row, folder), params, resolved.body_format)
         try:
             reply = await llm.send(request)
         except InvalidResponse as error:

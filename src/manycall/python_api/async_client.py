@@ -44,8 +44,9 @@ from manycall.run.row_stream import RowStream, StreamState
 from manycall.run.run_result import RunResult
 from manycall.run.session import run_shared
 from manycall.run.ticker import client_status
+from manycall.synth.call_checks import TextApi
 from manycall.synth.generate import Parse, Variables, generate_job
-from manycall.synth.prompt_call import DEFAULT_REASK, TextApi
+from manycall.synth.prompt_call import DEFAULT_REASK
 from manycall.transport.messages import Transport
 
 R = TypeVar("R")
@@ -239,15 +240,18 @@ class Client(LLM):
     @document_run_options
     def generate(
         self,
-        prompt: PromptLike,
+        prompt: PromptLike | None = None,
         rows: RowsLike = None,
         *,
         out: str | PathLike[str] | None = None,
+        messages: str | None = None,
+        images: Sequence[str] = (),
         samples: int | None = None,
         system: str | None = None,
         schema: SchemaLike | None = None,
         extract: str | None = None,
         parse: Parse | None = None,
+        keep: str | Sequence[str] = (),
         output_field: str = "text",
         reask: int = DEFAULT_REASK,
         api: TextApi = "chat",
@@ -278,6 +282,9 @@ class Client(LLM):
 
         Args:
             prompt: a Jinja template over a row's fields, its path, messages, or a function of the fields.
+            messages: the field with the messages to send, instead of a prompt.
+            images: fields with images for the last user message.
+            keep: parts of the reply that are written too: "tool_calls", "logprobs", "refusal".
             rows: a path (.jsonl, .json, .csv, .tsv, .parquet), an iterable or async iterable of mappings, or a data
                 frame.
             (run options): see `manycall.run.options.RunOptions`.
@@ -291,7 +298,8 @@ class Client(LLM):
             retry=retry, overwrite=overwrite, progress=progress,
         )  # fmt: skip
         job = generate_job(
-            prompt, rows, options, samples=samples, system=system, output_field=output_field, schema=schema,
+            prompt, rows, options, messages=messages, images=images, samples=samples, system=system,
+            output_field=output_field, schema=schema, keep=keep,
             extract=extract, parse=parse, api=api, reask=reask, random_vars=random_vars, grid_vars=grid_vars, seed=seed,
         )  # fmt: skip
         return self._stream(job, options, folder)
@@ -359,6 +367,7 @@ class Client(LLM):
         labels: str | Sequence[str] | Mapping[str, float | None] | None = None,
         both_orders: bool = True,
         system: str | None = None,
+        images: Sequence[str] = (),
         samples: int | None = None,
         output_field: str = "judge",
         temperature: float | None = None,
@@ -392,6 +401,6 @@ class Client(LLM):
         )  # fmt: skip
         job = await asyncio.to_thread(
             judge_job, answers, rubric, options, against=against, scale=scale, labels=labels, both_orders=both_orders,
-            samples=samples, system=system, output_field=output_field,
+            samples=samples, system=system, images=images, output_field=output_field,
         )  # fmt: skip
         return await self._result(job, options)

@@ -6,7 +6,7 @@ from typing import Any
 
 from manycall.comparison.comparison_result import Comparison
 from manycall.comparison.ranking_result import Ranking
-from manycall.data.prompt_template import messages_as_text
+from manycall.data.content_parts import messages_as_text
 from manycall.evals.eval_result import EvalResult, Score
 from manycall.evals.lm_eval.samples import open_output
 from manycall.evals.stats.intervals import Z

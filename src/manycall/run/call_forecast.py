@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from manycall.client.pool_names import PoolNames
-from manycall.control.token_estimate import BYTES_PER_TOKEN, DEFAULT_OUTPUT_TOKENS
+from manycall.control.token_estimate import BYTES_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, text_size
 from manycall.providers import openai
 from manycall.providers.price_book import PriceBook
 from manycall.records import DECODE_ERRORS, Request, Usage
@@ -98,7 +98,7 @@ def forecast_from_requests(requests: Iterable[Request], rows: int, book: PriceBo
         _MeasuredCall(
             book.endpoint_of(pool=each.pool),
             each.model,
-            len(msgspec.json.encode(each.content)) / BYTES_PER_TOKEN,
+            text_size(msgspec.json.encode(each.content)) / BYTES_PER_TOKEN,
             _max_tokens(each),
         )
         for each in requests

@@ -14,6 +14,7 @@ import msgspec
 
 from manycall.client.pool_names import PoolNames
 from manycall.client.requests import LLM, ModelReply
+from manycall.data.images import without_image_data
 from manycall.data.row_source import RowSource
 from manycall.errors import UsageError
 from manycall.ids import IdTable
@@ -40,7 +41,7 @@ class DryRunResult(RunResult, kw_only=True, frozen=True):
     """The result of a dry run. `print` shows it as text.
 
     Attributes:
-        requests: the bodies of the first rows' requests, as they would be sent.
+        requests: the bodies of the first rows' requests, as they would be sent, without the data of images.
         calls, prompt_tokens, completion_tokens, cost, seconds: estimates for all remaining rows.
         estimate_basis: what the estimate is based on.
     """
@@ -145,7 +146,7 @@ async def dry_run(
         prompt_tokens=used.prompt_tokens, completion_tokens=used.completion_tokens,
         cost=forecast.cost(calls, known.book), currency=known.book.currency,
         seconds=forecast.seconds * -(-calls // concurrency),
-        requests=[_without(msgspec.json.decode(openai.encode(r)), drop) for r in shown],
+        requests=[without_image_data(_without(msgspec.json.decode(openai.encode(r)), drop)) for r in shown],
         estimate_basis=f"{forecast.basis}, {concurrency} calls in flight{advice}",
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 The packages above (`evals`, `judging`, `synth`, `batch`) build jobs. `python_api/dispatch.py` runs them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -16,10 +16,11 @@ from manycall.errors import UsageError
 from manycall.option_flags import option
 from manycall.records import Fields
 from manycall.run.options import RunOptions
+from manycall.run.row_blocks import BlockSize
 from manycall.run.run_result import RunResult
 from manycall.run.scheduler import RowFunction
-from manycall.store.batch_layout import OutputLayout
 from manycall.store.earlier_journal import earlier_settings
+from manycall.store.row_layout import RowLayout
 
 R = TypeVar("R")
 
@@ -41,6 +42,9 @@ class Job(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
         finish_reason_field: the last output field, which holds the finish reason; "" if there is none.
         layout: the lines of the output, if they are not the row's fields with the output fields added.
         rows_may_split: a row may become several output rows (`process_row` returns a list).
+        block_size: how rows are grouped, if `process_row` gets blocks of rows.
+        keeps_rows_apart: the rows are in rows.jsonl in the run folder, and `finish` makes the output from them.
+        takes_choices: a call may have several answers (the parameter `n`), which the job writes all.
         counts: counted by the job itself, for the result.
         answer_key: the simulated endpoint's answer key.
         endpoints: the names of endpoints that its calls use; None if they may use any.
@@ -56,8 +60,11 @@ class Job(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     output_fields: tuple[str, ...] = ()
     may_cancel: bool = False
     finish_reason_field: str = ""
-    layout: OutputLayout | None = None
+    layout: RowLayout | None = None
     rows_may_split: bool = False
+    block_size: BlockSize | None = None
+    keeps_rows_apart: bool = False
+    takes_choices: bool = False
     counts: dict[str, int] = {}
     answer_key: str = ""
     endpoints: tuple[str, ...] | None = ()
@@ -138,18 +145,28 @@ def job_params(job: Job[Any], options: RunOptions) -> dict[str, Any]:
     """Return the parameters of the job's calls: the job's own, overridden by the user's.
 
     Raises:
-        UsageError: `n`, of which only the first choice would be kept.
+        UsageError: `n`, if the job keeps only the first answer to a call.
     """
     params = {**job.params, **(options.params or {})}
     for name in ("temperature", "max_tokens"):
         if (value := getattr(options, name)) is not None:
             params[name] = value
+    if not job.takes_choices:
+        refuse_choices(params)
+    return params
+
+
+def refuse_choices(params: Mapping[str, Any]) -> None:
+    """Refuse several answers to one call, where only the first would be kept.
+
+    Raises:
+        UsageError: `n` is not 1.
+    """
     if params.get("n", 1) != 1:
         raise UsageError(
-            "The parameter n is not supported, because only the first choice is kept. "
-            f"Use {option('samples')} for several samples."
+            f"The parameter n is not supported here, because only the first answer to a call is kept. Use "
+            f"{option('samples')} for several samples."
         )
-    return params
 
 
 def job_settings(job: Job[Any], options: RunOptions, pools: PoolNames = ONE_POOL) -> dict[str, Any]:

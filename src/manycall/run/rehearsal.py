@@ -73,7 +73,7 @@ class RehearsalClient:
 
     def __init__(self, model: str, params: dict[str, Any], pools: PoolNames) -> None:
         self.model, self.params, self.pools = model, params, pools
-        self.counters, self.new_calls = CallCounters(), 0
+        self.counters, self.had_success, self.new_calls = CallCounters(), False, 0
 
     async def call(self, call: EncodedCall, priority: int, origin: Any = None) -> ModelReply:
         """Count a call that the journal does not answer.

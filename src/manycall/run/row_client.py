@@ -70,6 +70,7 @@ class RowCalls(Protocol):
     params: dict[str, Any]
     pools: PoolNames
     counters: CallCounters
+    had_success: bool
 
     async def call(self, call: EncodedCall, priority: int, origin: Any = None) -> ModelReply: ...
     def stop(self, why: ManycallError) -> None: ...
@@ -88,6 +89,7 @@ class RowClient(LLM):
         calls_made: number of calls of the row, including replayed ones.
         tokens: completion tokens of the answers that were not replayed.
         last_body: the start of the last response for this row.
+        last_call: the last call: (key, occurrence number), as the journal knows it.
         has_sent: a call was not answered from the journal.
         truncated: an answer was truncated at max_tokens.
         stopped: a call was not made because the run stops. The result of the function is discarded.
@@ -100,10 +102,16 @@ class RowClient(LLM):
         self._occurrences: dict[str, int] = {}
         self.calls_made = self.tokens = 0
         self.last_body = b""
+        self.last_call = ("", 0)
         self.has_sent = self.truncated = self.stopped = self.over = False
 
     def __repr__(self) -> str:
         return f"<llm for row {self._id}, {self.calls_made} calls made>"
+
+    @property
+    def any_success(self) -> bool:
+        """Whether a call of the job was answered, in this session or before it."""
+        return self._client.had_success or self._client.counters.calls > 0
 
     def end(self) -> None:
         """Make no more calls, because the row function has returned."""
@@ -125,6 +133,7 @@ class RowClient(LLM):
         self.calls_made += 1
         call = encode_call(request)
         occurrence = self._occurrences[call.key] = self._occurrences.get(call.key, 0) + 1
+        self.last_call = call.key, occurrence
         try:
             stored = self._journal.replay(self._id, call.key, occurrence)
             answer = None if stored is None else self._read_stored(call, stored)

@@ -113,6 +113,8 @@ async def open_session(
     try:
         return JobSession(job, options, client, display, budget)
     except SettingsMismatch as refusal:
+        if job.block_size is not None:  # it has no option `from_`
+            raise
         explained = await explain_refusal(refusal, job, options, client.pools)
     raise explained
 
@@ -152,6 +154,7 @@ class JobSession:
             check_out_path(job, options), Manifest(__version__, settings, job.source.manifest_entry),
             overwrite=options.overwrite, expected=job.source.total, truncated_suffix=job.truncated_suffix,
             retries_truncated=options.retry == "truncated", layout=job.layout, rows_may_split=job.rows_may_split,
+            keeps_rows_apart=job.keeps_rows_apart,
             earlier=None if options.from_ is None else Path(options.from_),
         )  # fmt: skip
         self._retry = {"retry": max_tokens_of(settings)} if options.retry else {}
@@ -232,7 +235,7 @@ class JobSession:
         scheduler = Scheduler(
             calls, self.folder, job.process_row, job.output_fields,
             total=None if job.source.total is None else job.source.total - self.folder.done_before,
-            may_be_many=job.rows_may_split, listener=listener,
+            may_be_many=job.rows_may_split, block_size=job.block_size, listener=listener,
         )  # fmt: skip
         handle.attach(scheduler)
         parameters = ParameterLog(lambda: self.client.parameter_changes, self._save_parameter_changes)

@@ -40,7 +40,7 @@ class SimEngine:
         answers: generates the text.
         batch: simulates the duration of calls.
         counts: number of calls started, finished (including dropped ones), refused (429), failed (500) and dropped
-            (incomplete response), and the number of tokens.
+            (incomplete response), and the number of tokens and of embedded texts.
         quotas: token buckets for "requests" and "tokens", if these are limited; may be changed during a run.
     """
 
@@ -49,7 +49,7 @@ class SimEngine:
         self.batch = ContinuousBatch(settings)
         limits = {"requests": settings.rpm, "tokens": settings.tpm}
         self.quotas = {unit: TokenBucket(limit, settings.burst) for unit, limit in limits.items() if limit}
-        self.counts = {"started": 0, "finished": 0, "refused": 0, "failed": 0, "dropped": 0, "tokens": 0}
+        self.counts = {"started": 0, "finished": 0, "refused": 0, "failed": 0, "dropped": 0, "tokens": 0, "inputs": 0}
         self._ticket = 0
         self._waiters: dict[int, asyncio.Future[None]] = {}
         self._timer: asyncio.TimerHandle | None = None

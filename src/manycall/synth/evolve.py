@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 
 from manycall.client.requests import LLM
-from manycall.data.prompt_template import PromptError, PromptTemplate
+from manycall.data.prompt_error import PromptError
+from manycall.data.prompt_template import PromptTemplate
 from manycall.data.variables import hash_seed, hash_uniform
 from manycall.errors import RowRejected, UsageError
 from manycall.records import Row
+from manycall.run.job import refuse_choices
 from manycall.synth.step_base import CompiledStep, Step, StepContext, endpoint_identity
 
 _HARDER = "Rewrite this instruction so that it becomes a little harder: {}. Add 10 to 20 words at most."
@@ -52,6 +54,7 @@ class Evolve(Step):
     endpoint: str = ""
 
     def compile(self, context: StepContext) -> CompiledStep:
+        refuse_choices(self.params)
         if isinstance(self.operations, list) and (
             unknown := [name for name in self.operations if name not in OPERATIONS]
         ):

@@ -1,6 +1,7 @@
 """The base class of the step types, and what a step is compiled to."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,13 +17,14 @@ StepFunction = Callable[[Row, LLM], Awaitable[dict[str, Any]]]
 
 class StepContext(NamedTuple):
     """Values that all steps of a pipeline share: the number of reasks, the seed, the counts, where thinking text is
-    written, and a function that reads the settings of earlier sessions."""
+    written, a function that reads the settings of earlier sessions, and the folder where paths of images begin."""
 
     reask: int
     seed: int
     counts: ReaskCounts
     reasoning: Reasoning = "separate"
     earlier_settings: Callable[[], list[Fields]] = list
+    folder: Path = Path()
 
 
 class CompiledStep(NamedTuple):

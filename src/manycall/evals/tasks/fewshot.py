@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from manycall.data.prompt_template import PromptError
+from manycall.data.prompt_error import PromptError
 from manycall.errors import UsageError
 from manycall.evals.tasks.task import Task
 from manycall.evals.tasks.task_prompt import check_messages

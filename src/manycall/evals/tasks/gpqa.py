@@ -84,5 +84,5 @@ OURS = replace(
 BENCHMARKS = (
     Benchmark(OURS, 198, "manycall", GATED),
     Benchmark(COT_ZEROSHOT, 198, LM_EVAL, GATED, version=2.2),
-    Benchmark(SIMPLE_EVALS, 198, "simple-evals", GATED),
+    Benchmark(SIMPLE_EVALS, 198, "openai/simple-evals", GATED),
 )

@@ -1,7 +1,9 @@
 """The messages of a row of a task: system message, few-shot examples, question."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from manycall.data.images import load_images
 from manycall.data.prompt_template import PromptTemplate
 from manycall.errors import UsageError
 from manycall.evals.tasks.task import Task
@@ -40,6 +42,18 @@ class TaskPrompt:
         """
         system = [] if self._system is None else self._system.messages(row)
         return [*({**turn, "role": "system"} for turn in system), *self._fewshot(row.index), *self._turn.messages(row)]
+
+    def load(self, row: Row, folder: Path) -> Messages:
+        """Return the messages for a row with their images.
+
+        Args:
+            folder: paths of images that are not absolute begin here.
+
+        Raises:
+            PromptError: as `messages`; or an image cannot be loaded.
+        """
+        messages = self.messages(row)
+        return load_images(messages, folder) if self._turn.may_have_images else messages
 
 
 def check_messages(messages: Sequence[Message]) -> Sequence[Message]:
