@@ -173,6 +173,9 @@ def test_a_run_at_the_simulated_endpoint_says_that_its_questions_are_made_up() -
     assert "Expected score from the simulated endpoint: 9 of 12 correct (0.7500)." in ended.out
     assert json.loads(Path("out.jsonl.run/manifest.json").read_text())["settings"]["made_up_rows"] is True
     assert "made-up questions" in str(manycall.score("out.jsonl"))
+    results, samples = manycall.export_lm_eval("out.jsonl", "exported")
+    assert json.loads(results.read_text())["results"]["aime25"]["exact_match,none"] == 0.75
+    assert len(samples.read_text().splitlines()) == 12
 
 
 WITH_SAMPLE = sorted(name for name, task in TASKS.items() if isinstance(task.loader, PublishedData))
