@@ -73,7 +73,7 @@ def own_task(scorer: str, *rows: dict[str, Any]) -> Task:
 
 
 @pytest.mark.parametrize("scorer", ["choice", "exact", "regex:([A-Z])"])
-def test_choices_are_shown_without_a_prompt_whatever_the_scorer(scorer: str) -> None:
+def test_choices_are_shown_without_a_prompt_with_every_scorer(scorer: str) -> None:
     row = {"question": "Which?", "choices": ["red", "blue"], "answer": "B"}
     (message,) = TaskPrompt(own_task(scorer, row)).messages(Row("x", row, 0))
     assert message["content"] == "Which?\nA. red\nB. blue\nAnswer:"
