@@ -75,7 +75,7 @@ torture: setup
 
 .venv-lmeval/ready:
 	$(PYTHON) -m venv .venv-lmeval
-	$(LM_EVAL) -m pip install --quiet --disable-pip-version-check 'lm_eval[api,ifeval,math]==0.4.13'
+	$(LM_EVAL) -m pip install --quiet --disable-pip-version-check 'lm_eval[api,ifeval,math]==0.4.13' nltk==3.10.4 word2number scipy
 	@touch $@
 
 crosscheck: setup .venv-lmeval/ready
@@ -84,6 +84,10 @@ crosscheck: setup .venv-lmeval/ready
 	PYTHONPATH=tests $(BIN)/python -m crosscheck.over_http --python $(LM_EVAL) $(if $(GSM8K),--gsm8k $(GSM8K))
 	PYTHONPATH=tests $(BIN)/python -m crosscheck.choices --python $(LM_EVAL) $(if $(AUTHORITIES),--authorities $(AUTHORITIES) --record)
 	PYTHONPATH=tests $(BIN)/python -m crosscheck.choices_over_http --python $(LM_EVAL)
+	$(PIP) install --quiet --editable '.[ifeval]'
+	PYTHONPATH=tests $(BIN)/python -m crosscheck.texts --python $(LM_EVAL) --record
+	PYTHONPATH=tests $(BIN)/python -m crosscheck.texts_over_http --python $(LM_EVAL)
+	$(if $(AUTHORITIES),PYTHONPATH=tests $(BIN)/python -m crosscheck.graded --python $(LM_EVAL) --authorities $(AUTHORITIES) --record)
 
 check: setup
 	$(BIN)/ruff check

@@ -432,7 +432,7 @@ def judge(
         answers: an output of `evaluate` or `generate`, or any rows.
         rubric: a Jinja template over a row's fields, without the format of the verdict, which is added. With `against`
             it names both rows: {{ first.response }} and {{ second.response }}; a field that is equal in both can be
-            named alone: {{ question }}.
+            named alone: {{ question }}. Or the name of a built-in rubric: "simpleqa", "chinese_simpleqa".
         against: another output with the same ids. The judge answers A, B or tie.
         scale: a range of whole numbers; default "1-5".
         labels: verdicts instead of a scale: "good,bad", or with numbers "right=1,partly=0.5,wrong=0", or a mapping.

@@ -108,6 +108,8 @@ class Task(msgspec.Struct, frozen=True):
         scoring_timeout: seconds that grading one answer may take in a separate process; after that the row has failed.
         identity: settings in addition to the name, the prompt and the parameters that must be equal in comparable runs.
         answer_key: value for the `answer_key` setting of the simulated endpoint, from which it knows the right answers.
+        rubric: name of a built-in rubric (`judging.built_in_rubrics`) by which a judge grades the answers, if the
+            scores of the task are not those of the benchmark; "": none.
         planted: function of the fields of a row that returns (a right response, a wrong response), from which the
             simulated endpoint knows them if there is no `answer_key`.
         loader: function that adds the rows and few-shot examples, from local files if they are given.
@@ -135,6 +137,7 @@ class Task(msgspec.Struct, frozen=True):
     scoring_timeout: float = 10.0
     identity: dict[str, Any] = {}
     answer_key: str = ""
+    rubric: str = ""
     planted: Callable[[Fields], tuple[str, str]] | None = None
     loader: "TaskLoader | None" = None
 
