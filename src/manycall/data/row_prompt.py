@@ -1,4 +1,4 @@
-"""The messages of a row: a prompt, or the conversation in one of its fields; with the images in others of its fields."""
+"""The messages of a row: a prompt, or the conversation in one of its fields; with the images in other fields."""
 
 from collections.abc import Sequence
 from pathlib import Path
