@@ -57,7 +57,7 @@ def noting(heard: list[str], text: str) -> Callable[[str], Any]:
 # what was not answered
 
 
-def forty_questions(reply: Any, **options: Any) -> manycall.EvalResult:
+def forty_questions(reply: Any, **options: Any) -> manycall.results.EvalResult:
     """Evaluate a model that answers 29 of 40 questions correctly, 10 wrongly, and one with this reply."""
     questions = [{"question": f"{n} + 1?", "answer": str(n + 1)} for n in range(40)]
     Path("q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
@@ -324,7 +324,7 @@ def test_other_rows_are_another_benchmark(kind: str, change: dict[str, str] | No
     """Else the old label would stay, or stand beside the new one, and the question be asked and scored twice."""
     first, second = {"question": "1?", "answer": "a"}, {**name, "question": "2?", "answer": "a"}
 
-    def go_on(lines: list[dict[str, str]], **options: Any) -> manycall.EvalResult:
+    def go_on(lines: list[dict[str, str]], **options: Any) -> manycall.results.EvalResult:
         Path("q.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         if kind == "file":
             return manycall.evaluate("q.jsonl", scorer="exact", out=OUT, **QUIET, **options)
