@@ -13,6 +13,8 @@ from manycall.terminal import cut_to_width, display_width, sanitize_line
 
 SEPARATE_KINDS: tuple[FailureKind, ...] = ("content_filter", "refused", "empty", "invalid")
 """Kinds of failure that the line also counts separately."""
+THIS_MACHINE = "limited by this machine"
+"""How `limited_by` begins if neither an endpoint nor an option limits the speed. Details follow after a colon."""
 _SEPARATOR = " · "
 
 
@@ -62,10 +64,24 @@ def _vital_parts(name: str, figures: Mapping[str, Any]) -> Iterator[_VitalPart]:
         remaining = f"ETA {_duration((total - ended) / figures['rows_per_s'])}"
         yield _VitalPart(remaining, remaining)
     yield _money(figures)
-    yield _VitalPart(f"{figures['calls_per_s']:.1f} calls/s", f"{_short(figures['calls_per_s'])}/s")
+    rate = figures["calls_per_s"]
+    yield _VitalPart(f"{rate:.1f} calls/s", f"{rate:.1f}/s" if rate < 10 else f"{_short(rate)}/s")
     yield _failures(figures)
     limited_by = figures["limited_by"]
-    yield _VitalPart(f"{figures['in_flight']} in flight ({limited_by})", limited_by.rpartition(", ")[2])
+    yield _VitalPart(f"{figures['in_flight']} in flight ({limited_by})", _short_limit(limited_by))
+
+
+def _short_limit(limited_by: str) -> str:
+    """Return what limits the speed without details: of each pool, the last of several limits."""
+    return "; ".join(map(_short_pool_limit, limited_by.split("; ")))
+
+
+def _short_pool_limit(limited_by: str) -> str:
+    before, this_machine, _ = limited_by.partition(THIS_MACHINE)
+    if this_machine:
+        return before + this_machine
+    name, colon, limit = limited_by.rpartition(": ")
+    return name + colon + limit.rpartition(", ")[2]
 
 
 def _money(figures: Mapping[str, Any]) -> _VitalPart:
