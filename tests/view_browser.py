@@ -92,6 +92,8 @@ class Tab:
             if route.request.headers.get("authorization") != f"Bearer {TOKEN}":
                 route.fulfill(status=401, body='{"error": "The token is missing or wrong."}', headers=dict(SECURITY_HEADERS))
                 return
+            if parts.path.endswith("/events"):
+                return  # a stream that stays open and says nothing
             status, body, content_type = self.api.reply(url)
             route.fulfill(status=status, body=body, headers={**SECURITY_HEADERS, "content-type": content_type, "x-total-bytes": str(len(body))})
         elif reply := self._statics.get(parts.path):

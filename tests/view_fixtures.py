@@ -76,7 +76,7 @@ WHERE: dict[str, Callable[[Reply], bool]] = {
     "score.strict-match < 1": lambda row: row["score"]["strict-match"] < 1,
     "ending = length": lambda row: row["finish_reason"] == "length",
     'extracted.strict-match = ""': lambda row: row["extracted"]["strict-match"] == "",
-    'ending = "length"': lambda row: row["finish_reason"] == "length",
+    'finish_reason = "length"': lambda row: row["finish_reason"] == "length",
 }
 COLUMNS = [
     ("id", "id", "text", True), ("question", "question", "text", False), ("answer", "target", "text", True), ("response", "answer", "text", False),
@@ -184,8 +184,6 @@ class FixtureApi:
         self.asked.append(f"{path}?{parts.query}")
         if path in self.replies:
             answer = self.replies[path]
-        elif path.endswith("/events"):
-            return 200, _stream(), "text/event-stream"
         else:
             answer = self._json(path.split("/"), query)
         if isinstance(answer, bytes):
@@ -211,7 +209,7 @@ class FixtureApi:
             case ["runs", _, "rows"]:
                 return self._page(query)
             case ["runs", _, "rows", n]:
-                return json.dumps(self._file(query)[int(n)], ensure_ascii=False).encode()
+                return json.dumps(self._file(query)[int(n)]).encode()
             case ["runs", _, "rows", n, what]:
                 return self._about(int(n), what, query)
             case ["runs", _, "facets"]:
@@ -290,11 +288,6 @@ class FixtureApi:
             start = text.rfind(value) if value else -1
             read.append({"name": name, "text": value, "start": start if start >= 0 else None, "end": start + len(value) if start >= 0 else None, "score": row["score"][name]})
         return {"n": n, "id": row.get("id"), "bytes": 1025, "at": 17_425, "question_id": row.get("id"), "roles": {"question": "question", "answer": "response", "target": "answer", "ending": "finish_reason"}, "read": read, "samples": [], "failure": None}
-
-
-def _stream() -> bytes:
-    state = {"state": "running", "state_text": "Running, last update 1 s ago.", "remedy": "", "eta": {"seconds": 580.0, "low": 520.0, "high": 900.0}}
-    return f"event: state\ndata: {json.dumps(state)}\n\n: keep-alive\n\n".encode()
 
 
 PAIRS = [(n, ROWS[n], {**ROWS[n], "response": ROWS[n]["response"].replace("step by step", "one step at a time").rsplit("#### ", 1)[0] + f"#### {ROWS[n]['answer']}"}) for n in range(TOTAL)]

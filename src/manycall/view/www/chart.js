@@ -2,7 +2,7 @@
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./dom.js";
 import uPlot from "./vendor/uplot.js";
 import { t } from "./words.js";
-import { clockTime, compact, measure } from "./format.js";
+import { clockTime, compact, duration, measure } from "./format.js";
 import { Table } from "./parts.js";
 
 const HEIGHT_PX = 150;
@@ -37,6 +37,7 @@ export function breakLines(times, columns, bucket) {
 }
 
 function options(series, width, theme, onZoom, format) {
+  const unit = format === duration ? "s" : "";
   const axis = { stroke: theme.muted, grid: { stroke: theme.line, width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
   const times = (_, values, __, ___, step) => values.map((value) => clockTime(value, step < 60));
   return {
@@ -46,7 +47,7 @@ function options(series, width, theme, onZoom, format) {
     cursor: { drag: { x: true, y: false, setScale: false }, points: { size: 6 }, sync: { key: "live" } },
     legend: { live: true },
     scales: { y: { range: (_, low, high) => [Math.min(0, low || 0), high > 0 ? high * 1.08 : 1] } },
-    axes: [{ ...axis, size: 24, values: times, space: 70 }, { ...axis, size: 48, space: 30, values: (_, values) => values.map(compact) }],
+    axes: [{ ...axis, size: 24, values: times, space: 70 }, { ...axis, size: 48, space: 30, values: (_, values) => values.map((value) => (unit ? `${measure(value)} ${unit}` : compact(value))) }],
     series: [
       { label: t("time"), value: (_, value) => (value === null ? "–" : clockTime(value, true)) },
       ...series.map((each, index) => ({
@@ -93,8 +94,9 @@ export function Chart({ title, times, series, bucket = 1, format = measure, onZo
     plot.current.setScale("x", { min: span[0], max: span[1] });
   }, [times.length, times.at(-1), span[0], span[1], asTable, names, theme]);
   return html`<figure class="chart" role="group" aria-label=${title}>
-    <figcaption><strong>${title}</strong> <span class="muted">${sentence(series, format)}</span>
+    <figcaption><strong>${title}</strong>
       <button class="small" aria-pressed=${asTable ? "true" : "false"} onClick=${() => setAsTable(!asTable)}>${t("table")}</button></figcaption>
+    <p class="muted sentence">${sentence(series, format)}</p>
     ${asTable ? html`<${SeriesTable} title=${title} times=${times} series=${series} format=${format} />` : html`<div ref=${place} aria-hidden="true"></div>`}
   </figure>`;
 }

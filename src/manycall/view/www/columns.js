@@ -36,7 +36,7 @@ export function columnWord(name) {
 
 /** Return a column of the grid for a column of the file. */
 export function gridColumn(column, search) {
-  const prefix = column.role === "extracted" ? `${t("read")}: ` : "";
+  const prefix = { extracted: `${t("read")}: `, target: `${t("right")}: ` }[column.role] || "";
   return {
     label: html`${prefix}<${Line} value=${columnWord(column.name)} />`,
     width: column.width,

@@ -54,7 +54,7 @@ function Verdict({ each, nameOf }) {
   const better = value === 0 ? null : nameOf(value > 0 ? each.run : 0);
   const isClear = range ? range[0] > 0 || range[1] < 0 : p !== null && p < 0.05;
   if (!better) return html`<p class="lead">${t("Both runs have the same {metric}.", { metric: each.metric })}</p>`;
-  return html`<p class="lead"><strong><${Line} value=${better} /></strong> ${t("is better by {difference} in {metric}.", { difference: score(Math.abs(value)), metric: each.metric })}
+  return html`<p class="lead"><strong><${Line} value=${better} /></strong> ${t("is better by {difference} in {metric}.", { difference: score(Math.abs(value)), metric: each.metric })}${" "}
     ${isClear ? t("The 95 % interval does not contain 0.") : t("The 95 % interval contains 0: this may be chance.")}</p>`;
 }
 

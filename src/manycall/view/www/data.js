@@ -54,7 +54,7 @@ function Duplicates({ groups, run }) {
   const columns = [
     { label: t("Rows"), number: true, cell: (group) => count(group.count) },
     { label: t("Text"), cell: (group) => html`<${Line} value=${group.text} />` },
-    { label: t("First rows"), cell: (group) => group.n.slice(0, 4).map((n) => html`<${Link} to=${{ page: "row", run, row: n }}>${count(n + 1)}<//> `) },
+    { label: t("First rows"), cell: (group) => group.n.slice(0, 4).map((n) => html`<${Link} class="button small" to=${{ page: "row", run, row: n }}>${count(n + 1)}<//> `) },
   ];
   return html`<${Table} label=${t("Duplicates")} columns=${columns} rows=${groups.slice(0, shown)} empty=${t("No two rows are equal.")} />
     ${groups.length > shown && html`<button class="small" onClick=${() => setShown(shown * 5)}>${t("show more")}</button>`}`;

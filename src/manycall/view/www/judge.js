@@ -30,7 +30,7 @@ function Result({ result, onPick }) {
     { label: t("Rows"), number: true, cell: (each) => count(each.count) },
     { label: t("Share"), number: true, cell: (each) => percent(each.share) },
     { label: t("95 % interval"), number: true, cell: (each) => range(each.interval) },
-    { label: "", cell: (each) => html`<span class="interval" aria-hidden="true"><span class="bar" style=${{ width: `${each.share * 100}%` }}></span>
+    { label: html`<span class="sr">${t("Share")}</span>`, cell: (each) => html`<span class="interval" aria-hidden="true"><span class="bar" style=${{ width: `${each.share * 100}%` }}></span>
       ${each.interval && html`<span class="whisker" style=${{ left: `${each.interval[0] * 100}%`, width: `${(each.interval[1] - each.interval[0]) * 100}%` }}></span>`}</span>` },
   ];
   return html`<dl class="figures">

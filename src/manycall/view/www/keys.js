@@ -31,7 +31,7 @@ const isPrefix = (key) =>
 
 function onKey(event) {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key !== "Escape" && (isTyping(event.target) || document.querySelector("dialog[open]"))) return;
+  if (document.querySelector("dialog[open]") || (event.key !== "Escape" && isTyping(event.target))) return;
   if (event.key.length === 1 && !areKeysOn()) return;
   const key = prefix && performance.now() - prefixAt < SEQUENCE_MS ? `${prefix} ${event.key}` : event.key;
   prefix = "";

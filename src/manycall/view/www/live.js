@@ -1,15 +1,15 @@
 // A run: is it well, when is it done, what limits it, what does it cost?
 import { html, useEffect, useMemo, useState } from "./dom.js";
-import { t } from "./words.js";
+import { language, t } from "./words.js";
 import { ago, bytes, clockTime, compact, count, duration, measure, money, percent } from "./format.js";
-import { Chart, reasonWord, Ribbon } from "./chart.js";
+import { Chart, Ribbon } from "./chart.js";
 import { useData } from "./load.js";
 import { follow } from "./stream.js";
 import { Line } from "./text.js";
 import { quoteName, quoteValue } from "./bars.js";
 import { go } from "./route.js";
 import { Copy, ErrorBox, Figure, Link, State, Table } from "./parts.js";
-import { addLines, emptyTimeline } from "./timeline.js";
+import { addLines, emptyTimeline, reasonOf } from "./timeline.js";
 
 const DETAIL_MS = 10_000;
 
@@ -60,12 +60,13 @@ function Summary({ run, link }) {
   const total = run.total;
   const ended = figures.total_ended ?? run.ended ?? 0;
   const failed = figures.failed ?? run.failed;
+  const truncated = figures.total_truncated ?? run.truncated;
   const share = total ? ended / total : 0;
   const left = total ? Math.max(0, total - ended) : null;
   const cost = figures.total_cost ?? run.cost;
   const budgets = (figures.budget_usage || run.figures.budget_usage || []).map(asBudget).filter(Boolean);
   return html`<div class="summary">
-    <p class="lead" aria-live="polite">${run.state_text && html`<${Line} value=${run.state_text} />`}
+    <p class="lead" aria-live="polite">${stateText(run)}
       ${run.state === "running" && run.eta && html` <strong>${eta(run.eta)}</strong>`}
       ${linkWord(link, run.state) && html` <small class="muted">${linkWord(link, run.state)}</small>`}</p>
     ${run.remedy && html`<p class="remedy"><strong>${t("What to do:")}</strong> <code><${Line} value=${run.remedy} /></code> <${Copy} text=${run.remedy} /></p>`}
@@ -73,15 +74,31 @@ function Summary({ run, link }) {
       <span class="ok" style=${{ width: `${share * 100}%` }}></span></div>`}
     <dl class="figures">
       <${Figure} label=${t("rows")} note=${left ? t("{n} left", { n: count(left) }) : ""}>${count(ended)}${total ? ` / ${count(total)}` : ""}<//>
-      <${Figure} label=${t("failed")} bad=${failed > 0}>${count(failed)}<//>
-      <${Figure} label=${t("truncated")} bad=${run.truncated > 0}>${count(figures.total_truncated ?? run.truncated)}<//>
+      <${Figure} label=${t("failed")} bad=${failed > 0}>${failed > 0 ? html`<${Link} to=${{ page: "rows", run: run.id, params: { file: "failures" } }}>${count(failed)}<//>` : count(failed)}<//>
+      <${Figure} label=${t("truncated")} bad=${truncated > 0}>${truncated > 0 ? html`<${Link} to=${{ page: "rows", run: run.id, params: { where: "ending = length" } }}>${count(truncated)}<//>` : count(truncated)}<//>
       <${Figure} label=${t("calls/s")} note=${`${compact(figures.tokens_per_s)} tok/s`}>${run.state === "running" ? measure(figures.calls_per_s) : "–"}<//>
       <${Figure} label=${t("in flight")}>${count(figures.in_flight)}${figures.window ? ` / ${count(figures.window)}` : ""}<//>
-      <${Figure} label=${run.state === "running" ? t("limited by") : t("was limited by")} wide>${figures.limited_by ? html`<${Line} value=${figures.limited_by} />` : t("nothing known")}<//>
+      <${Figure} label=${run.state === "running" ? t("limited by") : t("was limited by")} note=${figures.limited_by ? reasonNote(reasonOf(figures.limited_by)) : ""}>${figures.limited_by ? html`<${Line} value=${figures.limited_by} />` : t("nothing known")}<//>
       <${Figure} label=${t("cost")} note=${budgets.join(", ")}>${cost == null ? t("no price known") : money(cost, run.currency || figures.currency)}<//>
       ${(figures.note || run.note) && html`<${Figure} label=${t("result so far")}><${Line} value=${figures.note || run.note} /><//>`}
     </dl>
   </div>`;
+}
+
+/** The server's sentence about the state. It is in English; another language has the word beside the title. */
+const stateText = (run) => (language() === "en" || !["running", "finished"].includes(run.state)) && run.state_text && html`<${Line} value=${run.state_text} />`;
+
+/** What a limit means for the reader. */
+function reasonNote(reason) {
+  const notes = {
+    window: t("The window still opens: more calls at once may follow."),
+    server: t("The server: more calls at once bring no more answers."),
+    quota: t("The provider: its rate limit is used up."),
+    concurrency: t("The number of calls at once is limited by the option or the provider."),
+    machine: t("This machine: its processor or its open files are used up."),
+    budget: t("The budget is nearly spent."),
+  };
+  return notes[reason] || "";
 }
 
 /** A budget as text; the file has a sentence or an object. */
@@ -133,7 +150,7 @@ const spanFilter = ([from, to]) => `at >= ${from.toFixed(1)} and at <= ${to.toFi
 function Endpoints({ run }) {
   const columns = [
     { label: t("Endpoint"), cell: (each) => html`<${Line} value=${each.endpoint} />` },
-    { label: t("Health"), cell: (each) => (each.ejected_for > 0 ? html`<span class="state-killed">✕ ${t("not used for {duration}", { duration: duration(each.ejected_for) })}</span>` : html`<span class="state-running">● ${t("in use")}</span>`) },
+    { label: t("Health"), cell: (each) => (each.ejected_for > 0 ? html`<span class="state-killed">✕ ${t("ejected for {duration}", { duration: duration(each.ejected_for) })}</span>` : html`<span class="state-running">● ${t("in use")}</span>`) },
     { label: t("In flight"), number: true, cell: (each) => `${count(each.in_flight)} / ${count(each.window)}` },
     { label: t("Calls/s"), number: true, cell: (each) => measure(each.calls_per_s) },
     { label: t("Errors"), number: true, cell: (each) => count(each.errors) },
@@ -184,7 +201,7 @@ function About({ run }) {
   const session = run.sessions.at(-1);
   return html`<section class="columns-2">
     <div class="panel"><h2>${t("Files")}</h2><${Table} label=${t("Files")} columns=${columns} rows=${rows} empty="" />
-      <p class="muted">${t("Session {n} of {n}", { n: count(run.sessions.length) })}${session?.started_at ? `, ${t("started {time}, {ago} ago", { time: clockTime(session.started_at), ago: ago(session.started_at) })}` : ""}${run.process ? ` · ${run.process}` : ""}</p></div>
+      <p class="muted">${t("Session {n} of {total}", { n: count(run.session ?? run.sessions.length), total: count(run.sessions.length) })}${session?.started_at ? `, ${t("started {time}, {ago} ago", { time: clockTime(session.started_at), ago: ago(session.started_at) })}` : ""}${run.process ? ` · ${run.process}` : ""}</p></div>
     <details class="panel"><summary>${t("Settings")}</summary><pre class="text"><${Line} value=${JSON.stringify(run.settings, null, 1)} /></pre></details>
   </section>`;
 }

@@ -1,22 +1,15 @@
 // The frame of all pages: header, navigation, language, theme, keys.
 import { html, render, useEffect, useRef, useState } from "./dom.js";
-import { takeToken } from "./api.js";
+import { ApiError, takeToken } from "./api.js";
 import { go, useRoute } from "./route.js";
 import { language, setLanguage, t } from "./words.js";
 import { useData } from "./load.js";
 import { KeyHelp, useKeys } from "./keys.js";
 import { Line } from "./text.js";
-import { Boundary, Link } from "./parts.js";
-import { RunsPage } from "./runs.js";
-import { LivePage } from "./live.js";
-import { RowsPage } from "./rows.js";
-import { RowPage } from "./row.js";
-import { ComparePage } from "./compare.js";
-import { JudgePage } from "./judge.js";
-import { DataPage } from "./data.js";
+import { Boundary, ErrorBox, Link } from "./parts.js";
+import { loadPage } from "./pages.js";
 
 const STORED_THEME = "manycall.theme";
-const PAGES = { runs: RunsPage, live: LivePage, rows: RowsPage, row: RowPage, compare: ComparePage, judge: JudgePage, data: DataPage };
 const RUN_PAGES = ["live", "rows", "judge", "data"];
 
 const pageWord = (page) => ({ runs: t("Runs"), live: t("Live"), rows: t("Rows"), row: t("Row"), compare: t("Compare"), judge: t("Judge"), data: t("Data") })[page] || page;
@@ -38,7 +31,7 @@ function App() {
   const [lang, setLang] = useState(language());
   const [help, setHelp] = useState(false);
   const detail = useData(route.run ? `runs/${route.run}` : null, {}, 10_000);
-  const Page = PAGES[route.page] || RunsPage;
+  const { Page, error } = usePage(route.page);
   const run = route.run && detail.data;
   const pages = run?.pages || RUN_PAGES.filter((page) => page === route.page);
   const open = (page) => route.run && go({ page, run: route.run });
@@ -54,7 +47,7 @@ function App() {
     ["Enter", focusGrid, t("open the selected row")],
     ["Escape", () => document.activeElement?.blur(), t("leave a field, close")],
   ]);
-  useFocusOnPage(route, run?.name, lang);
+  useFocusOnPage(route, run?.name, lang, Page);
   return html`<a class="skip" href="#title" onClick=${(event) => (event.preventDefault(), document.querySelector("#title")?.focus())}>${t("Skip to the content")}</a>
     <header class="top">
       <${Link} to=${{ page: "runs" }} class="brand" current=${route.page === "runs"}>manycall view<//>
@@ -66,8 +59,18 @@ function App() {
         <button onClick=${() => setHelp(true)} aria-label=${t("Keyboard")}>?</button>
       </div>
     </header>
-    <main key=${lang}><${Boundary} key=${`${route.page} ${route.run}`}><${Page} route=${route} theme=${theme} runState=${run?.state} /><//></main>
+    <main key=${lang}><${ErrorBox} error=${error} />
+      ${Page && html`<${Boundary} key=${`${route.page} ${route.run}`}><${Page} route=${route} theme=${theme} runState=${run?.state} /><//>`}</main>
     ${help && html`<${KeyHelp} onClose=${() => setHelp(false)} />`}`;
+}
+
+/** The component of a page, once its module is there. */
+function usePage(name) {
+  const [loaded, setLoaded] = useState({});
+  useEffect(() => {
+    loadPage(name).then((Page) => setLoaded({ name, Page }), () => setLoaded({ error: new ApiError(0, "offline") }));
+  }, [name]);
+  return loaded.name === name ? loaded : { error: loaded.error };
 }
 
 /** Keys of the table work without a click into it first: the first one moves the focus there and is then repeated. */
@@ -79,16 +82,18 @@ function focusGrid(event) {
 }
 
 /** Name the document, and move the focus to the title of a page that has been opened. */
-function useFocusOnPage(route, name, lang) {
+function useFocusOnPage(route, name, lang, Page) {
   const shown = useRef(null);
   useEffect(() => {
     document.title = [pageWord(route.page), name, "manycall view"].filter(Boolean).join(" · ");
   }, [route.page, name, lang]);
   useEffect(() => {
+    if (!Page) return;
     if (shown.current !== null && shown.current !== route.page) document.querySelector("#title")?.focus({ preventScroll: true });
     shown.current = route.page;
-  }, [route.page, route.run]);
+  }, [Page, route.run]);
 }
 
 takeToken();
+addEventListener("hashchange", () => takeToken()); // Registered before the pages listen: they see the address without the token.
 render(html`<${App} />`, document.getElementById("app"));

@@ -110,3 +110,10 @@ export function Choice({ label, options, value, onChange }) {
       tabindex=${option.value === chosen ? 0 : -1} onClick=${() => onChange(option.value)}>${option.label}</button>`)}
   </div>`;
 }
+
+/** Escape leaves a field; without this, browsers would also empty a search field. */
+export function leaveField(event) {
+  if (event.key !== "Escape") return;
+  event.preventDefault();
+  event.target.blur();
+}

@@ -10,7 +10,7 @@ import { Grid } from "./grid.js";
 import { addCondition, Filter } from "./filter.js";
 import { chosenColumns, columnWord, ColumnChooser, gridColumn, writeColumns } from "./columns.js";
 import { Distributions } from "./distributions.js";
-import { Choice, copyText, ErrorBox } from "./parts.js";
+import { Choice, copyText, ErrorBox, leaveField } from "./parts.js";
 
 const INDEXING_MS = 250;
 const GROWING_MS = 4000;
@@ -114,7 +114,7 @@ function SearchField({ value, onChange, inputRef }) {
     if (settled !== value && settled === draft) onChange(settled);
   }, [settled]);
   return html`<label class="search"><span class="sr">${t("Search")}</span><input type="search" ref=${inputRef} value=${draft} placeholder=${t("Search in the texts")}
-    onInput=${(event) => setDraft(event.target.value)} onKeyDown=${(event) => event.key === "Escape" && event.target.blur()} /></label>`;
+    onInput=${(event) => setDraft(event.target.value)} onKeyDown=${leaveField} /></label>`;
 }
 
 const sortNames = (columns, sort) => {

@@ -7,7 +7,7 @@ import { Grid } from "./grid.js";
 import { Line } from "./text.js";
 import { useData } from "./load.js";
 import { useKeys } from "./keys.js";
-import { Choice, Copy, ErrorBox, Link, State, STATES, stateWord } from "./parts.js";
+import { Choice, Copy, ErrorBox, leaveField, Link, State, STATES, stateWord } from "./parts.js";
 
 const POLL_MS = 2000;
 
@@ -16,27 +16,30 @@ const progress = (run) => {
   return run.ended >= run.total ? count(run.total) : `${count(run.ended)} / ${count(run.total)} · ${percent(Math.floor((run.ended / run.total) * 1000) / 1000)}`;
 };
 
-const problems = (run) =>
-  [[run.failed, t("failed")], [run.rejected, t("rejected")], [run.truncated, t("truncated")]]
+/** What is wrong with a run, in words. */
+function problems(run) {
+  const counts = [[run.failed, t("failed")], [run.rejected, t("rejected")], [run.truncated, t("truncated")]]
     .filter(([number]) => number > 0)
     .map(([number, word]) => `${count(number)} ${word}`)
     .join(", ");
+  return ["stopped", "killed", "silent"].includes(run.state) ? [run.state_text, counts].filter(Boolean).join(" · ") : counts;
+}
 
 const matches = (run, text) => [run.name, run.job, run.model, run.note].join(" ").toLowerCase().includes(text.toLowerCase());
 
 const columns = (marked) => [
-  { label: t("Marked"), width: 68, cell: (run) => (marked.includes(run.id) ? html`<span aria-label=${t("marked")}>☑</span>` : html`<span aria-hidden="true" class="muted">☐</span>`) },
-  { label: t("State"), width: 96, cell: (run) => html`<${State} state=${run.state} />` },
-  { label: t("Output"), width: 250, cell: (run) => html`<${Line} value=${run.name} />` },
-  { label: t("Job"), width: 120, cell: (run) => html`<${Line} value=${run.job} />` },
-  { label: t("Model"), width: 150, cell: (run) => html`<${Line} value=${run.model} />` },
-  { label: t("Rows"), width: 170, number: true, cell: progress },
-  { label: t("Result"), width: 190, cell: (run) => html`<${Line} value=${run.note} />` },
-  { label: t("Problems"), width: 180, cell: problems },
+  { label: html`<span class="sr">${t("Marked")}</span>`, width: 36, cell: (run) => (marked.includes(run.id) ? html`<span role="img" aria-label=${t("marked")}>☑</span>` : html`<span aria-hidden="true" class="muted">☐</span>`) },
+  { label: t("State"), width: 100, cell: (run) => html`<${State} state=${run.state} />` },
+  { label: t("Output"), width: 180, cell: (run) => html`<${Line} value=${run.name} />` },
+  { label: t("Job"), width: 100, cell: (run) => html`<${Line} value=${run.job} />` },
+  { label: t("Model"), width: 110, cell: (run) => html`<${Line} value=${run.model} />` },
+  { label: t("Rows"), width: 180, number: true, cell: progress },
+  { label: t("Result"), width: 210, cell: (run) => html`<${Line} value=${run.note} />` },
+  { label: t("Problems"), width: 330, cell: (run) => html`<${Line} value=${problems(run)} />` },
   { label: t("Calls/s"), width: 70, number: true, cell: (run) => (run.state === "running" ? measure(run.calls_per_s) : "") },
   { label: t("Done about"), width: 96, number: true, cell: (run) => (run.done_at && run.state === "running" ? clockTime(run.done_at) : "") },
   { label: t("Cost"), width: 80, number: true, cell: (run) => (run.cost == null ? "" : money(run.cost, run.currency)) },
-  { label: t("Updated"), width: 130, number: true, cell: (run) => (run.updated_at ? clockTime(run.updated_at) : "") },
+  { label: t("Updated"), width: 120, number: true, cell: (run) => (run.updated_at ? clockTime(run.updated_at) : "") },
 ];
 
 export function RunsPage({ route }) {
@@ -70,7 +73,7 @@ export function RunsPage({ route }) {
     <div class="toolbar">
       <${Choice} label=${t("State")} options=${options} value=${state} onChange=${(value) => set({ state: value, at: "" })} />
       <label class="search"><span class="sr">${t("Search")}</span><input type="search" ref=${search} placeholder=${t("Search names, jobs and models")} value=${q}
-        onInput=${(event) => set({ q: event.target.value, at: "" })} onKeyDown=${(event) => event.key === "Escape" && event.target.blur()} /></label>
+        onInput=${(event) => set({ q: event.target.value, at: "" })} onKeyDown=${leaveField} /></label>
       <button disabled=${marked.length < 2} onClick=${compare}>${t("Compare {n} marked", { n: marked.length })}</button>
     </div>
     ${data && !data.complete && html`<p class="note">${t("There are more than {n} outputs. Name a folder further down.", { n: count(all.length) })}</p>`}
@@ -88,7 +91,7 @@ function Details({ run, isMarked, onMark }) {
   return html`<aside class="details" aria-label=${t("Selected run")}>
     <h2><${Line} value=${run.name} /></h2>
     <p><${State} state=${run.state} /> <${Line} value=${run.state_text || stateWord(run.state)} />
-      ${run.updated_at && html` <span class="muted">${t("Last update {ago} ago.", { ago: ago(run.updated_at) })}</span>`}</p>
+      ${run.updated_at && run.state !== "running" && html` <span class="muted">${t("Last update {ago} ago.", { ago: ago(run.updated_at) })}</span>`}</p>
     ${run.remedy && html`<p class="remedy"><strong>${t("What to do:")}</strong> <code><${Line} value=${run.remedy} /></code> <${Copy} text=${run.remedy} /></p>`}
     <p class="actions"><${Link} to=${firstPage(run)} class="button">${t("Open")}<//>
       <${Link} to=${{ page: "rows", run: run.id }} class="button">${t("Rows")}<//>

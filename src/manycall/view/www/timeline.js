@@ -2,9 +2,9 @@
 
 const MAX_POINTS = 1500;
 const MAX_EVENTS = 500;
-const REASON_WORDS = [
-  ["window", /^window/], ["server", /server|knee|queue/], ["quota", /quota|rate|tokens|requests|429/], ["concurrency", /concurren/],
-  ["machine", /machine|cpu|this process|client/], ["budget", /budget/],
+const REASONS = [
+  ["machine", /this machine|ulimit/], ["concurrency", /concurrency|-j/], ["server", /server at capacity/], ["quota", /quota|429/],
+  ["budget", /budget/], ["window", /window/],
 ];
 const GAUGES = ["calls_per_s", "tokens_per_s", "rows_per_s", "in_flight", "window", "total_ended", "total_cost"];
 const RATES = { http_429_per_s: "http_429", retries_per_s: "retries", failed_per_s: "failed" };
@@ -73,5 +73,5 @@ function thin({ time, series }) {
   time.push(...times);
 }
 
-/** Return the word for what limits a run, from the text in the file. */
-export const reasonOf = (text) => REASON_WORDS.find(([, pattern]) => pattern.test(text))?.[0] || "other";
+/** Return the word for what limits a run, from the text in the file; the server has the same table. */
+export const reasonOf = (text) => REASONS.find(([, pattern]) => pattern.test(text))?.[0] || "other";
