@@ -16,6 +16,9 @@ const DETAIL_MS = 10_000;
 export function LivePage({ route, theme }) {
   const detail = useData(`runs/${route.run}`, {}, DETAIL_MS);
   const live = useTimeline(route);
+  useEffect(() => {
+    if (live.state) detail.reload();
+  }, [live.state?.state, live.sessions]);
   const run = detail.data;
   if (!run) return html`<section class="page"><h1 id="title" tabindex="-1">${t("Live")}</h1><${ErrorBox} error=${detail.error} /></section>`;
   const now = { ...run, ...live.state, figures: live.figures || run.figures || {}, endpoints: live.endpoints || run.endpoints, oldest: live.oldest || run.oldest };
@@ -46,7 +49,7 @@ function useTimeline(route) {
     setLive({ timeline: data });
     const stream = follow(route.run, data.offset, {
       onLines: (lines) => setLive((old) => addLines(old, lines, { from, to })),
-      onState: (state) => setLive((old) => ({ ...old, state })),
+      onState: ({ sessions, ...state }) => setLive((old) => ({ ...old, sessions, state })),
       onReset: () => (stream.stop(), setLive({}), setRound((n) => n + 1)),
       onLink: (link) => setLive((old) => ({ ...old, link })),
     });
@@ -122,7 +125,7 @@ function Charts({ route, timeline, theme, isLive }) {
   const end = time.at(-1) ?? timeline.to ?? 0;
   const span = [Number(route.params.from) || time[0] || 0, Number(route.params.to) || end];
   const values = (name) => series[name]?.mean || [];
-  const has = (name) => values(name).some((value) => value !== null && value !== undefined);
+  const has = (name) => values(name).some((value) => value > 0);
   const charts = useMemo(() => [
     [t("Rate"), [[t("calls/s"), "calls_per_s"]], measure],
     [t("Calls in flight"), [[t("in flight"), "in_flight"], [t("window"), "window"]], count],
