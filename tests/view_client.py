@@ -41,7 +41,7 @@ class ViewClient:
 
     def ask(self, path: str, headers: Mapping[str, str] = HEADERS, method: str = "GET") -> Response:
         """Return the complete response. A stream must end by itself."""
-        return asyncio.run(self._ask(path, headers, method))
+        return asyncio.run(self.ask_within(path, headers, method))
 
     def get(self, path: str) -> Any:
         """Return the JSON of a route that must succeed."""
@@ -53,7 +53,7 @@ class ViewClient:
         """Return the id of each run by name."""
         return {run["name"]: run["id"] for run in self.get("/api/runs")["runs"]}
 
-    async def _ask(self, path: str, headers: Mapping[str, str], method: str) -> Response:
+    async def ask_within(self, path: str, headers: Mapping[str, str], method: str) -> Response:
         messages: list[Any] = []
 
         async def receive() -> dict[str, Any]:

@@ -15,6 +15,11 @@ def running_clock() -> Callable[[], float]:
     return asyncio.get_running_loop().time
 
 
+def thread_seconds() -> float:
+    """Return seconds on the system's monotonic clock, for a thread that has no event loop."""
+    return time.monotonic()
+
+
 async def sleep(seconds: float) -> None:
     """Wait for some seconds. Never call this while holding a permit."""
     await asyncio.sleep(seconds)

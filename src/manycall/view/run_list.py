@@ -144,5 +144,9 @@ def _outputs(folder: Path, depth: int) -> Iterator[Path]:
                 yield folder / entry.name.removesuffix(RUN_SUFFIX)
             elif depth > 0 and not entry.name.startswith("."):
                 yield from _outputs(folder / entry.name, depth - 1)
-        elif entry.name.endswith(".jsonl") and entry.name + RUN_SUFFIX not in names and entry.is_file():
+        elif (
+            entry.name.endswith(".jsonl")
+            and entry.name + RUN_SUFFIX not in names
+            and entry.is_file(follow_symlinks=False)
+        ):
             yield folder / entry.name

@@ -38,7 +38,7 @@ class RunFacts:
 
     def __init__(self, found: FoundRun, tail_bytes: int) -> None:
         self._found = found
-        self.manifest, self.damage = _manifest(found)
+        self.manifest, self.damage = read_manifest(found)
         lines = last_lines(found.file("timeline"), tail_bytes) if found.kind == "run" else []
         self.lines = [line for line in map(decoded_object, lines) if line is not None]
         self.figures: dict[str, Any] = next((line for line in reversed(self.lines) if "total_ended" in line), {})
@@ -165,7 +165,7 @@ def _file(found: FoundRun, name: str) -> dict[str, Any]:
     return {"name": name, "path": plain(path.name), "bytes": size_of(path), "exists": path.exists()}
 
 
-def _manifest(found: FoundRun) -> tuple[Manifest | None, str]:
+def read_manifest(found: FoundRun) -> tuple[Manifest | None, str]:
     if found.kind != "run":
         return None, ""
     try:

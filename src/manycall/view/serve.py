@@ -12,7 +12,8 @@ from typing import Any
 from manycall.errors import ManycallError
 from manycall.view.access import API, SECURITY_HEADERS, request_refusal
 from manycall.view.replies import PageReply, StreamedReply, ViewRefused, error_reply
-from manycall.view.routes import Answer, ViewRoutes
+from manycall.view.routes import ViewRoutes
+from manycall.view.view_context import Answer
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -34,8 +35,9 @@ class ViewApp:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="view")
 
     def close(self) -> None:
-        """End the threads after their current requests."""
+        """End the threads after their current requests, and close all files."""
         self._threads.shutdown()
+        self._routes.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

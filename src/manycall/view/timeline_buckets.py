@@ -84,7 +84,7 @@ def bucket_timeline(
     first = start if start is not None else (times[0] if times else 0.0)
     last = end if end is not None else (times[-1] if times else 0.0)
     width = max((last - first) / points, 1.0)
-    slices = list(_slices(times, first, width))
+    slices = list(_slices(times, first, width, points))
     columns: dict[str, Column] = {name: [getattr(line, name) for line in figures] for name in LEVELS}
     columns |= {name: _growth(times, [getattr(line, counter) for line in figures]) for name, counter in RATES.items()}
     return {
@@ -98,12 +98,14 @@ def bucket_timeline(
     }
 
 
-def _slices(times: Sequence[float], first: float, width: float) -> Iterator[slice]:
-    """Yield the part of the lines that each bucket contains."""
+def _slices(times: Sequence[float], first: float, width: float, points: int) -> Iterator[slice]:
+    """Yield the part of the lines that each bucket contains. The last bucket contains its end."""
     begin = 0
     while begin < len(times):
         number = int((times[begin] - first) / width)
         end = max(bisect_left(times, first + (number + 1) * width, begin), begin + 1)
+        if number >= points - 1:
+            end = len(times)
         yield slice(begin, end)
         begin = end
 
