@@ -14,7 +14,7 @@ import pytest
 
 from view_browser import browser
 
-ROWS = 300
+ROWS = 120
 WAIT_MS = 15_000
 
 
@@ -66,10 +66,13 @@ class RealTab:
         self.page.on("request", lambda request: request.url.startswith((self.origin, "data:", "blob:")) or self.faults.append(request.url))
         self.page.goto(url)
 
-    def number(self, label: str) -> int:
-        """The number in the figure with this label."""
-        text = self.page.locator(".figure", has_text=label).locator("dd").first.inner_text()
-        return int("".join(each for each in text.split("/")[0].split("\n")[0] if each.isdigit()) or 0)
+    def rows(self) -> int:
+        """Rows that have ended, as the page says."""
+        return int(self.page.get_by_role("progressbar").get_attribute("aria-valuenow"))
+
+    def wait_for_rows(self, number: int) -> None:
+        """Wait until so many rows have ended."""
+        self.page.wait_for_function("number => +document.querySelector('[role=progressbar]').getAttribute('aria-valuenow') >= number", arg=number)
 
     def wait_for_state(self, state: str) -> None:
         self.page.locator(f"h1 .state-{state}").wait_for()
@@ -80,28 +83,25 @@ def generate(latency: float, *more: str) -> list[str]:
 
 
 def test_a_run_that_is_killed_resumed_and_started_over_under_an_open_page(chromium: Any, tmp_path: Path) -> None:
-    with command(*generate(0.15), folder=tmp_path) as run, serving(tmp_path) as url:
+    with command(*generate(0.2), folder=tmp_path) as run, serving(tmp_path) as url:
         tab = RealTab(chromium, url)
         tab.page.locator(".grid-row", has_text="out.jsonl").wait_for()
         tab.page.keyboard.press("Enter")
         tab.wait_for_state("running")
         tab.page.locator(".chart canvas").first.wait_for()
-        before = tab.number("rows")
-        tab.page.wait_for_timeout(2500)
-        assert tab.number("rows") > before
+        tab.wait_for_rows(tab.rows() + 8)
         kill(run)
         tab.wait_for_state("killed")
-        reached = tab.number("rows")
-        with command(*generate(0.05), folder=tmp_path) as resumed:
-            tab.wait_for_state("running")
+        assert 0 < tab.rows() < ROWS
+        with command(*generate(0.02), folder=tmp_path) as resumed:
             resumed.wait(timeout=30)
         tab.wait_for_state("finished")
-        tab.page.locator(".figure dd", has_text=f"{ROWS} / {ROWS}").wait_for()
-        assert reached < ROWS
-        with command(*generate(0.15, "--overwrite"), folder=tmp_path):
+        tab.wait_for_rows(ROWS)
+        with command(*generate(0.2, "--overwrite"), folder=tmp_path):
             tab.wait_for_state("running")
-            tab.page.wait_for_timeout(2500)
-            assert 0 < tab.number("rows") < ROWS
+            tab.page.wait_for_function("rows => +document.querySelector('[role=progressbar]').getAttribute('aria-valuenow') < rows", arg=ROWS)
+            tab.wait_for_rows(8)
+            assert tab.rows() < ROWS
         assert tab.faults == []
         tab.context.close()
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 NOW = 1795816416.0
 """Wall time of the fixtures: 2026-11-27 21:53:36 UTC."""
-STORY = "5b1e000000000001"
+STORY = "5b1e000000000005"
 EVAL = "5b1e000000000002"
 OTHER = "5b1e000000000003"
 JUDGED = "5b1e000000000004"
@@ -71,9 +71,35 @@ def _row(number: int) -> Reply:
 
 
 ROWS = [_row(number) for number in range(TOTAL)]
+TOPICS = ["a lighthouse", "a letter", "two brothers", "a lost map", "the last train"]
+
+
+def _story(number: int) -> Reply:
+    rng = random.Random(-number)
+    topic = rng.choice(TOPICS)
+    text = " ".join(f"This is sentence {n} of a story about {topic}." for n in range(rng.randint(8, 40)))
+    return {"id": str(number), "topic": topic, "text": text, "finish_reason": "length" if rng.random() < 0.03 else "stop"}
+
+
+def _judged(number: int) -> Reply:
+    verdict = random.Random(number).choices(["A", "B", "tie"], [52, 41, 7])[0]
+    row = ROWS[number % TOTAL]
+    other = row["response"].replace("step by step", "one step at a time")
+    why = f"Both answers name the costs. Answer {verdict if verdict != 'tie' else 'A'} is easier to follow."
+    return {"id": row["id"], "verdict": verdict, "question": row["question"], "answer_a": row["response"], "answer_b": other, "judgement": f"{why} [[{verdict}]]", "finish_reason": "stop"}
+
+
+STORIES = [_story(number) for number in range(900)]
+VERDICTS = [_judged(number) for number in range(900)]
+STORY_COLUMNS = [("id", "id", "text", True), ("topic", "", "category", True), ("text", "answer", "text", False), ("finish_reason", "ending", "category", True)]
+JUDGE_COLUMNS = [
+    ("id", "id", "text", True), ("verdict", "verdict", "category", True), ("question", "question", "text", False), ("answer_a", "", "text", False),
+    ("answer_b", "", "text", False), ("judgement", "answer", "text", False), ("finish_reason", "ending", "category", True),
+]  # fmt: skip
 WHERE: dict[str, Callable[[Reply], bool]] = {
     "": lambda row: True,
     "score.strict-match < 1": lambda row: row["score"]["strict-match"] < 1,
+    'verdict = "B"': lambda row: row["verdict"] == "B",
     "ending = length": lambda row: row["finish_reason"] == "length",
     'extracted.strict-match = ""': lambda row: row["extracted"]["strict-match"] == "",
     'finish_reason = "length"': lambda row: row["finish_reason"] == "length",
@@ -180,7 +206,8 @@ class FixtureApi:
         """Return status, body and content type of a request."""
         parts = urlsplit(url)
         path = parts.path.removeprefix("/api/")
-        query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+        run = path.removeprefix("runs/").partition("/")[0]
+        query = {"run": run} | {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
         self.asked.append(f"{path}?{parts.query}")
         if path in self.replies:
             answer = self.replies[path]
@@ -205,7 +232,7 @@ class FixtureApi:
             case ["runs", _, "timeline"]:
                 return timeline()
             case ["runs", _, "columns"]:
-                return self._columns(query.get("file", "out"))
+                return self._columns(query)
             case ["runs", _, "rows"]:
                 return self._page(query)
             case ["runs", _, "rows", n]:
@@ -223,7 +250,9 @@ class FixtureApi:
         return {"error": "There is no such page.", "hint": ""}
 
     def _file(self, query: dict[str, str]) -> list[Reply]:
-        return FAILED if query.get("file") == "failures" else self.rows
+        if query.get("file") == "failures":
+            return FAILED
+        return {STORY: STORIES, JUDGED: VERDICTS}.get(query.get("run", ""), ROWS) if self.rows is ROWS else self.rows
 
     def _matching(self, query: dict[str, str]) -> list[tuple[int, Reply]]:
         keep, needle = WHERE.get(query.get("where", ""), WHERE[""]), query.get("q", "").lower()
@@ -245,13 +274,16 @@ class FixtureApi:
         return {"file": query.get("file", "out"), "rows_in_file": size, "indexed": size, "complete": True, "scanned": 1.0,
                 "total": len(found), "counted": True, "search": search, "rows": rows}  # fmt: skip
 
-    def _columns(self, file: str) -> Reply:
-        if file == "failures":
-            columns = [("id", "id", "text", True), ("kind", "", "category", True), ("error", "", "text", False), ("status", "", "number", True)]
+    def _columns(self, query: dict[str, str]) -> Reply:
+        run, named = query["run"], {"all": "", "truncated": "ending = length"}
+        if query.get("file") == "failures":
+            columns, named = [("id", "id", "text", True), ("kind", "", "category", True), ("error", "", "text", False), ("status", "", "number", True)], {}
+        elif self.rows is ROWS and run in {STORY, JUDGED}:
+            columns = STORY_COLUMNS if run == STORY else JUDGE_COLUMNS
         else:
             columns = COLUMNS
-        named = {"all": "", "wrong": "score.strict-match < 1", "truncated": "ending = length", "unread": 'extracted.strict-match = ""'}
-        quick = [{"name": name, "file": "out", "where": where, "count": len(self._matching({"where": where}))} for name, where in named.items()] if self.rows is ROWS else []
+            named = {"all": "", "wrong": "score.strict-match < 1", "truncated": "ending = length", "unread": 'extracted.strict-match = ""'}
+        quick = [{"name": name, "file": "out", "where": where, "count": len(self._matching({"run": run, "where": where}))} for name, where in named.items()] if self.rows is ROWS else []
         return {
             "kind": "eval", "columns": [dict(zip(("name", "role", "type", "indexed"), each, strict=True)) for each in columns],
             "quick": [*quick, {"name": "failed", "file": "failures", "where": "", "count": len(FAILED)}], "duplicate_ids": 0,
@@ -266,7 +298,7 @@ class FixtureApi:
         return {"field": query["field"], "values": values[:50], "others": 0, "missing": 0, "partial": False}
 
     def _histogram(self, query: dict[str, str]) -> Reply:
-        lengths = [len(str(row.get("response", ""))) for _, row in self._matching(query)]
+        lengths = [len(str(row.get("response") or row.get("text") or row.get("judgement"))) for _, row in self._matching(query)]
         low, high = min(lengths, default=0), max(lengths, default=1) + 1
         edges = [round(low + (high - low) * index / 20) for index in range(21)]
         counts = [sum(edges[index] <= each < edges[index + 1] for each in lengths) for index in range(20)]

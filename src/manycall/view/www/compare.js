@@ -82,12 +82,8 @@ function Questions({ route, runs, names }) {
   const [selected, setSelected] = useState(0);
   const [error, setError] = useState(null);
   const [opened, setOpened] = useState(null);
-  const panel = useRef();
   useEffect(() => (setSelected(0), setOpened(null)), [pair, side, params.metric]);
   const open = (row) => row && setOpened(row.id);
-  useEffect(() => {
-    if (opened !== null) panel.current?.scrollIntoView({ block: "nearest" });
-  }, [opened]);
   useKeys([["Escape", () => setOpened(null), t("close the answers")]]);
   const columns = [
     { label: t("Id"), width: 120, cell: (row) => html`<${Line} value=${row.id} />` },
@@ -114,7 +110,7 @@ function Questions({ route, runs, names }) {
     </div>
     <${Grid} label=${t("Questions")} columns=${columns} total=${total} version=${JSON.stringify([query, side, first.data?.complete])} fetchRows=${fetchRows}
       selected=${Math.min(selected, Math.max(0, total - 1))} onSelect=${setSelected} onOpen=${open} actions=${{ d: open }} onError=${setError} />
-    <div ref=${panel}>${opened !== null && html`<${Both} pair=${pair} id=${opened} runs=${[runs[0], other]} />`}</div>`;
+    ${opened !== null && html`<${Both} pair=${pair} id=${opened} runs=${[runs[0], other]} />`}`;
 }
 
 const scoreMark = (value) => (value == null ? "–" : html`<span class=${value >= 1 ? "good" : value <= 0 ? "bad" : "warn"}>${value >= 1 ? "✓ 1" : value <= 0 ? "✗ 0" : measure(value)}</span>`);
@@ -123,13 +119,15 @@ const scoreMark = (value) => (value == null ? "–" : html`<span class=${value >
 function Both({ pair, id, runs }) {
   const { data, error } = useData("compare/difference", { runs: pair, id });
   const [isDifference, setDifference] = useState(true);
+  const panel = useRef();
+  useEffect(() => panel.current?.scrollIntoView({ block: "nearest" }), [data]);
   if (error) return html`<${ErrorBox} error=${error} />`;
   if (!data) return null;
   const show = data.difference && isDifference;
   const side = (index, name) => html`<section class="panel"><h3>${index ? t("other") : t("first")}</h3>
     ${data.rows[index] == null ? html`<p class="muted">${t("not in this run")}</p>` : show ? html`<${Difference} parts=${data.difference} side=${name} />` : html`<${Text} value=${asText(data.rows[index][data.fields[index]])} />`}
   </section>`;
-  return html`<div class="both"><div class="toolbar"><h2>${t("Row")} <${Line} value=${id} /></h2>
+  return html`<div class="both" ref=${panel}><div class="toolbar"><h2>${t("Row")} <${Line} value=${id} /></h2>
     <label class="check"><input type="checkbox" checked=${show} disabled=${!data.difference} onChange=${(event) => setDifference(event.target.checked)} />${t("mark the words that differ")}</label>
     ${runs.map((run, index) => html`<${Link} class="button" to=${{ page: "rows", run, params: { where: `id = "${String(id).replace(/[\\"]/g, "\\$&")}"` } }}>${index ? t("row of the other") : t("row of the first")}<//>`)}</div>
     <div class="columns-2">${side(0, "first")}${side(1, "other")}</div></div>`;

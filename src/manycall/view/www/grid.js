@@ -76,11 +76,11 @@ class Pages {
 }
 
 /**
- * The grid. `columns` are {name, label, width, cell(row, index), number}; `fetchRows(offset, limit, signal)` returns rows.
+ * The grid. `inMemory` are all rows, if they are known; else `fetchRows` gets them. `columns` are {name, label, width, cell(row, index), number}; `fetchRows(offset, limit, signal)` returns rows.
  * `version` identifies the view: another one starts with empty pages, or with the first rows in `seed`. The grid is one tab stop; the selected row is
  * `aria-activedescendant`.
  */
-export function Grid({ columns, total, version, fetchRows, selected, onSelect, onOpen, sort, onSort, label, onError, actions, seed }) {
+export function Grid({ columns, total, version, fetchRows, selected, onSelect, onOpen, sort, onSort, label, onError, actions, seed, inMemory }) {
   const root = useRef();
   const head = useRef();
   const [top, setTop] = useState(Math.max(0, selected - 5));
@@ -90,6 +90,7 @@ export function Grid({ columns, total, version, fetchRows, selected, onSelect, o
   if (store.current?.version !== version) store.current = Object.assign(new Pages(fetchRows), { version });
   store.current.fetchRows = fetchRows;
   if (seed?.length && !store.current.pages.has(0)) store.current.pages.set(0, seed);
+  const rowAt = (index) => (inMemory ? inMemory[index] : store.current.row(index));
   const seen = Math.max(1, Math.min(total, Math.floor(viewPx / ROW_PX)));
   const first = Math.max(0, Math.min(top, total - seen));
   const last = Math.min(total, first + seen + 1) - 1;
@@ -106,7 +107,7 @@ export function Grid({ columns, total, version, fetchRows, selected, onSelect, o
     if (topRow(root.current.scrollTop, total, seen, viewPx) !== first) root.current.scrollTop = scrollFor(first, total, seen, viewPx);
   }, [total, seen, viewPx, version]);
   useEffect(() => {
-    if (!total) return undefined;
+    if (!total || inMemory) return undefined;
     const pages = store.current;
     const arrived = (error) => (error ? onError(error) : pages === store.current && redraw((n) => n + 1));
     const delay = pages.row(first) || pages.pages.size === 0 ? 0 : FETCH_DELAY_MS;
@@ -144,11 +145,11 @@ export function Grid({ columns, total, version, fetchRows, selected, onSelect, o
   const onKeyDown = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const next = moved(event.key, selected, total, seen);
-    const action = event.key === "Enter" ? () => onOpen(store.current.row(selected), selected) : actions?.[event.key];
+    const action = event.key === "Enter" ? () => onOpen(rowAt(selected), selected) : actions?.[event.key];
     if (next === null && !action) return;
     event.preventDefault();
     if (!total) return;
-    if (action) action(store.current.row(selected), selected);
+    if (action) action(rowAt(selected), selected);
     else (onSelect(next), show(next));
   };
 
@@ -156,7 +157,7 @@ export function Grid({ columns, total, version, fetchRows, selected, onSelect, o
   const width = columns.reduce((sum, column) => sum + column.width, 0);
   const rows = [];
   for (let index = first; index <= last; index++) {
-    const row = store.current.row(index);
+    const row = rowAt(index);
     rows.push(html`<div role="row" key=${index} id=${`row-${index}`} aria-rowindex=${index + 2}
       aria-selected=${index === selected ? "true" : "false"} class=${classes("grid-row", index === selected && "selected", row?.damaged && "damaged")}
       style=${{ gridTemplateColumns: template }} onClick=${() => onSelect(index)} onDblClick=${() => onOpen(row, index)}>

@@ -77,8 +77,7 @@ export function RunsPage({ route }) {
       <button disabled=${marked.length < 2} onClick=${compare}>${t("Compare {n} marked", { n: marked.length })}</button>
     </div>
     ${data && !data.complete && html`<p class="note">${t("There are more than {n} outputs. Name a folder further down.", { n: count(all.length) })}</p>`}
-    ${data && html`<${Grid} label=${t("Runs")} columns=${columns(marked)} total=${shown.length} version=${JSON.stringify([state, q, data.time, markedText])}
-      fetchRows=${async (offset, limit) => shown.slice(offset, offset + limit)} selected=${selected} onSelect=${(index) => set({ at: index || "" })}
+    ${data && html`<${Grid} label=${t("Runs")} columns=${columns(marked)} total=${shown.length} version=${JSON.stringify([state, q])} inMemory=${shown} selected=${selected} onSelect=${(index) => set({ at: index || "" })}
       onOpen=${(one) => one && go(firstPage(one))} actions=${{ x: mark, " ": mark }} onError=${() => {}} />`}
     ${run && html`<${Details} run=${run} isMarked=${marked.includes(run.id)} onMark=${() => mark(run)} />`}
   </section>`;
