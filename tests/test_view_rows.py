@@ -255,3 +255,44 @@ def test_a_files_of_rows_is_only_read(out: Path, client: ViewClient) -> None:
     for path in ("", "/timeline", "/lines", "/columns", "/rows/0/about", "/rows/0/calls", "/file/calls"):
         assert client.ask(base + path).status == 200
     assert state() == before
+
+
+def compared(client: ViewClient, **query: Any) -> Any:
+    ids = client.run_ids()
+    runs = f"{ids['out.jsonl']},{ids['other.jsonl']}"
+    for _ in range(1000):
+        reply = client.get(f"/api/compare/rows?{urlencode({'runs': runs, **query})}")
+        if reply["complete"]:
+            return reply
+    raise AssertionError("The indexes were not completed.")
+
+
+def test_two_runs_are_compared_row_by_row(tmp_path: Path) -> None:
+    write_run(tmp_path / "out.jsonl", ROWS, settings=EVAL)
+    others = [
+        {**ROWS[1], "score": {"strict": 1.0}, "response": "A hyperbola, so 5."},
+        ROWS[0],
+        {**ROWS[2], "id": "new"},
+    ]
+    write_run(tmp_path / "other.jsonl", others, settings=EVAL)
+    with ViewClient(tmp_path) as client:
+        won = compared(client)
+        assert won["counts"] == {
+            "won": 1, "lost": 0, "both_right": 1, "both_wrong": 0, "same": 0, "only_first": 1, "only_other": 1,
+        }  # fmt: skip
+        assert (won["rows"][0]["id"], won["rows"][0]["n"], won["rows"][0]["scores"]) == ("b#<2>", [1, 0], [0.0, 1.0])
+        assert compared(client, side="only_other")["rows"][0]["answers"] == [None, ""]
+        ids = client.run_ids()
+        path = f"/api/compare/difference?runs={ids['out.jsonl']},{ids['other.jsonl']}&n=1,0"
+        difference = client.get(path)["difference"]
+        assert ["-", "HYPERBOLA"] in difference
+        assert "".join(text for mark, text in difference if mark != "-") == others[0]["response"]
+
+
+def test_samples_of_a_question_are_averaged(tmp_path: Path) -> None:
+    for name, scores in (("out.jsonl", [1.0, 0.0]), ("other.jsonl", [1.0, 1.0])):
+        samples = [{"id": f"q#{k}", "score": {"strict": score}} for k, score in enumerate(scores)]
+        write_run(tmp_path / name, samples, settings={**EVAL, "samples": True})
+    with ViewClient(tmp_path) as client:
+        (row,) = compared(client)["rows"]
+    assert (row["id"], row["scores"]) == ("q", [0.5, 1.0])

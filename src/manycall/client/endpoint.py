@@ -112,6 +112,8 @@ class Endpoint:
         paced_at: when a call last had to wait for the quota or the throttle.
         cached_knee: the knee that an earlier run has found; None if there is none.
         listener: observes first tokens while the window opens; None afterwards.
+        answers, errors: number of responses with status 200, and of attempts without one.
+        queue: calls in the server's queue when its metrics were last read; None if it publishes none.
     """
 
     def __init__(self, settings: EndpointSettings, api: EndpointApi, window: WindowRange | None = None) -> None:
@@ -119,7 +121,8 @@ class Endpoint:
         self.api, self.provider = api, api.provider
         self.redact = redact_all([self.key, *api.secrets])
         self.may_hedge = settings.hedge or self.key is None
-        self.in_flight = 0
+        self.in_flight = self.answers = self.errors = 0
+        self.queue: int | None = None
         self.mean_duration = MeanDuration()
         self.latency_p99: float | None = None
         self.events: deque[EndpointEvent] = deque(maxlen=1000)
@@ -267,6 +270,7 @@ class Endpoint:
 
     def record_no_response(self, error: TransportError, now: float) -> None:
         """Record that an attempt brought no complete response."""
+        self.errors += 1
         self.health.record_failure(now)
         if isinstance(error, AttemptTimeout):
             self.record_overload(now)
@@ -274,6 +278,8 @@ class Endpoint:
     def record_response(self, response: HttpResponse, sent: float, now: float) -> bool:
         """Record a response, before its status is judged. Return whether it ends an outage."""
         recovered = False
+        if response.status != 200:
+            self.errors += 1
         if response.status >= 500:
             self.health.record_failure(now)
         elif response.status in HEALTHY_STATUSES:
@@ -290,6 +296,7 @@ class Endpoint:
         The estimate of the 99th percentile of the duration moves by one step (stochastic approximation: Robbins and
         Monro, 1951). The steps up and down balance when 1 % of the durations exceed the estimate.
         """
+        self.answers += 1
         self.exhaustion.succeeded()
         self.mean_duration.record_answer()
         if self.latency_p99 is None:
@@ -347,6 +354,10 @@ class Endpoint:
             self.open_window_to_quota(now, MAX_OPENING_ADVERTISED)
         if (seconds := rate_limit_headers.reset_seconds(limits)) is not None:
             self.throttle.pause_until(now + min(seconds, MAX_RESET_PAUSE_SECONDS))
+
+    def record_queue(self, calls: float) -> None:
+        """Record how many calls wait in the server's queue."""
+        self.queue = round(calls)
 
     def limiting_factor(self, now: float) -> str:
         """Return what limits the throughput: the server's capacity, a quota, 429s; "" if none of them does."""

@@ -8,9 +8,12 @@ EncodedCall -> permit -> attempt -> response -> journal -> decode -> Completion
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
 from manycall import clock, errors
 from manycall.client.attempt import Answered
 from manycall.client.call_counters import CallCounters
+from manycall.client.call_history import CallInFlight, CallsInFlight, EarlierAttempts
 from manycall.client.encoded_call import EncodedCall, encode_call
 from manycall.client.endpoint import Endpoint, SendTime
 from manycall.client.permit_group import PermitGroup
@@ -65,6 +68,7 @@ class JobClient(LLM):
         permits: the job's part of the pool's permits.
         had_success: a call was answered before the job began, by another job of the pool or in an earlier session.
         storage_error: why a response could not be stored; None if all were.
+        in_flight: the calls that were sent and have not ended.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class JobClient(LLM):
         self.had_success = self.counters.had_success or pool.permits.has_answer
         self.permits = PermitGroup(pool.permits, budget, wants_rows)
         self.storage_error: StorageError | None = None
+        self.in_flight = CallsInFlight()
         self._charge, self._log, self._is_thinker = charge, log, pool.template_thinks
         self._shielded = ShieldedExchanges(self.permits, self.counters) if finish_cancelled_calls else None
         self._first_priority = next(pool.job_numbers) * JOB_STEP
@@ -140,33 +145,44 @@ class JobClient(LLM):
         priority += self._first_priority
         pool = self.pool
         failures: dict[RetryRule, int] | None = None
+        earlier: EarlierAttempts | None = None
         sent = 0
         while True:
             sent += 1
-            outcome = await self._attempt(call, priority, origin)
+            outcome = await self._attempt(call, priority, origin, earlier)
             if not isinstance(outcome, FailedAttempt):
                 return outcome
             failures = {} if failures is None else failures
             self._after_failure(outcome, sent, failures)
             seconds = retry.backoff_seconds(outcome, sent, pool.rng)
             may_hurry = retry.ends_with_outage(outcome.error)
+            earlier = EarlierAttempts() if earlier is None else earlier
+            earlier.record(outcome.error, seconds)
             del outcome  # it may hold a large body
             await self._wait(seconds, may_hurry)
 
-    async def _attempt(self, call: EncodedCall, priority: int, origin: Any) -> ModelReply | FailedAttempt:
+    async def _attempt(
+        self, call: EncodedCall, priority: int, origin: Any, earlier: EarlierAttempts | None
+    ) -> ModelReply | FailedAttempt:
         """Make one attempt. A separate frame, so that a large response is freed before the backoff (measured)."""
         pool, permits, shielded = self.pool, self.permits, self._shielded
         cost = self._cost(call) if pool.may_count_tokens else ONE_CALL
         prompt = pool.selector.prompt_hashes(call.body)
         endpoint = permits.try_acquire(cost, prompt) or await permits.acquire(priority, cost, prompt)
         interval = endpoint.window.interval if endpoint.window is not None else None
-        if shielded is not None:
-            response = await shielded.run(self._exchange(call, endpoint, origin), endpoint)
-        else:
-            try:
-                response = self._record(call, endpoint, origin, await pool.sender.send(endpoint, call, self))
-            finally:
-                permits.release(endpoint)
+        number = self.in_flight.add(CallInFlight(origin, endpoint, clock.now()))
+        try:
+            if shielded is not None:
+                response = await shielded.run(self._exchange(call, endpoint, origin, earlier), endpoint)
+            else:
+                try:
+                    response = self._record(
+                        call, endpoint, origin, earlier, await pool.sender.send(endpoint, call, self)
+                    )
+                finally:
+                    permits.release(endpoint)
+        finally:
+            self.in_flight.remove(number)
         return self._read(call, cost, endpoint, interval, response)
 
     def _after_failure(self, failure: FailedAttempt, sent: int, failures: dict[RetryRule, int]) -> None:
@@ -231,16 +247,25 @@ class JobClient(LLM):
         is_thinker = self._is_thinker or is_thinking_model(call.model)
         return openai.decode(call.api, body, replayed, is_thinker=is_thinker)
 
-    async def _exchange(self, call: EncodedCall, endpoint: Endpoint, origin: Any) -> Answered | FailedAttempt:
+    async def _exchange(
+        self, call: EncodedCall, endpoint: Endpoint, origin: Any, earlier: EarlierAttempts | None
+    ) -> Answered | FailedAttempt:
         """Send the call and record the response."""
-        return self._record(call, endpoint, origin, await self.pool.sender.send(endpoint, call, self))
+        return self._record(call, endpoint, origin, earlier, await self.pool.sender.send(endpoint, call, self))
 
     def _record(
-        self, call: EncodedCall, endpoint: Endpoint, origin: Any, response: Answered | FailedAttempt
+        self,
+        call: EncodedCall,
+        endpoint: Endpoint,
+        origin: Any,
+        earlier: EarlierAttempts | None,
+        response: Answered | FailedAttempt,
     ) -> Answered | FailedAttempt:
         """Store a response before anything reads it, and charge it."""
         if isinstance(response, FailedAttempt):
             return self.pool.fail_over(endpoint, response, any_success=self.any_success)
+        if earlier is not None:
+            response = replace(response, earlier=earlier)
         if self._log is not None:
             try:
                 self._log.append(origin, call, response)

@@ -1,5 +1,5 @@
 """The page of `manycall view`: a local, read-only HTTP server for runs, their rows and their calls.
 
-Only `cli` imports this package. It reads what a run has written and writes nothing into a run folder. Start reading at
-serve.py for a request's way, at access.py for the safety rules, at row_index.py for how a million rows are found.
+Only `cli/` may import it. It writes nothing into a run folder. Start with `serve.py` for the way of a request, then
+`access.py` for the safety rules and `row_index.py` for how one of a million rows is found.
 """

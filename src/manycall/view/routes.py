@@ -1,5 +1,6 @@
 """The routes below /api/. Each answers a GET request with JSON, or with the bytes of a file."""
 
+from manycall.view.compared_rows import COMPARE_ROUTES
 from manycall.view.replies import ViewRefused
 from manycall.view.row_routes import ROW_ROUTES
 from manycall.view.run_list import RunList
@@ -8,7 +9,8 @@ from manycall.view.view_context import Answer, ViewContext
 from manycall.view.view_request import ViewRequest
 from manycall.view.work_routes import WORK_ROUTES
 
-_ROUTES = [(pattern.split("/"), handler) for pattern, handler in {**RUN_ROUTES, **ROW_ROUTES, **WORK_ROUTES}.items()]
+_HANDLERS = {**RUN_ROUTES, **ROW_ROUTES, **WORK_ROUTES, **COMPARE_ROUTES}
+_ROUTES = [(pattern.split("/"), handler) for pattern, handler in _HANDLERS.items()]
 
 
 class ViewRoutes:

@@ -15,7 +15,7 @@ BLOCK_BYTES = 1 << 20
 MAX_CALLS = 200
 
 
-class _Call(msgspec.Struct):
+class _StoredLine(msgspec.Struct):
     """The fields of a journal line, apart from the body."""
 
     id: str = ""
@@ -32,7 +32,7 @@ class _Call(msgspec.Struct):
     body: str = ""
 
 
-_decode_call = msgspec.json.Decoder(_Call).decode
+_decode_call = msgspec.json.Decoder(_StoredLine).decode
 
 
 def row_calls(journal: Path, row_id: str) -> dict[str, Any]:

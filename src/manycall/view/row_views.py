@@ -18,7 +18,7 @@ DIRECT_ROWS = 1000
 Key = tuple[object, ...]
 
 
-class Page(NamedTuple):
+class RowPage(NamedTuple):
     """Some of the matching rows.
 
     Attributes:
@@ -49,7 +49,7 @@ class RowViews:
         self._last_number = 0
         self._lock = threading.Lock()
 
-    def page(self, query: RowQuery, offset: int, limit: int, refresh: bool = False) -> Page:
+    def page(self, query: RowQuery, offset: int, limit: int, refresh: bool = False) -> RowPage:
         """Return some matching rows.
 
         Args:
@@ -60,7 +60,7 @@ class RowViews:
         """
         if query.is_everything:
             total = len(self._index.lines)
-            return Page(range(min(offset, total), min(offset + limit, total)), total)
+            return RowPage(range(min(offset, total), min(offset + limit, total)), total)
         key: Key = (query.where, query.order, self._index.generation)
         view = self._views.get(key)
         if view is not None and view.rows < self._index.indexed and (refresh or not query.order):
@@ -74,20 +74,20 @@ class RowViews:
                 self._index.run_later(lambda: self._store(key, query))
         return self._direct_page(query, offset, limit) if view is None else self._stored_page(view, offset, limit)
 
-    def _stored_page(self, view: _View, offset: int, limit: int) -> Page:
+    def _stored_page(self, view: _View, offset: int, limit: int) -> RowPage:
         found = self._index.table.query(
             f"select n from view{view.number} where rowid > ? and rowid <= ? order by rowid",  # noqa: S608 (a number)
             (offset, offset + limit),
         )
-        return Page([n for (n,) in found], view.total, self._index.indexed - view.rows)
+        return RowPage([n for (n,) in found], view.total, self._index.indexed - view.rows)
 
-    def _direct_page(self, query: RowQuery, offset: int, limit: int) -> Page:
+    def _direct_page(self, query: RowQuery, offset: int, limit: int) -> RowPage:
         table = self._index.table
         found = table.query(
             f"select n from lines{query.condition} order by {query.order or 'n'} limit ? offset ?",  # noqa: S608 (bound)
             (*query.parameters, limit, offset),
         )
-        return Page([n for (n,) in found], self._count(table, query))
+        return RowPage([n for (n,) in found], self._count(table, query))
 
     def _count(self, table: ColumnTable, query: RowQuery) -> int:
         hits = tuple(search.hits for search in query.searches)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from manycall.view.background_work import BackgroundWork
 from manycall.view.event_stream import EventStreams
 from manycall.view.open_indexes import OpenIndexes
+from manycall.view.paired_rows import KeptPairs
 from manycall.view.replies import PageReply, StreamedReply
 from manycall.view.run_list import FoundRun, RunList
 from manycall.view.view_request import ViewRequest
@@ -24,6 +25,7 @@ class ViewContext:
         self.streams = EventStreams()
         self.indexes = OpenIndexes()
         self.work = BackgroundWork()
+        self.compared = KeptPairs()
 
     def run(self, request: ViewRequest) -> FoundRun:
         """Return the run that a request names first.
@@ -37,6 +39,7 @@ class ViewContext:
         """Close what is open."""
         self.indexes.close()
         self.work.close()
+        self.compared.close()
 
 
 Handler = Callable[[ViewContext, ViewRequest], Answer]
