@@ -147,7 +147,7 @@ def timeline(points: int = 420) -> Reply:
         "latency_p95": [_wave(index, 60, 3.1, 4.9) for index in range(points)],
     }
     return {
-        "from": start, "to": NOW, "bucket": 1.0, "offset": 250_113, "time": [start + index for index in range(points)],
+        "from": start, "to": NOW, "bucket": 1.0, "cursor": "250113.1f3a", "time": [start + index for index in range(points)],
         "series": {name: {"mean": values, "min": values, "max": values} for name, values in series.items()},
         "limited_by": [
             {"from": start, "to": start + 98, "reason": "window", "text": "window 212"},

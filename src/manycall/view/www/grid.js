@@ -90,6 +90,8 @@ export function Grid({ columns, total, version, fetchRows, selected, onSelect, o
   if (store.current?.version !== version) store.current = Object.assign(new Pages(fetchRows), { version });
   store.current.fetchRows = fetchRows;
   if (seed?.length && !store.current.pages.has(0)) store.current.pages.set(0, seed);
+  const current = useRef(selected); // Keys may come faster than the table is drawn.
+  current.current = selected;
   const rowAt = (index) => (inMemory ? inMemory[index] : store.current.row(index));
   const seen = Math.max(1, Math.min(total, Math.floor(viewPx / ROW_PX)));
   const first = Math.max(0, Math.min(top, total - seen));
@@ -120,6 +122,7 @@ export function Grid({ columns, total, version, fetchRows, selected, onSelect, o
     moveTo(next);
   };
   const moveTo = (row) => {
+    if (!root.current) return; // The page has changed meanwhile.
     setTop(row);
     root.current.scrollTop = scrollFor(row, total, seen, viewPx);
   };
@@ -127,6 +130,7 @@ export function Grid({ columns, total, version, fetchRows, selected, onSelect, o
     if (total && (selected < first || selected > first + seen - 1)) show(Math.min(selected, total - 1));
   }, [selected, version]);
   const onScroll = () => {
+    if (!root.current) return;
     const row = topRow(root.current.scrollTop, total, seen, viewPx);
     const isOwn = Math.abs(root.current.scrollTop - scrollFor(first, total, seen, viewPx)) < 2;
     if (!isOwn && row !== first) setTop(row);
@@ -144,13 +148,14 @@ export function Grid({ columns, total, version, fetchRows, selected, onSelect, o
   });
   const onKeyDown = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const next = moved(event.key, selected, total, seen);
-    const action = event.key === "Enter" ? () => onOpen(rowAt(selected), selected) : actions?.[event.key];
+    const at = current.current;
+    const next = moved(event.key, at, total, seen);
+    const action = event.key === "Enter" ? () => onOpen(rowAt(at), at) : actions?.[event.key];
     if (next === null && !action) return;
     event.preventDefault();
     if (!total) return;
-    if (action) action(rowAt(selected), selected);
-    else (onSelect(next), show(next));
+    if (action) action(rowAt(at), at);
+    else (onSelect((current.current = next)), show(next));
   };
 
   const template = columns.map((column) => `${column.width}px`).join(" ");

@@ -12,10 +12,13 @@ import { Copy, ErrorBox, Figure, Link, State, Table } from "./parts.js";
 import { addLines, emptyTimeline, reasonOf } from "./timeline.js";
 
 const DETAIL_MS = 10_000;
+const ENDED_MS = 3000;
+const ACTIVE = ["running", "silent"];
+const isActive = (run) => ACTIVE.includes(run?.state);
 
 export function LivePage({ route, theme }) {
-  const detail = useData(`runs/${route.run}`, {}, DETAIL_MS);
-  const live = useTimeline(route);
+  const detail = useData(`runs/${route.run}`, {}, (data) => (isActive(data) ? DETAIL_MS : ENDED_MS));
+  const live = useTimeline(route, detail.data);
   useEffect(() => {
     if (live.state) detail.reload();
   }, [live.state?.state, live.sessions]);
@@ -38,23 +41,30 @@ export function LivePage({ route, theme }) {
   </section>`;
 }
 
-/** The timeline of a run: loaded once, then followed. */
-function useTimeline(route) {
+/** The timeline of a run: loaded once, and followed while the run is active. Other runs need no stream: `detail` says when one goes on. */
+function useTimeline(route, detail) {
   const { from = "", to = "" } = route.params;
   const [round, setRound] = useState(0);
   const { data, error } = useData(`runs/${route.run}/timeline`, { from, to, points: 600, round: round || "" });
   const [live, setLive] = useState({});
+  const isFollowed = isActive(live.state || detail);
   useEffect(() => {
-    if (!data) return undefined;
-    setLive({ timeline: data });
-    const stream = follow(route.run, data.offset, {
+    if (data) setLive({ timeline: data });
+  }, [data]);
+  useEffect(() => {
+    // What the stream said of a run that has ended is older than what has just been loaded.
+    setLive((old) => (old.state && !isActive(old.state) ? { timeline: old.timeline } : old));
+  }, [detail]);
+  useEffect(() => {
+    if (!data || !isFollowed) return undefined;
+    const stream = follow(route.run, data.cursor, {
       onLines: (lines) => setLive((old) => addLines(old, lines, { from, to })),
       onState: ({ sessions, ...state }) => setLive((old) => ({ ...old, sessions, state })),
       onReset: () => (stream.stop(), setLive({}), setRound((n) => n + 1)),
       onLink: (link) => setLive((old) => ({ ...old, link })),
     });
     return () => stream.stop();
-  }, [data]);
+  }, [data, isFollowed]);
   return { ...live, timeline: live.timeline || data || emptyTimeline(), error };
 }
 
@@ -153,7 +163,7 @@ const spanFilter = ([from, to]) => `at >= ${from.toFixed(1)} and at <= ${to.toFi
 function Endpoints({ run }) {
   const columns = [
     { label: t("Endpoint"), cell: (each) => html`<${Line} value=${each.endpoint} />` },
-    { label: t("Health"), cell: (each) => (each.ejected_for > 0 ? html`<span class="state-killed">✕ ${t("ejected for {duration}", { duration: duration(each.ejected_for) })}</span>` : html`<span class="state-running">● ${t("in use")}</span>`) },
+    { label: t("Health"), cell: (each) => (each.is_ejected || each.ejected_for > 0 ? html`<span class="state-killed">✕ ${each.ejected_for > 0 ? t("ejected for {duration}", { duration: duration(each.ejected_for) }) : t("ejected")}</span>` : html`<span class="state-running">● ${t("in use")}</span>`) },
     { label: t("In flight"), number: true, cell: (each) => `${count(each.in_flight)} / ${count(each.window)}` },
     { label: t("Calls/s"), number: true, cell: (each) => measure(each.calls_per_s) },
     { label: t("Errors"), number: true, cell: (each) => count(each.errors) },

@@ -1,4 +1,4 @@
-// Server-sent events, read with fetch because EventSource cannot send the token. The id of an event is a byte offset in
+// Server-sent events, read with fetch because EventSource cannot send the token. The id of an event is a cursor in
 // timeline.jsonl, so a stream continues after anything: the server keeps no state of a page.
 import { ApiError, get, request } from "./api.js";
 
@@ -35,25 +35,25 @@ const pause = (ms, signal) =>
   });
 
 /**
- * Follow the timeline of a run from a byte offset until `stop()` is called.
+ * Follow the timeline of a run from a cursor until `stop()` is called.
  *
- * The stream is dropped while the tab is hidden and continues at its offset. If the server has no stream left (503), the
+ * The stream is dropped while the tab is hidden and continues at its cursor. If the server has no stream left (503), the
  * page asks once a second instead. `onLines(lines)` gets new lines of the timeline, `onState(state)` the state of the
  * run, `onReset()` tells that the file has started again (then `stop()` and start anew), and `onLink(link)` is "live",
  * "polling", "waiting" or "hidden".
  */
 export function follow(run, from, { onLines, onState, onReset, onLink }) {
-  let offset = from;
+  let cursor = from;
   let stopped = false;
   let current = new AbortController();
 
   const handlers = {
-    lines: (event) => ((offset = Number(event.id)), onLines(JSON.parse(event.data))),
+    lines: (event) => ((cursor = event.id), onLines(JSON.parse(event.data))),
     state: (event) => onState(JSON.parse(event.data)),
     reset: () => onReset(),
   };
   const stream = async (signal) => {
-    const response = await request(`runs/${run}/events`, { from: offset }, signal);
+    const response = await request(`runs/${run}/events`, { from: cursor }, signal);
     onLink("live");
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     const parser = new EventParser();
@@ -66,9 +66,9 @@ export function follow(run, from, { onLines, onState, onReset, onLink }) {
   const poll = async (signal) => {
     onLink("polling");
     while (!signal.aborted) {
-      const reply = await get(`runs/${run}/lines`, { from: offset }, signal);
+      const reply = await get(`runs/${run}/lines`, { from: cursor }, signal);
       if (reply.reset) return onReset();
-      offset = reply.offset;
+      cursor = reply.cursor;
       if (reply.lines.length) onLines(reply.lines);
       onState(reply.state);
       await pause(POLL_MS, signal);

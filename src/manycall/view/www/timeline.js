@@ -10,7 +10,7 @@ const GAUGES = ["calls_per_s", "tokens_per_s", "rows_per_s", "in_flight", "windo
 const RATES = { http_429_per_s: "http_429", retries_per_s: "retries", failed_per_s: "failed" };
 
 /** A timeline without a line. */
-export const emptyTimeline = () => ({ time: [], series: {}, limited_by: [], sessions: [], events: [], bucket: 1, offset: 0 });
+export const emptyTimeline = () => ({ time: [], series: {}, limited_by: [], sessions: [], events: [], bucket: 1, cursor: "" });
 
 /**
  * Return the state of the live page with new lines. `state` is {timeline, figures, endpoints, oldest, …}; lines are
