@@ -146,7 +146,9 @@ function Verdict({ row, roles }) {
   const replies = field(row, roles.replies);
   if (verdict === undefined && replies === undefined) return null;
   return html`<section class="panel"><h2>${t("Verdict")}: <${Line} value=${asText(verdict)} /></h2>
-    ${[replies ?? []].flat().map((reply) => html`<div class="message"><h3>${t("What the judge said")}</h3><${Text} value=${asText(reply)} /></div>`)}</section>`;
+    ${[replies ?? []].flat().map((reply) => html`<div class="message">
+      <h3>${t("What the judge said")}${reply.swapped && `, ${t("the answers in the other order")}`}${reply.verdict !== undefined && html`: <${Line} value=${asText(reply.verdict)} />`}</h3>
+      <${Text} value=${asText(reply.text ?? reply)} /></div>`)}</section>`;
 }
 
 function Samples({ info, route }) {

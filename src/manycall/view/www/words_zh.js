@@ -36,7 +36,7 @@ export const CHINESE = {
   cost: "费用", "no price known": "价格未知", "result so far": "目前结果", "Done about {time}{range}, in {duration}.": "预计 {time} 完成{range}，还需 {duration}。",
   "· updated live": "· 实时更新", "· updated every second": "· 每秒更新", "· no connection, trying again": "· 连接中断，正在重试",
   Rate: "速率", "Calls in flight": "在途调用", Latency: "延迟", median: "中位数", "95 %": "95 %", "Refusals and retries": "拒绝与重试", "429/s": "429/秒", "retries/s": "重试/秒",
-  "Failed rows": "失败行", "failed/s": "失败/秒", Tokens: "token", "tokens/s": "token/秒", "There is no timeline yet.": "还没有时间线。", "The timeline has one line: too few for charts.": "时间线只有一行，无法画图。", result: "结果", "What the judge said": "裁判的回复", "Over time": "随时间变化", all: "全部",
+  "Failed rows": "失败行", "failed/s": "失败/秒", Tokens: "token", "tokens/s": "token/秒", "There is no timeline yet.": "还没有时间线。", "The timeline has one line: too few for charts.": "时间线只有一行，无法画图。", result: "结果", "What the judge said": "裁判的回复", "the answers in the other order": "回答顺序相反", "Over time": "随时间变化", all: "全部",
   "last {duration}": "最近 {duration}", "Drag in a chart to zoom.": "在图中拖动可放大。", "the calls of this span →": "这段时间的调用 →",
   Endpoint: "端点", Health: "状态", "ejected for {duration}": "摘除，还有 {duration}", ejected: "摘除", "in use": "使用中", "In flight": "在途", "Calls/s": "调用/秒", Errors: "错误", Queue: "队列", Endpoints: "端点",
   "The files of this run do not have the state of each endpoint.": "这次运行的文件没有各端点的状态。", For: "已等待", "The run waits longest for": "等待最久的调用", "Oldest calls in flight": "最早的在途调用",
