@@ -46,7 +46,7 @@ class TextSearch:
     @property
     def scanned(self) -> float:
         """The share of the file that has been searched, from 0 to 1."""
-        return self._lines.start(self._next) / max(self._lines.size, 1) if not self.is_complete else 1.0
+        return 1.0 if self.is_complete else self._lines.start(self._next) / self._lines.size
 
     def advance(self, seconds: float) -> list[int]:
         """Search for about so many seconds. Return the lines that were found; the table has them too."""
