@@ -38,7 +38,8 @@ def exported_data(routes: ViewRoutes, found: Sequence[FoundRun], max_rows: int, 
     rows: dict[str, dict[str, Any]] = {}
     for run in found:
         base = f"runs/{run.id}"
-        detail = replies[base] = _reply(routes, base)
+        detail = _reply(routes, base)
+        replies[base] = detail | {"path": detail["name"], "process": ""}  # no names of this machine
         if "live" in detail["pages"]:
             replies[f"{base}/timeline"] = _reply(routes, f"{base}/timeline")
         for page in detail["pages"]:
@@ -51,7 +52,7 @@ def exported_data(routes: ViewRoutes, found: Sequence[FoundRun], max_rows: int, 
                 replies[f"{base}/columns?file={file}"] = _reply(routes, f"{base}/columns", f"file={file}")
     ids = {run.id for run in found}
     listed = _reply(routes, "runs")
-    replies["runs"] = listed | {"runs": [run for run in listed["runs"] if run["id"] in ids]}
+    replies["runs"] = listed | {"folder": "", "runs": [run for run in listed["runs"] if run["id"] in ids]}
     return {"exported_at": clock.wall_time(), "replies": replies, "rows": rows}
 
 
