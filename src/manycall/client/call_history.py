@@ -1,4 +1,4 @@
-"""What a call has gone through so far: the calls in flight, and the failed attempts of a call before its answer."""
+"""The calls in flight, and the failed attempts of a call before its answer."""
 
 from collections.abc import Iterator
 from itertools import islice

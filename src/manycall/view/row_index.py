@@ -19,7 +19,7 @@ from manycall.view.text_search import MAX_NEEDLE_CHARACTERS, TextSearch
 
 BATCH_LINES = 2000
 UNUSED_SECONDS = 600.0
-"""An index that no request has used for so long is closed."""
+"""An index is closed when no request has used it for this time."""
 MAX_SEARCHES = 6
 ASSUMED_LINE_BYTES = 200
 

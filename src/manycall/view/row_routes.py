@@ -128,7 +128,7 @@ def _search(context: ViewContext, request: ViewRequest) -> Answer:
 
 
 async def _search_pieces(context: ViewContext, request: ViewRequest) -> AsyncIterator[bytes]:
-    """Yield hits until the search is complete. It stops when the client goes, because nobody asks for more."""
+    """Yield hits until the search is complete. It stops when the client disconnects."""
     total, is_complete = 0, False
     while not is_complete:
         piece = await asyncio.to_thread(_search_piece, context, request)

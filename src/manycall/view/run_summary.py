@@ -1,4 +1,4 @@
-"""What the list says of each run, and what the page of one run says, from the manifest and the ends of its files."""
+"""Summary and details of a run, from its manifest and the ends of its files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,7 +51,7 @@ class RunFacts:
 
     @property
     def holder(self) -> str:
-        """What the lock says about the process that writes, or has written, the output."""
+        """Text of the lock about the process that writes, or has written, the output."""
         return lock_holder(_content(self._found.folder / "lock"))
 
     @property

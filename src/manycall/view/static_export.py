@@ -1,6 +1,6 @@
 """`manycall view --export`: the page and its data in one HTML file that opens from disk, or in a folder for a web host.
 
-The file cannot send a request to anybody: its content security policy permits none. Its modules become blob URLs, in
+The file cannot send any request: its content security policy permits none. Its modules become blob URLs, in
 an order in which each finds those that it imports. Data and modules are JSON, in which no `<` is left.
 """
 
@@ -137,7 +137,7 @@ def _data_block(data: bytes) -> str:
 
 
 def _escaped(json: bytes) -> str:
-    """Return JSON that cannot end the element it stands in."""
+    """Return JSON that cannot end the element that contains it."""
     return json.decode().replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 

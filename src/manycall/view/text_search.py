@@ -19,7 +19,7 @@ MAX_NEEDLE_CHARACTERS = 1000
 
 
 class TextSearch:
-    """One search. Whoever wants results calls `advance`; nothing happens in between.
+    """One search. It continues only while `advance` is called.
 
     Args:
         number: under which the table records the hits.
@@ -49,7 +49,7 @@ class TextSearch:
         return 1.0 if self.is_complete else self._lines.start(self._next) / self._lines.size
 
     def advance(self, seconds: float) -> list[int]:
-        """Search for about so many seconds. Return the lines that were found; the table has them too."""
+        """Search for about `seconds`. Return the lines that were found; the table has them too."""
         deadline, found = clock.thread_seconds() + seconds, list[int]()
         while not self.is_complete and clock.thread_seconds() < deadline:
             first = self._next
