@@ -296,3 +296,11 @@ def test_samples_of_a_question_are_averaged(tmp_path: Path) -> None:
     with ViewClient(tmp_path) as client:
         (row,) = compared(client)["rows"]
     assert (row["id"], row["scores"]) == ("q", [0.5, 1.0])
+
+
+def test_a_file_whose_writer_was_killed_in_a_line_is_complete_without_it(tmp_path: Path) -> None:
+    out = write_run(tmp_path / "out.jsonl", ROWS, settings=EVAL)
+    with out.open("ab") as file:
+        file.write(b'{"id": "torn", "que')
+    with ViewClient(tmp_path) as client:
+        assert rows(client, where="score.strict = 0")["total"] == 2

@@ -115,7 +115,7 @@ def test_a_timeline_becomes_columns_with_rates_of_counters() -> None:
     assert columns["events"][0]["event"] == "window 8 → 16"
 
 
-def test_a_timeline_can_be_cut_to_a_span_and_may_be_empty() -> None:
+def test_a_timeline_can_be_limited_to_a_span_and_may_be_empty() -> None:
     lines = [figures(1000.0 + n, n, 100) for n in range(100)]
     columns = bucket_timeline(decode_timeline(json_lines(lines).splitlines()), 1010.0, 1019.0, 600)
     assert len(columns["time"]) == 10

@@ -9,7 +9,7 @@ FINISHED = {"started_at": 1000.0, "ended_at": 1010.0, "outcome": "finished", "se
 
 
 def json_lines(values: Iterable[Any]) -> bytes:
-    return b"".join(json.dumps(value, ensure_ascii=False).encode() + b"\n" for value in values)
+    return b"".join(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n" for value in values)
 
 
 def write_run(

@@ -1,4 +1,4 @@
-"""What a call has gone through so far: the calls in flight, and the failed attempts of a call before its answer."""
+"""The calls in flight, and the failed attempts of a call before its answer."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -15,17 +15,23 @@ class EarlierAttempts(msgspec.Struct):
 
     Attributes:
         statuses: the HTTP status of each; 0 if there was no response.
-        waited: seconds of backoff in total.
+        waited: seconds between the attempts in total: backoff, and waiting for a permit.
+        failed_at: when the last of them failed.
     """
 
     statuses: list[int] = []
     waited: float = 0.0
+    failed_at: float = 0.0
 
-    def record(self, error: CallError, backoff: float) -> None:
-        """Record a failed attempt, and how long the call waits after it."""
+    def record(self, error: CallError, now: float) -> None:
+        """Record a failed attempt."""
         answered = 200 if isinstance(error, InvalidResponse) else 0
         self.statuses.append(error.status if isinstance(error, HttpStatusError) else answered)
-        self.waited += backoff
+        self.failed_at = now
+
+    def record_sent(self, now: float) -> None:
+        """Record that the call is sent again."""
+        self.waited += now - self.failed_at
 
 
 class CallInFlight(NamedTuple):

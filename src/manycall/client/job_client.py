@@ -157,7 +157,7 @@ class JobClient(LLM):
             seconds = retry.backoff_seconds(outcome, sent, pool.rng)
             may_hurry = retry.ends_with_outage(outcome.error)
             earlier = EarlierAttempts() if earlier is None else earlier
-            earlier.record(outcome.error, seconds)
+            earlier.record(outcome.error, clock.now())
             del outcome  # it may hold a large body
             await self._wait(seconds, may_hurry)
 
@@ -170,7 +170,10 @@ class JobClient(LLM):
         prompt = pool.selector.prompt_hashes(call.body)
         endpoint = permits.try_acquire(cost, prompt) or await permits.acquire(priority, cost, prompt)
         interval = endpoint.window.interval if endpoint.window is not None else None
-        number = self.in_flight.add(CallInFlight(origin, endpoint, clock.now()))
+        now = clock.now()
+        if earlier is not None:
+            earlier.record_sent(now)
+        number = self.in_flight.add(CallInFlight(origin, endpoint, now))
         try:
             if shielded is not None:
                 response = await shielded.run(self._exchange(call, endpoint, origin, earlier), endpoint)

@@ -61,7 +61,7 @@ class BackgroundWork:
             return {"state": "working", "seconds": round(seconds, 1)}
 
     def wait(self, work: str, given: Mapping[str, Any], reads: Iterable[Path], seconds: float) -> dict[str, Any]:
-        """Return the answer, waiting for it for at most so many seconds."""
+        """Return the answer, waiting for it for at most `seconds`."""
         reads, deadline = list(reads), clock.thread_seconds() + seconds
         while True:
             state = self.state(work, given, reads)

@@ -1,7 +1,7 @@
-"""Work that takes long, or that renders templates of a file: it runs in a process of its own (background_work.py).
+"""Work that takes long, or that renders templates of a file: it runs in a separate process (background_work.py).
 
 The process reads one line of JSON, `{"work": name, ...}`, and prints one: `{"result": ...}` or `{"error": ..., "hint":
-...}`. Nobody's code is run: tasks are those that manycall has, and templates are rendered in the sandbox.
+...}`. No code of a manifest is run: tasks are those that manycall has, and templates are rendered in the sandbox.
 """
 
 import resource

@@ -31,7 +31,7 @@ class LineOffsets:
         self._file = path.open("rb", _BUFFER_BYTES)
         self._status = os.fstat(self._file.fileno())
         self._starts = array("Q")
-        self.end = self._count = 0
+        self.end = self._count = self._seen = 0
 
     def __len__(self) -> int:
         return self._count  # set last, because other threads read while lines are added
@@ -40,6 +40,11 @@ class LineOffsets:
     def size(self) -> int:
         """Size of the file in bytes. It may end with an incomplete line."""
         return os.fstat(self._file.fileno()).st_size
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the file has no more lines than those that are known. An incomplete last line does not count."""
+        return self.size <= max(self.end, self._seen)
 
     def is_replaced(self) -> bool:
         """Return whether the path names another file by now, or the file was shortened."""
@@ -51,9 +56,11 @@ class LineOffsets:
 
     def extend(self) -> bool:
         """Find the next lines. Return whether there were any."""
+        size = self.size
         self._file.seek(self.end)
         lengths = list(map(len, islice(self._file, READ_LINES)))
         if not lengths:
+            self._seen = size
             return False
         ends = list(accumulate(lengths, initial=self.end))
         if os.pread(self._file.fileno(), 1, ends[-1] - 1) != b"\n":  # a line that is being written
@@ -64,6 +71,8 @@ class LineOffsets:
         else:
             self._starts.extend(ends[:-1])
         grown, self.end, self._count = ends[-1] > self.end, ends[-1], len(self._starts)
+        if not grown:
+            self._seen = size
         return grown
 
     def start(self, n: int) -> int:

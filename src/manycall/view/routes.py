@@ -18,10 +18,13 @@ class ViewRoutes:
 
     Args:
         runs: the runs that may be seen.
+
+    Attributes:
+        context: the open indexes and streams.
     """
 
     def __init__(self, runs: RunList) -> None:
-        self._context = ViewContext(runs)
+        self.context = ViewContext(runs)
 
     def answer(self, path: str, query: str) -> Answer:
         """Answer a request. This may take as long as reading a large file: call it from a thread.
@@ -36,9 +39,9 @@ class ViewRoutes:
         for pattern, handler in _ROUTES:
             if len(pattern) == len(words) and all(a in (b, "*") for a, b in zip(pattern, words, strict=True)):
                 open_words = tuple(word for name, word in zip(pattern, words, strict=True) if name == "*")
-                return handler(self._context, ViewRequest(open_words, query))
+                return handler(self.context, ViewRequest(open_words, query))
         raise ViewRefused(404, "There is no such route.", "The routes are in docs/view.md.")
 
     def close(self) -> None:
         """Close all open files."""
-        self._context.close()
+        self.context.close()

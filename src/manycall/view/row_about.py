@@ -1,4 +1,4 @@
-"""What the page of one row says beside the row itself: what was read, samples of the same question, why it failed."""
+"""Details of one row, for its page: extracted answers, samples of the same question, the reason of a failure."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Which small columns of a file are indexed, and what each field is: question, answer, score, ending.
 
-The fields are those of the first 500 rows. What they are follows from the settings of the run, or from the names that
+Only the first 500 rows are examined. The role of a field follows from the settings of the run, or from the names that
 manycall and lm-eval use.
 """
 

@@ -19,7 +19,7 @@ from manycall.view.text_search import MAX_NEEDLE_CHARACTERS, TextSearch
 
 BATCH_LINES = 2000
 UNUSED_SECONDS = 600.0
-"""An index that no request has used for so long is closed."""
+"""An index is closed when no request has used it for this time."""
 MAX_SEARCHES = 6
 ASSUMED_LINE_BYTES = 200
 
@@ -76,14 +76,14 @@ class RowIndex:
     @property
     def is_complete(self) -> bool:
         """Whether all lines that are known have all columns."""
-        return self.lines.size <= self.lines.end and self.indexed == len(self.lines) and not self._filling
+        return self.lines.is_current and self.indexed == len(self.lines) and not self._filling
 
     @property
     def scanned(self) -> float:
         """How much of the work is done, from 0 to 1."""
         if self._filling:
             return self._filling[0][1] / max(len(self.lines), 1)
-        return self.lines.end / max(self.lines.size, 1)
+        return 1.0 if self.lines.is_current else self.lines.end / self.lines.size
 
     def refresh(self) -> None:
         """Let the thread look for new lines.

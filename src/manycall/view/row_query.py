@@ -16,7 +16,7 @@ MAX_NAMES_IN_MESSAGE = 30
 
 
 class RowQuery(NamedTuple):
-    """What is asked for.
+    """A parsed query.
 
     Attributes:
         where: the condition; None: all rows.

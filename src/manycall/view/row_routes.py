@@ -86,13 +86,17 @@ def _columns(context: ViewContext, request: ViewRequest) -> Answer:
     if not found.file(file).exists():
         return json_reply({"kind": file, "columns": [], "quick": []})
     with context.indexes.use(found, file) as opened:
-        layout, table = opened.rows.layout, opened.rows.table
-        derived = [column for column in table.columns.values() if layout.field(column.name) is None]
+        layout, indexed = opened.rows.layout, opened.rows.table.columns.values()
+        sources = {column.source for column in indexed if column.derivation == "value"}
         columns = [
-            {"name": field.name, "role": field.role, "type": field.type, "indexed": field.name in table.columns}
+            {"name": field.name, "role": field.role, "type": field.type, "indexed": field.name in sources}
             for field in layout.fields
         ]
-        columns += [{"name": each.name, "role": "", "type": each.type, "indexed": True} for each in derived]
+        columns += [
+            {"name": each.name, "role": "ending" if each.name == "ending" else "", "type": each.type, "indexed": True}
+            for each in indexed
+            if each.derivation not in ("value", "length")  # those two follow from the role of a field
+        ]
         quick = quick_filters(context, found, opened) if file == "out" else []
         return json_reply({"kind": file, "columns": columns, "quick": quick})
 
@@ -124,7 +128,7 @@ def _search(context: ViewContext, request: ViewRequest) -> Answer:
 
 
 async def _search_pieces(context: ViewContext, request: ViewRequest) -> AsyncIterator[bytes]:
-    """Yield hits until the search is complete. It stops when the client goes, because nobody asks for more."""
+    """Yield hits until the search is complete. It stops when the client disconnects."""
     total, is_complete = 0, False
     while not is_complete:
         piece = await asyncio.to_thread(_search_piece, context, request)

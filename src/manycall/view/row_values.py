@@ -49,7 +49,7 @@ def flat_value(row: Mapping[str, Any], name: str) -> Any:
 
 
 def storable(value: Any) -> str | int | float | None:
-    """Return a value as SQLite can store it: texts are cut, nested values become JSON."""
+    """Return a value as SQLite can store it: texts are shortened, nested values become JSON."""
     if value is None or isinstance(value, float):
         return value
     if isinstance(value, int):
@@ -62,10 +62,10 @@ def storable(value: Any) -> str | int | float | None:
 
 
 def shown_cell(value: Any) -> tuple[Any, int | None]:
-    """Return a value as a list of rows contains it, and the length of its text if that was cut."""
+    """Return a value for a list of rows, and the length of its text if that was shortened."""
     if value is None or isinstance(value, bool | float):
         return value, None
-    if isinstance(value, int) and abs(value) <= 1 << 53:  # what a browser can represent
+    if isinstance(value, int) and abs(value) <= 1 << 53:  # exact in JavaScript
         return value, None
     text = shown_text(value)
     return text[:MAX_SHOWN_CHARACTERS], len(text) if len(text) > MAX_SHOWN_CHARACTERS else None

@@ -79,7 +79,7 @@ class RunList:
 
     @property
     def folder(self) -> str:
-        """What the user named, for display."""
+        """The paths that the user named, for display."""
         return plain(", ".join(map(str, self._paths)))
 
     def scan(self) -> list[FoundRun]:

@@ -1,4 +1,4 @@
-"""What the list says of each run, and what the page of one run says, from the manifest and the ends of its files."""
+"""Summary and details of a run, from its manifest and the ends of its files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ import msgspec
 from manycall import clock
 from manycall.errors import CorruptFile
 from manycall.records import DECODE_ERRORS
-from manycall.store.manifest import Manifest
+from manycall.store.manifest import NOT_FINISHED, Manifest
 from manycall.view.replies import plain
 from manycall.view.run_list import FILES, FoundRun
 from manycall.view.run_state import NO_RUN, STATES, Progress, RunState, is_process_here, lock_holder, run_state
@@ -51,7 +51,7 @@ class RunFacts:
 
     @property
     def holder(self) -> str:
-        """What the lock says about the process that writes, or has written, the output."""
+        """Text of the lock about the process that writes, or has written, the output."""
         return lock_holder(_content(self._found.folder / "lock"))
 
     @property
@@ -69,7 +69,8 @@ class RunFacts:
         progress = Progress(
             figures.get("total_ended", 0), figures.get("failed", 0), self.total, figures.get("time", 0.0)
         )
-        return run_state(self.session, progress, is_process_here(self.holder), clock.wall_time())
+        is_open = self.session.get("outcome") == NOT_FINISHED
+        return run_state(self.session, progress, is_open and is_process_here(self.holder), clock.wall_time())
 
     def summary(self) -> dict[str, Any]:
         """Return what the list says of the run."""

@@ -19,7 +19,7 @@ MAX_NEEDLE_CHARACTERS = 1000
 
 
 class TextSearch:
-    """One search. Whoever wants results calls `advance`; nothing happens in between.
+    """One search. It continues only while `advance` is called.
 
     Args:
         number: under which the table records the hits.
@@ -46,10 +46,10 @@ class TextSearch:
     @property
     def scanned(self) -> float:
         """The share of the file that has been searched, from 0 to 1."""
-        return self._lines.start(self._next) / max(self._lines.size, 1) if not self.is_complete else 1.0
+        return 1.0 if self.is_complete else self._lines.start(self._next) / self._lines.size
 
     def advance(self, seconds: float) -> list[int]:
-        """Search for about so many seconds. Return the lines that were found; the table has them too."""
+        """Search for about `seconds`. Return the lines that were found; the table has them too."""
         deadline, found = clock.thread_seconds() + seconds, list[int]()
         while not self.is_complete and clock.thread_seconds() < deadline:
             first = self._next

@@ -99,7 +99,7 @@ def bucket_timeline(
 
 
 def _slices(times: Sequence[float], first: float, width: float, points: int) -> Iterator[slice]:
-    """Yield the part of the lines that each bucket contains. The last bucket contains its end."""
+    """Yield the part of the lines that each bucket contains. The last bucket includes its upper bound."""
     begin = 0
     while begin < len(times):
         number = int((times[begin] - first) / width)

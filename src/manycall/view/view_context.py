@@ -1,4 +1,4 @@
-"""What the routes share: the runs that may be seen, their open indexes, the open streams."""
+"""Objects that all routes share: the runs that may be seen, their open indexes, the open streams."""
 
 from collections.abc import Callable
 
