@@ -70,8 +70,8 @@ def test_a_page_is_accessible_in_light_and_dark(tab: Tab, name: str) -> None:
     page = tab.open(PAGES[name])
     page.locator(READY[name]).first.wait_for()
     assert violations(page, WCAG) == []
-    page.get_by_role("button", name="Dark").click()
-    page.get_by_role("button", name="Light").wait_for()
+    page.get_by_role("button", name="Dark", exact=True).click()
+    page.get_by_role("button", name="Light", exact=True).wait_for()
     assert violations(page, CONTRAST) == []
 
 

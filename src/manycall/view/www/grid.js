@@ -48,7 +48,11 @@ class Pages {
   async need(first, last, onArrived) {
     const wanted = new Set();
     for (let page = Math.floor(first / PAGE_ROWS); page <= Math.floor(last / PAGE_ROWS); page++) wanted.add(page);
-    for (const [page, abort] of this.aborts) if (!wanted.has(page)) abort.abort();
+    for (const [page, abort] of this.aborts) {
+      if (wanted.has(page)) continue;
+      abort.abort();
+      this.aborts.delete(page);
+    }
     await Promise.all([...wanted].filter((page) => !this.aborts.has(page)).map((page) => this.fetch(page, last, onArrived)));
   }
 
@@ -70,7 +74,7 @@ class Pages {
     } catch (error) {
       if (error.name !== "AbortError") onArrived(error);
     } finally {
-      this.aborts.delete(page);
+      if (this.aborts.get(page) === abort) this.aborts.delete(page);
     }
   }
 }

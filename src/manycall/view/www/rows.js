@@ -85,14 +85,24 @@ function pause(data, runState) {
   return runState === "running" ? GROWING_MS : 0;
 }
 
-/** The selected row. It is written to the address once it has settled, because browsers limit changes of the address. */
+/**
+ * The selected row. It is written to the address once it has settled, because browsers limit changes of the address. What
+ * was written must not come back as a selection: the user may have moved on.
+ */
 function useSelection(route, total, set) {
   const at = Number(route.params.at) || 0;
   const [selected, setSelected] = useState(at);
+  const written = useRef(at);
   const settled = useSettled(selected, URL_DELAY_MS);
-  useEffect(() => setSelected(at), [at, route.run, route.params.where, route.params.sort, route.params.q, route.params.file]);
+  const select = (row) => ((written.current = row), setSelected(row));
+  useEffect(() => select(at), [route.run, JSON.stringify(viewOf(route.params))]);
   useEffect(() => {
-    if (settled !== at && settled === selected) set({ at: settled || "" });
+    if (at !== written.current) select(at);
+  }, [at]);
+  useEffect(() => {
+    if (settled === at || settled !== selected) return;
+    written.current = settled;
+    set({ at: settled || "" });
   }, [settled]);
   return [Math.min(selected, Math.max(0, total - 1)), setSelected];
 }
