@@ -39,11 +39,16 @@ export function RowsBody({ route, runState, isShort = false }) {
   const status = useData(isReady ? `runs/${route.run}/rows` : null, { ...view, fields, offset: 0, limit: 50 }, (data) => pause(data, runState));
   const [search, filter, sorter] = [useRef(), useRef(), useRef()];
   const [error, setError] = useState(null);
-  const total = status.data?.total ?? 0;
-  const [selected, setSelected] = useSelection(route, total, set);
   const version = JSON.stringify([route.run, view, fields, (view.where || view.sort) && status.data?.complete]);
+  const shown = useRef({ data: null }); // The rows of the last view stay until those of the next one are there.
+  if (status.data) shown.current = { data: status.data, version, view, fields };
+  const total = shown.current.data?.total ?? 0;
+  const [selected, setSelected] = useSelection(route, total, set);
   useEffect(() => setError(null), [version]);
-  const fetchRows = async (offset, limit, signal) => (await get(`runs/${route.run}/rows`, { ...view, fields, offset, limit }, signal)).rows;
+  const fetchRows = async (offset, limit, signal) => {
+    const { view: shownView, fields: shownFields } = shown.current;
+    return (await get(`runs/${route.run}/rows`, { ...shownView, fields: shownFields, offset, limit }, signal)).rows;
+  };
   const open = (row, index) => row && go({ page: "row", run: route.run, row: row.n, params: { ...view, file: view.file === "out" ? "" : view.file, at: index } });
   const quick = info.data?.quick || [];
   const wrong = quick.find((each) => each.name === "wrong");
@@ -74,7 +79,7 @@ export function RowsBody({ route, runState, isShort = false }) {
     </div>
     ${info.data?.duplicate_ids > 0 && html`<p class="note">${t("{n} ids occur more than once.", { n: count(info.data.duplicate_ids) })}</p>`}
     ${!isShort && status.data && html`<${Distributions} run=${route.run} columns=${columns} view=${view} onPick=${pick} round=${status.data?.complete} />`}
-    ${isReady && !filterError && html`<${Grid} label=${t("Rows")} columns=${chosen.map((column) => gridColumn(column, view.q))} total=${total} version=${version} seed=${status.data?.rows}
+    ${shown.current.data && !filterError && html`<${Grid} label=${t("Rows")} columns=${chosen.map((column) => gridColumn(column, view.q))} total=${total} version=${shown.current.version} seed=${shown.current.data.rows}
       fetchRows=${fetchRows} selected=${selected} onSelect=${setSelected} onOpen=${open} sort=${view.sort} onSort=${sortBy} onError=${setError} />`}
     <${Status} data=${status.data} view=${view} selected=${selected} loading=${status.loading} />`;
 }
