@@ -99,7 +99,7 @@ def hostile_api() -> FixtureApi:
             f"runs/{JUDGED}/judge": {"state": "done", "seconds": 0, "result": {"verdicts": verdicts, "score": None, "reasked_rows": 0, "rubric": everywhere, "output_field": everywhere}},
             f"runs/{STORY}/data": {"state": "done", "seconds": 0, "result": {"rows": 2, "duplicates": 1, "distinct_1": 1, "distinct_2": 1, "groups": groups, "near": everywhere, "rejects": [{"reason": everywhere, "count": 1}]}},
             "compare": {"state": "refused", "error": everywhere, "hint": everywhere},
-            "compare/difference": {"id": everywhere, "rows": [{"response": everywhere}] * 2, "fields": ["response"] * 2, "difference": [["-", everywhere], ["+", everywhere], ["=", everywhere]]},
+            "compare/difference": {"n": [0, 0], "fields": ["response"] * 2, "texts": [everywhere] * 2, "difference": [["-", everywhere], ["+", everywhere], ["=", everywhere]]},
         },
     )
 

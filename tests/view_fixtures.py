@@ -86,20 +86,20 @@ def _judged(number: int) -> Reply:
     row = ROWS[number % TOTAL]
     other = row["response"].replace("step by step", "one step at a time")
     why = f"Both answers name the costs. Answer {verdict if verdict != 'tie' else 'A'} is easier to follow."
-    return {"id": row["id"], "verdict": verdict, "question": row["question"], "answer_a": row["response"], "answer_b": other, "judgement": f"{why} [[{verdict}]]", "finish_reason": "stop"}
+    return {"id": row["id"], "judge": {"verdict": verdict, "replies": [f"{why} [[{verdict}]]"]}, "question": row["question"], "answer_a": row["response"], "answer_b": other, "finish_reason": "stop"}
 
 
 STORIES = [_story(number) for number in range(900)]
 VERDICTS = [_judged(number) for number in range(900)]
 STORY_COLUMNS = [("id", "id", "text", True), ("topic", "", "category", True), ("text", "answer", "text", False), ("finish_reason", "ending", "category", True)]
 JUDGE_COLUMNS = [
-    ("id", "id", "text", True), ("verdict", "verdict", "category", True), ("question", "question", "text", False), ("answer_a", "", "text", False),
-    ("answer_b", "", "text", False), ("judgement", "answer", "text", False), ("finish_reason", "ending", "category", True),
+    ("id", "id", "text", True), ("judge.verdict", "verdict", "category", True), ("judge.replies", "replies", "text", False), ("question", "question", "text", False),
+    ("answer_a", "answer", "text", False), ("answer_b", "answer", "text", False), ("finish_reason", "ending", "category", True),
 ]  # fmt: skip
 WHERE: dict[str, Callable[[Reply], bool]] = {
     "": lambda row: True,
     "score.strict-match < 1": lambda row: row["score"]["strict-match"] < 1,
-    'verdict = "B"': lambda row: row["verdict"] == "B",
+    'judge.verdict = "B"': lambda row: row["judge"]["verdict"] == "B",
     "ending = length": lambda row: row["finish_reason"] == "length",
     'extracted.strict-match = ""': lambda row: row["extracted"]["strict-match"] == "",
     'finish_reason = "length"': lambda row: row["finish_reason"] == "length",
@@ -121,7 +121,7 @@ def flat(row: Reply) -> Reply:
     cells: Reply = {}
     for name, value in row.items():
         for key, each in value.items() if isinstance(value, dict) else [(None, value)]:
-            cells[f"{name}.{key}" if key else name] = each[:300] if isinstance(each, str) else each
+            cells[f"{name}.{key}" if key else name] = each[:300] if isinstance(each, str) else str(each) if isinstance(each, list) else each
     return cells
 
 
@@ -298,7 +298,7 @@ class FixtureApi:
         return {"field": query["field"], "values": values[:50], "others": 0, "missing": 0, "partial": False}
 
     def _histogram(self, query: dict[str, str]) -> Reply:
-        lengths = [len(str(row.get("response") or row.get("text") or row.get("judgement"))) for _, row in self._matching(query)]
+        lengths = [len(str(row.get("response") or row.get("text") or row.get("answer_a"))) for _, row in self._matching(query)]
         low, high = min(lengths, default=0), max(lengths, default=1) + 1
         edges = [round(low + (high - low) * index / 20) for index in range(21)]
         counts = [sum(edges[index] <= each < edges[index + 1] for each in lengths) for index in range(20)]
@@ -343,7 +343,7 @@ def compared(query: dict[str, str]) -> Reply:
 
 def _difference(metric: str, first: float, second: float, low: float, high: float, p: float) -> Reply:
     difference = {"first": first, "second": second, "value": second - first, "stderr": 0.004, "unpaired_stderr": 0.01, "interval": [low, high], "p_value": p, "test": "McNemar", "wins": 24, "losses": 3, "ties": 1292}
-    return {"run": 1, "metric": metric, "difference": difference, "p_value_holm": p, "only_first": 0, "only_other": 0}
+    return {"run": 2, "metric": metric, "difference": difference, "p_value_holm": p, "only_first": 0, "only_other": 0}
 
 
 COMPARISON = {
@@ -352,11 +352,11 @@ COMPARISON = {
     "setting_differences": ["model: 'qwen2.5-7b' and 'qwen2.5-72b'", "max_tokens: 512 and 1024"],
 }  # fmt: skip
 DIFFERENCE = {
-    "id": "q-0", "rows": [PAIRS[0][1], PAIRS[0][2]], "fields": ["response", "response"],
+    "n": [0, 0], "fields": ["response", "response"], "texts": [PAIRS[0][1]["response"], PAIRS[0][2]["response"]],
     "difference": [["=", "Let us take it "], ["-", "step by step."], ["+", "one step at a time."], ["=", " The pens cost 11 × 5 = "], ["-", "56"], ["+", "55"], ["=", " dollars.\n#### "], ["-", "56"], ["+", "55"]],
 }  # fmt: skip
 JUDGE = {
-    "output_field": "verdict", "score": None, "reasked_rows": 31,
+    "output_field": "judge", "score": None, "reasked_rows": 31,
     "verdicts": [{"verdict": "A", "count": 4743, "share": 0.52, "interval": [0.51, 0.53]}, {"verdict": "B", "count": 3739, "share": 0.41, "interval": [0.4, 0.42]}, {"verdict": "tie", "count": 638, "share": 0.07, "interval": [0.065, 0.076]}],
     "self_agreement": {"questions": 500, "value": 0.94, "stderr": 0.01, "kappa": 0.89}, "position_bias": {"both": 4560, "consistent": 3920, "first": 410, "second": 230, "p_value": 1.1e-12},
     "pairwise": {"wins": 4743, "losses": 3739, "ties": 638, "p_value": 0.0002}, "rubric": "Which answer is better? Reply with [[A]], [[B]] or [[C]] for a tie.",

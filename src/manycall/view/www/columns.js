@@ -5,7 +5,8 @@ import { count, measure } from "./format.js";
 import { Line } from "./text.js";
 
 const SHOWN_ROLES = ["id", "score", "verdict", "ending", "extracted", "target", "question", "answer"];
-const WIDTHS = { id: 130, score: 110, verdict: 110, ending: 90, extracted: 110, target: 110, question: 320, answer: 420, reasoning: 320 };
+const JUDGED_ROLES = ["id", "verdict", "replies", "question", "answer"];
+const WIDTHS = { id: 130, score: 110, verdict: 110, ending: 90, extracted: 110, target: 110, question: 320, answer: 420, reasoning: 320, replies: 420 };
 const MIN_WIDTH = 60;
 const MAX_DEFAULT = 9;
 
@@ -19,7 +20,8 @@ export function chosenColumns(columns, text) {
       return { ...column, width: Number(width) || WIDTHS[column.role] || 140 };
     });
   }
-  const named = SHOWN_ROLES.flatMap((role) => columns.filter((column) => column.role === role));
+  const roles = columns.some((column) => column.role === "verdict") ? JUDGED_ROLES : SHOWN_ROLES;
+  const named = roles.flatMap((role) => columns.filter((column) => column.role === role));
   const others = columns.filter((column) => !named.includes(column) && column.role !== "reasoning");
   const chosen = named.length > 2 ? named : [...named, ...others];
   return chosen.slice(0, MAX_DEFAULT).map((column) => ({ ...column, width: WIDTHS[column.role] || (column.type === "text" ? 220 : 110) }));
@@ -30,7 +32,8 @@ export const writeColumns = (columns) => columns.map(({ name, width }) => `${enc
 
 /** Return what a column is called: names of the project's fields in words, other names unchanged. */
 export function columnWord(name) {
-  const words = { finish_reason: t("ending"), "answer.len": t("length of the answer"), "question.len": t("length of the question"), ending: t("ending") };
+  const words = { "answer.len": t("length of the answer"), "question.len": t("length of the question"), ending: t("ending") };
+  if (name.endsWith("finish_reason")) return name === "judge_finish_reason" ? `${t("ending")} (judge)` : t("ending");
   return words[name] || name.replace(/^(score|extracted|scores)\./, "");
 }
 

@@ -31,7 +31,7 @@ export function ComparePage({ route }) {
 }
 
 function Differences({ result, names }) {
-  const nameOf = (index) => names[index]?.name || result.runs[index]?.out;
+  const nameOf = (number) => names[number - 1]?.name || result.runs[number - 1]?.out; // Runs are numbered from 1.
   const columns = [
     { label: t("Score"), cell: (each) => html`<${Line} value=${each.metric} />` },
     ...(result.runs.length > 2 ? [{ label: t("Run"), cell: (each) => html`<${Line} value=${nameOf(each.run)} />` }] : []),
@@ -51,7 +51,7 @@ function Differences({ result, names }) {
 function Verdict({ each, nameOf }) {
   if (!each) return null;
   const { value, interval: range, p_value: p } = each.difference;
-  const better = value === 0 ? null : nameOf(value > 0 ? each.run : 0);
+  const better = value === 0 ? null : nameOf(value > 0 ? each.run : 1);
   const isClear = range ? range[0] > 0 || range[1] < 0 : p !== null && p < 0.05;
   if (!better) return html`<p class="lead">${t("Both runs have the same {metric}.", { metric: each.metric })}</p>`;
   return html`<p class="lead"><strong><${Line} value=${better} /></strong> ${t("is better by {difference} in {metric}.", { difference: score(Math.abs(value)), metric: each.metric })}${" "}
@@ -83,7 +83,7 @@ function Questions({ route, runs, names }) {
   const [error, setError] = useState(null);
   const [opened, setOpened] = useState(null);
   useEffect(() => (setSelected(0), setOpened(null)), [pair, side, params.metric]);
-  const open = (row) => row && setOpened(row.id);
+  const open = (row) => row && setOpened(row);
   useKeys([["Escape", () => setOpened(null), t("close the answers")]]);
   const columns = [
     { label: t("Id"), width: 120, cell: (row) => html`<${Line} value=${row.id} />` },
@@ -110,14 +110,15 @@ function Questions({ route, runs, names }) {
     </div>
     <${Grid} label=${t("Questions")} columns=${columns} total=${total} version=${JSON.stringify([query, side, first.data?.complete])} fetchRows=${fetchRows}
       selected=${Math.min(selected, Math.max(0, total - 1))} onSelect=${setSelected} onOpen=${open} actions=${{ d: open }} onError=${setError} />
-    ${opened !== null && html`<${Both} pair=${pair} id=${opened} runs=${[runs[0], other]} />`}`;
+    ${opened !== null && html`<${Both} pair=${pair} row=${opened} runs=${[runs[0], other]} />`}`;
 }
 
 const scoreMark = (value) => (value == null ? "–" : html`<span class=${value >= 1 ? "good" : value <= 0 ? "bad" : "warn"}>${value >= 1 ? "✓ 1" : value <= 0 ? "✗ 0" : measure(value)}</span>`);
 
 /** Both answers to one question, with the words that differ. */
-function Both({ pair, id, runs }) {
-  const { data, error } = useData("compare/difference", { runs: pair, id });
+function Both({ pair, row, runs }) {
+  const { data, error } = useData("compare/difference", { runs: pair, n: row.n.map((n) => n ?? "").join(",") });
+  const id = row.id;
   const [isDifference, setDifference] = useState(true);
   const panel = useRef();
   useEffect(() => panel.current?.scrollIntoView({ block: "nearest" }), [data]);
@@ -125,7 +126,7 @@ function Both({ pair, id, runs }) {
   if (!data) return null;
   const show = data.difference && isDifference;
   const side = (index, name) => html`<section class="panel"><h3>${index ? t("other") : t("first")}</h3>
-    ${data.rows[index] == null ? html`<p class="muted">${t("not in this run")}</p>` : show ? html`<${Difference} parts=${data.difference} side=${name} />` : html`<${Text} value=${asText(data.rows[index][data.fields[index]])} />`}
+    ${row.n[index] == null ? html`<p class="muted">${t("not in this run")}</p>` : show ? html`<${Difference} parts=${data.difference} side=${name} />` : html`<${Text} value=${asText(data.texts[index])} />`}
   </section>`;
   return html`<div class="both" ref=${panel}><div class="toolbar"><h2>${t("Row")} <${Line} value=${id} /></h2>
     <label class="check"><input type="checkbox" checked=${show} disabled=${!data.difference} onChange=${(event) => setDifference(event.target.checked)} />${t("mark the words that differ")}</label>

@@ -10,12 +10,15 @@ const PARTIAL_MS = 700;
 const STORED = "manycall.distributions";
 
 /** Return the groups that say most about a file, as {kind, field}. */
-export function groupsOf(columns) {
-  const facets = columns.filter(({ role, type }) => ["ending", "verdict", "kind"].includes(role) || (role === "" && ["category", "boolean"].includes(type)));
+export function groupsOf(all) {
+  const columns = all.filter(({ name }) => name !== "ending" && !name.endsWith(".len")); // These stand for fields that are there.
+  const facets = columns.filter(({ role, type }) => role === "ending" || (role === "" && ["category", "boolean"].includes(type)));
   const scores = columns.filter(({ role }) => role === "score");
   const lengths = columns.some(({ role }) => role === "answer") ? [{ kind: "histogram", field: "answer.len" }] : [];
   const numbers = columns.filter(({ role, type }) => role === "" && type === "number");
+  const verdicts = columns.filter(({ role }) => role === "verdict");
   return [
+    ...verdicts.map(({ name }) => ({ kind: "facet", field: name })),
     ...scores.map(({ name }) => ({ kind: "facet", field: name })),
     ...facets.map(({ name }) => ({ kind: "facet", field: name })),
     ...lengths,

@@ -5,7 +5,7 @@ import { count, percent, pValue, score } from "./format.js";
 import { go } from "./route.js";
 import { useSlow } from "./load.js";
 import { Line, Text } from "./text.js";
-import { quoteValue } from "./bars.js";
+import { quoteName, quoteValue } from "./bars.js";
 import { Figure, Slow, Table } from "./parts.js";
 import { RowsBody } from "./rows.js";
 
@@ -24,9 +24,9 @@ const range = (interval) => (interval ? `${percent(interval[0])} – ${percent(i
 
 function Result({ result, onPick }) {
   const { score: mean, self_agreement: agreement, position_bias: bias, pairwise } = result;
-  const field = result.output_field || "verdict";
+  const field = `${result.output_field}.verdict`;
   const columns = [
-    { label: t("Verdict"), cell: (each) => html`<button class="link" onClick=${() => onPick(`${field} = ${quoteValue(each.verdict)}`)}><${Line} value=${each.verdict} /></button>` },
+    { label: t("Verdict"), cell: (each) => html`<button class="link" onClick=${() => onPick(`${quoteName(field)} = ${quoteValue(each.verdict)}`)}><${Line} value=${each.verdict} /></button>` },
     { label: t("Rows"), number: true, cell: (each) => count(each.count) },
     { label: t("Share"), number: true, cell: (each) => percent(each.share) },
     { label: t("95 % interval"), number: true, cell: (each) => range(each.interval) },

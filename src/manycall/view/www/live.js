@@ -8,7 +8,7 @@ import { follow } from "./stream.js";
 import { Line } from "./text.js";
 import { quoteName, quoteValue } from "./bars.js";
 import { go } from "./route.js";
-import { Copy, ErrorBox, Figure, Link, State, Table } from "./parts.js";
+import { ErrorBox, Figure, Link, Remedy, State, Table } from "./parts.js";
 import { addLines, emptyTimeline, reasonOf } from "./timeline.js";
 
 const DETAIL_MS = 10_000;
@@ -82,18 +82,18 @@ function Summary({ run, link }) {
     <p class="lead" aria-live="polite">${stateText(run)}
       ${run.state === "running" && run.eta && html` <strong>${eta(run.eta)}</strong>`}
       ${linkWord(link, run.state) && html` <small class="muted">${linkWord(link, run.state)}</small>`}</p>
-    ${run.remedy && html`<p class="remedy"><strong>${t("What to do:")}</strong> <code><${Line} value=${run.remedy} /></code> <${Copy} text=${run.remedy} /></p>`}
+    ${run.remedy && html`<${Remedy} text=${run.remedy} />`}
     ${total && html`<div class="progress" role="progressbar" aria-label=${t("Rows that have ended")} aria-valuemin="0" aria-valuemax=${total} aria-valuenow=${ended}>
       <span class="ok" style=${{ width: `${share * 100}%` }}></span></div>`}
     <dl class="figures">
       <${Figure} label=${t("rows")} note=${left ? t("{n} left", { n: count(left) }) : ""}>${count(ended)}${total ? ` / ${count(total)}` : ""}<//>
       <${Figure} label=${t("failed")} bad=${failed > 0}>${failed > 0 ? html`<${Link} to=${{ page: "rows", run: run.id, params: { file: "failures" } }}>${count(failed)}<//>` : count(failed)}<//>
       <${Figure} label=${t("truncated")} bad=${truncated > 0}>${truncated > 0 ? html`<${Link} to=${{ page: "rows", run: run.id, params: { where: "ending = length" } }}>${count(truncated)}<//>` : count(truncated)}<//>
-      <${Figure} label=${t("calls/s")} note=${`${compact(figures.tokens_per_s)} tok/s`}>${run.state === "running" ? measure(figures.calls_per_s) : "–"}<//>
-      <${Figure} label=${t("in flight")}>${count(figures.in_flight)}${figures.window ? ` / ${count(figures.window)}` : ""}<//>
-      <${Figure} label=${run.state === "running" ? t("limited by") : t("was limited by")} note=${figures.limited_by ? reasonNote(reasonOf(figures.limited_by)) : ""}>${figures.limited_by ? html`<${Line} value=${figures.limited_by} />` : t("nothing known")}<//>
+      ${run.state === "running" && html`<${Figure} label=${t("calls/s")} note=${`${compact(figures.tokens_per_s)} tok/s`}>${measure(figures.calls_per_s)}<//>
+      <${Figure} label=${t("in flight")}>${count(figures.in_flight)}${figures.window ? ` / ${count(figures.window)}` : ""}<//>`}
+      <${Figure} label=${run.state === "running" ? t("limited by") : t("was limited by")} note=${figures.limited_by && run.state === "running" ? reasonNote(reasonOf(figures.limited_by)) : ""}>${figures.limited_by ? html`<${Line} value=${figures.limited_by} />` : t("nothing known")}<//>
       <${Figure} label=${t("cost")} note=${budgets.join(", ")}>${cost == null ? t("no price known") : money(cost, run.currency || figures.currency)}<//>
-      ${(figures.note || run.note) && html`<${Figure} label=${t("result so far")}><${Line} value=${figures.note || run.note} /><//>`}
+      ${(figures.note || run.note) && html`<${Figure} label=${run.state === "running" ? t("result so far") : t("result")}><${Line} value=${figures.note || run.note} /><//>`}
     </dl>
   </div>`;
 }
@@ -145,6 +145,7 @@ function Charts({ route, timeline, theme, isLive }) {
     [t("Tokens"), [[t("tokens/s"), "tokens_per_s"]], compact],
   ].filter(([, lines], index) => index < 2 || lines.some(([, name]) => has(name))), [timeline]);
   if (!time.length) return html`<p class="muted">${t("There is no timeline yet.")}</p>`;
+  if (time.length < 2) return html`<p class="muted">${t("The timeline has one line: too few for charts.")}</p>`;
   return html`<section aria-labelledby="time-title">
     <div class="toolbar"><h2 id="time-title">${t("Over time")}</h2>
       <button class="small" onClick=${() => set("", "")} aria-pressed=${route.params.from ? "false" : "true"}>${t("all")}</button>

@@ -29,8 +29,12 @@ export function ErrorBox({ error }) {
   }
   const text = error.status === 0 ? t("The server does not answer. Is manycall view still running?") : error.message;
   return html`<div class="box bad" role="alert"><p><${Line} value=${text} /></p>
-    ${error.hint && html`<p><code><${Line} value=${error.hint} /></code> <${Copy} text=${error.hint} /></p>`}</div>`;
+    ${error.hint && html`<${Remedy} text=${error.hint} />`}</div>`;
 }
+
+/** What to do: a command with a button that copies it, or a sentence. */
+export const Remedy = ({ text }) =>
+  text.startsWith("manycall ") ? html`<p class="remedy"><code><${Line} value=${text} /></code> <${Copy} text=${text} /></p>` : html`<p class="remedy"><${Line} value=${text} /></p>`;
 
 /** Catches an error while a page is drawn, so that a row that nobody foresaw does not leave an empty page. */
 export class Boundary extends Component {

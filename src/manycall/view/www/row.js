@@ -91,6 +91,7 @@ export function RowPage({ route }) {
     ${info?.failure && html`<${Failure} failure=${info.failure} />`}
     ${!isCall && info && html`<${Prompt} run=${route.run} n=${route.row} file=${view.file} question=${row && field(row, info.roles.question)} />`}
     ${row && info && html`<${Answer} row=${row} info=${info} search=${view.q} />`}
+    ${row && info && html`<${Verdict} row=${row} roles=${info.roles} />`}
     ${!isCall && view.file === "out" && html`<${Calls} run=${route.run} n=${route.row} />`}
     ${info?.samples.length > 1 && html`<${Samples} info=${info} route=${route} />`}
     ${row && html`<${Fields} row=${row} info=${info} />`}
@@ -137,6 +138,17 @@ function Answer({ row, info, search }) {
     ${info.read.length > 0 && !read && html`<p class="muted">${t("What was read is not in the text as it stands.")}</p>`}
     ${reasoning && html`<details><summary>${t("Thinking text")} <small>${t("{n} characters", { n: count(asText(reasoning).length) })}</small></summary><${Text} value=${reasoning} search=${search} /></details>`}
     <${Text} value=${text} found=${read && text.slice(read.start, read.end)} search=${search} label=${t("Answer")} /></section>`;
+}
+
+/** The verdict of a judge and the replies in which it is. */
+function Verdict({ row, roles }) {
+  const verdict = field(row, roles.verdict);
+  const replies = field(row, roles.replies);
+  if (verdict === undefined && replies === undefined) return null;
+  return html`<section class="panel"><h2>${t("Verdict")}: <${Line} value=${asText(verdict)} /></h2>
+    ${[replies ?? []].flat().map((reply) => html`<div class="message">
+      <h3>${t("What the judge said")}${reply.swapped && `, ${t("the answers in the other order")}`}${reply.verdict !== undefined && html`: <${Line} value=${asText(reply.verdict)} />`}</h3>
+      <${Text} value=${asText(reply.text ?? reply)} /></div>`)}</section>`;
 }
 
 function Samples({ info, route }) {

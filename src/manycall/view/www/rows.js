@@ -73,7 +73,7 @@ export function RowsBody({ route, runState, isShort = false }) {
       <button onClick=${() => download(`runs/${route.run}/export`, view, "rows.jsonl").catch(setError)}>${t("Save these rows")}</button>
     </div>
     ${info.data?.duplicate_ids > 0 && html`<p class="note">${t("{n} ids occur more than once.", { n: count(info.data.duplicate_ids) })}</p>`}
-    ${!isShort && isReady && html`<${Distributions} run=${route.run} columns=${columns} view=${view} onPick=${pick} round=${status.data?.complete} />`}
+    ${!isShort && status.data && html`<${Distributions} run=${route.run} columns=${columns} view=${view} onPick=${pick} round=${status.data?.complete} />`}
     ${isReady && !filterError && html`<${Grid} label=${t("Rows")} columns=${chosen.map((column) => gridColumn(column, view.q))} total=${total} version=${version} seed=${status.data?.rows}
       fetchRows=${fetchRows} selected=${selected} onSelect=${setSelected} onOpen=${open} sort=${view.sort} onSort=${sortBy} onError=${setError} />`}
     <${Status} data=${status.data} view=${view} selected=${selected} loading=${status.loading} />`;

@@ -7,7 +7,7 @@ import { Grid } from "./grid.js";
 import { Line } from "./text.js";
 import { useData } from "./load.js";
 import { useKeys } from "./keys.js";
-import { Choice, Copy, ErrorBox, leaveField, Link, State, STATES, stateWord } from "./parts.js";
+import { Choice, ErrorBox, leaveField, Link, Remedy, State, STATES, stateWord } from "./parts.js";
 
 const POLL_MS = 2000;
 
@@ -91,7 +91,7 @@ function Details({ run, isMarked, onMark }) {
     <h2><${Line} value=${run.name} /></h2>
     <p><${State} state=${run.state} /> <${Line} value=${run.state_text || stateWord(run.state)} />
       ${run.updated_at && run.state !== "running" && html` <span class="muted">${t("Last update {ago} ago.", { ago: ago(run.updated_at) })}</span>`}</p>
-    ${run.remedy && html`<p class="remedy"><strong>${t("What to do:")}</strong> <code><${Line} value=${run.remedy} /></code> <${Copy} text=${run.remedy} /></p>`}
+    ${run.remedy && html`<${Remedy} text=${run.remedy} />`}
     <p class="actions"><${Link} to=${firstPage(run)} class="button">${t("Open")}<//>
       <${Link} to=${{ page: "rows", run: run.id }} class="button">${t("Rows")}<//>
       ${run.kind !== "file" && html`<button onClick=${onMark} aria-pressed=${isMarked ? "true" : "false"}>${t("Mark for a comparison")}</button>`}
