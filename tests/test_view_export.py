@@ -102,7 +102,7 @@ def test_an_exported_page_opens_from_disk_filters_and_asks_nobody(folder: Path, 
         page = chromium.new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda request: faults.append(request.url) if request.url.startswith("http") else None)
+        page.on("request", lambda request: faults.extend([request.url] * request.url.startswith("http")))
         page.goto((tmp_path / "page.html").as_uri())
         page.locator("#title").wait_for()
         (run_id,) = data_of((tmp_path / "page.html").read_text(encoding="utf-8"))["rows"]

@@ -109,7 +109,7 @@ class _Compiler:
         if not sort:
             return ""
         column, _ = self.column(sort.removeprefix("-"))
-        return f"{column} is null, {column}{' desc' if sort.startswith('-') else ''}, n"
+        return f"{column} desc, n" if sort.startswith("-") else f"{column} nulls last, n"
 
     def column(self, name: str) -> tuple[str, bool]:
         """Return a column as SQL, and whether it holds numbers.

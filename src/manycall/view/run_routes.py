@@ -12,6 +12,8 @@ from manycall.view.timeline_buckets import TimelineLine, bucket_timeline, decode
 from manycall.view.view_context import Answer, Handler, ViewContext
 from manycall.view.view_request import ViewRequest
 
+QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95}
+
 
 def _runs(context: ViewContext, request: ViewRequest) -> Answer:
     runs = list_runs(context.runs.scan())
@@ -26,12 +28,18 @@ def _run(context: ViewContext, request: ViewRequest) -> Answer:
 
 
 def _timeline(context: ViewContext, request: ViewRequest) -> Answer:
-    path, cursor, lines = context.run(request).file("timeline"), "0", list[TimelineLine]()
+    found = context.run(request)
+    path, cursor, lines = found.file("timeline"), "0", list[TimelineLine]()
     while (new := read_new_lines(path, cursor)).lines:  # piece by piece, because a month has a gigabyte
         lines += decode_timeline(new.lines)
         cursor = new.cursor
     points = request.integer("points", 600, 1, 5000)
     columns = bucket_timeline(lines, request.time("from"), request.time("to"), points)
+    latency = context.latency(found)
+    latency.advance()
+    for name, share in QUANTILES.items():
+        values = latency.quantiles(columns["time"], share)
+        columns["series"][name] = {"mean": values, "min": values, "max": values}
     return json_reply({**columns, "cursor": cursor})
 
 
