@@ -95,13 +95,13 @@ def test_an_export_overwrites_no_run(folder: Path) -> None:
         export_page([folder], folder / "out.jsonl.run" / "page.html")
 
 
-def test_an_exported_page_opens_from_disk_filters_and_asks_nobody(folder: Path, tmp_path: Path) -> None:
+def test_an_exported_page_opens_from_disk_filters_and_sends_no_request(folder: Path, tmp_path: Path) -> None:
     export_page([folder], tmp_path / "page.html")
     faults: list[str] = []
     with browser() as chromium:
         page = chromium.new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
+        page.on("dialog", lambda dialog: faults.extend([dialog.message, dialog.dismiss()]))
         page.on("request", lambda request: faults.extend([request.url] * request.url.startswith("http")))
         page.goto((tmp_path / "page.html").as_uri())
         page.locator("#title").wait_for()
