@@ -11,6 +11,7 @@ import pytest
 
 from manycall.errors import UsageError
 from manycall.view.static_export import export_page
+from view_browser import browser
 from view_runs import figures, write_run
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028 ]]> "'
@@ -92,3 +93,21 @@ def test_a_folder_holds_the_same_files_for_a_web_host(folder: Path, tmp_path: Pa
 def test_an_export_overwrites_no_run(folder: Path) -> None:
     with pytest.raises(UsageError):
         export_page([folder], folder / "out.jsonl.run" / "page.html")
+
+
+def test_an_exported_page_opens_from_disk_filters_and_sends_no_request(folder: Path, tmp_path: Path) -> None:
+    export_page([folder], tmp_path / "page.html")
+    faults: list[str] = []
+    with browser() as chromium:
+        page = chromium.new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("dialog", lambda dialog: faults.extend([dialog.message, dialog.dismiss()]))
+        page.on("request", lambda request: faults.extend([request.url] * request.url.startswith("http")))
+        page.goto((tmp_path / "page.html").as_uri())
+        page.locator("#title").wait_for()
+        (run_id,) = data_of((tmp_path / "page.html").read_text(encoding="utf-8"))["rows"]
+        page.goto(f"{(tmp_path / 'page.html').as_uri()}#/run/{run_id}/rows?where=n+%3C+5&sort=-n&q=ALERT(1)")
+        page.locator(".grid-row").nth(4).wait_for()
+        assert page.locator(".grid-row").count() == 5
+        assert "4 </script>" in page.locator(".grid-row").first.inner_text()
+    assert faults == []

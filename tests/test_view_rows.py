@@ -304,3 +304,13 @@ def test_a_file_whose_writer_was_killed_in_a_line_is_complete_without_it(tmp_pat
         file.write(b'{"id": "torn", "que')
     with ViewClient(tmp_path) as client:
         assert rows(client, where="score.strict = 0")["total"] == 2
+
+
+def test_a_row_with_thousands_of_fields_does_not_fill_the_page(tmp_path: Path) -> None:
+    wide = {"id": "wide", **{f"f{n}": n for n in range(5000)}}
+    write_run(tmp_path / "out.jsonl", [wide, {"id": "deep", "x": {"y": [[[]]] * 3}}])
+    with ViewClient(tmp_path) as client:
+        page = rows(client)
+        assert len(page["rows"][0]["cells"]) == 500
+        columns = client.get(f"/api/runs/{client.run_ids()['out.jsonl']}/columns")["columns"]
+    assert len(columns) == 300

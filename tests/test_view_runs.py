@@ -115,6 +115,24 @@ def test_a_timeline_becomes_columns_with_rates_of_counters() -> None:
     assert columns["events"][0]["event"] == "window 8 → 16"
 
 
+def test_latencies_come_from_the_journal_as_it_grows(tmp_path: Path) -> None:
+    def calls(minute: int, *durations: float) -> list[dict[str, Any]]:
+        return [
+            {"id": '"at":1,"seconds":9', "at": 60.0 * minute + 1, "seconds": each, "body": ""} for each in durations
+        ]
+
+    lines = [figures(60.0 * minute + 30, 1, 9) for minute in (1, 2, 3)]
+    write_run(tmp_path / "out.jsonl", [], timeline=lines, calls=calls(1, *[1.0] * 90, *[8.0] * 10))
+    with ViewClient(tmp_path) as client:
+        path = f"/api/runs/{client.run_ids()['out.jsonl']}/timeline"
+        series = client.get(path)["series"]
+        assert series["latency_p50"]["mean"] == [pytest.approx(1.0, rel=0.2), None, None]
+        assert series["latency_p95"]["mean"][0] == pytest.approx(8.0, rel=0.2)
+        with (tmp_path / "out.jsonl.run" / "calls.jsonl").open("ab") as file:
+            file.write(json_lines(calls(3, 0.25)))
+        assert client.get(path)["series"]["latency_p50"]["mean"][2] == pytest.approx(0.25, rel=0.2)
+
+
 def test_a_timeline_can_be_limited_to_a_span_and_may_be_empty() -> None:
     lines = [figures(1000.0 + n, n, 100) for n in range(100)]
     columns = bucket_timeline(decode_timeline(json_lines(lines).splitlines()), 1010.0, 1019.0, 600)

@@ -20,6 +20,11 @@ def thread_seconds() -> float:
     return time.monotonic()
 
 
+def thread_cpu_seconds() -> float:
+    """Return the CPU seconds used by this thread, for a thread that has no event loop."""
+    return time.thread_time()
+
+
 async def sleep(seconds: float) -> None:
     """Wait for some seconds. Never call this while holding a permit."""
     await asyncio.sleep(seconds)

@@ -83,9 +83,15 @@ class LineOffsets:
         """Return the number of the line that contains an offset."""
         return bisect_right(self._starts, offset) - 1
 
-    def lines(self, first: int, stop: int) -> list[bytes]:
-        """Return some consecutive lines without their newlines."""
+    def lines(self, first: int, stop: int, max_bytes: int | None = None) -> list[bytes]:
+        """Return some consecutive lines without their newlines.
+
+        Args:
+            max_bytes: return no line that starts more than this after the first one.
+        """
         stop = min(stop, len(self))
+        if max_bytes is not None and first < stop:
+            stop = max(bisect_right(self._starts, self._starts[first] + max_bytes, first, stop), first + 1)
         if first >= stop:
             return []
         begin, end = self._starts[first], self._starts[stop] if stop < len(self._starts) else self.end

@@ -11,6 +11,8 @@ from manycall.view.row_values import flat_values
 
 SAMPLE_ROWS = 500
 MAX_COLUMNS = 24
+MAX_FIELDS = 300
+"""Further fields are shown in their rows, but cannot be filtered."""
 MAX_CATEGORY_CHARACTERS, MAX_CATEGORIES = 64, 200
 ColumnType = Literal["text", "category", "number", "boolean"]
 Derivation = Literal["value", "length", "ending", "prompt_tokens", "completion_tokens", "flipped"]
@@ -82,7 +84,8 @@ def file_layout(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], 
     values: dict[str, list[Any]] = {}
     for row in rows:
         for name, value in flat_values(row):
-            values.setdefault(name, []).append(value)
+            if name in values or len(values) < MAX_FIELDS:
+                values.setdefault(name, []).append(value)
     named = _roles(settings) if file == "out" else {}
     fields = [Field(name, _role(name, each, named), _type(each)) for name, each in values.items()]
     roles: dict[str, str] = {}

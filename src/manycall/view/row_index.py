@@ -17,7 +17,8 @@ from manycall.view.row_columns import SAMPLE_ROWS, Column, Layout, file_layout
 from manycall.view.row_values import decode_row
 from manycall.view.text_search import MAX_NEEDLE_CHARACTERS, TextSearch
 
-BATCH_LINES = 2000
+BATCH_LINES, BATCH_BYTES = 2000, 4 << 20
+SAMPLE_BYTES = 16 << 20
 UNUSED_SECONDS = 600.0
 """An index is closed when no request has used it for this time."""
 MAX_SEARCHES = 6
@@ -63,7 +64,8 @@ class RowIndex:
     def _start_table(self) -> None:
         """Choose the columns from the first rows, and start with an empty table."""
         self._sampled = min(len(self.lines), SAMPLE_ROWS)
-        rows = [row for row in map(decode_row, self.lines.lines(0, self._sampled)) if row is not None]
+        sample = self.lines.lines(0, self._sampled, SAMPLE_BYTES)
+        rows = [row for row in map(decode_row, sample) if row is not None]
         self.layout: Layout = file_layout(rows, self._settings, self._file)
         self.table = ColumnTable(self.layout.columns, self.lines.size // ASSUMED_LINE_BYTES)
         self.indexed = 0
@@ -178,7 +180,7 @@ class RowIndex:
 
     def _index_batch(self) -> None:
         reader, table = self._reader, self.table
-        lines = self.lines.lines(self.indexed, self.indexed + BATCH_LINES)
+        lines = self.lines.lines(self.indexed, self.indexed + BATCH_LINES, BATCH_BYTES)
         values = reader.read(lines)
         with self._table_lock:
             if reader is self._reader:  # otherwise a column was added meanwhile
@@ -187,7 +189,7 @@ class RowIndex:
 
     def _fill_batch(self) -> None:
         column, first = self._filling[0]
-        lines = self.lines.lines(first, min(first + BATCH_LINES, self.indexed))
+        lines = self.lines.lines(first, min(first + BATCH_LINES, self.indexed), BATCH_BYTES)
         reader = ColumnReader([column], [field.name for field in self.layout.fields])
         self.table.fill(column.name, first, (value for (value,) in reader.read(lines)))
         if first + len(lines) >= self.indexed:

@@ -98,18 +98,18 @@ class _Compiler:
             return Sql(f"{column} {NULL_COMPARISONS[test.operator]}")
         if test.operator == "~":
             escaped = str(test.value).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-            return Sql(f"{column} like ? escape '\\'", (f"%{escaped}%",))
+            return Sql(f"coalesce({column} like ? escape '\\', 0)", (f"%{escaped}%",))
         if is_number and isinstance(test.value, str) and test.operator not in NULL_COMPARISONS:
             raise ViewRefused(400, f"{test.name} is a number and cannot be compared with {test.value!r}.")
         value = int(test.value) if isinstance(test.value, bool) else test.value
-        return Sql(f"{column} {COMPARISONS[test.operator]}", (value,))
+        return Sql(f"coalesce({column} {COMPARISONS[test.operator]}, 0)", (value,))
 
     def order(self, sort: str) -> str:
         """Return the columns to sort by. Missing values come last."""
         if not sort:
             return ""
         column, _ = self.column(sort.removeprefix("-"))
-        return f"{column} is null, {column}{' desc' if sort.startswith('-') else ''}, n"
+        return f"{column} desc, n" if sort.startswith("-") else f"{column} nulls last, n"
 
     def column(self, name: str) -> tuple[str, bool]:
         """Return a column as SQL, and whether it holds numbers.

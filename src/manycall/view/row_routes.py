@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -18,7 +19,8 @@ from manycall.view.view_request import ViewRequest, path_number
 MAX_LIMIT, MAX_REPLY_BYTES = 500, 1 << 20
 SEARCH_SECONDS = 0.15
 """How long one request continues a search."""
-SAVE_BATCH = 500
+SAVE_BATCH = 50
+MAX_CELLS = 500
 FILE_BYTES = 1 << 18
 MAX_ROW_BYTES = 1 << 20
 
@@ -64,13 +66,14 @@ _EMPTY: dict[str, Any] = {
 def _shown_rows(opened: OpenIndex, numbers: Sequence[int], names: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the rows, up to a total size, with cut texts."""
     lines, id_field, size = opened.rows.lines, opened.rows.layout.roles.get("id"), 0
-    for n, line in zip(numbers, lines.select(numbers), strict=True):
+    for n in numbers:
+        (line,) = lines.lines(n, n + 1)
         row = decode_row(line)
         if row is None:
             yield {"n": n, "id": None, "cells": {}, "damaged_at": lines.start(n)}
             continue
         cells, lengths = dict[str, Any](), dict[str, int]()
-        for name, value in flat_values(row):
+        for name, value in islice(flat_values(row), MAX_CELLS):
             if not names or name in names:
                 cells[name], length = shown_cell(value)
                 if length is not None:

@@ -73,7 +73,10 @@ def shown_cell(value: Any) -> tuple[Any, int | None]:
 
 def shown_text(value: Any) -> str:
     """Return any value as text that can be encoded."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        text = "nested too deeply to be shown"
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 

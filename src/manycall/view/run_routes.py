@@ -8,12 +8,11 @@ from manycall.view.event_stream import new_lines
 from manycall.view.replies import StreamedReply, json_reply
 from manycall.view.run_summary import list_runs, run_detail
 from manycall.view.tail import read_new_lines
-from manycall.view.timeline_buckets import bucket_timeline, decode_timeline
+from manycall.view.timeline_buckets import TimelineLine, bucket_timeline, decode_timeline
 from manycall.view.view_context import Answer, Handler, ViewContext
 from manycall.view.view_request import ViewRequest
 
-MAX_TIMELINE_BYTES = 1 << 30
-"""More than ten days of lines."""
+QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95}
 
 
 def _runs(context: ViewContext, request: ViewRequest) -> Answer:
@@ -29,10 +28,19 @@ def _run(context: ViewContext, request: ViewRequest) -> Answer:
 
 
 def _timeline(context: ViewContext, request: ViewRequest) -> Answer:
-    new = read_new_lines(context.run(request).file("timeline"), "0", MAX_TIMELINE_BYTES)
+    found = context.run(request)
+    path, cursor, lines = found.file("timeline"), "0", list[TimelineLine]()
+    while (new := read_new_lines(path, cursor)).lines:  # piece by piece, because a month has a gigabyte
+        lines += decode_timeline(new.lines)
+        cursor = new.cursor
     points = request.integer("points", 600, 1, 5000)
-    columns = bucket_timeline(decode_timeline(new.lines), request.time("from"), request.time("to"), points)
-    return json_reply({**columns, "cursor": new.cursor})
+    columns = bucket_timeline(lines, request.time("from"), request.time("to"), points)
+    latency = context.latency(found)
+    latency.advance()
+    for name, share in QUANTILES.items():
+        values = latency.quantiles(columns["time"], share)
+        columns["series"][name] = {"mean": values, "min": values, "max": values}
+    return json_reply({**columns, "cursor": cursor})
 
 
 def _events(context: ViewContext, request: ViewRequest) -> Answer:

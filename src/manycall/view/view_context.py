@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from manycall.view.background_work import BackgroundWork
+from manycall.view.call_latency import CallLatency
 from manycall.view.event_stream import EventStreams
 from manycall.view.open_indexes import OpenIndexes
 from manycall.view.paired_rows import KeptPairs
@@ -11,6 +12,8 @@ from manycall.view.run_list import FoundRun, RunList
 from manycall.view.view_request import ViewRequest
 
 Answer = PageReply | StreamedReply
+
+MAX_LATENCIES = 12
 
 
 class ViewContext:
@@ -26,6 +29,13 @@ class ViewContext:
         self.indexes = OpenIndexes()
         self.work = BackgroundWork()
         self.compared = KeptPairs()
+        self._latencies: dict[str, CallLatency] = {}
+
+    def latency(self, found: FoundRun) -> CallLatency:
+        """Return the durations of a run's calls, as far as they have been read."""
+        while len(self._latencies) >= MAX_LATENCIES and found.id not in self._latencies:
+            self._latencies.pop(next(iter(self._latencies)), None)
+        return self._latencies.setdefault(found.id, CallLatency(found.file("calls")))
 
     def run(self, request: ViewRequest) -> FoundRun:
         """Return the run that a request names first.

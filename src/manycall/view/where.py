@@ -57,7 +57,7 @@ class TestCompiler(Protocol):
     """Makes a condition of a comparison."""
 
     def __call__(self, test: Test) -> Sql:
-        """Return the condition.
+        """Return the condition. With a missing value it is false, so that `not` makes it true.
 
         Raises:
             ViewRefused: there is no such column, or the comparison is not possible.
@@ -78,10 +78,9 @@ def parse_filter(text: str) -> Filter | None:
 
 
 def compile_filter(filter: Filter, compile_test: TestCompiler) -> Sql:
-    """Return a filter as SQL. A comparison with a missing value is false, so that `not` makes it true."""
+    """Return a filter as SQL."""
     if isinstance(filter, Test):
-        condition = compile_test(filter)
-        return Sql(f"coalesce({condition.text}, 0)", condition.parameters)
+        return compile_test(filter)
     parts = [compile_filter(part, compile_test) for part in filter.parts]
     parameters = tuple(value for part in parts for value in part.parameters)
     if filter.word == "not":
