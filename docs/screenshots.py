@@ -1,6 +1,7 @@
 """Write the screenshots of docs/view.md: `.venv/bin/python docs/screenshots.py [NAME ...]`.
 
-Needs the extra `browser` and Chromium. The pages show the fixtures of the tests at a fixed time, so the same code gives the same pictures.
+Needs the extra `browser` and Chromium. The pages show the fixtures of the tests at a fixed time, so the same code gives
+the same pictures.
 """
 
 import sys
@@ -21,6 +22,7 @@ def main(names: list[str]) -> None:
 
     pages = {
         **PAGES,
+        "runs": "/?at=1",
         "rows": f"{PAGES['rows']}?where=score.strict-match+%3C+1",
         "row": f"{PAGES['row']}&where=score.strict-match+%3C+1",
     }

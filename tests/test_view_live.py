@@ -26,7 +26,7 @@ def chromium() -> Iterator[Any]:
 
 @contextmanager
 def command(*words: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run manycall in a process group of its own, which is killed at the end."""
+    """Run manycall in a new process group, which is killed at the end."""
     process = subprocess.Popen(
         [sys.executable, "-m", "manycall", *words],
         cwd=folder,
@@ -83,7 +83,7 @@ class RealTab:
         return int(self.page.get_by_role("progressbar").get_attribute("aria-valuenow"))
 
     def wait_for_rows(self, number: int) -> None:
-        """Wait until so many rows have ended."""
+        """Wait until `number` rows have ended."""
         self.page.wait_for_function(
             "number => +document.querySelector('[role=progressbar]').getAttribute('aria-valuenow') >= number",
             arg=number,

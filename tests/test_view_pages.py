@@ -404,8 +404,8 @@ def test_a_million_rows_can_all_be_reached_with_few_elements(chromium: Any) -> N
 
 def test_the_page_works_at_200_percent_zoom_and_on_a_narrow_screen(chromium: Any) -> None:
     tab = Tab(chromium, viewport={"width": 420, "height": 700})
-    for name in PAGES:
-        page = tab.open(PAGES[name])
+    for name, fragment in PAGES.items():
+        page = tab.open(fragment)
         page.locator(READY[name]).first.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= 420, name
     assert tab.faults == []

@@ -205,7 +205,10 @@ def _judged(number: int) -> Reply:
     why = f"Both answers name the costs. Answer {verdict if verdict != 'tie' else 'A'} is easier to follow."
     return {
         "id": row["id"],
-        "judge": {"verdict": verdict, "replies": [f"{why} [[{verdict}]]"]},
+        "judge": {
+            "verdict": verdict,
+            "replies": [{"verdict": verdict, "swapped": False, "text": f"{why} [[{verdict}]]"}],
+        },
         "question": row["question"],
         "answer_a": row["response"],
         "answer_b": other,
@@ -277,7 +280,7 @@ def flat(row: Reply) -> Reply:
     for name, value in row.items():
         for key, each in value.items() if isinstance(value, dict) else [(None, value)]:
             cells[f"{name}.{key}" if key else name] = (
-                each[:300] if isinstance(each, str) else str(each) if isinstance(each, list) else each
+                each[:300] if isinstance(each, str) else each[0]["text"] if isinstance(each, list) else each
             )
     return cells
 

@@ -36,10 +36,11 @@ export function RowsBody({ route, runState, isShort = false }) {
   const chosen = chosenColumns(columns, params.cols || "");
   const fields = chosen.map(({ name }) => name).join(",");
   const isReady = info.data !== null;
-  const status = useData(isReady ? `runs/${route.run}/rows` : null, { ...view, fields, offset: 0, limit: 50 }, (data) => pause(data, runState));
+  const [round, setRound] = useState(0); // How often the user has asked for an order with the newest rows.
+  const status = useData(isReady ? `runs/${route.run}/rows` : null, { ...view, fields, offset: 0, limit: 50, refresh: round ? 1 : "", round: round || "" }, (data) => pause(data, runState));
   const [search, filter, sorter] = [useRef(), useRef(), useRef()];
   const [error, setError] = useState(null);
-  const version = JSON.stringify([route.run, view, fields, (view.where || view.sort) && status.data?.complete]);
+  const version = JSON.stringify([route.run, view, fields, (view.where || view.sort) && status.data?.complete, round]);
   const shown = useRef({ data: null }); // The rows of the last view stay until those of the next one are there.
   if (status.data) shown.current = { data: status.data, version, view, fields };
   const total = shown.current.data?.total ?? 0;
@@ -81,6 +82,7 @@ export function RowsBody({ route, runState, isShort = false }) {
     ${!isShort && status.data && html`<${Distributions} run=${route.run} columns=${columns} view=${view} onPick=${pick} round=${status.data?.complete} />`}
     ${shown.current.data && !filterError && html`<${Grid} label=${t("Rows")} columns=${chosen.map((column) => gridColumn(column, view.q))} total=${total} version=${shown.current.version} seed=${shown.current.data.rows}
       fetchRows=${fetchRows} selected=${selected} onSelect=${setSelected} onOpen=${open} sort=${view.sort} onSort=${sortBy} onError=${setError} />`}
+    ${status.data?.behind > 0 && html`<p class="note" role="status">${t("{n} more rows have come.", { n: count(status.data.behind) })} <button class="small" onClick=${() => setRound(round + 1)}>${t("Show them")}</button></p>`}
     <${Status} data=${status.data} view=${view} selected=${selected} loading=${status.loading} />`;
 }
 
