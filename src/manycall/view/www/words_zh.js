@@ -39,7 +39,7 @@ export const CHINESE = {
   "Failed rows": "失败行", "failed/s": "失败/秒", Tokens: "token", "tokens/s": "token/秒", "There is no timeline yet.": "还没有时间线。", "The timeline has one line: too few for charts.": "时间线只有一行，无法画图。", result: "结果", "What the judge said": "裁判的回复", "the answers in the other order": "回答顺序相反", "Over time": "随时间变化", all: "全部",
   "last {duration}": "最近 {duration}", "Drag in a chart to zoom.": "在图中拖动可放大。", "the calls of this span →": "这段时间的调用 →",
   Endpoint: "端点", Health: "状态", "ejected for {duration}": "摘除，还有 {duration}", ejected: "摘除", "in use": "使用中", "In flight": "在途", "Calls/s": "调用/秒", Errors: "错误", Queue: "队列", Endpoints: "端点",
-  "The files of this run do not have the state of each endpoint.": "这次运行的文件没有各端点的状态。", For: "已等待", "The run waits longest for": "等待最久的调用", "Oldest calls in flight": "最早的在途调用",
+  "The files of this run have no state of endpoints.": "这次运行的文件没有各端点的状态。", For: "已等待", "The run waits longest for": "等待最久的调用", "Oldest calls in flight": "最早的在途调用",
   Kind: "类型", Error: "错误", "Failed rows, newest first": "失败行，最新的在前", "No row has failed.": "没有失败行。", "all failed rows →": "所有失败行 →",
   "What changed, newest first": "变化，最新的在前", Events: "事件", "Nothing has changed.": "没有变化。", File: "文件", Size: "大小", Files: "文件",
   "Session {n} of {total}": "第 {n} 个会话，共 {total} 个", "started {time}, {ago} ago": "{time} 开始，{ago}前", Settings: "设置", Runs: "运行",
@@ -68,6 +68,6 @@ export const CHINESE = {
   "Compare {n} marked": "比较选中的 {n} 个", "There are more than {n} outputs. Name a folder further down.": "输出超过 {n} 个。请指定更下层的目录。", "Selected run": "选中的运行",
   "Last update {ago} ago.": "{ago}前更新。", Open: "打开", "Mark for a comparison": "选中以比较", "Show more: {shown} of {total} characters": "显示更多：{shown} / {total} 个字符", "only here:": "只在这里：",
   "The window still opens: more calls at once may follow.": "并发窗口仍在打开，之后会有更多在途调用。", "The server: more calls at once bring no more answers.": "服务端：再增加并发也得不到更多回答。",
-  "The provider: its rate limit is used up.": "服务商：速率限制已用满。", "The number of calls at once is limited by the option or the provider.": "并发数受选项或服务商限制。",
+  "The provider: its rate limit is used up.": "服务商：速率限制已用满。", "An option or the provider limits the number of calls at once.": "并发数受选项或服务商限制。",
   "This machine: its processor or its open files are used up.": "本机：处理器或打开的文件数已用满。", "The budget is nearly spent.": "预算即将用完。",
 };
