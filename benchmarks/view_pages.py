@@ -1,171 +1,147 @@
-"""What `manycall view` takes in a browser, over files that are made for it: `.venv/bin/python benchmarks/view_pages.py [--rows N]`.
+"""How long `manycall view` takes until a browser has drawn the rows. Writes a table of docs/view.md.
 
-Each figure is the median of some repetitions in a fresh browser. Needs the extra `browser` and Chromium.
+    .venv/bin/python benchmarks/view_pages.py --rows 1000000 --write
+
+The output is that of benchmarks/view.py. Each figure is the median of --repeat runs, each with a new server process and
+a new browser. Needs the extra `browser` and Chromium.
 """
 
 import argparse
 import json
 import os
 import re
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from scenarios.page import markdown, replace_between
+from view import DOCS, RUNS, timed, viewer, write_output, write_runs
 from view_browser import browser
 from view_runs import figures, write_run
 
-REPEATS = 5
-RUNS_IN_LIST = 1418
-"""As many logs as in the largest list that Inspect View's issues report."""
-LIVE_LINES = 40
-TEXT = "The train leaves at nine and covers sixty miles an hour, so after three hours it is far from the station. "
+TABLE = "benchmarks/view_pages.py"
+LINES = 40
+NAMES: dict[str, tuple[str, str, float, str]] = {
+    "first": ("from the command to the first rows on the page", "从命令到页面显示前几行", 1.0, "s"),
+    "bytes": ("bytes until then", "此前传输的字节", 150, "kB"),
+    "last": ("End key to the last row", "按 End 键到最后一行", 0.1, "s"),
+    "filter": ("a quick filter", "快速筛选", 0.3, "s"),
+    "sort": ("order by length", "按长度排序", 1.2, "s"),
+    "search": ("text search, from the last letter to the count of all hits", "文本搜索，从输入完到全部结果", 1.0, "s"),
+    "list": (f"list of {RUNS:,} runs", f"{RUNS:,} 个运行的列表", 0.3, "s"),
+    "line": ("a line in the timeline to the figure on the page (95 %)", "时间线的一行到页面上的数字（95 %）", 0.3, "s"),
+    "heap": ("heap of the page afterwards", "此后页面的堆内存", 30, "MB"),
+}
+"""Names in English and Chinese, goal, unit."""
 
 
-def write_rows(out: Path, count: int) -> None:
-    """Write an evaluation with rows of about 1 kB."""
-    settings = {"job": "eval gsm8k", "model": "m"}
-    write_run(out, [], settings=settings, total=count)
-    with out.open("w", encoding="utf-8") as file:
-        for n in range(count):
-            right = n % 10 < 7
-            row = {
-                "id": f"q-{n}", "question": f"Question {n}: {TEXT * 2}", "answer": str(n % 97), "response": f"{TEXT * (3 + n % 7)}\n#### {n % 97 if right else n % 89}",
-                "finish_reason": "length" if n % 50 == 0 else "stop", "extracted": {"strict-match": str(n % 97)}, "score": {"strict-match": float(right)},
-            }  # fmt: skip
-            if n == count * 9 // 10:
-                row["response"] += " hyperbola"
-            file.write(json.dumps(row) + "\n")
-
-
-@contextmanager
-def view(folder: Path) -> Iterator[tuple[str, int]]:
-    """Start the server; yield the URL and the process's id."""
-    process = subprocess.Popen([sys.executable, "-m", "manycall", "view", str(folder), "--no-browser", "--port", "0"], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield next(word for line in process.stdout for word in line.split() if "#t=" in word), process.pid
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait()
-
-
-def peak_memory(pid: int) -> float:
-    """Return the largest memory that a process has had, in MB."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1000
-
-
-def timed(action: Callable[[], Any]) -> float:
-    """Return the seconds that an action takes."""
+def measure_rows(chromium: Any, out: Path) -> dict[str, float]:
+    """Return the figures of the page of rows."""
+    found: dict[str, float] = {}
     started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
-
-
-def rows_figures(chromium: Any, folder: Path, name: str) -> Iterator[tuple[str, float]]:
-    """Measure the page of rows with one fresh server and one fresh page."""
-    started = time.perf_counter()
-    with view(folder) as (url, pid):
-        context = chromium.new_context()
-        page = context.new_page()
-        page.set_default_timeout(30_000)
+    with viewer(out) as server:
+        page = chromium.new_page()
         sizes: list[int] = []
         page.on("response", lambda response: sizes.append(int(response.headers.get("content-length") or 0)))
-        page.goto(url)
-        page.locator(".grid-row", has_text=name).click()
+        page.goto(server.url)
         page.locator(".details").get_by_role("link", name="Rows").click()
-        page.locator(".grid-row", has_text="q-0").first.wait_for()
-        yield "command to first rows, s", time.perf_counter() - started
-        yield "bytes until then, kB", sum(sizes) / 1000
-        yield "End key to the last row, s", timed(lambda: (page.keyboard.press("End"), page.locator(".grid-row.selected .cell").first.wait_for()))
-        page.wait_for_function("() => !document.querySelector('p.status').innerText.includes('indexed')")
-        yield "command to all rows indexed, s", time.perf_counter() - started
-        yield "filter to shown, s", timed(lambda: (page.keyboard.press("w"), page.locator(".grid-row .bad").first.wait_for()))
-        yield "order by length to shown, s", timed(lambda: order(page))
-        yield "search to the hit, s", timed(lambda: search(page))
-        yield "peak memory of the server, MB", peak_memory(pid)
-        session = context.new_cdp_session(page)
+        row = page.locator(".grid-row.selected")
+        row.filter(has_text="q-0").wait_for()
+        found["first"], found["bytes"] = time.perf_counter() - started, sum(sizes) / 1000
+        status = page.locator("p.status")
+        found["last"] = timed(lambda: (page.keyboard.press("End"), row.filter(has_not_text="q-0").wait_for()))
+        status.filter(has_not_text="indexed").wait_for(timeout=120_000)
+        page.keyboard.press("Home")
+        row.filter(has_text="q-0").wait_for()
+        found["filter"] = timed(lambda: (page.keyboard.press("w"), row.filter(has_text="✗ 0").wait_for()))
+        page.keyboard.press("w")
+        row.filter(has_text="q-0").wait_for()
+        order = page.get_by_label("Order")
+        found["sort"] = timed(
+            lambda: (order.select_option("-answer.len"), row.filter(has_text="q-", has_not_text="q-0 ").wait_for())
+        )
+        order.select_option("")
+        page.keyboard.press("/")
+        page.keyboard.type("hyperbol")
+        page.wait_for_timeout(1000)
+        complete = status.filter(has_text=re.compile(r"^[\d,]+ of (?!.*searched)"))
+        found["search"] = timed(
+            lambda: (page.keyboard.type("a"), page.wait_for_url("**hyperbola**"), complete.wait_for())
+        )
+        session = page.context.new_cdp_session(page)
         session.send("HeapProfiler.collectGarbage")
-        yield "heap of the page, MB", session.send("Runtime.getHeapUsage")["usedSize"] / 1e6
-        context.close()
-
-
-def order(page: Any) -> None:
-    """Choose the order and wait for the longest answer."""
-    first = page.locator(".grid-row").first.inner_text()
-    page.get_by_label("Order").select_option("-answer.len")
-    page.wait_for_function("before => { const row = document.querySelector('.grid-row'); return row && row.innerText.trim() && row.innerText !== before; }", arg=first)
-
-
-def search(page: Any) -> None:
-    """Search for a word that is in one row."""
-    page.keyboard.press("w")
-    page.get_by_label("Order").select_option("")
-    page.keyboard.press("/")
-    page.keyboard.type("hyperbola")
-    page.locator("p.status", has_text=re.compile(r"^1 of (?!.*searched)")).wait_for()
-
-
-def list_figures(chromium: Any, folder: Path) -> Iterator[tuple[str, float]]:
-    """Measure the list of many runs."""
-    with view(folder) as (url, _):
-        page = chromium.new_page()
-        yield f"list of {RUNS_IN_LIST} runs, s", timed(lambda: (page.goto(url), page.locator(".grid-row").first.wait_for()))
+        found["heap"] = session.send("Runtime.getHeapUsage")["usedSize"] / 1e6
         page.close()
+    return found
 
 
-def live_figures(chromium: Any, folder: Path) -> Iterator[tuple[str, float]]:
-    """Measure the time from a line in the timeline to the figure on the page, and the requests of a hidden tab."""
-    out = write_run(folder / "live.jsonl", [], sessions=[{"started_at": time.time()}], total=10**6, timeline=[figures(time.time() - 1, 1, 10**6)])
-    run = out.with_name("live.jsonl.run")
-    (run / "lock").write_text(f"process {os.getpid()} on {os.uname().nodename}\n")
-    with view(out) as (url, _):
+def measure_list(chromium: Any, folder: Path) -> dict[str, float]:
+    with viewer(folder) as server:
         page = chromium.new_page()
-        page.goto(url)
-        page.locator(".grid-row").first.dblclick()
-        page.locator(".figures").wait_for()
-        lags = []
-        for number in range(2, LIVE_LINES + 2):
-            line = json.dumps(figures(time.time(), number, 10**6)) + "\n"
-            started = time.perf_counter()
-            with (run / "timeline.jsonl").open("a") as file:
-                file.write(line)
-            page.wait_for_function("n => document.querySelector('[role=progressbar]')?.getAttribute('aria-valuenow') == n", arg=str(number))
-            lags.append(time.perf_counter() - started)
+        seconds = timed(lambda: (page.goto(server.url), page.locator(".grid-row").first.wait_for()))
+        page.close()
+    return {"list": seconds}
+
+
+def measure_lines(chromium: Any, folder: Path) -> dict[str, float]:
+    """Return the time from a line in the file to the page."""
+    session = {"started_at": time.time(), "outcome": "not finished"}
+    first = [figures(time.time(), 1, 10**6)]
+    out = write_run(folder / "live.jsonl", [], sessions=[session], total=10**6, timeline=first)
+    timeline = folder / "live.jsonl.run" / "timeline.jsonl"
+    (folder / "live.jsonl.run" / "lock").write_text(f"process {os.getpid()} on {os.uname().nodename}\n")
+    lags: list[float] = []
+    with viewer(out) as server:
+        page = chromium.new_page()
+        page.goto(server.url)
+        page.locator(".details").get_by_role("link", name="Open").click()
+        page.get_by_text("updated live").wait_for()
+        for number in range(2, LINES + 2):
+            with timeline.open("a") as file:
+                file.write(json.dumps(figures(time.time(), number, 10**6)) + "\n")
+            lags.append(timed(page.locator(f"[role=progressbar][aria-valuenow='{number}']").wait_for))
             time.sleep(0.05)
         page.close()
-        yield "line in the file to the page, median, s", statistics.median(lags)
-        yield "line in the file to the page, 95 %, s", sorted(lags)[round(0.95 * len(lags)) - 1]
+    return {"line": sorted(lags)[int(0.95 * LINES)]}
+
+
+def table(found: dict[str, float], language: int) -> str:
+    """Return the table in English (0) or Chinese (1)."""
+    head = (["", "measured", "goal"], ["", "实测", "目标"])[language]
+    cells = [
+        [names[language], f"{found[key]:.{2 if unit == 's' else 0}f} {unit}", f"{goal:g} {unit}"]
+        for key, (*names, goal, unit) in NAMES.items()
+    ]
+    return markdown([head, *cells])
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print the table, and write it with --write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--repeats", type=int, default=REPEATS)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "rows").mkdir()
-        write_rows(folder / "rows" / "million.jsonl", options.rows)
-        for number in range(RUNS_IN_LIST):
-            write_run(folder / "many" / f"{number % 20}" / f"run-{number}.jsonl", [{"id": 1}], timeline=[figures(1000.0, 1, 1)])
-        found: dict[str, list[float]] = {}
-        for _ in range(options.repeats):
-            with browser() as chromium, tempfile.TemporaryDirectory() as live:
-                for label, value in [*rows_figures(chromium, folder / "rows", "million"), *list_figures(chromium, folder / "many"), *live_figures(chromium, Path(live))]:
-                    found.setdefault(label, []).append(value)
-        for label, values in found.items():
-            print(f"{label:45} {statistics.median(values):8.3f}   ({min(values):.3f} to {max(values):.3f})")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir(), "manycall-view-benchmark"))
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args()
+    out = given.folder / f"rows{given.rows}" / "big.jsonl"
+    if not out.exists():
+        write_output(out, given.rows)
+        write_runs(given.folder / "runs")
+    measured: list[dict[str, float]] = []
+    for _ in range(given.repeat):
+        with tempfile.TemporaryDirectory() as live, browser() as chromium:
+            rows, runs = measure_rows(chromium, out), measure_list(chromium, given.folder / "runs")
+            measured.append({**rows, **runs, **measure_lines(chromium, Path(live))})
+    found = {key: statistics.median(each[key] for each in measured) for key in NAMES}
+    print(table(found, 0))
+    if given.write:
+        for language, page in enumerate((DOCS / "view.md", DOCS / "zh" / "view.md")):
+            replace_between(TABLE, [table(found, language)], page)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Write the screenshots of docs/view.md: `.venv/bin/python docs/screenshots.py [NAME ...]`. Needs the extra `browser` and Chromium.
+"""Write the screenshots of docs/view.md: `.venv/bin/python docs/screenshots.py [NAME ...]`.
 
-The pages show the fixtures of the tests at a fixed time, so the same code gives the same pictures.
+Needs the extra `browser` and Chromium. The pages show the fixtures of the tests at a fixed time, so the same code gives
+the same pictures.
 """
 
 import sys
@@ -19,7 +20,12 @@ def main(names: list[str]) -> None:
     from test_view_pages import PAGES, READY
     from view_browser import Tab, browser
 
-    pages = {**PAGES, "rows": f"{PAGES['rows']}?where=score.strict-match+%3C+1", "row": f"{PAGES['row']}&where=score.strict-match+%3C+1"}
+    pages = {
+        **PAGES,
+        "runs": "/?at=1",
+        "rows": f"{PAGES['rows']}?where=score.strict-match+%3C+1",
+        "row": f"{PAGES['row']}&where=score.strict-match+%3C+1",
+    }
     FOLDER.mkdir(parents=True, exist_ok=True)
     with browser() as chromium:
         for scheme in ("light", "dark"):

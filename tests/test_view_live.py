@@ -1,4 +1,4 @@
-"""The page over the real server and real runs: a run that is killed, resumed and started over while the page is open."""
+"""The page over the real server and real runs: killed, resumed and started over while the page is open."""
 
 import json
 import os
@@ -26,8 +26,15 @@ def chromium() -> Iterator[Any]:
 
 @contextmanager
 def command(*words: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run manycall in a process group of its own, which is killed at the end."""
-    process = subprocess.Popen([sys.executable, "-m", "manycall", *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)  # fmt: skip
+    """Run manycall in a new process group, which is killed at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "manycall", *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
     try:
         yield process
     finally:
@@ -62,8 +69,13 @@ class RealTab:
         self.page = self.context.new_page()
         self.page.set_default_timeout(WAIT_MS)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("console", lambda message: self.faults.append(message.text) if "Content Security" in message.text else None)
-        self.page.on("request", lambda request: request.url.startswith((self.origin, "data:", "blob:")) or self.faults.append(request.url))
+        self.page.on(
+            "console", lambda message: self.faults.append(message.text) if "Content Security" in message.text else None
+        )
+        self.page.on(
+            "request",
+            lambda request: request.url.startswith((self.origin, "data:", "blob:")) or self.faults.append(request.url),
+        )
         self.page.goto(url)
 
     def rows(self) -> int:
@@ -71,15 +83,33 @@ class RealTab:
         return int(self.page.get_by_role("progressbar").get_attribute("aria-valuenow"))
 
     def wait_for_rows(self, number: int) -> None:
-        """Wait until so many rows have ended."""
-        self.page.wait_for_function("number => +document.querySelector('[role=progressbar]').getAttribute('aria-valuenow') >= number", arg=number)
+        """Wait until `number` rows have ended."""
+        self.page.wait_for_function(
+            "number => +document.querySelector('[role=progressbar]').getAttribute('aria-valuenow') >= number",
+            arg=number,
+        )
 
     def wait_for_state(self, state: str) -> None:
         self.page.locator(f"h1 .state-{state}").wait_for()
 
 
 def generate(latency: float, *more: str) -> list[str]:
-    return ["generate", "-p", "Say something short.", "-n", str(ROWS), "-u", f"sim:latency={latency},slots=4", "-m", "any", "-j", "4", "-o", "out.jsonl", *more]
+    return [
+        "generate",
+        "-p",
+        "Say something short.",
+        "-n",
+        str(ROWS),
+        "-u",
+        f"sim:latency={latency},slots=4",
+        "-m",
+        "any",
+        "-j",
+        "4",
+        "-o",
+        "out.jsonl",
+        *more,
+    ]
 
 
 def test_a_run_that_is_killed_resumed_and_started_over_under_an_open_page(chromium: Any, tmp_path: Path) -> None:
@@ -99,7 +129,9 @@ def test_a_run_that_is_killed_resumed_and_started_over_under_an_open_page(chromi
         tab.wait_for_rows(ROWS)
         with command(*generate(0.2, "--overwrite"), folder=tmp_path):
             tab.wait_for_state("running")
-            tab.page.wait_for_function("rows => +document.querySelector('[role=progressbar]').getAttribute('aria-valuenow') < rows", arg=ROWS)
+            tab.page.wait_for_function(
+                "rows => +document.querySelector('[role=progressbar]').getAttribute('aria-valuenow') < rows", arg=ROWS
+            )
             tab.wait_for_rows(8)
             assert tab.rows() < ROWS
         assert tab.faults == []
@@ -108,11 +140,34 @@ def test_a_run_that_is_killed_resumed_and_started_over_under_an_open_page(chromi
 
 def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
     """The bytes and the modification time of every file."""
-    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in sorted(folder.rglob("*")) if path.is_file()
+    }
 
 
 def test_pages_over_a_real_run_change_no_file(chromium: Any, tmp_path: Path) -> None:
-    made = subprocess.run([sys.executable, "-m", "manycall", "eval", "wordmath", "--limit", "40", "-u", "sim:latency=0", "-m", "any", "-o", "a.jsonl", "--json"], cwd=tmp_path, capture_output=True, text=True, check=True)  # fmt: skip
+    made = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "manycall",
+            "eval",
+            "wordmath",
+            "--limit",
+            "40",
+            "-u",
+            "sim:latency=0",
+            "-m",
+            "any",
+            "-o",
+            "a.jsonl",
+            "--json",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     score = json.loads(made.stdout)["scores"][0]
     before = snapshot(tmp_path)
     with serving(tmp_path) as url:

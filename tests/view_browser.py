@@ -21,8 +21,14 @@ TOKEN = "t" * 43
 REQUIRED = "MANYCALL_BROWSER_TESTS"
 """CI sets this variable to "required": then a missing browser is a failure, not a skipped test."""
 CHROMIUM_FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 def need_browser() -> str:
@@ -69,7 +75,7 @@ class Tab:
         self.page.clock.set_fixed_time(NOW)
         self.page.set_default_timeout(5000)
         self.page.on("pageerror", lambda error: self.faults.append(f"pageerror: {error}"))
-        self.page.on("console", lambda message: self._console(message))
+        self.page.on("console", self._console)
         self.page.on("dialog", lambda dialog: (self.faults.append(f"dialog: {dialog.message}"), dialog.dismiss()))
 
     def _console(self, message: Any) -> None:
@@ -90,12 +96,18 @@ class Tab:
             route.abort()
         elif parts.path.startswith("/api/"):
             if route.request.headers.get("authorization") != f"Bearer {TOKEN}":
-                route.fulfill(status=401, body='{"error": "The token is missing or wrong."}', headers=dict(SECURITY_HEADERS))
+                route.fulfill(
+                    status=401, body='{"error": "The token is missing or wrong."}', headers=dict(SECURITY_HEADERS)
+                )
                 return
             if parts.path.endswith("/events"):
                 return  # a stream that stays open and says nothing
             status, body, content_type = self.api.reply(url)
-            route.fulfill(status=status, body=body, headers={**SECURITY_HEADERS, "content-type": content_type, "x-total-bytes": str(len(body))})
+            route.fulfill(
+                status=status,
+                body=body,
+                headers={**SECURITY_HEADERS, "content-type": content_type, "x-total-bytes": str(len(body))},
+            )
         elif reply := self._statics.get(parts.path):
             route.fulfill(status=200, body=reply.body, headers={**SECURITY_HEADERS, "content-type": reply.content_type})
         else:

@@ -1,14 +1,7 @@
 // Requests to the server that serves this page: the token, errors, cancelling, downloads.
-const STORED_TOKEN = "manycall.token";
+import { ApiError, saveBlob } from "./shared.js";
 
-/** An error response as the server worded it. `status` 0 means that there was no response. */
-export class ApiError extends Error {
-  constructor(status, message, hint = "") {
-    super(message);
-    this.status = status;
-    this.hint = hint;
-  }
-}
+const STORED_TOKEN = "manycall.token";
 
 /** Move the token from the address to the storage of this origin, and remove it from the address and the history. */
 export function takeToken(hash = location.hash) {
@@ -54,29 +47,7 @@ export async function get(path, params, signal) {
   return (await request(path, params, signal)).json();
 }
 
-/** Call `onLine` with each line of a route that answers with JSON lines, as it arrives. */
-export async function getLines(path, params, signal, onLine) {
-  const reader = (await request(path, params, signal)).body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    const lines = (rest + (value || "")).split("\n");
-    rest = done ? "" : lines.pop();
-    for (const line of lines) if (line.trim()) onLine(JSON.parse(line));
-    if (done) return;
-  }
-}
-
 /** Download the response of a route as a file. The browser sends no token with a link, so the page fetches it. */
 export async function download(path, params, name) {
   saveBlob(await (await request(path, params)).blob(), name);
-}
-
-/** Offer these bytes as a download. */
-export function saveBlob(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

@@ -1,13 +1,6 @@
 // What api.js does, for a static export: the answers are in the page. It takes the place of api.js there.
 
-/** An error, as in api.js. */
-export class ApiError extends Error {
-  constructor(status, message, hint = "") {
-    super(message);
-    this.status = status;
-    this.hint = hint;
-  }
-}
+import { ApiError } from "./shared.js";
 
 const MAX_CHARACTERS = 300;
 const NOT_EXPORTED = "This is not part of the export.";
@@ -42,20 +35,8 @@ export async function request(path, params = {}) {
 
 export const get = async (path, params) => answer(path, params);
 
-export async function getLines(path, params, signal, onLine) {
-  onLine(await answer(path, params));
-}
-
 export async function download() {
   throw new ApiError(404, NOT_EXPORTED);
-}
-
-export function saveBlob(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 async function answer(path, params = {}) {

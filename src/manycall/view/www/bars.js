@@ -23,7 +23,6 @@ function Bars({ label, bars, onPick, className, children }) {
 /** A histogram of a numeric column, from {field, edges, counts}. */
 export function Histogram({ data, title, onPick }) {
   const largest = Math.max(1, ...data.counts);
-  const whole = data.edges.every((edge) => Number.isInteger(edge));
   const bars = data.counts.map((value, index) => {
     const [from, to] = [data.edges[index], data.edges[index + 1]];
     const isLast = index === data.counts.length - 1;
@@ -36,7 +35,7 @@ export function Histogram({ data, title, onPick }) {
       ${(bar, props) => html`<button class="column" title=${bar.label} aria-label=${bar.label} ...${props}>
         <span style=${{ height: `${bar.height}%` }}></span></button>`}
     <//>
-    <div class="axis" aria-hidden="true"><span>${measure(data.edges[0])}</span><span>${measure(data.edges.at(-1))}${whole ? "" : ""}</span></div>
+    <div class="axis" aria-hidden="true"><span>${measure(data.edges[0])}</span><span>${measure(data.edges.at(-1))}</span></div>
   </figure>`;
 }
 

@@ -8,8 +8,6 @@ import { Table } from "./parts.js";
 const HEIGHT_PX = 150;
 const TABLE_ROWS = 60;
 
-const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
 /** Return the resolved color of a CSS variable: `light-dark()` is only resolved in a property. */
 function resolve(name) {
   const probe = document.createElement("i");
@@ -18,11 +16,11 @@ function resolve(name) {
   document.body.append(probe);
   const value = getComputedStyle(probe).color;
   probe.remove();
-  return value || color(name);
+  return value;
 }
 
 /** Return the columns with a null between two sessions, so that no line is drawn through a pause. */
-export function breakLines(times, columns, bucket) {
+function breakLines(times, columns, bucket) {
   const gap = Math.max(30, bucket * 3);
   const out = [[], ...columns.map(() => [])];
   times.forEach((time, index) => {
@@ -146,7 +144,7 @@ export function Ribbon({ spans, from, to }) {
 }
 
 /** Return the word of a reason. */
-export function reasonWord(reason) {
+function reasonWord(reason) {
   const words = {
     window: t("window"), server: t("server"), quota: t("quota"), concurrency: t("concurrency limit"), machine: t("this machine"),
     budget: t("budget"), other: t("other"),

@@ -61,7 +61,7 @@ function Verdict({ each, nameOf }) {
 const signed = (value) => (value > 0 ? "+" : value < 0 ? "−" : "") + score(Math.abs(value));
 const interval = (range) => (range ? `[${range.map(signed).join(", ")}]` : "");
 
-export function sideWord(side) {
+function sideWord(side) {
   const words = {
     won: t("other is better"), lost: t("first is better"), both_right: t("both right"), both_wrong: t("both wrong"), same: t("equal"),
     only_first: t("only in the first"), only_other: t("only in the other"),

@@ -20,7 +20,7 @@ export function splitConditions(where) {
 }
 
 /** Return the filter that all conditions together are. A condition with a top-level `or` gets parentheses. */
-export function joinConditions(conditions) {
+function joinConditions(conditions) {
   if (conditions.length < 2) return conditions.join("");
   return conditions.map((each) => (splitConditions(each).length === 1 && hasOr(each) ? `(${each})` : each)).join(" and ");
 }

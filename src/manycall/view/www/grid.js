@@ -5,14 +5,14 @@
 import { html, useEffect, useLayoutEffect, useRef, useState, classes } from "./dom.js";
 import { t } from "./words.js";
 
-export const ROW_PX = 28;
-export const PAGE_ROWS = 50;
+const ROW_PX = 28;
+const PAGE_ROWS = 50;
 const MAX_SPACER_PX = 6_000_000;
 const KEPT_PAGES = 40;
 const FETCH_DELAY_MS = 40;
 
 /** Return the height of the spacer for this many rows. */
-export const spacerHeight = (total) => Math.min(total * ROW_PX, MAX_SPACER_PX);
+const spacerHeight = (total) => Math.min(total * ROW_PX, MAX_SPACER_PX);
 
 /** Return the first visible row for a scroll position. */
 export function topRow(scrollTop, total, seen, viewPx) {
@@ -48,7 +48,11 @@ class Pages {
   async need(first, last, onArrived) {
     const wanted = new Set();
     for (let page = Math.floor(first / PAGE_ROWS); page <= Math.floor(last / PAGE_ROWS); page++) wanted.add(page);
-    for (const [page, abort] of this.aborts) if (!wanted.has(page)) abort.abort();
+    for (const [page, abort] of this.aborts) {
+      if (wanted.has(page)) continue;
+      abort.abort();
+      this.aborts.delete(page);
+    }
     await Promise.all([...wanted].filter((page) => !this.aborts.has(page)).map((page) => this.fetch(page, last, onArrived)));
   }
 
@@ -70,7 +74,7 @@ class Pages {
     } catch (error) {
       if (error.name !== "AbortError") onArrived(error);
     } finally {
-      this.aborts.delete(page);
+      if (this.aborts.get(page) === abort) this.aborts.delete(page);
     }
   }
 }

@@ -41,7 +41,7 @@ function Result({ result, onPick }) {
     </dl>
     <${Table} label=${t("Verdicts")} columns=${columns} rows=${result.verdicts} empty=${t("There is no verdict yet.")} />
     ${bias && html`<${PositionBias} bias=${bias} onPick=${onPick} />`}
-    ${result.rubric && html`<details class="panel"><summary>${t("What the judge was told")}</summary><${Text} value=${result.rubric} /></details>`}`;
+    ${result.rubric && html`<details class="panel"><summary>${t("Rubric")}</summary><${Text} value=${result.rubric} /></details>`}`;
 }
 
 /** Whether the judge prefers the answer that it sees first. */

@@ -12,11 +12,11 @@ const isTyping = (target) =>
   target instanceof HTMLElement && (target.isContentEditable || /^(input|textarea|select)$/i.test(target.tagName));
 
 /** WCAG 2.1.4: shortcuts of a single character can be switched off. */
-export const areKeysOn = () => localStorage.getItem(STORED_SWITCH) !== "off";
-export const switchKeys = (on) => localStorage.setItem(STORED_SWITCH, on ? "on" : "off");
+const areKeysOn = () => localStorage.getItem(STORED_SWITCH) !== "off";
+const switchKeys = (on) => localStorage.setItem(STORED_SWITCH, on ? "on" : "off");
 
 /** Return all registered keys as [key, description], those of the page first. */
-export const allKeys = () => layers.toReversed().flatMap((layer) => layer.current.map(([key, , label]) => [key, label]));
+const allKeys = () => layers.toReversed().flatMap((layer) => layer.current.map(([key, , label]) => [key, label]));
 
 function find(key) {
   for (const layer of layers.toReversed()) {

@@ -107,7 +107,7 @@ function reasonNote(reason) {
     window: t("The window still opens: more calls at once may follow."),
     server: t("The server: more calls at once bring no more answers."),
     quota: t("The provider: its rate limit is used up."),
-    concurrency: t("The number of calls at once is limited by the option or the provider."),
+    concurrency: t("An option or the provider limits the number of calls at once."),
     machine: t("This machine: its processor or its open files are used up."),
     budget: t("The budget is nearly spent."),
   };
@@ -172,7 +172,7 @@ function Endpoints({ run }) {
     { label: t("Limited by"), cell: (each) => html`<${Line} value=${each.limited_by} />` },
   ];
   return html`<section class="panel wide"><h2>${t("Endpoints")}</h2>
-    <${Table} label=${t("Endpoints")} columns=${columns} rows=${run.endpoints} empty=${t("The files of this run do not have the state of each endpoint.")} /></section>`;
+    <${Table} label=${t("Endpoints")} columns=${columns} rows=${run.endpoints} empty=${t("The files of this run have no state of endpoints.")} /></section>`;
 }
 
 function Oldest({ run }) {

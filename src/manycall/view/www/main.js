@@ -1,13 +1,14 @@
 // The frame of all pages: header, navigation, language, theme, keys.
 import { html, render, useEffect, useRef, useState } from "./dom.js";
-import { ApiError, takeToken } from "./api.js";
+import { takeToken } from "./api.js";
+import { ApiError } from "./shared.js";
 import { go, useRoute } from "./route.js";
-import { language, setLanguage, t } from "./words.js";
+import { addWords, language, setLanguage, t } from "./words.js";
 import { useData } from "./load.js";
 import { KeyHelp, useKeys } from "./keys.js";
 import { Line } from "./text.js";
 import { Boundary, ErrorBox, Link } from "./parts.js";
-import { loadPage } from "./pages.js";
+import { loadChinese, loadPage } from "./pages.js";
 
 const STORED_THEME = "manycall.theme";
 const RUN_PAGES = ["live", "rows", "judge", "data"];
@@ -35,7 +36,11 @@ function App() {
   const run = route.run && detail.data;
   const pages = run?.pages || RUN_PAGES.filter((page) => page === route.page);
   const open = (page) => route.run && go({ page, run: route.run });
-  const toggleLanguage = () => (setLanguage(lang === "zh" ? "en" : "zh"), setLang(language()));
+  const toggleLanguage = async () => {
+    setLanguage(lang === "zh" ? "en" : "zh");
+    await prepareWords();
+    setLang(language());
+  };
   useKeys([
     ["?", () => setHelp(true), t("all keys")],
     ["g r", () => go({ page: "runs" }), t("go to the runs")],
@@ -94,6 +99,12 @@ function useFocusOnPage(route, name, lang, Page) {
   }, [Page, route.run]);
 }
 
+/** Load the texts of the language of the page. */
+async function prepareWords() {
+  if (language() === "zh") addWords("zh", await loadChinese());
+}
+
 takeToken();
 addEventListener("hashchange", () => takeToken()); // Registered before the pages listen: they see the address without the token.
-render(html`<${App} />`, document.getElementById("app"));
+const start = () => render(html`<${App} />`, document.getElementById("app"));
+prepareWords().then(start, start);

@@ -1,4 +1,4 @@
-// The pages, each loaded when it is first shown. A static export uses pages_all.js in its place: it has no server to load
+// The pages and the Chinese texts, each loaded when it is first needed. A static export uses pages_all.js in its place: it has no server to load
 // modules from.
 const PAGES = {
   runs: async () => (await import("./runs.js")).RunsPage,
@@ -12,3 +12,6 @@ const PAGES = {
 
 /** Return the component of a page; unknown names are the list of runs. */
 export const loadPage = (name) => (PAGES[name] || PAGES.runs)();
+
+/** Return the Chinese texts. */
+export const loadChinese = async () => (await import("./words_zh.js")).CHINESE;

@@ -36,14 +36,20 @@ export function RowsBody({ route, runState, isShort = false }) {
   const chosen = chosenColumns(columns, params.cols || "");
   const fields = chosen.map(({ name }) => name).join(",");
   const isReady = info.data !== null;
-  const status = useData(isReady ? `runs/${route.run}/rows` : null, { ...view, fields, offset: 0, limit: 50 }, (data) => pause(data, runState));
+  const [round, setRound] = useState(0); // How often the user has asked for an order with the newest rows.
+  const status = useData(isReady ? `runs/${route.run}/rows` : null, { ...view, fields, offset: 0, limit: 50, refresh: round ? 1 : "", round: round || "" }, (data) => pause(data, runState));
   const [search, filter, sorter] = [useRef(), useRef(), useRef()];
   const [error, setError] = useState(null);
-  const total = status.data?.total ?? 0;
+  const version = JSON.stringify([route.run, view, fields, (view.where || view.sort) && status.data?.complete, round]);
+  const shown = useRef({ data: null }); // The rows of the last view stay until those of the next one are there.
+  if (status.data) shown.current = { data: status.data, version, view, fields };
+  const total = shown.current.data?.total ?? 0;
   const [selected, setSelected] = useSelection(route, total, set);
-  const version = JSON.stringify([route.run, view, fields, (view.where || view.sort) && status.data?.complete]);
   useEffect(() => setError(null), [version]);
-  const fetchRows = async (offset, limit, signal) => (await get(`runs/${route.run}/rows`, { ...view, fields, offset, limit }, signal)).rows;
+  const fetchRows = async (offset, limit, signal) => {
+    const { view: shownView, fields: shownFields } = shown.current;
+    return (await get(`runs/${route.run}/rows`, { ...shownView, fields: shownFields, offset, limit }, signal)).rows;
+  };
   const open = (row, index) => row && go({ page: "row", run: route.run, row: row.n, params: { ...view, file: view.file === "out" ? "" : view.file, at: index } });
   const quick = info.data?.quick || [];
   const wrong = quick.find((each) => each.name === "wrong");
@@ -74,8 +80,9 @@ export function RowsBody({ route, runState, isShort = false }) {
     </div>
     ${info.data?.duplicate_ids > 0 && html`<p class="note">${t("{n} ids occur more than once.", { n: count(info.data.duplicate_ids) })}</p>`}
     ${!isShort && status.data && html`<${Distributions} run=${route.run} columns=${columns} view=${view} onPick=${pick} round=${status.data?.complete} />`}
-    ${isReady && !filterError && html`<${Grid} label=${t("Rows")} columns=${chosen.map((column) => gridColumn(column, view.q))} total=${total} version=${version} seed=${status.data?.rows}
+    ${shown.current.data && !filterError && html`<${Grid} label=${t("Rows")} columns=${chosen.map((column) => gridColumn(column, view.q))} total=${total} version=${shown.current.version} seed=${shown.current.data.rows}
       fetchRows=${fetchRows} selected=${selected} onSelect=${setSelected} onOpen=${open} sort=${view.sort} onSort=${sortBy} onError=${setError} />`}
+    ${status.data?.behind > 0 && html`<p class="note" role="status">${t("{n} more rows have come.", { n: count(status.data.behind) })} <button class="small" onClick=${() => setRound(round + 1)}>${t("Show them")}</button></p>`}
     <${Status} data=${status.data} view=${view} selected=${selected} loading=${status.loading} />`;
 }
 
@@ -85,14 +92,24 @@ function pause(data, runState) {
   return runState === "running" ? GROWING_MS : 0;
 }
 
-/** The selected row. It is written to the address once it has settled, because browsers limit changes of the address. */
+/**
+ * The selected row. It is written to the address once it has settled, because browsers limit changes of the address. What
+ * was written must not come back as a selection: the user may have moved on.
+ */
 function useSelection(route, total, set) {
   const at = Number(route.params.at) || 0;
   const [selected, setSelected] = useState(at);
+  const written = useRef(at);
   const settled = useSettled(selected, URL_DELAY_MS);
-  useEffect(() => setSelected(at), [at, route.run, route.params.where, route.params.sort, route.params.q, route.params.file]);
+  const select = (row) => ((written.current = row), setSelected(row));
+  useEffect(() => select(at), [route.run, JSON.stringify(viewOf(route.params))]);
   useEffect(() => {
-    if (settled !== at && settled === selected) set({ at: settled || "" });
+    if (at !== written.current) select(at);
+  }, [at]);
+  useEffect(() => {
+    if (settled === at || settled !== selected) return;
+    written.current = settled;
+    set({ at: settled || "" });
   }, [settled]);
   return [Math.min(selected, Math.max(0, total - 1)), setSelected];
 }

@@ -13,7 +13,7 @@ const POLL_MS = 2000;
 
 const progress = (run) => {
   if (!run.total) return count(run.ended);
-  return run.ended >= run.total ? count(run.total) : `${count(run.ended)} / ${count(run.total)} · ${percent(Math.floor((run.ended / run.total) * 1000) / 1000)}`;
+  return run.ended >= run.total ? count(run.total) : `${percent(Math.floor((run.ended / run.total) * 1000) / 1000)} · ${count(run.ended)} / ${count(run.total)}`;
 };
 
 /** What is wrong with a run, in words. */
@@ -33,8 +33,8 @@ const columns = (marked) => [
   { label: t("Output"), width: 180, cell: (run) => html`<${Line} value=${run.name} />` },
   { label: t("Job"), width: 100, cell: (run) => html`<${Line} value=${run.job} />` },
   { label: t("Model"), width: 110, cell: (run) => html`<${Line} value=${run.model} />` },
-  { label: t("Rows"), width: 180, number: true, cell: progress },
-  { label: t("Result"), width: 210, cell: (run) => html`<${Line} value=${run.note} />` },
+  { label: t("Rows"), width: 200, number: true, cell: progress },
+  { label: t("Result"), width: 230, cell: (run) => html`<${Line} value=${run.note} />` },
   { label: t("Problems"), width: 330, cell: (run) => html`<${Line} value=${problems(run)} />` },
   { label: t("Calls/s"), width: 70, number: true, cell: (run) => (run.state === "running" ? measure(run.calls_per_s) : "") },
   { label: t("Done about"), width: 96, number: true, cell: (run) => (run.done_at && run.state === "running" ? clockTime(run.done_at) : "") },

@@ -1,6 +1,7 @@
 // Server-sent events, read with fetch because EventSource cannot send the token. The id of an event is a cursor in
 // timeline.jsonl, so a stream continues after anything: the server keeps no state of a page.
-import { ApiError, get, request } from "./api.js";
+import { get, request } from "./api.js";
+import { ApiError } from "./shared.js";
 
 const FIRST_WAIT_MS = 500;
 const MAX_WAIT_MS = 8000;

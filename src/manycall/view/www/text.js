@@ -47,7 +47,7 @@ export function lastOccurrence(text, needle) {
 }
 
 /** Return all ranges of a needle in a text, ignoring the case of letters, up to a limit. */
-export function occurrences(text, needle, limit = 500) {
+function occurrences(text, needle, limit = 500) {
   const ranges = [];
   if (!needle) return ranges;
   const folded = text.toLowerCase();
