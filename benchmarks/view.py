@@ -9,6 +9,7 @@ first ones with a new server process. The client reads complete responses; nothi
 import argparse
 import http.client
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,10 @@ WORDS = "step by the of answer sum therefore tables chairs pens cost each total 
 SESSION = {"started_at": 1000.0, "ended_at": 1010.0, "outcome": "finished", "seconds": 10.0}
 RUNS = 1418
 TABLE = "benchmarks/view.py"
+SETTLE_SECONDS = 2.0
+"""Pause before a measurement, as a reader makes it."""
+Figure = tuple[float, float]
+"""Seconds, and CPU seconds of the server. The memory is in MB."""
 WRONG = "where=" + quote("score.strict-match = 0")
 NAMES = {
     "first rows": ("from the command to the first 50 rows, with a new process", "从命令到前 50 行（新进程）"),
@@ -103,6 +108,11 @@ class Viewer:
         connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
         yield from connection.getresponse()
 
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that the process has used, its threads included."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def peak_memory(self) -> float:
         """Return the peak resident memory in MB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -121,46 +131,58 @@ def viewer(path: Path) -> Iterator[Viewer]:
         process.wait()
 
 
-def timed(function: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
+class Stopwatch:
+    """Elapsed time, and the CPU time that the server used meanwhile. A busy machine changes only the first."""
+
+    def __init__(self, page: Viewer, started: float | None = None) -> None:
+        self._page, self._used = page, 0.0 if started is not None else page.cpu_seconds()
+        self._started = time.perf_counter() if started is None else started
+
+    def read(self) -> Figure:
+        return time.perf_counter() - self._started, self._page.cpu_seconds() - self._used
 
 
-def measure_rows(out: Path, rows: int) -> dict[str, float]:
+def timed(page: Viewer, path: str) -> Figure:
+    watch = Stopwatch(page)
+    page.get(path)
+    return watch.read()
+
+
+def measure_rows(out: Path, rows: int) -> dict[str, Figure]:
     """Return the figures of one server process."""
     started = time.perf_counter()
-    figures = {}
+    figures: dict[str, Figure] = {}
     with viewer(out) as page:
+        watch = Stopwatch(page, started)
         base = f"/api/runs/{page.get('/api/runs')['runs'][0]['id']}/rows"
         page.get(base)
-        figures["first rows"] = time.perf_counter() - started
+        figures["first rows"] = watch.read()
         while not page.get(base)["complete"]:
             time.sleep(0.05)
-        figures["complete"] = time.perf_counter() - started
-        figures["last"] = timed(lambda: page.get(f"{base}?offset={rows - 50}"))
-        figures["filter"] = timed(lambda: page.get(f"{base}?{WRONG}"))
-        time.sleep(2)  # as a reader does
-        figures["sort"] = timed(lambda: page.get(f"{base}?sort=-answer.len"))
-        figures["sorted"] = timed(lambda: page.get(f"{base}?sort=-answer.len&offset={rows // 2}"))
-        time.sleep(2)
-        started = time.perf_counter()
+        figures["complete"] = watch.read()
+        figures["last"] = timed(page, f"{base}?offset={rows - 50}")
+        figures["filter"] = timed(page, f"{base}?{WRONG}")
+        time.sleep(SETTLE_SECONDS)
+        figures["sort"] = timed(page, f"{base}?sort=-answer.len")
+        figures["sorted"] = timed(page, f"{base}?sort=-answer.len&offset={rows // 2}")
+        time.sleep(SETTLE_SECONDS)
+        watch = Stopwatch(page)
         while not (reply := page.get(f"{base}?q=Hyperbola"))["search"]["complete"]:
             if reply["rows"]:
-                figures.setdefault("hits", time.perf_counter() - started)
-        figures["search"] = time.perf_counter() - started
+                figures.setdefault("hits", watch.read())
+        figures["search"] = watch.read()
         figures.setdefault("hits", figures["search"])
-        figures["memory"] = page.peak_memory()
+        figures["memory"] = (page.peak_memory(), 0.0)
     return figures
 
 
-def measure_runs(folder: Path) -> dict[str, float]:
+def measure_runs(folder: Path) -> dict[str, Figure]:
     with viewer(folder) as page:
         page.get("/api/runs")
-        return {"runs": timed(lambda: page.get("/api/runs"))}
+        return {"runs": timed(page, "/api/runs")}
 
 
-def measure_lines(out: Path) -> dict[str, float]:
+def measure_lines(out: Path) -> dict[str, Figure]:
     """Return the 95th percentile of the time from a line in the file to the client."""
     timeline, delays, count = out.with_name(out.name + ".run") / "timeline.jsonl", list[float](), 40
     timeline.write_text("")
@@ -173,27 +195,34 @@ def measure_lines(out: Path) -> dict[str, float]:
                 file.write(json.dumps({"time": time.time(), "calls_per_s": 1.0, "total_ended": 1}) + "\n")
 
     with viewer(out) as page:
-        run_id = page.get("/api/runs")["runs"][0]["id"]
+        run_id, used = page.get("/api/runs")["runs"][0]["id"], page.cpu_seconds()
         threading.Thread(target=write).start()
         for line in page.lines(f"/api/runs/{run_id}/events"):
             if line.startswith(b"data: [{"):
                 delays.append(time.time() - json.loads(line[6:])[0]["time"])
                 if len(delays) == count:
                     break
+        used = (page.cpu_seconds() - used) / count
     timeline.unlink()
-    return {"line": sorted(delays)[int(0.95 * count)]}
+    return {"line": (sorted(delays)[int(0.95 * count)], used)}
 
 
-def table(figures: dict[str, float], language: int) -> str:
+def table(figures: dict[str, Figure], language: int) -> str:
     """Return the table in English (0) or Chinese (1)."""
-    head = (["", "measured", "goal"], ["", "实测", "目标"])[language]
-    unit = {name: "MB" if name == "memory" else ("s", "秒")[language] for name in NAMES}
-    cells = [
-        [NAMES[name][language], f"{figures[name]:.{0 if name == 'memory' else 2}f} {unit[name]}",
-         f"{GOALS[name]:g} {unit[name]}"]
-        for name in NAMES
-    ]  # fmt: skip
+    head = (["", "measured", "CPU of the server", "goal"], ["", "实测", "服务器的 CPU", "目标"])[language]
+    second = ("s", "秒")[language]
+    cells = []
+    for name, (value, used) in ((name, figures[name]) for name in NAMES):
+        if name == "memory":
+            cells.append([NAMES[name][language], f"{value:.0f} MB", "", f"{GOALS[name]:g} MB"])
+        else:
+            measured = [f"{each:.2f} {second}" for each in (value, used)]
+            cells.append([NAMES[name][language], *measured, f"{GOALS[name]:g} {second}"])
     return markdown([head, *cells])
+
+
+def median(found: list[Figure]) -> Figure:
+    return statistics.median(each[0] for each in found), statistics.median(each[1] for each in found)
 
 
 def main() -> None:
@@ -209,12 +238,16 @@ def main() -> None:
         write_output(out, given.rows)
         write_runs(given.folder / "runs")
     found = [measure_rows(out, given.rows) for _ in range(given.repeat)]
-    figures = {name: statistics.median(each[name] for each in found) for name in found[0]}
+    figures = {name: median([each[name] for each in found]) for name in found[0]}
     figures |= measure_runs(given.folder / "runs") | measure_lines(out)
     size = out.stat().st_size / 1e9
     print(f"{given.rows:,} rows, {size:.2f} GB\n" + table(figures, 0))
     if given.write:
-        lead = (f"{given.rows:,} rows, {size:.2f} GB:", f"{given.rows:,} 行，{size:.2f} GB：")
+        load = f"{os.getloadavg()[1]:.0f}"
+        lead = (
+            f"{given.rows:,} rows, {size:.2f} GB, {os.cpu_count()} cores, load average {load}:",
+            f"{given.rows:,} 行，{size:.2f} GB，{os.cpu_count()} 核，平均负载 {load}：",
+        )
         for language, page in enumerate((DOCS / "view.md", DOCS / "zh" / "view.md")):
             replace_between(TABLE, [lead[language], table(figures, language)], page)
 

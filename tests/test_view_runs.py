@@ -53,6 +53,7 @@ def test_the_list_shows_first_what_needs_attention(tmp_path: Path) -> None:
     write_run(tmp_path / "done.jsonl", [{"id": 1}], timeline=[figures(1009.0, 1, 1)])
     write_run(tmp_path / "sub" / "key.jsonl", [], sessions=[{**FINISHED, "outcome": "401: key refused"}])
     write_run(tmp_path / ".hidden" / "x.jsonl", [])
+    (tmp_path / "other.run").mkdir()
     (tmp_path / "plain.jsonl").write_bytes(json_lines([{"id": 1}]))
     sample = {"doc_id": 0, "doc": {}, "target": "1", "filtered_resps": ["1"], "resps": [["1"]], "filter": "none"}
     (tmp_path / "samples_x_2026-01-01T00-00-00.jsonl").write_bytes(json_lines([sample]))

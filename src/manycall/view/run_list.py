@@ -110,7 +110,9 @@ class RunList:
         for path in self._paths:
             if path.is_dir() and path.suffix != RUN_SUFFIX:
                 for each in _outputs(path, MAX_DEPTH):
-                    yield found_run(each, str(each.relative_to(path)))
+                    run = found_run(each, str(each.relative_to(path)))
+                    if run.kind == "run" or each.is_file():  # a folder of another program may end in .run
+                        yield run
             else:
                 out = path.with_suffix("") if path.is_dir() else path
                 yield found_run(out, out.name)
