@@ -6,12 +6,16 @@ import { Line } from "./text.js";
 
 const SHOWN_ROLES = ["id", "score", "verdict", "ending", "extracted", "target", "question", "answer"];
 const JUDGED_ROLES = ["id", "verdict", "replies", "question", "answer"];
-const WIDTHS = { id: 130, score: 110, verdict: 110, ending: 90, extracted: 110, target: 110, question: 320, answer: 420, reasoning: 320, replies: 420 };
+const FILE_NAMES = {
+  failures: ["id", "kind", "error", "attempts", "status", "last_text"], rejected: ["id", "reason"],
+  calls: ["id", "at", "seconds", "ttft", "endpoint", "model", "attempts", "body"],
+};
+const WIDTHS = { id: 130, score: 110, verdict: 110, ending: 120, extracted: 110, target: 110, question: 320, answer: 420, reasoning: 320, replies: 420 };
 const MIN_WIDTH = 60;
 const MAX_DEFAULT = 9;
 
 /** Return the chosen columns as {name, role, type, width}: those in the address, else those with a known role. */
-export function chosenColumns(columns, text) {
+export function chosenColumns(columns, text, file = "out") {
   const known = new Map(columns.map((column) => [column.name, column]));
   if (text) {
     return text.split(",").map((each) => {
@@ -21,10 +25,12 @@ export function chosenColumns(columns, text) {
     });
   }
   const roles = columns.some((column) => column.role === "verdict") ? JUDGED_ROLES : SHOWN_ROLES;
-  const named = roles.flatMap((role) => columns.filter((column) => column.role === role));
+  const named = FILE_NAMES[file]
+    ? FILE_NAMES[file].flatMap((name) => columns.filter((column) => column.name === name))
+    : roles.flatMap((role) => columns.filter((column) => column.role === role));
   const others = columns.filter((column) => !named.includes(column) && column.role !== "reasoning");
-  const chosen = named.length > 2 ? named : [...named, ...others];
-  return chosen.slice(0, MAX_DEFAULT).map((column) => ({ ...column, width: WIDTHS[column.role] || (column.type === "text" ? 220 : 110) }));
+  const chosen = named.length > 1 ? named : [...named, ...others];
+  return chosen.slice(0, MAX_DEFAULT).map((column) => ({ ...column, width: column.name === "error" ? 460 : WIDTHS[column.role] || (column.type === "text" ? 220 : 110) }));
 }
 
 /** Return the columns as a parameter of the address. */

@@ -11,7 +11,7 @@ const STORED = "manycall.distributions";
 
 /** Return the groups that say most about a file, as {kind, field}. */
 export function groupsOf(all) {
-  const columns = all.filter(({ name }) => name !== "ending" && !name.endsWith(".len")); // These stand for fields that are there.
+  const columns = all.filter(({ name }) => name !== "ending" && !name.endsWith(".len") && !name.startsWith("row.")); // These stand for other fields.
   const facets = columns.filter(({ role, type }) => role === "ending" || (role === "" && ["category", "boolean"].includes(type)));
   const scores = columns.filter(({ role }) => role === "score");
   const lengths = columns.some(({ role }) => role === "answer") ? [{ kind: "histogram", field: "answer.len" }] : [];
@@ -48,6 +48,7 @@ export function Group({ run, group, view, onPick, round = "" }) {
   const title = columnWord(group.field);
   if (error) return null;
   if (!data) return html`<figure class="histogram"><figcaption>${title}</figcaption></figure>`;
+  if (isFacet && data.values.length > 5 && data.values[0].count === 1) return null; // Each value is there once.
   if (isFacet) return data.values.length + (data.missing ? 1 : 0) > 0 && html`<${Facet} data=${data} title=${title} onPick=${onPick} />`;
   return data.counts.length > 0 && html`<${Histogram} data=${data} title=${title} onPick=${onPick} />`;
 }

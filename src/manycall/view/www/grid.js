@@ -133,6 +133,13 @@ export function Grid({ columns, total, version, fetchRows, selected, onSelect, o
   useEffect(() => {
     if (total && (selected < first || selected > first + seen - 1)) show(Math.min(selected, total - 1));
   }, [selected, version]);
+  const seenBefore = useRef(seen);
+  useEffect(() => {
+    // A table that became smaller still shows the selected row, if it has shown it before.
+    const wasVisible = selected >= first && selected < first + seenBefore.current;
+    seenBefore.current = seen;
+    if (total && wasVisible) show(selected);
+  }, [seen]);
   const onScroll = () => {
     if (!root.current) return;
     const row = topRow(root.current.scrollTop, total, seen, viewPx);

@@ -121,14 +121,14 @@ function Scores({ row, info }) {
 function Failure({ failure }) {
   return html`<section class="panel bad"><h2>${t("This row failed")}: <${Line} value=${failure.kind} /></h2>
     <p><${Line} value=${failure.error} /></p>
-    <p class="muted">${failure.status ? t("status {n}", { n: failure.status }) : t("no response")} · ${t("{n} attempts", { n: count(failure.attempts) })}</p>
+    <p class="muted">${failure.status ? `${t("status {n}", { n: failure.status })} · ` : failure.kind === "call_error" ? `${t("no response")} · ` : ""}${t("attempts: {n}", { n: count(failure.attempts) })}</p>
     ${failure.last_text && html`<h3>${t("The last text of the server")}</h3><${Text} value=${failure.last_text} />`}</section>`;
 }
 
 function Answer({ row, info, search }) {
   const { roles } = info;
   const answer = field(row, roles.answer);
-  if (answer === undefined || answer === null) return null;
+  if (answer === undefined || answer === null || (info.failure && answer === info.failure.last_text)) return null;
   const text = asText(answer);
   const read = info.read.find((each) => each.start !== null && each.score < 1) || info.read.find((each) => each.start !== null);
   const reasoning = field(row, roles.reasoning);

@@ -31,9 +31,10 @@ export function RowsBody({ route, runState, isShort = false }) {
   const { params } = route;
   const view = viewOf(params);
   const set = (changes, replace = true) => go({ ...route, params: { ...params, ...changes } }, replace);
-  const info = useData(`runs/${route.run}/columns`, { file: view.file }, (data) => (data.quick.some((each) => each.count === null) ? 1000 : 0));
+  const info = useData(`runs/${route.run}/columns`, { file: view.file });
+  const filters = useData(`runs/${route.run}/columns`, { file: "out" }, (data) => (data.quick.some((each) => each.count === null) ? 1000 : 0));
   const columns = info.data?.columns || [];
-  const chosen = chosenColumns(columns, params.cols || "");
+  const chosen = chosenColumns(columns, params.cols || "", view.file);
   const fields = chosen.map(({ name }) => name).join(",");
   const isReady = info.data !== null;
   const [round, setRound] = useState(0); // How often the user has asked for an order with the newest rows.
@@ -51,7 +52,7 @@ export function RowsBody({ route, runState, isShort = false }) {
     return (await get(`runs/${route.run}/rows`, { ...shownView, fields: shownFields, offset, limit }, signal)).rows;
   };
   const open = (row, index) => row && go({ page: "row", run: route.run, row: row.n, params: { ...view, file: view.file === "out" ? "" : view.file, at: index } });
-  const quick = info.data?.quick || [];
+  const quick = filters.data?.quick || [];
   const wrong = quick.find((each) => each.name === "wrong");
   const sortBy = (name) => set({ sort: view.sort === name ? `-${name}` : view.sort === `-${name}` ? "" : name, at: "" });
   const pick = (condition) => set({ where: addCondition(view.where, condition), at: "" }, false);
