@@ -73,11 +73,12 @@ torture: setup
 
 .venv-lmeval/ready:
 	$(PYTHON) -m venv .venv-lmeval
-	$(LM_EVAL) -m pip install --quiet --disable-pip-version-check 'lm_eval[api]==0.4.13'
+	$(LM_EVAL) -m pip install --quiet --disable-pip-version-check 'lm_eval[api,ifeval,math]==0.4.13'
 	@touch $@
 
 crosscheck: setup .venv-lmeval/ready
 	PYTHONPATH=tests $(BIN)/python -m crosscheck --python $(LM_EVAL) $(if $(GSM8K),--gsm8k $(GSM8K) --record)
+	PYTHONPATH=tests $(BIN)/python -m crosscheck.tasks --python $(LM_EVAL) $(CROSSCHECK)
 	PYTHONPATH=tests $(BIN)/python -m crosscheck.over_http --python $(LM_EVAL) $(if $(GSM8K),--gsm8k $(GSM8K))
 
 check: setup

@@ -12,7 +12,8 @@ import uvloop
 
 from manycall import clock
 from manycall.client.call_client import CallClient
-from manycall.client.endpoint import MAX_OPENING_CONFIGURED, Endpoint
+from manycall.client.endpoint import Endpoint
+from manycall.client.endpoint_limits import MAX_OPENING_CONFIGURED
 from manycall.sim.process import SimProcess
 from manycall.sim.sim_settings import SimSettings
 from manycall.transport.http import HttpTransport

@@ -14,7 +14,8 @@ import msgspec
 
 from manycall import clock
 from manycall.client.call_client import DEFAULT_TIMEOUT, CallClient
-from manycall.client.endpoint import MAX_OPENING_CONFIGURED, Endpoint
+from manycall.client.endpoint import Endpoint
+from manycall.client.endpoint_limits import MAX_OPENING_CONFIGURED
 from manycall.client.job_client import JobClient
 from manycall.control.quota import Quota
 from manycall.data.row_source import RowSource
@@ -23,6 +24,7 @@ from manycall.limits import RateLimits
 from manycall.records import Row
 from manycall.run.row_client import JournalLog, RowClient
 from manycall.run.scheduler import Scheduler
+from manycall.run.status_display import StatusDisplay
 from manycall.run.status_line import StatusLine
 from manycall.run.ticker import client_status, run_ticker
 from manycall.sim import virtual_time
@@ -222,7 +224,7 @@ async def drive(
     """Make one call for each row in a complete run: journal, output, timeline. Return how many rows succeeded."""
     run = RunFolder(folder / "out.jsonl", Manifest("0", {}))
     progress = StatusLine(
-        "sim", client.counters, total=None, before=0, load=lambda now: client_status(client, now), note=str, stream=None
+        "sim", client.counters, total=None, before=0, load=lambda now: client_status(client, now), note=str, display=StatusDisplay(None)
     )
     try:
         async with client:

@@ -1,4 +1,4 @@
-"""Write docs/cli.md from the help of the commands, and the tables of docs/providers.md from the code.
+"""Write docs/cli.md from the help of the commands, and the tables of providers.md and evaluate.md from the code.
 
 With --check, only compare, and look for broken links.
 """
@@ -12,11 +12,13 @@ from pathlib import Path
 from provider_tables import table_lines
 
 PAGE = Path(__file__).with_name("cli.md")
-PROVIDER_PAGES = (Path(__file__).with_name("providers.md"), Path(__file__).parent / "zh" / "providers.md")
+TABLE_PAGES = tuple(
+    Path(__file__).parent / folder / name for name in ("providers.md", "evaluate.md") for folder in ("", "zh")
+)
 TABLE = re.compile(r"(<!-- (\w+): made by docs/generate\.py -->\n(?:\|.*\n){2})(?:\|.*\n)*")
 """Marker and header of a table, and its rows."""
 VERBS = (
-    "generate", "steps", "eval", "run", "run-batch", "score", "compare", "judge", "export-lm-eval",
+    "generate", "steps", "eval", "run", "run-batch", "embed", "score", "compare", "judge", "export-lm-eval",
     "check-data", "export", "dataset-card", "status", "view", "repair", "sim",
 )  # fmt: skip
 
@@ -51,7 +53,7 @@ def broken_links() -> list[str]:
 
 
 if __name__ == "__main__":
-    made = {PAGE: page()} | {each: with_table_rows(each.read_text(encoding="utf-8")) for each in PROVIDER_PAGES}
+    made = {PAGE: page()} | {each: with_table_rows(each.read_text(encoding="utf-8")) for each in TABLE_PAGES}
     if "--check" not in sys.argv:
         for path, text in made.items():
             path.write_text(text, encoding="utf-8")

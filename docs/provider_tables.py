@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from task_tables import benchmark_rows
+
 from manycall.errors import UsageError
 from manycall.providers.catalog import PROVIDERS
 from manycall.providers.error_body import MODERATION_REASONS, PER_DAY
@@ -196,6 +198,7 @@ TABLES: dict[str, Callable[[], Iterable[Row]]] = {
     "errors": lambda: _per_provider(error_row),
     "apis": api_rows,
     "tests": lambda: _per_provider(test_row),
+    "benchmarks": benchmark_rows,
 }
 """Name in the marker of a table -> its rows, without the header."""
 

@@ -1,8 +1,9 @@
 """Endpoints for tests, as `open_pool` makes them."""
 
 from manycall.client.body_adapter import BodyAdapter
-from manycall.client.endpoint import Endpoint, WindowRange
+from manycall.client.endpoint import Endpoint
 from manycall.client.endpoint_api import EndpointApi
+from manycall.client.endpoint_limits import WindowRange
 from manycall.client.endpoint_settings import EndpointSettings
 from manycall.limits import RateLimits
 from manycall.providers import address

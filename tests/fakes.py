@@ -10,6 +10,7 @@ from manycall.client.endpoint import Endpoint
 from manycall.client.job_client import JobClient
 from manycall.client.permit_group import PermitGroup
 from manycall.client.permits import Permits
+from manycall.client.shared_budget import SharedBudget
 from manycall.control.budget import Budget, Charge
 from manycall.control.retry import FailedAttempt
 from manycall.providers import openai
@@ -56,7 +57,7 @@ def calls_of(
         client.model,
         client.params,
         counters=client.counters,
-        budget=budget,
+        budget=None if budget is None else SharedBudget(budget),
         charge=charge,
         log=JournalLog(run.journal, client.model),
         finish_cancelled_calls=finish_cancelled_calls,

@@ -20,7 +20,8 @@ from manycall.evals.tasks import mmlu
 from manycall.evals.tasks.gsm8k import FewshotSampler
 from manycall.evals.tasks.gsm8k_exemplars import EXEMPLARS
 from manycall.evals.tasks.registry import TASKS
-from manycall.evals.tasks.task import Task, TaskPrompt
+from manycall.evals.tasks.task import Task
+from manycall.evals.tasks.task_prompt import TaskPrompt
 from manycall.records import Row
 from servers import Connection, http, read_request, serving
 from shell import manycall as command
@@ -369,7 +370,7 @@ def test_a_slow_scorer_holds_no_call_up() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("nosuch",), "Unknown task 'nosuch'. Available tasks: gsm8k"),
+        (("nosuch",), "Unknown task 'nosuch'. Run `manycall eval --list`"),
         (("nosuch.jsonl", "--scorer", "exact"), "file not found"),
         (("q.jsonl",), r"--scorer exact|numeric"),
         (("q.jsonl", "--scorer", "nosuch"), "Unknown scorer 'nosuch'. Available scorers: exact"),
@@ -699,10 +700,10 @@ def test_mmlu_is_read_from_the_authors_files() -> None:
     assert messages[0]["content"].endswith("about high school physics.\n\n")
     assert messages[1]["content"] == "high_school_physics0?\nA. a\nB. b\nC. c\nD. d\nAnswer:"
     assert messages[-1]["content"] == 'Two\n lines, "so"\nA. 1\nB. 2\nC. 3\nD. 4\nAnswer:'
-    assert task.score_response("\nB", "B") == {"get_response": ("", 0.0)}
-    assert task.score_response(" b.\nC", "B") == {"get_response": ("b.", 1.0)}
-    assert task.score_response("b. ", "B") == {"get_response": ("b.", 1.0)}
-    assert task.score_response("The answer is B", "B")["get_response"][1] == 0
+    assert task.score_response("\nB", {"answer": "B"}) == {"get_response": ("", 0.0)}
+    assert task.score_response(" b.\nC", {"answer": "B"}) == {"get_response": ("b.", 1.0)}
+    assert task.score_response("b. ", {"answer": "B"}) == {"get_response": ("b.", 1.0)}
+    assert task.score_response("The answer is B", {"answer": "B"})["get_response"][1] == 0
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_money_is_tokens_at_their_price() -> None:
     assert budget.exhausted is None
     assert budget.usage_lines() == ["$1.70 of $2.00"]
     budget.spend(charge_of(Usage(0, 200_000), price))
-    assert budget.exhausted == ("Stopped: --max-cost $2.00 reached ($2.00 spent on this output, all sessions).")
+    assert budget.exhausted == ("Stopped: --max-cost $2.00 reached ($2.00 spent in all sessions).")
     assert format_money(0.00123) == "$0.0012"
 
 
@@ -332,7 +332,7 @@ def test_sessions_that_are_killed_share_one_budget() -> None:
             assert finish(process).code == -signal.SIGKILL
         stopped = command(*words, *budget)
         assert stopped.code == 4
-        assert f"--max-total-tokens 20,000 tokens reached ({spent():,} tokens spent on this output" in stopped.err
+        assert f"--max-total-tokens 20,000 tokens reached ({spent():,} tokens spent in all sessions" in stopped.err
         assert f"{len(rows(OUT))} rows are saved. Raise the budget and resume with: manycall generate" in stopped.err
         assert 20_000 <= spent() < 20_500
         calls = endpoint.stats["finished"]

@@ -6,15 +6,20 @@ is at hand (LM_EVAL_PYTHON, or the environment that `make crosscheck` makes), it
 
 import json
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from crosscheck import __main__ as check
-from crosscheck import ours, over_http
+from crosscheck import ours, over_http, tasks
+from manycall.evals.tasks.registry import BENCHMARKS
 
 SAID = json.loads(check.RECORDED.read_text())
 LM_EVAL = os.environ.get("LM_EVAL_PYTHON") or str(Path(__file__).parents[1] / ".venv-lmeval" / "bin" / "python")
+
+
+SAID_OF_TASKS = json.loads(tasks.RECORDED.read_text())
 
 
 @pytest.fixture
@@ -73,3 +78,26 @@ def test_the_score_of_lm_eval_for_failed_rows_is_next_to_ours(lm_eval: str, tmp_
 
 def test_both_commands_say_the_same_of_the_simulated_endpoint(lm_eval: str, tmp_path: Path) -> None:
     assert over_http.simulated(lm_eval, check.made_up(tmp_path), tmp_path) == []
+
+
+def test_every_task_sends_reads_and_scores_as_lm_eval_did(tmp_path: Path) -> None:
+    names = [*tasks.CASES]
+    if find_spec("math_verify") is None:
+        names = [name for name in names if BENCHMARKS[name].extra != "math"]
+    assert SAID_OF_TASKS.keys() == tasks.CASES.keys()
+    assert tasks.recorded_now(names, tmp_path) == {name: SAID_OF_TASKS[name] for name in names}
+
+
+def test_a_difference_of_a_task_is_seen(tmp_path: Path) -> None:
+    case = tasks.CASES["aime25"]
+    job = tasks.make_case("aime25", case, 40, tmp_path)
+    mine = tasks.ask_ours("aime25", job)
+    rows = tasks.write_lines(tmp_path / "said", ({"none": ["", {"exact_match": 0.0}]} for _ in mine["grades"]))
+    numbers = {"exact_match,none": 0.0, "exact_match_stderr,none": 0.0}
+    said = {**mine, "prompts": "another", "rows": str(rows), "numbers": numbers}
+    bad = "\n".join(tasks.differences("aime25", case, mine, said, job))
+    assert all(text in bad for text in ("other prompts", "rows differ", "exact_match 0.", "exact_match_stderr"))
+
+
+def test_lm_eval_still_agrees_on_the_other_tasks(lm_eval: str, tmp_path: Path) -> None:
+    assert tasks.compare(lm_eval, ["aime24", "mgsm_direct_zh", "mgsm_native_cot_ja"], 200, tmp_path) == []

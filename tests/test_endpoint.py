@@ -4,8 +4,8 @@ import pytest
 
 from endpoints import endpoint_at
 from fakes import FakeTransport, answer, attempt
-from manycall.client.endpoint import MAX_RESET_PAUSE_SECONDS
 from manycall.client.endpoint_config import resolve_endpoints
+from manycall.client.endpoint_limits import MAX_RESET_PAUSE_SECONDS
 from manycall.control.concurrency_window import ConcurrencyWindow
 from manycall.errors import UsageError
 from manycall.limits import CallCost, RateLimits

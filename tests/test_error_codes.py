@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from endpoints import endpoint_at
 from fakes import no_header
 from manycall import errors
-from manycall.client.endpoint import SendTime, WindowRange
+from manycall.client.endpoint_limits import SendTime, WindowRange
 from manycall.client.refusal import assess_failure, read_refusal
 from manycall.control import retry
 from manycall.control.retry import FailedAttempt

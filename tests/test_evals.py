@@ -16,7 +16,8 @@ from manycall.evals.stats.mean import Mean
 from manycall.evals.tasks import download, gsm8k, wordmath
 from manycall.evals.tasks.custom import custom_task
 from manycall.evals.tasks.registry import TASKS
-from manycall.evals.tasks.task import Task, TaskPrompt
+from manycall.evals.tasks.task import Task
+from manycall.evals.tasks.task_prompt import TaskPrompt
 from manycall.records import Row
 
 
@@ -132,7 +133,7 @@ def test_the_right_answers_score_one_under_their_own_protocol(gsm8k: Path) -> No
     answers = [json.loads(line)["answer"] for line in (gsm8k / "test.jsonl").read_bytes().splitlines()]
     assert len(answers) == 1319
     for answer in answers:
-        found = TASKS["gsm8k"].score_response(answer, answer)
+        found = TASKS["gsm8k"].score_response(answer, {"answer": answer})
         assert found["strict-match"][1] == 1.0
 
 
@@ -242,8 +243,11 @@ def test_every_answer_follows_from_the_numbers_in_its_question(story: Callable[.
 
 def test_wordmath_reads_the_line_it_asks_for() -> None:
     scoring = TASKS["wordmath"]
-    assert scoring.score_response("2+2=4\nThe answer is 1,200.", "1200")["strict-match"] == ("1,200", 1.0)
-    assert scoring.score_response("It may be 7.", "7") == {"strict-match": (UNPARSED, 0.0), "last-number": ("7", 1.0)}
+    assert scoring.score_response("2+2=4\nThe answer is 1,200.", {"answer": "1200"})["strict-match"] == ("1,200", 1.0)
+    assert scoring.score_response("It may be 7.", {"answer": "7"}) == {
+        "strict-match": (UNPARSED, 0.0),
+        "last-number": ("7", 1.0),
+    }
 
 
 # score

@@ -7,7 +7,8 @@ import manycall
 
 EXPORTED = """
     Client Comparison Completion Embeddings EvalResult Failure JudgeResult LLM RunResult Success Task __version__
-    check_data compare dataset_card evaluate export export_lm_eval generate judge map run_batch run_steps score
+    check_data compare dataset_card embed evaluate evaluate_all export export_lm_eval generate judge map rank_models
+    run_batch run_steps score
     write_report
 """.split()
 MAX_PUBLIC_NAMES = 25

@@ -11,7 +11,7 @@ import manycall
 from manycall.errors import SettingsMismatch, UsageError
 from manycall.evals.evaluate import resolve_task
 from manycall.evals.tasks.registry import TASKS
-from manycall.evals.tasks.task import TaskPrompt
+from manycall.evals.tasks.task_prompt import TaskPrompt
 from manycall.records import Messages, Row
 from shell import manycall as command
 

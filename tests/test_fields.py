@@ -12,6 +12,7 @@ from shell import manycall as command
 
 PAGE = Path(__file__).parents[1] / "docs" / "files.md"
 SIM = ("-m", "m", "-u", "sim:latency=0,token_latency=0")
+OUTPUT_SECTION = "Output of generate and steps"  # its fields have the names of options and of the row's own fields
 FILE_SECTIONS = ("manifest.json", "failures.jsonl", "rejected.jsonl", "calls.jsonl", "timeline.jsonl")
 ROWS = ({"id": "a", "topic": "tea"}, {"id": "b", "topic": "milk"}, {"id": "c"})  # the prompt does not fit row c
 STEPS = """
@@ -28,7 +29,7 @@ def documented() -> dict[str, set[str]]:
     for part in PAGE.read_text(encoding="utf-8").split("\n## ")[1:]:
         title, _, text = part.partition("\n")
         cells = re.findall(r"^\| (`[^|]+) \|", text, re.M)
-        if cells:  # a section without a table describes no fields
+        if cells and title != OUTPUT_SECTION:  # a section without a table describes no fields
             sections[title] = {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
     return sections
 
@@ -68,7 +69,7 @@ def work() -> dict[str, list[Any]]:
     evals.append(printed("score", "wrong.jsonl"))
     pair = "Which is better? {{ first.response }} {{ second.response }}"
     return {
-        "Results of generate, steps, run and run-batch": runs,
+        "Results of generate, steps, run, run-batch and embed": runs,
         "Results of eval and score": evals,
         "Results of judge": [
             printed(*judge, "Rate {{ response }}", "-o", "j.jsonl"),

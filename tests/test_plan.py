@@ -8,7 +8,8 @@ import pytest
 
 import manycall
 from manycall.control.token_estimate import DEFAULT_OUTPUT_TOKENS
-from manycall.run.dry_run import ASSUMED_BASE_SECONDS, ASSUMED_IN_FLIGHT, ASSUMED_TOKENS_PER_SECOND
+from manycall.run.call_forecast import ASSUMED_BASE_SECONDS, ASSUMED_TOKENS_PER_SECOND
+from manycall.run.dry_run import ASSUMED_IN_FLIGHT
 from shell import manycall as command
 from shell import rows, sim
 

@@ -154,7 +154,7 @@ def test_an_endpoint_has_a_name_and_a_price(tmp_path: Path) -> None:
     path.write_text(f'[[endpoint]]\nname = "gpu"\nbase_url = "http://127.0.0.1:1/v1"\nprice = {table}\n')
     (settings,) = read_endpoints_file(path, False, lambda name: None)
     expected = Price(Rates(2, 8, 0.2), "CNY", (Period(60, 240, 2.0),))
-    assert settings.priced == PricedEndpoint("gpu", settings.provider.name, expected)
+    assert (settings.shown_name, settings.price) == ("gpu", expected)
 
 
 def test_the_result_equals_a_recount_of_the_journal_over_sessions_and_models(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from manycall.client.pool import ClientStatus
 from manycall.control.concurrency_window import ConcurrencyWindow
 from manycall.records import Completion, Usage
 from manycall.render import markdown_table
+from manycall.run.status_display import StatusDisplay
 from manycall.run.status_line import StatusLine
 from manycall.run.ticker import client_status
 from manycall.sim import virtual_time
@@ -30,9 +31,9 @@ def progress(
         before=100,
         truncated=truncated,
         load=lambda now: ClientStatus(37, 64, "window 64"),
-        spending=lambda counters: {"total_cost": cost, "currency": "USD", "budget_usage": []},
+        spending=lambda counters: {"total_cost": cost, "currency": "USD", "budget_usage": [], "endpoints": []},
         note=lambda: "acc 0.5",
-        stream=stream,
+        display=StatusDisplay(stream),
     )
 
 

@@ -62,8 +62,8 @@ def test_a_run_that_stops_raises_one_sentence() -> None:
         manycall.generate("{{ x }}", [{"y": 1}], base_url="sim", out="g.jsonl", **OPTIONS)
     with pytest.raises(TypeError, match="temprature"):
         manycall.generate("x", base_url="sim", out="g.jsonl", temprature=0.2, **OPTIONS)  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match="'model'"):
-        manycall.generate("x", base_url="sim", out="g.jsonl")  # type: ignore[call-arg]
+    with pytest.raises(manycall.errors.UsageError, match="Missing model"):
+        manycall.generate("x", base_url="sim", out="g.jsonl")
 
 
 def test_memory_does_not_grow_with_the_rows() -> None:

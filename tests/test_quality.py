@@ -41,6 +41,8 @@ def dataset(*texts: Any, field: str = "text", **more: Any) -> Path:
         ("", " ", False),
         ("é", "e", False),
         ("कि", "का", False),
+        ("3.5 apples", "35 apples", False),
+        ("An answer of many words, " * 4, "an answer ofmany words " * 4, True),
     ],
 )
 def test_duplicates_are_those_that_differ_in_case_space_and_punctuation_alone(one: str, other: str, same: bool) -> None:

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from manycall.sim.sim_embeddings import vector
 from shell import manycall, rows
 
 ROOT = Path(__file__).parents[1]
 PAGES = {name: (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("recipes.md", "zh/recipes.md")}
 SOURCES = [f"Line {n}, with a comma" for n in range(30)]
 INFO = Path("data/dataset_info.json")
+PROVIDERS = ("deepseek", "siliconflow", "openai", "dashscope")
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(32)
 
 over_pages = pytest.mark.parametrize("page", PAGES)
 
@@ -24,6 +27,11 @@ def files() -> None:
     """Write the input files that the recipes name, and link the examples."""
     Path("questions.jsonl").write_text("".join(f'{{"question": "What is {n} times 7?"}}\n' for n in range(20)))
     Path("table.csv").write_text("number,source\n" + "".join(f'{n},"{text}"\n' for n, text in enumerate(SOURCES)))
+    Path("corpus.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in SOURCES))
+    Path("photos").mkdir()
+    for n in range(5):
+        Path(f"photos/{n}.png").write_bytes(PNG + bytes([n]))
+    Path("photos.jsonl").write_text("".join(f'{{"photo": "photos/{n}.png"}}\n' for n in range(5)))
     Path("examples").symlink_to(ROOT / "examples")
 
 
@@ -36,7 +44,7 @@ def run_recipe(page: str, output: str) -> None:
                 or f"-o {output}\n" in block]  # fmt: skip
     for line in block.strip().splitlines():
         _, *words = shlex.split(line)
-        done = manycall(*["sim:provider=deepseek,latency=0" if word == "deepseek" else word for word in words])
+        done = manycall(*[f"sim:provider={word},latency=0" if word in PROVIDERS else word for word in words])
         assert done.code == 0, done.err
 
 
@@ -76,6 +84,18 @@ def test_a_translated_table_has_the_order_and_the_columns_of_its_input(page: str
 
 
 @over_pages
+def test_captions_have_their_images_in_the_forms_of_trl_and_llama_factory(page: str) -> None:
+    run_recipe(page, "captions.jsonl")
+    made, trl = rows(Path("data/captions.jsonl")), rows(Path("data/captions-trl.jsonl"))
+    assert sorted(row["images"][0] for row in made) == [f"../photos/{n}.png" for n in range(5)]
+    assert all((INFO.parent / row["images"][0]).is_file() for row in made)
+    assert all(row["conversations"][0]["value"].startswith("<image>") for row in made)
+    assert entry("captions")["columns"] == {"messages": "conversations", "images": "images"}
+    assert [row["images"] for row in trl] == [row["images"] for row in made]
+    assert all(row["messages"][0]["content"][0] == {"type": "image"} for row in trl)
+
+
+@over_pages
 def test_preference_pairs_are_in_the_forms_of_trl_and_llama_factory(page: str) -> None:
     name = "preferences.jsonl" if page == "recipes.md" else "preferences-zh.jsonl"
     run_recipe(page, name)
@@ -86,3 +106,13 @@ def test_preference_pairs_are_in_the_forms_of_trl_and_llama_factory(page: str) -
     ours = rows(Path("data/pairs.jsonl"))
     assert [(row["instruction"], row["chosen"], row["rejected"]) for row in ours] == source
     assert entry("pairs")["ranking"] is True
+
+
+@over_pages
+def test_an_embedded_corpus_has_the_order_of_the_input(page: str) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    run_recipe(page, "corpus.parquet")
+    table = parquet.read_table("corpus.parquet")
+    assert table["text"].to_pylist() == SOURCES
+    assert table["embedding"].to_pylist() == [vector(text) for text in SOURCES]
+    assert [row["id"] for row in rows(Path("sample.ids.jsonl"))] == table["id"].to_pylist()[:20]

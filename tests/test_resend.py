@@ -10,6 +10,7 @@ import pytest
 from fakes import answer, calls_of, charging, no_header
 from manycall.client.call_client import CallClient
 from manycall.client.job_client import JobClient
+from manycall.client.shared_budget import SharedBudget
 from manycall.control.budget import Budget, Charge, SpendLimit
 from manycall.data.row_source import RowSource
 from manycall.errors import AttemptTimeout, CallError, ConnectionLost, RunStopped
@@ -255,7 +256,7 @@ def test_a_copy_is_sent_only_if_the_budget_of_its_job_has_room(tokens: int, copi
     async def main() -> int:
         servers = Servers(after(100.0), after(2.0))
         async with CallClient("m", base_url=["http://a", "http://b"], transport=servers) as client:
-            job = JobClient(client.pool, "m", {}, budget=budget, charge=charging(budget))
+            job = JobClient(client.pool, "m", {}, budget=SharedBudget(budget), charge=charging(budget))
             await stalled(job)
             return job.counters.hedged
 

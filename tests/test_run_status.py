@@ -95,7 +95,7 @@ def make_run(folder: Path, outcome: str, updated: float, started_at: float = 0.0
     (run / "manifest.json").write_text(json.dumps(manifest))
     figures: dict[str, object] = {
         "time": updated, "total_rows": 10, "total_ended": 7, "rows_per_s": 0.0, "calls_per_s": 3.0,
-        "tokens_per_s": 5.0, "total_cost": None, "currency": "USD", "budget_usage": [], "failed": 0,
+        "tokens_per_s": 5.0, "total_cost": None, "currency": "USD", "budget_usage": [], "endpoints": [], "failed": 0,
         "failure_counts": {},
         "in_flight": 2, "limited_by": "window 8", "note": "", "total_truncated": 0, "total_rejected": 0, "retries": 0,
     }  # fmt: skip

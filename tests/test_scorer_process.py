@@ -148,17 +148,17 @@ def test_what_a_scorer_has_started_ends_with_it(url: str) -> None:
     ask()
     processes = ScorerProcesses("own.py:task", 1)
     with pytest.raises(ScorerFailed, match="longer than 1 s"):
-        processes.grade("start another", "right")
+        processes.grade("start another", {"answer": "right"})
     wait_for(lambda: not processes_here(b"sleep\x0060"))
 
 
 def test_a_pattern_of_the_users_is_matched_in_a_process(url: str) -> None:
     task = scorer_task("regex:(a+)+$")
     processes = ScorerProcesses(task.origin, 0.5)
-    assert processes.grade("an aaa", "aaa") == {"regex:(a+)+$": ("aaa", 1.0)}
+    assert processes.grade("an aaa", {"answer": "aaa"}) == {"regex:(a+)+$": ("aaa", 1.0)}
     with pytest.raises(ScorerFailed, match="the scorer took longer"):
-        processes.grade(FOR_EVER, "a")
-    assert processes.grade("an aaa", "b") == {"regex:(a+)+$": ("aaa", 0.0)}
+        processes.grade(FOR_EVER, {"answer": "a"})
+    assert processes.grade("an aaa", {"answer": "b"}) == {"regex:(a+)+$": ("aaa", 0.0)}
     assert len(scorers()) == 1
     processes.close()
     assert scorers() == []
@@ -166,5 +166,5 @@ def test_a_pattern_of_the_users_is_matched_in_a_process(url: str) -> None:
 
 def test_functions_that_exist_only_here_and_those_that_are_built_in_are_called_here() -> None:
     task = manycall.Task(rows=[], prompt="x", extract=lambda text: os.getpid(), scorer=lambda answer, target: 1)
-    assert grade_function(task)("x", "x") == {"score": (os.getpid(), 1.0)}
+    assert grade_function(task)("x", {"answer": "x"}) == {"score": (os.getpid(), 1.0)}
     assert scorer_task("numeric").origin == ""

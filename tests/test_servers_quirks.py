@@ -338,7 +338,7 @@ def test_17_incomplete_json_is_called_truncated_and_is_not_parsed() -> None:
 
 
 def test_18_an_embedding_that_is_a_text_is_no_embedding() -> None:
-    with pytest.raises(errors.InvalidResponse, match="Expected `array`, got `str`"):
+    with pytest.raises(errors.InvalidResponse, match="not base64 of 32-bit floats"):
         openai.decode("embeddings", b'{"data":[{"index":0,"embedding":"AAAA"}]}')
 
 

@@ -19,7 +19,7 @@ from manycall.client.limit_headers import FIRST_ANSWERS
 from manycall.data.prompt_template import PromptTemplate
 from manycall.data.row_source import RowSource
 from manycall.dataset.duplicates import Duplicates
-from manycall.dataset.normalize import normalize
+from manycall.dataset.normalize import SHORT_TEXT, normalize
 from manycall.ids import IdTable
 from manycall.limits import CallCost
 from manycall.providers import openai
@@ -104,8 +104,17 @@ def test_a_call_without_a_task_of_its_own_sends_counts_and_writes_the_same(
 
 @given(TEXTS)
 def test_an_ascii_text_has_the_same_normal_form_beside_another_character(text: str) -> None:
-    beside = normalize(f"{text} é")
-    assert beside == (f"{normalize(text)} é" if any(map(str.isalnum, text)) else "é")
+    beside, plain = normalize(f"{text} é"), normalize(text)
+    if len(beside) >= SHORT_TEXT:
+        assert beside == normalize(f"{text} {'x' * SHORT_TEXT}").replace("x" * SHORT_TEXT, "é")
+    else:
+        assert beside == (f"{plain} é" if any(map(str.isalnum, text)) else "é")
+
+
+@given(st.text("aB1 .,\n-é", max_size=40), st.sampled_from([" ", "\n\n", ", "]))
+def test_in_a_long_text_only_letters_digits_and_their_order_count(text: str, sign: str) -> None:
+    long = f"{text} {'word ' * 20}"
+    assert normalize(long) == normalize(long.replace(" ", sign)) == "".join(filter(str.isalnum, long.lower()))
 
 
 @given(st.lists(st.text("aB1 .,\n-é", max_size=4), max_size=60))

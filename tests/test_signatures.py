@@ -11,11 +11,17 @@ import pytest
 import manycall
 from manycall.run.options import CONNECTION_OPTIONS, RunOptions, declared_options
 
-JOBS = [manycall.generate, manycall.run_steps, manycall.map, manycall.evaluate, manycall.judge, manycall.run_batch]
+JOBS = [
+    manycall.generate, manycall.run_steps, manycall.map, manycall.evaluate, manycall.judge, manycall.run_batch,
+    manycall.embed,
+]  # fmt: skip
 CLIENT_JOBS = [manycall.Client.map, manycall.Client.generate, manycall.Client.evaluate, manycall.Client.judge]
 MISSING = {
     "judge": {"dry_run"}, "run_batch": {"id_field", "reasoning", "retry"}, "map": {"reasoning", "retry"},
     "run_steps": {"retry"},
+    "embed": {
+        "dry_run", "from_", "idle_timeout", "max_tokens", "reasoning", "retry", "temperature", "thinking",
+    },
 }  # fmt: skip
 
 
@@ -61,8 +67,8 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[RunOptions] = []
     monkeypatch.setattr(manycall.python_api.dispatch, "run", lambda job, options: seen.append(options))
     given = {
-        "model": "m", "out": "o", "base_url": "http://h", "plain_http": True, "concurrency": 3, "timeout": 9.0,
-        "idle_timeout": 8.0, "temperature": 0.5, "max_tokens": 7, "params": {"top_p": 1}, "limit": 2,
+        "model": "m", "out": "o", "base_url": "http://h", "endpoint": "e", "plain_http": True, "concurrency": 3,
+        "timeout": 9.0, "idle_timeout": 8.0, "temperature": 0.5, "max_tokens": 7, "params": {"top_p": 1}, "limit": 2,
         "id_field": "name", "drop": ["stop"], "thinking": "off", "reasoning": "drop",
         "max_total_tokens": 5, "max_cost": 1.5, "price": "1/2", "prices": "p.json", "max_time": "3h", "dry_run": True,
         "from_": "old", "retry": "truncated", "overwrite": True,

@@ -10,7 +10,8 @@ from manycall.errors import UsageError
 from manycall.evals.tasks import wordmath
 from manycall.evals.tasks.gsm8k import load
 from manycall.evals.tasks.registry import TASKS
-from manycall.evals.tasks.task import Task, TaskPrompt
+from manycall.evals.tasks.task import Task
+from manycall.evals.tasks.task_prompt import TaskPrompt
 from manycall.records import Row
 from manycall.sim import process
 from manycall.sim.continuous_batching import BatchedCall, ContinuousBatch
@@ -39,12 +40,12 @@ def test_every_question_of_a_task_is_recognised_in_its_prompt(gsm8k: Path) -> No
         model, asker = TextGenerator(SimSettings(accuracy=1), load_answer_key(task.answer_key)), TaskPrompt(task)
         for index, row in enumerate(rows):
             prompt = "\n\n".join(message["content"] for message in asker.messages(Row("x", row, index)))
-            found = task.score_response(model.answer(prompt, task.params).text, row["answer"])
+            found = task.score_response(model.answer(prompt, task.params).text, row)
             assert {value for _, value in found.values()} == {1.0}, row["question"]
     model, task = TextGenerator(SimSettings(accuracy=0), load_answer_key("wordmath")), TASKS["wordmath"]
     for problem in wordmath.problems():
         text = model.answer(TaskPrompt(task).messages(Row("x", dict(problem), 0))[0]["content"], {}).text
-        assert {value for _, value in task.score_response(text, problem["answer"]).values()} == {0.0}
+        assert {value for _, value in task.score_response(text, dict(problem)).values()} == {0.0}
 
 
 def gsm8k_of(name: str, data: Path, fewshot_data: Path | None = None) -> Task:

@@ -11,7 +11,7 @@ import manycall
 from fakes import answer, asked, no_header, refusal
 from manycall import errors
 from manycall.control import retry
-from manycall.data.prompt_template import PromptError
+from manycall.data.prompt_error import PromptError
 from manycall.errors import FailureClass
 from manycall.records import Row
 from manycall.run.outcome import failure_kind

@@ -23,8 +23,8 @@ BINDING = [
 def figures(**changed: Any) -> dict[str, Any]:
     return {
         "total_rows": 1_000_000, "total_ended": 300_000, "rows_per_s": 71.25, "calls_per_s": 71.25,
-        "tokens_per_s": 9800.0, "total_cost": 12.34, "currency": "USD", "budget_usage": [], "failed": 12,
-        "failure_counts": {"empty": 2, "call_error": 10}, "in_flight": 212, "limited_by": "window 212",
+        "tokens_per_s": 9800.0, "total_cost": 12.34, "currency": "USD", "budget_usage": [], "endpoints": [],
+        "failed": 12, "failure_counts": {"empty": 2, "call_error": 10}, "in_flight": 212, "limited_by": "window 212",
         "note": "acc 0.61", "total_truncated": 4, "total_rejected": 3, "retries": 11, **changed,
     }  # fmt: skip
 

@@ -11,7 +11,7 @@ import pytest
 
 import manycall
 from fakes import FakeTransport, answer
-from manycall.data.prompt_template import PromptError
+from manycall.data.prompt_error import PromptError
 from manycall.errors import AnswerInvalid, UsageError
 from manycall.records import Row, Usage
 from manycall.run.row_client import RowClient
@@ -294,7 +294,7 @@ def test_a_field_that_cannot_be_made_is_the_rows_failure(template: str) -> None:
         ('[[steps]]\nevolve = "q"', "Step 1 uses the field 'q'"),
         ('[[steps]]\ngenerate = "x"\n[[steps]]\ngenerate = "y"', "Step 2: field 'text' is already written"),
         ("steps = []", "No steps are given"),
-        ('[[steps]]\nwrite = "x"', "Step 1: expected exactly one of generate, evolve, judge, keep, assign"),
+        ('[[steps]]\nwrite = "x"', "Step 1: expected exactly one of generate, messages, evolve, judge, keep, assign"),
         ('[[steps]]\ngenerate = "x"\n[[steps]]\njudge = "x"\nmax = 3', "Step 2 (judge): Object contains unknown field"),
         ('[[steps]]\njudge = "x"\nmin_score = 7', "the scale is 1 to 5"),
         ('[[steps]]\njudge = "x"\nscale = "5"', "scale '5' is not valid. Expected LOW-HIGH, for example 1-5"),

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manycall.data.jinja_sandbox import ENVIRONMENT
-from manycall.data.prompt_template import PromptError, PromptTemplate
+from manycall.data.prompt_error import PromptError
+from manycall.data.prompt_template import PromptTemplate
 from manycall.errors import UsageError
 from manycall.records import Row
 
@@ -214,9 +215,7 @@ def test_a_name_that_jinja_knows_itself_is_the_rows_if_it_has_one() -> None:
     ],
 )
 def test_a_prompt_that_is_a_list_or_an_object_is_refused(prompt: Any, fields: Any, kind: str) -> None:
-    with pytest.raises(
-        PromptError, match=rf"is {kind}, not text\. Refer to a text in it, for example {{{{ messages\[-1\]"
-    ):
+    with pytest.raises(PromptError, match=rf"is {kind}, not text\. Name a text in it, for example {{{{ messages\[-1\]"):
         PromptTemplate(prompt).messages(Row("1", fields))
 
 

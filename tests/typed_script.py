@@ -39,6 +39,8 @@ def synthesis() -> manycall.RunResult:
     ]
     manycall.run_steps(steps, "topics.jsonl", model="m", out="c.jsonl", grid_vars={"level": ["A1", "A2"]})
     batch: manycall.RunResult = manycall.run_batch("requests.jsonl", out="responses.jsonl")
+    vectors: manycall.RunResult = manycall.embed("texts.jsonl", "text", model="m", out="v.npy", dimensions=256)
+    print(vectors.counts["vectors"])
     for row in batch:
         print(row["custom_id"])
     print([failed["kind"] for failed in run.failures()], [rejected["id"] for rejected in run.rejected_rows()])

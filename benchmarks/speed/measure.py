@@ -51,8 +51,9 @@ class Run(msgspec.Struct):
 
 
 def environment(trust: str = "") -> dict[str, str]:
-    """Return the environment of a client's process: a made-up key and no proxy."""
-    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    """Return the environment of a client's process: a made-up key and no proxy. Bytecode is cached, as for users."""
+    removed = ("_proxy", "pythondontwritebytecode")
+    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith(removed)}
     return {**kept, "OPENAI_API_KEY": KEY, "NO_PROXY": "*", **({"SSL_CERT_FILE": trust} if trust else {})}
 
 

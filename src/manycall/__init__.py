@@ -1,9 +1,10 @@
 """manycall: make many LLM calls, fast, resumable and scored.
 
-Jobs, which make one or more calls for each row: `generate`, `run_steps`, `map`, `evaluate`, `judge`, `run_batch`.
-Finished outputs, without a call: `score`, `compare`, `export`, `export_lm_eval`, `check_data`, `dataset_card`,
-`write_report`. Async programs: `Client` makes single calls and runs the same jobs. Step types are in `manycall.steps`,
-errors in `manycall.errors`, fakes for tests in `manycall.testing`. The guide is docs/python.md.
+Jobs, which make one or more calls for each row: `generate`, `run_steps`, `map`, `evaluate`, `evaluate_all`, `judge`,
+`embed`, `run_batch`. Finished outputs, without a call: `score`, `compare`, `rank_models`, `export`, `export_lm_eval`,
+`check_data`, `dataset_card`, `write_report`. Async programs: `Client` makes single calls and runs most of these jobs.
+Step types are in `manycall.steps`, errors in `manycall.errors`, fakes for tests in `manycall.testing`. The guide is
+docs/python.md.
 
 Names are imported on first use, so that `manycall --help` does not wait for the HTTP library to load.
 """
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.client.requests import LLM as LLM
     from manycall.comparison.compare_runs import compare as compare
     from manycall.comparison.comparison_result import Comparison as Comparison
+    from manycall.comparison.ranking import rank_models as rank_models
     from manycall.dataset.card import dataset_card as dataset_card
     from manycall.dataset.check_data import check_data as check_data
     from manycall.dataset.export import export as export
@@ -29,12 +31,14 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.evals.tasks.task import Task as Task
     from manycall.judging.judge_result import JudgeResult as JudgeResult
     from manycall.python_api.async_client import Client as Client
+    from manycall.python_api.jobs import embed as embed
     from manycall.python_api.jobs import evaluate as evaluate
     from manycall.python_api.jobs import generate as generate
     from manycall.python_api.jobs import judge as judge
     from manycall.python_api.jobs import map as map
     from manycall.python_api.jobs import run_batch as run_batch
     from manycall.python_api.jobs import run_steps as run_steps
+    from manycall.python_api.suite_jobs import evaluate_all as evaluate_all
     from manycall.records import Completion as Completion
     from manycall.records import Embeddings as Embeddings
     from manycall.records import Failure as Failure
@@ -50,9 +54,12 @@ _FOUND_IN = {
         "map",
         "run_steps",
         "run_batch",
+        "embed",
     ),
+    "python_api.suite_jobs": ("evaluate_all",),
     "evals.rescore": ("score",),
     "comparison.compare_runs": ("compare",),
+    "comparison.ranking": ("rank_models",),
     "dataset.export": ("export",),
     "evals.lm_eval.export_files": ("export_lm_eval",),
     "dataset.check_data": ("check_data",),

@@ -112,6 +112,10 @@ class UsageError(ManycallError):
     exit_code = 2
 
 
+class EndpointMissing(UsageError):
+    """No endpoint is configured, or the key of one is missing. A dry run can do without."""
+
+
 class RunStopped(ManycallError):
     """The run ended before all rows were processed. Finished rows are saved; the same command resumes.
 

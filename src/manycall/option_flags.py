@@ -5,7 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-_SINGULAR = {"params": "param", "random_vars": "random-var", "grid_vars": "grid-var", "benchmarks": "benchmark"}
+_SINGULAR = {
+    "params": "param", "random_vars": "random-var", "grid_vars": "grid-var", "benchmarks": "benchmark",
+    "images": "image",
+}  # fmt: skip
 """A repeatable flag is the singular of the Python mapping or list."""
 
 

@@ -4,7 +4,7 @@ The records of each row set `gc=False`, so that the garbage collector does not s
 contain JSON values, which have none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -65,6 +65,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
         content: messages for chat, a prompt for completions, one or several texts for embeddings.
         params: everything else in the body: temperature, max_tokens, stop, ...
         spelling: how the body is encoded.
+        pool: name of the pool of endpoints that it is for; "": the default pool.
     """
 
     api: Api
@@ -72,6 +73,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     content: Messages | str | list[str]
     params: dict[str, Any]
     spelling: BodyFormat = "compact"
+    pool: str = ""
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
@@ -90,16 +92,31 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     cached_tokens: int = 0
 
 
+class AnswerChoice(msgspec.Struct, frozen=True, gc=False):
+    """One of several answers to a call with the parameter `n`.
+
+    Attributes:
+        text, finish_reason, reasoning: as those of a `Completion`.
+        position: its place among the choices of the response, from 0. Choices without an answer leave a gap.
+    """
+
+    text: str
+    finish_reason: str
+    reasoning: str
+    position: int
+
+
 class Completion(msgspec.Struct, frozen=True, gc=False):
     """One answer.
 
     Attributes:
-        text: the text of the first choice. It is empty only if the answer is a tool call.
+        text: the text of the first choice with an answer. It is empty only if the answer is a tool call.
         finish_reason: "stop", "length" (truncated at max_tokens), "repetition" (ended by the server because the model
             repeated itself), ...; "" if the server did not send one. Other names of "stop" and "length" are translated.
         body: the server's response, byte for byte.
         replayed: the answer comes from the journal of an earlier run; nothing was sent.
         reasoning: the thinking text, which is not a part of `text`; "" if the server returned none.
+        choices: every answer of a response with several choices (`n`); otherwise empty.
     """
 
     text: str
@@ -108,6 +125,7 @@ class Completion(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     replayed: bool = False
     reasoning: str = ""
+    choices: tuple[AnswerChoice, ...] = ()
 
     @property
     def raw(self) -> Any:
@@ -116,14 +134,24 @@ class Completion(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def truncated(self) -> bool:
-        """Whether the answer was truncated at max_tokens."""
+        """Whether the answer, or one of its choices, was truncated at max_tokens."""
+        if self.choices:
+            return any(choice.finish_reason == "length" for choice in self.choices)
         return self.finish_reason == "length"
 
 
 class Embeddings(msgspec.Struct, frozen=True):
-    """One vector for each text of the request, in order."""
+    """One vector for each text of the request, in order.
 
-    vectors: list[list[float]]
+    Attributes:
+        vectors: the numbers of each vector. They are lists if the response contains lists, and arrays of 32-bit floats
+            if it contains base64 (`encoding_format="base64"`).
+        usage: the tokens of the request.
+        body: the server's response, byte for byte.
+        replayed: the vectors come from the journal of an earlier run; nothing was sent.
+    """
+
+    vectors: list[Sequence[float]]
     usage: Usage
     body: bytes
     replayed: bool = False

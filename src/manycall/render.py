@@ -52,6 +52,11 @@ def format_stderr(value: float | None) -> str:
     return "N/A" if value is None else f"±{value:.4f}"
 
 
+def format_p_value(p: float | None) -> str:
+    """Return a p-value as text with three significant digits; `N/A` if there is none."""
+    return "N/A" if p is None else f"{p:.3g}"
+
+
 def format_share(count: int | None, of: int) -> str:
     """Return a count with its share of `of`: `12 (1.2%)`."""
     if count is None:

@@ -3,6 +3,7 @@
 harness.py     runs in lm-eval's own environment, and asks its code
 ours.py        asks ours
 responses.py   what both are given: made-up answers, of every kind that models give
+tasks.py       the other tasks, with task_cases.py (rows and responses) and task_harness.py (in lm-eval's environment)
 over_http.py   both against the same endpoint, their request bodies recorded
 __main__.py    compares, and notes what lm-eval said in recorded.json, for `make test` on machines without it
 """

@@ -13,7 +13,8 @@ from manycall.evals.stats.repeated_samples import ScoredSample, majority_score
 from manycall.evals.tasks import mmlu
 from manycall.evals.tasks.gsm8k import problems
 from manycall.evals.tasks.registry import TASKS
-from manycall.evals.tasks.task import Task, TaskPrompt
+from manycall.evals.tasks.task import Task
+from manycall.evals.tasks.task_prompt import TaskPrompt
 from manycall.ids import IdTable
 from manycall.records import Row
 from manycall.run.async_bridge import run_blocking
@@ -55,10 +56,7 @@ def whole(name: str, test: Path, train: Path, responses: list[list[str]], folder
     task, rows = loaded(name, test, train), rows_of(name, test)
     asker = TaskPrompt(task)
     prompts = digest(json.dumps(asker.messages(Row("x", row, n)), ensure_ascii=False) for n, row in enumerate(rows))
-    graded = [
-        [task.score_response(text, row[task.target]) for text in texts]
-        for row, texts in zip(rows, responses, strict=True)
-    ]
+    graded = [[task.score_response(text, row) for text in texts] for row, texts in zip(rows, responses, strict=True)]
     filters: dict[str, Any] = {}
     for key in task.filters:
         filters[key] = {
@@ -104,4 +102,7 @@ def fuzzed(name: str, pairs: list[dict[str, str]]) -> Iterator[list[list[Any]]]:
     task = TASKS[name]
     for pair in pairs:
         target = pair["letter" if name.startswith("mmlu") else "answer"]
-        yield [[key, read, value] for key, (read, value) in task.score_response(pair["response"], target).items()]
+        yield [
+            [key, read, value]
+            for key, (read, value) in task.score_response(pair["response"], {"answer": target}).items()
+        ]

@@ -8,7 +8,8 @@ import msgspec
 
 from invariants import folder, sentence
 from manycall.data import json_array, row_files
-from manycall.data.prompt_template import PromptError, PromptTemplate
+from manycall.data.prompt_error import PromptError
+from manycall.data.prompt_template import PromptTemplate
 from manycall.data.row_source import RowSource
 from manycall.errors import UsageError
 from manycall.ids import IdTable

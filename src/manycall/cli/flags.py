@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import typer
 
+from manycall.data.config_files import read_text
 from manycall.errors import UsageError
 from manycall.option_flags import Flag, flag_name
 from manycall.run.options import declared_options
@@ -45,7 +46,15 @@ OptionalModel = Annotated[str | None, _DECLARED["model"]]
 Samples = Annotated[int | None, typer.Option("-n", "--samples", help="Number of samples per row.")]
 System = Annotated[str | None, typer.Option("-s", "--system", help="A template for the system message.")]
 TextField = Annotated[
-    str | None, typer.Option("--text-field", help="The field with the text. Default: the one that generate wrote.")
+    str | None, typer.Option("--text-field", help="The field with the answer. Default: the one that generate wrote.")
+]
+Images = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--image",
+        metavar="FIELD",
+        help="Show the image in this field: a path (relative to the file of the rows), a URL, or bytes. Repeatable.",
+    ),
 ]
 Exclude = Annotated[
     list[Path] | None, typer.Option("--exclude", metavar="FILE", help="Leave out the rows listed in this file.")
@@ -151,10 +160,11 @@ def with_run_flags(*, exclude: Collection[str] = ()) -> Callable[[Command], Comm
 
 
 def parse_params(given: list[str]) -> dict[str, Any]:
-    """Parse `name=value` pairs; a value is JSON if it can be read so, else text.
+    """Parse `name=value` pairs. A value is JSON if it can be read so, else text; `@FILE` is the content of a file.
 
     Raises:
-        UsageError: a pair without "=". The message does not repeat it, because it may contain a key.
+        UsageError: a pair without "=", or a file that cannot be read. The message does not repeat the pair, because it
+            may contain a key.
     """
     params: dict[str, Any] = {}
     for number, pair in enumerate(given, 1):
@@ -162,6 +172,8 @@ def parse_params(given: list[str]) -> dict[str, Any]:
         if not equals or not name:
             which = f" number {number}" if len(given) > 1 else ""
             raise UsageError(f"--param{which} is not valid. Expected NAME=VALUE, for example --param top_p=0.9.")
+        if value.startswith("@"):
+            value = read_text(Path(value[1:]), f"--param {name}")
         try:
             params[name] = json.loads(value)
         except ValueError:

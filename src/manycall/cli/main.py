@@ -37,6 +37,7 @@ VERBS: dict[str, Command] = {
     "eval": run_commands.evaluate,
     "run": run_commands.run,
     "run-batch": run_commands.run_batch,
+    "embed": run_commands.embed,
     "score": output_commands.score,
     "judge": run_commands.judge,
     "compare": output_commands.compare,

@@ -7,6 +7,8 @@ import typer
 
 from manycall.cli.flags import Data, Exclude, FailUnder, FewshotData, Json, NoAnswer, Price, Report, Scorer, TextField
 from manycall.cli.print_result import print_and_exit, print_result, print_text
+from manycall.errors import UsageError
+from manycall.option_flags import option
 
 DATASET = "An output of `manycall generate` or `run`."
 
@@ -32,7 +34,10 @@ def score(
 
 def compare(
     outputs: Annotated[
-        list[Path], typer.Argument(help="Outputs of `manycall eval` or `judge`; the first is the base.")
+        list[Path],
+        typer.Argument(
+            help="Outputs of `manycall eval` or `judge`; the first is the base. A folder: rank the models of each task."
+        ),
     ],
     metric: Annotated[
         str | None,
@@ -52,7 +57,16 @@ def compare(
     """Compare runs on the same rows: how much better is one, and on which rows?"""
     from manycall.cli.user_code import load_task
     from manycall.comparison.compare_runs import compare as compare_runs
+    from manycall.comparison.ranking import rank_models
 
+    if outputs[0].is_dir():
+        if scorer is not None or out is not None or len(outputs) > 1:
+            raise UsageError(f"One folder is ranked, without {option('scorer')} and {option('out')}.")
+        ranking = rank_models(
+            outputs[0], metric=metric, allow_different=allow_different or (), no_answer=no_answer, force=force
+        )
+        print_and_exit(ranking, json, report=report)
+        return
     result = compare_runs(
         *outputs, scorer=scorer and load_task(scorer), metric=metric, allow_different=allow_different or (),
         no_answer=no_answer, force=force, out=out,

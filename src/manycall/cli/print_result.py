@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import typer
 
-from manycall.errors import StorageError
+from manycall.errors import RunStopped, StorageError
 from manycall.terminal import escape_json_controls, sanitize
 
 EXIT_SOME_FAILED = 3
@@ -89,7 +89,7 @@ def print_and_exit(result: Any, as_json: bool, *, fail_under: float | None = Non
     """Print what came out, and end with the code that says how it went.
 
     Args:
-        fail_under: exit with code 4 if the best score is below this.
+        fail_under: exit with code 4 if the best score is below this; of several runs, that of any run.
         report: the file that the report is written to.
 
     Raises:
@@ -100,7 +100,9 @@ def print_and_exit(result: Any, as_json: bool, *, fail_under: float | None = Non
 
         write_report(result, report)
     print_result(result, as_json)
-    if fail_under is not None and max((score.value for score in result.scores), default=fail_under) < fail_under:
+    if getattr(result, "stopped", ()):
+        raise typer.Exit(RunStopped.exit_code)
+    if fail_under is not None and result.best_score < fail_under:
         raise typer.Exit(EXIT_BELOW_THRESHOLD)
     if getattr(result, "failed", 0):
         raise typer.Exit(EXIT_SOME_FAILED)

@@ -5,11 +5,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from manycall.cli.benchmark_list import print_benchmarks
 from manycall.cli.flags import (
     Data,
     FailUnder,
     FewshotData,
     GridVars,
+    Images,
     Json,
     NoAnswer,
     OptionalModel,
@@ -22,6 +24,8 @@ from manycall.cli.flags import (
     with_run_flags,
 )
 from manycall.cli.print_result import print_and_exit
+from manycall.errors import UsageError
+from manycall.option_flags import option
 
 TEMPLATE = "A Jinja template over a row's fields, or its file (.j2, .txt, .md; .toml: turns)."
 ROWS = "Rows: .jsonl, .json, .csv, .tsv, .parquet."
@@ -29,13 +33,26 @@ ROWS = "Rows: .jsonl, .json, .csv, .tsv, .parquet."
 
 @with_run_flags()
 def generate(
-    prompt: Annotated[str, typer.Option("-p", "--prompt", help=TEMPLATE)],
+    prompt: Annotated[str | None, typer.Option("-p", "--prompt", help=TEMPLATE)] = None,
     rows: Annotated[Path | None, typer.Argument(help=f"{ROWS} Without rows: the prompt, -n times.")] = None,
+    messages: Annotated[
+        str | None,
+        typer.Option("--messages", metavar="FIELD", help="Send the messages in this field instead of a prompt."),
+    ] = None,
+    images: Images = None,
     system: System = None,
     samples: Samples = None,
     output_field: Annotated[
         str, typer.Option("--output-field", help="The field that the answer is written to.")
     ] = "text",
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep",
+            metavar="PART",
+            help="Also write this part of the reply: tool_calls, logprobs or refusal. Repeatable.",
+        ),
+    ] = None,
     schema: Annotated[
         Path | None, typer.Option("--schema", help="A JSON Schema (.json, .toml) that each answer must match.")
     ] = None,
@@ -64,9 +81,9 @@ def generate(
     from manycall.python_api import jobs
 
     result = jobs.generate(
-        prompt, rows, system=system, samples=samples, output_field=output_field, schema=schema, extract=extract,
-        reask=reask, api=api, random_vars=parse_variable_flags(random_vars),
-        grid_vars=parse_variable_flags(grid_vars), seed=seed, **options,
+        prompt, rows, messages=messages, images=images or (), system=system, samples=samples,
+        output_field=output_field, keep=keep or (), schema=schema, extract=extract, reask=reask, api=api,
+        random_vars=parse_variable_flags(random_vars), grid_vars=parse_variable_flags(grid_vars), seed=seed, **options,
     )  # fmt: skip
     print_and_exit(result, json)
 
@@ -88,7 +105,7 @@ def steps(
     json: Json = False,
     **options: Any,
 ) -> None:
-    """Run several steps for each row: generate, evolve, judge, keep. Rejected rows are written to a separate file."""
+    """Run several steps for each row: generate, evolve, judge, keep, assign. Rejected rows go to a separate file."""
     from manycall.python_api import jobs
 
     result = jobs.run_steps(
@@ -98,10 +115,17 @@ def steps(
     print_and_exit(result, json)
 
 
-@with_run_flags()
+@with_run_flags(exclude={"model"})
 def evaluate(
-    task: Annotated[
-        str, typer.Argument(help="gsm8k, wordmath, ...; or your own: rows (.jsonl, .csv, ...) or FILE.py:task.")
+    tasks: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TASK...", help="gsm8k, aime25, ...; or your own: rows (.jsonl, .csv, ...) or FILE.py:task."
+        ),
+    ],
+    models: Annotated[
+        list[str],
+        typer.Option("-m", "--model", help="The model's name at the endpoint. Several: every task with each of them."),
     ],
     prompt: Annotated[
         str | None, typer.Option("-p", "--prompt", help="For your own rows: a Jinja template. Default: the question.")
@@ -122,16 +146,30 @@ def evaluate(
     report: Report = None,
     *,
     json: Json = False,
+    list_: Annotated[
+        bool, typer.Option("--list", is_eager=True, callback=print_benchmarks, help="List the benchmarks and exit.")
+    ] = False,
     **options: Any,
 ) -> None:
-    """Ask the questions of a benchmark and score the answers."""
-    from manycall.cli.user_code import load_task
-    from manycall.python_api import jobs
+    """Ask the questions of a benchmark and score the answers.
 
-    result = jobs.evaluate(
-        load_task(task), prompt=prompt, scorer=scorer, data=data, fewshot_data=fewshot_data,
-        num_fewshot=num_fewshot, samples=samples, no_answer=no_answer, **options,
+    With several tasks or models, -o names a folder, and all of them run at the same time under common limits.
+    """
+    from manycall.cli.user_code import load_task
+    from manycall.python_api import jobs, suite_jobs
+
+    loaded = [load_task(task) for task in tasks]
+    shared = dict(
+        prompt=prompt, scorer=scorer, num_fewshot=num_fewshot, samples=samples, no_answer=no_answer, **options
     )  # fmt: skip
+    result: Any
+    if len(loaded) == len(models) == 1 and not options["out"].is_dir():
+        result = jobs.evaluate(loaded[0], model=models[0], data=data, fewshot_data=fewshot_data, **shared)
+    else:
+        for name, value in (("data", data), ("fewshot_data", fewshot_data), ("from_", shared.pop("from_"))):
+            if value is not None:
+                raise UsageError(f"{option(name, value)} is for one task and one model, and an output that is a file.")
+        result = suite_jobs.evaluate_all(loaded, models, **shared)
     print_and_exit(result, json, fail_under=fail_under, report=None if options["dry_run"] else report)
 
 
@@ -185,6 +223,7 @@ def judge(
     ] = True,
     samples: Samples = None,
     system: System = None,
+    images: Images = None,
     output_field: Annotated[
         str, typer.Option("--output-field", help="The field that the verdict is written to.")
     ] = "judge",
@@ -198,6 +237,35 @@ def judge(
 
     result = jobs.judge(
         answers, rubric, scale=scale, labels=labels, against=against, both_orders=both_orders, samples=samples,
-        system=system, output_field=output_field, **options,
+        system=system, images=images or (), output_field=output_field, **options,
     )  # fmt: skip
     print_and_exit(result, json, report=report)
+
+
+@with_run_flags(
+    exclude={
+        "dry_run", "from_", "idle_timeout", "max_tokens", "reasoning", "retry", "temperature", "thinking",
+    }
+)  # fmt: skip
+def embed(
+    rows: Annotated[Path, typer.Argument(help=ROWS)],
+    field: Annotated[str, typer.Option("--field", help="The field with the text.")] = "text",
+    dimensions: Annotated[
+        int | None,
+        typer.Option("--dimensions", help="Length of the vectors, for models that can shorten them."),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size", help="Most texts per call. Default: 64, or what the provider permits if that is less."
+        ),
+    ] = None,
+    *,
+    json: Json = False,
+    **options: Any,
+) -> None:
+    """Embed the text of each row, several texts per call. OUT (.parquet, .npy, .jsonl) has the order of the rows."""
+    from manycall.python_api import jobs
+
+    result = jobs.embed(rows, field, dimensions=dimensions, batch_size=batch_size, **options)
+    print_and_exit(result, json)

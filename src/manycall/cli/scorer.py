@@ -1,21 +1,23 @@
 """The process that grades with a user's scorer: `python -m manycall.cli.scorer ORIGIN SECONDS`.
 
-evals/scoring/scorer_process.py starts it. It reads a line [response, target] and writes a line with the grades or the
-error, until its standard input is closed.
+evals/scoring/scorer_process.py starts it. It reads a line [response, fields of the row] and writes a line with
+the grades or the error, until its standard input is closed.
 """
 
 import os
 import signal
 import sys
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import msgspec
 
 from manycall.cli.user_code import load_task
 from manycall.evals.scoring.extraction import EXTRACT_PREFIX, extraction_task
+from manycall.evals.scoring.math_equality import MATH_PREFIX
 from manycall.evals.scoring.scorer_process import ScorerReply
 from manycall.evals.tasks.custom import scorer_task
 from manycall.evals.tasks.task import Task
+from manycall.records import Fields
 from manycall.run.outcome import located
 
 ORPHAN_FACTOR = 4
@@ -30,14 +32,18 @@ def main() -> None:
     write(replies, ScorerReply())
     for line in requests:
         signal.setitimer(signal.ITIMER_PROF, ORPHAN_FACTOR * float(timeout))
-        response, target = msgspec.json.decode(line)
-        write(replies, _graded(task, response, target))
+        response, fields = msgspec.json.decode(line)
+        write(replies, _graded(task, response, fields))
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _load(origin: str) -> Task:
     if origin.startswith(EXTRACT_PREFIX):
         return extraction_task(origin.removeprefix(EXTRACT_PREFIX))
+    if origin == MATH_PREFIX:
+        from manycall.evals.scoring.math_worker import worker_task
+
+        return worker_task()
     found = load_task(origin)
     return found if isinstance(found, Task) else scorer_task(origin)
 
@@ -52,9 +58,9 @@ def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
     return requests, replies
 
 
-def _graded(task: Task, response: str, target: Any) -> ScorerReply:
+def _graded(task: Task, response: str, fields: Fields) -> ScorerReply:
     try:
-        reply = ScorerReply(task.score_response(response, target))
+        reply = ScorerReply(task.score_response(response, fields))
         msgspec.json.encode(reply)
     except Exception as error:  # the user's own code
         return ScorerReply(error=located(error))

@@ -104,17 +104,31 @@ def _imported(path: Path) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
-def load_answer_key(key: str | None) -> dict[str, str]:
-    """question -> right answer, from "wordmath" or a file whose rows have both. GSM8K's `#### ` is understood."""
+def load_answer_key(key: str | None) -> dict[str, Any]:
+    """Return the answer key of the simulated endpoint (`sim.generated_text.AnswerKey`).
+
+    Args:
+        key: "wordmath", or a file. Its rows have `question` and `answer` (GSM8K's `#### ` is understood), or `prompt`,
+            `right` and `wrong`: the end of a prompt, and a right and a wrong response to it.
+
+    Raises:
+        UsageError: a row has neither.
+    """
     from manycall.data.row_files import read_rows
     from manycall.evals.tasks import wordmath
+    from manycall.sim.generated_text import PlantedResponses
 
     if key is None:
         return {}
     rows: Any = ((row["id"], row) for row in wordmath.problems()) if key == "wordmath" else read_rows(Path(key))
-    answers = {}
+    answers: dict[str, Any] = {}
     for where, fields in rows:
+        if {"prompt", "right", "wrong"} <= fields.keys():
+            answers[str(fields["prompt"])] = PlantedResponses(str(fields["right"]), str(fields["wrong"]))
+            continue
         if "question" not in fields or "answer" not in fields:
-            raise UsageError(f"{key}, {where}: a row of an answer key needs question and answer")
+            raise UsageError(
+                f"{key}, {where}: a row of an answer key needs question and answer, or prompt, right and wrong"
+            )
         answers[str(fields["question"]).strip()] = str(fields["answer"]).rpartition("#### ")[2].strip()
     return answers

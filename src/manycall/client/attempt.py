@@ -9,7 +9,8 @@ from manycall import clock
 from manycall.client.call_counters import CallCounters
 from manycall.client.call_history import EarlierAttempts
 from manycall.client.encoded_call import EncodedCall
-from manycall.client.endpoint import Endpoint, SendTime
+from manycall.client.endpoint import Endpoint
+from manycall.client.endpoint_limits import SendTime
 from manycall.client.permit_group import PermitGroup
 from manycall.client.refusal import assess_failure, read_refusal
 from manycall.client.stream_reader import StreamReader

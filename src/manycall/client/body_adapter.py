@@ -50,6 +50,7 @@ class BodyAdapter:
         model: the client's model. Calls may name another one, which has its own lessons.
         drop: names of parameters to omit.
         thinking: value of the option `thinking`; None: as the model does by default.
+        sent_model: the name of the client's model at this endpoint; "": the same.
 
     Attributes:
         learned: what was learned, in this order.
@@ -59,14 +60,22 @@ class BodyAdapter:
     """
 
     def __init__(
-        self, provider: Provider, model: str, *, drop: Collection[str] = (), thinking: str | int | None = None
+        self,
+        provider: Provider,
+        model: str,
+        *,
+        drop: Collection[str] = (),
+        thinking: str | int | None = None,
+        sent_model: str = "",
     ) -> None:
         if reserved := NOT_PARAMETERS.intersection(drop):
             raise UsageError(f"{option('drop', min(reserved))} is not possible: every request needs it.")
         self._provider, self._model, self._drop = provider, model, frozenset(drop)
         self._thinking = {} if thinking is None else thinking_fields(provider.name, provider.thinking, thinking)
         self._lessons: dict[tuple[Api, str], list[ParameterLesson]] = {}
-        self._has_fixed_changes = bool(drop or self._thinking) or not provider.takes_canonical_body
+        self._sent_model = sent_model or model
+        is_renamed = self._sent_model != model
+        self._has_fixed_changes = bool(drop or self._thinking or is_renamed) or not provider.takes_canonical_body
         self.learned: list[LearnedChange] = []
 
     def __repr__(self) -> str:
@@ -93,6 +102,10 @@ class BodyAdapter:
         """Number of lessons. `learn` needs the one that counted when the request was sent."""
         return len(self.learned)
 
+    def sent_model(self, model: str) -> str:
+        """Return the name at this endpoint of a model that a call names."""
+        return self._sent_model if model == self._model else model
+
     @property
     def must_stream(self) -> bool:
         """Whether the client's model responds only with a stream."""
@@ -100,7 +113,7 @@ class BodyAdapter:
 
     def must_stream_model(self, model: str) -> bool:
         """Return whether a model responds only with a stream."""
-        return self._provider.must_stream(model) or any(
+        return self._provider.must_stream(self.sent_model(model)) or any(
             each.model == model and each.lesson.change == "stream" for each in self.learned
         )
 
@@ -149,15 +162,18 @@ class BodyAdapter:
         return True
 
     def _canonical(self, call: EncodedCall) -> Body:
-        return _decode_body(call.body)
+        """Return the canonical body, with the model's name at this endpoint."""
+        body = _decode_body(call.body)
+        return body if self._sent_model == self._model else {**body, "model": self.sent_model(call.model)}
 
     def _prepare(self, call: EncodedCall) -> Body:
         """Return the canonical body as the user and the provider change it."""
         body = self._canonical(call)
         if self._drop:
             body = {name: value for name, value in body.items() if name not in self._drop}
-        if call.api != "chat":  # the other APIs have no such differences
-            return body
+        if call.api != "chat":  # the other APIs have no such differences, except this one
+            is_refused = call.api == "embeddings" and not self._provider.base64_embeddings
+            return {name: value for name, value in body.items() if name != "encoding_format"} if is_refused else body
         if self._thinking:
             body = merge(body, self._checked_thinking(body))
         return adapt_body(self._provider, body)

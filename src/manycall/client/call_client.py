@@ -1,30 +1,30 @@
 """A client: opens the endpoints, makes single calls, and is the base on which jobs run (client/job_client.py)."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from manycall.client.body_adapter import dropped_names
 from manycall.client.call_counters import CallCounters
-from manycall.client.encoded_call import encode_call
-from manycall.client.job_client import JobClient
-from manycall.client.open_pool import PoolSettings, find_endpoints, open_pool
+from manycall.client.endpoint_config import resolve_endpoints
+from manycall.client.endpoint_settings import group_by_pool, model_of
+from manycall.client.job_client import JobClient, NamedPools
+from manycall.client.open_pool import PoolSettings, open_pool
 from manycall.client.permits import Permits
 from manycall.client.pool import EndpointPool
+from manycall.client.pool_names import ALL_POOLS, PoolChoice, PoolNames
 from manycall.client.requests import LLM, ModelReply
 from manycall.control.concurrency_window import INITIAL_WINDOW
 from manycall.errors import ManycallError, UsageError
 from manycall.option_flags import option
-from manycall.providers.redact import make_redactor
+from manycall.providers.parameter_lesson import ParameterChange
 from manycall.records import Request, Secret
 from manycall.transport.http import IDLE_TIMEOUT_SECONDS, HttpTransport
 from manycall.transport.messages import Transport
 
 DEFAULT_TIMEOUT = 600.0
 MAX_TIMEOUT = 86_400.0
-EXAMPLE = [{"role": "user", "content": "example"}]
-"""Messages of the call with which the parameters are checked."""
 NOT_OPEN = "The client is not open. Use it inside `async with manycall.Client(...) as llm:`."
 
 
@@ -32,7 +32,7 @@ class CallClient(LLM):
     """A client for one event loop, open inside `async with`. The public `Client` opens one in each loop.
 
     Args:
-        model: the model's name, as the endpoint knows it.
+        model: the model's name, as the endpoint knows it; "": as endpoints.toml says.
         base_url: the endpoint's URL, or several (one pool), or "sim"; default: OPENAI_BASE_URL, endpoints.toml,
             OpenAI itself.
         api_key: the API key; default: the variable of the provider; "": none.
@@ -43,6 +43,8 @@ class CallClient(LLM):
         params: sent with every text call: {"temperature": 0, "max_tokens": 512, ...}.
         drop: names of parameters that are not sent.
         thinking: "on", "off", "low", "medium", "high" or a maximum number of thinking tokens.
+        endpoint: name of the endpoints that calls without a name use; default: those without a name, or with the first.
+        pools: names of the other pools that calls may name; default: all.
         transport: sends the HTTP requests; for tests.
         rng: source of the jitter in the backoff between attempts.
         initial_window: the concurrency window at the start.
@@ -60,7 +62,7 @@ class CallClient(LLM):
 
     def __init__(
         self,
-        model: str,
+        model: str = "",
         *,
         base_url: str | Sequence[str] | None = None,
         api_key: str | Secret | None = None,
@@ -71,6 +73,8 @@ class CallClient(LLM):
         params: Mapping[str, Any] | None = None,
         drop: str | Sequence[str] | None = None,
         thinking: str | int | None = None,
+        endpoint: str | None = None,
+        pools: Collection[str] | None = None,
         transport: Transport | None = None,
         rng: random.Random | None = None,
         initial_window: int = INITIAL_WINDOW,
@@ -78,30 +82,37 @@ class CallClient(LLM):
     ) -> None:
         api_key = None if api_key is None else Secret(api_key)  # first, so that no traceback shows it
         super().__init__(model, dict(params or {}))
-        if not model:
-            raise UsageError(f"Missing model. Pass {option('model')}.")
         if concurrency is not None and concurrency < 1:
             raise UsageError(f"{option('concurrency')} must be at least 1, not {concurrency}")
         for name, seconds in (("timeout", timeout), ("idle_timeout", idle_timeout)):
             if not 0 < seconds <= MAX_TIMEOUT:
                 raise UsageError(f"{option(name)} must be more than 0 and at most 86400 seconds, not {seconds}")
-        example = encode_call(Request("chat", model, EXAMPLE, self.params))  # report an invalid parameter now
         urls = [base_url] if isinstance(base_url, str) else list(base_url or ())
-        sims, endpoints = find_endpoints(urls, api_key, plain_http=plain_http)
-        if any(make_redactor(each.key)(example.body) is not example.body for each in endpoints):
-            raise UsageError("The model name or a parameter contains the API key, which would be saved. Remove it.")
-        self._settings = PoolSettings(
-            model, sims, endpoints, concurrency, initial_window, timeout, dropped_names(drop), thinking
-        )
-        self._settings.check(example)
+        endpoints = resolve_endpoints(urls, api_key, plain_http=plain_http, choice=PoolChoice(endpoint or None, pools))
+        default = endpoint or ALL_POOLS.default_of([each.name for each in endpoints])
+        by_pool = group_by_pool(endpoints, default)
+        self.model = model = model or model_of(by_pool[""], "")
+        if not model:
+            raise UsageError(f"Missing model. Pass {option('model')}.")
+        self._settings = {
+            name: PoolSettings(
+                model_of(members, model) if name else model, members, concurrency, initial_window, timeout,
+                dropped_names(drop), None if name else thinking, name, len(by_pool),
+            )
+            for name, members in by_pool.items()
+        }  # fmt: skip
+        for each in self._settings.values():
+            each.check(self.params, is_used=pools is not None or not each.name)
+        models = {name: each.model for name, each in self._settings.items() if name}
+        self.pools = PoolNames(default, models)
         self._idle_timeout = idle_timeout
         self._prefix_affinity = prefix_affinity
         self.counters = CallCounters()
-        self.endpoint_names = self._settings.names
-        self.priced_endpoints = self._settings.priced
+        self.endpoint_names = [each.url for each in endpoints]
+        self.priced_endpoints = [priced for each in self._settings.values() for priced in each.priced]
         self._transport = transport
         self._rng = rng or random.Random()
-        self._pool: EndpointPool | None = None
+        self._pools: dict[str, EndpointPool] = {}
         self._calls: JobClient | None = None
         self._is_open = False
 
@@ -111,12 +122,14 @@ class CallClient(LLM):
     async def __aenter__(self) -> Self:
         if self._transport is None:
             self._transport = HttpTransport(idle_timeout=self._idle_timeout)
+        self._pools = {}
         try:
-            self._pool = await open_pool(
-                self._settings, self._transport, self._rng, prefix_affinity=self._prefix_affinity
-            )
+            for name, settings in self._settings.items():
+                self._pools[name] = await open_pool(
+                    settings, self._transport, self._rng, prefix_affinity=self._prefix_affinity
+                )
         except BaseException:
-            await self._transport.close()
+            await self._close()
             raise
         self._is_open = True
         return self
@@ -125,17 +138,35 @@ class CallClient(LLM):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._is_open = False
-        if self._pool is not None:
-            await self._pool.close()
+        await self._close()
+
+    async def _close(self) -> None:
+        for pool in self._pools.values():
+            await pool.close()
         if self._transport is not None:
             await self._transport.close()
 
     @property
-    def pool(self) -> EndpointPool:
-        """The endpoints, once the client was opened."""
-        if self._pool is None:
+    def all_pools(self) -> list[EndpointPool]:
+        """The pools, once the client was opened. The default pool is the first."""
+        if not self._pools:
             raise UsageError(NOT_OPEN)
-        return self._pool
+        return [*self._pools.values()]
+
+    @property
+    def pool(self) -> EndpointPool:
+        """The default pool, once the client was opened."""
+        return self.all_pools[0]
+
+    @property
+    def named_pools(self) -> NamedPools:
+        """The other pools, once the client was opened."""
+        return NamedPools(self.pools, {name: pool for name, pool in self._pools.items() if name})
+
+    @property
+    def parameter_changes(self) -> list[ParameterChange]:
+        """How the bodies that are sent differ from the canonical ones, as far as refusals have taught it."""
+        return [change for pool in self.all_pools for change in pool.parameter_changes]
 
     @property
     def permits(self) -> Permits:
@@ -155,7 +186,7 @@ class CallClient(LLM):
         if not self._is_open:
             raise UsageError(NOT_OPEN)
         if self._calls is None:
-            self._calls = JobClient(self.pool, self.model, self.params, counters=self.counters)
+            self._calls = JobClient(self.pool, self.model, self.params, counters=self.counters, named=self.named_pools)
         return self._calls
 
     async def _call(self, request: Request) -> ModelReply:

@@ -18,6 +18,7 @@ class EncodedCall(msgspec.Struct, frozen=True, gc=False):
         body: the encoded request.
         key: hash that identifies the request in the journal.
         max_output_tokens: the largest number of tokens of the answer, as the request limits it; None if it does not.
+        pool: name of the pool that answers it; "": the default pool.
     """
 
     api: Api
@@ -25,6 +26,7 @@ class EncodedCall(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     key: str
     max_output_tokens: int | None
+    pool: str = ""
 
 
 def encode_call(request: Request) -> EncodedCall:
@@ -37,7 +39,8 @@ def encode_call(request: Request) -> EncodedCall:
     maximum = 0 if request.api == "embeddings" else None
     if maximum is None and request.params:
         maximum = _max_output_tokens(request.params)
-    return EncodedCall(request.api, request.model, body, request_hash(request.api, body), maximum)
+    key = request_hash(request.api, body, request.pool)
+    return EncodedCall(request.api, request.model, body, key, maximum, request.pool)
 
 
 def _max_output_tokens(params: dict[str, Any]) -> int | None:

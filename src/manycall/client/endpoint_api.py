@@ -84,7 +84,7 @@ class EndpointApi:
         wire, settings = self._wire, self._settings
         url = self._chat_urls[call.api]
         if wire is not None:
-            url = self._with_query(wire.url(settings.url, call.api, call.model, is_streamed))
+            url = self._with_query(wire.url(settings.url, call.api, self.adapter.sent_model(call.model), is_streamed))
         body = call.body
         if changed is not None or is_streamed or (wire is not None and wire.encode is not None):
             body = self._encode(changed or _decode_body(call.body), is_streamed)

@@ -16,15 +16,18 @@ from manycall.client.endpoint_settings import (
     GetEnv,
     check_key,
     check_key_exposure,
+    locate_sim,
     missing_key,
     read_key_variable,
 )
 from manycall.client.endpoints_file import read_endpoints_file
-from manycall.errors import UsageError
+from manycall.client.pool_names import ALL_POOLS, PoolChoice
+from manycall.errors import EndpointMissing, UsageError
 from manycall.option_flags import option
 from manycall.providers.catalog import GENERIC, find_preset
 from manycall.providers.location import Location, locate_url
 from manycall.records import Secret
+from manycall.sim import process
 
 OPENAI_KEY = "OPENAI_API_KEY"
 FILE = "endpoints.toml"
@@ -46,22 +49,26 @@ def resolve_endpoints(
     plain_http: bool = False,
     environment: GetEnv = os.getenv,
     folder: Path | None = None,
+    choice: PoolChoice = ALL_POOLS,
 ) -> list[EndpointSettings]:
     """Return the endpoints to use.
 
     Args:
-        urls: the URLs of `-u` or names of providers, without "sim", which the caller handles.
+        urls: the URLs of `-u`, names of providers, or simulated endpoints.
         api_key: a key given in Python, for all of them; default: the variable of each provider.
         plain_http: keys may be sent unencrypted to other machines.
+        choice: the pools that are used.
 
     Raises:
-        UsageError: no endpoint is configured, a key is missing, or a key would be sent unencrypted.
+        UsageError: no endpoint is configured, none has a chosen name, a key is missing, or a key would be sent
+            unencrypted.
     """
     api_key = None if api_key is None else Secret(api_key)
     base = "" if urls else environment("OPENAI_BASE_URL")
     path = (folder or Path()) / FILE
     if not urls and not base and path.exists():
-        return read_endpoints_file(path, plain_http, environment)
+        return read_endpoints_file(path, plain_http, environment, choice)
+    choice.chosen([""])
     if base:
         locations = [locate_url(base, "OPENAI_BASE_URL")]
     elif urls:
@@ -69,17 +76,19 @@ def resolve_endpoints(
     elif (api_key or read_key_variable([OPENAI_KEY], environment)[0]) is not None:
         locations = [locate("openai", environment)]
     else:
-        raise UsageError(_no_endpoint())
+        raise EndpointMissing(_no_endpoint())
     # OPENAI_API_KEY is the key for OPENAI_BASE_URL, also if that is another provider, as in OpenAI's SDK.
     return [_with_key(each, api_key, plain_http, environment, [OPENAI_KEY] if base else []) for each in locations]
 
 
 def locate(name_or_url: str, environment: GetEnv) -> Location:
-    """Return the location of a provider's name or a URL.
+    """Return the location of a provider's name, a URL or a simulated endpoint.
 
     Raises:
         UsageError: there is no such provider, its variable is not set, or the URL is not valid.
     """
+    if process.is_sim(name_or_url):
+        return locate_sim(name_or_url)
     if not _PRESET.fullmatch(name_or_url):
         return locate_url(name_or_url)
     provider = find_preset(name_or_url)
@@ -102,6 +111,8 @@ def _with_key(
         more: variables that may contain the key if the provider's own do not.
     """
     url, provider, api, query = location
+    if process.is_sim(url):
+        return EndpointSettings(url, provider=provider, api=api, key_header=location.key_header)
     if api_key is not None:
         key, where = check_key(api_key, "api_key"), "api_key"
     else:

@@ -1,18 +1,19 @@
 """One endpoint as the user configured it, and the checks of its key."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple, get_args
 
-from manycall.errors import UsageError
+from manycall.errors import EndpointMissing, UsageError
 from manycall.limits import RateLimits
 from manycall.option_flags import option
-from manycall.providers.catalog import GENERIC
-from manycall.providers.price_book import PricedEndpoint
+from manycall.providers.catalog import GENERIC, PROVIDERS
+from manycall.providers.location import Location
 from manycall.providers.prices import Price
 from manycall.providers.provider import BEARER, Provider
 from manycall.providers.redact import make_redactor
 from manycall.providers.urls import is_loopback
 from manycall.records import Secret
+from manycall.sim import process
 
 StreamMode = Literal["auto", "never", "always"]
 """Whether responses are streamed. "auto": only if the model responds in no other way."""
@@ -25,7 +26,7 @@ class EndpointSettings(NamedTuple):
     """One server and one key, as the user configured them.
 
     Attributes:
-        url: the base URL, normalised.
+        url: the base URL, normalised; of a simulated endpoint that has not started: its specification (`sim:rpm=60`).
         hedge: a stalled call may also be sent to another endpoint, although both calls may be billed.
         provider: what the provider's API expects.
         api: name of the wire; "" for the chat API.
@@ -33,8 +34,10 @@ class EndpointSettings(NamedTuple):
         headers: further headers of every call. Their values may be secret.
         query: query of the URL of every call; "": the API's own.
         stream: whether responses are streamed.
-        name: a name for reports and the journal; "": the URL.
+        name: name of its pool; "" if the user gave none.
         price: what its tokens cost; None if the user did not configure it.
+        model: the name of the pool's model at this endpoint; "": the same name.
+        label: what reports and the journal call it; "": its name, or its URL.
     """
 
     url: str
@@ -49,11 +52,67 @@ class EndpointSettings(NamedTuple):
     stream: StreamMode = "auto"
     name: str = ""
     price: Price | None = None
+    model: str = ""
+    label: str = ""
 
     @property
-    def priced(self) -> PricedEndpoint:
-        """What is known about its prices."""
-        return PricedEndpoint(self.name or self.url, self.provider.name, self.price, self.provider.reports_cost)
+    def shown_name(self) -> str:
+        """What reports and the journal call it."""
+        return self.label or self.name or self.url
+
+
+def group_by_pool(endpoints: Sequence[EndpointSettings], default: str) -> dict[str, tuple[EndpointSettings, ...]]:
+    """Return the endpoints by the name of their pool, "" for the default pool, which comes first.
+
+    Args:
+        default: name of the default pool.
+    """
+    pools: dict[str, tuple[EndpointSettings, ...]] = {"": ()}
+    for each in endpoints:
+        name = "" if each.name == default else each.name
+        pools[name] = (*pools.get(name, ()), each)
+    return pools
+
+
+def model_of(endpoints: Sequence[EndpointSettings], model: str) -> str:
+    """Return the model of a named pool: the first that its endpoints name, or the run's.
+
+    Args:
+        model: the run's model.
+    """
+    return next((each.model for each in endpoints if each.model), model)
+
+
+def locate_sim(specification: str) -> Location:
+    """Return the location of a simulated endpoint, which may play a provider: `sim:provider=deepseek`.
+
+    Raises:
+        UsageError: the specification is not valid.
+    """
+    process.SimProcess(specification)
+    name = process.find_option(specification, "provider")
+    provider = next((each for each in PROVIDERS if each.name == name), GENERIC)
+    return Location(specification, provider, provider.wire)
+
+
+def with_labels(endpoints: Sequence[EndpointSettings]) -> list[EndpointSettings]:
+    """Return the endpoints, each with a label. It is unique for each URL, price and model of a pool.
+
+    The keys of one server are one endpoint in reports and in the journal.
+    """
+    urls_of: dict[str, set[str]] = {}
+    for each in endpoints:
+        urls_of.setdefault(each.name, set()).add(each.url)
+    kinds_of: dict[str, list[tuple[Price | None, str]]] = {}
+    labelled = []
+    for each in endpoints:
+        label = f"{each.name} {each.url}" if each.name and len(urls_of[each.name]) > 1 else each.shown_name
+        kinds, kind = kinds_of.setdefault(label, []), (each.price, each.model)
+        if kind not in kinds:
+            kinds.append(kind)
+        number = kinds.index(kind) + 1
+        labelled.append(each._replace(label=label if number == 1 else f"{label} ({number})"))
+    return labelled
 
 
 def read_key_variable(names: Iterable[str], environment: GetEnv) -> tuple[Secret | None, str]:
@@ -75,9 +134,10 @@ def check_key(key: Secret, where: str) -> Secret | None:
     return key if key.reveal() else None
 
 
-def missing_key(url: str, provider: Provider) -> UsageError:
-    """Return the error of a provider without a key."""
-    return UsageError(f"{url} needs a key. Set {' or '.join(provider.key_variables)}.")
+def missing_key(url: str, provider: Provider, where: str = "") -> EndpointMissing:
+    """Return the error of a provider without a key, which `where` configures."""
+    prefix = f"{where}: " if where else ""
+    return EndpointMissing(f"{prefix}{url} needs a key. Set {' or '.join(provider.key_variables)}.")
 
 
 def check_key_exposure(endpoint: EndpointSettings, plain_http: bool, where: str) -> EndpointSettings:
@@ -88,7 +148,7 @@ def check_key_exposure(endpoint: EndpointSettings, plain_http: bool, where: str)
     """
     if make_redactor(endpoint.key)(url := endpoint.url.encode("utf-8", "replace")) is not url:
         raise UsageError(f"The URL contains the API key ({where}), which would be displayed. Remove it from the URL.")
-    if plain_http or endpoint.url.startswith("https:") or is_loopback(endpoint.url):
+    if plain_http or endpoint.url.startswith("https:") or process.is_sim(endpoint.url) or is_loopback(endpoint.url):
         return endpoint
     if endpoint.key is not None or endpoint.headers:
         secret = f"The API key ({where})" if endpoint.key is not None else f"The headers ({where})"

@@ -13,27 +13,32 @@ from manycall.client.endpoint_settings import (
     GetEnv,
     check_key,
     check_key_exposure,
+    locate_sim,
     missing_key,
     read_key_variable,
+    with_labels,
 )
-from manycall.errors import UsageError
+from manycall.client.pool_names import ALL_POOLS, PoolChoice
+from manycall.errors import EndpointMissing, UsageError
 from manycall.limits import RateLimits
 from manycall.providers.catalog import find_preset
 from manycall.providers.location import Location, encode_query, locate_url
 from manycall.providers.prices import parse_price_table
 from manycall.providers.wires import WIRES
 from manycall.records import Secret
+from manycall.sim import process
 
 Entry = Mapping[str, Any]
 APIS = ("chat", *WIRES)
 MAX_NAME_LENGTH = 100
+NAME_KEYS = ("name", "model")
 BOOLEAN_KEYS = ("hedge", "plain_http")
 TABLE_KEYS = ("headers", "query")
 CHOICES = {"api": APIS, "stream": STREAM_MODES}
 """Key → its values."""
 ALLOWED_KEYS = (
-    "base_url", "name", "provider", "api_key", "api_key_env", "auth", "price", *TABLE_KEYS, *CHOICES, *BOOLEAN_KEYS,
-    *RateLimits.__struct_fields__,
+    "base_url", "name", "model", "provider", "api_key", "api_key_env", "auth", "price", *TABLE_KEYS, *CHOICES,
+    *BOOLEAN_KEYS, *RateLimits.__struct_fields__,
 )  # fmt: skip
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 OWN_HEADERS = frozenset(
@@ -43,18 +48,29 @@ OWN_HEADERS = frozenset(
 """Headers that the transport sets itself."""
 
 
-def read_endpoints_file(path: Path, plain_http: bool, environment: GetEnv) -> list[EndpointSettings]:
+def read_endpoints_file(
+    path: Path, plain_http: bool, environment: GetEnv, choice: PoolChoice = ALL_POOLS
+) -> list[EndpointSettings]:
     """Return the endpoints of the [[endpoint]] tables: one for each key, because every key has its own limits.
 
+    Args:
+        choice: the pools that are used. The keys of other endpoints need not be set.
+
     Raises:
-        UsageError: the file cannot be read, or an entry is not valid.
+        UsageError: the file cannot be read, an entry is not valid, or no endpoint has a chosen name.
     """
-    return [
-        check_key_exposure(endpoint, plain_http or entry.get("plain_http", False), where)
-        for number, entry in enumerate(_entries(path), 1)
-        for where in [f"{path}, endpoint {number}"]
-        for endpoint in _endpoints_of(where, entry, environment)
-    ]
+    entries = [(f"{path}, endpoint {number}", entry) for number, entry in enumerate(_entries(path), 1)]
+    for where, entry in entries:
+        _check_entry(where, entry)
+    chosen = choice.chosen([entry.get("name", "") for _, entry in entries])
+    return with_labels(
+        [
+            check_key_exposure(endpoint, plain_http or entry.get("plain_http", False), where)
+            for where, entry in entries
+            if entry.get("name", "") in chosen
+            for endpoint in _endpoints_of(where, entry, environment)
+        ]
+    )
 
 
 def _entries(path: Path) -> list[Any]:
@@ -87,14 +103,13 @@ def _wrap_secrets(value: Any, is_secret: bool = False) -> Any:
 
 
 def _endpoints_of(where: str, entry: Any, environment: GetEnv) -> list[EndpointSettings]:
-    _check_entry(where, entry)
     location = _location(where, entry)
     limits = RateLimits(**{name: entry[name] for name in RateLimits.__struct_fields__ if name in entry})
     keys = _keys(where, entry, environment)
-    if not keys and location.provider.key_variables:
+    if not keys and location.provider.key_variables and not process.is_sim(location.url):
         keys = [read_key_variable(location.provider.key_variables, environment)[0]]
         if keys == [None]:
-            raise UsageError(f"{where}: {missing_key(location.url, location.provider)}")
+            raise missing_key(location.url, location.provider, where)
     headers = tuple((name, _checked_header(where, name, value)) for name, value in entry.get("headers", {}).items())
     settings = EndpointSettings(
         location.url,
@@ -106,17 +121,11 @@ def _endpoints_of(where: str, entry: Any, environment: GetEnv) -> list[EndpointS
         headers=headers,
         query=location.query,
         stream=entry.get("stream", "auto"),
-        name=_name(where, entry),
+        name=entry.get("name", ""),
+        model=entry.get("model", ""),
         price=None if "price" not in entry else parse_price_table(entry["price"], where),
     )
     return [settings._replace(key=key) for key in keys or [None]]
-
-
-def _name(where: str, entry: Entry) -> str:
-    name = entry.get("name", "")
-    if not isinstance(name, str) or not name.isprintable() or len(name) > MAX_NAME_LENGTH:
-        raise UsageError(f"{where}: name must be a text of at most {MAX_NAME_LENGTH} characters, not {name!r:.100}")
-    return name
 
 
 def _check_entry(where: str, entry: Any) -> None:
@@ -126,6 +135,7 @@ def _check_entry(where: str, entry: Any) -> None:
     if unknown := entry.keys() - {*ALLOWED_KEYS}:
         raise UsageError(f"{where}: unknown key {min(unknown)!r}.{_suggestion(min(unknown), ALLOWED_KEYS)}")
     _check_tables(where, entry)
+    _check_names(where, entry)
     for limit in RateLimits.__struct_fields__:
         value = entry.get(limit, 1)
         if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
@@ -136,6 +146,15 @@ def _check_entry(where: str, entry: Any) -> None:
     for name, allowed in CHOICES.items():
         if entry.get(name, allowed[0]) not in allowed:
             raise UsageError(f"{where}: {name} must be one of {', '.join(allowed)}, not {entry[name]!r:.100}")
+
+
+def _check_names(where: str, entry: Entry) -> None:
+    for key in NAME_KEYS:
+        name = entry.get(key, "")
+        if not isinstance(name, str) or not name.isprintable() or len(name) > MAX_NAME_LENGTH:
+            raise UsageError(
+                f"{where}: {key} must be a text of at most {MAX_NAME_LENGTH} characters, not {name!r:.100}"
+            )
 
 
 def _check_tables(where: str, entry: Entry) -> None:
@@ -157,6 +176,8 @@ def _location(where: str, entry: Entry) -> Location:
         url = provider.base_urls[0]
     if not isinstance(url, str):
         raise UsageError(f'{where} has no base_url. Add base_url = "http://host:8000/v1".')
+    if process.is_sim(url):
+        return locate_sim(url)
     location = locate_url(url, f"{where}: base_url", "api_key or api_key_env")
     if provider is not None and provider is not location.provider:
         location = location._replace(provider=provider, api=provider.wire)
@@ -203,7 +224,7 @@ def _keys(where: str, entry: Entry, environment: GetEnv) -> list[Secret | None]:
     for name in _listed(where, "api_key_env", entry, str):
         keys.append(Secret((environment(name) or "").strip()))
         if not keys[-1].reveal():
-            raise UsageError(f"{where}: the environment variable {name} (api_key_env) is not set")
+            raise EndpointMissing(f"{where}: the environment variable {name} (api_key_env) is not set")
     return [check_key(key, where) for key in keys]
 
 

@@ -118,7 +118,7 @@ class HedgingSender:
 
     def hedge_stalled(self) -> None:
         """Hedge stalled calls if other endpoints are idle. Call this once a second."""
-        if self._permits.is_waiting:
+        if self._permits.waiting:
             return
         now = clock.now()
         for flight in list(self._in_flight):
@@ -126,7 +126,7 @@ class HedgingSender:
                 return
             if not flight.has_copy and flight.endpoint.may_hedge:
                 other = next(self._faster_endpoints(flight, now), None)
-                if other is not None and flight.owner.permits.try_acquire_at(other):
+                if other is not None and flight.owner.permits.try_acquire_at(self._permits, other):
                     self._hedge(flight, other, now)
 
     def _hedge(self, flight: InFlightCall, other: Endpoint, now: float) -> None:
@@ -140,7 +140,7 @@ class HedgingSender:
 
     def _on_copy_done(self, owner: CallOwner, other: Endpoint, copy: "asyncio.Task[None]") -> None:
         """Release the permit in any case, even if the task was cancelled before it started."""
-        owner.permits.release(other)
+        owner.permits.release(self._permits, other)
 
     def _faster_endpoints(self, flight: InFlightCall, now: float) -> Iterator[Endpoint]:
         """Yield the endpoints that would probably answer the call sooner."""

@@ -5,8 +5,8 @@ EncodedCall -> permit -> attempt -> response -> journal -> decode -> Completion
                  '--- backoff, without a permit <---'---------'
 """
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
@@ -15,23 +15,23 @@ from manycall.client.attempt import Answered
 from manycall.client.call_counters import CallCounters
 from manycall.client.call_history import CallInFlight, CallsInFlight, EarlierAttempts
 from manycall.client.encoded_call import EncodedCall, encode_call
-from manycall.client.endpoint import Endpoint, SendTime
+from manycall.client.endpoint import Endpoint
+from manycall.client.endpoint_limits import SendTime
 from manycall.client.permit_group import PermitGroup
-from manycall.client.pool import EndpointPool
+from manycall.client.pool import ONE_CALL, EndpointPool
+from manycall.client.pool_names import ONE_POOL, PoolNames
 from manycall.client.refusal import assess_failure
 from manycall.client.requests import LLM, ModelReply
+from manycall.client.shared_budget import SharedBudget
 from manycall.client.shielded_exchanges import ShieldedExchanges
 from manycall.control import retry
-from manycall.control.budget import Budget
 from manycall.control.regression import MonitorInterval
 from manycall.control.retry import FailedAttempt, RetryRule
 from manycall.errors import FailureAction, ManycallError, StorageError
 from manycall.limits import CallCost
 from manycall.providers import openai
-from manycall.providers.reasoning import is_thinking_model
 from manycall.records import Request
 
-ONE_CALL = CallCost()
 JOB_STEP = 1 << 40
 """Distance between the priorities of two jobs: calls of the job that started first go first."""
 
@@ -50,11 +50,21 @@ class ResponseLog(Protocol):
         """
 
 
+class NamedPools(NamedTuple):
+    """The pools that calls may name. The default pool is not among them."""
+
+    names: PoolNames = ONE_POOL
+    pools: Mapping[str, EndpointPool] = {}
+
+
+ONLY_DEFAULT = NamedPools()
+
+
 class JobClient(LLM):
-    """The calls of one job on an open pool, with its own counters, budget and stop.
+    """The calls of one job on open pools, with its own counters, budget and stop.
 
     Args:
-        pool: the endpoints, which several jobs may share.
+        pool: the default pool, which several jobs may share.
         model: the model's name.
         params: sent with every text call of the job.
         counters: counters of the job.
@@ -63,9 +73,10 @@ class JobClient(LLM):
         log: stores the responses; None if they are not stored.
         finish_cancelled_calls: a call that was sent continues if its caller is cancelled, and its response is stored.
         wants_rows: whether the job may start another row; False while its results are not read fast enough.
+        named: the other pools.
 
     Attributes:
-        permits: the job's part of the pool's permits.
+        permits: the job's part of the pools' permits.
         had_success: a call was answered before the job began, by another job of the pool or in an earlier session.
         storage_error: why a response could not be stored; None if all were.
         in_flight: the calls that were sent and have not ended.
@@ -78,22 +89,25 @@ class JobClient(LLM):
         params: dict[str, Any],
         *,
         counters: CallCounters | None = None,
-        budget: Budget | None = None,
+        budget: SharedBudget | None = None,
         charge: Callable[[EncodedCall, Answered], None] | None = None,
         log: ResponseLog | None = None,
         finish_cancelled_calls: bool = False,
         wants_rows: Callable[[], bool] | None = None,
+        named: NamedPools = ONLY_DEFAULT,
     ) -> None:
-        super().__init__(model, params)
-        self.pool = pool
+        super().__init__(model, params, named.names)
+        self.pool, self._named = pool, named.pools
         self.counters = CallCounters() if counters is None else counters
         if self.counters.had_success:
-            pool.permits.skip_canary()
+            for each in (pool, *self._named.values()):
+                each.permits.skip_canary()
         self.had_success = self.counters.had_success or pool.permits.has_answer
-        self.permits = PermitGroup(pool.permits, budget, wants_rows)
+        others = [each.permits for each in self._named.values()]
+        self.permits = PermitGroup(pool.permits, budget, wants_rows, others)
         self.storage_error: StorageError | None = None
         self.in_flight = CallsInFlight()
-        self._charge, self._log, self._is_thinker = charge, log, pool.template_thinks
+        self._charge, self._log = charge, log
         self._shielded = ShieldedExchanges(self.permits, self.counters) if finish_cancelled_calls else None
         self._first_priority = next(pool.job_numbers) * JOB_STEP
         self._count = 0
@@ -107,14 +121,17 @@ class JobClient(LLM):
 
     def expect_rows(self, rows: int) -> None:
         """Record the number of rows that the job has still to do."""
-        for endpoint in self.pool.endpoints:
-            if endpoint.window is not None:
-                endpoint.window.expect_rows(rows)
+        self.permits.expect_rows(rows)
+        for pool in (self.pool, *self._named.values()):
+            for endpoint in pool.endpoints:
+                if endpoint.window is not None:
+                    endpoint.window.expect_rows(pool.permits.expected_rows)
 
-    @property
-    def any_success(self) -> bool:
-        """Whether a call was answered, by this job or before it."""
-        return self.had_success or self.counters.calls > 0
+    def any_success(self, pool: EndpointPool) -> bool:
+        """Return whether a pool has answered a call, of this job or before it."""
+        if pool is self.pool and not self._named:
+            return self.had_success or self.counters.calls > 0
+        return self.counters.had_success or pool.permits.has_answer
 
     @property
     def stopped(self) -> ManycallError | None:
@@ -143,17 +160,19 @@ class JobClient(LLM):
             RunStopped, StorageError: the job makes no more calls.
         """
         priority += self._first_priority
-        pool = self.pool
+        pool = self._named[call.pool] if call.pool else self.pool
+        if self._named:
+            self.permits.record_call(pool.permits, priority)
         failures: dict[RetryRule, int] | None = None
         earlier: EarlierAttempts | None = None
         sent = 0
         while True:
             sent += 1
-            outcome = await self._attempt(call, priority, origin, earlier)
+            outcome = await self._attempt(pool, call, priority, origin, earlier)
             if not isinstance(outcome, FailedAttempt):
                 return outcome
             failures = {} if failures is None else failures
-            self._after_failure(outcome, sent, failures)
+            self._after_failure(pool, outcome, sent, failures)
             seconds = retry.backoff_seconds(outcome, sent, pool.rng)
             may_hurry = retry.ends_with_outage(outcome.error)
             earlier = EarlierAttempts() if earlier is None else earlier
@@ -162,13 +181,13 @@ class JobClient(LLM):
             await self._wait(seconds, may_hurry)
 
     async def _attempt(
-        self, call: EncodedCall, priority: int, origin: Any, earlier: EarlierAttempts | None
+        self, pool: EndpointPool, call: EncodedCall, priority: int, origin: Any, earlier: EarlierAttempts | None
     ) -> ModelReply | FailedAttempt:
         """Make one attempt. A separate frame, so that a large response is freed before the backoff (measured)."""
-        pool, permits, shielded = self.pool, self.permits, self._shielded
-        cost = self._cost(call) if pool.may_count_tokens else ONE_CALL
+        permits, shared, shielded = self.permits, pool.permits, self._shielded
+        cost = pool.cost(call) if pool.may_count_tokens else ONE_CALL
         prompt = pool.selector.prompt_hashes(call.body)
-        endpoint = permits.try_acquire(cost, prompt) or await permits.acquire(priority, cost, prompt)
+        endpoint = permits.try_acquire(shared, cost, prompt) or await permits.acquire(shared, priority, cost, prompt)
         interval = endpoint.window.interval if endpoint.window is not None else None
         now = clock.now()
         if earlier is not None:
@@ -176,25 +195,26 @@ class JobClient(LLM):
         number = self.in_flight.add(CallInFlight(origin, endpoint, now))
         try:
             if shielded is not None:
-                response = await shielded.run(self._exchange(call, endpoint, origin, earlier), endpoint)
+                response = await shielded.run(self._exchange(pool, call, endpoint, origin, earlier), shared, endpoint)
             else:
                 try:
-                    response = self._record(
-                        call, endpoint, origin, earlier, await pool.sender.send(endpoint, call, self)
-                    )
+                    answered = await pool.sender.send(endpoint, call, self)
+                    response = self._record(pool, call, endpoint, origin, earlier, answered)
                 finally:
-                    permits.release(endpoint)
+                    permits.release(shared, endpoint)
         finally:
             self.in_flight.remove(number)
-        return self._read(call, cost, endpoint, interval, response)
+        return self._read(pool, call, cost, endpoint, interval, response)
 
-    def _after_failure(self, failure: FailedAttempt, sent: int, failures: dict[RetryRule, int]) -> None:
+    def _after_failure(
+        self, pool: EndpointPool, failure: FailedAttempt, sent: int, failures: dict[RetryRule, int]
+    ) -> None:
         """Count a failed attempt. Raise its error unless the call should be sent again."""
         error, counters = failure.error, self.counters
         counters.record_failure(error, failure.failure_class)
         rule = retry.RULES[failure.failure_class]
         failures[rule] = failures.get(rule, 0) + 1
-        match retry.decide(failure, failures[rule], any_success=self.any_success):
+        match retry.decide(failure, failures[rule], any_success=self.any_success(pool)):
             case FailureAction.RETRY:
                 counters.record_retry()
             case FailureAction.FAIL:
@@ -212,6 +232,7 @@ class JobClient(LLM):
 
     def _read(
         self,
+        pool: EndpointPool,
         call: EncodedCall,
         cost: CallCost,
         endpoint: Endpoint,
@@ -224,22 +245,22 @@ class JobClient(LLM):
         try:
             answer = self.decode(call, response.body)
         except errors.InvalidResponse as error:
-            return self._unanswered(error.with_traceback(None), response)  # a variable here would be part of a cycle
+            return self._unanswered(pool, error.with_traceback(None), response)  # a variable would be part of a cycle
         self.counters.answer(answer)
-        if not self.pool.permits.has_answer:
-            self.pool.permits.record_answer()
+        if not pool.permits.has_answer:
+            pool.permits.record_answer()
         if interval is not None or cost is not ONE_CALL:
-            self._learn(call, cost, endpoint, interval, response, answer)
+            pool.learn(call, cost, endpoint, interval, response, answer.usage)
         return answer
 
-    def _unanswered(self, error: errors.InvalidResponse, response: Answered) -> FailedAttempt:
+    def _unanswered(self, pool: EndpointPool, error: errors.InvalidResponse, response: Answered) -> FailedAttempt:
         """Return the failure of an attempt whose response contains no answer."""
         self.counters.spent(openai.usage(response.body))
         now = clock.now()
         failure = assess_failure(
             response.endpoint, error, SendTime(now - response.seconds, response.endpoint.in_flight), now
         )
-        return self.pool.fail_over(response.endpoint, failure, any_success=self.any_success)
+        return pool.fail_over(response.endpoint, failure, any_success=self.any_success(pool))
 
     def decode(self, call: EncodedCall, body: bytes, replayed: bool = False) -> ModelReply:
         """Return the answer in a response to this call.
@@ -247,17 +268,18 @@ class JobClient(LLM):
         Raises:
             InvalidResponse: there is none.
         """
-        is_thinker = self._is_thinker or is_thinking_model(call.model)
-        return openai.decode(call.api, body, replayed, is_thinker=is_thinker)
+        pool = self._named[call.pool] if call.pool else self.pool
+        return openai.decode(call.api, body, replayed, is_thinker=pool.is_thinker(call.model))
 
     async def _exchange(
-        self, call: EncodedCall, endpoint: Endpoint, origin: Any, earlier: EarlierAttempts | None
+        self, pool: EndpointPool, call: EncodedCall, endpoint: Endpoint, origin: Any, earlier: EarlierAttempts | None
     ) -> Answered | FailedAttempt:
         """Send the call and record the response."""
-        return self._record(call, endpoint, origin, earlier, await self.pool.sender.send(endpoint, call, self))
+        return self._record(pool, call, endpoint, origin, earlier, await pool.sender.send(endpoint, call, self))
 
     def _record(
         self,
+        pool: EndpointPool,
         call: EncodedCall,
         endpoint: Endpoint,
         origin: Any,
@@ -266,7 +288,7 @@ class JobClient(LLM):
     ) -> Answered | FailedAttempt:
         """Store a response before anything reads it, and charge it."""
         if isinstance(response, FailedAttempt):
-            return self.pool.fail_over(endpoint, response, any_success=self.any_success)
+            return pool.fail_over(endpoint, response, any_success=self.any_success(pool))
         if earlier is not None:
             response = replace(response, earlier=earlier)
         if self._log is not None:
@@ -278,32 +300,6 @@ class JobClient(LLM):
         if self._charge is not None:
             self._charge(call, response)
         return response
-
-    def _learn(
-        self,
-        call: EncodedCall,
-        cost: CallCost,
-        endpoint: Endpoint,
-        interval: MonitorInterval | None,
-        response: Answered,
-        answer: ModelReply,
-    ) -> None:
-        """Update the endpoint's window, its quota and the token estimate with an answer."""
-        used = answer.usage
-        if interval is not None and response.endpoint is endpoint:
-            tokens = used.completion_tokens or len(response.body) // 4
-            if endpoint.record_answer(interval, response.seconds, tokens):
-                self.permits.recheck()
-        if cost is not ONE_CALL:
-            self.pool.estimate.update(len(call.body), used.prompt_tokens, used.completion_tokens)
-            output = call.max_output_tokens if endpoint.reserves_max_tokens else None
-            endpoint.quota.settle(cost, CallCost(1.0, used.prompt_tokens + (output or used.completion_tokens)))
-            if endpoint.quota.counts_tokens:
-                self.permits.recheck()  # the next call may use the unused part of the reservation
-
-    def _cost(self, call: EncodedCall) -> CallCost:
-        """Return what the call may take from the quotas, including all output tokens that it permits."""
-        return CallCost(1.0, self.pool.estimate.estimate(len(call.body), call.max_output_tokens))
 
     def cancel_in_flight(self) -> None:
         """Cancel the calls in flight. Answers that have arrived are kept."""

@@ -1,16 +1,16 @@
 """Open the endpoints of a client: start simulated ones, and give each of them its window."""
 
 import random
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from manycall import clock
 from manycall.client import window_cache
 from manycall.client.body_adapter import BodyAdapter
-from manycall.client.encoded_call import EncodedCall
-from manycall.client.endpoint import Endpoint, WindowRange
+from manycall.client.encoded_call import encode_call
+from manycall.client.endpoint import Endpoint
 from manycall.client.endpoint_api import EndpointApi
-from manycall.client.endpoint_config import resolve_endpoints
+from manycall.client.endpoint_limits import WindowRange
 from manycall.client.endpoint_selector import AffinitySelector, EndpointSelector
 from manycall.client.endpoint_settings import EndpointSettings
 from manycall.client.permits import Permits
@@ -18,37 +18,42 @@ from manycall.client.pool import EndpointPool
 from manycall.client.system_limits import max_permits
 from manycall.client.threads import in_own_thread
 from manycall.control.prefix_affinity import PrefixAffinity
-from manycall.providers.catalog import GENERIC, PROVIDERS
+from manycall.errors import UsageError
 from manycall.providers.price_book import PricedEndpoint
-from manycall.records import Secret
+from manycall.providers.redact import make_redactor
+from manycall.records import Request
 from manycall.sim import process
 from manycall.transport.messages import Transport
 
 SIM_URL = "http://127.0.0.1/v1"
+EXAMPLE = [{"role": "user", "content": "example"}]
+"""Messages of the call with which the parameters are checked."""
 
 
 class PoolSettings(NamedTuple):
     """What a pool is opened with.
 
     Attributes:
-        model: the client's model.
-        sims: specifications of simulated endpoints (`sim`, `sim:rpm=60`).
-        endpoints: the other endpoints.
+        model: the model of the pool's calls, if they do not name another one.
+        endpoints: the endpoints, simulated ones among them.
         concurrency: maximum calls in flight; None: adapted to what the endpoints can serve.
         initial_window: the concurrency window at the start.
         timeout: seconds for one attempt.
         drop: names of parameters that are not sent.
         thinking: value of the option `thinking`; None: as the model does by default.
+        name: name of the pool; "": the default pool.
+        pools: number of pools that share this machine's connections and memory.
     """
 
     model: str
-    sims: tuple[str, ...]
     endpoints: tuple[EndpointSettings, ...]
     concurrency: int | None
     initial_window: int
     timeout: float
     drop: tuple[str, ...] = ()
     thinking: str | int | None = None
+    name: str = ""
+    pools: int = 1
 
     def open_apis(self, endpoints: Sequence[EndpointSettings]) -> list[EndpointApi]:
         """Return the APIs of the endpoints. Endpoints of one server share what they learn about it.
@@ -56,54 +61,48 @@ class PoolSettings(NamedTuple):
         Raises:
             UsageError: an API cannot switch thinking as the user wants, or a parameter cannot be dropped.
         """
-        adapters: dict[tuple[str, str], BodyAdapter] = {}
+        adapters: dict[tuple[str, str, str], BodyAdapter] = {}
         for each in endpoints:
-            if (server := (each.url, each.api)) not in adapters:
-                adapters[server] = BodyAdapter(each.provider, self.model, drop=self.drop, thinking=self.thinking)
-        return [EndpointApi(each, adapters[each.url, each.api]) for each in endpoints]
+            if (server := (each.url, each.api, each.model)) not in adapters:
+                adapters[server] = BodyAdapter(
+                    each.provider, self.model, drop=self.drop, thinking=self.thinking, sent_model=each.model
+                )
+        return [EndpointApi(each, adapters[each.url, each.api, each.model]) for each in endpoints]
 
-    def check(self, example: EncodedCall) -> None:
-        """Check that every endpoint can be sent a call.
+    def check(self, params: Mapping[str, Any], *, is_used: bool) -> None:
+        """Check that every endpoint can be sent a call with these parameters.
+
+        Args:
+            is_used: calls will go to the pool. Otherwise only the keys are checked.
 
         Raises:
-            UsageError: see `open_apis`; or an API cannot express a parameter of the call, or an option contradicts it.
+            UsageError: see `open_apis`; or an API cannot express a parameter, an option contradicts it, or it contains
+                the key.
         """
-        for api in self.open_apis([*self.endpoints, *(sim_endpoint(each, SIM_URL) for each in self.sims)]):
+        example = encode_call(Request("chat", self.model, EXAMPLE, dict(params)))
+        if any(make_redactor(each.key)(example.body) is not example.body for each in self.endpoints):
+            raise UsageError("The model name or a parameter contains the API key, which would be saved. Remove it.")
+        if not is_used:
+            return
+        urls = [SIM_URL if process.is_sim(each.url) else each.url for each in self.endpoints]
+        for api in self.open_apis([each._replace(url=url) for each, url in zip(self.endpoints, urls, strict=True)]):
             api.prepare(example, self.timeout)
 
     @property
     def priced(self) -> list[PricedEndpoint]:
         """What is known about the prices of the endpoints."""
-        return [each.priced for each in (*self.endpoints, *(sim_endpoint(each, SIM_URL) for each in self.sims))]
-
-    @property
-    def names(self) -> list[str]:
-        """The endpoints as the user gave them."""
-        return [*self.sims, *(each.url for each in self.endpoints)]
-
-
-def sim_endpoint(specification: str, url: str) -> EndpointSettings:
-    """Return the settings of a simulated endpoint, which may play a provider: `sim:provider=deepseek`."""
-    name = process.find_option(specification, "provider")
-    provider = next((each for each in PROVIDERS if each.name == name), GENERIC)
-    return EndpointSettings(
-        url, provider=provider, api=provider.wire, key_header=provider.key_header, name=specification
-    )
+        return [
+            PricedEndpoint(
+                each.shown_name, each.provider.name, each.price, each.provider.reports_cost,
+                pool=self.name, model=self.model, sent_model=each.model,
+            )
+            for each in self.endpoints
+        ]  # fmt: skip
 
 
-def find_endpoints(
-    urls: Sequence[str], api_key: Secret | None, *, plain_http: bool
-) -> tuple[tuple[str, ...], tuple[EndpointSettings, ...]]:
-    """Return the simulated endpoints and the others, from the URLs or from the user's configuration.
-
-    Raises:
-        UsageError: no endpoint is configured, or a key would be sent unencrypted.
-    """
-    sims = tuple(each for each in urls if process.is_sim(each))
-    for each in sims:
-        process.SimProcess(each)  # reports an invalid specification
-    real = [each for each in urls if not process.is_sim(each)]
-    return sims, () if sims and not real else tuple(resolve_endpoints(real, api_key, plain_http=plain_http))
+def started(sim: EndpointSettings, url: str) -> EndpointSettings:
+    """Return the settings of a simulated endpoint that was started at this URL."""
+    return sim._replace(url=url, label=sim.shown_name)
 
 
 async def open_pool(
@@ -115,21 +114,21 @@ async def open_pool(
         rng: source of the jitter in the backoff between attempts.
         prefix_affinity: prefer self-hosted servers that have cached the prefix of a prompt.
     """
-    sims = [process.SimProcess(each) for each in settings.sims]
+    sims = [process.SimProcess(each.url) for each in settings.endpoints if process.is_sim(each.url)]
     try:
-        urls = [await in_own_thread(sim.start) for sim in sims]
+        urls = iter([await in_own_thread(sim.start) for sim in sims])
     except BaseException:
         for sim in sims:
             await in_own_thread(sim.stop)
         raise
     limit = settings.concurrency
-    size = max_permits(limit)
+    size = max(1, max_permits(limit) // (settings.pools if limit is None else 1))
     cached = {} if sims or limit else window_cache.load_windows()
 
     def window(url: str) -> WindowRange | None:
         return None if limit else WindowRange(settings.initial_window, size, cached.get(f"{url} {settings.model}"))
 
-    opened = [*settings.endpoints, *map(sim_endpoint, settings.sims, urls)]
+    opened = [started(each, next(urls)) if process.is_sim(each.url) else each for each in settings.endpoints]
     endpoints = [
         Endpoint(each, api, window(each.url)) for each, api in zip(opened, settings.open_apis(opened), strict=True)
     ]

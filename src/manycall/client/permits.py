@@ -23,15 +23,17 @@ class Group(Protocol):
     Attributes:
         changed: set when a row may be able to start.
         rows_left: number of rows that have not started yet; inf if their calls cannot be counted.
+        expected_rows: number of rows that the job had to do at its start; 0 if it is unknown.
     """
 
     changed: asyncio.Event
     rows_left: float
+    expected_rows: int
 
     def end_outage(self) -> None:
         """Handle the end of an outage."""
 
-    def client_closed(self) -> None:
+    def client_closed(self, why: ManycallError) -> None:
         """Handle that the shared permits were closed."""
 
 
@@ -90,6 +92,11 @@ class Permits:
     def leave(self, group: Group) -> None:
         """Notify a job of no more changes."""
         self._groups = tuple(each for each in self._groups if each is not group)
+
+    @property
+    def expected_rows(self) -> int:
+        """Number of rows that all jobs together had to do at their start."""
+        return sum([group.expected_rows for group in self._groups])
 
     async def acquire(
         self, priority: int, cost: CallCost, prompt: Sequence[int] = (), owner: object = None
@@ -217,9 +224,14 @@ class Permits:
         self._canary_seconds = 0.0
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether a call is waiting."""
-        return bool(self._waiting)
+    def was_used(self) -> bool:
+        """Whether a permit was granted."""
+        return self._turn > 0
+
+    @property
+    def waiting(self) -> int:
+        """Number of calls that wait for a permit."""
+        return len(self._waiting) - self._served
 
     @property
     def total_window(self) -> int:
@@ -232,7 +244,7 @@ class Permits:
         """Whether a new row could call now, or would be one of the calls that the selector chooses from."""
         if self.in_flight < self.max_permits and not self._waiting:
             return True
-        return len(self._waiting) - self._served < self._selector.max_waiting
+        return self.waiting < self._selector.max_waiting
 
     def recheck(self) -> None:
         """Check for room after a window has changed."""
@@ -293,4 +305,4 @@ class Permits:
             self._served = 0
             self._stop_timer()
             for group in self._groups:
-                group.client_closed()
+                group.client_closed(why)

@@ -10,8 +10,9 @@ import msgspec
 
 from manycall import clock
 from manycall.client import window_cache
-from manycall.client.attempt import AttemptSender, Sender
+from manycall.client.attempt import Answered, AttemptSender, Sender
 from manycall.client.cpu_load import CpuLoad
+from manycall.client.encoded_call import EncodedCall
 from manycall.client.endpoint import Endpoint
 from manycall.client.endpoint_selector import EndpointSelector
 from manycall.client.hedging import HedgingSender
@@ -19,10 +20,14 @@ from manycall.client.metrics_poll import MetricsPoll
 from manycall.client.opening_listener import OpeningListener
 from manycall.client.permits import Permits
 from manycall.client.threads import in_own_thread
+from manycall.control.regression import MonitorInterval
 from manycall.control.retry import RULES, FailedAttempt
-from manycall.control.token_estimate import TokenEstimator
+from manycall.control.token_estimate import TokenEstimator, text_size
 from manycall.errors import FailureClass, RunStopped
+from manycall.limits import CallCost
 from manycall.providers.parameter_lesson import ParameterChange
+from manycall.providers.reasoning import is_thinking_model
+from manycall.records import Usage
 from manycall.sim.process import SimProcess
 from manycall.transport.messages import Transport
 
@@ -41,6 +46,8 @@ class ClientStatus(NamedTuple):
     limited_by: str
 
 
+ONE_CALL = CallCost()
+"""What a call takes from quotas that do not count tokens."""
 MONITOR_SECONDS = 1.0
 """Interval of the monitor."""
 
@@ -49,7 +56,7 @@ class EndpointPool:
     """Endpoints, the permits to call them, and what sends the calls. `open_pool` opens it.
 
     Args:
-        model: the client's model.
+        model: the model of the calls that do not name another one.
         endpoints: at least one.
         permits: the queue for permission to send to them.
         selector: chooses among them.
@@ -59,6 +66,7 @@ class EndpointPool:
         timeout: seconds for one attempt.
 
     Attributes:
+        model: the model of the calls that do not name another one.
         sender: makes the attempts.
         hedger: the same, if there are several endpoints; None otherwise.
         cpu_load: the CPU load of this process.
@@ -87,8 +95,9 @@ class EndpointPool:
         sender = AttemptSender(transport, timeout, permits.end_outage, clock.running_clock())
         self.hedger = HedgingSender(sender, endpoints, permits) if len(endpoints) > 1 else None
         self.sender: Sender = self.hedger or sender
-        self._model = model
-        self._polls = [MetricsPoll(endpoint, model, transport) for endpoint in endpoints]
+        self.model = model
+        self._thinkers: dict[str, bool] = {}
+        self._polls = [MetricsPoll(each, each.api.adapter.sent_model(model), transport) for each in endpoints]
         for endpoint, poll in zip(endpoints, self._polls, strict=True):
             if endpoint.window is not None and endpoint.window.opening is not None:
                 endpoint.observe_with(
@@ -97,10 +106,19 @@ class EndpointPool:
         self._monitor_task = asyncio.create_task(self._monitor())
         self._monitor_task.add_done_callback(self._monitor_ended)
 
-    @property
-    def template_thinks(self) -> bool:
-        """Whether an option switches thinking on in the chat template of a server (see `BodyAdapter`)."""
-        return any(each.api.adapter.template_thinks for each in self.endpoints)
+    def is_thinker(self, model: str) -> bool:
+        """Return whether the answers of a model may begin inside a thinking text.
+
+        That is so if an option switches thinking on in the chat template of a server (see `BodyAdapter`), or if the
+        model has the name of a thinking model at an endpoint.
+        """
+        known = self._thinkers.get(model)
+        if known is None:
+            adapters = [each.api.adapter for each in self.endpoints]
+            known = self._thinkers[model] = any(
+                each.template_thinks or is_thinking_model(each.sent_model(model)) for each in adapters
+            )
+        return known
 
     def __repr__(self) -> str:
         return f"<EndpointPool {self.endpoints}>"
@@ -131,10 +149,41 @@ class EndpointPool:
         self._monitor_task.cancel()
         await asyncio.wait([self._monitor_task])
         if not self.sims:  # simulated endpoints get a new address each time
-            knees = {f"{each.url} {self._model}": each.knee for each in self.endpoints}
+            knees = {f"{each.url} {self.model}": each.knee for each in self.endpoints}
             window_cache.save_windows({name: knee for name, knee in knees.items() if knee is not None})
         for sim in self.sims:
             await in_own_thread(sim.stop)
+
+    def cost(self, call: EncodedCall) -> CallCost:
+        """Return what a call may take from the quotas, including all output tokens that it permits."""
+        return CallCost(1.0, self.estimate.estimate(text_size(call.body), call.max_output_tokens))
+
+    def learn(
+        self,
+        call: EncodedCall,
+        cost: CallCost,
+        endpoint: Endpoint,
+        interval: MonitorInterval | None,
+        response: Answered,
+        used: Usage,
+    ) -> None:
+        """Update an endpoint's window, its quota and the token estimate with an answer.
+
+        Args:
+            cost: what the call has reserved in the quotas; ONE_CALL if they do not count tokens.
+            endpoint: the endpoint that the call was sent to. A copy of the call may have been answered by another one.
+            interval: the interval of its window in which the call was sent; None without a window.
+        """
+        if interval is not None and response.endpoint is endpoint:
+            tokens = used.completion_tokens or len(response.body) // 4
+            if endpoint.record_answer(interval, response.seconds, tokens):
+                self.permits.recheck()
+        if cost is not ONE_CALL:
+            self.estimate.update(text_size(call.body), used.prompt_tokens, used.completion_tokens)
+            output = call.max_output_tokens if endpoint.reserves_max_tokens else None
+            endpoint.quota.settle(cost, CallCost(1.0, used.prompt_tokens + (output or used.completion_tokens)))
+            if endpoint.quota.counts_tokens:
+                self.permits.recheck()  # the next call may use the unused part of the reservation
 
     @property
     def may_count_tokens(self) -> bool:

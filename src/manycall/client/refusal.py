@@ -1,7 +1,8 @@
 """From a response without an answer to the failure of its attempt: what it means, what to wait for, what to do."""
 
 from manycall import clock, errors
-from manycall.client.endpoint import Endpoint, SendTime
+from manycall.client.endpoint import Endpoint
+from manycall.client.endpoint_limits import SendTime
 from manycall.control.retry import MAX_RETRY_AFTER_SECONDS, FailedAttempt, retry_after_seconds
 from manycall.errors import FailureClass, HttpStatusError
 from manycall.limits import DAY_SECONDS

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 from manycall import errors
+from manycall.client.pool_names import ONE_POOL, PoolNames
 from manycall.records import Completion, Embeddings, Messages, Request
 
 T = TypeVar("T")
@@ -18,43 +19,74 @@ class LLM:
     Args:
         model: the model's name.
         params: sent with every text call.
+        pools: the pools of endpoints that calls may name.
     """
 
-    def __init__(self, model: str, params: dict[str, Any]) -> None:
+    def __init__(self, model: str, params: dict[str, Any], pools: PoolNames = ONE_POOL) -> None:
         self.model = model
         self.params = params
+        self.pools = pools
 
-    async def chat(self, prompt: str | Messages, *, model: str = "", **params: Any) -> Completion:
+    def find_pool(self, endpoint: str) -> tuple[str, str]:
+        """Return the name of the pool that a call means, "" for the default pool, and the pool's model.
+
+        Raises:
+            UsageError: no endpoint has this name.
+        """
+        return self.pools.find(endpoint, self.model)
+
+    async def chat(self, prompt: str | Messages, *, model: str = "", endpoint: str = "", **params: Any) -> Completion:
         """Ask for a chat completion.
 
         Args:
             prompt: the user's message, or a list of messages (dicts with role and content).
-            model: another model at the same endpoints; default: the client's model.
+            model: another model at the same endpoints; default: the client's model, or that of the named endpoint.
+            endpoint: name of an endpoint, or of several that form one pool, in endpoints.toml; default: the pool of
+                calls without a name.
             params: further parameters of the request: temperature, max_tokens, stop, ... They override the parameters
                 of the client.
 
         Raises:
             CallError: there is no answer after all retries.
             RunStopped: no call can succeed because of the key, the model, the quota or the URL.
+            UsageError: no endpoint has this name. In a row function, the run stops.
         """
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        answer = await self._call(Request("chat", model or self.model, messages, {**self.params, **params}))
+        pool, own = self.find_pool(endpoint) if endpoint else ("", self.model)
+        request = Request("chat", model or own, messages, {**self.params, **params}, "compact", pool)
+        answer = await self._call(request)
         assert isinstance(answer, Completion)
         return answer
 
-    async def complete(self, prompt: str, *, model: str = "", **params: Any) -> Completion:
+    async def complete(self, prompt: str, *, model: str = "", endpoint: str = "", **params: Any) -> Completion:
         """Ask for a text completion (base models). Otherwise like `chat`."""
-        answer = await self._call(Request("completions", model or self.model, prompt, {**self.params, **params}))
+        pool, own = self.find_pool(endpoint) if endpoint else ("", self.model)
+        request = Request("completions", model or own, prompt, {**self.params, **params}, "compact", pool)
+        answer = await self._call(request)
         assert isinstance(answer, Completion)
         return answer
 
-    async def embed(self, texts: str | list[str], *, model: str = "", **params: Any) -> Embeddings:
-        """Ask for embeddings. The client's own parameters are for text calls and are not sent."""
-        answer = await self._call(Request("embeddings", model or self.model, texts, params))
+    async def embed(self, texts: str | list[str], *, model: str = "", endpoint: str = "", **params: Any) -> Embeddings:
+        """Ask for embeddings. The client's own parameters are for text calls and are not sent.
+
+        Args:
+            texts: one text, or several texts of one request.
+            model: another model at the same endpoints; default: the client's model.
+            endpoint: see `chat`.
+            params: parameters of the request: dimensions, encoding_format, ...
+
+        Raises:
+            CallError: there is no answer after all retries, or it does not have one vector for each text.
+            RunStopped: no call can succeed because of the key, the model, the quota or the URL.
+        """
+        pool, own = self.find_pool(endpoint) if endpoint else ("", self.model)
+        answer = await self._call(Request("embeddings", model or own, texts, params, pool=pool))
         assert isinstance(answer, Embeddings)
         expected = 1 if isinstance(texts, str) else len(texts)
         if len(answer.vectors) != expected:
             raise errors.InvalidResponse(f"{len(answer.vectors)} vectors for {expected} texts", body=answer.body)
+        if not all(answer.vectors):
+            raise errors.EmptyCompletion("An embedding in the response is empty.", body=answer.body)
         return answer
 
     async def send(self, request: Request) -> ModelReply:

@@ -9,6 +9,7 @@ from manycall.client.attempt import Answered
 from manycall.client.call_counters import CallCounters
 from manycall.client.endpoint import Endpoint
 from manycall.client.permit_group import PermitGroup
+from manycall.client.permits import Permits
 from manycall.control.retry import FailedAttempt
 from manycall.providers import openai
 
@@ -29,12 +30,12 @@ class ShieldedExchanges:
         return f"<ShieldedExchanges: {len(self._in_flight)} in flight>"
 
     async def run(
-        self, exchange: Coroutine[Any, Any, Answered | FailedAttempt], endpoint: Endpoint
+        self, exchange: Coroutine[Any, Any, Answered | FailedAttempt], shared: Permits, endpoint: Endpoint
     ) -> Answered | FailedAttempt:
-        """Wait for an exchange, which continues if the caller is cancelled."""
+        """Wait for an exchange, which continues if the caller is cancelled. It has a permit of this pool."""
         task = asyncio.create_task(exchange)
         self._in_flight.add(task)
-        task.add_done_callback(partial(self._on_done, endpoint))
+        task.add_done_callback(partial(self._on_done, shared, endpoint))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -46,10 +47,10 @@ class ShieldedExchanges:
         for task in self._in_flight:
             task.cancel()
 
-    def _on_done(self, endpoint: Endpoint, task: "asyncio.Task[Any]") -> None:
+    def _on_done(self, shared: Permits, endpoint: Endpoint, task: "asyncio.Task[Any]") -> None:
         """Release the permit in any case, even if the task was cancelled before it started."""
         self._in_flight.discard(task)
-        self._permits.release(endpoint)
+        self._permits.release(shared, endpoint)
         if not task.cancelled():
             task.exception()  # mark it as retrieved, because the row may no longer wait for it
 

@@ -70,9 +70,9 @@ def compare(
     if not names:
         listed = "; ".join(f"{run.output.path}: {', '.join(run.scores) or 'none'}" for run in runs)
         raise UsageError(f"The runs have no score in common ({listed}). Choose one with {option('metric')}.")
-    pairs = [_RunPair(number, runs[0], other, name) for number, other in enumerate(runs[1:], 2) for name in names]
+    pairs = [RunPair(number, runs[0], other, name) for number, other in enumerate(runs[1:], 2) for name in names]
     for other in runs[1:]:
-        _require_same_questions(runs[0], other, force)
+        require_same_questions(runs[0], other, force)
     differences = [pair.difference() for pair in pairs]
     adjusted = holm_adjust([d.difference.p_value for d in differences])
     changed = [[(pair, question) for question in pair.changed_questions()] for pair in pairs]
@@ -91,7 +91,7 @@ def compare(
     )
 
 
-class _RunPair(NamedTuple):
+class RunPair(NamedTuple):
     """The first run and another one, compared by one score."""
 
     number: int
@@ -136,8 +136,12 @@ class _RunPair(NamedTuple):
         )
 
 
-def _require_same_questions(first: RunScores, other: RunScores, force: bool) -> None:
-    """Refuse two runs that have no question in common, or in which the same id has different questions or answers."""
+def require_same_questions(first: RunScores, other: RunScores, force: bool) -> None:
+    """Refuse two runs that have no question in common, or in which the same id has different questions or answers.
+
+    Raises:
+        UsageError: they cannot be compared.
+    """
     common = [question for question in first.prompt_hashes if question in other.prompt_hashes]
     if not common:
         examples = [repr(next(iter(run.prompt_hashes), "no row")) for run in (first, other)]

@@ -9,7 +9,7 @@ import msgspec
 from manycall.evals.eval_result import Score, Table
 from manycall.evals.stats.paired_tests import PairedDifference
 from manycall.option_flags import option
-from manycall.render import format_stderr, markdown_table
+from manycall.render import format_p_value, format_stderr, markdown_table
 from manycall.run.result_views import RecordViews
 from manycall.terminal import sanitize_line
 
@@ -143,7 +143,7 @@ class Comparison(RecordViews, msgspec.Struct, frozen=True):
         return {
             "difference": f"{v.run} - 1", "score": v.metric, "first": f"{d.first:.4f}", "other": f"{d.second:.4f}",
             "value": f"{d.value:+.4f}", "SE": format_stderr(d.stderr), "95 % interval": str(d.interval or "N/A"),
-            "p": _p(d.p_value), HOLM: _p(v.p_value_holm),
+            "p": format_p_value(d.p_value), HOLM: format_p_value(v.p_value_holm),
             "wins": str(d.wins), "losses": str(d.losses), "ties": str(d.ties),
             "SE unpaired": format_stderr(d.unpaired_stderr),
         }  # fmt: skip
@@ -179,7 +179,3 @@ class Comparison(RecordViews, msgspec.Struct, frozen=True):
 
 def _number(value: float) -> str:
     return f"{value:g}" if value == int(value) else f"{value:.2f}"
-
-
-def _p(p: float | None) -> str:
-    return "N/A" if p is None else f"{p:.3g}"

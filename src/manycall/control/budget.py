@@ -105,7 +105,7 @@ class Budget:
             if spent >= limit.maximum:
                 return (
                     f"Stopped: {limit.flag} {limit.format(limit.maximum)} reached "
-                    f"({limit.format(spent)} spent on this output, all sessions)."
+                    f"({limit.format(spent)} spent in all sessions)."
                 )
         return None
 

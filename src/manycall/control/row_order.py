@@ -70,7 +70,7 @@ class RowOrder:
     """The rows that were read ahead."""
 
     def __init__(self) -> None:
-        self._rows: deque[Row] = deque()
+        self._rows: deque[tuple[int, Row]] = deque()  # the number of characters in a row, and the row
         self._characters = 0
         self._samples: dict[int, WaitingSamples] = {}
         self._sampled_characters = 0
@@ -90,8 +90,8 @@ class RowOrder:
 
     def add(self, row: Row) -> None:
         """Add a row that was read."""
-        self._rows.append(row)
         characters = row_size(row)
+        self._rows.append((characters, row))
         self._characters += characters
         if row.sample:
             if row.index not in self._samples:
@@ -109,8 +109,8 @@ class RowOrder:
             is_sorted = rows_per_call() < MAX_ROWS_PER_CALL and self._sort()
             self._until_sort = max(MIN_ROWS_PER_SORT, is_sorted * len(self._rows) // SORTS_PER_READ_AHEAD)
         self._until_sort -= 1
-        row = self._rows.popleft()
-        self._characters -= row_size(row)
+        characters, row = self._rows.popleft()
+        self._characters -= characters
         if row.sample and not self._samples[row.index].change_count(-1):
             self._sampled_characters -= self._samples.pop(row.index).characters
         return row
@@ -128,10 +128,11 @@ class RowOrder:
         sign = 0 if abs(correlation) < CORRELATION else math.copysign(1, correlation)
         samples = self._samples if self._sampled_characters <= MAX_CACHED_CHARACTERS else {}
 
-        def rank(row: Row) -> tuple[float, int, float]:
+        def rank(sized_row: tuple[int, Row]) -> tuple[float, int, float]:
+            characters, row = sized_row
             waiting = samples.get(row.index)
             expected = math.inf if waiting is None else waiting.expected_tokens
-            return -expected, row.sample if samples else 0, -sign * row_size(row) if sign else 0.0
+            return -expected, row.sample if samples else 0, -sign * characters if sign else 0.0
 
         if not samples and not sign:
             return False
@@ -149,7 +150,7 @@ class RowOrder:
 
 def row_size(row: Row) -> int:
     """Return the number of text characters in a row."""
-    return sum(map(_characters, row.fields.values()))
+    return sum([len(value) if isinstance(value, str) else _characters(value) for value in row.fields.values()])
 
 
 def _characters(value: Any) -> int:

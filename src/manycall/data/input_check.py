@@ -5,6 +5,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from manycall.data.input_record import EarlierInput, InputPosition
+from manycall.data.prompt_error import PromptError
 from manycall.data.row_files import LineCursor
 from manycall.data.row_ids import RowIds
 from manycall.data.row_input import RowInput
@@ -38,7 +39,8 @@ class InputCheck(NamedTuple):
         input: the rows.
         ids: gives them their ids.
         limit: use only the first `limit` rows; None: all.
-        use: called with the fields of each row that is checked; it raises UsageError if they cannot be used.
+        use: called with the fields of each row that is checked; it raises UsageError or PromptError if they cannot be
+            used.
     """
 
     input: RowInput
@@ -101,9 +103,15 @@ class InputCheck(NamedTuple):
             elif may_occur_before(name):
                 return None
             if self.use is not None:
-                self.use(fields)  # reports missing values of dependent variables before any call
+                self._check_use(self.use, location, fields)
             rows += 1
         return CheckedInput(rows, first_row, self.input.file.fingerprint, all_have_ids, start.index > 0)
+
+    def _check_use(self, use: Callable[[Fields], object], location: str, fields: Fields) -> None:
+        try:
+            use(fields)
+        except PromptError as error:
+            raise UsageError(f"{self.input.name}, {location}: {error}") from None
 
     def _first_row(self) -> Fields | None:
         return next((fields for _, fields in self.input.located()), None)

@@ -8,17 +8,27 @@ import re
 from collections.abc import Callable
 from copy import deepcopy
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
-from jinja2 import TemplateSyntaxError, UndefinedError
+from jinja2 import TemplateSyntaxError
 
 from manycall.data import jinja_sandbox
 from manycall.data.config_files import is_file, read_config, read_text
+from manycall.data.content_parts import (
+    image_fields_in,
+    image_part,
+    is_image_part,
+    messages_as_text,
+    parts_in,
+    templates_in,
+)
+from manycall.data.conversations import is_conversation
+from manycall.data.function_identity import function_identity
+from manycall.data.prompt_error import PromptError, field_of_row, rendered_for
 from manycall.errors import UsageError
-from manycall.records import Messages, Row
+from manycall.option_flags import option
+from manycall.records import Message, Messages, Row
 
 PromptLike = str | Path | Messages | Callable[[dict[str, Any]], str | Messages]
 """One of: the text of a template; a path to a template (.j2, .jinja, .txt, .md) or to a list `messages` (.toml, .json);
@@ -27,12 +37,7 @@ a list of messages whose contents are templates; a function of the row's fields.
 _TURNS = (".toml", ".json")
 _NAME = re.compile(r"\s*\{\{\s*([^\W\d]\w*)\s*\}\}\s*")
 """A template that is a single name, as many are. Its value is looked up without Jinja."""
-_UNDEFINED = re.compile(r"('.+') is undefined")
 _FILE_ENDINGS = (".j2", ".jinja", ".txt", ".md", *_TURNS)
-
-
-class PromptError(Exception):
-    """The prompt cannot be rendered for a row."""
 
 
 class PromptTemplate:
@@ -55,6 +60,7 @@ class PromptTemplate:
     def __init__(self, prompt: PromptLike, system: str | None = None) -> None:
         self.source, self._render = _compile(prompt, "The prompt")
         self.text = messages_as_text(self.source)
+        self._templates = [] if callable(prompt) else list(templates_in(self.source))
         self._is_function = callable(prompt)
         self.system_text: str | None = None
         self._system: Callable[[Row], Any] | None = None
@@ -64,11 +70,16 @@ class PromptTemplate:
     @property
     def referenced_fields(self) -> set[str]:
         """Fields that the template refers to; empty for a function, because they are unknown."""
-        return set().union(*map(jinja_sandbox.referenced_names, self._texts))
+        return set(image_fields_in(self.source)).union(*map(jinja_sandbox.referenced_names, self._texts))
 
     @property
     def _texts(self) -> list[str]:
-        return [] if self._is_function else [text for text in (self.text, self.system_text) if text is not None]
+        return [*self._templates, *([] if self._is_function or self.system_text is None else [self.system_text])]
+
+    @property
+    def may_have_images(self) -> bool:
+        """Whether messages may have image parts, which `load_images` must replace."""
+        return self._is_function or any(map(is_image_part, parts_in(self.source)))
 
     @property
     def is_constant(self) -> bool:
@@ -106,25 +117,23 @@ class PromptTemplate:
     @cached_property
     def _value(self) -> Callable[[Row], Any]:
         expression = None if self._is_function else jinja_sandbox.compile_expression(self.text)
-        return self._render if expression is None else _of_row(expression)
-
-
-def messages_as_text(source: str | Messages) -> str:
-    """Return the source of a prompt as one text, for display."""
-    return source if isinstance(source, str) else "\n".join(f"{turn['role']}: {turn['content']}" for turn in source)
+        return self._render if expression is None else rendered_for(expression)
 
 
 def _compile(prompt: PromptLike, what: str) -> tuple[Any, Callable[[Row], Any]]:
     """Return (text or messages that identify the prompt, function that renders it)."""
     if callable(prompt):
-        return _source(prompt), _function(prompt)
+        return function_identity(prompt), _function(prompt)
     if isinstance(prompt, str | Path) and _names_a_file(str(prompt)) and str(prompt).endswith(_TURNS):
         prompt = read_config(Path(prompt)).get("messages") or []
     if isinstance(prompt, list):
         return _turns(prompt, what)
-    text = _text(prompt, what)
+    return _template(_text(prompt, what), what)
+
+
+def _template(text: str, what: str) -> tuple[str, Callable[[Row], Any]]:
     try:
-        return text, _reject_containers(text, _of_row(jinja_sandbox.compile_template(text)))
+        return text, _reject_containers(text, rendered_for(jinja_sandbox.compile_template(text)))
     except TemplateSyntaxError as error:
         raise UsageError(f"{what}, line {error.lineno}: {error.message!s:.300}") from None
     except Exception as error:  # nested too deeply for the parser or for Python's compiler
@@ -133,14 +142,44 @@ def _compile(prompt: PromptLike, what: str) -> tuple[Any, Callable[[Row], Any]]:
 
 def _turns(messages: Messages, what: str) -> tuple[Messages, Callable[[Row], Messages]]:
     """Compile the content of each message; its other fields are sent unchanged."""
-    if not messages or not all(isinstance(turn.get(key), str) for turn in messages for key in ("role", "content")):
-        raise UsageError(f"{what} needs a list of messages, each with a role and a content that are strings.")
-    turns = [(turn, *_compile(turn["content"], f"{what}, turn {n}")) for n, turn in enumerate(messages, 1)]
+    if not messages or not all(
+        isinstance(turn, dict) and isinstance(turn.get("role"), str) and turn.get("content") for turn in messages
+    ):
+        raise UsageError(f"{what} needs a list of messages, each with a role and a content.")
+    turns = [(turn, *_content(turn["content"], f"{what}, turn {n}")) for n, turn in enumerate(messages, 1)]
 
     def function(row: Row) -> Messages:
         return [{**turn, "content": render(row)} for turn, _, render in turns]
 
-    return [{**turn, "content": text} for turn, text, _ in turns], function
+    return [{**turn, "content": source} for turn, source, _ in turns], function
+
+
+def _content(content: Any, what: str) -> tuple[Any, Callable[[Row], Any]]:
+    """Compile the content of a message: a template, or a list of parts."""
+    if not isinstance(content, list):
+        return _compile(content, what)
+    parts = [_part(part, f"{what}, part {n}") for n, part in enumerate(content, 1)]
+    return [source for source, _ in parts], lambda row: [render(row) for _, render in parts]
+
+
+def _part(part: Message, what: str) -> tuple[Message, Callable[[Row], Message]]:
+    """Compile a part of a message: a text, or an image from a field, a path or a URL."""
+    match part:
+        case {"type": "text", "text": str(template)}:
+            source, render = _compile(template, what)
+            return {**part, "text": source}, lambda row: {**part, "text": render(row)}
+        case {"type": "image", "field": str(name), **others}:
+            return part, lambda row: {**image_part(field_of_row(row, name)), **others}
+        case {"type": "image", "image": str(template)}:
+            _, render = _template(template, what)
+            return part, lambda row: {**part, "image": render(row)}
+        case {"type": "image_url", "image_url": {"url": str(template)} as image}:
+            _, render = _template(template, what)
+            return part, lambda row: {**part, "image_url": {**image, "url": render(row)}}
+    raise UsageError(
+        f'{what} is not valid. Expected {{type = "text", text = "..."}}, {{type = "image", field = "photo"}} or '
+        f'{{type = "image", image = "{{{{ path }}}}"}}.'
+    )
 
 
 def _text(prompt: str | Path, what: str) -> str:
@@ -157,47 +196,36 @@ def _names_a_file(prompt: str) -> bool:
     return not any(mark in prompt for mark in " \n{") and (prompt.endswith(_FILE_ENDINGS) or is_file(prompt))
 
 
-def _of_row(render: jinja_sandbox.RenderFunction) -> Callable[[Row], Any]:
-    def function(row: Row) -> Any:
-        try:
-            return render(row.fields)
-        except UndefinedError as error:
-            names = ", ".join(sorted(row.fields)) or "none"
-            raise PromptError(f"{_undefined_message(str(error))} Its fields: {names}.") from None
-        except Exception as error:
-            raise PromptError(f"The prompt cannot be rendered for this row: {type(error).__name__}: {error}") from None
-
-    return function
-
-
-def _undefined_message(error: str) -> str:
-    if match := _UNDEFINED.fullmatch(error):
-        return f"The prompt uses the field {match[1]}, which this row does not have."
-    return f"The prompt cannot be rendered for this row: {error}."
-
-
 def _reject_containers(text: str, render: Callable[[Row], Any]) -> Callable[[Row], Any]:
     """Reject a template that is a single list or object of the row, which would be sent in Python's notation."""
     name = _NAME.fullmatch(text)
     expression = jinja_sandbox.compile_expression(text) if name is None else operator.methodcaller("get", name[1])
     if expression is None:
         return render
-    value, is_bare = _of_row(expression), name is not None and name[0] == name[0].strip()
+    value, is_bare = rendered_for(expression), name is not None and name[0] == name[0].strip()
 
     def function(row: Row) -> Any:
         result = value(row)
         if is_bare and type(result) is str and len(result) <= jinja_sandbox.MAX_PROMPT_CHARACTERS:
             return result  # Jinja would return the same text
         if isinstance(result, list | dict | tuple):
-            kind = "an object" if isinstance(result, dict) else "a list"
-            raise PromptError(
-                f"The prompt {text.strip()} is {kind}, not text. Refer to a text in it, for example "
-                "{{ messages[-1].content }}, or write it as JSON: {{ messages | tojson }}. To send whole "
-                "conversations, use a function: `manycall run FILE.py:function`."
-            )
+            raise PromptError(_not_text(text.strip(), result))
         return render(row)
 
     return function
+
+
+def _not_text(template: str, value: Any) -> str:
+    """Return what to do about a template that is a list or an object."""
+    kind, advice = "an object" if isinstance(value, dict) else "a list", ""
+    if is_conversation(value):
+        name = template.strip("{} ")
+        option_text = option("messages", name if name.isidentifier() else "FIELD")
+        advice = f" To send it as the messages of the call: {option_text}."
+    return (
+        f"The prompt {template} is {kind}, not text. Name a text in it, for example {{{{ messages[-1].content }}}}, "
+        f"or write it as JSON: {{{{ messages | tojson }}}}.{advice}"
+    )
 
 
 def _function(prompt: Callable[[dict[str, Any]], str | Messages]) -> Callable[[Row], str | Messages]:
@@ -213,22 +241,3 @@ def _function(prompt: Callable[[dict[str, Any]], str | Messages]) -> Callable[[R
         return result
 
     return function
-
-
-def _source(function: Callable[..., Any]) -> str:
-    """Return a text that identifies a function: its name and a hash of its bytecode, without file, line or comments."""
-    name = getattr(function, "__qualname__", type(function).__name__)
-    code = getattr(function, "__code__", None)
-    return f"function {name} {blake2b(_bytecode(code), digest_size=8).hexdigest()}" if code else f"function {name}"
-
-
-def _bytecode(code: CodeType) -> bytes:
-    return b"\0".join([code.co_code, *map(_constant, code.co_consts), *(name.encode() for name in code.co_names)])
-
-
-def _constant(value: Any) -> bytes:
-    if isinstance(value, CodeType):
-        return _bytecode(value)
-    if isinstance(value, frozenset):  # its order differs between processes
-        return b"\0".join(sorted(map(_constant, value)))
-    return repr(value).encode("utf-8", "surrogatepass")

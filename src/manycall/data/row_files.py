@@ -2,13 +2,14 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 import msgspec
 
+from manycall.data.arrow_batches import arrow_rows, parquet_rows
 from manycall.data.input_checksum import InputFile
 from manycall.data.json_array import JsonArrayReader
 from manycall.data.nesting import TOO_DEEP, is_too_deep
@@ -187,31 +188,10 @@ def _table(path: Path, file: TextIO, delimiter: str) -> Iterator[LocatedRow]:
         raise UsageError(f"{path}, line {reader.line_num}: {error}") from None
 
 
-def _parquet(path: Path, file: BinaryIO) -> Iterator[LocatedRow]:
-    from pyarrow import parquet
-
-    with parquet.ParquetFile(file) as table:
-        yield from _arrow_rows(path, table.iter_batches(batch_size=1024))
-
-
-def _arrow(path: Path, file: BinaryIO) -> Iterator[LocatedRow]:
-    from pyarrow import ipc
-
-    is_file_format = file.read(len(ARROW_FILE_MAGIC)) == ARROW_FILE_MAGIC
-    file.seek(0)
-    if not is_file_format:
-        with ipc.open_stream(file) as stream:
-            yield from _arrow_rows(path, stream)
-        return
-    with ipc.open_file(file) as table:
-        yield from _arrow_rows(path, map(table.get_batch, range(table.num_record_batches)))
-
-
-def _arrow_rows(path: Path, batches: Iterable[Any]) -> Iterator[LocatedRow]:
+def _arrow(read: Callable[[BinaryIO], Iterator[Any]], path: Path, file: BinaryIO) -> Iterator[LocatedRow]:
     number = 0
-    parts = (batch.slice(at, ARROW_BATCH_ROWS) for batch in batches for at in range(0, len(batch), ARROW_BATCH_ROWS))
     try:
-        for fields in (fields for part in parts for fields in part.to_pylist()):
+        for fields in read(file):
             number += 1
             text, location = msgspec.json.encode(fields), f"row {number}"
             yield location, _require_object(path, location, msgspec.json.decode(text), text)
@@ -232,13 +212,9 @@ def _with_pyarrow(
         raise UsageError(f"{path}: {' '.join(str(error).split())}") from None
 
 
-ARROW_FILE_MAGIC = b"ARROW1"
-"""The first bytes of Arrow's file format, which Feather uses. The stream format, which `datasets` uses, has none."""
-ARROW_BATCH_ROWS = 1024
-"""Rows of a batch that are converted together."""
 READERS: dict[str, Callable[[Path, BinaryIO], Iterator[LocatedRow]]] = {
     ".csv": _csv,
     ".tsv": partial(_csv, delimiter="\t"),
-    ".parquet": partial(_with_pyarrow, _parquet),
-    ".arrow": partial(_with_pyarrow, _arrow),
+    ".parquet": partial(_with_pyarrow, partial(_arrow, parquet_rows)),
+    ".arrow": partial(_with_pyarrow, partial(_arrow, arrow_rows)),
 }

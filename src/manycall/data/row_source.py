@@ -9,22 +9,28 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import groupby, islice
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from manycall.data.input_check import InputCheck
 from manycall.data.input_progress import InputProgress
 from manycall.data.input_record import MARK_ROWS, EarlierInput, InputPosition, InputRecord, LinePosition
-from manycall.data.prompt_template import PromptError
+from manycall.data.prompt_error import PromptError
 from manycall.data.row_files import SKIPPED_ROW, LineCursor, LocatedRow
 from manycall.data.row_ids import RowIds
 from manycall.data.row_input import RowsLike, row_input
-from manycall.data.variables import VariableGrid, VariableSampler
+from manycall.data.variables import VariableGrid
 from manycall.errors import UsageError
 from manycall.ids import IdState, IdTable
 from manycall.option_flags import option
 from manycall.records import Fields, Row
 
 T = TypeVar("T")
+
+
+class FieldSampler(Protocol):
+    """Returns the fields of a row or sample, from its id and the fields of its input row."""
+
+    def sample(self, row_id: str, fields: Fields) -> Fields: ...
 
 
 class RowSource:
@@ -37,7 +43,9 @@ class RowSource:
         id_field: the field that contains the row id, instead of `id` or `custom_id`.
         limit: use only the first `limit` rows (not samples).
         grid: repeat each row for every combination of these variables. If `rows` is None, they are the rows.
-        sampler: chooses the values of random variables for each row and sample.
+        sampler: fields that differ between rows or samples, for example random variables.
+        check: called with the fields of each row of a file, with its variables, before the rows are processed; raises
+            PromptError for a row that cannot be used.
         earlier: the input of the last session. What is known of it is not checked again, if it is the same.
 
     Attributes:
@@ -57,7 +65,8 @@ class RowSource:
         id_field: str | None = None,
         limit: int | None = None,
         grid: VariableGrid | None = None,
-        sampler: VariableSampler | None = None,
+        sampler: FieldSampler | None = None,
+        check: Callable[[Fields], object] | None = None,
         earlier: EarlierInput | None = None,
     ) -> None:
         if rows is None and grid is not None:
@@ -76,8 +85,12 @@ class RowSource:
         self.path = None if self._input.file is None else self._input.file.path
         earlier = earlier if earlier is not None and self._fits(earlier.record) else None
         self._earlier_record = None if earlier is None else earlier.record
-        check = InputCheck(self._input, self._ids, limit, None if sampler is None else self._with_variables)
-        checked = check.run(earlier)
+        use = None
+        if check is not None:
+            use = lambda fields: check(self._with_variables(fields))  # noqa: E731
+        elif sampler is not None:  # reports missing values of dependent variables before any call
+            use = self._with_variables
+        checked = InputCheck(self._input, self._ids, limit, use).run(earlier)
         self.total = None if checked.rows is None else checked.rows * self.rows_per_input
         self._input_rows = checked.rows or 0
         self.fingerprint = checked.fingerprint
@@ -116,6 +129,11 @@ class RowSource:
         entry = {"input": self.name, "count": self.total, "fingerprint": self.fingerprint, "samples": self._samples}
         return {**entry, "id_field": self._id_field, "is_file": self.path is not None}
 
+    @property
+    def can_be_read_again(self) -> bool:
+        """Whether the rows are in a file, a list or a table, and not in an iterator."""
+        return self._input.file is not None or isinstance(self._input.rows, Sequence)
+
     def checksum(self) -> str:
         """Return the number and a hash of all rows, regardless of the limit; "" if they can be read only once.
 
@@ -131,7 +149,7 @@ class RowSource:
         return f"{rows:,} rows, checksum {digest.hexdigest()}"
 
     def ids(self) -> Iterator[str]:
-        """Yield the ids of the rows of a file, in file order, as `pending_rows` assigns them."""
+        """Yield the ids of rows that can be read again, in their order, as `pending_rows` assigns them."""
         known, repeats = IdTable(), dict[str, int]()
         for index, located in enumerate(self._limited(self._input.located())):
             yield from (row.id for row in self._pending_samples(*located, index, known, repeats))

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from manycall.data.answer_schema import AnswerSchema
-from manycall.data.prompt_template import PromptError, PromptTemplate
+from manycall.data.prompt_error import PromptError
+from manycall.data.row_prompt import RowPrompt
 from manycall.dataset.batch_answers import BatchAnswerReader
 from manycall.dataset.normalize import leaf_texts
 from manycall.errors import UsageError
 from manycall.option_flags import option
+from manycall.providers.reply_parts import REPLY_PARTS
 from manycall.records import Fields, Messages, Row
 from manycall.store.output_reader import OutputReader
 from manycall.store.row_parts import PARTS
@@ -34,6 +36,7 @@ class AnswerReader:
         is_completion: The prompt was sent as plain text, without messages.
         several: The answers that the run wrote, if they are several and none was chosen; otherwise ().
         thinking_field: Field with the thinking text of the answer. Rows without thinking text do not have it.
+        calls_field: Field with the tool calls of the answer, if the run kept them (`keep`).
     """
 
     def __init__(self, output: OutputReader, field: str | None = None) -> None:
@@ -52,7 +55,7 @@ class AnswerReader:
         is_batch = field is None and output.settings.get("job") == "batch"
         self._batched = BatchAnswerReader(output) if is_batch else None
         self.name = ", ".join(self._fields) if self._batched is None else self._batched.name
-        self.thinking_field = f"{self._fields[0]}_reasoning"
+        self.thinking_field, self.calls_field = f"{self._fields[0]}_reasoning", f"{self._fields[0]}_tool_calls"
         self.fields = self._fields if self._batched is None else ("custom_id", "response", "error")
 
     def __repr__(self) -> str:
@@ -89,6 +92,11 @@ class AnswerReader:
     def prompt_fields(self) -> list[str]:
         """The fields of a row that the prompt of the run refers to."""
         return [] if self._prompt is None else sorted(self._prompt.referenced_fields)
+
+    @property
+    def tools(self) -> Any:
+        """The tools that the run offered to the model; None if there were none."""
+        return None if self._prompt is None else self._output.settings.get("params", {}).get("tools")
 
     def must_be_text(self, row: Fields) -> None:
         """Check that the answer is a single text. An answer of a batch may have several choices or tool calls.
@@ -147,7 +155,7 @@ class _RecordedPrompt:
     """One prompt of a run, reconstructed from the manifest."""
 
     def __init__(self, settings: Fields) -> None:
-        source = settings["prompt"]
+        source = settings.get("prompt")
         self.is_function = isinstance(source, str) and _FUNCTION.fullmatch(source) is not None
         self.is_completion = settings.get("api") == "completions"
         self.schema = AnswerSchema(settings["schema"]) if "schema" in settings else None
@@ -156,23 +164,29 @@ class _RecordedPrompt:
         named = self.schema.fields if self.schema is not None else groups
         self.is_object, self.fields = bool(named), named or (name,)
         self._written_fields = {*self.fields, f"{name}_finish_reason", "original_id"}
-        self._written_fields |= {f"{self.fields[0]}_reasoning", f"{self.fields[0]}_repaired"}
-        self._template = PromptTemplate(source, settings.get("system"))
+        self._written_fields |= {f"{self.fields[0]}_{part}" for part in ("reasoning", "repaired", *REPLY_PARTS)}
+        self._prompt = RowPrompt(
+            source, messages=settings.get("messages"), system=settings.get("system"), images=settings.get("images", ())
+        )  # fmt: skip
 
     @property
     def referenced_fields(self) -> set[str]:
         """Fields that the prompt refers to."""
-        return set() if self.is_function else self._template.referenced_fields
+        return set() if self.is_function else self._prompt.referenced_fields
 
     def render(self, row: Fields) -> Messages:
         fields = {name: value for name, value in row.items() if name not in self._written_fields}
-        return self._template.messages(Row(str(row["id"]), {**fields, "id": row.get("original_id", row["id"])}))
+        return self._prompt.messages(Row(str(row["id"]), {**fields, "id": row.get("original_id", row["id"])}))
 
 
 def _prompt_settings(settings: Fields) -> list[Fields]:
     """Return the settings of each prompt whose answers are in the rows."""
     sources = [settings, *(step.get("generate") or {} for step in settings.get("steps", ()))]
-    return [source for source in sources if source.get("prompt") is not None and "output_field" in source]
+    return [
+        source
+        for source in sources
+        if (source.get("prompt") or source.get("messages")) is not None and "output_field" in source
+    ]
 
 
 def _finish_reasons(row: Fields) -> Iterator[Any]:

@@ -5,7 +5,7 @@ Strings are written unchanged, other values as JSON.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from manycall.records import Fields
 
 GROUP_ROWS = 5_000
 """Rows per row group, which are in memory at the same time."""
+GROUP_VECTOR_BYTES = 16 << 20
+"""Bytes of vectors per row group; a row group has fewer rows if they are long."""
 TYPE_NAMES = {
     str: "a text",
     int: "a number",
@@ -30,6 +32,8 @@ class ArrowTable:
 
     Args:
         rows: All rows, from which the column types are inferred.
+        vectors: Names of columns of vectors, which come last, with the length of the vectors. The values are
+            little-endian 32-bit floats as bytes.
 
     Attributes:
         notes: Fields that became string columns, with the reason.
@@ -38,7 +42,7 @@ class ArrowTable:
         UsageError: pyarrow is not installed.
     """
 
-    def __init__(self, rows: Iterable[Fields]) -> None:
+    def __init__(self, rows: Iterable[Fields], vectors: Mapping[str, int] | None = None) -> None:
         try:
             import pyarrow
         except ImportError:
@@ -50,6 +54,11 @@ class ArrowTable:
         self.notes: list[str] = []
         for number, group in enumerate(_groups(rows)):
             self._update_types(group, 1 + number * GROUP_ROWS)
+        self._vectors = {} if vectors is None else dict(vectors)
+        row_bytes = 4 * sum(self._vectors.values())
+        self._group_rows = max(1, min(GROUP_ROWS, GROUP_VECTOR_BYTES // row_bytes)) if row_bytes else GROUP_ROWS
+        for name, length in self._vectors.items():
+            self._types[name] = pyarrow.list_(pyarrow.float32(), length)
 
     def __repr__(self) -> str:
         return f"<ArrowTable {', '.join(self._types)}>"
@@ -106,12 +115,17 @@ class ArrowTable:
     def _write(self, opened: Any, rows: Iterable[Fields]) -> None:
         schema = self._schema()
         with opened as file:
-            for group in _groups(rows):
+            for group in _groups(rows, self._group_rows):
                 columns = [self._column(name, group) for name in self._types]
                 file.write_table(self._arrow.table(columns, schema=schema))
 
     def _column(self, name: str, group: list[Fields]) -> Any:
         kind = self._types[name]
+        if name in self._vectors:
+            buffer = self._arrow.py_buffer(b"".join([row[name] for row in group]))
+            numbers = len(group) * self._vectors[name]
+            floats = self._arrow.Array.from_buffers(self._arrow.float32(), numbers, [None, buffer])
+            return self._arrow.FixedSizeListArray.from_arrays(floats, self._vectors[name])
         values = [row.get(name) for row in group]
         if kind is None:
             values = [value if value is None or isinstance(value, str) else _json(value) for value in values]
@@ -122,7 +136,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _groups(rows: Iterable[Fields]) -> Iterator[list[Fields]]:
+def _groups(rows: Iterable[Fields], size: int = GROUP_ROWS) -> Iterator[list[Fields]]:
     each = iter(rows)
-    while group := list(islice(each, GROUP_ROWS)):
+    while group := list(islice(each, size)):
         yield group

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from manycall.data.prompt_template import messages_as_text
+from manycall.data.content_parts import messages_as_text
 from manycall.dataset.answer_reader import AnswerReader
 from manycall.dataset.card_markdown import DatasetCard, PromptRecord
 from manycall.dataset.check_data import add_if_known
@@ -89,7 +89,8 @@ def _provenance(manifest: Manifest) -> dict[str, Any]:
 
 def _prompts(settings: Fields) -> Iterator[tuple[str, str]]:
     """Yield (label, text) of the prompts of the run."""
-    for label, name in (("The prompt", "prompt"), ("The system prompt", "system")):
+    names = (("The prompt", "prompt"), ("The field with the messages", "messages"), ("The system prompt", "system"))
+    for label, name in names:
         if settings.get(name) is not None:
             yield label, messages_as_text(settings[name])
     steps = settings.get("steps", [])

@@ -4,18 +4,18 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
+from manycall.data.conversations import is_conversation
 from manycall.dataset.answer_reader import AnswerReader
 from manycall.dataset.training_example import (
     TrainingExample,
     answer_turns,
-    as_messages,
     begins_with_prompt,
     field_of,
-    is_conversation,
     prompt_in,
     split_conversation,
     split_pair,
     tools_in,
+    turns_as_messages,
 )
 from manycall.errors import UsageError
 from manycall.option_flags import option
@@ -97,15 +97,16 @@ class ExampleReader:
         return self._read_pair(row) if self._is_pair else self._read_single(row)
 
     def _read_single(self, row: Fields) -> TrainingExample:
-        name, thinking_field = self._answer_field, self._answers.thinking_field
+        name = self._answer_field
         if name is not None and name == self._prompt_field:
             return TrainingExample(*split_conversation(field_of(row, name), name), tools=tools_in(row))
         if name is None:
             self._answers.must_be_text(row)
         prompt, split = self._prompt(row)
-        answer = self._answer(row, name) if name else answer_turns(self._answers.answer(row), row.get(thinking_field))
+        answer = self._answer(row, name) if name else self._answer_of_run(row)
         is_text = self._prompt_field is None and self._answers.is_completion
-        return TrainingExample(prompt, answer, instruction=split, tools=tools_in(row), is_text=is_text)
+        tools = tools_in(row) or (None if name else self._answers.tools)
+        return TrainingExample(prompt, answer, instruction=split, tools=tools, is_text=is_text)
 
     def _read_pair(self, row: Fields) -> TrainingExample:
         if self._prompt_field == "chosen" or any(begins_with_prompt(row.get(name)) for name in PAIR):
@@ -115,7 +116,11 @@ class ExampleReader:
         return TrainingExample(prompt, chosen, rejected, split, tools_in(row))
 
     def _answer(self, row: Fields, name: str) -> Messages:
-        return answer_turns(field_of(row, name), row.get(f"{name}_reasoning"))
+        return answer_turns(field_of(row, name), row.get(f"{name}_reasoning"), row.get(f"{name}_tool_calls"))
+
+    def _answer_of_run(self, row: Fields) -> Messages:
+        answers = self._answers
+        return answer_turns(answers.answer(row), row.get(answers.thinking_field), row.get(answers.calls_field))
 
     def _prompt(self, row: Fields) -> tuple[Messages, tuple[str, str] | None]:
         if self._prompt_field is not None:
@@ -171,17 +176,18 @@ class ExampleReader:
         value: Any = self._first.get(name)
         if isinstance(value, str):
             return (name, *(["input"] if name == "instruction" else []), "system", "history")
-        has_system = is_conversation(value) and as_messages(value)[0]["role"] == "system"
+        has_system = is_conversation(value) and turns_as_messages(value)[0]["role"] == "system"
         return (name,) if has_system else (name, "system")
 
     def _used_fields(self) -> frozenset[str]:
         answer = PAIR if self._is_pair else (self._answer_field,) if self._answer_field else self._answers.fields
-        return frozenset({*answer, *self._prompt_fields(), "tools", *(f"{name}_reasoning" for name in answer)})
+        parts = (f"{name}_{part}" for name in answer for part in ("reasoning", "tool_calls"))
+        return frozenset({*answer, *self._prompt_fields(), "tools", *parts})
 
 
 def has_answer(value: Any) -> bool:
     """Return whether a value is a conversation that ends with an answer."""
-    return is_conversation(value) and len(value) > 1 and as_messages(value)[-1]["role"] == "assistant"
+    return is_conversation(value) and len(value) > 1 and turns_as_messages(value)[-1]["role"] == "assistant"
 
 
 def _choices(names: Iterable[str]) -> str:

@@ -17,9 +17,11 @@ from manycall.dataset.row_filter import RowFilter
 from manycall.dataset.shards import check_no_stale_shards, replace_all, shard_paths
 from manycall.dataset.training_example import ReasoningPlace, UnsuitableRow
 from manycall.dataset.training_formats import TRAINING_FORMATS
+from manycall.dataset.training_images import TrainingImages
 from manycall.errors import UsageError
 from manycall.option_flags import option
 from manycall.records import Fields
+from manycall.run.input_rows import files_folder
 from manycall.store.atomic_write import naming_target, storage_errors
 from manycall.store.paths import check_writable
 
@@ -85,9 +87,11 @@ def export(
     converter: Converter = UnchangedRows(answers)
     if examples is not None:
         result.prompt, result.answer = examples.prompt_name, examples.answer_name
+        form, for_llama_factory = TRAINING_FORMATS[format], info is not None
+        images = TrainingImages(files_folder(rows.output.path), path, form.has_image_placeholders, for_llama_factory)
         converter = TrainingRows(
-            examples, TRAINING_FORMATS[format], keep=keep, reasoning=reasoning, for_csv=path.suffix == ".csv",
-            for_llama_factory=info is not None,
+            examples, form, keep=keep, images=images, reasoning=reasoning, for_csv=path.suffix == ".csv",
+            for_llama_factory=for_llama_factory,
         )  # fmt: skip
     row_filter = RowFilter(drop_duplicates=drop_duplicates, benchmarks=drop_contaminated)
     chosen = _choose_rows(rows, converter, row_filter, answers, result)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from manycall.data.row_source import RowSource
 from manycall.errors import UsageError
+from manycall.records import Fields
 from manycall.store.offset_index import OffsetIndex
 from manycall.store.output_reader import OutputReader
 from manycall.store.row_parts import without_part
@@ -22,7 +23,7 @@ def offsets_in_input_order(output: OutputReader) -> Iterator[int]:
     Raises:
         UsageError: The rows did not come from a file, the file no longer exists, or it contains none of the ids.
     """
-    may_have_parts = "parse" in output.settings or output.settings.get("schema", {}).get("type") == "array"
+    may_have_parts = _may_have_parts(output.settings)
     for is_grid in (False, True):  # either all rows come from a grid or none; the manifest does not record it
         row_offsets, any_found = OffsetIndex(), False
         for row_id, offset in output.row_offsets():
@@ -40,6 +41,12 @@ def offsets_in_input_order(output: OutputReader) -> Iterator[int]:
         f"{output.path}: none of its ids is in the input, so the order of the input is not known. "
         "Rows of a grid have such ids if the input rows have no ids."
     )
+
+
+def _may_have_parts(settings: Fields) -> bool:
+    """Return whether one input row may have become several output rows."""
+    is_list = settings.get("schema", {}).get("type") == "array"
+    return is_list or "parse" in settings or settings.get("params", {}).get("n", 1) != 1
 
 
 def _input_ids(output: OutputReader) -> Iterable[str]:

@@ -8,7 +8,8 @@ from manycall.dataset.dataset_info import check_for_llama_factory
 from manycall.dataset.dataset_rows import NamedRow
 from manycall.dataset.example_reader import ExampleReader
 from manycall.dataset.training_example import ReasoningPlace, UnsuitableRow, field_of, place_reasoning
-from manycall.dataset.training_formats import TrainingFormat
+from manycall.dataset.training_formats import IMAGES_COLUMN, TrainingFormat
+from manycall.dataset.training_images import TrainingImages
 from manycall.errors import UsageError
 from manycall.option_flags import option
 from manycall.records import Fields
@@ -79,6 +80,7 @@ class TrainingRows:
         examples: Reader for the training examples.
         form: The format.
         keep: Fields of the row to write as well.
+        images: How images are written.
         reasoning: Where thinking text is written; None if the user did not say.
         for_csv: The file cannot hold lists.
         for_llama_factory: Refuse what LLaMA-Factory would skip.
@@ -90,11 +92,13 @@ class TrainingRows:
         form: TrainingFormat,
         *,
         keep: Sequence[str],
+        images: TrainingImages,
         reasoning: ReasoningPlace | None,
         for_csv: bool,
         for_llama_factory: bool,
     ) -> None:
         self._examples, self._form, self._keep, self._reasoning = examples, form, keep, reasoning
+        self._images = images
         self._for_csv, self._for_llama_factory = for_csv, for_llama_factory
 
     def __repr__(self) -> str:
@@ -114,7 +118,7 @@ class TrainingRows:
 
     def _convert(self, row: Fields) -> Converted:
         read = self._examples.read(row)
-        example = place_reasoning(read, self._reasoning)
+        example, images = self._images.take_from(place_reasoning(read, self._reasoning))
         if example.is_text and not self._form.has_text_form:
             raise UnsuitableRow(
                 "was made with the completions API, without messages. Name the field to use as the user's message with "
@@ -122,7 +126,7 @@ class TrainingRows:
             )
         if self._for_llama_factory:
             check_for_llama_factory(example.prompt, example.answer)
-        core = self._form.convert(example)
+        core = {**self._form.convert(example), **({IMAGES_COLUMN: images} if images else {})}
         self._check_replaced_fields(row, core)
         fields = {**core, **self._kept_fields(row, core)}
         if self._for_csv and (nested := [name for name, value in core.items() if isinstance(value, list | dict)]):

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from manycall.data.conversations import as_messages, is_conversation
 from manycall.option_flags import option
 from manycall.providers.reasoning import join
 from manycall.records import Fields, Messages
@@ -12,11 +13,6 @@ from manycall.render import as_text
 
 ReasoningPlace = Literal["inline", "separate", "drop"]
 """Where thinking text is written: in `<think>` tags before the answer, in `reasoning_content`, or nowhere."""
-ROLES = {
-    "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system",
-    "observation": "tool", "tool": "tool",
-}  # fmt: skip
-"""ShareGPT's name of a role -> the role."""
 
 
 class UnsuitableRow(Exception):
@@ -55,33 +51,21 @@ def field_of(row: Fields, name: str) -> Any:
     return row[name]
 
 
-def is_conversation(value: Any) -> bool:
-    """Return whether a value is a list of messages, in OpenAI's or in ShareGPT's form."""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(turn, dict) and ("role" in turn or {"from", "value"} <= turn.keys()) for turn in value)
-    )
-
-
 def begins_with_prompt(value: Any) -> bool:
     """Return whether a value is a whole conversation, and not only the turns of an answer."""
-    return is_conversation(value) and as_messages(value)[0]["role"] != "assistant"
+    return is_conversation(value) and turns_as_messages(value)[0]["role"] != "assistant"
 
 
-def as_messages(turns: list[dict[str, Any]]) -> Messages:
+def turns_as_messages(turns: list[dict[str, Any]]) -> Messages:
     """Return turns in OpenAI's form.
 
     Raises:
         UnsuitableRow: A turn has a role that has no equivalent.
     """
-    return [turn if "role" in turn else {"role": _role(turn["from"]), "content": turn["value"]} for turn in turns]
-
-
-def _role(name: str) -> str:
-    if name not in ROLES:
-        raise UnsuitableRow(f"has a turn from {name!r}. Roles that can be converted: {', '.join(ROLES)}.")
-    return ROLES[name]
+    try:
+        return as_messages(turns)
+    except ValueError as problem:
+        raise UnsuitableRow(str(problem)) from None
 
 
 def prompt_in(row: Fields, name: str) -> tuple[Messages, tuple[str, str] | None]:
@@ -99,7 +83,7 @@ def prompt_in(row: Fields, name: str) -> tuple[Messages, tuple[str, str] | None]
             value = "\n".join(filter(None, split))
         turns: Messages = [*_history(row), {"role": "user", "content": value}]
     elif is_conversation(value):
-        turns = as_messages(value)
+        turns = turns_as_messages(value)
     else:
         raise UnsuitableRow(f"contains neither text nor messages in the field {name!r}.")
     system = row.get("system")
@@ -114,19 +98,22 @@ def _history(row: Fields) -> Messages:
     if not history:
         return []
     if is_conversation(history):
-        return as_messages(history)
+        return turns_as_messages(history)
     if not all(isinstance(pair, list) and len(pair) == 2 for pair in history):
         raise UnsuitableRow("has a field 'history' with neither messages nor pairs of a question and an answer.")
     roles = ("user", "assistant")
     return [{"role": role, "content": text} for pair in history for role, text in zip(roles, pair, strict=True)]
 
 
-def answer_turns(value: Any, thought: Any = None) -> Messages:
+def answer_turns(value: Any, thought: Any = None, tool_calls: Any = None) -> Messages:
     """Return an answer as turns of the assistant. What is neither text nor messages is written as JSON."""
     if isinstance(value, dict) and is_conversation([value]):
         value = [value]
-    turns = as_messages(value) if is_conversation(value) else [{"role": "assistant", "content": as_text(value)}]
-    return [*turns[:-1], {**turns[-1], "reasoning_content": as_text(thought)}] if thought else turns
+    turns = turns_as_messages(value) if is_conversation(value) else [{"role": "assistant", "content": as_text(value)}]
+    others = {"reasoning_content": as_text(thought)} if thought else {}
+    if tool_calls:
+        others["tool_calls"] = tool_calls
+    return [*turns[:-1], {**turns[-1], **others}]
 
 
 def split_conversation(value: Any, name: str) -> tuple[Messages, Messages]:
@@ -135,7 +122,7 @@ def split_conversation(value: Any, name: str) -> tuple[Messages, Messages]:
     Raises:
         UnsuitableRow: It is not a conversation that ends with a turn of the assistant.
     """
-    turns = as_messages(value) if is_conversation(value) else []
+    turns = turns_as_messages(value) if is_conversation(value) else []
     if len(turns) < 2 or turns[-1]["role"] != "assistant":
         raise UnsuitableRow(f"has no conversation that ends with an answer in the field {name!r}.")
     return turns[:-1], turns[-1:]
@@ -149,7 +136,7 @@ def split_pair(chosen: Any, rejected: Any) -> tuple[Messages, Messages, Messages
     """
     if not (is_conversation(chosen) and is_conversation(rejected)):
         raise UnsuitableRow("has a whole conversation in only one of the fields 'chosen' and 'rejected'.")
-    ours, theirs = as_messages(chosen), as_messages(rejected)
+    ours, theirs = turns_as_messages(chosen), turns_as_messages(rejected)
     pairs = zip(ours[:-1], theirs[:-1], strict=False)
     length = next((n for n, (one, other) in enumerate(pairs) if one != other), min(len(ours), len(theirs)) - 1)
     if not length:

@@ -121,6 +121,7 @@ class TrainingFormat(NamedTuple):
         prompt_columns: Columns that hold the prompt.
         has_lists: The format has lists of messages, which a CSV file cannot hold.
         has_text_form: The format has a form for a prompt that was sent as plain text.
+        has_image_placeholders: An image is `<image>` in the text, and not a part of a message.
     """
 
     convert: Callable[[TrainingExample], Fields]
@@ -129,12 +130,15 @@ class TrainingFormat(NamedTuple):
     prompt_columns: tuple[str, ...] = ()
     has_lists: bool = True
     has_text_form: bool = False
+    has_image_placeholders: bool = False
 
 
 _OPENAI_TAGS = {
     "role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant",
     "system_tag": "system", "observation_tag": "tool", "function_tag": "function_call",
 }  # fmt: skip
+IMAGES_COLUMN = "images"
+_IMAGES = {"images": IMAGES_COLUMN}
 _PAIR_COLUMNS = {"chosen": "chosen", "rejected": "rejected"}
 _QUESTION_COLUMNS = {"prompt": "instruction", "query": "input", "system": "system", "history": "history"}
 _QUESTION = ("instruction", "input", "system", "history")
@@ -147,13 +151,15 @@ TRAINING_FORMATS: dict[str, TrainingFormat] = {
     "prompt-completion": TrainingFormat(_as_prompt_completion, prompt_columns=("prompt",), has_text_form=True),
     "sharegpt": TrainingFormat(
         _as_sharegpt,
-        llama_factory={"formatting": "sharegpt", "columns": {"messages": "conversations", "tools": "tools"}},
+        llama_factory={"formatting": "sharegpt", "columns": {"messages": "conversations", "tools": "tools", **_IMAGES}},
+        has_image_placeholders=True,
     ),
     "alpaca": TrainingFormat(
         _as_alpaca,
-        llama_factory={"columns": {**_QUESTION_COLUMNS, "response": "output"}},
+        llama_factory={"columns": {**_QUESTION_COLUMNS, "response": "output", **_IMAGES}},
         prompt_columns=_QUESTION,
         has_lists=False,
+        has_image_placeholders=True,
     ),
     "dpo": TrainingFormat(_as_dpo, is_pair=True, prompt_columns=("prompt",)),
     "dpo-sharegpt": TrainingFormat(
@@ -162,15 +168,17 @@ TRAINING_FORMATS: dict[str, TrainingFormat] = {
         llama_factory={
             "formatting": "sharegpt",
             "ranking": True,
-            "columns": {"messages": "conversations", "tools": "tools", **_PAIR_COLUMNS},
+            "columns": {"messages": "conversations", "tools": "tools", **_PAIR_COLUMNS, **_IMAGES},
         },
         prompt_columns=("conversations",),
+        has_image_placeholders=True,
     ),
     "dpo-alpaca": TrainingFormat(
         _as_dpo_alpaca,
         is_pair=True,
-        llama_factory={"ranking": True, "columns": {**_QUESTION_COLUMNS, **_PAIR_COLUMNS}},
+        llama_factory={"ranking": True, "columns": {**_QUESTION_COLUMNS, **_PAIR_COLUMNS, **_IMAGES}},
         prompt_columns=_QUESTION,
         has_lists=False,
+        has_image_placeholders=True,
     ),
 }

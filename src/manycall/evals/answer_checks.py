@@ -1,9 +1,10 @@
-"""Checks for unusual answers: unparsed answers, thinking text in answers, more rows than expected, equal samples."""
+"""Checks for unusual answers: unparsed or slow ones, thinking text in them, too many rows, equal samples."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from manycall.evals.scoring.math_equality import SECONDS, TIMED_OUT
 from manycall.evals.scoring.text_answers import UNPARSED
 from manycall.option_flags import option
 from manycall.store.output_reader import OutputReader
@@ -24,7 +25,7 @@ class AnswerChecks:
     def __init__(self, output: OutputReader) -> None:
         self.unparsed: Counter[str] = Counter()
         self._output = output
-        self._rows = self._with_thinking = 0
+        self._rows = self._with_thinking = self._timed_out = 0
         self._response_hashes: dict[str, list[int]] = defaultdict(list)
 
     def add(self, row_id: str, response: str, grades: Mapping[str, tuple[Any, float]]) -> None:
@@ -34,13 +35,14 @@ class AnswerChecks:
         self.unparsed.update(
             name for name, (answer, _) in grades.items() if isinstance(answer, str) and answer == UNPARSED
         )
+        self._timed_out += any(answer == TIMED_OUT for answer, _ in grades.values() if isinstance(answer, str))
         if self._output.has_samples:
             question, _ = self._output.split_sample_id(row_id)
             self._response_hashes[question].append(hash(response))
 
     def notes(self) -> list[str]:
         """Return the notes about all rows added."""
-        return [*self._more_rows(), *self._thinking(), *self._equal_samples()]
+        return [*self._more_rows(), *self._too_slow(), *self._thinking(), *self._equal_samples()]
 
     def _thinking(self) -> list[str]:
         if not self._with_thinking:
@@ -49,6 +51,11 @@ class AnswerChecks:
             f"{self._with_thinking:,} responses contain </think> without an opening tag. If the text before it is "
             "thinking text, it was scored as a part of the answer. Start the server with its reasoning parser."
         ]
+
+    def _too_slow(self) -> list[str]:
+        if not self._timed_out:
+            return []
+        return [f"{self._timed_out:,} answers could not be compared within {SECONDS:g} s and count as wrong."]
 
     def _more_rows(self) -> list[str]:
         expected = self._output.expected

@@ -9,7 +9,7 @@ import msgspec
 from manycall.errors import UsageError
 from manycall.evals.stats.intervals import Interval
 from manycall.evals.stats.repeated_samples import SampleMetric
-from manycall.evals.tasks.registry import TASKS
+from manycall.evals.tasks.registry import BENCHMARKS
 from manycall.option_flags import option, rerun
 from manycall.render import as_text, format_share, format_stderr, markdown_table
 from manycall.run.result_views import OutputViews
@@ -24,6 +24,11 @@ CRASHED = "function_error"
 BOUNDS_COLUMN = "bounds with failed rows"
 SAMPLE_COLUMNS = ("filter", "metric over samples", "value", "stderr", "questions")
 GROUP_COLUMNS = ("group", "filter", "score", "stderr", "95 % interval", "rows scored")
+AGGREGATE_COLUMNS = ("mean of groups", "filter", "score", "stderr", "rows scored")
+MADE_UP_ROWS = (
+    "The questions are not those of the benchmark, but a few made-up ones in the same form. The scores say nothing "
+    "about a model."
+)
 
 
 class MeanEstimate(msgspec.Struct, frozen=True):
@@ -88,7 +93,7 @@ def score_table(
         [
             s.task, s.filter, f"{s.value:.4f}" if s.count else "N/A", format_stderr(s.stderr),
             *([format_stderr(s.clustered_stderr)] if clustered else []), str(s.interval or "N/A"),
-            *([str(s.worst_case)] if failed else []), *([str(s.unparsed)] if has_unparsed else []), *counts,
+            *([str(s.worst_case or "N/A")] if failed else []), *([str(s.unparsed)] if has_unparsed else []), *counts,
         ]
         for s in scores
     ]  # fmt: skip
@@ -162,6 +167,8 @@ class EvalResult(OutputResult, kw_only=True, frozen=True):
         wrong_examples: the first answers that were scored 0 and not truncated.
         notes: remarks about unusual answers, see `AnswerChecks`.
         groups: scores by value of the field that the rows were grouped by.
+        aggregates: means of several groups by name, computed as the authority of the task does (`Task.groups`).
+        made_up_rows: the questions are made-up ones and not those of the benchmark.
         num_fewshot: number of few-shot examples, if it is not that of the task's protocol; otherwise None.
         protocol_num_fewshot: number of few-shot examples in the protocol, if `num_fewshot` is another one and it is
             known; otherwise None.
@@ -175,17 +182,26 @@ class EvalResult(OutputResult, kw_only=True, frozen=True):
     wrong_examples: list[WrongAnswer] = []
     notes: list[str] = []
     groups: dict[str, list[Score]] = {}
+    aggregates: dict[str, list[Score]] = {}
+    made_up_rows: bool = False
     num_fewshot: int | None = None
     protocol_num_fewshot: int | None = None
     protocol_changes: list[str] = []
 
     @property
     def label(self) -> str:
-        """The name of the task and, if it is not that of the protocol, the number of few-shot examples."""
+        """The name of the task, whether its questions are made-up, and a number of few-shot examples that is not that
+        of the protocol."""
+        name = f"{self.task} (made-up questions)" if self.made_up_rows else self.task
         if self.num_fewshot is None:
-            return self.task
+            return name
         protocol = "" if self.protocol_num_fewshot is None else f" (protocol: {self.protocol_num_fewshot})"
-        return f"{self.task}, {self.num_fewshot}-shot{protocol}"
+        return f"{name}, {self.num_fewshot}-shot{protocol}"
+
+    @property
+    def best_score(self) -> float:
+        """The highest score; 1 if nothing was scored, as in a dry run."""
+        return max((score.value for score in self.scores), default=1.0)
 
     def score(self, name: str) -> Score:
         """Return the score of the filter `name`.
@@ -201,11 +217,13 @@ class EvalResult(OutputResult, kw_only=True, frozen=True):
 
     def tables(self) -> list[Table]:
         """Return the table of scores, then the tables of metrics over samples and of groups, if there are any."""
-        score_column = "exact match" if self.task in TASKS else "score"
+        score_column = BENCHMARKS[self.task].metric.replace("_", " ") if self.task in BENCHMARKS else ""
         if not self.scores:
             return []
         named = [msgspec.structs.replace(score, task=self.label) for score in self.scores]
-        scores = score_table(named, score_column, self.scored_rows, self.truncated, self.failure_counts, self.no_answer)
+        scores = score_table(
+            named, score_column or "score", self.scored_rows, self.truncated, self.failure_counts, self.no_answer
+        )
         sample_rows = [
             [s.filter, r.name, f"{r.value:.4f}" if r.count else "N/A", format_stderr(r.stderr), str(r.count)]
             for s in self.scores
@@ -217,12 +235,19 @@ class EvalResult(OutputResult, kw_only=True, frozen=True):
             for s in group_scores
         ]
         sample_tables = [(SAMPLE_COLUMNS, sample_rows)] if sample_rows else []
+        aggregate_rows = [
+            [name, s.filter, f"{s.value:.4f}", format_stderr(s.stderr), str(s.count)]
+            for name, scores_of_group in self.aggregates.items()
+            for s in scores_of_group
+        ]
         group_tables = [(GROUP_COLUMNS, group_rows)] if group_rows else []
-        return [scores, *sample_tables, *group_tables]
+        aggregate_tables = [(AGGREGATE_COLUMNS, aggregate_rows)] if aggregate_rows else []
+        return [scores, *sample_tables, *group_tables, *aggregate_tables]
 
     def warnings(self) -> list[str]:
         """Return the sentences that limit what the scores mean: another protocol; missing, failed, truncated rows."""
-        warnings = [self.incomplete] if self.incomplete else []
+        warnings = [MADE_UP_ROWS] if self.made_up_rows else []
+        warnings += [self.incomplete] if self.incomplete else []
         if self.protocol_changes:
             warnings.append(f"Protocol parameters not sent: {', '.join(self.protocol_changes)}.")
         crashed = self.failure_counts.get(CRASHED, 0)

@@ -8,21 +8,27 @@ from typing import Any
 from msgspec.structs import replace
 
 from manycall.client.body_adapter import dropped_names
-from manycall.data.prompt_template import PromptError, PromptLike
+from manycall.data.prompt_error import PromptError
+from manycall.data.prompt_template import PromptLike
 from manycall.errors import InvalidResponse, UsageError
 from manycall.evals.eval_result import EvalResult
 from manycall.evals.no_answer import NoAnswer
+from manycall.evals.planted_answers import uses_sim, write_answer_key
 from manycall.evals.rescore import score
 from manycall.evals.scoring.scorer_process import grade_function
 from manycall.evals.stats.mean import Mean
-from manycall.evals.tasks.custom import TASK_SUFFIXES, custom_task, task_names
+from manycall.evals.tasks.custom import TASK_SUFFIXES, custom_task
 from manycall.evals.tasks.fewshot import check_num_fewshot, with_num_fewshot
-from manycall.evals.tasks.registry import TASKS
-from manycall.evals.tasks.task import Task, TaskPrompt
-from manycall.option_flags import option
+from manycall.evals.tasks.published_data import SAMPLE, has_sample
+from manycall.evals.tasks.refused import refusal_reason
+from manycall.evals.tasks.registry import TASKS, similar_names
+from manycall.evals.tasks.sample_fields import sample_fields
+from manycall.evals.tasks.task import Task
+from manycall.evals.tasks.task_prompt import TaskPrompt
+from manycall.option_flags import option, spelled
 from manycall.records import NO_ANSWER_KINDS, Completion, Request, Row
 from manycall.run.dry_run import DryRunResult
-from manycall.run.input_rows import open_rows
+from manycall.run.input_rows import files_folder, open_rows
 from manycall.run.job import Job
 from manycall.run.options import RunOptions
 from manycall.run.outcome import failure_kind
@@ -48,22 +54,27 @@ def evaluate_job(
     Raises:
         UsageError: an argument is not valid, or no prompt can be made for the first row.
     """
+    simulated = uses_sim(options)
+    if simulated and data is None and isinstance(task, str) and task in TASKS and has_sample(TASKS[task]):
+        data = SAMPLE  # a score of the simulated endpoint means nothing, so nothing is downloaded for it
     resolved = resolve_task(
         task, data=data, fewshot_data=fewshot_data, num_fewshot=num_fewshot, prompt=prompt, scorer=scorer
     )
     repeats_seed = samples is None  # like lm-eval, a task with its own `samples` sends all of them with one seed
     samples = resolved.samples if samples is None else samples
-    source = open_rows(resolved.rows, options, samples=samples)
-    task_prompt = TaskPrompt(resolved)
+    sampler = sample_fields(resolved, has_numbers=samples is not None)
+    source = open_rows(resolved.rows, options, samples=samples, sampler=sampler)
+    task_prompt, folder = TaskPrompt(resolved), files_folder(source.path)
     source.check_first_row(lambda row: (_target(resolved, row.fields), task_prompt.messages(row)))
     refuse_inline(options.reasoning, "scorers do not get thinking text.")
     thinking = ReasoningField("response", options.reasoning)
     running_means, grade = {name: Mean() for name in resolved.filters}, grade_function(resolved)
 
     async def process_row(row: Row, llm: RowClient) -> dict[str, Any]:
-        target = _target(resolved, row.fields)
+        fields = row.fields
+        _target(resolved, fields)
         params = llm.params if repeats_seed else _sample_seed(llm.params, row.sample)
-        request = Request("chat", llm.model, task_prompt.messages(row), params, resolved.body_format)
+        request = Request("chat", llm.model, task_prompt.load(row, folder), params, resolved.body_format)
         try:
             reply = await llm.send(request)
         except InvalidResponse as error:
@@ -73,7 +84,7 @@ def evaluate_job(
             raise
         assert isinstance(reply, Completion)
         # a user's functions may be slow; in a thread they do not delay other calls
-        grades = grade(reply.text, target) if resolved.is_fast else await asyncio.to_thread(grade, reply.text, target)
+        grades = grade(reply.text, fields) if resolved.is_fast else await asyncio.to_thread(grade, reply.text, fields)
         for name, (_, value) in grades.items():
             running_means[name].add(value)
         return {
@@ -111,7 +122,7 @@ def evaluate_job(
         status_note=note,
         output_fields=("response", *thinking.writes, "extracted", "score", "finish_reason"),
         finish_reason_field="finish_reason",
-        answer_key=resolved.answer_key,
+        answer_key=resolved.answer_key or (write_answer_key(resolved, options.limit, samples) if simulated else ""),
     )
 
 
@@ -162,10 +173,17 @@ def resolve_task(
         return named if named.loader is None else named.loader(named, _path(data), _path(fewshot_data), num_fewshot)
     path = Path(task)
     if path.suffix.lower() not in TASK_SUFFIXES and not path.is_file():
-        raise UsageError(
-            f"Unknown task {str(task)!r}. Available tasks: {task_names()}. Or pass a file of rows (.jsonl, .csv)."
-        )
+        raise UsageError(_unknown_task(str(task)))
     return with_num_fewshot(custom_task(path, prompt, scorer), num_fewshot)
+
+
+def _unknown_task(name: str) -> str:
+    """Return the message for a task that does not exist, with the reason if it is left out on purpose."""
+    if reason := refusal_reason(name):
+        return f"{name} is not included: {reason}"
+    similar = f" Similar names: {', '.join(found)}." if (found := similar_names(name)) else ""
+    command = spelled("Run `manycall eval --list` to list the tasks", "manycall.evals.tasks.registry.TASKS lists them")
+    return f"Unknown task {name!r:.100}.{similar} {command}, or pass a file of rows (.jsonl, .csv)."
 
 
 def _sample_seed(params: dict[str, Any], sample: int) -> dict[str, Any]:

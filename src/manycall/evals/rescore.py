@@ -8,13 +8,15 @@ from msgspec.structs import replace
 from manycall.errors import UsageError
 from manycall.evals.answer_checks import AnswerChecks
 from manycall.evals.eval_result import CRASHED, MAX_WRONG_EXAMPLES, EvalResult, WrongAnswer
+from manycall.evals.grouped_scores import GroupedScores, subtask_group_scores
 from manycall.evals.lm_eval.samples import LmEvalSamples, open_output
 from manycall.evals.no_answer import NoAnswer, UnansweredRows, no_answer_grades
 from manycall.evals.protocol_changes import protocol_changes
 from manycall.evals.row_grades import task_grader
-from manycall.evals.score_accumulator import GroupedScores, ScoreAccumulator
+from manycall.evals.score_accumulator import ScoreAccumulator
 from manycall.evals.tasks.custom import TASK_SUFFIXES, find_scorer, scorer_names, scorer_task
 from manycall.evals.tasks.fewshot import protocol_num_fewshot
+from manycall.evals.tasks.published_data import SAMPLE_SETTING
 from manycall.evals.tasks.registry import TASKS
 from manycall.evals.tasks.task import Task
 from manycall.option_flags import option, rerun, spelled
@@ -34,7 +36,8 @@ def score(
         output: an output of `evaluate`, any file of rows with `response` and `answer`, or a samples_*.jsonl of lm-eval.
         scorer: a `Task`, "task", "task/filter", or the name of a scorer ("numeric", "regex:PATTERN"). Default: the task
             that wrote the output.
-        group_by: a field of the rows, for example "subject". Scores are also reported for each of its values.
+        group_by: a field of the rows, for example "subject". Scores are also reported for each of its values. Default:
+            the field with the subtasks of the task, if it has any.
         no_answer: "wrong" scores rows without an answer (only thinking text, an empty text, a refusal) as 0, as lm-eval
             does. "exclude" leaves them out of the scores. Rows whose call failed are never scored.
 
@@ -47,7 +50,8 @@ def score(
     unanswered = UnansweredRows(reader, no_answer)
     new_accumulator = partial(ScoreAccumulator, task.name, task.filters, reader, unanswered.failed)
     accumulator, checks = new_accumulator(), AnswerChecks(reader)
-    groups = GroupedScores(group_by, new_accumulator)
+    field = task.subtask if group_by is None else group_by
+    groups = GroupedScores(field, new_accumulator, required=group_by is not None)
     rows = truncated = 0
     wrong: list[WrongAnswer] = []
     for offset, row in reader.rows():
@@ -56,14 +60,16 @@ def score(
         truncated += is_truncated
         row_id = str(row.get("id", ""))
         unanswered.discard(row_id)
-        accumulator.add(row_id, grades)
-        groups.add(row, grades)
+        weights = task.weights(row)
+        accumulator.add(row_id, grades, weights)
+        groups.add(row, grades, weights)
         checks.add(row_id, row["response"], grades)
         if len(wrong) < MAX_WRONG_EXAMPLES and not is_truncated and any(grades[name][1] == 0 for name in names):
             wrong.append(WrongAnswer.of(row, {name: str(grades[name][0]) for name in names}, task.target))
     for row_id, failed in unanswered.items():
-        accumulator.add(row_id, no_answer_grades(task.filters))
-        groups.add({str(group_by): "no answer", **failed.fields, "id": row_id}, no_answer_grades(task.filters))
+        grades, weights = no_answer_grades(task.filters), task.weights(failed.fields)
+        accumulator.add(row_id, grades, weights)
+        groups.add({field: "no answer", **failed.fields, "id": row_id}, grades, weights)
     crashed = CRASHED in reader.failure_counts  # lm-eval would have crashed too and reported no score
     scores = [
         replace(
@@ -72,13 +78,16 @@ def score(
         for score in accumulator.scores(task.votes)
         if only in ("", score.filter)
     ]
+    by_group = {name: [s for s in each if only in ("", s.filter)] for name, each in groups.scores(task.votes)}
+    has_subtasks = bool(task.subtask) and field == task.subtask
     return EvalResult(
         task=task.name, out=reader.path, scores=scores, scored_rows=rows + len(unanswered), no_answer=len(unanswered),
         no_answer_counts=unanswered.counts, truncated=truncated, failed=unanswered.failed,
         failure_counts=unanswered.failure_counts, incomplete=reader.incomplete_message(rows), wrong_examples=wrong,
         notes=[*reader.retry_notes, *checks.notes()], num_fewshot=num_fewshot(reader),
         protocol_num_fewshot=_protocol_num_fewshot(reader, task),
-        groups={name: [s for s in each if only in ("", s.filter)] for name, each in groups.scores(task.votes)},
+        groups=by_group, aggregates=dict(subtask_group_scores(task.groups if has_subtasks else (), by_group)),
+        made_up_rows=reader.settings.get(SAMPLE_SETTING) is True,
         protocol_changes=protocol_changes(reader),
     )  # fmt: skip
 

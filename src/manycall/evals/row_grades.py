@@ -30,7 +30,9 @@ def task_grader(path: Path, task: Task) -> RowGrader:
         if not isinstance(row.get("response"), str) or task.target not in row:
             raise UsageError(f"{location}: scoring needs the fields response and {task.target}.")
         try:
-            return grade_response(row["response"], row[task.target])
+            return grade_response(row["response"], dict(row))
+        except UsageError:
+            raise
         except ScorerFailed as failed:
             raise UsageError(f"{location}: {task.name} cannot score it: {failed}") from None
         except Exception as error:  # the user's own functions

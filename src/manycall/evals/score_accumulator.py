@@ -1,22 +1,19 @@
-"""Accumulate the scores of rows, over all rows and for each group of rows.
+"""Accumulate the scores of rows over an output.
 
-Memory: one counter per distinct score. If questions have several samples, also every sample's answer and score, because
-majority votes and pass@k need all samples of a question together.
+Memory: one counter per distinct score; for a filter with weights, a number for each row. If questions have several
+samples, also every sample's answer and score: majority votes and pass@k need all samples of a question together.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from msgspec.structs import replace
-
-from manycall.errors import UsageError
 from manycall.evals.eval_result import MeanEstimate, Score
+from manycall.evals.stats.group_means import WeightedMean
 from manycall.evals.stats.intervals import BINARY_SCALE, Scale, bounded_interval, clustered_stderr, worst_case_bounds
 from manycall.evals.stats.mean import Mean
 from manycall.evals.stats.repeated_samples import SampleMetric, ScoredSample, majority_score, sample_metrics
-from manycall.render import as_text
 from manycall.store.output_reader import OutputReader
 
 
@@ -38,11 +35,21 @@ class ScoreAccumulator:
     ) -> None:
         self._task, self._output, self._failed, self._scale = task, output, failed, scale
         self._means = {name: Mean() for name in filters}
+        self._weighted: dict[str, WeightedMean] = {}
         self._samples: dict[str, dict[str, list[ScoredSample]]] = {name: defaultdict(list) for name in self._means}
 
-    def add(self, row_id: str, grades: Mapping[str, tuple[Any, float]]) -> None:
-        """Add a row. `grades` holds (extracted answer, score) by filter name."""
+    def add(
+        self, row_id: str, grades: Mapping[str, tuple[Any, float]], weights: Mapping[str, float] | None = None
+    ) -> None:
+        """Add a row.
+
+        Args:
+            grades: (extracted answer, score) by filter name.
+            weights: weight of the row by name, for the filters that have weights.
+        """
         question, number = self._output.split_sample_id(row_id)
+        for name, weight in (weights or {}).items():
+            self._weighted.setdefault(name, WeightedMean()).add(grades[name][1], weight)
         for name, mean in self._means.items():
             answer, score = grades[name]
             mean.add(score)
@@ -78,6 +85,8 @@ class ScoreAccumulator:
 
     def _score(self, name: str, mean: Mean) -> Score:
         """Return the score of one filter over all rows."""
+        if (weighted := self._weighted.get(name)) is not None:
+            return Score(self._task, name, weighted.value, None, mean.count)
         clustered, interval, metrics = None, mean.interval(self._scale), list[SampleMetric]()
         if questions := self._samples[name].values():
             clustered = clustered_stderr((len(samples), math.fsum(s.score for s in samples)) for samples in questions)
@@ -100,38 +109,3 @@ class ScoreAccumulator:
         mean.add(0.0, self._failed)
         mean.merge(answered)
         return MeanEstimate(mean.value, mean.stderr, mean.count)
-
-
-class GroupedScores:
-    """The scores of each group of rows that have the same value in a field.
-
-    Args:
-        group_by: name of the field. If None, there are no groups.
-        new_accumulator: creates an empty `ScoreAccumulator` for a group.
-    """
-
-    def __init__(self, group_by: str | None, new_accumulator: Callable[[], ScoreAccumulator]) -> None:
-        self._group_by = group_by
-        self._accumulators: defaultdict[str, ScoreAccumulator] = defaultdict(new_accumulator)
-
-    def add(self, row: Mapping[str, Any], grades: Mapping[str, tuple[Any, float]]) -> None:
-        """Add a row. `grades` holds (extracted answer, score) by filter name.
-
-        Raises:
-            UsageError: the row does not have the field.
-        """
-        if self._group_by is None:
-            return
-        if self._group_by not in row:
-            raise UsageError(
-                f"Row {row.get('id')!r:.100} has no field {self._group_by!r}. Its fields: {', '.join(row)}."
-            )
-        self._accumulators[as_text(row[self._group_by])].add(str(row.get("id", "")), grades)
-
-    def scores(self, votes: Mapping[str, int]) -> Iterator[tuple[str, list[Score]]]:
-        """Yield (value of the field, scores of its rows), sorted by value.
-
-        The scores have no bounds for failed rows, because the group of a failed row is not known.
-        """
-        for name, accumulator in sorted(self._accumulators.items()):
-            yield name, [replace(score, worst_case=None, failed_as_wrong=None) for score in accumulator.scores(votes)]

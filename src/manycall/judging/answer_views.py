@@ -5,7 +5,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from manycall.data.prompt_template import PromptError
+from manycall.data.prompt_error import PromptError
 from manycall.errors import UsageError
 from manycall.evals.row_grades import require_same_rows
 from manycall.records import Row

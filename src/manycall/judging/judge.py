@@ -5,8 +5,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from manycall.data.prompt_template import PromptError, PromptLike, PromptTemplate
+from manycall.data.prompt_error import PromptError
+from manycall.data.prompt_template import PromptLike
 from manycall.data.row_input import RowsLike
+from manycall.data.row_prompt import RowPrompt
 from manycall.data.row_source import RowSource
 from manycall.errors import UsageError
 from manycall.evals.stats.mean import Mean
@@ -15,7 +17,7 @@ from manycall.judging.judge_result import JudgeResult, read_judge_result
 from manycall.judging.verdict_format import PAIRWISE_LABELS, VerdictFormat, parse_labels, scale_labels
 from manycall.option_flags import option
 from manycall.records import Completion, Messages, Row
-from manycall.run.input_rows import open_rows
+from manycall.run.input_rows import files_folder, open_rows
 from manycall.run.job import Job
 from manycall.run.options import RunOptions
 from manycall.run.reask import ask_until_valid, read_at_once
@@ -40,6 +42,7 @@ def judge_job(
     both_orders: bool = True,
     samples: int | None = None,
     system: str | None = None,
+    images: Sequence[str] = (),
     output_field: str = "judge",
 ) -> Job[JudgeResult]:
     """Build the job of `manycall.judge`, which describes the arguments.
@@ -56,9 +59,9 @@ def judge_job(
         )
     other = None if against is None else Path(against)
     source = open_rows(answers, options, samples=samples)
-    template = PromptTemplate(rubric, system)
+    prompt = RowPrompt(rubric, system=system, images=images, folder=files_folder(answers))
     answer_views = SingleAnswers() if other is None else AnswerPairs(other, options.id_field, both_orders)
-    _check_rubric(template, source, answer_views)
+    _check_rubric(prompt, source, answer_views)
     refuse_inline(options.reasoning, "the verdict is read from the text of the reply.")
     keeps_thinking = options.reasoning == "separate"
     running_score, finish_reason_field = Mean(), f"{output_field}_finish_reason"
@@ -67,7 +70,7 @@ def judge_job(
         replies: list[dict[str, Any]] = []
         finish_reason = ""
         for swapped, fields in answer_views.presentations(row):
-            verdict, reply, reasked = await _verdict(llm, verdict_format, template.messages(Row(row.id, fields)))
+            verdict, reply, reasked = await _verdict(llm, verdict_format, prompt.load(Row(row.id, fields)))
             entry = {"verdict": verdict, "swapped": swapped, "reasked": reasked, "text": reply.text}
             replies.append(entry | ({"reasoning": reply.reasoning} if keeps_thinking and reply.reasoning else {}))
             finish_reason = "length" if "length" in (finish_reason, reply.finish_reason) else reply.finish_reason
@@ -85,8 +88,9 @@ def judge_job(
 
     settings = {
         "job": "judge",
-        "rubric": template.source,
-        "system": template.system_text,
+        "rubric": prompt.template.source,
+        "system": prompt.system_text,
+        **({"images": list(images)} if images else {}),
         "labels": list(verdict_format.labels.items()),
         "orders": answer_views.orders,
         "output_field": output_field,
@@ -147,15 +151,11 @@ async def _verdict(llm: RowClient, verdict_format: VerdictFormat, messages: Mess
     return verdict, replies[-1], len(replies) > 1
 
 
-def _check_rubric(template: PromptTemplate, source: RowSource, answer_views: SingleAnswers) -> None:
+def _check_rubric(prompt: RowPrompt, source: RowSource, answer_views: SingleAnswers) -> None:
     """Check the rubric against the first row, before any call is made."""
-    if template.is_constant:
+    if prompt.template.is_constant:
         raise UsageError("The rubric does not use any field of the rows. Add a field, for example {{ response }}.")
-    if (
-        answer_views.orders
-        and template.referenced_fields is not None
-        and not {"first", "second"} <= template.referenced_fields
-    ):
+    if answer_views.orders and not {"first", "second"} <= prompt.referenced_fields:
         raise UsageError(
             "The rubric must use both answers, for example {{ first.response }} and {{ second.response }}."
         )
@@ -165,7 +165,7 @@ def _check_rubric(template: PromptTemplate, source: RowSource, answer_views: Sin
             _, fields = next(answer_views.presentations(row))
         except PromptError:
             return  # this row failed in the other run; later rows may still match
-        template.messages(Row(row.id, fields))
+        prompt.messages(Row(row.id, fields))
 
     source.check_first_row(check_row)
 

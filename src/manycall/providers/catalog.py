@@ -105,6 +105,8 @@ PROVIDERS: tuple[Provider, ...] = (
         key_variables=("DASHSCOPE_API_KEY",),
         thinking=thinking.ENABLE_THINKING,
         streams_only=("qwq", "qvq", "qwen-omni", "qwen2.5-omni", "qwen3-omni"),
+        embedding_batch=10,  # at most 10 texts, and lists only: help.aliyun.com, "OpenAI compatible - Embedding"
+        base64_embeddings=False,
     ),
     Provider(
         "zhipu",
@@ -138,6 +140,7 @@ PROVIDERS: tuple[Provider, ...] = (
         thinking=msgspec.structs.replace(
             thinking.ENABLE_THINKING, efforts=("high", "max"), min_budget=128, max_budget=32_768
         ),
+        embedding_batch=32,  # at most 32 texts: docs.siliconflow.cn, "Create embeddings"
     ),
     Provider(
         "minimax",

@@ -5,6 +5,7 @@ Thinking text and finish reasons have several names. This module reads them all 
 type does not make the answer unreadable.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +16,7 @@ from manycall.option_flags import option
 from manycall.providers import reasoning
 from manycall.providers.error_body import one_line, parse_error_body
 from manycall.providers.token_usage import ReportedUsage
-from manycall.records import DECODE_ERRORS
+from manycall.records import DECODE_ERRORS, AnswerChoice
 
 ABSENT = msgspec.Raw()
 EMPTY_JSON_VALUES = (b"", b"null", b'""', b"{}", b"[]", b"false")
@@ -49,10 +50,10 @@ class Choice(msgspec.Struct):
 
 
 class Vector(msgspec.Struct):
-    """One embedding."""
+    """One embedding: a list of numbers, or their base64 form. `index` is the position of its text in the request."""
 
-    embedding: list[float]
-    index: int = 0
+    embedding: list[float] | str | None = None
+    index: int | None = None
 
 
 class ReplyWithoutUsage(msgspec.Struct):
@@ -106,6 +107,23 @@ def read_choice(choice: Choice, body: bytes, is_thinker: bool) -> tuple[str, str
     if message is not None and bytes(message.tool_calls) not in EMPTY_JSON_VALUES:
         return "", finish, thought
     raise _empty(message, finish, thought, body)
+
+
+def read_choices(choices: Sequence[Choice], body: bytes, is_thinker: bool) -> tuple[AnswerChoice, ...]:
+    """Return the choices that have an answer; if none has, raise the reason of the first.
+
+    Args:
+        body, is_thinker: see `read_choice`.
+    """
+    answers, problem = [], None
+    for position, choice in enumerate(choices):
+        try:
+            answers.append(AnswerChoice(*read_choice(choice, body, is_thinker), position))
+        except errors.InvalidResponse as error:
+            problem = problem or error.with_traceback(None)
+    if problem is not None and not answers:
+        raise problem
+    return tuple(answers)
 
 
 def _read_message(message: Message) -> tuple[str | None, str]:

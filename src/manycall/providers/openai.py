@@ -20,8 +20,10 @@ from manycall.providers.chat_reply import (
     Reply,
     ReplyWithoutUsage,
     read_choice,
+    read_choices,
     without_choice,
 )
+from manycall.providers.embeddings_reply import read_vectors
 from manycall.providers.error_body import parse_error_body
 from manycall.providers.token_usage import (
     BasicUsageOnly,
@@ -160,7 +162,7 @@ def decode(api: Api, body: bytes, replayed: bool = False, *, is_thinker: bool = 
 
     Raises:
         InvalidResponse: the body is not JSON, contains an error, has no choice, or says that the answer broke off.
-        EmptyCompletion: the choice has no text, or an embedding has no numbers.
+        EmptyCompletion: the choice has no text, or no embedding has numbers.
         ReasoningOnly: the choice has thinking text but no answer.
         MaxTokensReached: the choice has no answer because max_tokens was reached.
         ContentFiltered: a content filter blocked the answer or a part of it.
@@ -178,14 +180,13 @@ def decode(api: Api, body: bytes, replayed: bool = False, *, is_thinker: bool = 
             f"The response has status 200 but contains an error: {parse_error_body(body)[1]}", body=body
         )
     if api == "embeddings":
-        if not reply.data:
-            raise errors.InvalidResponse("The response contains no embedding.", body=body)
-        vectors = [v.embedding for v in sorted(reply.data, key=lambda v: v.index)]
-        if not all(vectors):
-            raise errors.EmptyCompletion("An embedding in the response is empty.", body=body)
-        return Embeddings(vectors, used, body, replayed)
+        return Embeddings(read_vectors(reply.data, body), used, body, replayed)
     if not reply.choices:
         raise without_choice(reply, body)
+    if len(reply.choices) > 1:
+        choices = read_choices(reply.choices, body, is_thinker)
+        first = choices[0]
+        return Completion(first.text, first.finish_reason, used, body, replayed, first.reasoning, choices)
     text, finish, thought = read_choice(reply.choices[0], body, is_thinker)
     return Completion(text, finish, used, body, replayed, thought)
 

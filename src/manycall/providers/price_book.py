@@ -23,12 +23,27 @@ class PricedEndpoint(NamedTuple):
         provider: name of its provider in the catalog.
         price: the price that endpoints.toml gives for it; None if it gives none.
         reports_cost: its responses contain what the call cost.
+        pool: name of its pool; "": the default pool.
+        model: the model of its pool; "": the run's model.
+        sent_model: the name of that model at this endpoint; "": the same.
     """
 
     name: str
     provider: str = ""
     price: Price | None = None
     reports_cost: bool = False
+    pool: str = ""
+    model: str = ""
+    sent_model: str = ""
+
+    def find_in(self, file: PriceFile | None, model: str) -> Price | None:
+        """Return the price of a model at this endpoint in a file of prices; None if it has none.
+
+        Args:
+            model: the model's name in the requests.
+        """
+        name = self.sent_model if self.sent_model and model == self.model else model
+        return None if file is None else file.find(name, self.provider)
 
 
 class Bill(NamedTuple):
@@ -62,6 +77,7 @@ class PriceBook:
     Attributes:
         currency: the currency of all prices.
         is_complete: whether the cost of a call of the run's model is known at every endpoint.
+        has_pools: whether calls go to several pools.
 
     Raises:
         UsageError: the prices are in different currencies.
@@ -72,7 +88,9 @@ class PriceBook:
         self._found: dict[tuple[str, str], Price | None] = {}
         endpoints = tuple(endpoints)
         self._first_endpoint = endpoints[0].name if endpoints else ""
-        prices = [self.find(each.name, model) for each in endpoints]
+        self._first_of = {each.pool: each.name for each in reversed(endpoints)}
+        self.has_pools = len(self._first_of) > 1
+        prices = [self.find(each.name, each.model or model) for each in endpoints]
         currencies = sorted({price.currency for price in prices if price is not None})
         if len(currencies) > 1:
             raise UsageError(
@@ -81,6 +99,7 @@ class PriceBook:
             )
         self.currency = currencies[0] if currencies else DEFAULT_CURRENCY
         known = [price is not None or each.reports_cost for each, price in zip(endpoints, prices, strict=True)]
+        self._unpriced = {each.name for each, is_known in zip(endpoints, known, strict=True) if not is_known}
         self.is_complete = bool(known) and all(known)
 
     def __repr__(self) -> str:
@@ -100,6 +119,14 @@ class PriceBook:
         price = self.find(endpoint, model)
         return Bill(usage, 0.0 if price is None else price.cost(usage, at, tier))
 
+    def endpoint_of(self, endpoint: str = "", pool: str = "") -> str:
+        """Return the name of an endpoint as the journal has it; if that is "", of the first one of a pool."""
+        return endpoint or self._first_of.get(pool, self._first_endpoint)
+
+    def knows_cost(self, endpoint: str) -> bool:
+        """Return whether the cost of a call at an endpoint is known."""
+        return self.is_complete or (bool(self._first_of) and endpoint not in self._unpriced)
+
     def find(self, endpoint: str = "", model: str = "") -> Price | None:
         """Return the price of a model at an endpoint; None if it is not known. The defaults are those of `bill`."""
         key = endpoint or self._first_endpoint, model or self._model
@@ -118,7 +145,8 @@ def make_price_book(
     """Return the prices of a run.
 
     The run's model has the price that the user gave, else that of the endpoint, else that of the file. Another model
-    has that of the file, else the same as the run's model.
+    has that of the file, else the same as the run's model. The price that the user gave is for the default pool. An
+    endpoint of another pool has its own price, else that of the file.
 
     Args:
         given: the price of the option; None if it was not given.
@@ -131,12 +159,12 @@ def make_price_book(
 
     def look_up(endpoint: str, asked: str) -> Price | None:
         known = by_name.get(endpoint, endpoints[0])
-        in_file = file.find(asked, known.provider) if file is not None else None
-        if asked != model and in_file is not None:
+        own_model = known.model or model
+        in_file = known.find_in(file, asked)
+        if asked != own_model and in_file is not None:
             return in_file
-        if given is not None or known.price is not None:
-            return given or known.price
-        return in_file if file is None or asked == model else file.find(model, known.provider)
+        price = (given if not known.pool else None) or known.price
+        return price or in_file or known.find_in(file, own_model)
 
     return PriceBook(model, endpoints, look_up)
 
@@ -149,7 +177,7 @@ def recorded_price_book(model: str, sessions: Sequence[Mapping[str, Any]]) -> Pr
 
             def look_up(endpoint: str, asked: str, prices: Mapping[Any, Price] = prices) -> Price | None:
                 same_endpoint = prices.get((endpoint, asked)) or prices.get((endpoint, model))
-                return same_endpoint or next(iter(prices.values()))
+                return same_endpoint or (next(iter(prices.values())) if asked == model else None)
 
             return PriceBook(model, [PricedEndpoint(each.endpoint) for each in recorded], look_up)
     return None

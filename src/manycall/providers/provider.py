@@ -49,6 +49,8 @@ class Provider(msgspec.Struct, frozen=True):
             and may refuse the parameter.
         images: what the provider accepts as an image.
         reports_cost: responses contain what the call cost.
+        embedding_batch: texts of one embeddings request, unless the user chooses another number.
+        base64_embeddings: whether embeddings may be requested in base64. Otherwise they are requested as lists.
     """
 
     name: str
@@ -67,11 +69,13 @@ class Provider(msgspec.Struct, frozen=True):
     stream_options: bool = True
     images: ImageRules = ImageRules()
     reports_cost: bool = False
+    embedding_batch: int = 64
+    base64_embeddings: bool = True
 
     @property
     def takes_canonical_body(self) -> bool:
-        """Whether every canonical chat body can be sent unchanged, so that `adapt_body` need not be called."""
-        return not self.renames and not self.zero_temperature and self.images == ImageRules()
+        """Whether every canonical body can be sent unchanged, so that `adapt_body` need not be called."""
+        return not self.renames and not self.zero_temperature and self.images == ImageRules() and self.base64_embeddings
 
     def must_stream(self, model: str) -> bool:
         """Return whether this model responds only with a stream."""

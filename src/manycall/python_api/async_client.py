@@ -44,8 +44,9 @@ from manycall.run.row_stream import RowStream, StreamState
 from manycall.run.run_result import RunResult
 from manycall.run.session import run_shared
 from manycall.run.ticker import client_status
+from manycall.synth.call_checks import TextApi
 from manycall.synth.generate import Parse, Variables, generate_job
-from manycall.synth.prompt_call import DEFAULT_REASK, TextApi
+from manycall.synth.prompt_call import DEFAULT_REASK
 from manycall.transport.messages import Transport
 
 R = TypeVar("R")
@@ -69,9 +70,11 @@ class Client(LLM):
     each has separate connections.
 
     Args:
-        model: the model's name at the endpoint.
+        model: the model's name at the endpoint. Default: that of the endpoint in endpoints.toml.
         base_url: the endpoint or the name of a provider, or several (one pool), or "sim". Default: OPENAI_BASE_URL,
             endpoints.toml, OpenAI.
+        endpoint: the name in endpoints.toml of the endpoints to use. Default: the endpoints without a name; if all have
+            one, those with the first name.
         api_key: default: the variable of the provider; "" sends no key.
         plain_http: allow the key to be sent unencrypted (http) to another machine.
         concurrency: number of concurrent calls. Default: chosen and adjusted automatically.
@@ -89,9 +92,10 @@ class Client(LLM):
 
     def __init__(
         self,
-        model: str,
+        model: str = "",
         *,
         base_url: str | Sequence[str] | None = None,
+        endpoint: str | None = None,
         api_key: str | Secret | None = None,
         plain_http: bool = False,
         concurrency: int | None = None,
@@ -107,12 +111,14 @@ class Client(LLM):
         super().__init__(model, dict(params or {}))
         self._drop, self._thinking = drop, thinking
         self._make: Callable[[], CallClient] = partial(
-            CallClient, model, base_url=base_url, api_key=api_key, plain_http=plain_http, concurrency=concurrency,
-            timeout=timeout, idle_timeout=idle_timeout, params=params, drop=drop, thinking=thinking,
-            transport=transport, rng=rng,
+            CallClient, model, base_url=base_url, endpoint=endpoint, api_key=api_key, plain_http=plain_http,
+            concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, params=params, drop=drop,
+            thinking=thinking, transport=transport, rng=rng,
             initial_window=INITIAL_WINDOW,
         )  # fmt: skip
-        self._endpoint_names = self._make().endpoint_names  # reports an argument that cannot be used
+        checked = self._make()  # reports an argument that cannot be used
+        self.model, self.pools = checked.model, checked.pools
+        self._endpoint_names = checked.endpoint_names
         self._sessions: dict[asyncio.AbstractEventLoop, LoopSession] = {}
         weakref.finalize(self, close_dropped, self._sessions)
 
@@ -234,15 +240,18 @@ class Client(LLM):
     @document_run_options
     def generate(
         self,
-        prompt: PromptLike,
+        prompt: PromptLike | None = None,
         rows: RowsLike = None,
         *,
         out: str | PathLike[str] | None = None,
+        messages: str | None = None,
+        images: Sequence[str] = (),
         samples: int | None = None,
         system: str | None = None,
         schema: SchemaLike | None = None,
         extract: str | None = None,
         parse: Parse | None = None,
+        keep: str | Sequence[str] = (),
         output_field: str = "text",
         reask: int = DEFAULT_REASK,
         api: TextApi = "chat",
@@ -273,6 +282,9 @@ class Client(LLM):
 
         Args:
             prompt: a Jinja template over a row's fields, its path, messages, or a function of the fields.
+            messages: the field with the messages to send, instead of a prompt.
+            images: fields with images for the last user message.
+            keep: parts of the reply that are written too: "tool_calls", "logprobs", "refusal".
             rows: a path (.jsonl, .json, .csv, .tsv, .parquet), an iterable or async iterable of mappings, or a data
                 frame.
             (run options): see `manycall.run.options.RunOptions`.
@@ -286,7 +298,8 @@ class Client(LLM):
             retry=retry, overwrite=overwrite, progress=progress,
         )  # fmt: skip
         job = generate_job(
-            prompt, rows, options, samples=samples, system=system, output_field=output_field, schema=schema,
+            prompt, rows, options, messages=messages, images=images, samples=samples, system=system,
+            output_field=output_field, schema=schema, keep=keep,
             extract=extract, parse=parse, api=api, reask=reask, random_vars=random_vars, grid_vars=grid_vars, seed=seed,
         )  # fmt: skip
         return self._stream(job, options, folder)
@@ -354,6 +367,7 @@ class Client(LLM):
         labels: str | Sequence[str] | Mapping[str, float | None] | None = None,
         both_orders: bool = True,
         system: str | None = None,
+        images: Sequence[str] = (),
         samples: int | None = None,
         output_field: str = "judge",
         temperature: float | None = None,
@@ -387,6 +401,6 @@ class Client(LLM):
         )  # fmt: skip
         job = await asyncio.to_thread(
             judge_job, answers, rubric, options, against=against, scale=scale, labels=labels, both_orders=both_orders,
-            samples=samples, system=system, output_field=output_field,
+            samples=samples, system=system, images=images, output_field=output_field,
         )  # fmt: skip
         return await self._result(job, options)

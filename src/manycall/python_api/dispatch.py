@@ -1,14 +1,16 @@
 """Where a job runs. Today: in this process."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from typing import TypeVar
 
-from manycall.errors import RunStopped
+from manycall.errors import ManycallError, RunStopped
 from manycall.run.async_bridge import run_blocking
 from manycall.run.job import Job
+from manycall.run.job_group import GroupMember, run_group
 from manycall.run.options import RunOptions
+from manycall.run.run_result import RunResult
 from manycall.run.session import run_job
 from manycall.run.signals import Interrupts
 
@@ -35,3 +37,17 @@ def run(job: Job[R], options: RunOptions) -> R:
     interrupts = Interrupts()
     with resume_note(options.out):
         return job.finish(run_blocking(run_job(job, options, interrupts), interrupts))
+
+
+def run_together(title: str, members: Sequence[GroupMember]) -> list[RunResult | ManycallError]:
+    """Run several jobs at once. Return for each how it went, or why it stopped. Blocks, as `run` does.
+
+    Args:
+        title: the name of the jobs in the status line.
+
+    Raises:
+        UsageError, StorageError: before any call.
+        Interrupted: the jobs were interrupted. The same call resumes them.
+    """
+    interrupts = Interrupts()
+    return run_blocking(run_group(title, members, interrupts), interrupts)

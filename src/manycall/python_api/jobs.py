@@ -12,6 +12,7 @@ from manycall.batch.batch_file import batch_job, batch_model
 from manycall.data.answer_schema import SchemaLike
 from manycall.data.prompt_template import PromptLike
 from manycall.data.row_input import RowsLike
+from manycall.embedding.embed_job import embed_job
 from manycall.evals.eval_result import EvalResult
 from manycall.evals.evaluate import evaluate_job
 from manycall.evals.no_answer import NoAnswer
@@ -32,23 +33,27 @@ from manycall.run.options import (
     wrap_api_key,
 )
 from manycall.run.run_result import RunResult
+from manycall.synth.call_checks import TextApi
 from manycall.synth.generate import Parse, Variables, generate_job
 from manycall.synth.pipeline import StepsLike, steps_job
-from manycall.synth.prompt_call import DEFAULT_REASK, TextApi
+from manycall.synth.prompt_call import DEFAULT_REASK
 
 
 @document_run_options
 def generate(
-    prompt: PromptLike,
+    prompt: PromptLike | None = None,
     rows: RowsLike = None,
     *,
-    model: str,
+    model: str = "",
     out: str | PathLike[str],
+    messages: str | None = None,
+    images: Sequence[str] = (),
     samples: int | None = None,
     system: str | None = None,
     schema: SchemaLike | None = None,
     extract: str | None = None,
     parse: Parse | None = None,
+    keep: str | Sequence[str] = (),
     output_field: str = "text",
     reask: int = DEFAULT_REASK,
     api: TextApi = "chat",
@@ -56,6 +61,7 @@ def generate(
     grid_vars: Variables | None = None,
     seed: int = 0,
     base_url: str | Sequence[str] | None = None,
+    endpoint: str | None = None,
     api_key: str | Secret | None = None,
     plain_http: bool = False,
     concurrency: int | None = None,
@@ -96,6 +102,10 @@ def generate(
         rows: a path (.jsonl, .json, .csv, .tsv, .parquet), an iterable or async iterable of mappings, or a data frame
             (pandas, polars).
             None: the prompt alone, `samples` times.
+        messages: the field with the messages to send, instead of a prompt: a list of `role` and `content`, or of
+            ShareGPT's `from` and `value`.
+        images: fields with images, which are put before the text of the last user message: paths (relative to the file
+            of the rows), URLs, bytes, objects with `bytes` or `path`, or lists of these.
         samples: number of samples per row, with the ids `id#0`, `id#1`, …
         system: a template for the system message.
         schema: the JSON Schema that each answer must match (a file, a dict, or a msgspec or pydantic type). Its
@@ -104,6 +114,8 @@ def generate(
             fields.
         parse: `parse(row, text)`, or `parse(row, value)` with a schema, returns the fields to keep, or a list of such,
             one per output row. It must not change the row's own fields.
+        keep: parts of the reply that are written too, if it has them: "tool_calls", "logprobs", "refusal". The fields
+            are `<output_field>_tool_calls`, ...
         output_field: the field that the text is written to; its finish reason goes to `<output_field>_finish_reason`.
         reask: how often to ask again after an answer that does not match the schema or the regular expression.
         api: "completions" sends the prompt as plain text, without a chat template.
@@ -122,7 +134,7 @@ def generate(
     """
     api_key = wrap_api_key(api_key)
     options = RunOptions(
-        model=model, out=out, base_url=base_url, api_key=api_key, plain_http=plain_http,
+        model=model, out=out, base_url=base_url, endpoint=endpoint, api_key=api_key, plain_http=plain_http,
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
@@ -130,7 +142,8 @@ def generate(
         progress=progress,
     )  # fmt: skip
     job = generate_job(
-        prompt, rows, options, samples=samples, system=system, output_field=output_field, schema=schema,
+        prompt, rows, options, messages=messages, images=images, samples=samples, system=system,
+            output_field=output_field, schema=schema, keep=keep,
         extract=extract, parse=parse, api=api, reask=reask, random_vars=random_vars, grid_vars=grid_vars, seed=seed,
     )  # fmt: skip
     return dispatch.run(job, options)
@@ -141,7 +154,7 @@ def run_steps(
     steps: StepsLike,
     rows: RowsLike = None,
     *,
-    model: str,
+    model: str = "",
     out: str | PathLike[str],
     samples: int | None = None,
     reask: int = DEFAULT_REASK,
@@ -149,6 +162,7 @@ def run_steps(
     grid_vars: Variables | None = None,
     seed: int | None = None,
     base_url: str | Sequence[str] | None = None,
+    endpoint: str | None = None,
     api_key: str | Secret | None = None,
     plain_http: bool = False,
     concurrency: int | None = None,
@@ -199,7 +213,7 @@ def run_steps(
     """
     api_key = wrap_api_key(api_key)
     options = RunOptions(
-        model=model, out=out, base_url=base_url, api_key=api_key, plain_http=plain_http,
+        model=model, out=out, base_url=base_url, endpoint=endpoint, api_key=api_key, plain_http=plain_http,
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
@@ -217,10 +231,11 @@ def map(
     function: UserFunction,
     rows: RowsLike,
     *,
-    model: str,
+    model: str = "",
     out: str | PathLike[str],
     samples: int | None = None,
     base_url: str | Sequence[str] | None = None,
+    endpoint: str | None = None,
     api_key: str | Secret | None = None,
     plain_http: bool = False,
     concurrency: int | None = None,
@@ -276,7 +291,7 @@ def map(
     """
     api_key = wrap_api_key(api_key)
     options = RunOptions(
-        model=model, out=out, base_url=base_url, api_key=api_key, plain_http=plain_http,
+        model=model, out=out, base_url=base_url, endpoint=endpoint, api_key=api_key, plain_http=plain_http,
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
@@ -290,7 +305,7 @@ def map(
 def evaluate(
     task: str | PathLike[str] | Task,
     *,
-    model: str,
+    model: str = "",
     out: str | PathLike[str],
     data: str | PathLike[str] | None = None,
     fewshot_data: str | PathLike[str] | None = None,
@@ -300,6 +315,7 @@ def evaluate(
     samples: int | None = None,
     no_answer: NoAnswer = "wrong",
     base_url: str | Sequence[str] | None = None,
+    endpoint: str | None = None,
     api_key: str | Secret | None = None,
     plain_http: bool = False,
     concurrency: int | None = None,
@@ -353,7 +369,7 @@ def evaluate(
     """
     api_key = wrap_api_key(api_key)
     options = RunOptions(
-        model=model, out=out, base_url=base_url, api_key=api_key, plain_http=plain_http,
+        model=model, out=out, base_url=base_url, endpoint=endpoint, api_key=api_key, plain_http=plain_http,
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
@@ -372,16 +388,18 @@ def judge(
     answers: RowsLike,
     rubric: PromptLike,
     *,
-    model: str,
+    model: str = "",
     out: str | PathLike[str],
     against: str | PathLike[str] | None = None,
     scale: str | None = None,
     labels: str | Sequence[str] | Mapping[str, float | None] | None = None,
     both_orders: bool = True,
     system: str | None = None,
+    images: Sequence[str] = (),
     samples: int | None = None,
     output_field: str = "judge",
     base_url: str | Sequence[str] | None = None,
+    endpoint: str | None = None,
     api_key: str | Secret | None = None,
     plain_http: bool = False,
     concurrency: int | None = None,
@@ -420,6 +438,7 @@ def judge(
         both_orders: show the two answers in both orders; one wins only if it wins both (Zheng et al. 2023,
             arXiv:2306.05685). False: in one order, chosen by a hash of the row's id.
         system: a template for the system message.
+        images: fields with images that the judge sees, see `generate`.
         samples: how often each row is judged, to measure the judge's agreement with itself.
         output_field: the field that the verdict is written to.
         (run options): see `manycall.run.options.RunOptions`.
@@ -434,7 +453,7 @@ def judge(
     """
     api_key = wrap_api_key(api_key)
     options = RunOptions(
-        model=model, out=out, base_url=base_url, api_key=api_key, plain_http=plain_http,
+        model=model, out=out, base_url=base_url, endpoint=endpoint, api_key=api_key, plain_http=plain_http,
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
@@ -442,7 +461,7 @@ def judge(
     )  # fmt: skip
     job = judge_job(
         answers, rubric, options, against=against, scale=scale, labels=labels, both_orders=both_orders,
-        samples=samples, system=system, output_field=output_field,
+        samples=samples, system=system, images=images, output_field=output_field,
     )  # fmt: skip
     return dispatch.run(job, options)
 
@@ -455,6 +474,7 @@ def run_batch(
     model: str | None = None,
     samples: int | None = None,
     base_url: str | Sequence[str] | None = None,
+    endpoint: str | None = None,
     api_key: str | Secret | None = None,
     plain_http: bool = False,
     concurrency: int | None = None,
@@ -496,7 +516,8 @@ def run_batch(
     """
     api_key = wrap_api_key(api_key)
     options = RunOptions(
-        model=batch_model(Path(requests), model or "", limit), out=out, base_url=base_url, api_key=api_key,
+        model=batch_model(Path(requests), model or "", limit), out=out, base_url=base_url, endpoint=endpoint,
+        api_key=api_key,
         plain_http=plain_http,
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking,
@@ -505,3 +526,63 @@ def run_batch(
         progress=progress,
     )  # fmt: skip
     return dispatch.run(batch_job(requests, options, samples=samples), options)
+
+
+@document_run_options
+def embed(
+    rows: RowsLike,
+    field: str = "text",
+    *,
+    model: str = "",
+    out: str | PathLike[str],
+    dimensions: int | None = None,
+    batch_size: int | None = None,
+    base_url: str | Sequence[str] | None = None,
+    endpoint: str | None = None,
+    api_key: str | Secret | None = None,
+    plain_http: bool = False,
+    concurrency: int | None = None,
+    timeout: float = DEFAULT_TIMEOUT_SECONDS,
+    params: Mapping[str, Any] | None = None,
+    drop: str | Sequence[str] | None = None,
+    limit: int | None = None,
+    id_field: str | None = None,
+    max_total_tokens: int | None = None,
+    max_cost: float | None = None,
+    price: GivenPrice | None = None,
+    prices: str | Path | None = None,
+    max_time: str | float | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> RunResult:
+    """Embed the text of each row, several texts per call, and write the vectors in the order of the rows.
+
+    >>> rows = [{"text": "tea"}, {"text": "rain"}]
+    >>> result = manycall.embed(rows, base_url="sim", model="any", out="vectors.jsonl", progress=False)
+    >>> [(row["text"], len(row["embedding"])) for row in result.rows()]
+    [('tea', 8), ('rain', 8)]
+
+    Args:
+        rows: a path (.jsonl, .json, .csv, .tsv, .parquet), a list of mappings, or a data frame (pandas, polars).
+        field: the field with the text.
+        dimensions: length of the vectors, for models that can shorten them. Default: the model's own.
+        batch_size: most texts per call. Default: 64, or what the provider permits if that is less.
+        (run options): see `manycall.run.options.RunOptions`.
+
+    Returns:
+        Counts, tokens and cost. `counts` has the number and the length of the vectors; `rows()` reads a .jsonl output.
+
+    Raises:
+        UsageError: before any call.
+        RunStopped: no call can succeed, a limit was reached, or the run was interrupted. The same call resumes it.
+        StorageError: the files cannot be read or written.
+    """
+    api_key = wrap_api_key(api_key)
+    options = RunOptions(
+        model=model, out=out, base_url=base_url, endpoint=endpoint, api_key=api_key,
+        plain_http=plain_http,
+        concurrency=concurrency, timeout=timeout, params=params, drop=drop, limit=limit, id_field=id_field,
+        max_total_tokens=max_total_tokens, max_cost=max_cost, price=price, prices=prices, max_time=max_time,
+        overwrite=overwrite, progress=progress,
+    )  # fmt: skip
+    return dispatch.run(embed_job(rows, options, field=field, dimensions=dimensions, batch_size=batch_size), options)

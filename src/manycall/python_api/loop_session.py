@@ -65,7 +65,9 @@ class LoopSession:
         if calls is None or (calls.stopped is not None and not calls.permits.in_flight):
             if calls is not None:
                 calls.leave()
-            self._calls = calls = JobClient(self.shared.pool, self.shared.model, self.shared.params)
+            self._calls = calls = JobClient(
+                self.shared.pool, self.shared.model, self.shared.params, named=self.shared.named_pools
+            )
         return calls
 
     @asynccontextmanager
@@ -104,8 +106,9 @@ class LoopSession:
     def abandon(self) -> None:
         """Stop the simulated endpoints of a session whose event loop is closed."""
         if self._is_open:
-            for sim in self.shared.pool.sims:
-                sim.stop()
+            for pool in self.shared.all_pools:
+                for sim in pool.sims:
+                    sim.stop()
 
 
 def close_dropped(sessions: dict[asyncio.AbstractEventLoop, LoopSession]) -> None:

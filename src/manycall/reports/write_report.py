@@ -5,28 +5,31 @@ from pathlib import Path
 from typing import Any
 
 from manycall.comparison.comparison_result import Comparison
-from manycall.data.prompt_template import messages_as_text
+from manycall.comparison.ranking_result import Ranking
+from manycall.data.content_parts import messages_as_text
 from manycall.evals.eval_result import EvalResult, Score
 from manycall.evals.lm_eval.samples import open_output
 from manycall.evals.stats.intervals import Z
+from manycall.evals.suite_result import SuiteResult
 from manycall.judging.judge_result import JudgeResult
 from manycall.reports import page as pages
 from manycall.reports import svg_plots
 from manycall.reports.excerpts import AnswerLengths, failed_row_quotes, shorten, verdict_quotes, wrong_answer_quotes
 from manycall.reports.page import Figure, Page, Quote, Section, TableBlock
 from manycall.reports.provenance import UNKNOWN, provenance_facts
+from manycall.reports.suite_pages import ranking_page, suite_page
 from manycall.reports.svg_plots import IntervalMark
 from manycall.store.output_reader import OutputReader
 from manycall.store.paths import check_writable
 
-ReportSource = EvalResult | Comparison | JudgeResult
+ReportSource = EvalResult | SuiteResult | Comparison | Ranking | JudgeResult
 
 
 def write_report(result: ReportSource, path: str | Path) -> None:
     """Write a report of a result as Markdown, or as a single HTML file without scripts or external resources.
 
     Args:
-        result: Return value of `evaluate`, `score`, `compare` or `judge`.
+        result: Return value of `evaluate`, `evaluate_all`, `score`, `compare`, `rank_models` or `judge`.
         path: Path ending in .html, .htm or .md. An earlier report is overwritten.
 
     Raises:
@@ -137,6 +140,8 @@ def _judgement(result: JudgeResult) -> Page:
 
 _PAGES: dict[type, Callable[[Any], Page]] = {
     EvalResult: _evaluation,
+    SuiteResult: suite_page,
+    Ranking: ranking_page,
     Comparison: _comparison,
     JudgeResult: _judgement,
 }

@@ -4,58 +4,44 @@ The tokens per call are averages over the output's journal if it contains calls 
 are estimated from the requests, and the result says so.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import suppress
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
+from manycall.client.pool_names import PoolNames
 from manycall.client.requests import LLM, ModelReply
-from manycall.control.token_estimate import BYTES_PER_TOKEN, DEFAULT_OUTPUT_TOKENS
+from manycall.data.images import without_image_data
 from manycall.data.row_source import RowSource
+from manycall.errors import UsageError
 from manycall.ids import IdTable
 from manycall.option_flags import option
 from manycall.providers import openai
-from manycall.providers.prices import DEFAULT_CURRENCY, Price
-from manycall.records import DECODE_ERRORS, Completion, Request, Usage
+from manycall.records import Completion, Request, Usage
 from manycall.render import format_money
+from manycall.run.call_forecast import CallForecast, KnownPrices, forecast_from_journal, forecast_from_requests
 from manycall.run.run_result import RunResult
 from manycall.run.scheduler import RowFunction
-from manycall.store.journal import decode_response
-from manycall.store.jsonl import read_lines
 from manycall.store.paths import run_folder_path
 from manycall.store.row_parts import input_row_ids
 
 SHOWN_ROWS, SAMPLED_ROWS = 2, 100
 """Number of rows whose requests are shown; number of rows whose requests are measured."""
-MAX_JOURNAL_CALLS = 1000
-"""Number of journaled calls that the estimate uses."""
 ADVISED_ROWS = 5
 """Number of rows to run first for a better estimate."""
 ASSUMED_IN_FLIGHT = 64
-ASSUMED_BASE_SECONDS, ASSUMED_TOKENS_PER_SECOND = 1.0, 50.0
-"""Assumed duration of a call without its output, and assumed output speed of one call, for a typical server."""
 PLACEHOLDER = "(what the model says to request {})"
 PLACEHOLDER_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # a digit might pass for a score
-
-
-class CallForecast(NamedTuple):
-    """Expected values: calls per row; prompt tokens, answer tokens and seconds per call; the basis of the estimate."""
-
-    calls: float
-    prompt: float
-    answer: float
-    seconds: float
-    basis: str
 
 
 class DryRunResult(RunResult, kw_only=True, frozen=True):
     """The result of a dry run. `print` shows it as text.
 
     Attributes:
-        requests: the bodies of the first rows' requests, as they would be sent.
+        requests: the bodies of the first rows' requests, as they would be sent, without the data of images.
         calls, prompt_tokens, completion_tokens, cost, seconds: estimates for all remaining rows.
         estimate_basis: what the estimate is based on.
     """
@@ -92,9 +78,18 @@ class DryRunResult(RunResult, kw_only=True, frozen=True):
 class RecordingLLM(LLM):
     """An `llm` that records requests. It returns truncated placeholder answers, so that no row asks again."""
 
-    def __init__(self, model: str, params: dict[str, Any]) -> None:
-        super().__init__(model, params)
+    def __init__(self, model: str, params: dict[str, Any], pools: PoolNames) -> None:
+        super().__init__(model, params, pools)
         self.requests: list[Request] = []
+        self.error: UsageError | None = None
+
+    def find_pool(self, endpoint: str) -> tuple[str, str]:
+        """Return the pool that a call means, and its model. Keep the error if there is none."""
+        try:
+            return super().find_pool(endpoint)
+        except UsageError as unknown:
+            self.error = unknown
+            raise
 
     async def _call(self, request: Request) -> ModelReply:
         text = PLACEHOLDER.format(PLACEHOLDER_LETTERS[len(self.requests) % len(PLACEHOLDER_LETTERS)])
@@ -109,46 +104,49 @@ async def dry_run(
     out: Path,
     model: str,
     params: dict[str, Any],
-    price: Price | None,
+    known: KnownPrices,
     in_flight: int | None,
     drop: Collection[str] = (),
 ) -> DryRunResult:
     """Record the requests of the first rows, and estimate tokens, cost and time of all remaining rows.
 
     Args:
+        known: the pools and their prices.
         drop: names of parameters that are not sent.
 
     Raises:
-        UsageError: a row cannot be used.
+        UsageError: a row cannot be used, or a call names an endpoint that does not exist.
     """
     recorded: list[list[Request]] = []
-    known, pending = _done(out), 0
-    must_count = source.total is not None and len(known) > 0
-    async for row in source.pending_rows(known):
+    done_ids, pending = _done(out), 0
+    must_count = source.total is not None and len(done_ids) > 0
+    async for row in source.pending_rows(done_ids):
         pending += 1
         if pending <= SAMPLED_ROWS:
-            llm = RecordingLLM(model, params)
+            llm = RecordingLLM(model, params, known.pools)
             with suppress(Exception, SystemExit, GeneratorExit):  # the function may not cope with a placeholder answer
                 await function(row, llm)  # type: ignore[arg-type]
+            if llm.error is not None:
+                raise llm.error
             recorded.append(llm.requests)
         elif not must_count:
             break
     remaining = pending if must_count else source.total
-    measured = forecast_from_journal(out)
-    forecast = measured or _forecast_from_requests([r for requests in recorded for r in requests], len(recorded))
+    measured = forecast_from_journal(out, known.book)
+    requests = [request for each in recorded for request in each]
+    forecast = measured or forecast_from_requests(requests, len(recorded), known.book)
     advice = "" if measured else _advice(forecast, source.rows_per_input, remaining)
     done = (source.total or 0) - (remaining or 0)
     calls = round(forecast.calls * (remaining or 0))
-    prompt, answer = round(calls * forecast.prompt), round(calls * forecast.answer)
+    used = forecast.tokens(calls)
     shown = [request for requests in recorded[:SHOWN_ROWS] for request in requests]
     concurrency = in_flight or ASSUMED_IN_FLIGHT
     return DryRunResult(
         job=f"{name} (dry run)", out=out, total_rows=source.total, done=done, failed=0, calls=calls,
-        prompt_tokens=prompt, completion_tokens=answer,
-        cost=None if price is None else price.cost(Usage(prompt, answer)),
-        currency=DEFAULT_CURRENCY if price is None else price.currency,
+        prompt_tokens=used.prompt_tokens, completion_tokens=used.completion_tokens,
+        cost=forecast.cost(calls, known.book), currency=known.book.currency,
         seconds=forecast.seconds * -(-calls // concurrency),
-        requests=[_without(msgspec.json.decode(openai.encode(r)), drop) for r in shown],
+        requests=[without_image_data(_without(msgspec.json.decode(openai.encode(r)), drop)) for r in shown],
         estimate_basis=f"{forecast.basis}, {concurrency} calls in flight{advice}",
     )  # fmt: skip
 
@@ -172,40 +170,6 @@ def _advice(forecast: CallForecast, rows_per_input: int, remaining: int | None) 
     if remaining is not None and limit * rows_per_input >= remaining:
         return ""
     return f". For a better estimate, first run with {option('limit', limit)} (about {calls:,} calls)"
-
-
-def _forecast_from_requests(requests: list[Request], rows: int) -> CallForecast:
-    max_tokens = [r.params.get("max_completion_tokens") or r.params.get("max_tokens") for r in requests]
-    answers = [float(each) if isinstance(each, int) else DEFAULT_OUTPUT_TOKENS for each in max_tokens]
-    sizes = [len(msgspec.json.encode(request.content)) / BYTES_PER_TOKEN for request in requests]
-    weight = 1 / max(len(requests), 1)
-    answer = sum(answers) * weight
-    seconds = ASSUMED_BASE_SECONDS + answer / ASSUMED_TOKENS_PER_SECOND
-    basis = f"{BYTES_PER_TOKEN:g} bytes per token, answers of {answer:.0f} tokens"
-    return CallForecast(len(requests) / max(rows, 1), sum(sizes) * weight, answer, seconds, basis)
-
-
-class _Call(msgspec.Struct):
-    id: str
-    seconds: float = 0.0
-
-
-def forecast_from_journal(out: Path) -> CallForecast | None:
-    """Return the averages over the calls in the output's journal; None if there are none."""
-    calls = list(islice(_calls(run_folder_path(out) / "calls.jsonl"), MAX_JOURNAL_CALLS))
-    if not calls:
-        return None
-    count, rows = len(calls), len({call.id for call, _ in calls})
-    prompt, answer = (sum(each) / count for each in zip(*(used for _, used in calls), strict=True))
-    seconds = sum(call.seconds for call, _ in calls) / count
-    return CallForecast(count / rows, prompt, answer, seconds, f"{count} calls in the journal")
-
-
-def _calls(path: Path) -> Iterator[tuple[_Call, tuple[int, int]]]:
-    for _, line in read_lines(path):
-        with suppress(*DECODE_ERRORS):  # the run itself reports damaged lines
-            used = openai.usage(decode_response(line))
-            yield msgspec.json.decode(line, type=_Call), (used.prompt_tokens, used.completion_tokens)
 
 
 def _time(seconds: float) -> str:

@@ -3,22 +3,24 @@
 The packages above (`evals`, `judging`, `synth`, `batch`) build jobs. `python_api/dispatch.py` runs them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from manycall.client.body_adapter import dropped_names
+from manycall.client.pool_names import ONE_POOL, PoolNames
 from manycall.data.row_source import RowSource
 from manycall.errors import UsageError
 from manycall.option_flags import option
 from manycall.records import Fields
 from manycall.run.options import RunOptions
+from manycall.run.row_blocks import BlockSize
 from manycall.run.run_result import RunResult
 from manycall.run.scheduler import RowFunction
-from manycall.store.batch_layout import OutputLayout
 from manycall.store.earlier_journal import earlier_settings
+from manycall.store.row_layout import RowLayout
 
 R = TypeVar("R")
 
@@ -40,8 +42,12 @@ class Job(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
         finish_reason_field: the last output field, which holds the finish reason; "" if there is none.
         layout: the lines of the output, if they are not the row's fields with the output fields added.
         rows_may_split: a row may become several output rows (`process_row` returns a list).
+        block_size: how rows are grouped, if `process_row` gets blocks of rows.
+        keeps_rows_apart: the rows are in rows.jsonl in the run folder, and `finish` makes the output from them.
+        takes_choices: a call may have several answers (the parameter `n`), which the job writes all.
         counts: counted by the job itself, for the result.
         answer_key: the simulated endpoint's answer key.
+        endpoints: the names of endpoints that its calls use; None if they may use any.
     """
 
     name: str
@@ -54,10 +60,14 @@ class Job(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     output_fields: tuple[str, ...] = ()
     may_cancel: bool = False
     finish_reason_field: str = ""
-    layout: OutputLayout | None = None
+    layout: RowLayout | None = None
     rows_may_split: bool = False
+    block_size: BlockSize | None = None
+    keeps_rows_apart: bool = False
+    takes_choices: bool = False
     counts: dict[str, int] = {}
     answer_key: str = ""
+    endpoints: tuple[str, ...] | None = ()
 
     @property
     def truncated_suffix(self) -> bytes | None:
@@ -121,27 +131,53 @@ def check_retry(job: Job[Any], options: RunOptions) -> None:
         )
 
 
+def check_pools(job: Job[Any], pools: PoolNames) -> None:
+    """Check that a client has the endpoints that the job names.
+
+    Raises:
+        UsageError: one of them is unknown.
+    """
+    for name in job.endpoints or ():
+        pools.find(name, "")
+
+
 def job_params(job: Job[Any], options: RunOptions) -> dict[str, Any]:
     """Return the parameters of the job's calls: the job's own, overridden by the user's.
 
     Raises:
-        UsageError: `n`, of which only the first choice would be kept.
+        UsageError: `n`, if the job keeps only the first answer to a call.
     """
     params = {**job.params, **(options.params or {})}
     for name in ("temperature", "max_tokens"):
         if (value := getattr(options, name)) is not None:
             params[name] = value
-    if params.get("n", 1) != 1:
-        raise UsageError(
-            "The parameter n is not supported, because only the first choice is kept. "
-            f"Use {option('samples')} for several samples."
-        )
+    if not job.takes_choices:
+        refuse_choices(params)
     return params
 
 
-def job_settings(job: Job[Any], options: RunOptions) -> dict[str, Any]:
-    """Return everything that changes an answer. A run with other settings cannot resume the output."""
+def refuse_choices(params: Mapping[str, Any]) -> None:
+    """Refuse several answers to one call, where only the first would be kept.
+
+    Raises:
+        UsageError: `n` is not 1.
+    """
+    if params.get("n", 1) != 1:
+        raise UsageError(
+            f"The parameter n is not supported here, because only the first answer to a call is kept. Use "
+            f"{option('samples')} for several samples."
+        )
+
+
+def job_settings(job: Job[Any], options: RunOptions, pools: PoolNames = ONE_POOL) -> dict[str, Any]:
+    """Return everything that changes an answer. A run with other settings cannot resume the output.
+
+    Args:
+        pools: the pools that the job's calls may name.
+    """
     settings = {**job.settings, "model": options.model, "params": job_params(job, options)}
+    if job.endpoints:
+        settings["endpoints"] = {name: pools.find(name, options.model)[1] for name in job.endpoints}
     if drop := dropped_names(options.drop):
         settings["drop"] = sorted({*drop})
     if options.thinking is not None:

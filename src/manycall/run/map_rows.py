@@ -42,4 +42,5 @@ def map_job(
         process_row=process,
         finish=lambda result: result,
         may_cancel=True,
+        endpoints=None,
     )

@@ -25,7 +25,9 @@ Retry = Literal["truncated"]
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What every job takes."""
 
-    model: Annotated[str, Flag("The model's name at the endpoint.", short="-m")]
+    model: Annotated[
+        str, Flag("The model's name at the endpoint. Default: that of the endpoint in endpoints.toml.", short="-m")
+    ] = ""
     out: Annotated[
         str | PathLike[str],
         Flag(
@@ -43,6 +45,14 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
             short="-u",
             metavar="URL",
             parse_as=list[str] | None,
+        ),
+    ] = None
+    endpoint: Annotated[
+        str | None,
+        Flag(
+            "The name in endpoints.toml of the endpoints to use. Default: the endpoints without a name, or those with "
+            "the first name if all have one.",
+            metavar="NAME",
         ),
     ] = None
     api_key: Annotated[
@@ -132,7 +142,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 CONNECTION_OPTIONS = (
-    "model", "base_url", "api_key", "plain_http", "concurrency", "timeout", "idle_timeout", "drop", "thinking",
+    "model", "base_url", "endpoint", "api_key", "plain_http", "concurrency", "timeout", "idle_timeout", "drop",
+    "thinking",
 )  # fmt: skip
 """Options that belong to a client; a job on an existing client does not take them."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from manycall import errors
 from manycall.data.nesting import MAX_NESTING, TOO_DEEP
-from manycall.data.prompt_template import PromptError
+from manycall.data.prompt_error import PromptError
 from manycall.errors import CallError, FailureClass
 from manycall.providers import openai
 from manycall.records import Completion, Failure, FailureKind, Row, RowOutput

@@ -1,12 +1,13 @@
 """Rows that were read but have not started yet."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 
 from manycall.control.row_order import RowOrder
 from manycall.errors import UsageError
 from manycall.records import Row
+from manycall.run.row_blocks import BlockSize, RowGrouper
 
 REFILL_LEVEL = 0.5
 """Reading continues when half of the rows that were read ahead have started."""
@@ -19,14 +20,23 @@ class ReadAhead:
         total: number of rows; None if unknown.
         changed: set when a row is available, and when all were read.
         on_read: called with the id and the index of each row that was read.
+        block_size: how rows are grouped, if they are processed in blocks. Blocks are read one at a time.
 
     Attributes:
         all_read: every row was read.
         error: why reading ended early: an unusable row, or an exception from the user's own iterator.
     """
 
-    def __init__(self, total: int | None, changed: asyncio.Event, on_read: Callable[[str, int], None]) -> None:
-        self._total, self._changed, self._on_read = total, changed, on_read
+    def __init__(
+        self,
+        total: int | None,
+        changed: asyncio.Event,
+        on_read: Callable[[str, int], None],
+        block_size: BlockSize | None = None,
+    ) -> None:
+        self._total = total if block_size is None else None
+        self._changed, self._on_read = changed, on_read
+        self._grouper = None if block_size is None else RowGrouper(block_size)
         self._rows = RowOrder()
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -74,17 +84,23 @@ class ReadAhead:
         try:
             async with aclosing(rows):  # type: ignore[type-var]
                 async for row in rows:
-                    self._rows.add(row)
                     self._on_read(row.id, row.index)
-                    self._changed.set()
+                    self._add((row,) if self._grouper is None else self._grouper.add(row))
                     if not self._wants_more(1.0):
                         await self._wait_until_wanted()
+            if self._grouper is not None:
+                self._add(self._grouper.flush())
             self.all_read = True
         except asyncio.CancelledError:
             if not self._is_cancelled:  # the user's own iterator raised it
                 self.error = UsageError("the iterator over the rows raised CancelledError")
         except BaseException as error:
             self.error = error  # raised after the rows before it are done
+
+    def _add(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            self._rows.add(row)
+            self._changed.set()
 
     async def _wait_until_wanted(self) -> None:
         """Wait until the number of rows read ahead has fallen to the refill level."""

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from manycall.errors import UsageError
 from manycall.option_flags import option
 from manycall.providers import reasoning
-from manycall.records import Completion
+from manycall.records import AnswerChoice, Completion
 from manycall.run.options import Reasoning
 
 
@@ -35,11 +35,11 @@ class ReasoningField(NamedTuple):
         """The settings that must be the same in a resumed run."""
         return {} if self.mode == "separate" else {"reasoning": self.mode}
 
-    def fields(self, reply: Completion) -> dict[str, Any]:
+    def fields(self, reply: Completion | AnswerChoice) -> dict[str, Any]:
         """Return the field with the thinking text; nothing if the model returned none or it is not wanted."""
         return {self.name: reply.reasoning} if reply.reasoning and self.mode == "separate" else {}
 
-    def text(self, reply: Completion) -> str:
+    def text(self, reply: Completion | AnswerChoice) -> str:
         """Return the answer, with `inline` after the thinking text in tags."""
         return reasoning.join(reply.reasoning, reply.text) if self.mode == "inline" else reply.text
 

@@ -13,15 +13,16 @@ from typing import Any, NamedTuple
 from manycall import clock
 from manycall.client.call_counters import CallCounters
 from manycall.client.encoded_call import EncodedCall
+from manycall.client.pool_names import PoolNames
 from manycall.client.requests import ModelReply
 from manycall.errors import ManycallError, RunStopped, SettingsMismatch
 from manycall.ids import IdTable
 from manycall.option_flags import option
 from manycall.providers import openai
-from manycall.providers.prices import Price
 from manycall.providers.reasoning import is_thinking_model
 from manycall.records import Usage
-from manycall.run.dry_run import ASSUMED_IN_FLIGHT, DryRunResult, forecast_from_journal
+from manycall.run.call_forecast import KnownPrices, forecast_from_journal
+from manycall.run.dry_run import ASSUMED_IN_FLIGHT, DryRunResult
 from manycall.run.job import Job, job_params, job_settings
 from manycall.run.options import RunOptions
 from manycall.run.row_client import RowClient
@@ -70,9 +71,9 @@ class Rehearsal(NamedTuple):
 class RehearsalClient:
     """Makes no calls, and counts those that would be made."""
 
-    def __init__(self, model: str, params: dict[str, Any]) -> None:
-        self.model, self.params = model, params
-        self.counters, self.new_calls = CallCounters(), 0
+    def __init__(self, model: str, params: dict[str, Any], pools: PoolNames) -> None:
+        self.model, self.params, self.pools = model, params, pools
+        self.counters, self.had_success, self.new_calls = CallCounters(), False, 0
 
     async def call(self, call: EncodedCall, priority: int, origin: Any = None) -> ModelReply:
         """Count a call that the journal does not answer.
@@ -91,13 +92,16 @@ class RehearsalClient:
         return openai.decode(call.api, body, replayed, is_thinker=is_thinking_model(call.model))
 
 
-async def rehearse(job: Job[Any], options: RunOptions, stored: StoredCalls) -> Rehearsal:
+async def rehearse(job: Job[Any], options: RunOptions, stored: StoredCalls, pools: PoolNames) -> Rehearsal:
     """Count the new calls of a job whose rows are all decided again.
+
+    Args:
+        pools: the pools that the job's calls may name.
 
     Raises:
         UsageError: a row is not valid.
     """
-    client = RehearsalClient(options.model, job_params(job, options))
+    client = RehearsalClient(options.model, job_params(job, options), pools)
     rows = incomplete = 0
     until, is_whole = clock.now() + REHEARSAL_SECONDS, True
     async for row in job.source.pending_rows(IdTable()):
@@ -113,26 +117,28 @@ async def rehearse(job: Job[Any], options: RunOptions, stored: StoredCalls) -> R
     return Rehearsal(rows, incomplete, client.new_calls, client.counters.replayed, is_whole)
 
 
-async def dry_run_from_journal(job: Job[Any], options: RunOptions, earlier: Path, price: Price | None) -> DryRunResult:
+async def dry_run_from_journal(job: Job[Any], options: RunOptions, earlier: Path, known: KnownPrices) -> DryRunResult:
     """Count the new calls of a job that takes its answers from a journal, and estimate their cost."""
     out = Path(options.out)
     journal = out if output_paths(out).manifest.exists() else earlier  # a new output has a copy of the calls
     with StoredCalls(journal) as stored:
-        counted = await rehearse(job, options, stored)
-    expected = forecast_from_journal(journal)
+        counted = await rehearse(job, options, stored, known.pools)
+    expected = forecast_from_journal(journal, known.book)
     calls = counted.new_calls
-    prompt, answer = (0, 0) if expected is None else (round(calls * expected.prompt), round(calls * expected.answer))
+    used = Usage() if expected is None else expected.tokens(calls)
     concurrency = options.concurrency or ASSUMED_IN_FLIGHT
     return DryRunResult(
         job=f"{job.name} (dry run)", out=out, total_rows=job.source.total, done=0, failed=0, calls=calls,
-        replayed=counted.replayed, prompt_tokens=prompt, completion_tokens=answer,
-        cost=None if price is None else price.cost(Usage(prompt, answer)),
+        replayed=counted.replayed, prompt_tokens=used.prompt_tokens, completion_tokens=used.completion_tokens,
+        cost=None if expected is None else expected.cost(calls, known.book), currency=known.book.currency,
         seconds=0.0 if expected is None else expected.seconds * -(-calls // concurrency),
         estimate_basis=f"the journal of {journal}. {counted}",
     )  # fmt: skip
 
 
-async def explain_refusal(refusal: SettingsMismatch, job: Job[Any], options: RunOptions) -> SettingsMismatch:
+async def explain_refusal(
+    refusal: SettingsMismatch, job: Job[Any], options: RunOptions, pools: PoolNames
+) -> SettingsMismatch:
     """Return the refusal with the number of new calls that the changed settings need, and what to do."""
     out = Path(options.out)
     old = Manifest.load(output_paths(out).manifest)
@@ -141,8 +147,8 @@ async def explain_refusal(refusal: SettingsMismatch, job: Job[Any], options: Run
     with StoredCalls(out) as stored:
         if not stored.has_replays:
             return refusal
-        counted = await rehearse(job, options, stored)
-    explanation = [*_describe_changes(old.settings, as_stored(job_settings(job, options))), str(counted)]
+        counted = await rehearse(job, options, stored, pools)
+    explanation = [*_describe_changes(old.settings, as_stored(job_settings(job, options, pools))), str(counted)]
     explanation.append(
         f"{option('from_', str(out))} decides all rows again: it takes the journaled answers and makes the missing "
         f"calls. The new rows replace the old ones when all are done. With another {option('out')}, both are kept."

@@ -10,8 +10,10 @@ import msgspec
 
 from manycall.errors import UsageError
 from manycall.store.jsonl import read_lines
-from manycall.store.paths import run_folder_path
+from manycall.store.paths import finished_rows_path, run_folder_path
 from manycall.terminal import sanitize
+
+_READERS = {".npy": "numpy.load", ".parquet": "pyarrow.parquet.read_table"}
 
 
 class ResultViews:
@@ -78,7 +80,15 @@ class OutputViews(RecordViews):
     out: Path
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the finished rows."""
+        """Yield the finished rows.
+
+        Raises:
+            UsageError: the output has another format than JSON lines.
+        """
+        if self.out.suffix != ".jsonl" and finished_rows_path(self.out) != self.out:
+            raise UsageError(
+                f"{self.out} has no JSON lines. Read it with {_READERS.get(self.out.suffix, 'its library')}."
+            )
         return _json_lines(self.out)
 
     def failures(self) -> Iterator[dict[str, Any]]:

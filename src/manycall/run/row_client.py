@@ -9,6 +9,7 @@ from manycall import clock, errors
 from manycall.client.attempt import Answered
 from manycall.client.call_counters import CallCounters
 from manycall.client.encoded_call import EncodedCall, encode_call
+from manycall.client.pool_names import PoolNames
 from manycall.client.requests import LLM, ModelReply
 from manycall.errors import CallError, ManycallError, RunStopped, StorageError, UsageError
 from manycall.records import Completion, Request
@@ -70,7 +71,9 @@ class RowCalls(Protocol):
 
     model: str
     params: dict[str, Any]
+    pools: PoolNames
     counters: CallCounters
+    had_success: bool
 
     async def call(self, call: EncodedCall, priority: int, origin: Any = None) -> ModelReply: ...
     def stop(self, why: ManycallError) -> None: ...
@@ -89,6 +92,7 @@ class RowClient(LLM):
         calls_made: number of calls of the row, including replayed ones.
         tokens: completion tokens of the answers that were not replayed.
         last_body: the start of the last response for this row.
+        last_call: the last call: (key, occurrence number), as the journal knows it.
         has_sent: a call was not answered from the journal.
         truncated: an answer was truncated at max_tokens.
         stopped: a call was not made because the run stops. The result of the function is discarded.
@@ -96,19 +100,33 @@ class RowClient(LLM):
     """
 
     def __init__(self, client: RowCalls, row_id: str, age: int, journal: Replays) -> None:
-        super().__init__(client.model, client.params)
+        super().__init__(client.model, client.params, client.pools)
         self._client, self._id, self._age, self._journal = client, row_id, age, journal
         self._occurrences: dict[str, int] = {}
         self.calls_made = self.tokens = 0
         self.last_body = b""
+        self.last_call = ("", 0)
         self.has_sent = self.truncated = self.stopped = self.over = False
 
     def __repr__(self) -> str:
         return f"<llm for row {self._id}, {self.calls_made} calls made>"
 
+    @property
+    def any_success(self) -> bool:
+        """Whether a call of the job was answered, in this session or before it."""
+        return self._client.had_success or self._client.counters.calls > 0
+
     def end(self) -> None:
         """Make no more calls, because the row function has returned."""
         self.over = True
+
+    def find_pool(self, endpoint: str) -> tuple[str, str]:
+        """Return the pool that a call means, and its model. A name that no endpoint has stops the run."""
+        try:
+            return super().find_pool(endpoint)
+        except UsageError as unknown:
+            self._stop(unknown)
+            raise
 
     async def _call(self, request: Request) -> ModelReply:
         if self.stopped or self.over:
@@ -118,6 +136,7 @@ class RowClient(LLM):
         self.calls_made += 1
         call = encode_call(request)
         occurrence = self._occurrences[call.key] = self._occurrences.get(call.key, 0) + 1
+        self.last_call = call.key, occurrence
         try:
             stored = self._journal.replay(self._id, call.key, occurrence)
             answer = None if stored is None else self._read_stored(call, stored)
@@ -157,7 +176,7 @@ class RowClient(LLM):
                 return answer
         return None
 
-    def _stop(self, error: StorageError) -> None:
+    def _stop(self, error: ManycallError) -> None:
         self._client.stop(error)  # the row function may suppress the exception
         self.stopped = True
 

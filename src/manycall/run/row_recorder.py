@@ -7,6 +7,7 @@ from manycall.errors import RowRejected, RunStopped
 from manycall.option_flags import rerun
 from manycall.records import Failure, Row, RowOutput, Success
 from manycall.run.outcome import make_failure
+from manycall.run.row_blocks import BlockOutcome, rows_of
 from manycall.run.row_client import RowClient
 from manycall.store.run_folder import RunFolder
 
@@ -36,21 +37,35 @@ class RowRecorder:
         self._run, self._counters, self._listener, self._had_success = run, counters, listener, had_success
         self.hopeless: RunStopped | None = None
 
-    def record_done(self, row: Row, llm: RowClient, result: RowOutput) -> None:
-        """Record a finished row.
+    def record(self, row: Row, llm: RowClient, result: RowOutput | BlockOutcome) -> None:
+        """Record a finished row, or the outcome of each row of a block.
 
         Raises:
             StorageError: it could not be written.
             TypeError, ValueError, RecursionError: the result cannot be written as JSON; nothing was recorded.
         """
+        if isinstance(result, BlockOutcome):
+            self._record_block(result)
+            return
         done = Success(row, result)
-        self._run.write_row(done)
+        self._run.write_rows((done,))
         if self._listener is not None:
             self._listener(done)
         self._counters.record_done(truncated=llm.truncated)
 
+    def _record_block(self, result: BlockOutcome) -> None:
+        done = [each for each in result.outcomes if isinstance(each, Success)]
+        self._run.write_rows(done)  # at once, so that a kill does not split the block
+        for each in done:
+            if self._listener is not None:
+                self._listener(each)
+            self._counters.record_done(truncated=False)
+        for failed in result.outcomes:
+            if isinstance(failed, Failure):
+                self._record_failed(failed)
+
     def record_error(self, row: Row, llm: RowClient, error: BaseException) -> None:
-        """Record the row as rejected or failed, after its function raised this error.
+        """Record the row as rejected or failed, after its function raised this error; each row of a block as failed.
 
         Raises:
             StorageError: it could not be written.
@@ -63,7 +78,8 @@ class RowRecorder:
             else:
                 self._counters.record_rejected()
                 return
-        self._record_failed(make_failure(row, llm, error))
+        for each in rows_of(row):
+            self._record_failed(make_failure(each, llm, error))
 
     def _record_failed(self, failed: Failure) -> None:
         self._run.failures.append(failed)

@@ -8,6 +8,7 @@ import msgspec
 
 from manycall.option_flags import option, rerun
 from manycall.render import format_failure_counts, format_money, format_share, markdown_table
+from manycall.run.endpoint_spending import EndpointSpending
 from manycall.run.result_views import OutputViews
 from manycall.store.paths import run_folder_path
 
@@ -46,6 +47,8 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
         total_cached_tokens: prompt tokens of all sessions that the servers read from their caches.
         currency: currency of the costs, as an ISO code.
         budget_usage: how much of each budget is spent.
+        endpoints: calls, tokens and cost of each endpoint, over all sessions; empty with one endpoint, or if nothing
+            has a price and there is one pool.
         seconds: wall time of this run.
         client_bound_seconds: part of that time in which this machine was the limit.
         client_bound_detail: the worst measured load in that time.
@@ -82,6 +85,7 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
     total_cost: float | None = None
     currency: str = "USD"
     budget_usage: list[str] = []
+    endpoints: list[EndpointSpending] = []
     seconds: float = 0.0
     client_bound_seconds: float = 0.0
     client_bound_detail: str = ""
@@ -146,6 +150,7 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
             cost = format_money(self.total_cost, self.currency)
             session_cost = format_money(self.cost, self.currency)
             yield "cost", f"{cost} in all sessions; {session_cost} in this one" if resumed else cost
+        yield from ((f"at {each.endpoint}", each.describe(self.currency)) for each in self.endpoints)
 
     @property
     def rows_of_other_sessions(self) -> int:

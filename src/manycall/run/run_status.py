@@ -12,7 +12,7 @@ from manycall.records import DECODE_ERRORS
 from manycall.render import _duration
 from manycall.run.status_text import status_text
 from manycall.store.manifest import NOT_FINISHED, Manifest
-from manycall.store.paths import run_folder_path
+from manycall.store.paths import finished_rows_path, run_folder_path
 from manycall.terminal import cut_to_width, sanitize_line
 
 STALE_SECONDS = 15.0
@@ -77,7 +77,7 @@ def run_status(output: str | Path) -> RunStatus:
     figures = timeline[-1] if timeline else {}
     updated_at = figures.get("time")
     failures = _last_lines(folder / _FAILURES)[-SHOWN_FAILURES:]
-    rows = _last_lines(out)
+    rows = _last_lines(finished_rows_path(out))
     session = manifest.sessions[-1] if manifest.sessions else {}
     is_running, state = _state(session, updated_at)
     return RunStatus(

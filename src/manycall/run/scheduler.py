@@ -16,17 +16,19 @@ from typing import Any
 
 from manycall import clock
 from manycall.client.job_client import JobClient
-from manycall.data.prompt_template import PromptError
+from manycall.data.prompt_error import PromptError
 from manycall.errors import Interrupted, ManycallError, RunStopped, StorageError, TimeLimitReached
 from manycall.records import Row, RowOutput
 from manycall.run.outcome import cause, validate_result
 from manycall.run.read_ahead import ReadAhead
+from manycall.run.row_blocks import BlockOutcome, BlockSize
 from manycall.run.row_client import RowClient
 from manycall.run.row_recorder import ResultListener, RowRecorder
 from manycall.store.run_folder import RunFolder
 
-RowFunction = Callable[[Row, RowClient], Awaitable[RowOutput]]
-"""Process one row. Return the fields to write in addition to the row's own, or raise RowRejected."""
+RowFunction = Callable[[Row, RowClient], Awaitable[RowOutput | BlockOutcome]]
+"""Process one row. Return the fields to write in addition to the row's own, or raise RowRejected. For a block of rows,
+return the outcome of each."""
 
 MAX_WAITING_ROWS = 256
 """Rows that may wait for a retry, in addition to eight for each call of the concurrency window."""
@@ -52,6 +54,7 @@ class Scheduler:
         writes: the fields that the function adds; an input row that already has one of them fails.
         total: number of rows; None if unknown.
         may_be_many: an input row may become several output rows.
+        block_size: how rows are grouped, if the function processes blocks of rows.
         listener: called with each result after it was written; None if there is none.
     """
 
@@ -64,20 +67,21 @@ class Scheduler:
         *,
         total: int | None = None,
         may_be_many: bool = False,
+        block_size: BlockSize | None = None,
         listener: ResultListener | None = None,
     ) -> None:
         self._client, self._run, self._function = client, run, function
         self._writes = frozenset(writes)
-        self._total = total
+        self._total = total if block_size is None else None  # the number of blocks depends on the lengths of the rows
         if total is not None:
-            client.expect_rows(total)
+            client.expect_rows(total if block_size is None else block_size.count(total))
         self._may_be_many = may_be_many
         self._changed = client.permits.changed
-        self._ahead = ReadAhead(total, self._changed, run.unfinished.record_read)
+        self._ahead = ReadAhead(self._total, self._changed, run.unfinished.record_read, block_size)
         self._recorder = RowRecorder(run, client.counters, listener, had_success=client.had_success)
         self._counters = client.counters
         self._workers: set[asyncio.Task[None]] = set()
-        self._started = 0
+        self._started = self._ended_rows = 0
         self._makes_one_call = True  # every row so far made at most one call
         self._reason: BaseException | None = None
         self._over = False
@@ -174,7 +178,7 @@ class Scheduler:
     def _raise_reason(self) -> None:
         """Raise the reason why the run ended before all rows were processed, if there is one."""
         self._reason = self._reason or self._client.storage_error
-        finished = self._ahead.all_read and not self._ahead and self._started == self._counters.ended
+        finished = self._ahead.all_read and not self._ahead and self._started == self._ended_rows
         if self._reason is not None and not (isinstance(self._reason, TimeLimitReached) and finished):
             raise self._reason.with_traceback(None)
         if self._ahead.error is not None:
@@ -228,18 +232,26 @@ class Scheduler:
         try:
             if not self._writes.isdisjoint(row.fields):
                 raise PromptError(f"the row already has a field {self._conflicting_field(row)!r}, the output field")
-            result = validate_result(row, await self._function(row, llm), self._may_be_many)
+            result = await self._function(row, llm)
+            if not isinstance(result, BlockOutcome):
+                result = validate_result(row, result, self._may_be_many)
             if not (llm.stopped or self._over):
-                self._recorder.record_done(row, llm, result)
+                self._recorder.record(row, llm, result)
+                self._ended_rows += 1
                 self._ahead.learn(row, llm.tokens)
+                self._stop_if_hopeless()
         except BaseException as raised:  # the user's code may raise anything, for example SystemExit
             error = cause(raised)
             if isinstance(error, StorageError):
                 self.stop(error)
             elif not (llm.stopped or self._over):
                 self._recorder.record_error(row, llm, error)
-                if (why := self._recorder.hopeless) is not None:
-                    self.stop(why)
+                self._ended_rows += 1
+                self._stop_if_hopeless()
+
+    def _stop_if_hopeless(self) -> None:
+        if (why := self._recorder.hopeless) is not None:
+            self.stop(why)
 
     @property
     def _rows_left(self) -> float:

@@ -6,17 +6,31 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from manycall import clock
 from manycall._version import __version__
 from manycall.client.body_adapter import dropped_names
 from manycall.client.call_client import CallClient
 from manycall.client.call_counters import CallCounters
 from manycall.client.job_client import JobClient
+from manycall.client.pool_names import PoolNames
+from manycall.client.shared_budget import SharedBudget
 from manycall.data.input_record import InputRecord, read_record
-from manycall.errors import ManycallError, RunStopped, SettingsMismatch, StorageError
+from manycall.errors import EndpointMissing, ManycallError, RunStopped, SettingsMismatch, StorageError
 from manycall.providers.parameter_lesson import change_sentences
+from manycall.providers.price_book import PricedEndpoint
+from manycall.run.call_forecast import KnownPrices
 from manycall.run.dry_run import dry_run
-from manycall.run.job import Job, check_from, check_out_path, check_retry, job_params, job_settings
+from manycall.run.job import (
+    Job,
+    check_from,
+    check_out_path,
+    check_pools,
+    check_retry,
+    job_params,
+    job_settings,
+)
 from manycall.run.options import RunOptions
 from manycall.run.parameter_log import ParameterLog
 from manycall.run.rehearsal import dry_run_from_journal, explain_refusal
@@ -28,6 +42,7 @@ from manycall.run.session_handle import SessionHandle
 from manycall.run.signals import Interrupts
 from manycall.run.spending import Spending
 from manycall.run.spending_limits import SpendingLimits, parse_spending_limits
+from manycall.run.status_display import StatusDisplay
 from manycall.run.status_line import StatusLine
 from manycall.run.ticker import client_status, obeying, run_ticker
 from manycall.sim import process
@@ -49,8 +64,8 @@ async def run_job(job: Job[Any], options: RunOptions, interrupts: Interrupts) ->
         return await _rehearse(job, options)
     check_out_path(job, options)
     _limits(options)
-    client = _own_client(job, options)
-    session = await _open(job, options, client)
+    client = own_client(job, options)
+    session = await open_session(job, with_model(options, client), client)
     with session.recorded():
         async with client:
             await session.run(SessionHandle(), interrupts=interrupts)
@@ -74,24 +89,33 @@ async def run_shared(
         wants_rows: whether another row may start; False while the results are not read fast enough.
     """
     if options.dry_run:
-        return await _rehearse(job, options)
+        return await _rehearse(job, options, client)
     handle.raise_if_stopped()
-    session = await _open(job, options, client)
+    session = await open_session(job, options, client)
     with session.recorded():
         await session.run(handle, listener=listener, wants_rows=wants_rows)
     return session.result()
 
 
-async def _open(job: Job[Any], options: RunOptions, client: CallClient) -> "JobSession":
-    """Open the files of a session.
+async def open_session(
+    job: Job[Any],
+    options: RunOptions,
+    client: CallClient,
+    *,
+    display: StatusDisplay | None = None,
+    budget: SharedBudget | None = None,
+) -> "JobSession":
+    """Open the files of a session. See `JobSession` for the arguments.
 
     Raises:
         SettingsMismatch: the output was created with other settings. The message says how many new calls they need.
     """
     try:
-        return JobSession(job, options, client)
+        return JobSession(job, options, client, display, budget)
     except SettingsMismatch as refusal:
-        explained = await explain_refusal(refusal, job, options)
+        if job.block_size is not None:  # it has no option `from_`
+            raise
+        explained = await explain_refusal(refusal, job, options, client.pools)
     raise explained
 
 
@@ -100,22 +124,37 @@ class JobSession:
 
     Args:
         client: makes the calls; it must be open when `run` is called.
+        display: where the status line is drawn; None: on standard error, if the options say so.
+        budget: the budget of several jobs together; None: that of the options.
+
+    Attributes:
+        budget: what the session may spend; None if there is no limit.
 
     Raises:
         UsageError: an option that cannot be used.
         StorageError: the output cannot be opened.
     """
 
-    def __init__(self, job: Job[Any], options: RunOptions, client: CallClient) -> None:
+    def __init__(
+        self,
+        job: Job[Any],
+        options: RunOptions,
+        client: CallClient,
+        display: StatusDisplay | None = None,
+        budget: SharedBudget | None = None,
+    ) -> None:
         self.job, self.options, self.client = job, options, client
+        self._display = display or StatusDisplay(sys.stderr if options.progress else None)
         self._limits = _limits(options)
         check_retry(job, options)
         check_from(options)
-        settings = job_settings(job, options)
+        check_pools(job, client.pools)
+        settings = job_settings(job, options, client.pools)
         self.folder = RunFolder(
             check_out_path(job, options), Manifest(__version__, settings, job.source.manifest_entry),
             overwrite=options.overwrite, expected=job.source.total, truncated_suffix=job.truncated_suffix,
             retries_truncated=options.retry == "truncated", layout=job.layout, rows_may_split=job.rows_may_split,
+            keeps_rows_apart=job.keeps_rows_apart,
             earlier=None if options.from_ is None else Path(options.from_),
         )  # fmt: skip
         self._retry = {"retry": max_tokens_of(settings)} if options.retry else {}
@@ -124,7 +163,10 @@ class JobSession:
         self._counters = CallCounters(
             had_success=self.folder.done_before > 0 or bool(self.folder.failures.failed_before)
         )
-        self._spending = Spending(self._limits, self._limits.price_book(options.model, client.priced_endpoints))
+        book = self._limits.price_book(options.model, client.priced_endpoints)
+        self._spending = Spending(self._limits, book, None if budget is None else budget.budget)
+        own_budget = self._spending.budget
+        self.budget = budget or (None if own_budget is None else SharedBudget(own_budget))
         self._seconds = self._bound_before = 0.0
         self._record: dict[str, Any] = {}
         self._cache_writer: CacheWriter | None = None
@@ -186,16 +228,17 @@ class JobSession:
         self._bound_before = self.client.pool.cpu_load.bound_seconds
         calls = JobClient(
             self.client.pool, self.options.model, job_params(job, self.options), counters=self._counters,
-            budget=self._spending.budget, charge=self._spending.charge if self._spending.charges_calls else None,
+            budget=self.budget, charge=self._spending.charge if self._spending.charges_calls else None,
             log=self._log(), finish_cancelled_calls=job.may_cancel, wants_rows=wants_rows,
+            named=self.client.named_pools,
         )  # fmt: skip
         scheduler = Scheduler(
             calls, self.folder, job.process_row, job.output_fields,
             total=None if job.source.total is None else job.source.total - self.folder.done_before,
-            may_be_many=job.rows_may_split, listener=listener,
+            may_be_many=job.rows_may_split, block_size=job.block_size, listener=listener,
         )  # fmt: skip
         handle.attach(scheduler)
-        parameters = ParameterLog(lambda: self.client.pool.parameter_changes, self._save_parameter_changes)
+        parameters = ParameterLog(lambda: self.client.parameter_changes, self._save_parameter_changes)
         handled = nullcontext() if interrupts is None else obeying(interrupts, scheduler)
         try:
             with handled, self._limits.time_limit(scheduler):
@@ -243,12 +286,13 @@ class JobSession:
             load=lambda now: client_status(self.client, now),
             spending=self._spending.totals,
             note=self.job.status_note,
-            stream=sys.stderr if self.options.progress else None,
+            display=self._display,
         )
 
     def result(self) -> RunResult:
         """Return the result of the finished session."""
         job, folder, pool, c = self.job, self.folder, self.client.pool, self._counters
+        sims = [sim for each in self.client.all_pools for sim in each.sims]
         return RunResult(
             job=job.name, out=folder.out, total_rows=job.source.total, done=self._done_before + c.done,
             failed=c.failed, rejected=folder.rejected,
@@ -260,37 +304,65 @@ class JobSession:
             invalid_responses=c.invalid_responses, seconds=self._seconds,
             client_bound_seconds=pool.cpu_load.bound_seconds - self._bound_before,
             client_bound_detail=pool.cpu_load.worst, top_errors=folder.failures.error_counts.most_common(3),
-            parameter_changes=change_sentences(pool.parameter_changes),
-            sim=pool.sims[0].stats if pool.sims else None,
+            parameter_changes=change_sentences(self.client.parameter_changes),
+            sim=sims[0].stats if sims else None,
             **self._spending.cost_figures(c),
         )  # fmt: skip
 
 
-def _own_client(job: Job[Any], options: RunOptions) -> CallClient:
-    given = options.base_url
-    urls = [given] if isinstance(given, str) else list(given or ())
-    if (
-        job.answer_key
-    ):  # the simulated endpoint gets the answers, so that it can answer correctly, or wrongly, on purpose
-        urls = [process.with_option(url, "answer_key", job.answer_key) if process.is_sim(url) else url for url in urls]
+def own_client(job: Job[Any], options: RunOptions) -> CallClient:
+    """Return a client for a job, which is not open yet.
+
+    Raises:
+        UsageError: an argument that cannot be used, or no endpoint.
+    """
     return CallClient(
-        options.model, base_url=urls, api_key=options.api_key, plain_http=options.plain_http,
+        options.model, base_url=_urls(job, options), api_key=options.api_key, plain_http=options.plain_http,
         concurrency=options.concurrency, timeout=options.timeout, idle_timeout=options.idle_timeout,
         params=job_params(job, options),
-        drop=options.drop, thinking=options.thinking,
+        drop=options.drop, thinking=options.thinking, endpoint=options.endpoint, pools=job.endpoints,
     )  # fmt: skip
 
 
-async def _rehearse(job: Job[Any], options: RunOptions) -> RunResult:
+def client_arguments(job: Job[Any], options: RunOptions) -> tuple[str, tuple[str, ...]]:
+    """Return by what the clients of several jobs with otherwise equal options differ: the model and the endpoints."""
+    return options.model, tuple(_urls(job, options))
+
+
+def _urls(job: Job[Any], options: RunOptions) -> list[str]:
+    """Return the endpoints. A simulated one gets the answer key, to answer correctly, or wrongly on purpose."""
+    given = options.base_url
+    urls = [given] if isinstance(given, str) else list(given or ())
+    if not job.answer_key:
+        return urls
+    return [process.with_option(url, "answer_key", job.answer_key) if process.is_sim(url) else url for url in urls]
+
+
+async def _rehearse(job: Job[Any], options: RunOptions, client: CallClient | None = None) -> RunResult:
     out, params = check_out_path(job, options), job_params(job, options)
     limits = _limits(options)
-    price = limits.price or (limits.price_file.find(options.model, "") if limits.price_file else None)
+    try:
+        client = client or own_client(job, options)
+    except EndpointMissing:  # a dry run needs no endpoint and no key, but then it knows fewer prices
+        if not options.model:
+            raise
+        pools = PoolNames(models=dict.fromkeys(job.endpoints or (), options.model))
+        known = KnownPrices(pools, limits.price_book(options.model, [PricedEndpoint("")]))
+    else:
+        check_pools(job, client.pools)
+        options = with_model(options, client)
+        known = KnownPrices(client.pools, limits.price_book(options.model, client.priced_endpoints))
     if options.from_ is not None:
-        return await dry_run_from_journal(job, options, Path(options.from_), price)
+        return await dry_run_from_journal(job, options, Path(options.from_), known)
     return await dry_run(
-        job.name, job.process_row, job.source, out, options.model, params, price, options.concurrency,
+        job.name, job.process_row, job.source, out, options.model, params, known, options.concurrency,
         dropped_names(options.drop),
     )  # fmt: skip
+
+
+def with_model(options: RunOptions, client: CallClient) -> RunOptions:
+    """Return the options with the client's model, which may come from endpoints.toml."""
+    return msgspec.structs.replace(options, model=client.model)
 
 
 def _limits(options: RunOptions) -> SpendingLimits:

@@ -35,6 +35,16 @@ class SessionHandle:
         if self._scheduler is not None:
             self._scheduler.cancel(reason)
 
+    def forget_rows(self) -> None:
+        """Record no result and no failure from now on. Safe in a signal handler."""
+        if self._scheduler is not None:
+            self._scheduler.forget_rows()
+
+    @property
+    def calls_in_flight(self) -> int:
+        """Number of calls in flight."""
+        return 0 if self._scheduler is None else self._scheduler.calls_in_flight
+
     @property
     def total_window(self) -> int:
         """Number of calls that may be in flight; 1 before the session has begun."""

@@ -6,6 +6,8 @@ Each response is charged when it has been written to the journal, so that a reco
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from manycall import clock
 from manycall.client.attempt import Answered
 from manycall.client.call_counters import CallCounters
@@ -16,6 +18,7 @@ from manycall.option_flags import option
 from manycall.providers.price_book import Bill, PriceBook, RecordedPrice
 from manycall.records import Usage
 from manycall.render import format_money, format_tokens
+from manycall.run.endpoint_spending import EndpointSpending
 from manycall.run.spending_limits import SpendingLimits
 from manycall.store.journal import Journal
 from manycall.store.resume_cache import CachedUsage, CacheRecord
@@ -29,6 +32,7 @@ class Spending:
 
     Args:
         book: the prices.
+        budget: the budgets of several outputs together; None: those that the limits set for this output.
 
     Attributes:
         budget: the budgets in tokens and money; None if there is no limit.
@@ -37,18 +41,19 @@ class Spending:
         UsageError: there is a limit on the cost, but no price.
     """
 
-    def __init__(self, limits: SpendingLimits, book: PriceBook) -> None:
+    def __init__(self, limits: SpendingLimits, book: PriceBook, budget: Budget | None = None) -> None:
         self._book = book
         self._prompt = self._completion = self._cached = 0  # of the sessions before this one
         self._cost = self._earlier_cost = 0.0
         self._has_cost = book.is_complete
+        self._by_endpoint: dict[str, EndpointSpending] = {}
         if limits.cost is not None and not book.is_complete:
             raise UsageError(
                 f"{option('max_cost')} needs the price of tokens. Pass {option('price', 'IN/OUT')} in dollars per "
                 f"million tokens, for example {option('price', '0.15/0.60')}, or {option('prices', 'FILE')} with "
                 "LiteLLM's table, or set price in endpoints.toml."
             )
-        self.budget = self._make_budget(limits)
+        self.budget = budget or self._make_budget(limits)
 
     def __repr__(self) -> str:
         return f"<Spending {self._cost:.4f} {self._book.currency}>"
@@ -83,7 +88,7 @@ class Spending:
             self._cached = known.cached_tokens
         for call in journal.calls(start):
             bill = self._book.bill(*call)
-            self._charge(bill)
+            self._charge(call.endpoint, bill)
             self._prompt += bill.usage.prompt_tokens
             self._completion += bill.usage.completion_tokens
             self._cached += bill.usage.cached_tokens
@@ -91,15 +96,20 @@ class Spending:
 
     @property
     def charges_calls(self) -> bool:
-        """Whether each call must be charged, because there is a price or a budget."""
-        return self._has_cost or self.budget is not None
+        """Whether each call must be charged, because there is a price or a budget, or there are several pools."""
+        return self._has_cost or self.budget is not None or self._book.has_pools
 
     def charge(self, call: EncodedCall, response: Answered) -> None:
         """Charge a response of this session."""
-        self._charge(self._book.bill(response.body, response.endpoint.name, call.model, clock.wall_time()))
+        endpoint = response.endpoint.name
+        self._charge(endpoint, self._book.bill(response.body, endpoint, call.model, clock.wall_time()))
 
-    def _charge(self, bill: Bill) -> None:
+    def _charge(self, endpoint: str, bill: Bill) -> None:
         self._cost += bill.cost
+        name = self._book.endpoint_of(endpoint)
+        if name not in self._by_endpoint:
+            self._by_endpoint[name] = EndpointSpending(name)
+        self._by_endpoint[name].add(bill, has_cost=self._book.knows_cost(name))
         if self.budget is not None:
             charge = _charge(bill)
             self.budget.spend(charge if charge.tokens else None)
@@ -119,6 +129,7 @@ class Spending:
             "completion_tokens": counters.completion_tokens,
             "cost": self._cost - self._earlier_cost if self._has_cost else None,
             **self.totals(counters),
+            "endpoints": self._endpoints,
         }
 
     def totals(self, counters: CallCounters) -> dict[str, Any]:
@@ -130,7 +141,13 @@ class Spending:
             "total_cost": self._cost if self._has_cost else None,
             "currency": self._book.currency,
             "budget_usage": [] if self.budget is None else self.budget.usage_lines(),
+            "endpoints": [msgspec.structs.asdict(each) for each in self._endpoints],
         }
+
+    @property
+    def _endpoints(self) -> list[EndpointSpending]:
+        """What each endpoint has used, if there are several and each call was charged."""
+        return [*self._by_endpoint.values()] if len(self._by_endpoint) > 1 and self.charges_calls else []
 
     def used_prices(self) -> Sequence[RecordedPrice]:
         """Return the prices that were used, for the manifest."""

@@ -1,23 +1,18 @@
 """The status line. It is drawn from the counters once a second, not per row."""
 
-import sys
 from collections import deque
 from collections.abc import Callable, Mapping
-from shutil import get_terminal_size
-from typing import Any, TextIO
+from typing import Any
 
 from manycall.client.call_counters import CallCounters
 from manycall.client.pool import ClientStatus
-from manycall.run.status_text import status_text
-from manycall.terminal import sanitize_line
+from manycall.run.status_display import StatusDisplay
 
-LOG_SECONDS = 10.0
-"""Seconds between lines if the output is neither a terminal nor a notebook (a log file, a pipe)."""
 RATE_SECONDS = 10.0
 """Rates are averages over the last 10 seconds."""
 
 
-NOTHING_SPENT: Mapping[str, Any] = {"total_cost": None, "currency": "USD", "budget_usage": []}
+NOTHING_SPENT: Mapping[str, Any] = {"total_cost": None, "currency": "USD", "budget_usage": [], "endpoints": []}
 
 
 class StatusLine:
@@ -33,7 +28,7 @@ class StatusLine:
         load: returns the calls in flight, the window and the limiting factor; called once a second.
         spending: returns the cost and budget use of all sessions (`Spending.totals`); called once a second.
         note: returns a text to append, for example a running score.
-        stream: where the line is written; None: nowhere.
+        display: where the line is drawn.
     """
 
     def __init__(
@@ -48,58 +43,27 @@ class StatusLine:
         load: Callable[[float], ClientStatus],
         spending: Callable[[CallCounters], Mapping[str, Any]] = lambda counters: NOTHING_SPENT,
         note: Callable[[], str],
-        stream: TextIO | None = sys.stderr,
+        display: StatusDisplay,
     ) -> None:
         self._name, self._counters, self._total = name, counters, total
         self._before, self._rejected, self._truncated = before, rejected, truncated
-        self._load, self._spending, self._note, self._stream = load, spending, note, stream
-        self._in_notebook = type(stream).__module__.startswith("ipykernel")
-        self._live = stream is not None and (stream.isatty() or self._in_notebook)
-        self._width = 0  # of the line in the notebook
+        self._load, self._spending, self._note = load, spending, note
+        self._display = display
         self._history: deque[tuple[float, int, int, int]] = deque()  # (time, calls, tokens, rows)
-        self._drawn_at: float | None = None
 
     def update(self, now: float) -> dict[str, Any]:
         """Draw the line if it is due, and return the figures for the timeline. Call this once a second."""
         figures = self.rates(now)
-        if self._drawn_at is None:
-            self._drawn_at = now
-        if self._stream is not None and (self._live or now - self._drawn_at >= LOG_SECONDS):
-            self._drawn_at = now
-            line = status_text(self._name, figures, self._columns())
-            self._write(self._in_place(line) if self._live else line + "\n")
+        self._display.show(self._name, figures, now)
         return figures
 
     def clear(self) -> None:
         """Clear the line, before anything else is printed."""
-        if self._live:
-            self._write(self._in_place("") + "\r" * self._in_notebook)
+        self._display.clear()
 
     def announce(self, sentence: str) -> None:
         """Write a sentence that stays visible, above the status line."""
-        if self._stream is not None:
-            self.clear()
-            self._write(sanitize_line(sentence) + "\n")
-
-    def _in_place(self, line: str) -> str:
-        """Return what replaces the line on the screen. Notebooks do not support the escape sequence that clears it."""
-        if self._in_notebook:
-            padded, self._width = line.ljust(self._width), len(line)
-            return f"\r{padded}"
-        return f"\r{line}\x1b[K"
-
-    def _columns(self) -> int | None:
-        """Return the width of the terminal, without its last column; None where a line may have any length."""
-        return get_terminal_size().columns - 1 if self._live and not self._in_notebook else None
-
-    def _write(self, text: str) -> None:
-        """Write to the stream, or stop writing if the terminal is gone. That does not stop the run."""
-        if self._stream is not None:
-            try:
-                self._stream.write(text)
-                self._stream.flush()
-            except (OSError, ValueError):
-                self._stream, self._live = None, False
+        self._display.announce(sentence)
 
     def rates(self, now: float) -> dict[str, Any]:
         """Return the rates of the last 10 seconds, the client's status, and the counts of this and of all sessions."""

@@ -77,6 +77,14 @@ def _money(figures: Mapping[str, Any]) -> _VitalPart:
     return _VitalPart(text, text)
 
 
+def _spent_at(spending: Mapping[str, Any], currency: str) -> str:
+    """Return what all sessions have spent at one endpoint: its cost, or its calls if it has no price."""
+    cost = spending["cost"]
+    return f"{spending['endpoint']} " + (
+        f"{_short(spending['calls'])} calls" if cost is None else format_money(cost, currency)
+    )
+
+
 def _failures(figures: Mapping[str, Any]) -> _VitalPart:
     """Return the number of failed rows, in full with the kinds that are shown separately."""
     if not figures["failed"]:
@@ -89,6 +97,7 @@ def _failures(figures: Mapping[str, Any]) -> _VitalPart:
 def _optional_parts(figures: Mapping[str, Any]) -> Iterator[str]:
     """Yield the parts that a narrow terminal does not show, the most important first."""
     yield figures["note"]
+    yield ", ".join(_spent_at(each, figures["currency"]) for each in figures["endpoints"])
     yield from (
         f"{label} {figures[field]}" if figures[field] else ""
         for label, field in (("truncated", "total_truncated"), ("rejected", "total_rejected"), ("retries", "retries"))

@@ -5,12 +5,12 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from manycall import clock
 from manycall.client.call_client import CallClient
-from manycall.client.endpoint import AT_CAPACITY
-from manycall.client.pool import ClientStatus
+from manycall.client.endpoint_limits import AT_CAPACITY
+from manycall.client.pool import ClientStatus, EndpointPool
 from manycall.client.threads import in_own_thread
 from manycall.errors import Interrupted, StorageError
 from manycall.option_flags import option
@@ -25,9 +25,22 @@ from manycall.store.run_folder import RunFolder
 def client_status(client: CallClient, now: float) -> ClientStatus:
     """Return the calls in flight, the window, and what limits the throughput, for the endpoints in use.
 
-    If all endpoints are ejected or disabled, it covers all of them.
+    Of several pools, it names those that are in use and what limits each of them.
     """
-    pool = client.pool
+    names = [client.pools.default or "default", *client.pools.models]
+    pools = zip(names, client.all_pools, strict=True)
+    used = [(name, _pool_status(pool, now)) for name, pool in pools if pool.permits.was_used]
+    if len(used) < 2:
+        return used[0][1] if used else _pool_status(client.pool, now)
+    return ClientStatus(
+        sum(each.in_flight for _, each in used),
+        sum(each.window for _, each in used),
+        "; ".join(f"{name}: {each.limited_by}" for name, each in used),
+    )
+
+
+def _pool_status(pool: EndpointPool, now: float) -> ClientStatus:
+    """Return the same of one pool. If all of its endpoints are ejected or disabled, it covers all of them."""
     active = [each for each in pool.endpoints if not each.is_ejected(now)] or pool.endpoints
     reasons = [reason for each in active if (reason := each.limiting_factor(now))]
     window = min(pool.permits.max_permits, sum(each.window.size for each in active if each.window is not None))
@@ -52,7 +65,7 @@ def client_status(client: CallClient, now: float) -> ClientStatus:
 def _write_events(client: CallClient, run: RunFolder) -> None:
     """Write a line of the timeline for each event of the endpoints."""
     offset = clock.wall_time() - clock.now()
-    for endpoint in client.pool.endpoints:
+    for endpoint in (each for pool in client.all_pools for each in pool.endpoints):
         while endpoint.events:
             event = endpoint.events.popleft()
             run.timeline({"time": offset + event.at, "endpoint": endpoint.url, "event": event.what})
@@ -74,7 +87,7 @@ async def run_ticker(
         cache: writes resume.cache now and then; None: it is not written.
     """
 
-    health = EndpointHealth(client.pool.endpoints)
+    health = EndpointHealth([each for pool in client.all_pools for each in pool.endpoints])
 
     def note(figures: dict[str, Any]) -> None:
         _write_events(client, run)
@@ -134,21 +147,31 @@ async def _group_commit(scheduler: Scheduler, run: RunFolder, cache: CacheWriter
         await asyncio.wait([committer])  # not cancelled: a failing sync reports its error only once, to this task
 
 
+class StoppableRows(Protocol):
+    """What a signal stops: the rows of one job (`Scheduler`) or of several."""
+
+    @property
+    def calls_in_flight(self) -> int: ...
+    def stop(self, reason: Interrupted) -> None: ...
+    def cancel(self, reason: Interrupted) -> None: ...
+    def forget_rows(self) -> None: ...
+
+
 @contextmanager
-def obeying(interrupts: Interrupts, scheduler: Scheduler) -> Iterator[None]:
+def obeying(interrupts: Interrupts, rows: StoppableRows) -> Iterator[None]:
     """Handle Ctrl-C and SIGTERM. The first stops new calls and waits for those in flight; the second stops at once."""
 
     def handle(count: int) -> None:
         if count == 1:
-            scheduler.stop(Interrupted("interrupted"))
+            rows.stop(Interrupted("interrupted"))
             with suppress(OSError, ValueError):
-                in_flight = scheduler.calls_in_flight
+                in_flight = rows.calls_in_flight
                 print(
                     f"\nStopping: waiting for {in_flight} calls in flight. Press Ctrl-C again to stop immediately.",
                     file=sys.stderr,
                 )
         else:
-            scheduler.cancel(Interrupted("interrupted"))
+            rows.cancel(Interrupted("interrupted"))
 
-    with interrupts.handled_by(handle, scheduler.forget_rows):
+    with interrupts.handled_by(handle, rows.forget_rows):
         yield

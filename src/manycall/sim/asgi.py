@@ -8,13 +8,14 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 import msgspec
 import uvicorn
 
 from manycall.errors import UsageError
+from manycall.sim.generated_text import AnswerKey
 from manycall.sim.server import SimServer
 from manycall.sim.sim_dialects import provider_dialect
 from manycall.sim.sim_engine import SimResponse
@@ -70,7 +71,7 @@ async def _send_stream(reply: SimResponse, stream: AsyncIterator[bytes], send: A
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def serve(settings: SimSettings, key: Mapping[str, str], *, host: str, port: int, until_stdin_closes: bool) -> None:
+def serve(settings: SimSettings, key: AnswerKey, *, host: str, port: int, until_stdin_closes: bool) -> None:
     """Serve until interrupted or until standard input closes. Print the base URL first and the stats last.
 
     Raises:

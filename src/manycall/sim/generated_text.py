@@ -23,20 +23,30 @@ class GeneratedText(NamedTuple):
     finish_reason: str
 
 
+class PlantedResponses(NamedTuple):
+    """A right and a wrong response to a prompt."""
+
+    right: str
+    wrong: str
+
+
+AnswerKey = Mapping[str, str | PlantedResponses]
+"""Question → correct answer, a number as text; or the end of a prompt, as it is sent → responses to it."""
+
+
 class TextGenerator:
     """Generates the text of answers.
-
-    Args:
-        key: question → correct answer, a number as text.
 
     Attributes:
         settings: the settings of the server.
         asked: questions of the key that were requested.
     """
 
-    def __init__(self, settings: SimSettings, key: Mapping[str, str]) -> None:
+    def __init__(self, settings: SimSettings, key: AnswerKey) -> None:
         self.settings = settings
         self._key = dict(key)
+        ends = (end for end, responses in key.items() if isinstance(responses, PlantedResponses))
+        self._lengths = sorted({*map(len, ends)}, reverse=True)
         self._right = _correct_questions(self._key, settings)
         self._times_asked: dict[bytes, int] = {}
         self.asked: set[str] = set()
@@ -54,7 +64,7 @@ class TextGenerator:
         """Return the answer to the last question of a prompt if the key contains it, else a story."""
         if (schema := asked_schema(params)) is not None:
             return _cut(self._shaped(prompt, params, schema), params)
-        question = last_question(prompt) if self._key else ""
+        question = self._asked(prompt)
         if question in self._key:
             self.asked.add(question)
             text = self._solution(
@@ -71,10 +81,18 @@ class TextGenerator:
         u = sim_uniform(seed, "thinking", digest)
         length = max(5, round(lognormal(mean_tokens, self.settings.spread, u)))
         text = _story(_is_chinese(prompt), length, int(u * 2**56))
-        if (right := self._key.get(last_question(prompt))) is None:
+        if (right := self._key.get(self._asked(prompt))) is None:
             return text
+        if isinstance(right, PlantedResponses):
+            return f"{right.wrong}\nWait, that is not correct: {text}"
         wrong = _wrong(_wrong(right))
         return f"The answer is {wrong}.\n#### {wrong}\nWait, that is not correct: {text}"
+
+    def _asked(self, prompt: str) -> str:
+        """Return the entry of the key that a prompt asks for; if there is none, a text that is not in the key."""
+        ends = (prompt[-length:] for length in self._lengths)
+        known = next((end for end in ends if isinstance(self._key.get(end), PlantedResponses)), None)
+        return known or (last_question(prompt) if self._key else "")
 
     def _which(self, prompt: str, params: Mapping[str, Any]) -> tuple[bytes, int]:
         """Return (hash of the prompt, number of earlier requests with it). At temperature 0 the number is always 0.
@@ -101,6 +119,8 @@ class TextGenerator:
 
     def _solution(self, question: str, wording: str) -> str:
         right = self._key[question]
+        if isinstance(right, PlantedResponses):
+            return right.right if question in self._right else right.wrong
         answer = right if question in self._right else _wrong(right)
         return f"Let us take it step by step. That leaves {answer}.\n{wording} {answer}.\n#### {answer}"
 
@@ -133,7 +153,7 @@ def _story(chinese: bool, length: int, pick: int) -> str:
     return text[:characters] + ("\u3002" if chinese else ".")
 
 
-def _correct_questions(key: Mapping[str, str], settings: SimSettings) -> frozenset[str]:
+def _correct_questions(key: AnswerKey, settings: SimSettings) -> frozenset[str]:
     """Return exactly round(accuracy · n) questions, chosen by the seed."""
     ranked = sorted(key, key=lambda q: blake2b(f"{settings.seed} {q}".encode()).digest())
     return frozenset(ranked[: round(settings.accuracy * len(ranked))])

@@ -1,55 +1,55 @@
 """The bodies of the simulated server's responses."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from manycall import clock
 from manycall.sim.generated_text import GeneratedText
-from manycall.sim.sim_settings import sim_uniform
+from manycall.sim.sim_embeddings import embedding_objects, input_texts
+from manycall.sim.sim_request import content_text
 
-EMBEDDING_DIMENSIONS = 8
+EMBEDDINGS_PATH = "/v1/embeddings"
+Answers = Sequence[GeneratedText]
+"""The answers to one request: as many as its parameter `n`, usually one."""
 
 
 def prompt_text(path: str, request: Mapping[str, Any]) -> str:
     """Return the prompt of a request.
 
     Raises:
-        LookupError, TypeError: the request has none.
+        LookupError, TypeError, ValueError: the request has none, or is not valid.
     """
     if path == "/v1/chat/completions":
-        return "\n\n".join(str(message["content"]) for message in request["messages"])
-    texts = request["prompt" if path == "/v1/completions" else "input"]
+        return "\n\n".join(content_text(message["content"]) for message in request["messages"])
+    if path == EMBEDDINGS_PATH:
+        return " ".join(map(str, input_texts(request)))
+    texts = request["prompt"]
     return str(texts[0] if isinstance(texts, list) else texts)
 
 
-def _chat(request: Mapping[str, Any], answer: GeneratedText) -> dict[str, Any]:
-    message = {"role": "assistant", "content": answer.text}
-    choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason}
-    return {"object": "chat.completion", "created": int(clock.wall_time()), "choices": [choice]}
+def _chat(request: Mapping[str, Any], answers: Answers) -> dict[str, Any]:
+    choices = [
+        {"index": n, "message": {"role": "assistant", "content": each.text}, "finish_reason": each.finish_reason}
+        for n, each in enumerate(answers)
+    ]
+    return {"object": "chat.completion", "created": int(clock.wall_time()), "choices": choices}
 
 
-def _completion(request: Mapping[str, Any], answer: GeneratedText) -> dict[str, Any]:
-    choice = {"index": 0, "text": answer.text, "finish_reason": answer.finish_reason}
-    return {"object": "text_completion", "created": int(clock.wall_time()), "choices": [choice]}
+def _completion(request: Mapping[str, Any], answers: Answers) -> dict[str, Any]:
+    choices = [{"index": n, "text": each.text, "finish_reason": each.finish_reason} for n, each in enumerate(answers)]
+    return {"object": "text_completion", "created": int(clock.wall_time()), "choices": choices}
 
 
-def _embeddings(request: Mapping[str, Any], answer: GeneratedText) -> dict[str, Any]:
-    texts = request["input"] if isinstance(request["input"], list) else [request["input"]]
-    data = [{"object": "embedding", "index": i, "embedding": vector(text)} for i, text in enumerate(texts)]
-    return {"object": "list", "data": data}
+def _embeddings(request: Mapping[str, Any], answers: Answers) -> dict[str, Any]:
+    return {"object": "list", "data": embedding_objects(request)}
 
 
-def vector(text: Any) -> list[float]:
-    """Return an embedding, which is the same for equal texts."""
-    return [sim_uniform(0, "vector", text, d) for d in range(EMBEDDING_DIMENSIONS)]
-
-
-ANSWER_BODIES: dict[str, Callable[[Mapping[str, Any], GeneratedText], dict[str, Any]]] = {
+ANSWER_BODIES: dict[str, Callable[[Mapping[str, Any], Answers], dict[str, Any]]] = {
     "/v1/chat/completions": _chat,
     "/v1/completions": _completion,
-    "/v1/embeddings": _embeddings,
+    EMBEDDINGS_PATH: _embeddings,
 }
 
 

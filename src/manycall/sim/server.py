@@ -5,7 +5,7 @@ process (sim/in_process.py).
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,22 +13,25 @@ import msgspec
 from manycall import clock
 from manycall.records import DECODE_ERRORS
 from manycall.sim.continuous_batching import BatchedCall
-from manycall.sim.generated_text import token_count
+from manycall.sim.generated_text import AnswerKey, GeneratedText, token_count
 from manycall.sim.provider_server import ProviderApi
-from manycall.sim.response_bodies import ANSWER_BODIES, error_body, prompt_text
+from manycall.sim.response_bodies import ANSWER_BODIES, EMBEDDINGS_PATH, error_body, prompt_text
+from manycall.sim.sim_embeddings import input_texts
 from manycall.sim.sim_engine import SimEngine, SimResponse
 from manycall.sim.sim_request import SimRequest
 from manycall.sim.sim_settings import SimSettings
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
+MAX_CHOICES = 128
+"""Largest value of the parameter `n`, as OpenAI documents it."""
 _STREAMS = re.compile(rb'"stream"\s*:\s*true')
 
 
 class SimServer(SimEngine):
     """One simulated server: a plain OpenAI-compatible one, or with `provider` the API of that provider."""
 
-    def __init__(self, settings: SimSettings, key: Mapping[str, str]) -> None:
+    def __init__(self, settings: SimSettings, key: AnswerKey) -> None:
         super().__init__(settings, key)
         self._provider_api = ProviderApi(self, settings)
         self._plays_provider = settings.plays_provider
@@ -77,6 +80,8 @@ class SimServer(SimEngine):
             return SimResponse(
                 400, error_body("invalid_request_error", f"max_tokens must be at least 1, not {limit!r:.50}")
             )
+        if (number := request.get("n")) is not None and not (isinstance(number, int) and 1 <= number <= MAX_CHOICES):
+            return SimResponse(400, error_body("invalid_request_error", f"n must be from 1 to {MAX_CHOICES}"))
         return await self._answer(path, request, prompt)
 
     async def _answer(self, path: str, request: dict[str, Any], prompt: str) -> SimResponse:
@@ -86,24 +91,29 @@ class SimServer(SimEngine):
             self.count_start()
             self.counts["failed"] += 1
             return SimResponse(500, error_body("server_error", "simulated error"))
-        answer = self.answers.answer(prompt, request)
-        if self.quotas and (refusal := self.refusal(size + (request.get("max_tokens") or answer.tokens))) is not None:
+        no_text = GeneratedText("", 0, "stop")
+        answers = [
+            no_text if path == EMBEDDINGS_PATH else self.answers.answer(prompt, request)
+            for _ in range(request.get("n") or 1)
+        ]
+        longest, tokens = max(each.tokens for each in answers), sum(each.tokens for each in answers)
+        if self.quotas and (refusal := self.refusal(size + (request.get("max_tokens") or longest))) is not None:
             self.counts["refused"] += 1
             return SimResponse(429, error_body("rate_limit_exceeded", "rate limit exceeded"), refusal)
         ticket = self.count_start()
         slowness = self.settings.slowness(ticket)
         chunks = self.prefix_chunks(prompt)
-        await self.finish_work(
-            BatchedCall(ticket, size, answer.tokens * slowness, self.settings.latency * slowness, chunks)
-        )
-        usage = {"prompt_tokens": size, "completion_tokens": answer.tokens, "total_tokens": size + answer.tokens}
+        await self.finish_work(BatchedCall(ticket, size, longest * slowness, self.settings.latency * slowness, chunks))
+        usage = {"prompt_tokens": size, "completion_tokens": tokens, "total_tokens": size + tokens}
         self.counts["finished"] += 1
         self.counts["tokens"] += usage["total_tokens"]
+        if path == EMBEDDINGS_PATH:
+            self.counts["inputs"] += len(input_texts(request))
         self.counts["dropped"] += fault == "drop"
         fields = {"id": f"sim-{ticket}", "model": request.get("model", "sim"), "usage": usage}
         return SimResponse(
             200,
-            _encode({**fields, **ANSWER_BODIES[path](request, answer)}),
+            _encode({**fields, **ANSWER_BODIES[path](request, answers)}),
             self.limit_headers(),
             is_complete=fault != "drop",
         )

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from manycall.sim.reply_usage import USAGES
-from manycall.sim.response_bodies import vector
 from manycall.sim.sim_dialects import SimDialect
+from manycall.sim.sim_embeddings import embedding_objects, input_texts
 from manycall.sim.sim_request import Body, SimAnswer, SimCall, prompt_of, stop_list
 from manycall.sim.sim_stream import StreamPlan, sse
 from manycall.sim.thinking_text import REASONING_FORMS, cut_text, deltas
@@ -30,17 +30,13 @@ def read_completion(body: Body, model: str) -> SimCall:
 
 def read_embeddings(body: Body, model: str) -> SimCall:
     """Return the call of an embeddings request; as `read_chat`."""
-    given = body["input"]
-    return SimCall(body["model"], " ".join(given if isinstance(given, list) else [given]), body, {})
+    return SimCall(body["model"], " ".join(map(str, input_texts(body))), body, {})
 
 
 def embeddings_reply(call: SimCall, answer: SimAnswer, dialect: SimDialect, form: str) -> Body:
     """Return the body of embeddings."""
-    given = call.body["input"]
-    texts = given if isinstance(given, list) else [given]
-    data = [{"object": "embedding", "index": index, "embedding": vector(text)} for index, text in enumerate(texts)]
     usage = {"prompt_tokens": answer.prompt_tokens, "total_tokens": answer.prompt_tokens}
-    return {"object": "list", "model": answer.model, "data": data, "usage": usage}
+    return {"object": "list", "model": answer.model, "data": embedding_objects(call.body), "usage": usage}
 
 
 def _read(body: Body, model: str, prompt: str) -> SimCall:

@@ -1,13 +1,13 @@
 """What every simulated API has in common: the batch, the quotas, the generated text and the counts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
 from manycall import clock
 from manycall.sim import rate_limits
 from manycall.sim.continuous_batching import PREFIX_CHUNK_TOKENS, BatchedCall, ContinuousBatch
-from manycall.sim.generated_text import TextGenerator
+from manycall.sim.generated_text import AnswerKey, TextGenerator
 from manycall.sim.rate_limits import TokenBucket
 from manycall.sim.sim_settings import SimSettings
 
@@ -40,16 +40,16 @@ class SimEngine:
         answers: generates the text.
         batch: simulates the duration of calls.
         counts: number of calls started, finished (including dropped ones), refused (429), failed (500) and dropped
-            (incomplete response), and the number of tokens.
+            (incomplete response), and the number of tokens and of embedded texts.
         quotas: token buckets for "requests" and "tokens", if these are limited; may be changed during a run.
     """
 
-    def __init__(self, settings: SimSettings, key: Mapping[str, str]) -> None:
+    def __init__(self, settings: SimSettings, key: AnswerKey) -> None:
         self.answers = TextGenerator(settings, key)
         self.batch = ContinuousBatch(settings)
         limits = {"requests": settings.rpm, "tokens": settings.tpm}
         self.quotas = {unit: TokenBucket(limit, settings.burst) for unit, limit in limits.items() if limit}
-        self.counts = {"started": 0, "finished": 0, "refused": 0, "failed": 0, "dropped": 0, "tokens": 0}
+        self.counts = {"started": 0, "finished": 0, "refused": 0, "failed": 0, "dropped": 0, "tokens": 0, "inputs": 0}
         self._ticket = 0
         self._waiters: dict[int, asyncio.Future[None]] = {}
         self._timer: asyncio.TimerHandle | None = None

@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from zlib import crc32
 
 Body = dict[str, Any]
+_IMAGE_FIELDS = ("image_url", "source", "inlineData", "inline_data", "fileData")
+"""Fields of image parts: of the chat and Responses APIs, of Anthropic's, of Gemini's."""
 
 
 class SimRequest(NamedTuple):
@@ -66,10 +69,18 @@ class SimAnswer(NamedTuple):
 
 
 def content_text(content: Any) -> str:
-    """Return the text of a message's content: a string, or a list of parts, of which only texts count."""
+    """Return the text of a message's content: a string, or a list of parts. A checksum stands for an image."""
     if isinstance(content, str) or content is None:
         return content or ""
-    return "".join(text for part in content if isinstance(text := part.get("text") or "", str))
+    return "".join(map(_part_text, content))
+
+
+def _part_text(part: Mapping[str, Any]) -> str:
+    image = next((part[name] for name in _IMAGE_FIELDS if part.get(name)), None)
+    if image is not None:
+        return f"[image {crc32(str(image).encode()):08x}]"
+    text = part.get("text") or ""
+    return text if isinstance(text, str) else ""
 
 
 def stop_list(stop: Any) -> list[str]:

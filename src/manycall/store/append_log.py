@@ -52,7 +52,7 @@ class AppendLog:
         if self._fd >= 0:  # the object that opened it failed to initialize
             self._disk.close(self._fd)
 
-    def append(self, line: bytes) -> None:
+    def append(self, line: bytes, count: int = 1) -> None:
         """Write one line (with its newline).
 
         Raises:
@@ -72,7 +72,7 @@ class AppendLog:
                 self._failed = failure  # the file may end with half a line: nothing may be appended to it
             raise failure from error
         self.end += len(line)
-        self.count += 1
+        self.count += count
         self._dirty = True
         if self.count >= self._sync_at_count or self.end >= self._sync_at_end:
             self._on_sync_needed()

@@ -7,7 +7,7 @@ from manycall.option_flags import option
 from manycall.store.disk import Disk
 from manycall.store.jsonl import read_lines
 from manycall.store.manifest import Manifest
-from manycall.store.paths import damaged_path, run_folder_path
+from manycall.store.paths import damaged_path, rows_apart_path, run_folder_path
 from manycall.store.retried_rows import require_larger_max_tokens, without_max_tokens
 
 
@@ -58,7 +58,9 @@ def resume_or_refuse(out: Path, manifest: Manifest, disk: Disk, retries_truncate
 def _has_answers(out: Path, disk: Disk) -> bool:
     """Return whether any call was answered. If not (for example, a misspelled model), settings may change."""
     folder = run_folder_path(out)
-    return any(_has_lines(path, disk) for path in (out, folder / "calls.jsonl", folder / "rescued.jsonl"))
+    return any(
+        _has_lines(path, disk) for path in (out, rows_apart_path(out), folder / "calls.jsonl", folder / "rescued.jsonl")
+    )
 
 
 def _has_lines(path: Path, disk: Disk) -> bool:

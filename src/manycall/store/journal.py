@@ -81,9 +81,14 @@ _decode_call = msgspec.json.Decoder(_StoredCall).decode
 decode_key = msgspec.json.Decoder(_CallKey).decode
 
 
-def request_hash(path: str, body: bytes) -> str:
-    """Return a hash that identifies a request: its URL path and every byte of its body."""
-    return blake2b(body, digest_size=16, key=path.encode()).hexdigest()
+def request_hash(path: str, body: bytes, pool: str = "") -> str:
+    """Return a hash that identifies a request: its URL path, every byte of its body, and the name of its pool.
+
+    The hash of a request for the default pool ("") does not depend on names. A body contains no NUL, so the two forms
+    cannot be equal.
+    """
+    content = pool.encode() + b"\0" + body if pool else body
+    return blake2b(content, digest_size=16, key=path.encode()).hexdigest()
 
 
 class Journal:

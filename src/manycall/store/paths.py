@@ -14,6 +14,17 @@ def run_folder_path(out: Path) -> Path:
     return real.with_name(real.name + ".run")
 
 
+def rows_apart_path(out: Path) -> Path:
+    """Return the file in the run folder that contains the finished rows, if the output is made from them at the end."""
+    return run_folder_path(out) / "rows.jsonl"
+
+
+def finished_rows_path(out: Path) -> Path:
+    """Return the file of JSON lines that contains the finished rows: the output, or the one in the run folder."""
+    apart = rows_apart_path(out)
+    return apart if apart.exists() else out
+
+
 def damaged_path(path: Path) -> Path:
     """Return the file to which `manycall repair` moves the damaged lines of this file."""
     return path.with_name(path.name + ".damaged")

@@ -15,7 +15,7 @@ from manycall.store.journal import decode_response
 from manycall.store.jsonl import read_lines
 from manycall.store.lock import Lock
 from manycall.store.manifest import Manifest, real_output
-from manycall.store.paths import damaged_path, run_folder_path
+from manycall.store.paths import damaged_path, finished_rows_path, run_folder_path
 from manycall.store.resume_cache import CACHE
 from manycall.store.retried_rows import RETRIED
 
@@ -42,7 +42,7 @@ def repair(out: Path) -> list[str]:
         try:
             REAL_DISK.remove(folder / CACHE)  # the next run reads every line
             moved = [
-                *_lines(out, _decodes_once(decode_row_id)),
+                *_lines(finished_rows_path(out), _decodes_once(decode_row_id)),
                 *_lines(folder / "calls.jsonl", _decodes(decode_response)),
                 *_lines(folder / "failures.jsonl", _decodes(decode_row_id)),
                 *_lines(folder / "rejected.jsonl", _decodes_once(decode_row_id)),

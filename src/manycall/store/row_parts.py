@@ -1,5 +1,7 @@
 """Input rows that were split into several output rows: `7/0`, `7/1`, `7/2`, each with `"parts":3`.
 
+Several answers to one call are `7#0`, `7#1`, `7#2`, as the samples of a row are.
+
 The parts of a row are written with one write, but a power cut may keep some of them and lose others. So each part
 contains their number: row 7 is done when all of its parts are in the output. The parts of an incomplete row are moved
 to `<output>.torn`, and the row is done again from the journal.
@@ -21,7 +23,10 @@ from manycall.store.jsonl import corrupt_file, decode_lines, read_lines
 from manycall.store.row_layout import DoneRow, row_line
 
 PARTS = "parts"
-_LIKE_A_PART = re.compile(r"/\d+$")
+PART_MARK, SAMPLE_MARK = "/", "#"
+"""What is between the id of an input row and the number of its part, or of one of several answers to one call."""
+_LIKE_A_PART = re.compile(rf"{PART_MARK}\d+$")
+_PART_NUMBER = re.compile(rf"[{PART_MARK}{SAMPLE_MARK}]\d+$")
 
 
 class _PartLine(HasId):
@@ -32,9 +37,19 @@ _decode = msgspec.json.Decoder(_PartLine).decode
 
 
 class PartsLayout:
-    """Lines of an output in which an input row may have several, called parts."""
+    """Lines of an output in which an input row may have several, called parts.
+
+    Args:
+        mark: what is between the id of a row and the number of a part.
+    """
 
     keeps_lines = True
+
+    def __init__(self, mark: str = PART_MARK) -> None:
+        self._mark = mark
+
+    def __repr__(self) -> str:
+        return f"<PartsLayout {self._mark}>"
 
     def done_rows(self, out: Path, disk: Disk, start: int = 0) -> Iterator[DoneRow]:
         """Yield each input row that is complete. Then move the parts of the incomplete rows to `<output>.torn`.
@@ -45,7 +60,7 @@ class PartsLayout:
         parts_seen: dict[str, set[str]] = {}
         for offset, line, part in decode_lines(out, _decode, out, disk, start):
             name = str(part.id)
-            if part.parts is None or not looks_like_part(name):
+            if part.parts is None or not _PART_NUMBER.search(name):
                 yield DoneRow(offset, line, name)
                 continue
             row = without_part(name)
@@ -64,7 +79,9 @@ class PartsLayout:
         if isinstance(result, dict) and not looks_like_part(row.id):
             return [row_line(row, row.id, result)]
         results = result if isinstance(result, list) else [result]
-        return [row_line(row, f"{row.id}/{n}", {**each, PARTS: len(results)}) for n, each in enumerate(results)]
+        return [
+            row_line(row, f"{row.id}{self._mark}{n}", {**each, PARTS: len(results)}) for n, each in enumerate(results)
+        ]
 
     def append_failed(self, out: Path, failures: Path, disk: Disk) -> None:
         """Do nothing: failed rows are only in failures.jsonl."""
@@ -77,7 +94,7 @@ def looks_like_part(row_id: str) -> bool:
 
 def without_part(row_id: str) -> str:
     """Return the id of the input row, for the id of a part; any other id is returned as it is."""
-    return _LIKE_A_PART.sub("", row_id)
+    return _PART_NUMBER.sub("", row_id)
 
 
 def input_row_ids(path: Path) -> Iterator[str]:

@@ -10,7 +10,7 @@ second, and after 1,000 lines or 8 MiB (group commit). `rows_synced` counts the 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,8 @@ class RunFolder:
             decided again. They replace the old rows when the run folder is closed.
         layout: the line format of the output. Default: the row's fields and the result, in one line or in several.
         rows_may_split: with the default layout, an input row may become several output rows.
+        keeps_rows_apart: the rows are in rows.jsonl in the run folder. The output is made from them when the run has
+            finished.
         disk: replaced by a fake in tests.
 
     Attributes:
@@ -90,6 +92,7 @@ class RunFolder:
         earlier: Path | None = None,
         layout: RowLayout | None = None,
         rows_may_split: bool = False,
+        keeps_rows_apart: bool = False,
         disk: Disk = REAL_DISK,
     ) -> None:
         self.out = out = real_output(out)
@@ -101,11 +104,12 @@ class RunFolder:
         self._truncated_suffix, self._retries_truncated = truncated_suffix, retries_truncated
         self._earlier = None if earlier is None else real_output(earlier)
         self._is_staged = self._earlier is not None and self._earlier.resolve() == out.resolve()
-        self._paths = output_paths(out)
+        self._keeps_rows_apart = keeps_rows_apart
+        self._paths = output_paths(out, keeps_rows_apart)
         self._layout: RowLayout = layout or (PartsLayout() if rows_may_split else PlainLayout())
         self.unfinished = UnfinishedRows()
         self._files = CachedFiles(
-            self.folder, out, self._paths.rejected, self.folder / "calls.jsonl",
+            self.folder, self._paths.rows, self._paths.rejected, self.folder / "calls.jsonl",
             layout=type(self._layout).__name__,
             truncated_suffix=None if truncated_suffix is None else truncated_suffix.decode(),
         )  # fmt: skip
@@ -117,7 +121,8 @@ class RunFolder:
         try:
             self._lock = Lock(out, disk)
             self._open(overwrite)
-            self._lock.lock_output()  # it was created or replaced
+            if not keeps_rows_apart:
+                self._lock.lock_output()  # it was created or replaced
         except BaseException as error:
             self._unlock()
             if not isinstance(error, OSError):
@@ -139,7 +144,8 @@ class RunFolder:
             if self._earlier is not None:
                 take_over_calls(self.out, self._earlier, self.manifest, self._disk)
             resume_or_refuse(self.out, self.manifest, self._disk, self._retries_truncated)
-        for path in (self.out, self._paths.rows, self._files.journal):
+        outputs = () if self._keeps_rows_apart else (self.out,)
+        for path in (*outputs, self._paths.rows, self._files.journal):
             self._file(path).close()  # repairs a torn tail
         self._merge_retried()  # if the last session was killed
         self._rejected_rows = self._file(self._paths.rejected)
@@ -196,16 +202,23 @@ class RunFolder:
         return self._done.output_rows
 
     def write_row(self, done: Success) -> None:
-        """Write a finished row to the output.
+        """Write a finished row to the output, as `write_rows` does."""
+        self.write_rows((done,))
+
+    def write_rows(self, done: Sequence[Success]) -> None:
+        """Write finished rows to the output, with one write.
 
         Raises:
-            StorageError: the row could not be written.
-            TypeError, ValueError: the result cannot be encoded as JSON; nothing was written.
+            StorageError: the rows could not be written.
+            TypeError, ValueError: a result cannot be encoded as JSON; nothing was written.
         """
-        lines = self._layout.encode(done.row, done.output)
-        self._rows.append(b"".join(lines))
-        self._done.add(done.row.id, lines)
-        self._mark_done(done.row.id)
+        encoded = [(each.row.id, self._layout.encode(each.row, each.output)) for each in done]
+        written = [line for _, lines in encoded for line in lines]
+        if written:
+            self._rows.append(b"".join(written), len(done))
+        for row_id, lines in encoded:
+            self._done.add(row_id, lines)
+            self._mark_done(row_id)
 
     def write_rejected(self, row: Row, rejection: RowRejected) -> None:
         """Write a rejected row to rejected.jsonl.

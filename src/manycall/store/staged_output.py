@@ -18,7 +18,7 @@ from manycall.store.atomic_write import replace_file
 from manycall.store.disk import Disk
 from manycall.store.jsonl import decode_lines
 from manycall.store.manifest import Manifest
-from manycall.store.paths import run_folder_path
+from manycall.store.paths import rows_apart_path, run_folder_path
 from manycall.store.resume_cache import CACHE
 from manycall.store.row_layout import RowLayout
 
@@ -36,10 +36,11 @@ class OutputPaths(NamedTuple):
         replace_file(_marker(self), [], disk)
 
 
-def output_paths(out: Path) -> OutputPaths:
-    """Return the files of an output."""
+def output_paths(out: Path, keeps_rows_apart: bool = False) -> OutputPaths:
+    """Return the files of an output, whose rows are in the output itself or apart from it in the run folder."""
     folder = run_folder_path(out)
-    return OutputPaths(out, folder / "rejected.jsonl", folder / "failures.jsonl", folder / "manifest.json")
+    rows = rows_apart_path(out) if keeps_rows_apart else out
+    return OutputPaths(rows, folder / "rejected.jsonl", folder / "failures.jsonl", folder / "manifest.json")
 
 
 def staged_paths(out: Path) -> OutputPaths:

@@ -50,7 +50,15 @@ class StoredCalls:
         Raises:
             One of DECODE_ERRORS: the line was damaged after the file was opened.
         """
-        offset = self._offsets.get(lookup_key(row_id, key, occurrence))
+        return self.response(lookup_key(row_id, key, occurrence))
+
+    def response(self, name: bytes) -> bytes | None:
+        """Return the stored response of the call with this `lookup_key`; None if there is none.
+
+        Raises:
+            One of DECODE_ERRORS: the line was damaged after the file was opened.
+        """
+        offset = self._offsets.get(name)
         if offset is None or self._file is None:
             return None
         self._file.seek(offset)

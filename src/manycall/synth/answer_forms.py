@@ -65,6 +65,7 @@ class SchemaForm:
             read with the new schema. It is called when the journal has answers.
         params: further parameters of the request.
         counts: counts the answers that were extracted or repaired, and the requests without `response_format`.
+        endpoint: name of the endpoint of the calls; "": the run's.
 
     Raises:
         UsageError: the schema is not valid, or has a reserved property.
@@ -77,7 +78,10 @@ class SchemaForm:
         earlier: Callable[[], Iterable[Mapping[str, Any]]],
         params: Mapping[str, Any],
         counts: ReaskCounts,
+        *,
+        endpoint: str = "",
     ) -> None:
+        self._endpoint = endpoint
         self._schema, self._params, self._counts = AnswerSchema(schema), params, counts
         self.may_split = self._schema.is_list
         self._has_properties = bool(self._schema.fields)
@@ -105,7 +109,9 @@ class SchemaForm:
                 return journaled
             if self._supports_response_format:
                 try:
-                    return await llm.chat(messages, response_format=schema.response_format, **self._params)
+                    return await llm.chat(
+                        messages, endpoint=self._endpoint, response_format=schema.response_format, **self._params
+                    )
                 except HttpStatusError as refusal:
                     if refusal.status not in (400, 422) or not any(
                         name in str(refusal) for name in _UNSUPPORTED_MARKERS
@@ -113,7 +119,8 @@ class SchemaForm:
                         raise
                     self._supports_response_format = False
             self._count(UNSUPPORTED_CODES)
-            return await llm.chat(append_text(messages, schema.as_instruction, 0), **self._params)
+            in_words = append_text(messages, schema.as_instruction, 0)
+            return await llm.chat(in_words, endpoint=self._endpoint, **self._params)
 
         return send
 
@@ -132,11 +139,13 @@ class SchemaForm:
     def _requests(self, llm: LLM, messages: Messages) -> Iterator[Request]:
         """Yield the requests whose answers this form can read: with and without `response_format`, for each schema."""
         own = dict(self._params)
-        model = own.pop("model", llm.model)
+        pool, pool_model = llm.find_pool(self._endpoint)
+        model = own.pop("model", pool_model)
         for schema in self._journaled_schemas:
             with_format = {**llm.params, "response_format": schema.response_format, **own}
-            yield Request("chat", model, messages, with_format)
-            yield Request("chat", model, append_text(messages, schema.as_instruction, 0), {**llm.params, **own})
+            yield Request("chat", model, messages, with_format, pool=pool)
+            in_words = append_text(messages, schema.as_instruction, 0)
+            yield Request("chat", model, in_words, {**llm.params, **own}, pool=pool)
 
     @cached_property
     def _journaled_schemas(self) -> list[AnswerSchema]:
@@ -157,6 +166,7 @@ class PatternForm:
         pattern: the regular expression.
         output_field: the field for the first group, or for the whole match without groups.
         params: further parameters of the request.
+        endpoint: name of the endpoint of the calls; "": the run's.
 
     Raises:
         UsageError: the pattern is not a regular expression, or a group is named `id`.
@@ -164,7 +174,10 @@ class PatternForm:
 
     may_split = False
 
-    def __init__(self, pattern: str, output_field: str, params: Mapping[str, Any], *, is_chat: bool) -> None:
+    def __init__(
+        self, pattern: str, output_field: str, params: Mapping[str, Any], *, is_chat: bool, endpoint: str = ""
+    ) -> None:
+        self._endpoint = endpoint
         try:
             if "\0" in pattern:
                 raise ValueError("it contains a NUL character")
@@ -190,15 +203,15 @@ class PatternForm:
 
         async def send(messages: Messages) -> Completion:
             if self._is_chat:
-                return await llm.chat(messages, **self._params)
-            return await llm.complete(messages[-1]["content"], **self._params)
+                return await llm.chat(messages, endpoint=self._endpoint, **self._params)
+            return await llm.complete(messages[-1]["content"], endpoint=self._endpoint, **self._params)
 
         return send
 
     async def read(self, text: str) -> RowOutput:
         """Return the groups of the last match."""
         try:
-            found = await asyncio.to_thread(self._extract, text, None)
+            found = await asyncio.to_thread(self._extract, text, {})
         except ScorerTooSlow:
             raise AnswerInvalid(
                 f"{option('extract')} takes longer than {EXTRACT_SECONDS:g} s for this answer. Simplify the regular "

@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 
 from manycall.client.requests import LLM
-from manycall.data.prompt_template import PromptError, PromptTemplate
+from manycall.data.prompt_error import PromptError
+from manycall.data.prompt_template import PromptTemplate
 from manycall.data.variables import hash_seed, hash_uniform
 from manycall.errors import RowRejected, UsageError
 from manycall.records import Row
-from manycall.synth.step_base import CompiledStep, Step, StepContext
+from manycall.run.job import refuse_choices
+from manycall.synth.step_base import CompiledStep, Step, StepContext, endpoint_identity
 
 _HARDER = "Rewrite this instruction so that it becomes a little harder: {}. Add 10 to 20 words at most."
 _OTHER = "Write a wholly new instruction: {}. Make it as long and as hard as this one."
@@ -41,6 +43,7 @@ class Evolve(Step):
         rounds: number of rounds.
         operations: names from `OPERATIONS`, or name → template with the field `instruction`.
         params: request parameters in addition to those of the run.
+        endpoint: name of the endpoint of the calls, in endpoints.toml. Default: the run's.
     """
 
     evolve: str
@@ -48,8 +51,10 @@ class Evolve(Step):
     rounds: int = 1
     operations: list[str] | dict[str, str] = msgspec.field(default_factory=lambda: list(OPERATIONS))
     params: dict[str, Any] = msgspec.field(default_factory=dict)
+    endpoint: str = ""
 
     def compile(self, context: StepContext) -> CompiledStep:
+        refuse_choices(self.params)
         if isinstance(self.operations, list) and (
             unknown := [name for name in self.operations if name not in OPERATIONS]
         ):
@@ -70,7 +75,8 @@ class Evolve(Step):
             text, applied = str(row.fields[self.evolve]), []
             for turn in range(self.rounds):
                 name = pick_operation(operations, context.seed, row.id, turn)
-                reply = await llm.chat(templates[name].messages(Row(row.id, {"instruction": text})), **self.params)
+                messages = templates[name].messages(Row(row.id, {"instruction": text}))
+                reply = await llm.chat(messages, endpoint=self.endpoint, **self.params)
                 if _normalize(reply.text) == _normalize(text):
                     raise RowRejected(f"unchanged by evolve ({name})", **{self.output_field: reply.text})
                 text = reply.text.strip()
@@ -83,8 +89,10 @@ class Evolve(Step):
             "rounds": self.rounds,
             "operations": operations,
             "params": self.params,
+            **endpoint_identity(self.endpoint, self.params),
         }
-        return CompiledStep(function, (self.output_field, operations_field), {self.evolve}, identity)
+        writes = (self.output_field, operations_field)
+        return CompiledStep(function, writes, {self.evolve}, identity, self.endpoint)
 
 
 def pick_operation(operations: Mapping[str, str], seed: int, row_id: str, turn: int) -> str:

@@ -16,14 +16,16 @@ from manycall.data.row_input import RowsLike
 from manycall.data.row_source import RowSource
 from manycall.errors import RowRejected, UsageError
 from manycall.records import Row
+from manycall.run.input_rows import files_folder
 from manycall.run.job import Job, read_earlier_settings
 from manycall.run.options import RunOptions
 from manycall.run.reask import ReaskCounts
 from manycall.run.reasoning_field import ReasoningField, refuse_inline
 from manycall.run.row_client import RowClient
 from manycall.run.run_result import RunResult
+from manycall.synth.call_checks import check_reask
 from manycall.synth.generate import Variables, reask_note, source_with_variables
-from manycall.synth.prompt_call import DEFAULT_REASK, check_reask
+from manycall.synth.prompt_call import DEFAULT_REASK
 from manycall.synth.step_base import CompiledStep, Step, StepContext
 from manycall.synth.step_types import parse_step
 
@@ -61,7 +63,7 @@ def steps_job(
     counts: ReaskCounts = {}
     refuse_inline(options.reasoning, "later steps read the text.")
     earlier = partial(read_earlier_settings, options)
-    context = StepContext(check_reask(reask), used_seed, counts, options.reasoning, earlier)
+    context = StepContext(check_reask(reask), used_seed, counts, options.reasoning, earlier, files_folder(rows))
     compiled = [parse_step(each, number).compile(context) for number, each in enumerate(file.steps, 1)]
     source, variable_settings = source_with_variables(
         rows, samples, {**file.random_vars, **(random_vars or {})}, {**file.grid_vars, **(grid_vars or {})},
@@ -95,6 +97,7 @@ def steps_job(
         status_note=lambda: reask_note(counts),
         output_fields=tuple(field for each in compiled for field in each.writes),
         counts=counts,
+        endpoints=tuple(dict.fromkeys(each.endpoint for each in compiled if each.endpoint)),
     )
 
 

@@ -1,24 +1,28 @@
 """A call with one prompt; its answer becomes a text field, or the fields of a schema or a regular expression."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from manycall.client.requests import LLM
 from manycall.data.answer_schema import SchemaLike
-from manycall.data.prompt_template import PromptLike, PromptTemplate
+from manycall.data.row_prompt import RowPrompt
 from manycall.dataset.duplicates import Duplicates
 from manycall.dataset.normalize import leaf_texts
-from manycall.errors import UsageError
-from manycall.option_flags import option
-from manycall.records import Completion, Fields, Row, RowOutput
+from manycall.errors import Declined
+from manycall.providers.reply_parts import ReplyPart
+from manycall.records import AnswerChoice, Completion, Fields, Row, RowOutput
 from manycall.run.options import Reasoning
 from manycall.run.reask import ReaskCounts, ask_until_valid
 from manycall.run.reasoning_field import ReasoningField, add_to_first, refuse_inline
+from manycall.store.row_parts import PARTS
 from manycall.synth.answer_forms import AnswerForm, PatternForm, SchemaForm
+from manycall.synth.call_checks import TextApi, check_call, check_form, check_reask
+from manycall.synth.reply_fields import ReplyFields, first_position
+from manycall.synth.step_base import endpoint_identity
 
 DUPLICATE_REASON = "duplicates"
-TextApi = Literal["chat", "completions"]
-"""API of the call. With "completions" the prompt is sent as plain text, without a chat template."""
+MISSING_CHOICES = "missing choices"
+"""Count of the answers that calls with `n` did not return: the server filtered them, or it does not support `n`."""
 DEFAULT_REASK = 2
 """Default number of additional requests after an invalid answer."""
 
@@ -27,7 +31,7 @@ class PromptCall:
     """A prompt, the call that sends it, and the conversion of the answer to fields.
 
     Args:
-        prompt, system: see `PromptTemplate`.
+        prompt: what is sent for a row.
         output_field: the field for the text. The finish reason goes to `<output_field>_finish_reason`, and thinking
             text to `<output_field>_reasoning`; with a schema, `output_field` is its first property there.
         schema: JSON schema of the answer, whose properties become fields of the row.
@@ -36,11 +40,14 @@ class PromptCall:
         params: request parameters in addition to those of the run.
         reask: number of additional requests after an invalid answer. A plain text is not asked for again.
         reasoning: where thinking text is written.
-        counts: counts reasked answers, duplicate answers and calls without `response_format`.
+        keep: parts of the reply that are written too.
+        choices: number of answers to one call (the parameter `n`). With several, each becomes an output row.
+        counts: counts reasked answers, duplicate answers, missing choices and calls without `response_format`.
         earlier_settings: returns the settings of earlier sessions, whose journaled answers may be read again.
+        endpoint: name of the endpoint of the calls; "": the run's.
 
     Attributes:
-        template: the prompt.
+        prompt: what is sent for a row.
         form: the form of the answer; None if it is a text.
         may_split: a row may become several.
         thinking: the field for the thinking text.
@@ -51,9 +58,8 @@ class PromptCall:
 
     def __init__(
         self,
-        prompt: PromptLike,
+        prompt: RowPrompt,
         *,
-        system: str | None = None,
         output_field: str = "text",
         schema: SchemaLike | None = None,
         extract: str | None = None,
@@ -61,12 +67,17 @@ class PromptCall:
         params: Mapping[str, Any] | None = None,
         reask: int = DEFAULT_REASK,
         reasoning: Reasoning = "separate",
+        keep: tuple[ReplyPart, ...] = (),
+        choices: int = 1,
         counts: ReaskCounts | None = None,
         earlier_settings: Callable[[], list[Fields]] = list,
+        endpoint: str = "",
     ) -> None:
-        _check(output_field, system, schema, extract, api)
-        self.template = PromptTemplate(prompt, system)
+        check_call(prompt, output_field, schema, extract, api)
+        self.prompt = prompt
+        self._choices = choices
         self._output_field, self._api, self._params = output_field, api, dict(params or {})
+        self._endpoint = endpoint
         self._reask = check_reask(reask)
         if api == "completions":
             self._reask = 0  # a plain prompt cannot be continued with the reason
@@ -74,30 +85,34 @@ class PromptCall:
         self._answers_seen = Duplicates()
         self.form: AnswerForm | None = None
         if schema is not None:
-            source = self.template.source
+            source = prompt.source_identity
             self.form = SchemaForm(
-                schema, output_field, lambda: find_schemas(earlier_settings(), source), self._params, self._counts
-            )
+                schema, output_field, lambda: find_schemas(earlier_settings(), source), self._params, self._counts,
+                endpoint=endpoint,
+            )  # fmt: skip
         elif extract is not None:
-            self.form = PatternForm(extract, output_field, self._params, is_chat=api == "chat")
+            self.form = PatternForm(extract, output_field, self._params, is_chat=api == "chat", endpoint=endpoint)
         fields = (output_field,) if self.form is None else self.form.fields
-        self.may_split = self.form is not None and self.form.may_split
-        self.thinking = ReasoningField(fields[0], reasoning)
+        self.may_split = choices > 1 or (self.form is not None and self.form.may_split)
+        self.thinking, self.parts = ReasoningField(fields[0], reasoning), ReplyFields(fields[0], keep)
         if self.form is not None:
             refuse_inline(reasoning, "the answer is split into fields.")
+            check_form(choices, keep)
         self.finish_reason_field = "" if schema is not None else f"{output_field}_finish_reason"
-        self.writes = (*fields, *self.thinking.writes, *filter(None, [self.finish_reason_field]))
+        finish = [self.finish_reason_field] if self.finish_reason_field else []
+        self.writes = (*fields, *([PARTS] if choices > 1 else []), *self.thinking.writes, *self.parts.writes, *finish)
         self.identity = {
-            "prompt": self.template.source,
-            "system": self.template.system_text,
+            **prompt.identity,
             "output_field": output_field,
+            **self.parts.identity,
             **({} if self.form is None else self.form.identity),
             **({"api": api} if api != "chat" else {}),
             **({"params": self._params} if self._params else {}),
+            **endpoint_identity(endpoint, self._params),
         }
 
     def __repr__(self) -> str:
-        return f"<PromptCall {self.template!r} for {', '.join(self.writes)}>"
+        return f"<PromptCall {self.prompt!r} for {', '.join(self.writes)}>"
 
     async def __call__(self, row: Row, llm: LLM) -> RowOutput:
         """Send the prompt for a row and return the fields of the output row, or those of each output row.
@@ -106,17 +121,44 @@ class PromptCall:
         """
         if self.form is not None:
             fields, reply = await self._ask(self.form, row, llm)
-            result: RowOutput = add_to_first(fields, self.thinking.fields(reply))
+            result: RowOutput = add_to_first(fields, self.reply_fields(reply))
             if self.finish_reason_field and isinstance(result, dict):
                 result[self.finish_reason_field] = reply.finish_reason
             return result
-        reply = await self._send(row, llm)
+        try:
+            reply = await self._send(row, llm)
+        except Declined as refusal:
+            return {**self.parts.refused(refusal), self.finish_reason_field: "refusal"}
+        if self._choices > 1:
+            return self._all_choices(reply)
         if self._answers_seen.add(reply.text):
-            self._count_duplicate()
-        if not reply.reasoning:  # the usual case
+            self._count(DUPLICATE_REASON)
+        if not reply.reasoning and not self.parts.keep:  # the usual case
             return {self._output_field: reply.text, self.finish_reason_field: reply.finish_reason}
-        text, thought = self.thinking.text(reply), self.thinking.fields(reply)
-        return {self._output_field: text, **thought, self.finish_reason_field: reply.finish_reason}
+        text, others = self.thinking.text(reply), self.reply_fields(reply)
+        return {self._output_field: text, **others, self.finish_reason_field: reply.finish_reason}
+
+    def _all_choices(self, reply: Completion) -> list[dict[str, Any]]:
+        """Return the fields of each answer to a call with several choices, and count those that are missing."""
+        choices = reply.choices or (AnswerChoice(reply.text, reply.finish_reason, reply.reasoning, 0),)
+        if len(choices) < self._choices:
+            self._count(MISSING_CHOICES, self._choices - len(choices))
+        for choice in choices:
+            if self._answers_seen.add(choice.text):
+                self._count(DUPLICATE_REASON)
+        return [
+            {
+                self._output_field: self.thinking.text(choice),
+                **self.thinking.fields(choice),
+                **self.parts.fields(reply.body, choice.position),
+                self.finish_reason_field: choice.finish_reason,
+            }
+            for choice in choices
+        ]
+
+    def reply_fields(self, reply: Completion) -> dict[str, Any]:
+        """Return the fields for the thinking text and for the parts that are kept."""
+        return {**self.thinking.fields(reply), **self.parts.fields(reply.body, first_position(reply))}
 
     async def answer(self, row: Row, llm: LLM) -> tuple[Any, Completion]:
         """Send the prompt for a row. Return the text, or the fields of an answer with a form, and the reply.
@@ -133,64 +175,36 @@ class PromptCall:
             return await self._ask(self.form, row, llm)
         reply = await self._send(row, llm)
         if self._answers_seen.add(reply.text):
-            self._count_duplicate()
+            self._count(DUPLICATE_REASON)
         return reply.text, reply
 
     def _send(self, row: Row, llm: LLM) -> Awaitable[Completion]:
         """Send the prompt without a form. Not a separate coroutine, because each costs about 1 µs per row."""
-        messages = self.template.messages(row)
+        messages = self.prompt.load(row)
         if self._api == "completions":
-            return llm.complete(messages[-1]["content"], **self._params)
-        return llm.chat(messages, **self._params)
+            return llm.complete(messages[-1]["content"], endpoint=self._endpoint, **self._params)
+        return llm.chat(messages, endpoint=self._endpoint, **self._params)
 
     async def _ask(self, form: AnswerForm, row: Row, llm: LLM) -> tuple[RowOutput, Completion]:
         """Send the prompt until an answer has the form. Return its fields, or those of each part; and the reply."""
         fields, reply = await ask_until_valid(
-            self.template.messages(row), form.sender(llm), form.read, self._reask, self._counts
+            self.prompt.load(row), form.sender(llm), form.read, self._reask, self._counts
         )
         for each in fields if isinstance(fields, list) else [fields]:
             if self._answers_seen.add("\n".join(leaf_texts(each))):
-                self._count_duplicate()
+                self._count(DUPLICATE_REASON)
         return fields, reply
 
-    def _count_duplicate(self) -> None:
-        self._counts[DUPLICATE_REASON] = self._counts.get(DUPLICATE_REASON, 0) + 1
+    def _count(self, what: str, number: int = 1) -> None:
+        self._counts[what] = self._counts.get(what, 0) + number
 
 
-def _check(output_field: str, system: str | None, schema: SchemaLike | None, extract: str | None, api: TextApi) -> None:
-    """Check that the arguments can be combined.
-
-    Raises:
-        UsageError: they cannot, or the name of the output field is reserved.
-    """
-    if output_field in ("", "id"):
-        raise UsageError(f"The output field cannot be {output_field!r}. Choose another name.")
-    if api == "completions" and (schema is not None or system is not None):
-        raise UsageError(
-            f"{option('api', 'completions')} sends plain text and cannot be combined with "
-            f"{option('schema')} or {option('system')}."
-        )
-    if schema is not None and extract is not None:
-        raise UsageError(f"{option('schema')} and {option('extract')} cannot be combined: choose one form of answer.")
-
-
-def find_schemas(settings: Any, prompt: Any) -> Iterator[dict[str, Any]]:
+def find_schemas(settings: Any, prompt: Fields) -> Iterator[dict[str, Any]]:
     """Yield each schema that was sent with a prompt, according to the settings of a run: of the job or of a step."""
     if isinstance(settings, dict):
-        if settings.get("prompt") == prompt and isinstance(settings.get("schema"), dict):
+        if prompt.items() <= settings.items() and isinstance(settings.get("schema"), dict):
             yield settings["schema"]
         settings = list(settings.values())
     if isinstance(settings, list):
         for each in settings:
             yield from find_schemas(each, prompt)
-
-
-def check_reask(reask: int) -> int:
-    """Return the number of additional requests after an invalid answer.
-
-    Raises:
-        UsageError: it is negative.
-    """
-    if reask < 0:
-        raise UsageError(f"{option('reask')} must be at least 0, not {reask}.")
-    return reask

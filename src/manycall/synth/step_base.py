@@ -1,11 +1,13 @@
 """The base class of the step types, and what a step is compiled to."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from manycall.client.requests import LLM
+from manycall.errors import UsageError
 from manycall.records import Fields, Row
 from manycall.run.options import Reasoning
 from manycall.run.reask import ReaskCounts
@@ -15,13 +17,14 @@ StepFunction = Callable[[Row, LLM], Awaitable[dict[str, Any]]]
 
 class StepContext(NamedTuple):
     """Values that all steps of a pipeline share: the number of reasks, the seed, the counts, where thinking text is
-    written, and a function that reads the settings of earlier sessions."""
+    written, a function that reads the settings of earlier sessions, and the folder where paths of images begin."""
 
     reask: int
     seed: int
     counts: ReaskCounts
     reasoning: Reasoning = "separate"
     earlier_settings: Callable[[], list[Fields]] = list
+    folder: Path = Path()
 
 
 class CompiledStep(NamedTuple):
@@ -32,12 +35,25 @@ class CompiledStep(NamedTuple):
         writes: fields that the step adds.
         needs: fields that must exist before the step.
         identity: settings that must be the same in a resumed run.
+        endpoint: name of the endpoint of its calls; "": the run's.
     """
 
     function: StepFunction
     writes: tuple[str, ...]
     needs: set[str]
     identity: dict[str, Any]
+    endpoint: str = ""
+
+
+def endpoint_identity(endpoint: str, params: Mapping[str, Any]) -> dict[str, str]:
+    """Return the setting that says which endpoint a step uses; empty if it is the run's.
+
+    Raises:
+        UsageError: the endpoint is among the parameters.
+    """
+    if "endpoint" in params:
+        raise UsageError("endpoint is not a parameter of the request. Set it in the step itself, next to params.")
+    return {"endpoint": endpoint} if endpoint else {}
 
 
 class Step(msgspec.Struct, forbid_unknown_fields=True):

@@ -17,14 +17,18 @@ import msgspec
 from manycall.client.requests import LLM
 from manycall.data.answer_schema import SchemaLike
 from manycall.data.prompt_template import PromptLike, PromptTemplate
+from manycall.data.row_prompt import RowPrompt
 from manycall.errors import RowRejected, UsageError
 from manycall.judging.verdict_format import parse_number, parse_scale
 from manycall.records import Completion, Messages, Row
+from manycall.run.job import refuse_choices
 from manycall.run.reask import append_text, ask_until_valid, read_at_once
 from manycall.run.reasoning_field import ReasoningField
+from manycall.synth.call_checks import TextApi
 from manycall.synth.evolve import Evolve
-from manycall.synth.prompt_call import PromptCall, TextApi
-from manycall.synth.step_base import CompiledStep, Step, StepContext
+from manycall.synth.prompt_call import PromptCall
+from manycall.synth.reply_fields import parse_keep
+from manycall.synth.step_base import CompiledStep, Step, StepContext, endpoint_identity
 
 
 class Generate(Step):
@@ -33,25 +37,36 @@ class Generate(Step):
     Attributes:
         generate: the prompt.
         output_field: the field for the text.
-        system, schema, extract, api: as for `manycall.generate`.
+        messages: the field with the conversation to send, instead of a prompt.
+        images, system, schema, extract, api, keep: as for `manycall.generate`.
         params: request parameters in addition to those of the run.
+        endpoint: name of the endpoint of the calls, in endpoints.toml. Default: the run's.
     """
 
-    generate: Any
+    generate: Any = None
     output_field: str = "text"
+    messages: str | None = None
+    images: list[str] = msgspec.field(default_factory=list)
     system: str | None = None
     schema: Any = None
     extract: str | None = None
     api: TextApi = "chat"
+    keep: str | list[str] = msgspec.field(default_factory=list)
     params: dict[str, Any] = msgspec.field(default_factory=dict)
+    endpoint: str = ""
 
     def compile(self, context: StepContext) -> CompiledStep:
-        prompt: PromptLike = self.generate
+        prompt: PromptLike | None = self.generate
         schema: SchemaLike | None = self.schema
+        refuse_choices(self.params)
+        sent = RowPrompt(
+            prompt, messages=self.messages, system=self.system, images=self.images, folder=context.folder
+        )  # fmt: skip
         call = PromptCall(
-            prompt, system=self.system, output_field=self.output_field, schema=schema, extract=self.extract,
-            api=self.api, params=self.params, reask=context.reask, reasoning=context.reasoning, counts=context.counts,
-            earlier_settings=context.earlier_settings,
+            sent, output_field=self.output_field, schema=schema, extract=self.extract, api=self.api,
+            params=self.params, reask=context.reask, reasoning=context.reasoning, keep=parse_keep(self.keep),
+            counts=context.counts, earlier_settings=context.earlier_settings,
+            endpoint=self.endpoint,
         )  # fmt: skip
         if call.may_split:
             raise UsageError(
@@ -63,7 +78,8 @@ class Generate(Step):
             assert isinstance(fields, dict)
             return fields
 
-        return CompiledStep(function, call.writes, call.template.required_fields, {"generate": call.identity})
+        identity = {"generate": call.identity}
+        return CompiledStep(function, call.writes, sent.required_fields, identity, self.endpoint)
 
 
 class Judge(Step):
@@ -74,19 +90,24 @@ class Judge(Step):
         output_field: the field for the score.
         min_score: minimum score of rows that are kept; None keeps all rows.
         scale: lowest and highest score, as a range of whole numbers.
+        images: fields with images that the judge sees.
         system: the system prompt.
         params: request parameters in addition to those of the run.
+        endpoint: name of the endpoint of the calls, in endpoints.toml. Default: the run's.
     """
 
     judge: Any
     output_field: str = "score"
     min_score: float | None = None
     scale: str = "1-5"
+    images: list[str] = msgspec.field(default_factory=list)
     system: str | None = None
     params: dict[str, Any] = msgspec.field(default_factory=dict)
+    endpoint: str = ""
 
     def compile(self, context: StepContext) -> CompiledStep:
-        template = PromptTemplate(self.judge, self.system)
+        refuse_choices(self.params)
+        prompt = RowPrompt(self.judge, system=self.system, images=self.images, folder=context.folder)
         low, high = parse_scale(self.scale, f"judge: scale {self.scale!r}")
         if self.min_score is not None and not low <= self.min_score <= high:
             raise UsageError(f"judge: the scale is {low} to {high}, but min_score is {self.min_score}.")
@@ -96,19 +117,25 @@ class Judge(Step):
 
         async def function(row: Row, llm: LLM) -> dict[str, Any]:
             async def send(messages: Messages) -> Completion:
-                return await llm.chat(messages, **self.params)
+                return await llm.chat(messages, endpoint=self.endpoint, **self.params)
 
-            messages = append_text(template.messages(row), instruction)
+            messages = append_text(prompt.load(row), instruction)
             score, reply = await ask_until_valid(messages, send, read, context.reask, context.counts)
             fields = {self.output_field: score, **thinking.fields(reply)}
             if self.min_score is not None and score < self.min_score:
                 raise RowRejected(f"{self.output_field} {score} is below {self.min_score:g}", **fields)
             return fields
 
-        identity = {"judge": template.text, "system": template.system_text, "output_field": self.output_field}
+        identity: dict[str, Any] = {
+            "judge": prompt.text,
+            "system": prompt.system_text,
+            "output_field": self.output_field,
+            **({"images": self.images} if self.images else {}),
+        }
         settings = {"min_score": self.min_score, "scale": f"{low}-{high}", "params": self.params}
+        identity |= settings | endpoint_identity(self.endpoint, self.params)
         writes = (self.output_field, *thinking.writes)
-        return CompiledStep(function, writes, template.required_fields, {**identity, **settings})
+        return CompiledStep(function, writes, prompt.required_fields, identity, self.endpoint)
 
 
 class Keep(Step):
@@ -163,6 +190,7 @@ class Assign(Step):
 
 STEP_TYPES: dict[str, type[Step]] = {
     "generate": Generate,
+    "messages": Generate,
     "evolve": Evolve,
     "judge": Judge,
     "keep": Keep,
@@ -179,6 +207,8 @@ def parse_step(step: "Step | Mapping[str, Any]", number: int) -> Step:
     if isinstance(step, Step):
         return step
     named = [kind for kind in STEP_TYPES if kind in step] if isinstance(step, Mapping) else []
+    if len(named) == 2 and named[1] == "keep":  # parts of a reply to keep; alone, it is a filter
+        del named[1]
     if len(named) != 1:
         raise UsageError(f"Step {number}: expected exactly one of {', '.join(STEP_TYPES)}.")
     try:

@@ -28,15 +28,12 @@ from manycall.evals.protocol_changes import sent_params
 from manycall.evals.rescore import num_fewshot, score, task_of
 from manycall.evals.tasks.custom import custom_task, find_scorer
 from manycall.evals.tasks.fewshot import with_num_fewshot
-from manycall.evals.tasks.registry import TASKS
+from manycall.evals.tasks.registry import BENCHMARKS
 from manycall.evals.tasks.task import Task
 from manycall.option_flags import option
 from manycall.run.async_bridge import run_blocking
 from manycall.store.atomic_write import storage_errors
 from manycall.store.output_reader import OutputReader
-
-VERSIONS = {"gsm8k_cot_llama": 4.0, "gsm8k_cot_self_consistency": 2.0, "gsm8k_platinum_cot_self_consistency": 2.0}
-"""Versions of lm-eval's tasks. All other built-in tasks have version 3.0."""
 
 NAME_BYTES = 180
 """Maximum length of a model or task name within a file name. Most file systems allow 255 bytes in total."""
@@ -88,7 +85,7 @@ def _task(
 ) -> Task:
     """Return the task with the rows of the run."""
     task = scorer if isinstance(scorer, Task) else find_scorer(scorer)[0] if scorer else task_of(output)
-    if task.name in TASKS:
+    if task.name in BENCHMARKS:
         return resolve_task(task.name, data=data, fewshot_data=fewshot_data, num_fewshot=num_fewshot(output))
     if isinstance(scorer, Task):
         return with_num_fewshot(task, num_fewshot(output))
@@ -125,23 +122,23 @@ def lm_eval_mean(scores: list[float]) -> MeanEstimate:
 def _results(
     output: OutputReader, task: Task, result: EvalResult, model: str, written: WrittenSamples
 ) -> dict[str, Any]:
-    kind = metric_name(task)
     sessions = output.manifest.sessions if output.manifest else []
     numbers: dict[str, Any] = {}
     for name, scores in written.scores.items():
         estimate = lm_eval_mean(scores)
-        numbers[f"{kind},{name}"] = estimate.value
-        numbers[f"{kind}_stderr,{name}"] = "N/A" if estimate.stderr is None else estimate.stderr
+        metric, filter_name = metric_name(task, name), "none" if metric_name(task, name) == name else name
+        numbers[f"{metric},{filter_name}"] = estimate.value
+        numbers[f"{metric}_stderr,{filter_name}"] = "N/A" if estimate.stderr is None else estimate.stderr
     answered = max(map(len, written.scores.values()), default=0)
     fewshot = task.fewshot(0) if callable(task.fewshot) else task.fewshot
     return {
         "results": {task.name: {"name": task.name, "alias": task.name, "sample_len": answered, **numbers}},
         "group_subtasks": {task.name: []},
         "configs": {task.name: {"task": task.name, "generation_kwargs": sent_params(output, task.params)}},
-        "versions": {task.name: VERSIONS.get(task.name, 3.0) if task.name in TASKS else None},
+        "versions": {task.name: BENCHMARKS[task.name].version if task.name in BENCHMARKS else None},
         "task_hashes": {task.name: written.digest},
         "n-shot": {task.name: len(fewshot) // 2},
-        "higher_is_better": {task.name: {kind: True}},
+        "higher_is_better": {task.name: {metric_name(task, name): True for name in written.scores}},
         "n-samples": {task.name: {"original": written.questions, "effective": answered}},
         "config": {"model": "manycall", "model_args": {"model": model}, "limit": None},
         "date": sessions[0]["started_at"] if sessions else None,

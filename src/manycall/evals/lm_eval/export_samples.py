@@ -12,8 +12,10 @@ from manycall.evals.no_answer import UnansweredRows, no_answer_grades
 from manycall.evals.protocol_changes import sent_params
 from manycall.evals.scoring.scorer_process import grade_function
 from manycall.evals.stats.repeated_samples import ScoredSample, majority_sample
-from manycall.evals.tasks.registry import TASKS
-from manycall.evals.tasks.task import Task, TaskPrompt
+from manycall.evals.tasks.registry import BENCHMARKS
+from manycall.evals.tasks.sample_fields import sample_fields
+from manycall.evals.tasks.task import Task
+from manycall.evals.tasks.task_prompt import TaskPrompt
 from manycall.ids import IdTable
 from manycall.option_flags import option
 from manycall.records import Row
@@ -39,7 +41,6 @@ class SamplesWriter:
 
     def __init__(self, output: OutputReader, task: Task) -> None:
         self._output, self._task, self._prompt, self._grade = output, task, TaskPrompt(task), grade_function(task)
-        self._metric = metric_name(task)
         params = sent_params(output, task.params)
         temperature = params.get("temperature", 1.0)
         self._settings = {
@@ -64,9 +65,9 @@ class SamplesWriter:
                     if len(rows) < needed or any(row.id not in offsets for row in rows[:needed]):
                         continue
                     texts = [self._response(offsets[row.id]) for row in rows if row.id in offsets]
-                    line = self._sample(rows[0], texts, name)
+                    line = self._sample(rows, texts, name)
                     digest.update((line["doc_hash"] + line["prompt_hash"] + line["target_hash"]).encode())
-                    scores[name].append(line[self._metric])
+                    scores[name].append(line[metric_name(self._task, name)])
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")
         if offsets and not any(scores.values()):
             raise UsageError(
@@ -81,7 +82,11 @@ class SamplesWriter:
         samples = 1 + max(
             (self._output.split_sample_id(str(row["id"]))[1] for _, row in self._output.rows()), default=0
         )
-        source = RowSource(self._task.rows, samples=samples if self._output.has_samples else None)
+        source = RowSource(
+            self._task.rows,
+            samples=samples if self._output.has_samples else None,
+            sampler=sample_fields(self._task, has_numbers=self._output.has_samples),
+        )
         rows: list[Row] = []
         async for row in source.pending_rows(IdTable()):
             if rows and row.index != rows[0].index:
@@ -91,11 +96,11 @@ class SamplesWriter:
         if rows:
             yield rows
 
-    def _sample(self, row: Row, texts: list[str], name: str) -> dict[str, Any]:
-        task = self._task
+    def _sample(self, rows: list[Row], texts: list[str], name: str) -> dict[str, Any]:
+        task, row = self._task, rows[0]
         target = row.fields[task.target]
         prompt = json.dumps(self._prompt.messages(row), ensure_ascii=False)
-        answer, value = self._score(texts, target, name)
+        answer, value = self._score(rows, texts, name)
         return {
             "doc_id": row.index,
             "doc": row.fields,
@@ -104,27 +109,28 @@ class SamplesWriter:
             "resps": [texts],
             "filtered_resps": [str(answer)],
             "filter": name,
-            "metrics": [self._metric],
+            "metrics": [metric_name(task, name)],
             "doc_hash": sha256_hex(json.dumps(row.fields, indent=2, ensure_ascii=False)),
             "prompt_hash": sha256_hex(prompt),
             "target_hash": sha256_hex(str(target)),
-            self._metric: value,
+            metric_name(task, name): value,
         }
 
     def _response(self, offset: int | None) -> str:
         """Return the response at this offset; an empty text for a row without an answer, as in lm-eval."""
         return "" if offset is None else str(next(self._output.read_at([offset]))["response"])
 
-    def _grades(self, text: str, target: Any) -> Mapping[str, tuple[Any, float]]:
-        return self._grade(text, target) if text else no_answer_grades(self._task.filters)
+    def _grades(self, text: str, row: Row) -> Mapping[str, tuple[Any, float]]:
+        return self._grade(text, row.fields) if text else no_answer_grades(self._task.filters)
 
-    def _score(self, texts: list[str], target: Any, name: str) -> tuple[Any, float]:
+    def _score(self, rows: list[Row], texts: list[str], name: str) -> tuple[Any, float]:
         """Return (extracted answer, score) of a filter, or of a majority vote over the first samples."""
         task = self._task
         if name in task.filters:
-            return self._grades(texts[0], target)[name]
+            return self._grades(texts[0], rows[0])[name]
         (only_filter,) = task.filters
-        grades = (self._grades(text, target)[only_filter] for text in texts[: task.votes[name]])
+        pairs = list(zip(texts, rows, strict=False))[: task.votes[name]]
+        grades = (self._grades(text, row)[only_filter] for text, row in pairs)
         winner = majority_sample([ScoredSample(n, str(answer), value) for n, (answer, value) in enumerate(grades)])
         return winner.answer, winner.score
 
@@ -133,6 +139,6 @@ def sha256_hex(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def metric_name(task: Task) -> str:
-    """Return lm-eval's name of the metric of a task."""
-    return "exact_match" if task.name in TASKS else "score"
+def metric_name(task: Task, filter_name: str) -> str:
+    """Return lm-eval's name of the metric of a filter."""
+    return BENCHMARKS[task.name].metric or filter_name if task.name in BENCHMARKS else "score"

@@ -24,9 +24,10 @@ from weakref import finalize
 import msgspec
 
 from manycall.evals.tasks.task import Task
+from manycall.records import Fields
 
-Grade = Callable[[str, Any], dict[str, tuple[Any, float]]]
-"""(response, target) -> filter name -> (extracted answer, score)."""
+Grade = Callable[[str, Fields], dict[str, tuple[Any, float]]]
+"""(response, fields of the row) -> filter name -> (extracted answer, score)."""
 CLOSING_SECONDS = 1.0
 READ_BYTES = 1 << 16
 
@@ -74,13 +75,13 @@ class ScorerProcesses:
     def __repr__(self) -> str:
         return f"<ScorerProcesses for {self._origin}, {len(self._idle)} idle>"
 
-    def grade(self, response: str, target: Any) -> dict[str, tuple[Any, float]]:
-        """Grade one response, as `Task.score_response` does.
+    def grade(self, response: str, fields: Fields) -> dict[str, tuple[Any, float]]:
+        """Grade one response to a row with these fields, as `Task.score_response` does.
 
         Raises:
             ScorerFailed: the scorer raised an exception, took too long, or ended its process.
         """
-        request = msgspec.json.encode((response, target)) + b"\n"
+        request = msgspec.json.encode((response, fields)) + b"\n"
         with self._free:
             process = self._idle_or_new()
             try:

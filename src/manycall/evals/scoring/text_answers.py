@@ -78,3 +78,14 @@ def any_target(compare: Callable[[str, str], float]) -> Callable[[str, Any], flo
         return max(compare(answer, as_text(each)) for each in targets)
 
     return score
+
+
+_THINKING_START, _THINKING_END = "<think>", "</think>"
+
+
+def after_thinking(response: str) -> str:
+    """Return what follows the last `</think>`; "" if thinking text has begun and not ended; else the whole response."""
+    _, end, answer = response.rpartition(_THINKING_END)
+    if end:
+        return answer.lstrip()
+    return "" if _THINKING_START in response else response

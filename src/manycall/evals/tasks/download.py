@@ -3,11 +3,13 @@
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
 from manycall.errors import TransportError, UsageError
 from manycall.option_flags import option
+from manycall.records import Secret
 from manycall.run.async_bridge import run_blocking
 from manycall.store.atomic_write import replace_file
 from manycall.store.paths import cache_folder
@@ -15,6 +17,19 @@ from manycall.transport.http import HttpTransport
 from manycall.transport.messages import HttpRequest
 
 TIMEOUT_SECONDS = 120.0
+MAX_FILE_BYTES = 256 << 20
+MAX_REDIRECTS = 5
+REDIRECTS = (301, 302, 303, 307, 308)
+CHECKSUM_SUFFIX = ".sha256"
+"""Suffix of the file next to a cached file that contains its checksum, if the checksum is not known in advance."""
+
+
+class DownloadFailed(Exception):
+    """A file cannot be downloaded. `status` is the status of the response; 0 if there is none."""
+
+    def __init__(self, reason: str, status: int = 0) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 def checksum(rows: Path | list[dict[str, Any]]) -> str:
@@ -48,39 +63,73 @@ def load_from_hub(dataset: str, config: str, split: str) -> list[dict[str, Any]]
 
 
 def download_file(url: str, checksum: str, name: str) -> Path:
-    """Return the cached file of a URL, downloaded if needed.
-
-    Args:
-        url: where to download the file.
-        checksum: SHA-256 of the file, in hex. A cached file with another checksum is downloaded again.
-        name: file name in the cache.
+    """Return the cached file of a URL, downloaded if needed. See `cached_download`.
 
     Raises:
         UsageError: the file cannot be downloaded, or its checksum differs.
     """
-    path = cache_folder() / name
-    if path.exists() and sha256(path.read_bytes()).hexdigest() == checksum:
-        return path
-    alternatives = (
-        f"Pass a local copy with {option('data')} and {option('fewshot_data')}, or use wordmath, which is built in."
-    )
     try:
-        status, body = run_blocking(_get(url))
-    except TransportError as error:
-        raise UsageError(f"Cannot download {name} ({error}). {alternatives}") from None
-    if status != 200:
-        raise UsageError(f"Cannot download {name} (status {status} for {url}). {alternatives}")
-    if sha256(body).hexdigest() != checksum:
-        raise UsageError(f"{name} from {url} has changed: its SHA-256 differs. {alternatives}")
+        return cached_download(url, checksum, name)
+    except DownloadFailed as failed:
+        raise UsageError(
+            f"{failed} Pass a local copy with {option('data')} and {option('fewshot_data')}, or use wordmath, which is "
+            "built in."
+        ) from None
+
+
+def cached_download(url: str, checksum: str, name: str, key: Secret | None = None) -> Path:
+    """Return the cached file of a URL, downloaded if needed.
+
+    Args:
+        url: where to download the file.
+        checksum: SHA-256 of the file, in hex. A cached file with another checksum is downloaded again. "": not known;
+            the checksum of the first download is stored next to the file and holds from then on.
+        name: path of the file in the cache.
+        key: a token, sent to the host of the URL only and not to those to which it redirects.
+
+    Raises:
+        DownloadFailed: the file cannot be downloaded, or its checksum differs.
+    """
+    path = cache_folder() / name
+    note = path.with_name(path.name + CHECKSUM_SUFFIX)
+    expected = checksum or (note.read_text(encoding="ascii").strip() if note.exists() else "")
+    if path.exists() and expected and sha256(path.read_bytes()).hexdigest() == expected:
+        return path
+    body = _download(url, path.name, key)
+    found = sha256(body).hexdigest()
+    if expected and found != expected:
+        raise DownloadFailed(f"{path.name} from {url} has changed: its SHA-256 differs.")
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, [body])
+    if not checksum:
+        replace_file(note, [f"{found}\n".encode()])
     return path
 
 
-async def _get(url: str) -> tuple[int, bytes]:
-    transport = HttpTransport()
+def _download(url: str, name: str, key: Secret | None) -> bytes:
+    first = url
+    for _ in range(MAX_REDIRECTS + 1):
+        try:
+            status, body, location = run_blocking(_get(url, key if _host(url) == _host(first) else None))
+        except TransportError as error:
+            raise DownloadFailed(f"Cannot download {name} ({error}).") from None
+        if status not in REDIRECTS or location is None:
+            break
+        url = urljoin(url, location)
+    if status != 200:
+        raise DownloadFailed(f"Cannot download {name} (status {status} for {first}).", status)
+    return body
+
+
+def _host(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
+
+
+async def _get(url: str, key: Secret | None) -> tuple[int, bytes, str | None]:
+    transport = HttpTransport(max_body_bytes=MAX_FILE_BYTES)
     try:
-        reply = await transport.send(HttpRequest(url, method="GET", timeout=TIMEOUT_SECONDS))
+        reply = await transport.send(HttpRequest(url, key=key, method="GET", timeout=TIMEOUT_SECONDS))
     finally:
         await transport.close()
-    return reply.status, reply.body
+    return reply.status, reply.body, reply.header("location")

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from manycall.data.prompt_template import PromptError
+from manycall.data.prompt_error import PromptError
 from manycall.errors import UsageError
-from manycall.evals.tasks.task import Task, check_messages
+from manycall.evals.tasks.task import Task
+from manycall.evals.tasks.task_prompt import check_messages
 from manycall.option_flags import option
 from manycall.records import Message, Messages
 

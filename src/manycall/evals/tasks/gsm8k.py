@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from manycall.data.row_files import read_rows
 from manycall.errors import UsageError
 from manycall.evals.scoring.text_answers import exact_match, extract_regex
+from manycall.evals.tasks.benchmark import LM_EVAL, Benchmark
 from manycall.evals.tasks.download import checksum, download_file, load_from_hub
 from manycall.evals.tasks.fewshot import record_num_fewshot, with_num_fewshot
 from manycall.evals.tasks.gsm8k_exemplars import exemplar_messages
@@ -214,4 +215,12 @@ _PLATINUM = (
     )
     for task in _PLAIN
 )
-ALL = {task.name: task for task in (*_PLAIN, *_PLATINUM)}
+_VERSIONS = {"gsm8k_cot_llama": 4.0, "gsm8k_cot_self_consistency": 2.0, "gsm8k_platinum_cot_self_consistency": 2.0}
+BENCHMARKS = tuple(
+    Benchmark(task, questions, LM_EVAL, source, extra, version=_VERSIONS.get(task.name, 3.0))
+    for tasks, questions, source, extra in (
+        (_PLAIN, 1319, "openai/grade-school-math", ""),
+        (_PLATINUM, 1209, "madrylab/gsm8k-platinum", "datasets"),
+    )
+    for task in tasks
+)

@@ -26,6 +26,7 @@ from msgspec.structs import replace
 
 from manycall.errors import UsageError
 from manycall.evals.scoring.text_answers import exact_match
+from manycall.evals.tasks.benchmark import LM_EVAL, Benchmark
 from manycall.evals.tasks.download import checksum
 from manycall.evals.tasks.fewshot import record_num_fewshot
 from manycall.evals.tasks.task import Task
@@ -131,5 +132,7 @@ TASK = Task(
     params={"max_tokens": 256, "temperature": 0, "stop": ["</s>", "\n"], "seed": 1234},
     body_format="lm-eval",
     is_fast=True,
+    subtask="subject",
     loader=load,
 )
+BENCHMARKS = (Benchmark(TASK, 14_042, LM_EVAL, "the authors' data.tar (--data)", version=3.0),)

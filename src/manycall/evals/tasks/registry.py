@@ -1,7 +1,21 @@
-"""The built-in benchmarks by name. A new one gets a module in this folder and an entry in `TASKS`."""
+"""The built-in benchmarks by name.
 
-from manycall.evals.tasks import gsm8k, mmlu, wordmath
+A new benchmark gets a module in this folder with a tuple `BENCHMARKS`, and an entry in `MODULES`.
+"""
+
+from difflib import get_close_matches
+
+from manycall.evals.tasks import aime, cmath, gsm8k, math500, mgsm, mgsm_simple_evals, mmlu, wordmath
+from manycall.evals.tasks.benchmark import Benchmark
 from manycall.evals.tasks.task import Task
 
-TASKS: dict[str, Task] = {**gsm8k.ALL, mmlu.TASK.name: mmlu.TASK, wordmath.TASK.name: wordmath.TASK}
+MODULES = (gsm8k, mmlu, wordmath, aime, math500, mgsm, mgsm_simple_evals, cmath)
+BENCHMARKS: dict[str, Benchmark] = {each.task.name: each for module in MODULES for each in module.BENCHMARKS}
+"""Built-in benchmarks by the name of their task."""
+TASKS: dict[str, Task] = {name: each.task for name, each in BENCHMARKS.items()}
 """Built-in tasks by name. They have no rows until their `loader` adds them."""
+
+
+def similar_names(name: str) -> list[str]:
+    """Return at most three names of built-in tasks that are spelled almost like `name`."""
+    return get_close_matches(name.lower(), TASKS, n=3)

@@ -1,20 +1,65 @@
-"""Task, the value that describes a benchmark, and the prompt of a task."""
+"""Task, the value that describes a benchmark, and what it consists of: filters and groups of subtasks."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
-from manycall.data.prompt_template import PromptLike, PromptTemplate
+from manycall.data.prompt_template import PromptLike
 from manycall.data.row_input import RowsLike
-from manycall.errors import UsageError
-from manycall.records import BodyFormat, Message, Messages, Row
+from manycall.records import BodyFormat, Fields, Message, Messages
 from manycall.render import as_text
 
 Extractor = Callable[[str], Any]
 """Returns the answer in a response."""
+AnswerScorer = Callable[[Any, Any], float]
+"""Returns the score, from 0 to 1, of (extracted answer, target)."""
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """A filter that needs the row, has another scorer than the task, or gives rows a weight.
+
+    Attributes:
+        grade: function of (response, fields of the row) that returns (extracted answer, score from 0 to 1).
+        weight: function of the fields of a row that returns its weight w; the score of the filter is then Σwx / Σw and
+            has no standard error. None: all rows count the same.
+    """
+
+    grade: Callable[[str, Fields], tuple[Any, float]]
+    weight: Callable[[Fields], float] | None = None
+
+
+def row_filter(read: Callable[[str, Fields], Any], scorer: AnswerScorer, target: str = "answer") -> Filter:
+    """Return a filter whose extractor sees the row.
+
+    Args:
+        read: function of (response, fields of the row) that returns the answer.
+        scorer: function of (extracted answer, target) that returns the score.
+        target: name of the field with the right answer.
+    """
+
+    def grade(response: str, fields: Fields) -> tuple[Any, float]:
+        answer = read(response, fields)
+        return answer, scorer(answer, fields[target])
+
+    return Filter(grade)
+
+
+class SubtaskGroup(msgspec.Struct, frozen=True):
+    """Subtasks with a common score, for example the languages of MGSM with Latin script.
+
+    Attributes:
+        name: name of the group in results.
+        subtasks: values of the field `Task.subtask`; None: all.
+        weight: "rows": each row counts the same (lm-eval's `weight_by_size: true`). "subtasks": each subtask counts the
+            same.
+    """
+
+    name: str
+    subtasks: frozenset[str] | None = None
+    weight: Literal["rows", "subtasks"] = "rows"
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -34,7 +79,7 @@ class Task(msgspec.Struct, frozen=True):
         prompt: the user message: a Jinja template over a row's fields, the path of a template, or a function of the
             fields.
         extract: function that returns the answer in a response, or several such functions by name. Each of them is a
-            filter with its own score.
+            filter with its own score. A `Filter` instead of a function also gets the row.
         scorer: function of (extracted answer, target) that returns a score from 0 to 1.
         target: name of the field with the right answer. `scorer` gets it as text, written as in JSON (true, 0.5),
             unless it is a list, an object or null (None).
@@ -47,22 +92,29 @@ class Task(msgspec.Struct, frozen=True):
         params: request parameters of every call.
         body_format: JSON format of the request bodies (see `Request`).
         samples: number of samples of each question if the user does not set one; None: one, without a sample number.
+        vary: function of (fields of a row, number of the sample from 0) that returns the fields of that sample, for
+            example with its choices in another order; None: all samples of a question are equal.
         votes: number of samples k by name. Each entry adds a score of the majority answer among the first k samples.
+        subtask: name of the field with the subtask (subject, language) of a row, for which scores are also reported;
+            "": there are no subtasks.
+        groups: groups of subtasks with a score of their own.
         is_fast: `extract` and `scorer` take microseconds. Other functions run in a thread, so that they do not delay
             calls.
-        origin: FILE.py:task (set by the command line) or regex:PATTERN, from which a separate process can load the
-            task. Answers are then graded in that process, so that a scorer that hangs can be killed. "": answers are
-            graded in this process.
+        origin: FILE.py:task (set by the command line), regex:PATTERN, from which a separate process can load
+            the task. Answers are then graded in that process, so that a scorer that hangs can be killed. "":
+            answers are graded in this process.
         scoring_timeout: seconds that grading one answer may take in a separate process; after that the row has failed.
         identity: settings in addition to the name, the prompt and the parameters that must be equal in comparable runs.
         answer_key: value for the `answer_key` setting of the simulated endpoint, from which it knows the right answers.
+        planted: function of the fields of a row that returns (a right response, a wrong response), from which the
+            simulated endpoint knows them if there is no `answer_key`.
         loader: function that adds the rows and few-shot examples, from local files if they are given.
     """
 
     rows: RowsLike
     prompt: PromptLike
-    extract: Extractor | Mapping[str, Extractor]
-    scorer: Callable[[Any, Any], float]
+    extract: Extractor | Filter | Mapping[str, Extractor | Filter]
+    scorer: AnswerScorer
     target: str = "answer"
     name: str = "task"
     system: str | None = None
@@ -71,23 +123,34 @@ class Task(msgspec.Struct, frozen=True):
     params: dict[str, Any] = {}
     body_format: BodyFormat = "compact"
     samples: int | None = None
+    vary: Callable[[Fields, int], Fields] | None = None
     votes: Mapping[str, int] = {}
+    subtask: str = ""
+    groups: Sequence[SubtaskGroup] = ()
     is_fast: bool = False
     origin: str = ""
     scoring_timeout: float = 10.0
     identity: dict[str, Any] = {}
     answer_key: str = ""
+    planted: Callable[[Fields], tuple[str, str]] | None = None
     loader: "TaskLoader | None" = None
 
     @property
-    def filters(self) -> Mapping[str, Extractor]:
-        """Return the extractors by filter name."""
-        return {"score": self.extract} if callable(self.extract) else self.extract
+    def filters(self) -> Mapping[str, Extractor | Filter]:
+        """Return the filters by name."""
+        return self.extract if isinstance(self.extract, Mapping) else {"score": self.extract}
 
-    def score_response(self, response: str, target: Any) -> dict[str, tuple[Any, float]]:
-        """Return (extracted answer, score) of one response by filter name."""
-        answers = {name: extract(response) for name, extract in self.filters.items()}
-        return {name: (answer, self.compare(answer, target)) for name, answer in answers.items()}
+    def score_response(self, response: str, fields: Fields) -> dict[str, tuple[Any, float]]:
+        """Return (extracted answer, score) of one response to a row with these fields, by filter name."""
+        grades: dict[str, tuple[Any, float]] = {}
+        for name, each in self.filters.items():
+            if isinstance(each, Filter):
+                answer, value = each.grade(response, fields)
+                grades[name] = answer, _checked_score(value)
+            else:
+                answer = each(response)
+                grades[name] = answer, self.compare(answer, fields.get(self.target))
+        return grades
 
     def compare(self, answer: Any, target: Any) -> float:
         """Return the score of an extracted answer.
@@ -95,14 +158,29 @@ class Task(msgspec.Struct, frozen=True):
         Raises:
             ValueError: the scorer did not return a number from 0 to 1.
         """
-        result = self.scorer(answer, target if isinstance(target, list | dict | None) else as_text(target))
-        try:
-            value = float(result)
-        except (TypeError, ValueError):
-            value = math.nan
-        if not 0 <= value <= 1:
-            raise ValueError(f"expected a score from 0 to 1, got {result!r:.100}")
-        return value
+        return _checked_score(
+            self.scorer(answer, target if isinstance(target, list | dict | None) else as_text(target))
+        )
+
+    def weights(self, fields: Fields) -> dict[str, float]:
+        """Return the weights of a row by name of the filters that have weights."""
+        filters = ((name, each.weight) for name, each in self.filters.items() if isinstance(each, Filter))
+        return {name: weight(fields) for name, weight in filters if weight is not None}
+
+
+def _checked_score(result: Any) -> float:
+    """Return a score as a number.
+
+    Raises:
+        ValueError: it is not a number from 0 to 1.
+    """
+    try:
+        value = float(result)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise ValueError(f"expected a score from 0 to 1, got {result!r:.100}")
+    return value
 
 
 class TaskLoader(Protocol):
@@ -115,49 +193,3 @@ class TaskLoader(Protocol):
         fewshot_data: str | Path | None = None,
         num_fewshot: int | None = None,
     ) -> Task: ...
-
-
-class TaskPrompt:
-    """Builds the messages of a row: system message, few-shot examples, question.
-
-    Attributes:
-        identity: settings that must be equal in two comparable runs: prompt, system message, few-shot examples and
-            the task's own `identity`.
-
-    Raises:
-        UsageError: a few-shot example is not a message.
-        PromptError: a template is not valid.
-    """
-
-    def __init__(self, task: Task) -> None:
-        self._turn = PromptTemplate(task.prompt)
-        self._system = None if task.system is None else PromptTemplate(task.system)
-        fewshot = task.fewshot if callable(task.fewshot) else check_messages(task.fewshot)
-        self._fewshot = fewshot if callable(fewshot) else lambda index: list(fewshot)
-        settings = {
-            "prompt": self._turn.source,
-            "system": self._system and self._system.text,
-            "fewshot": getattr(fewshot, "__qualname__", "function") if callable(fewshot) else list(fewshot),
-        }
-        self.identity = {name: value for name, value in settings.items() if value} | task.identity
-
-    def messages(self, row: Row) -> Messages:
-        """Return the messages for a row.
-
-        Raises:
-            PromptError: a template uses a field that the row does not have, or a prompt function failed.
-        """
-        system = [] if self._system is None else self._system.messages(row)
-        return [*({**turn, "role": "system"} for turn in system), *self._fewshot(row.index), *self._turn.messages(row)]
-
-
-def check_messages(messages: Sequence[Message]) -> Sequence[Message]:
-    """Return the few-shot messages.
-
-    Raises:
-        UsageError: one of them is not a message.
-    """
-    for message in messages:
-        if not isinstance(message, Mapping) or not {"role", "content"} <= message.keys():
-            raise UsageError(f"Task.fewshot: expected messages with role and content, got {message!r:.100}.")
-    return messages

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from manycall.errors import UsageError
 from manycall.evals.scoring.text_answers import exact_match, extract_regex
+from manycall.evals.tasks.benchmark import Benchmark
 from manycall.evals.tasks.fewshot import with_num_fewshot
 from manycall.evals.tasks.task import Task
 from manycall.option_flags import option
@@ -48,6 +49,7 @@ TASK = Task(
     answer_key="wordmath",
     loader=load,
 )
+BENCHMARKS = (Benchmark(TASK, COUNT, "manycall", "built in"),)
 
 
 def problems(count: int = COUNT, seed: int = SEED) -> list[dict[str, str]]:

@@ -1,0 +1,106 @@
+"""Rank the models of a folder of evaluations: each task's models by score, each compared with the best one."""
+
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from manycall.comparison.compare_runs import RunPair, require_same_questions
+from manycall.comparison.protocol import require_same_protocol
+from manycall.comparison.ranking_result import RankedModel, Ranking
+from manycall.comparison.run_scores import RunScores, row_scorer
+from manycall.errors import UsageError
+from manycall.evals.no_answer import NoAnswer
+from manycall.evals.stats.paired_tests import holm_adjust
+from manycall.option_flags import option
+from manycall.store.output_reader import OutputReader
+from manycall.store.paths import run_folder_path
+
+EVALUATION = "eval "
+"""How the name of an evaluation's job begins."""
+
+
+def rank_models(
+    folder: str | Path,
+    *,
+    metric: str | None = None,
+    allow_different: str | Collection[str] = (),
+    no_answer: NoAnswer = "wrong",
+    force: bool = False,
+) -> Ranking:
+    """Rank the models whose evaluations are in a folder, for example one of `evaluate_all`.
+
+    Args:
+        folder: is searched for outputs of `evaluate`, at any depth.
+        metric: the score to compare. Default: the last score of each task that all its models have.
+        allow_different, no_answer, force: see `compare`.
+
+    Raises:
+        UsageError: no task was answered by two models, or their settings or questions differ.
+    """
+    by_task: dict[str, list[OutputReader]] = {}
+    for path in find_evaluations(Path(folder)):
+        reader = OutputReader(path)
+        by_task.setdefault(str(reader.settings["job"]).removeprefix(EVALUATION), []).append(reader)
+    compared = {task: readers for task, readers in by_task.items() if len(readers) > 1}
+    if not compared:
+        raise UsageError(f"{folder} has no task with the outputs of two models.")
+    ranked: list[RankedModel] = []
+    for task, readers in compared.items():
+        if not force:
+            allowed = [allow_different] if isinstance(allow_different, str) else allow_different
+            for reader in readers[1:]:
+                require_same_protocol(readers[0], reader, allowed)
+        runs = [RunScores(reader, row_scorer(reader, None, metric, force), no_answer) for reader in readers]
+        ranked += _rank_task(task, runs, metric, force)
+    return Ranking(
+        folder=Path(folder),
+        models=_with_holm(ranked),
+        single=[readers[0].path for readers in by_task.values() if len(readers) == 1],
+    )
+
+
+def find_evaluations(folder: Path) -> list[Path]:
+    """Return the outputs of evaluations in a folder, at any depth, by name.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder.")
+    outputs = (path for path in sorted(folder.rglob("*.jsonl")) if run_folder_path(path).is_dir())
+    return [path for path in outputs if str(OutputReader(path).settings.get("job", "")).startswith(EVALUATION)]
+
+
+def _rank_task(task: str, runs: Sequence[RunScores], metric: str | None, force: bool) -> Iterator[RankedModel]:
+    """Yield the models of a task, the best first, each compared with the best one."""
+    common = [name for name in runs[0].scores if all(name in other.scores for other in runs)]
+    if metric is not None and metric not in common:
+        raise UsageError(f"{task}: not all models have the score {metric!r} ({option('metric')}).")
+    if not common:
+        raise UsageError(f"{task}: the models have no score in common. Choose one with {option('metric')}.")
+    name = metric or common[-1]
+    summaries = [(run.summary([name]), run) for run in runs]
+    summaries.sort(key=lambda each: -each[0].scores[0].value)
+    best = summaries[0][1]
+    values = [each.scores[0].value for each, _ in summaries]
+    for summary, run in summaries:
+        rank, difference = 1 + values.index(summary.scores[0].value), None
+        if run is not best:
+            require_same_questions(best, run, force)
+            difference = RunPair(rank, best, run, name).difference()
+        yield RankedModel(
+            task=task, rank=rank, model=summary.model, out=summary.out, score=summary.scores[0],
+            difference=difference, incomplete=summary.incomplete,
+        )  # fmt: skip
+
+
+def _with_holm(models: Sequence[RankedModel]) -> list[RankedModel]:
+    """Return the models with p-values that are adjusted for all comparisons."""
+    adjusted = iter(holm_adjust([each.difference.difference.p_value for each in models if each.difference is not None]))
+    return [
+        each
+        if each.difference is None
+        else replace(each, difference=replace(each.difference, p_value_holm=next(adjusted)))
+        for each in models
+    ]

@@ -1,0 +1,29 @@
+"""Benchmark, the entry of a task in the registry."""
+
+import msgspec
+
+from manycall.evals.tasks.task import Task
+
+LM_EVAL = "lm-evaluation-harness 0.4.13"
+
+
+class Benchmark(msgspec.Struct, frozen=True):
+    """A built-in task and what a user should know about it.
+
+    Attributes:
+        task: the task. It has no rows until its `loader` adds them.
+        questions: number of questions in the published data.
+        authority: whose protocol the task follows, to which its scores are equal. "manycall": our own variant.
+        data: where the questions come from, in one line.
+        extra: the optional dependencies that the task needs, for example "math"; "": none.
+        metric: lm-eval's name of the metric of every filter. "": the name of each filter is that of a metric.
+        version: version of the task in lm-eval; None if lm-eval has no such task.
+    """
+
+    task: Task
+    questions: int
+    authority: str
+    data: str
+    extra: str = ""
+    metric: str = "exact_match"
+    version: float | None = None

@@ -1,0 +1,89 @@
+"""Mathematical answers: boxes and LaTeX as lm-eval reads them, and comparisons in processes that can be killed."""
+
+import pytest
+
+from manycall.evals.scoring.latex_answers import dollar_or_box, equal_latex, hendrycks_box, normalize_latex
+from manycall.evals.scoring.math_equality import (
+    MATH_PREFIX,
+    TIMED_OUT,
+    equal_by_sympy,
+    equal_expressions,
+    verify_response,
+)
+from manycall.evals.scoring.minerva_answers import INVALID_ANSWER, final_answer, normalize_answer
+from manycall.evals.scoring.scorer_process import ScorerProcesses, ScorerTooSlow
+from manycall.evals.scoring.text_answers import UNPARSED, after_thinking
+from manycall.evals.tasks.aime import boxed_integer
+
+
+@pytest.mark.parametrize(
+    ("right", "responses"),
+    [
+        (True, [r"\boxed{33}", r"\boxed{ 33 }", r"\boxed{N = 33}", r"\boxed{33^\circ}", "n=33", "$33$", r"\boxed 33$"]),
+        (True, [r"<think>\boxed{3}</think> \boxed{33}", "33"]),
+        (
+            False,
+            [r"\boxed{033}", r"\boxed{33.0}", r"\boxed{\text{33}}", r"\fbox{33}", r"\boxed{33", r"\boxed{33}\boxed"],
+        ),
+        (False, ["33.", "The answer is 33", "x is $3$ so $n=33$", "abc=33", r"\boxed {33}"]),
+    ],
+)
+def test_answers_to_aime_are_read_and_compared_as_lm_eval_does(right: bool, responses: list[str]) -> None:
+    assert {response: equal_latex(dollar_or_box(response), "33") for response in responses} == dict.fromkeys(
+        responses, float(right)
+    )
+
+
+def test_latex_is_normalised_and_what_cannot_be_is_compared_as_it_is() -> None:
+    assert normalize_latex(r"x = \dfrac12") == normalize_latex("0.5") == normalize_latex("1/2") == r"\frac{1}{2}"
+    assert normalize_latex(r"\sqrt3 + .5\text{ cm}") == r"\sqrt{3}+0.5"
+    assert normalize_latex(r"\frac1") == r"\frac1"
+    for text in (r"a\text{ b}\text{ c}", r"\sqrt", r"\frac", "a/b"):
+        with pytest.raises(ValueError, match=r"two units|no argument|invalid literal"):
+            normalize_latex(text)
+        assert (equal_latex(text, text), equal_latex(text, f"{text} ")) == (1, 0)
+    assert hendrycks_box(r"\boxed{a{b}c} d") == "a{b}c"
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        (r"so \boxed{033}", "33"),
+        (r"\boxed{33.0}", "33"),
+        (r"\boxed{\text{33}}", "33"),
+        (r"<think>\boxed{3}</think>\boxed{33}", "33"),
+        (r"<think>it may be \boxed{33}, but", UNPARSED),
+        (r"\boxed{33.5}", UNPARSED),
+        ("The answer is 33.", UNPARSED),
+    ],
+)
+def test_our_variant_of_aime_reads_the_number_in_the_last_box(response: str, answer: str) -> None:
+    assert boxed_integer(response) == answer
+
+
+def test_text_after_the_thinking_is_kept() -> None:
+    assert after_thinking("<think>a</think>b</think>\n c") == "c"
+    assert (after_thinking("no thinking"), after_thinking("<think>unfinished")) == ("no thinking", "")
+
+
+def test_final_answers_are_read_and_normalised_as_in_minerva_math() -> None:
+    assert final_answer("Final Answer: The final answer is $x = 5$. I hope it is correct.") == "5"
+    assert final_answer("Final Answer: The final answer is 5") == INVALID_ANSWER  # its last character is lost
+    assert normalize_answer(r"5\text{ cm}") == "5"
+    assert normalize_answer(r"\left(2, 3\right)") == r"\left(2,3\right)"
+    assert (normalize_answer("1,000,000"), normalize_answer("0,1"), normalize_answer(r"\sqrt[3]8")) == (
+        "1000000", "0,1", r"\sqrt[3]{8}",
+    )  # fmt: skip
+
+
+def test_comparisons_run_in_a_process_that_is_killed_when_it_takes_too_long() -> None:
+    pytest.importorskip("math_verify")
+    assert verify_response(r"so it is \boxed{\frac12}", "$0.5$") == (r"\frac{1}{2}", 1.0)
+    assert verify_response("I cannot say.", "$0.5$") == (UNPARSED, 0.0)
+    assert (equal_expressions(r"2\le x<5", "[2,5)"), equal_expressions("[2,5)", r"2\le x<5")) == (0, 1)
+    assert (equal_by_sympy(r"\frac{2}{4}", "0.5"), equal_by_sympy("(", "0.5")) == (1, 0)
+    processes = ScorerProcesses(MATH_PREFIX, 0.3)
+    with pytest.raises(ScorerTooSlow):
+        processes.grade("9^{9^{9^{9}}}", {"way": "equal_expressions", "answer": "3"})
+    assert TIMED_OUT != UNPARSED
+    processes.close()
