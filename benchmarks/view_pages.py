@@ -14,13 +14,14 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from scenarios.page import markdown, replace_between
-from view import DOCS, RUNS, timed, viewer, write_output, write_runs
+from view import DOCS, RUNS, viewer, write_output, write_runs
 from view_browser import browser
 from view_runs import figures, write_run
 
@@ -40,6 +41,13 @@ NAMES: dict[str, tuple[str, str, float, str]] = {
 """Names in English and Chinese, goal, unit."""
 
 
+def seconds(action: Callable[[], Any]) -> float:
+    """Return how long an action takes."""
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
 def measure_rows(chromium: Any, out: Path) -> dict[str, float]:
     """Return the figures of the page of rows."""
     found: dict[str, float] = {}
@@ -54,15 +62,15 @@ def measure_rows(chromium: Any, out: Path) -> dict[str, float]:
         row.filter(has_text="q-0").wait_for()
         found["first"], found["bytes"] = time.perf_counter() - started, sum(sizes) / 1000
         status = page.locator("p.status")
-        found["last"] = timed(lambda: (page.keyboard.press("End"), row.filter(has_not_text="q-0").wait_for()))
+        found["last"] = seconds(lambda: (page.keyboard.press("End"), row.filter(has_not_text="q-0").wait_for()))
         status.filter(has_not_text="indexed").wait_for(timeout=120_000)
         page.keyboard.press("Home")
         row.filter(has_text="q-0").wait_for()
-        found["filter"] = timed(lambda: (page.keyboard.press("w"), row.filter(has_text="✗ 0").wait_for()))
+        found["filter"] = seconds(lambda: (page.keyboard.press("w"), row.filter(has_text="✗ 0").wait_for()))
         page.keyboard.press("w")
         row.filter(has_text="q-0").wait_for()
         order = page.get_by_label("Order")
-        found["sort"] = timed(
+        found["sort"] = seconds(
             lambda: (order.select_option("-answer.len"), row.filter(has_text="q-", has_not_text="q-0 ").wait_for())
         )
         order.select_option("")
@@ -70,7 +78,7 @@ def measure_rows(chromium: Any, out: Path) -> dict[str, float]:
         page.keyboard.type("hyperbol")
         page.wait_for_timeout(1000)
         complete = status.filter(has_text=re.compile(r"^[\d,]+ of (?!.*searched)"))
-        found["search"] = timed(
+        found["search"] = seconds(
             lambda: (page.keyboard.type("a"), page.wait_for_url("**hyperbola**"), complete.wait_for())
         )
         session = page.context.new_cdp_session(page)
@@ -83,9 +91,9 @@ def measure_rows(chromium: Any, out: Path) -> dict[str, float]:
 def measure_list(chromium: Any, folder: Path) -> dict[str, float]:
     with viewer(folder) as server:
         page = chromium.new_page()
-        seconds = timed(lambda: (page.goto(server.url), page.locator(".grid-row").first.wait_for()))
+        elapsed = seconds(lambda: (page.goto(server.url), page.locator(".grid-row").first.wait_for()))
         page.close()
-    return {"list": seconds}
+    return {"list": elapsed}
 
 
 def measure_lines(chromium: Any, folder: Path) -> dict[str, float]:
@@ -104,7 +112,7 @@ def measure_lines(chromium: Any, folder: Path) -> dict[str, float]:
         for number in range(2, LINES + 2):
             with timeline.open("a") as file:
                 file.write(json.dumps(figures(time.time(), number, 10**6)) + "\n")
-            lags.append(timed(page.locator(f"[role=progressbar][aria-valuenow='{number}']").wait_for))
+            lags.append(seconds(page.locator(f"[role=progressbar][aria-valuenow='{number}']").wait_for))
             time.sleep(0.05)
         page.close()
     return {"line": sorted(lags)[int(0.95 * LINES)]}
