@@ -72,11 +72,12 @@ class RealTab:
         self.page.on(
             "console", lambda message: self.faults.append(message.text) if "Content Security" in message.text else None
         )
-        self.page.on(
-            "request",
-            lambda request: request.url.startswith((self.origin, "data:", "blob:")) or self.faults.append(request.url),
-        )
+        self.page.on("request", self._request)
         self.page.goto(url)
+
+    def _request(self, request: Any) -> None:
+        if not request.url.startswith((self.origin, "data:", "blob:")):
+            self.faults.append(request.url)
 
     def rows(self) -> int:
         """Rows that have ended, as the page says."""

@@ -76,7 +76,11 @@ class Tab:
         self.page.set_default_timeout(5000)
         self.page.on("pageerror", lambda error: self.faults.append(f"pageerror: {error}"))
         self.page.on("console", self._console)
-        self.page.on("dialog", lambda dialog: (self.faults.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        self.page.on("dialog", self._dialog)
+
+    def _dialog(self, dialog: Any) -> None:
+        self.faults.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
 
     def _console(self, message: Any) -> None:
         if message.type == "error" and "404" not in message.text and "400" not in message.text:
