@@ -124,7 +124,7 @@ def test_a_run_that_is_killed_resumed_and_started_over_under_an_open_page(chromi
         kill(run)
         tab.wait_for_state("killed")
         assert 0 < tab.rows() < ROWS
-        with command(*generate(0.02), folder=tmp_path) as resumed:
+        with command(*generate(0.2), folder=tmp_path) as resumed:
             resumed.wait(timeout=30)
         tab.wait_for_state("finished")
         tab.wait_for_rows(ROWS)

@@ -12,7 +12,7 @@ import { ErrorBox, Figure, Link, Remedy, State, Table } from "./parts.js";
 import { addLines, emptyTimeline, reasonOf } from "./timeline.js";
 
 const DETAIL_MS = 10_000;
-const ENDED_MS = 3000;
+const ENDED_MS = 2000;
 const ACTIVE = ["running", "silent"];
 const isActive = (run) => ACTIVE.includes(run?.state);
 
