@@ -15,6 +15,8 @@ DEPENDENCIES := $(patsubst %,tests/test_%.py,batch cli docstrings evals export e
 	python_api quality row_frames schema store templates transport)
 
 GSM8K ?=
+# A folder with the code of simple-evals, MMLU-Pro and OpenCompass (docs/evaluate.md), for make crosscheck.
+AUTHORITIES ?=
 LM_EVAL := .venv-lmeval/bin/python
 
 .PHONY: help setup demo test lowest lowest-versions package gsm8k mutants torture crosscheck check docs sim bench short-runs format clean
@@ -73,13 +75,19 @@ torture: setup
 
 .venv-lmeval/ready:
 	$(PYTHON) -m venv .venv-lmeval
-	$(LM_EVAL) -m pip install --quiet --disable-pip-version-check 'lm_eval[api,ifeval,math]==0.4.13'
+	$(LM_EVAL) -m pip install --quiet --disable-pip-version-check 'lm_eval[api,ifeval,math]==0.4.13' nltk==3.10.4 word2number scipy
 	@touch $@
 
 crosscheck: setup .venv-lmeval/ready
 	PYTHONPATH=tests $(BIN)/python -m crosscheck --python $(LM_EVAL) $(if $(GSM8K),--gsm8k $(GSM8K) --record)
 	PYTHONPATH=tests $(BIN)/python -m crosscheck.tasks --python $(LM_EVAL) $(CROSSCHECK)
 	PYTHONPATH=tests $(BIN)/python -m crosscheck.over_http --python $(LM_EVAL) $(if $(GSM8K),--gsm8k $(GSM8K))
+	PYTHONPATH=tests $(BIN)/python -m crosscheck.choices --python $(LM_EVAL) $(if $(AUTHORITIES),--authorities $(AUTHORITIES) --record)
+	PYTHONPATH=tests $(BIN)/python -m crosscheck.choices_over_http --python $(LM_EVAL)
+	$(PIP) install --quiet --editable '.[ifeval]'
+	PYTHONPATH=tests $(BIN)/python -m crosscheck.texts --python $(LM_EVAL) --record
+	PYTHONPATH=tests $(BIN)/python -m crosscheck.texts_over_http --python $(LM_EVAL)
+	$(if $(AUTHORITIES),PYTHONPATH=tests $(BIN)/python -m crosscheck.graded --python $(LM_EVAL) --authorities $(AUTHORITIES) --record)
 
 check: setup
 	$(BIN)/ruff check

@@ -224,8 +224,9 @@ async def drive(
     """Make one call for each row in a complete run: journal, output, timeline. Return how many rows succeeded."""
     run = RunFolder(folder / "out.jsonl", Manifest("0", {}))
     progress = StatusLine(
-        "sim", client.counters, total=None, before=0, load=lambda now: client_status(client, now), note=str, display=StatusDisplay(None)
-    )
+        "sim", client.counters, total=None, before=0, load=lambda now: client_status(client, now), note=str,
+        display=StatusDisplay(None),
+    )  # fmt: skip
     try:
         async with client:
             prepare(client.pool.endpoints)

@@ -16,8 +16,8 @@ def cells(benchmark: Benchmark) -> tuple[str, ...]:
     protocol = benchmark.authority if version is None else f"{benchmark.authority}, version {version:g}"
     names = ", ".join(f"`{name}`" for name in [*task.filters, *task.votes])
     samples = str(task.samples or 1)
-    tokens = task.params.get("max_tokens", "")
-    return f"{benchmark.questions:,}", protocol, names, samples, f"{tokens:,}", benchmark.extra or "–", benchmark.data
+    tokens = f"{task.params['max_tokens']:,}" if "max_tokens" in task.params else "–"
+    return f"{benchmark.questions:,}", protocol, names, samples, tokens, benchmark.extra or "–", benchmark.data
 
 
 def benchmark_rows() -> Iterator[tuple[str, ...]]:

@@ -21,7 +21,7 @@ LENGTH = 400_000
 SLOW_SECONDS = 2.0
 """CPU time that no built-in parser may need for an answer of LENGTH. An ordinary answer takes microseconds."""
 
-SAME_FILTERS = "platinum|aime2[56]|mgsm_(direct|en_cot)|mgsm_native_cot_(?!zh)"
+SAME_FILTERS = "platinum|aime2[56]|mgsm_(direct|en_cot)|mgsm_native_cot_(?!zh)|(gpqa_diamond|mmlu_redux|ceval|cmmlu)$"
 """Tasks with the filters of another one. Those of the math extra run in processes that can be killed."""
 
 STARTS = {
@@ -67,10 +67,11 @@ def readers() -> dict[str, Callable[[str], object]]:
             continue
         row: dict[str, Any] = {"answer": "B" if "mmlu" in task.name else "#### 18"}
         if has_sample(task) and task.loader is not None:
-            row = task.loader(task, "sample").rows[0]  # type: ignore[index]
+            rows: Any = task.loader(task, "sample").rows
+            row = rows[0]
         found[name] = lambda text, task=task, row=row: task.score_response(text, row)  # type: ignore[misc]
     for name, way in SCORERS.items():
-        target = "B" if name == "choice" else "18"
+        target = "B" if name in ("choice", "letter-logprob") else "18"
         found[f"--scorer {name}"] = lambda text, way=way, target=target: way.scorer(way.extract(text), target)  # type: ignore[misc]
     near = NearDuplicates(0.8)
     number = count()

@@ -40,11 +40,11 @@ OBJECT: dict[str, Any] = {
 }
 
 
-def made(source: Any = None, **how: Any) -> manycall.RunResult:
+def made(source: Any = None, **how: Any) -> manycall.results.RunResult:
     return generate(rows=source or TOPICS, base_url=SIM, model="m", out=OUT, progress=False, **how)
 
 
-def steps(chain: list[dict[str, Any]], **how: Any) -> manycall.RunResult:
+def steps(chain: list[dict[str, Any]], **how: Any) -> manycall.results.RunResult:
     return manycall.run_steps(chain, TOPICS, base_url=SIM, model="m", out=OUT, progress=False, **how)
 
 

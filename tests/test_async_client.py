@@ -188,7 +188,7 @@ def test_a_job_without_out_keeps_its_rows_as_long_as_its_stream_or_its_result(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
-    async def result() -> manycall.RunResult:
+    async def result() -> manycall.results.RunResult:
         async with simulated()[0] as llm:
             return await llm.map(grade, ROWS[:10], progress=False)
 

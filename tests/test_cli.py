@@ -186,7 +186,11 @@ def test_run_takes_a_function_from_a_file() -> None:
         ),
         (("generate", "-p", "x", "/dev/null", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"not a regular file"),
         (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim", "--param", "stream=true"), 2, r"'stream'"),
-        (("generate", "-p", "x", "-m", "m", "-o", "o.jsonl", "-u", "sim", "--param", "n=4"), 2, r"--samples"),
+        (
+            ("judge", "a.jsonl", "--rubric", "{{ a }}", "-m", "m", "-o", "o.jsonl", "-u", "sim", "--param", "n=4"),
+            2,
+            r"--samples",
+        ),
     ],
 )
 def test_what_cannot_work_is_one_sentence_and_the_right_code(words: tuple[str, ...], code: int, said: str) -> None:

@@ -77,7 +77,7 @@ def test_a_file_is_checked_as_a_whole_before_the_first_call() -> None:
 def test_a_row_of_a_program_fails_alone_and_the_others_are_resumed() -> None:
     bodies: list[Any] = []
 
-    results: list[manycall.RunResult] = []
+    results: list[manycall.results.RunResult] = []
 
     def answer(body: Any) -> str:
         bodies.append(body)

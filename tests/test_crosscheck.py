@@ -13,6 +13,7 @@ import pytest
 
 from crosscheck import __main__ as check
 from crosscheck import ours, over_http, tasks
+from crosscheck.task_cases import CASES
 from manycall.evals.tasks.registry import BENCHMARKS
 
 SAID = json.loads(check.RECORDED.read_text())
@@ -81,15 +82,15 @@ def test_both_commands_say_the_same_of_the_simulated_endpoint(lm_eval: str, tmp_
 
 
 def test_every_task_sends_reads_and_scores_as_lm_eval_did(tmp_path: Path) -> None:
-    names = [*tasks.CASES]
+    names = [*CASES]
     if find_spec("math_verify") is None:
         names = [name for name in names if BENCHMARKS[name].extra != "math"]
-    assert SAID_OF_TASKS.keys() == tasks.CASES.keys()
+    assert SAID_OF_TASKS.keys() == CASES.keys()
     assert tasks.recorded_now(names, tmp_path) == {name: SAID_OF_TASKS[name] for name in names}
 
 
 def test_a_difference_of_a_task_is_seen(tmp_path: Path) -> None:
-    case = tasks.CASES["aime25"]
+    case = CASES["aime25"]
     job = tasks.make_case("aime25", case, 40, tmp_path)
     mine = tasks.ask_ours("aime25", job)
     rows = tasks.write_lines(tmp_path / "said", ({"none": ["", {"exact_match": 0.0}]} for _ in mine["grades"]))

@@ -53,7 +53,7 @@ def chain(min_score: int, *more: dict[str, Any]) -> list[Any]:
     return [{"generate": "write {{ q }}"}, judge, *more]
 
 
-def steps(given: Any, url: str, out: Path = OUT, **how: Any) -> manycall.RunResult:
+def steps(given: Any, url: str, out: Path = OUT, **how: Any) -> manycall.results.RunResult:
     return manycall.run_steps(given, how.pop("rows", ROWS), model="m", base_url=url, out=out, progress=False, **how)
 
 
@@ -225,7 +225,7 @@ def test_old_answers_are_read_with_a_new_schema(refuses_format: bool) -> None:
     wider = {**SCHEMA, "properties": {"a": {"type": "integer"}, "b": {"type": "string"}}, "required": ["a", "b"]}
     narrower = {**SCHEMA, "properties": {"b": {"type": "integer"}}, "required": ["b"]}
 
-    def generate(schema: Any, url: str, **how: Any) -> manycall.RunResult:
+    def generate(schema: Any, url: str, **how: Any) -> manycall.results.RunResult:
         return manycall.generate(
             "x {{ q }}", ROWS, schema=schema, model="m", base_url=url, out=OUT, progress=False, concurrency=1, **how
         )
@@ -248,7 +248,7 @@ def test_old_answers_are_read_with_a_new_schema(refuses_format: bool) -> None:
 
 
 def test_a_changed_regular_expression_reads_the_old_answers() -> None:
-    def generate(extract: str, url: str, **how: Any) -> manycall.RunResult:
+    def generate(extract: str, url: str, **how: Any) -> manycall.results.RunResult:
         return manycall.generate(
             "write {{ q }}", ROWS, extract=extract, model="m", base_url=url, out=OUT, progress=False, **how
         )
@@ -269,7 +269,7 @@ def test_new_variables_are_checked_for_every_row_although_a_cache_knows_the_inpu
     settled = time.time() - 1000
     os.utime("in.jsonl", (settled, settled))
 
-    def generate(url: str, **how: Any) -> manycall.RunResult:
+    def generate(url: str, **how: Any) -> manycall.results.RunResult:
         return manycall.generate(
             "write {{ q }}", Path("in.jsonl"), model="m", base_url=url, out=OUT, progress=False, **how
         )

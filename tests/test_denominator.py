@@ -38,14 +38,14 @@ async def server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 @pytest.fixture
-def result() -> manycall.EvalResult:
+def result() -> manycall.results.EvalResult:
     """What comes of twenty questions, of which five get no answer and one gets half of one."""
     options: dict[str, Any] = {"model": "any", "out": "o.jsonl", "limit": 20, "progress": False}
     with serving(server) as url:
         return manycall.evaluate("wordmath", base_url=url, **options)
 
 
-def test_a_failed_call_is_in_no_score_and_an_empty_answer_is_wrong(result: manycall.EvalResult) -> None:
+def test_a_failed_call_is_in_no_score_and_an_empty_answer_is_wrong(result: manycall.results.EvalResult) -> None:
     found = result.score("strict-match")
     assert (found.value, found.count) == (14 / 17, 17)
     assert (result.scored_rows, result.no_answer, result.truncated, result.failed) == (17, 2, 1, 3)
@@ -55,7 +55,7 @@ def test_a_failed_call_is_in_no_score_and_an_empty_answer_is_wrong(result: manyc
     assert result.incomplete == ""
 
 
-def test_empty_answers_can_be_excluded_from_the_score(result: manycall.EvalResult) -> None:
+def test_empty_answers_can_be_excluded_from_the_score(result: manycall.results.EvalResult) -> None:
     result = manycall.score("o.jsonl", no_answer="exclude")
     found = result.score("strict-match")
     assert (found.value, found.count) == (14 / 15, 15)
@@ -65,7 +65,7 @@ def test_empty_answers_can_be_excluded_from_the_score(result: manycall.EvalResul
     assert result.incomplete == ""
 
 
-def test_an_export_for_lm_eval_scores_an_empty_text_0_as_lm_eval_does(result: manycall.EvalResult) -> None:
+def test_an_export_for_lm_eval_scores_an_empty_text_0_as_lm_eval_does(result: manycall.results.EvalResult) -> None:
     paths = manycall.export_lm_eval("o.jsonl", "lm")
     figures = json.loads(paths[0].read_bytes())
     assert figures["results"]["wordmath"]["exact_match,strict-match"] == 14 / 17
@@ -74,7 +74,7 @@ def test_an_export_for_lm_eval_scores_an_empty_text_0_as_lm_eval_does(result: ma
     assert [(sample["doc_id"], sample["exact_match"]) for sample in empty] == [(7, 0), (9, 0)]
 
 
-def test_the_report_says_all_of_it(result: manycall.EvalResult) -> None:
+def test_the_report_says_all_of_it(result: manycall.results.EvalResult) -> None:
     assert "| 17          | 2         | 1         | 3      | 1          | 1              | 1       |" in str(result)
     for name in ("r.md", "r.html"):
         manycall.write_report(manycall.score("o.jsonl"), name)

@@ -155,8 +155,9 @@ def public_names(module: str) -> set[str]:
     return {name for name, value in vars(found).items() if getattr(value, "__module__", "") == module}
 
 
-@pytest.mark.parametrize("module", ["manycall", "manycall.steps", "manycall.errors", "manycall.testing"])
-def test_the_python_reference_lists_every_public_name_once(module: str) -> None:
+@pytest.mark.parametrize("name", ["", ".results", ".steps", ".errors", ".testing"])
+def test_the_python_reference_lists_every_public_name_once(name: str) -> None:
+    module = f"manycall{name}"
     page = ROOT / "docs" / "reference" / f"{module.removeprefix('manycall.')}.md"
     names = re.findall(rf"^::: {re.escape(module)}\.(\w+)$", page.read_text(encoding="utf-8"), re.M)
     assert sorted(names) == sorted(public_names(module))

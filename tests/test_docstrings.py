@@ -10,7 +10,7 @@ import pytest
 import manycall
 
 PUBLIC = {name: getattr(manycall, name) for name in manycall.__all__}
-SUBMODULES = {name: getattr(manycall, name) for name in ("errors", "steps", "testing")}
+SUBMODULES = {name: getattr(manycall, name) for name in ("errors", "results", "steps", "testing")}
 METHODS = {
     f"{name}.{method}": value
     for name, owner in PUBLIC.items()

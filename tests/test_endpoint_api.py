@@ -182,7 +182,7 @@ def test_providers_of_one_pool_share_the_journal() -> None:
     replies = [http(200, json.dumps(ANTHROPIC).encode())] * 100
     rows = [{"id": str(n), "n": n} for n in range(20)]
 
-    def run(*entries: str, overwrite_output: bool = False) -> manycall.RunResult:
+    def run(*entries: str, overwrite_output: bool = False) -> manycall.results.RunResult:
         Path("endpoints.toml").write_text("".join(f"[[endpoint]]\n{each}\n" for each in entries))
         if overwrite_output:
             Path("o.jsonl").write_bytes(b"")

@@ -169,7 +169,7 @@ def test_the_result_equals_a_recount_of_the_journal_over_sessions_and_models(tmp
     table.write_text(json.dumps(LITELLM))
     out = tmp_path / "out.jsonl"
 
-    async def session(limit: int) -> manycall.RunResult:
+    async def session(limit: int) -> manycall.results.RunResult:
         async with manycall.Client("m", base_url="http://127.0.0.1:1/v1", transport=transport) as llm:
             rows = [{"id": n} for n in range(limit)]
             return await llm.map(ask, rows, out=out, price="1/0.1/2", prices=table, progress=False).result()

@@ -130,7 +130,8 @@ def test_local_files_have_ids_by_subtask_and_their_checksum_in_the_settings() ->
         Path(f"d/{year}.jsonl").write_bytes(BODY * count)
     Path("d/README.md").write_text("not read")
     task = data_of()(TASK, Path("d"))
-    assert [row["id"] for row in task.rows] == ["2024-0", "2024-1", "2025-0"]  # type: ignore[union-attr]
+    rows: Any = task.rows
+    assert [row["id"] for row in rows] == ["2024-0", "2024-1", "2025-0"]
     assert len(task.identity["data"]) == 64
     assert "made_up_rows" not in task.identity
 
@@ -172,6 +173,9 @@ def test_a_run_at_the_simulated_endpoint_says_that_its_questions_are_made_up() -
     assert "Expected score from the simulated endpoint: 9 of 12 correct (0.7500)." in ended.out
     assert json.loads(Path("out.jsonl.run/manifest.json").read_text())["settings"]["made_up_rows"] is True
     assert "made-up questions" in str(manycall.score("out.jsonl"))
+    results, samples = manycall.export_lm_eval("out.jsonl", "exported")
+    assert json.loads(results.read_text())["results"]["aime25"]["exact_match,none"] == 0.75
+    assert len(samples.read_text().splitlines()) == 12
 
 
 WITH_SAMPLE = sorted(name for name, task in TASKS.items() if isinstance(task.loader, PublishedData))

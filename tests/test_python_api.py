@@ -101,7 +101,7 @@ class ZMQInteractiveShell:
 def test_a_result_is_text_in_a_notebook_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = manycall.RunResult(job="generate", out=Path("<b>.jsonl"), total_rows=1, done=1, failed=0)
+    report = manycall.results.RunResult(job="generate", out=Path("<b>.jsonl"), total_rows=1, done=1, failed=0)
     as_text = str(report)
     monkeypatch.setattr("builtins.get_ipython", ZMQInteractiveShell, raising=False)
     assert str(report) == as_text

@@ -19,13 +19,13 @@ LOGPROBS = {"content": [{"token": "fine", "logprob": -0.1, "top_logprobs": []}]}
 NO = "I cannot help with that."
 
 
-def generate(choice: dict[str, Any], **how: Any) -> tuple[manycall.RunResult, list[Any]]:
+def generate(choice: dict[str, Any], **how: Any) -> tuple[manycall.results.RunResult, list[Any]]:
     """Answer a row with this choice. Return the result and the output rows without id and question."""
 
     def answer(body: Any) -> HttpResponse:
         return HttpResponse(200, msgspec.json.encode({"choices": [choice]}), no_header)
 
-    results: list[manycall.RunResult] = []
+    results: list[manycall.results.RunResult] = []
 
     async def work() -> None:
         async with manycall.Client("m", base_url="http://h/v1", transport=MemoryTransport(answer, 0)) as llm:

@@ -23,20 +23,29 @@ def _outputs() -> None:
     ROWS.write_text("".join(json.dumps({"id": n, "q": f"question {n}"}) + "\n" for n in range(5)))
 
 
-def generated() -> manycall.RunResult:
+def generated() -> manycall.results.RunResult:
     return manycall.generate("{{ q }}", ROWS, out="g.jsonl", **SIM)
 
 
-def evaluated(out: str = "e.jsonl", limit: int = 5) -> manycall.EvalResult:
+def evaluated(out: str = "e.jsonl", limit: int = 5) -> manycall.results.EvalResult:
     return manycall.evaluate("wordmath", out=out, limit=limit, **SIM)
 
 
-def judged() -> manycall.JudgeResult:
+def evaluated_all() -> manycall.results.SuiteResult:
+    return manycall.evaluate_all(["wordmath"], ["a", "b"], out="suite", base_url="sim", limit=5, progress=False)
+
+
+def ranked() -> manycall.results.Ranking:
+    evaluated_all()
+    return manycall.rank_models("suite")
+
+
+def judged() -> manycall.results.JudgeResult:
     generated()
     return manycall.judge("g.jsonl", "Good? {{ text }}", out="j.jsonl", **SIM)
 
 
-def compared() -> manycall.Comparison:
+def compared() -> manycall.results.Comparison:
     evaluated("e.jsonl")
     evaluated("f.jsonl")
     return manycall.compare("e.jsonl", "f.jsonl")
@@ -57,7 +66,7 @@ def described() -> ResultViews:
     return manycall.dataset_card("g.jsonl", out="README.md")
 
 
-def rehearsed() -> manycall.RunResult:
+def rehearsed() -> manycall.results.RunResult:
     return manycall.generate("{{ q }}", ROWS, out="g.jsonl", dry_run=True, **SIM)
 
 
@@ -66,7 +75,9 @@ COMMANDS: dict[Callable[[], ResultViews], tuple[str, ...]] = {
     generated: ("generate", "-p", "{{ q }}", "rows.jsonl", "-o", "g.jsonl", *ENDPOINT),
     evaluated: ("eval", "wordmath", "--limit", "5", "-o", "e.jsonl", *ENDPOINT),
     judged: ("judge", "g.jsonl", "--rubric", "Good? {{ text }}", "-o", "j.jsonl", *ENDPOINT),
+    evaluated_all: ("eval", "wordmath", "-m", "a", "-m", "b", "--limit", "5", "-o", "suite", "-u", "sim"),
     compared: ("compare", "e.jsonl", "f.jsonl"),
+    ranked: ("compare", "suite"),
     checked: ("check-data", "g.jsonl"),
     exported: ("export", "g.jsonl", "-o", "y.jsonl"),
     described: ("dataset-card", "g.jsonl"),
@@ -103,7 +114,12 @@ def test_results_are_iterated_over_as_dicts_and_shown_in_notebooks_and_ipython()
     assert list(result) == list(result.rows())
     assert {row["id"] for row in result} == {row["id"] for row in result.rows()}
     assert [difference["metric"] for difference in compared()] != []
-    for kind in (manycall.RunResult, manycall.EvalResult, manycall.JudgeResult, manycall.Comparison):
+    for kind in (
+        manycall.results.RunResult,
+        manycall.results.EvalResult,
+        manycall.results.JudgeResult,
+        manycall.results.Comparison,
+    ):
         assert issubclass(kind, RecordViews)
 
     class Printer:
@@ -119,7 +135,7 @@ def test_results_are_iterated_over_as_dicts_and_shown_in_notebooks_and_ipython()
 
 def test_html_escapes_what_a_model_wrote() -> None:
     attack = "<script>alert(1)</script>"
-    result = manycall.RunResult(
+    result = manycall.results.RunResult(
         job="generate", out=Path("o.jsonl"), total_rows=1, done=0, failed=1, top_errors=[(attack, 1)]
     )
     assert attack in str(result)

@@ -45,7 +45,7 @@ def model(asked: list[tuple[int, int]], pause: float = 0.0) -> Connection:
     return connection
 
 
-def generate(url: str, max_tokens: int, **options: Any) -> manycall.RunResult:
+def generate(url: str, max_tokens: int, **options: Any) -> manycall.results.RunResult:
     return manycall.generate(
         "{{ q }}", ROWS, model="m", base_url=url, out=OUT, max_tokens=max_tokens, progress=False, **options
     )

@@ -30,7 +30,7 @@ async def keep(row: dict[str, Any], llm: manycall.LLM) -> dict[str, Any]:
 def written(rows: Any, function: Any = keep) -> list[dict[str, Any]]:
     """Return what `map` writes for these rows, in the order of the input, without ids."""
 
-    async def main() -> manycall.RunResult:
+    async def main() -> manycall.results.RunResult:
         llm = manycall.Client("m", base_url="http://s/v1", transport=MemoryTransport(lambda body: "fine"))
         return await llm.map(function, rows, out="out.jsonl", overwrite=True, progress=False)
 
@@ -168,13 +168,13 @@ def test_what_has_no_rows_with_field_names_is_refused_with_advice(rows: Any, sen
 
 def test_results_become_data_frames() -> None:
     written(pd.DataFrame({"q": ["tea"], "n": [1]}))
-    result = manycall.RunResult(job="map", out=Path("out.jsonl"), total_rows=1, done=1, failed=0)
+    result = manycall.results.RunResult(job="map", out=Path("out.jsonl"), total_rows=1, done=1, failed=0)
     assert result.to_pandas().to_dict("records") == [msgspec.json.decode(Path("out.jsonl").read_bytes())]
     assert result.to_polars().to_dicts() == list(result)
 
 
 def test_a_missing_library_is_named_with_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    result = manycall.RunResult(job="map", out=Path("out.jsonl"), total_rows=1, done=1, failed=0)
+    result = manycall.results.RunResult(job="map", out=Path("out.jsonl"), total_rows=1, done=1, failed=0)
     for library in ("pandas", "polars"):
         monkeypatch.setitem(sys.modules, library, None)
         with pytest.raises(manycall.errors.UsageError, match=f"needs {library}.* pip install {library}"):

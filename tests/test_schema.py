@@ -167,7 +167,7 @@ def _numbers(count: int) -> str:
     return ",".join(map(str, range(count)))
 
 
-def generate(schema: Any = STORY, **how: Any) -> manycall.RunResult:
+def generate(schema: Any = STORY, **how: Any) -> manycall.results.RunResult:
     return manycall.generate("x {{ n }}", [{"n": 1}], schema=schema, model="m", out=OUT, progress=False, **how)
 
 

@@ -23,7 +23,7 @@ def choice(text: str | None, finish_reason: str = "stop", **message: Any) -> Cho
     return {"message": {"role": "assistant", "content": text, **message}, "finish_reason": finish_reason}
 
 
-def generate(choices: list[Choice], bodies: list[Any] | None = None, **how: Any) -> manycall.RunResult:
+def generate(choices: list[Choice], bodies: list[Any] | None = None, **how: Any) -> manycall.results.RunResult:
     """Answer each call with these choices."""
     asked = [] if bodies is None else bodies
     usage = {"prompt_tokens": 3, "completion_tokens": 10}
@@ -32,7 +32,7 @@ def generate(choices: list[Choice], bodies: list[Any] | None = None, **how: Any)
         asked.append(body)
         return HttpResponse(200, msgspec.json.encode({"choices": choices, "usage": usage}), no_header)
 
-    results: list[manycall.RunResult] = []
+    results: list[manycall.results.RunResult] = []
 
     async def work() -> None:
         async with manycall.Client("m", base_url="http://h/v1", transport=MemoryTransport(answer, 0)) as llm:

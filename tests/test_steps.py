@@ -44,7 +44,7 @@ def chain(text: str = CHAIN) -> Path:
     return Path("chain.toml")
 
 
-def steps(given: Any, url: str, source: Any = None, **how: Any) -> manycall.RunResult:
+def steps(given: Any, url: str, source: Any = None, **how: Any) -> manycall.results.RunResult:
     return manycall.run_steps(given, source, model="m", base_url=url, out=OUT, progress=False, **how)
 
 

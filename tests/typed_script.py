@@ -19,8 +19,8 @@ async def grade(row: dict[str, Any], llm: manycall.LLM) -> dict[str, Any]:
     return {"grade": reply.text, "tokens": reply.usage.completion_tokens, "done": not reply.truncated}
 
 
-def synthesis() -> manycall.RunResult:
-    run: manycall.RunResult = manycall.generate(
+def synthesis() -> manycall.results.RunResult:
+    run: manycall.results.RunResult = manycall.generate(
         "Tell {{ topic }}",
         [{"topic": "tea"}],
         model="m",
@@ -38,8 +38,8 @@ def synthesis() -> manycall.RunResult:
         Assign({"length": "{{ text | length }}"}),
     ]
     manycall.run_steps(steps, "topics.jsonl", model="m", out="c.jsonl", grid_vars={"level": ["A1", "A2"]})
-    batch: manycall.RunResult = manycall.run_batch("requests.jsonl", out="responses.jsonl")
-    vectors: manycall.RunResult = manycall.embed("texts.jsonl", "text", model="m", out="v.npy", dimensions=256)
+    batch: manycall.results.RunResult = manycall.run_batch("requests.jsonl", out="responses.jsonl")
+    vectors: manycall.results.RunResult = manycall.embed("texts.jsonl", "text", model="m", out="v.npy", dimensions=256)
     print(vectors.counts["vectors"])
     for row in batch:
         print(row["custom_id"])
@@ -57,13 +57,15 @@ def evaluation() -> float:
     )
     manycall.evaluate(task, model="m", out="products.jsonl")
     try:
-        result: manycall.EvalResult = manycall.evaluate("gsm8k", model="m", out="e.jsonl", limit=10)
+        result: manycall.results.EvalResult = manycall.evaluate("gsm8k", model="m", out="e.jsonl", limit=10)
     except RunStopped as stopped:
         print(stopped.rows_done)
         raise
-    verdicts: manycall.JudgeResult = manycall.judge("e.jsonl", "Good? {{ response }}", model="m", out="d.jsonl")
-    comparison: manycall.Comparison = manycall.compare("e.jsonl", "f.jsonl")
-    for each in (result, verdicts, comparison):
+    verdicts: manycall.results.JudgeResult = manycall.judge("e.jsonl", "Good? {{ response }}", model="m", out="d.jsonl")
+    comparison: manycall.results.Comparison = manycall.compare("e.jsonl", "f.jsonl")
+    suite: manycall.results.SuiteResult = manycall.evaluate_all(["gsm8k"], ["m", "n"], out="suite")
+    ranking: manycall.results.Ranking = manycall.rank_models("suite", metric="strict-match")
+    for each in (result, suite, verdicts, comparison, ranking):
         manycall.write_report(each, "report.html")
     print(manycall.__version__, verdicts.verdicts, [difference["value"] for difference in comparison])
     paths: list[Path] = manycall.export_lm_eval("e.jsonl", "lm_eval")
@@ -98,11 +100,13 @@ async def asynchronous() -> int:
             else:
                 failure: manycall.Failure = result
                 print(failure.kind, failure.error)
-        finished: manycall.RunResult = await stream
+        finished: manycall.results.RunResult = await stream
         await stream.aclose()
-        in_background: asyncio.Task[manycall.RunResult] = asyncio.create_task(llm.generate("Hi", samples=3).result())
-        evaluation: manycall.EvalResult = await llm.evaluate("wordmath", out="g.jsonl")
-        verdicts: manycall.JudgeResult = await llm.judge("g.jsonl", "Good? {{ response }}", out="h.jsonl")
+        in_background: asyncio.Task[manycall.results.RunResult] = asyncio.create_task(
+            llm.generate("Hi", samples=3).result()
+        )
+        evaluation: manycall.results.EvalResult = await llm.evaluate("wordmath", out="g.jsonl")
+        verdicts: manycall.results.JudgeResult = await llm.judge("g.jsonl", "Good? {{ response }}", out="h.jsonl")
         return finished.done + evaluation.scored_rows + verdicts.scored_rows + (await in_background).done
 
 

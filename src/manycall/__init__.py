@@ -3,8 +3,8 @@
 Jobs, which make one or more calls for each row: `generate`, `run_steps`, `map`, `evaluate`, `evaluate_all`, `judge`,
 `embed`, `run_batch`. Finished outputs, without a call: `score`, `compare`, `rank_models`, `export`, `export_lm_eval`,
 `check_data`, `dataset_card`, `write_report`. Async programs: `Client` makes single calls and runs most of these jobs.
-Step types are in `manycall.steps`, errors in `manycall.errors`, fakes for tests in `manycall.testing`. The guide is
-docs/python.md.
+Results are in `manycall.results`, step types in `manycall.steps`, errors in `manycall.errors`, fakes for tests in
+`manycall.testing`. The guide is docs/python.md.
 
 Names are imported on first use, so that `manycall --help` does not wait for the HTTP library to load.
 """
@@ -16,20 +16,18 @@ from manycall._version import __version__
 
 if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.py compares the two
     from manycall import errors as errors
+    from manycall import results as results
     from manycall import steps as steps
     from manycall import testing as testing
     from manycall.client.requests import LLM as LLM
     from manycall.comparison.compare_runs import compare as compare
-    from manycall.comparison.comparison_result import Comparison as Comparison
     from manycall.comparison.ranking import rank_models as rank_models
     from manycall.dataset.card import dataset_card as dataset_card
     from manycall.dataset.check_data import check_data as check_data
     from manycall.dataset.export import export as export
-    from manycall.evals.eval_result import EvalResult as EvalResult
     from manycall.evals.lm_eval.export_files import export_lm_eval as export_lm_eval
     from manycall.evals.rescore import score as score
     from manycall.evals.tasks.task import Task as Task
-    from manycall.judging.judge_result import JudgeResult as JudgeResult
     from manycall.python_api.async_client import Client as Client
     from manycall.python_api.jobs import embed as embed
     from manycall.python_api.jobs import evaluate as evaluate
@@ -44,7 +42,6 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.records import Failure as Failure
     from manycall.records import Success as Success
     from manycall.reports.write_report import write_report as write_report
-    from manycall.run.run_result import RunResult as RunResult
 
 _FOUND_IN = {
     "python_api.jobs": (
@@ -74,17 +71,13 @@ _FOUND_IN = {
         "Success",
         "Failure",
     ),
-    "run.run_result": ("RunResult",),
-    "evals.eval_result": ("EvalResult",),
-    "judging.judge_result": ("JudgeResult",),
-    "comparison.comparison_result": ("Comparison",),
 }
 _MODULES = {name: f"manycall.{module}" for module, names in _FOUND_IN.items() for name in names}
 
 __all__ = ["__version__", *_MODULES]  # noqa: PLE0604
 
 
-_SUBMODULES = ("errors", "steps", "testing")
+_SUBMODULES = ("errors", "results", "steps", "testing")
 
 
 def __getattr__(name: str) -> Any:

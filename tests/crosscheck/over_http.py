@@ -201,7 +201,7 @@ def _questions(names: list[str], files: check.Files) -> Iterator[dict[str, Any]]
         yield from ours.rows_of(family, files[family][0])
 
 
-def _scores(name: str, ran: manycall.EvalResult, theirs: dict[str, Any]) -> list[str]:
+def _scores(name: str, ran: manycall.results.EvalResult, theirs: dict[str, Any]) -> list[str]:
     """The scores that differ; failed rows are counted as lm-eval counts them."""
     bad = []
     for score in ran.scores:

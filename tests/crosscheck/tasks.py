@@ -76,7 +76,7 @@ def ask_ours(name: str, job: dict[str, Any]) -> dict[str, Any]:
     assert task.loader is not None
     task = task.loader(task, job["rows"])
     prompt = TaskPrompt(task)
-    rows: list[dict[str, Any]] = list(task.rows)  # type: ignore[call-overload]
+    rows: Any = task.rows
     messages = [prompt.messages(Row("x", row, n)) for n, row in enumerate(rows)]
     requests = (Request("chat", "any", each, task.params, task.body_format) for each in messages)
     bodies = [encode_call(request).body.decode() for request in requests]

@@ -132,7 +132,10 @@ def evaluate(
     ] = None,
     scorer: Annotated[
         str | None,
-        typer.Option("--scorer", help="For your own rows: exact, numeric, choice, boxed, last-integer, regex:PATTERN."),
+        typer.Option(
+            "--scorer",
+            help="For your own rows: exact, numeric, choice, letter-logprob, boxed, last-integer, regex:PATTERN.",
+        ),
     ] = None,
     data: Data = None,
     fewshot_data: FewshotData = None,

@@ -115,6 +115,7 @@ def load_answer_key(key: str | None) -> dict[str, Any]:
         UsageError: a row has neither.
     """
     from manycall.data.row_files import read_rows
+    from manycall.evals.scoring.choice_answers import choices_of, target_letter
     from manycall.evals.tasks import wordmath
     from manycall.sim.generated_text import PlantedResponses
 
@@ -130,5 +131,7 @@ def load_answer_key(key: str | None) -> dict[str, Any]:
             raise UsageError(
                 f"{key}, {where}: a row of an answer key needs question and answer, or prompt, right and wrong"
             )
-        answers[str(fields["question"]).strip()] = str(fields["answer"]).rpartition("#### ")[2].strip()
+        right = str(fields["answer"]).rpartition("#### ")[2].strip()
+        is_position = choices_of(fields) is not None and right.isdecimal()
+        answers[str(fields["question"]).strip()] = target_letter(right) if is_position else right
     return answers

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from manycall.client.requests import ModelReply
-from manycall.data.prompt_template import PromptError
+from manycall.data.prompt_error import PromptError
 from manycall.errors import CallError, EmptyCompletion, FailureClass, InvalidResponse
 from manycall.option_flags import option
 from manycall.records import Embeddings, Failure, Request, Row, RowOutcome, Success

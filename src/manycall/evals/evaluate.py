@@ -84,15 +84,16 @@ def evaluate_job(
             raise
         assert isinstance(reply, Completion)
         # a user's functions may be slow; in a thread they do not delay other calls
-        grades = grade(reply.text, fields) if resolved.is_fast else await asyncio.to_thread(grade, reply.text, fields)
+        text, finish_reason = _answer(resolved, reply)
+        grades = grade(text, fields) if resolved.is_fast else await asyncio.to_thread(grade, text, fields)
         for name, (_, value) in grades.items():
             running_means[name].add(value)
         return {
-            "response": reply.text,
+            "response": text,
             **thinking.fields(reply),
             "extracted": {name: answer for name, (answer, _) in grades.items()},
             "score": {name: value for name, (_, value) in grades.items()},
-            "finish_reason": reply.finish_reason,
+            "finish_reason": finish_reason,
         }
 
     def note() -> str:
@@ -193,6 +194,11 @@ def _sample_seed(params: dict[str, Any], sample: int) -> dict[str, Any]:
     """
     seed = params.get("seed")
     return {**params, "seed": seed + sample} if sample and isinstance(seed, int) else params
+
+
+def _answer(task: Task, reply: Completion) -> tuple[str, str]:
+    """Return the text to score, and the finish reason. Of a text that is not the model's own, nothing is truncated."""
+    return (reply.text, reply.finish_reason) if task.answer_text is None else (task.answer_text(reply), "logprobs")
 
 
 def _target(task: Task, fields: dict[str, Any]) -> Any:

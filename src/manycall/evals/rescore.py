@@ -84,12 +84,23 @@ def score(
         task=task.name, out=reader.path, scores=scores, scored_rows=rows + len(unanswered), no_answer=len(unanswered),
         no_answer_counts=unanswered.counts, truncated=truncated, failed=unanswered.failed,
         failure_counts=unanswered.failure_counts, incomplete=reader.incomplete_message(rows), wrong_examples=wrong,
-        notes=[*reader.retry_notes, *checks.notes()], num_fewshot=num_fewshot(reader),
+        notes=[*_rubric_note(task, reader.path), *reader.retry_notes, *checks.notes()], num_fewshot=num_fewshot(reader),
         protocol_num_fewshot=_protocol_num_fewshot(reader, task),
         groups=by_group, aggregates=dict(subtask_group_scores(task.groups if has_subtasks else (), by_group)),
         made_up_rows=reader.settings.get(SAMPLE_SETTING) is True,
         protocol_changes=protocol_changes(reader),
     )  # fmt: skip
+
+
+def _rubric_note(task: Task, out: Path) -> list[str]:
+    """Return how to grade the answers of a task whose own scores are not those of the benchmark."""
+    if not task.rubric:
+        return []
+    command = spelled(
+        f"manycall judge {out} --rubric {task.rubric} -m JUDGE -o OUT",
+        f'manycall.judge({str(out)!r}, "{task.rubric}", model=..., out=...)',
+    )
+    return [f"The answers of {task.name} are graded by a model. Run `{command}`. The score above is not that grade."]
 
 
 def num_fewshot(output: OutputReader) -> int | None:

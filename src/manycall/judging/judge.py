@@ -11,9 +11,11 @@ from manycall.data.row_input import RowsLike
 from manycall.data.row_prompt import RowPrompt
 from manycall.data.row_source import RowSource
 from manycall.errors import UsageError
+from manycall.evals.planted_answers import uses_sim
 from manycall.evals.stats.mean import Mean
 from manycall.judging.answer_views import AnswerPairs, SingleAnswers
-from manycall.judging.judge_result import JudgeResult, read_judge_result
+from manycall.judging.built_in_rubrics import GRADES, RUBRICS, BuiltInRubric, LetterFormat, planted_grades
+from manycall.judging.judge_result import RUBRIC_SETTING, JudgeResult, read_judge_result
 from manycall.judging.verdict_format import PAIRWISE_LABELS, VerdictFormat, parse_labels, scale_labels
 from manycall.option_flags import option
 from manycall.records import Completion, Messages, Row
@@ -52,13 +54,16 @@ def judge_job(
     """
     if options.dry_run:
         raise UsageError("judge has no dry run: it needs answers to judge.")
-    verdict_format = _verdict_format(against, scale, labels)
+    built_in = RUBRICS.get(rubric) if isinstance(rubric, str) else None
+    verdict_format = _verdict_format(against, scale, labels, built_in)
     if output_field in ("", "id"):
         raise UsageError(
             f"{option('output_field', output_field)} is not allowed, because the field id holds the row id."
         )
     other = None if against is None else Path(against)
     source = open_rows(answers, options, samples=samples)
+    if built_in is not None:
+        rubric, system = built_in.text, built_in.system if system is None else system
     prompt = RowPrompt(rubric, system=system, images=images, folder=files_folder(answers))
     answer_views = SingleAnswers() if other is None else AnswerPairs(other, options.id_field, both_orders)
     _check_rubric(prompt, source, answer_views)
@@ -93,6 +98,7 @@ def judge_job(
         **({"images": list(images)} if images else {}),
         "labels": list(verdict_format.labels.items()),
         "orders": answer_views.orders,
+        **({} if built_in is None else {RUBRIC_SETTING: built_in.name}),
         "output_field": output_field,
         "samples": samples is not None,
         **ReasoningField(output_field, options.reasoning).identity,
@@ -112,6 +118,7 @@ def judge_job(
         status_note=status_note,
         output_fields=(output_field, finish_reason_field),
         finish_reason_field=finish_reason_field,
+        answer_key="" if built_in is None or not uses_sim(options) else planted_grades(built_in, source.path),
     )
 
 
@@ -119,8 +126,13 @@ def _verdict_format(
     against: str | PathLike[str] | None,
     scale: str | None,
     labels: str | Sequence[str] | Mapping[str, float | None] | None,
+    built_in: BuiltInRubric | None,
 ) -> VerdictFormat:
     given = [name for name, value in (("against", against), ("scale", scale), ("labels", labels)) if value]
+    if built_in is not None:
+        if given:
+            raise UsageError(f"{option('rubric', built_in.name)} and {option(given[0])} cannot be combined.")
+        return LetterFormat(GRADES)
     if len(given) > 1:
         raise UsageError(f"{option(given[0])} and {option(given[1])} cannot be combined.")
     if against is not None:

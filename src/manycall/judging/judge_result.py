@@ -10,6 +10,7 @@ from manycall.errors import UsageError
 from manycall.evals.eval_result import OutputResult, Score, Table, score_table
 from manycall.evals.score_accumulator import ScoreAccumulator
 from manycall.evals.stats.mean import MAX_SCORE_MAGNITUDE
+from manycall.judging.built_in_rubrics import RUBRICS, derived_scores
 from manycall.judging.reliability import (
     PairwiseResult,
     PositionBias,
@@ -24,6 +25,9 @@ from manycall.option_flags import rerun
 from manycall.run.run_result import RunResult
 from manycall.store.output_reader import OutputReader
 from manycall.terminal import sanitize_line
+
+RUBRIC_SETTING = "rubric_name"
+"""Name of the setting with the name of a built-in rubric."""
 
 
 class JudgeResult(OutputResult, kw_only=True, frozen=True):
@@ -40,6 +44,7 @@ class JudgeResult(OutputResult, kw_only=True, frozen=True):
         self_agreement: Agreement of repeated verdicts; None if no row was judged more than once.
         position_bias: Influence of the order of the answers; None for single answers.
         pairwise: Wins, losses and ties; None for single answers.
+        derived: Numbers that the authors of a built-in rubric report in addition to the verdicts, as (name, value).
         reasked_rows: Rows that needed a second request because the first reply had no readable verdict.
     """
 
@@ -53,6 +58,7 @@ class JudgeResult(OutputResult, kw_only=True, frozen=True):
     position_bias: PositionBias | None
     pairwise: PairwiseResult | None
     reasked_rows: int
+    derived: list[tuple[str, float]]
 
     def tables(self) -> list[Table]:
         """Return tables as (header, rows): the verdicts, then the score."""
@@ -60,6 +66,8 @@ class JudgeResult(OutputResult, kw_only=True, frozen=True):
         tables: list[Table] = [(["verdict", "rows", "share", "95 % interval"], rows)]
         if self.score is not None:
             tables.append(score_table([self.score], "score", self.scored_rows, self.truncated, self.failure_counts))
+        if self.derived:
+            tables.append((["measure", "value"], [[name, f"{value:.4f}"] for name, value in self.derived]))
         return tables
 
     def warnings(self) -> list[str]:
@@ -166,6 +174,7 @@ def read_judge_result(out: Path, field: str, run: RunResult | None = None, again
         out=out, judge_model=str(identity.get("model", "?")), output_field=field, verdicts=shares,
         answers=_named(source.get("input"), identity.get("answers")), against=_named(against, identity.get("against")),
         score=msgspec.structs.replace(mean, sample_metrics=[]) if scored else None,
+        derived=derived_scores(counts) if rows and identity.get(RUBRIC_SETTING) in RUBRICS else [],
         self_agreement=self_agreement(verdicts for answers in repeats.values() for verdicts in answers.values()),
         position_bias=positions.result() if orders else None, pairwise=wins.result() if orders else None,
         scored_rows=rows, reasked_rows=reasked, truncated=truncated,

@@ -390,7 +390,7 @@ class Client(LLM):
 
         Args:
             answers: an output of `evaluate` or `generate`, or any rows.
-            rubric: a Jinja template over a row's fields.
+            rubric: a Jinja template over a row's fields, or the name of a built-in rubric.
             (run options): see `manycall.run.options.RunOptions`.
         """
         options = self._options(

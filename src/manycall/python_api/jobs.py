@@ -354,7 +354,8 @@ def evaluate(
         fewshot_data: a local file of solved examples, instead of the one that is downloaded.
         num_fewshot: number of few-shot examples before each question. Default: that of the benchmark.
         prompt: for a file of your own: the prompt (default: the question).
-        scorer: for a file of your own: "exact", "numeric", "choice", "boxed", "last-integer" or "regex:PATTERN".
+        scorer: for a file of your own: "exact", "numeric", "choice", "letter-logprob", "boxed", "last-integer" or
+            "regex:PATTERN".
         samples: how often each question is asked.
         no_answer: "wrong" scores rows without an answer as 0, "exclude" leaves them out of the scores (see `score`).
         (run options): see `manycall.run.options.RunOptions`.
@@ -431,7 +432,7 @@ def judge(
         answers: an output of `evaluate` or `generate`, or any rows.
         rubric: a Jinja template over a row's fields, without the format of the verdict, which is added. With `against`
             it names both rows: {{ first.response }} and {{ second.response }}; a field that is equal in both can be
-            named alone: {{ question }}.
+            named alone: {{ question }}. Or the name of a built-in rubric: "simpleqa", "chinese_simpleqa".
         against: another output with the same ids. The judge answers A, B or tie.
         scale: a range of whole numbers; default "1-5".
         labels: verdicts instead of a scale: "good,bad", or with numbers "right=1,partly=0.5,wrong=0", or a mapping.

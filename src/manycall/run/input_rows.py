@@ -7,6 +7,7 @@ from manycall.data.input_record import EarlierInput, read_record
 from manycall.data.row_input import RowsLike
 from manycall.data.row_source import FieldSampler, RowSource
 from manycall.data.variables import VariableGrid
+from manycall.errors import StorageError
 from manycall.records import Fields
 from manycall.run.job import decides_in_place
 from manycall.run.options import RunOptions
@@ -57,10 +58,20 @@ def files_folder(rows: RowsLike) -> Path:
     if not isinstance(rows, str | Path):
         return Path()
     path, seen = Path(rows), set[Path]()
-    while path not in seen:
+    while path.name and path not in seen:
         seen.add(path)
-        manifest = Manifest.load(run_folder_path(path) / "manifest.json")
-        source = Path("" if manifest is None else str(manifest.source.get("input", "")))
-        if manifest is not None and manifest.source.get("is_file") and source.is_file():
+        source = _source_of(path)
+        if source is not None and source.is_file():
             path = source
     return path.parent
+
+
+def _source_of(output: Path) -> Path | None:
+    """Return the input of an output; None if there is none, or its manifest cannot be read."""
+    try:
+        manifest = Manifest.load(run_folder_path(output) / "manifest.json")
+    except StorageError:
+        return None
+    if manifest is None or not manifest.source.get("is_file"):
+        return None
+    return Path(str(manifest.source.get("input", "")))

@@ -28,6 +28,7 @@ from manycall.evals.protocol_changes import sent_params
 from manycall.evals.rescore import num_fewshot, score, task_of
 from manycall.evals.tasks.custom import custom_task, find_scorer
 from manycall.evals.tasks.fewshot import with_num_fewshot
+from manycall.evals.tasks.published_data import SAMPLE, SAMPLE_SETTING
 from manycall.evals.tasks.registry import BENCHMARKS
 from manycall.evals.tasks.task import Task
 from manycall.option_flags import option
@@ -86,6 +87,8 @@ def _task(
     """Return the task with the rows of the run."""
     task = scorer if isinstance(scorer, Task) else find_scorer(scorer)[0] if scorer else task_of(output)
     if task.name in BENCHMARKS:
+        if data is None and output.settings.get(SAMPLE_SETTING) is True:
+            data = SAMPLE
         return resolve_task(task.name, data=data, fewshot_data=fewshot_data, num_fewshot=num_fewshot(output))
     if isinstance(scorer, Task):
         return with_num_fewshot(task, num_fewshot(output))

@@ -45,41 +45,62 @@ def chosen_letter(response: str) -> str:
 
 
 def equal_letter(answer: str, target: str) -> float:
-    """Return 1.0 if the target is this letter, else 0.0. The target can be written as b, (B) or B.
+    """Return 1.0 if the target is this letter, else 0.0. See `target_letter`.
 
     Raises:
         ValueError: the target is not a letter.
     """
+    return float(answer == target_letter(target))
+
+
+def target_letter(target: str) -> str:
+    """Return the letter of a right answer that is written as b, (B), B, or as a position: 0 is A, as in the hub's MMLU.
+
+    Raises:
+        ValueError: it is neither a letter nor a position.
+    """
     letter = target.strip(" ().").upper()
+    if letter.isdecimal() and letter.isascii() and int(letter) < MAX_CHOICES:
+        return ascii_uppercase[int(letter)]
     if not re.fullmatch("[A-Z]", letter):
         raise ValueError(f"the right answer {target!r:.100} is not a letter")
-    return float(answer == letter)
+    return letter
 
 
 LIST_FIELDS = ("choices", "options")
 MAX_CHOICES = len(ascii_uppercase)
 
 
-def question_with_choices(fields: Mapping[str, Any]) -> str | None:
-    """Return a prompt template for rows with these fields: the question, its choices as "A. …" lines, "Answer:".
+def choices_of(fields: Mapping[str, Any]) -> tuple[str, list[str]] | None:
+    """Return where a row has its choices, and their letters; None if it has none.
 
-    This is the format of lm-eval's MMLU. The choices are a list or an object ({"A": "…", "B": "…"}) in the field
-    `choices` or `options`, or fields named A, B, C, …. None if the row has none of these.
+    The choices are a list or an object ({"A": "…", "B": "…"}) in the field `choices` or `options`, or fields named
+    A, B, C, …, for which the name is "".
     """
     for name in LIST_FIELDS:
         match fields.get(name):
             case list() as listed if 2 <= len(listed) <= MAX_CHOICES:
-                letter = f"'{ascii_uppercase}'[loop.index0]"
-                return _template(f"{{% for each in {name} %}}{{{{ {letter} }}}}. {{{{ each }}}}\n{{% endfor %}}")
+                return name, [*ascii_uppercase[: len(listed)]]
             case dict() as lettered if len(lettered) >= 2 and {*lettered} <= {*ascii_uppercase}:
-                return _template(
-                    f"{{% for letter in {name} %}}{{{{ letter }}}}. {{{{ {name}[letter] }}}}\n{{% endfor %}}"
-                )
+                return name, [*lettered]
     letters = [letter for letter in ascii_uppercase if letter in fields]
-    if letters[:2] != ["A", "B"]:
+    return ("", letters) if letters[:2] == ["A", "B"] else None
+
+
+def question_with_choices(fields: Mapping[str, Any]) -> str | None:
+    """Return a prompt template for rows with these fields: the question, its choices as "A. …" lines, "Answer:".
+
+    This is the format of lm-eval's MMLU. None if the row has no choices (`choices_of`).
+    """
+    found = choices_of(fields)
+    if found is None:
         return None
-    return _template("".join(f"{letter}. {{{{ {letter} }}}}\n" for letter in letters))
-
-
-def _template(lines: str) -> str:
+    name, letters = found
+    if not name:
+        lines = "".join(f"{letter}. {{{{ {letter} }}}}\n" for letter in letters)
+    elif isinstance(fields[name], list):
+        letter = f"'{ascii_uppercase}'[loop.index0]"
+        lines = f"{{% for each in {name} %}}{{{{ {letter} }}}}. {{{{ each }}}}\n{{% endfor %}}"
+    else:
+        lines = f"{{% for letter in {name} %}}{{{{ letter }}}}. {{{{ {name}[letter] }}}}\n{{% endfor %}}"
     return f"{{{{ question | trim }}}}\n{lines}Answer:"

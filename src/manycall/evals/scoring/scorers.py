@@ -9,23 +9,37 @@ import msgspec
 
 from manycall.errors import UsageError
 from manycall.evals.scoring.choice_answers import chosen_letter, equal_letter
+from manycall.evals.scoring.letter_logprobs import LOGPROB_PARAMS, most_likely_letter
 from manycall.evals.scoring.math_answers import equal_value, last_boxed
 from manycall.evals.scoring.number_answers import equal_integer, equal_number, last_integer, last_number
 from manycall.evals.scoring.text_answers import any_target, equal_text, extract_regex
 from manycall.option_flags import option, spelled
+from manycall.records import Completion
 
 
 class Scorer(msgspec.Struct, frozen=True):
-    """Pair of functions: `extract` returns the answer in a response, `scorer` compares it with the right answer."""
+    """Pair of functions: `extract` returns the answer in a response, `scorer` compares it with the right answer.
+
+    Attributes:
+        needs_choices: rows without choices cannot be asked without a prompt.
+        answer_text: see `Task.answer_text`.
+        params: parameters of every call.
+    """
 
     extract: Callable[[str], str]
     scorer: Callable[[str, Any], float]
+    needs_choices: bool = False
+    answer_text: Callable[[Completion], str] | None = None
+    params: dict[str, Any] = {}
 
 
 SCORERS = {
     "exact": Scorer(str.strip, any_target(equal_text)),
     "numeric": Scorer(last_number, any_target(equal_number)),
-    "choice": Scorer(chosen_letter, any_target(equal_letter)),
+    "choice": Scorer(chosen_letter, any_target(equal_letter), needs_choices=True),
+    "letter-logprob": Scorer(
+        str.strip, any_target(equal_letter), needs_choices=True, answer_text=most_likely_letter, params=LOGPROB_PARAMS
+    ),
     "boxed": Scorer(last_boxed, any_target(equal_value)),
     "last-integer": Scorer(last_integer, any_target(equal_integer)),
 }
@@ -34,6 +48,7 @@ SCORERS = {
 - exact: the whole response
 - numeric: its last number, by value
 - choice: its chosen letter
+- letter-logprob: the most likely letter, from the log probabilities of its first token
 - boxed: the content of its last \\boxed{}, by value if it is a number
 - last-integer: its last integer, as in the GSM8K scripts of vLLM and SGLang
 """

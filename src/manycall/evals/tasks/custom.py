@@ -1,19 +1,20 @@
 """Tasks from the user's files: rows with the fields `question` and `answer`, a prompt and a scorer."""
 
 from pathlib import Path
-from typing import Any
 
 from msgspec.structs import replace
 
 from manycall.data.prompt_template import PromptLike
 from manycall.data.row_files import read_rows
 from manycall.errors import UsageError
-from manycall.evals.scoring.choice_answers import question_with_choices
+from manycall.evals.scoring.choice_answers import choices_of, question_with_choices, target_letter
 from manycall.evals.scoring.scorers import REGEX_PREFIX, SCORERS, get_scorer
 from manycall.evals.scoring.text_answers import UNPARSED
 from manycall.evals.tasks.registry import TASKS
 from manycall.evals.tasks.task import Task
 from manycall.option_flags import option, quoted_option
+from manycall.records import Fields
+from manycall.render import as_text
 
 QUESTION_PROMPT = "{{ question }}"
 TASK_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
@@ -24,7 +25,7 @@ def custom_task(rows: Path, prompt: PromptLike | None = None, scorer: str | None
 
     Args:
         rows: the file.
-        prompt: a template over a row's fields. Default: the question, with its choices for the scorer `choice`.
+        prompt: a template over a row's fields. Default: the question, with its choices if the rows have any.
         scorer: name of the scorer that extracts and compares answers, see `SCORERS`. It is required.
 
     Raises:
@@ -36,7 +37,7 @@ def custom_task(rows: Path, prompt: PromptLike | None = None, scorer: str | None
     if scorer is None:
         available = "|".join([*SCORERS, f"{REGEX_PREFIX}PATTERN"])
         raise UsageError(f"{rows}: missing scorer. Pass {option('scorer', available)}.")
-    task, has_prompt = scorer_task(scorer), prompt is not None
+    task, has_prompt, needs_choices = scorer_task(scorer), prompt is not None, get_scorer(scorer).needs_choices
     for where, fields in read_rows(rows):
         if "answer" not in fields:
             raise UsageError(f"{rows}, {where}: missing field 'answer'. The row's fields: {', '.join(fields)}.")
@@ -46,28 +47,50 @@ def custom_task(rows: Path, prompt: PromptLike | None = None, scorer: str | None
             raise UsageError(
                 f"{rows}, {where}: {error}, so {option('scorer', scorer)} cannot score this row."
             ) from None
-        if scorer == "choice" and not has_prompt:
-            prompt = _choices_template(fields, prompt, f"{rows}, {where}")
+        if needs_choices:
+            _check_choice(fields, f"{rows}, {where}")
+        if not has_prompt:
+            template = _default_template(fields, f"{rows}, {where}", scorer if needs_choices else "")
+            if prompt is not None and template != prompt:
+                raise UsageError(
+                    f"{rows}, {where}: the choices are not in the same fields as in the first row. "
+                    f"Pass {option('prompt', 'TEMPLATE')}."
+                )
+            prompt = template
     return replace(task, rows=rows, prompt=prompt or QUESTION_PROMPT, name=rows.name, answer_key=str(rows))
 
 
-def _choices_template(fields: dict[str, Any], previous: PromptLike | None, where: str) -> str:
-    """Return the template that shows the choices of a row.
+def _default_template(fields: Fields, where: str, scorer: str) -> str:
+    """Return the template that shows the question of a row, with its choices if it has any.
+
+    Args:
+        scorer: name of the scorer if it needs choices.
 
     Raises:
-        UsageError: the row has no choices, or has them in other fields than the rows before.
+        UsageError: the row needs choices and has none.
     """
     template = question_with_choices(fields)
-    if template is None:
+    if template is None and scorer:
         raise UsageError(
-            f"{where}: {option('scorer', 'choice')} found no choices to show. The row needs a list `choices` or the "
+            f"{where}: {option('scorer', scorer)} found no choices to show. The row needs a list `choices` or the "
             f"fields A, B, …. If the question already contains them, pass {quoted_option('prompt', '{{ question }}')}."
         )
-    if previous is not None and template != previous:
-        raise UsageError(
-            f"{where}: the choices are not in the same fields as in the first row. Pass {option('prompt', 'TEMPLATE')}."
-        )
-    return template
+    return template or QUESTION_PROMPT
+
+
+def _check_choice(fields: Fields, where: str) -> None:
+    """Check that the right answer is one of the choices, if the row has any.
+
+    Raises:
+        UsageError: it is not.
+    """
+    found, answers = choices_of(fields), fields["answer"]
+    for answer in answers if isinstance(answers, list) else [answers]:
+        if found is not None and target_letter(as_text(answer)) not in found[1]:
+            raise UsageError(
+                f"{where}: the right answer {as_text(answer):.100} is none of the {len(found[1])} choices. "
+                "An answer is a letter, or a position that is counted from 0."
+            )
 
 
 def scorer_task(name: str) -> Task:
@@ -79,7 +102,15 @@ def scorer_task(name: str) -> Task:
     scorer = get_scorer(name)
     origin = name if name.startswith(REGEX_PREFIX) else ""
     return Task(
-        (), QUESTION_PROMPT, {name: scorer.extract}, scorer.scorer, name=name, is_fast=not origin, origin=origin
+        (),
+        QUESTION_PROMPT,
+        {name: scorer.extract},
+        scorer.scorer,
+        name=name,
+        is_fast=not origin,
+        origin=origin,
+        answer_text=scorer.answer_text,
+        params=scorer.params,
     )
 
 

@@ -4,7 +4,10 @@ from importlib.util import find_spec
 
 from manycall.errors import UsageError
 
-EXTRA_MODULES: dict[str, tuple[str, ...]] = {"math": ("math_verify", "sympy", "antlr4")}
+EXTRA_MODULES: dict[str, tuple[str, ...]] = {
+    "math": ("math_verify", "sympy", "antlr4"),
+    "ifeval": ("langdetect", "punkt", "regex"),
+}
 """Extra of the package -> modules that it installs and that the scoring of answers imports."""
 
 

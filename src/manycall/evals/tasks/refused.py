@@ -24,6 +24,10 @@ REFUSED: dict[str, str] = {
     "longbench": "its questions are truncated by the tokenizer of the model.",
     "hendrycks_math": _NO_BOX,
     "hendrycks_math500": _NO_BOX,
+    "drop": (
+        "lm-eval's task ends an answer at the first period, so that 4.5 becomes 4, and manycall has it in the form of "
+        "OpenAI's simple-evals. Use drop_simple_evals."
+    ),
     "triviaqa": _BASE_MODELS,
     "nq_open": _BASE_MODELS,
     "arc_challenge_chat": _PREFILL,

@@ -5,11 +5,32 @@ A new benchmark gets a module in this folder with a tuple `BENCHMARKS`, and an e
 
 from difflib import get_close_matches
 
-from manycall.evals.tasks import aime, cmath, gsm8k, math500, mgsm, mgsm_simple_evals, mmlu, wordmath
+from manycall.evals.tasks import (
+    aime,
+    bbh,
+    ceval,
+    cmath,
+    cmmlu,
+    drop,
+    gpqa,
+    gsm8k,
+    ifeval,
+    math500,
+    mgsm,
+    mgsm_simple_evals,
+    mmlu,
+    mmlu_pro,
+    mmlu_redux,
+    simpleqa,
+    wordmath,
+)
 from manycall.evals.tasks.benchmark import Benchmark
 from manycall.evals.tasks.task import Task
 
-MODULES = (gsm8k, mmlu, wordmath, aime, math500, mgsm, mgsm_simple_evals, cmath)
+MODULES = (
+    gsm8k, mmlu, wordmath, aime, math500, gpqa, mmlu_pro, ifeval, mgsm, mgsm_simple_evals, ceval, cmmlu, cmath,
+    mmlu_redux, bbh, simpleqa, drop,
+)  # fmt: skip
 BENCHMARKS: dict[str, Benchmark] = {each.task.name: each for module in MODULES for each in module.BENCHMARKS}
 """Built-in benchmarks by the name of their task."""
 TASKS: dict[str, Task] = {name: each.task for name, each in BENCHMARKS.items()}

@@ -9,7 +9,7 @@ import msgspec
 
 from manycall.data.prompt_template import PromptLike
 from manycall.data.row_input import RowsLike
-from manycall.records import BodyFormat, Fields, Message, Messages
+from manycall.records import BodyFormat, Completion, Fields, Message, Messages
 from manycall.render import as_text
 
 Extractor = Callable[[str], Any]
@@ -95,6 +95,8 @@ class Task(msgspec.Struct, frozen=True):
         vary: function of (fields of a row, number of the sample from 0) that returns the fields of that sample, for
             example with its choices in another order; None: all samples of a question are equal.
         votes: number of samples k by name. Each entry adds a score of the majority answer among the first k samples.
+        answer_text: function of the completion that returns the text to score and to write, for example the letter with
+            the highest probability; None: the text of the completion.
         subtask: name of the field with the subtask (subject, language) of a row, for which scores are also reported;
             "": there are no subtasks.
         groups: groups of subtasks with a score of their own.
@@ -106,6 +108,8 @@ class Task(msgspec.Struct, frozen=True):
         scoring_timeout: seconds that grading one answer may take in a separate process; after that the row has failed.
         identity: settings in addition to the name, the prompt and the parameters that must be equal in comparable runs.
         answer_key: value for the `answer_key` setting of the simulated endpoint, from which it knows the right answers.
+        rubric: name of a built-in rubric (`judging.built_in_rubrics`) by which a judge grades the answers, if the
+            scores of the task are not those of the benchmark; "": none.
         planted: function of the fields of a row that returns (a right response, a wrong response), from which the
             simulated endpoint knows them if there is no `answer_key`.
         loader: function that adds the rows and few-shot examples, from local files if they are given.
@@ -125,6 +129,7 @@ class Task(msgspec.Struct, frozen=True):
     samples: int | None = None
     vary: Callable[[Fields, int], Fields] | None = None
     votes: Mapping[str, int] = {}
+    answer_text: Callable[[Completion], str] | None = None
     subtask: str = ""
     groups: Sequence[SubtaskGroup] = ()
     is_fast: bool = False
@@ -132,6 +137,7 @@ class Task(msgspec.Struct, frozen=True):
     scoring_timeout: float = 10.0
     identity: dict[str, Any] = {}
     answer_key: str = ""
+    rubric: str = ""
     planted: Callable[[Fields], tuple[str, str]] | None = None
     loader: "TaskLoader | None" = None
 
