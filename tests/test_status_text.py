@@ -60,6 +60,7 @@ def test_only_what_limits_the_speed_is_cut_off() -> None:
     ("limited_by", "short"),
     [
         ("limited by this machine: 50% of a core, and no core 45% of the time", "limited by this machine"),
+        ("limited by this machine: 97% of 2 cores", "limited by this machine"),
         (
             "writer: window 9; judge: limited by this machine: 97% of a core",
             "writer: window 9; judge: limited by this machine",
@@ -69,6 +70,11 @@ def test_only_what_limits_the_speed_is_cut_off() -> None:
 )
 def test_what_limits_the_speed_is_shortened_to_words_with_a_meaning(limited_by: str, short: str) -> None:
     assert status_text("run", figures(limited_by=limited_by, failed=0), 96).endswith(f" · {short}")
+
+
+def test_the_limit_is_shown_with_its_details_if_they_fit() -> None:
+    line = status_text("run", figures(limited_by="window 212, server at capacity", failed=0), 96)
+    assert line.endswith("· 71.2 calls/s · window 212, server at capacity")
 
 
 def test_a_slow_rate_keeps_its_digits_in_a_narrow_terminal() -> None:
