@@ -1,6 +1,6 @@
 """The scores of several tasks with several models, in one table."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,22 +115,33 @@ class SuiteResult(RecordViews, msgspec.Struct, frozen=True, kw_only=True):
 
     def warnings(self) -> list[str]:
         """Return why runs stopped, and what limits the meaning of the scores of the others."""
-        sentences = [f"{each.task}, {each.model}: {each.stopped}" for each in self.stopped]
+        sentences = [f"{each.task} with {each.model}: {each.stopped}" for each in self.stopped]
         if sentences:
             sentences.append(f"{rerun().capitalize()} to finish the runs that stopped. Finished rows are kept.")
-        for each in self.runs:
-            if each.result is not None:
-                sentences += [f"{each.task}, {each.model}: {warning}" for warning in each.result.warnings()]
-        return sentences
+        return [*sentences, *self._by_sentence(lambda result: result.warnings())]
 
     def messages(self) -> list[str]:
         """Return the warnings and the notes of all runs."""
-        notes = []
+        return [*self.warnings(), *self._by_sentence(lambda result: result.messages()[len(result.warnings()) :])]
+
+    def _by_sentence(self, sentences: Callable[[EvalResult], list[str]]) -> list[str]:
+        """Return each sentence once, with the runs that it is about."""
+        runs: dict[str, list[SuiteRun]] = {}
         for each in self.runs:
-            if each.result is not None:
-                others = each.result.messages()[len(each.result.warnings()) :]
-                notes += [f"{each.task}, {each.model}: {message}" for message in others]
-        return [*self.warnings(), *notes]
+            for sentence in sentences(each.result) if each.result is not None else ():
+                runs.setdefault(sentence, []).append(each)
+        return [f"{_names(about)}: {sentence}" for sentence, about in runs.items()]
+
+
+def _names(runs: Sequence[SuiteRun]) -> str:
+    """Return the names of runs: the tasks with each model, and models with equal tasks together."""
+    tasks: dict[str, list[str]] = {}
+    for each in runs:
+        tasks.setdefault(each.model, []).append(each.task)
+    models: dict[str, list[str]] = {}
+    for model, names in tasks.items():
+        models.setdefault(", ".join(names), []).append(model)
+    return "; ".join(f"{names} with {' and '.join(of_tasks)}" for names, of_tasks in models.items())
 
 
 def _score_cells(run: SuiteRun) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ def suite_page(result: SuiteResult) -> Page:
     """Return the page of several tasks with several models."""
     scores, *runs = (TableBlock(*cells) for cells in result.tables())
     marks = [
-        IntervalMark(f"{run.task}: {score.filter}, {run.model}", score.value, score.interval)
+        IntervalMark(f"{run.model}, {run.task}: {score.filter}", score.value, score.interval)
         for run in sorted(result.runs, key=lambda run: run.task)
         if run.result is not None
         for score in run.result.scores
