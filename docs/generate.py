@@ -19,7 +19,7 @@ TABLE = re.compile(r"(<!-- (\w+): made by docs/generate\.py -->\n(?:\|.*\n){2})(
 """Marker and header of a table, and its rows."""
 VERBS = (
     "generate", "steps", "eval", "run", "run-batch", "embed", "score", "compare", "judge", "export-lm-eval",
-    "check-data", "export", "dataset-card", "status", "repair", "sim",
+    "check-data", "export", "dataset-card", "status", "view", "repair", "sim",
 )  # fmt: skip
 
 

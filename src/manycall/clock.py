@@ -15,6 +15,16 @@ def running_clock() -> Callable[[], float]:
     return asyncio.get_running_loop().time
 
 
+def thread_seconds() -> float:
+    """Return seconds on the system's monotonic clock, for a thread that has no event loop."""
+    return time.monotonic()
+
+
+def thread_cpu_seconds() -> float:
+    """Return the CPU seconds used by this thread, for a thread that has no event loop."""
+    return time.thread_time()
+
+
 async def sleep(seconds: float) -> None:
     """Wait for some seconds. Never call this while holding a permit."""
     await asyncio.sleep(seconds)

@@ -15,6 +15,7 @@ from manycall.cli import argv, output_commands, run_commands
 from manycall.cli.flags import Command
 from manycall.cli.print_result import complain, flush_errors, flush_output, writing_output
 from manycall.cli.sim_command import sim
+from manycall.cli.view_command import view
 from manycall.errors import ManycallError, RunStopped, SettingsMismatch, UsageError
 from manycall.option_flags import spelled_as_flags
 
@@ -45,6 +46,7 @@ VERBS: dict[str, Command] = {
     "export": output_commands.export,
     "dataset-card": output_commands.dataset_card,
     "status": output_commands.status,
+    "view": view,
     "repair": output_commands.repair,
     "sim": sim,
 }

@@ -7,6 +7,7 @@ import msgspec
 
 from manycall import clock
 from manycall.client.call_counters import CallCounters
+from manycall.client.call_history import EarlierAttempts
 from manycall.client.encoded_call import EncodedCall
 from manycall.client.endpoint import Endpoint
 from manycall.client.endpoint_limits import SendTime
@@ -35,12 +36,14 @@ class Answered(msgspec.Struct, frozen=True):
         endpoint: the endpoint that sent it.
         seconds: duration of the attempt.
         ttft: seconds until the first event of a stream; None if the response was not streamed.
+        earlier: the failed attempts of the call before this one; None if there were none.
     """
 
     body: bytes
     endpoint: Endpoint
     seconds: float
     ttft: float | None = None
+    earlier: EarlierAttempts | None = None
 
 
 class CallOwner(Protocol):

@@ -62,6 +62,8 @@ class Endpoint(EndpointLimits):
         health: the circuit breaker.
         exhaustion: whether the key's quota is used up, for refusals that do not state it.
         listener: observes first tokens while the window opens; None afterwards.
+        answers, errors: number of responses with status 200, and of attempts without one.
+        queue: calls in the server's queue when its metrics were last read; None if it publishes none.
     """
 
     def __init__(self, settings: EndpointSettings, api: EndpointApi, window: WindowRange | None = None) -> None:
@@ -69,6 +71,8 @@ class Endpoint(EndpointLimits):
         self.api, self.provider = api, api.provider
         self.redact = redact_all([self.key, *api.secrets])
         self.may_hedge = settings.hedge or self.key is None
+        self.answers = self.errors = 0
+        self.queue: int | None = None
         self.mean_duration = MeanDuration()
         self.latency_p99: float | None = None
         self.listener: FirstTokenListener | None = None
@@ -148,6 +152,7 @@ class Endpoint(EndpointLimits):
 
     def record_no_response(self, error: TransportError, now: float) -> None:
         """Record that an attempt brought no complete response."""
+        self.errors += 1
         self.health.record_failure(now)
         if isinstance(error, AttemptTimeout):
             self.record_overload(now)
@@ -155,6 +160,8 @@ class Endpoint(EndpointLimits):
     def record_response(self, response: HttpResponse, sent: float, now: float) -> bool:
         """Record a response, before its status is judged. Return whether it ends an outage."""
         recovered = False
+        if response.status != 200:
+            self.errors += 1
         if response.status >= 500:
             self.health.record_failure(now)
         elif response.status in HEALTHY_STATUSES:
@@ -165,12 +172,17 @@ class Endpoint(EndpointLimits):
             self._apply_concurrency_limit(now)
         return recovered
 
+    def record_queue(self, calls: float) -> None:
+        """Record how many calls wait in the server's queue."""
+        self.queue = round(calls)
+
     def record_success(self, seconds: float) -> None:
         """Record a response with status 200.
 
         The estimate of the 99th percentile of the duration moves by one step (stochastic approximation: Robbins and
         Monro, 1951). The steps up and down balance when 1 % of the durations exceed the estimate.
         """
+        self.answers += 1
         self.exhaustion.succeeded()
         self.mean_duration.record_answer()
         if self.latency_p99 is None:

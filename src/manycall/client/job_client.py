@@ -8,9 +8,12 @@ EncodedCall -> permit -> attempt -> response -> journal -> decode -> Completion
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from msgspec.structs import replace
+
 from manycall import clock, errors
 from manycall.client.attempt import Answered
 from manycall.client.call_counters import CallCounters
+from manycall.client.call_history import CallInFlight, CallsInFlight, EarlierAttempts
 from manycall.client.encoded_call import EncodedCall, encode_call
 from manycall.client.endpoint import Endpoint
 from manycall.client.endpoint_limits import SendTime
@@ -76,6 +79,7 @@ class JobClient(LLM):
         permits: the job's part of the pools' permits.
         had_success: a call was answered before the job began, by another job of the pool or in an earlier session.
         storage_error: why a response could not be stored; None if all were.
+        in_flight: the calls that were sent and have not ended.
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class JobClient(LLM):
         others = [each.permits for each in self._named.values()]
         self.permits = PermitGroup(pool.permits, budget, wants_rows, others)
         self.storage_error: StorageError | None = None
+        self.in_flight = CallsInFlight()
         self._charge, self._log = charge, log
         self._shielded = ShieldedExchanges(self.permits, self.counters) if finish_cancelled_calls else None
         self._first_priority = next(pool.job_numbers) * JOB_STEP
@@ -159,21 +164,24 @@ class JobClient(LLM):
         if self._named:
             self.permits.record_call(pool.permits, priority)
         failures: dict[RetryRule, int] | None = None
+        earlier: EarlierAttempts | None = None
         sent = 0
         while True:
             sent += 1
-            outcome = await self._attempt(pool, call, priority, origin)
+            outcome = await self._attempt(pool, call, priority, origin, earlier)
             if not isinstance(outcome, FailedAttempt):
                 return outcome
             failures = {} if failures is None else failures
             self._after_failure(pool, outcome, sent, failures)
             seconds = retry.backoff_seconds(outcome, sent, pool.rng)
             may_hurry = retry.ends_with_outage(outcome.error)
+            earlier = EarlierAttempts() if earlier is None else earlier
+            earlier.record(outcome.error, clock.now())
             del outcome  # it may hold a large body
             await self._wait(seconds, may_hurry)
 
     async def _attempt(
-        self, pool: EndpointPool, call: EncodedCall, priority: int, origin: Any
+        self, pool: EndpointPool, call: EncodedCall, priority: int, origin: Any, earlier: EarlierAttempts | None
     ) -> ModelReply | FailedAttempt:
         """Make one attempt. A separate frame, so that a large response is freed before the backoff (measured)."""
         permits, shared, shielded = self.permits, pool.permits, self._shielded
@@ -181,13 +189,21 @@ class JobClient(LLM):
         prompt = pool.selector.prompt_hashes(call.body)
         endpoint = permits.try_acquire(shared, cost, prompt) or await permits.acquire(shared, priority, cost, prompt)
         interval = endpoint.window.interval if endpoint.window is not None else None
-        if shielded is not None:
-            response = await shielded.run(self._exchange(pool, call, endpoint, origin), shared, endpoint)
-        else:
-            try:
-                response = self._record(pool, call, endpoint, origin, await pool.sender.send(endpoint, call, self))
-            finally:
-                permits.release(shared, endpoint)
+        now = clock.now()
+        if earlier is not None:
+            earlier.record_sent(now)
+        number = self.in_flight.add(CallInFlight(origin, endpoint, now))
+        try:
+            if shielded is not None:
+                response = await shielded.run(self._exchange(pool, call, endpoint, origin, earlier), shared, endpoint)
+            else:
+                try:
+                    answered = await pool.sender.send(endpoint, call, self)
+                    response = self._record(pool, call, endpoint, origin, earlier, answered)
+                finally:
+                    permits.release(shared, endpoint)
+        finally:
+            self.in_flight.remove(number)
         return self._read(pool, call, cost, endpoint, interval, response)
 
     def _after_failure(
@@ -256,10 +272,10 @@ class JobClient(LLM):
         return openai.decode(call.api, body, replayed, is_thinker=pool.is_thinker(call.model))
 
     async def _exchange(
-        self, pool: EndpointPool, call: EncodedCall, endpoint: Endpoint, origin: Any
+        self, pool: EndpointPool, call: EncodedCall, endpoint: Endpoint, origin: Any, earlier: EarlierAttempts | None
     ) -> Answered | FailedAttempt:
         """Send the call and record the response."""
-        return self._record(pool, call, endpoint, origin, await pool.sender.send(endpoint, call, self))
+        return self._record(pool, call, endpoint, origin, earlier, await pool.sender.send(endpoint, call, self))
 
     def _record(
         self,
@@ -267,11 +283,14 @@ class JobClient(LLM):
         call: EncodedCall,
         endpoint: Endpoint,
         origin: Any,
+        earlier: EarlierAttempts | None,
         response: Answered | FailedAttempt,
     ) -> Answered | FailedAttempt:
         """Store a response before anything reads it, and charge it."""
         if isinstance(response, FailedAttempt):
             return pool.fail_over(endpoint, response, any_success=self.any_success(pool))
+        if earlier is not None:
+            response = replace(response, earlier=earlier)
         if self._log is not None:
             try:
                 self._log.append(origin, call, response)

@@ -46,6 +46,7 @@ class MetricsPoll:
         self.has_metrics = load is not None
         if load is not None:
             self._failures = 0
+            self._endpoint.record_queue(load.waiting)
             window.update_from_metrics(load, self._endpoint.in_flight, now, started)
             return
         self._failures += 1

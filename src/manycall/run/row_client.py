@@ -47,11 +47,14 @@ class JournalLog:
         Raises:
             StorageError: it could not be written.
         """
+        earlier = response.earlier
         self._journal.append(
             origin.row_id, call.key, origin.occurrence, response.body,
             at=self._wall_time(), seconds=response.seconds, ttft=response.ttft,
             endpoint=response.endpoint.name if self._names_endpoints else "",
             model="" if call.model == self._model else call.model,
+            earlier_statuses=() if earlier is None else tuple(earlier.statuses),
+            waited=None if earlier is None else round(earlier.waited, 3),
         )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
+from typing import Any
 
 from manycall import clock
 from manycall.client.job_client import JobClient
@@ -35,6 +36,9 @@ MAX_WAITING_ROWS = 256
 FINISH_SECONDS = 10.0
 """How long rows may continue after a stop, once the last call in flight has finished. Then they are cancelled; the next
 run repeats them from the journal."""
+
+SHOWN_CALLS = 3
+"""Number of the oldest calls in flight that the timeline names."""
 
 CANCEL_SECONDS = 1.0
 """How long to wait for a cancelled task. A task that suppresses its cancellation is left behind."""
@@ -99,6 +103,14 @@ class Scheduler:
     def calls_in_flight(self) -> int:
         """Number of calls in flight."""
         return self._client.permits.in_flight
+
+    def oldest_calls(self, now: float) -> list[dict[str, Any]]:
+        """Return the calls that have been in flight for the longest time, for the timeline."""
+        return [
+            {"id": call.origin.row_id, "endpoint": call.endpoint.url, "seconds": round(now - call.since, 1)}
+            for call in self._client.in_flight.oldest(SHOWN_CALLS)
+            if call.origin is not None
+        ]
 
     async def run(self, rows: AsyncIterator[Row]) -> None:
         """Process rows until there are no more or the run is stopped; then wait for the calls in flight.

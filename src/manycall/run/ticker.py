@@ -14,6 +14,7 @@ from manycall.client.pool import ClientStatus, EndpointPool
 from manycall.client.threads import in_own_thread
 from manycall.errors import Interrupted, StorageError
 from manycall.option_flags import spelled
+from manycall.run.endpoint_health import EndpointHealth
 from manycall.run.scheduler import Scheduler
 from manycall.run.signals import Interrupts
 from manycall.run.status_line import StatusLine
@@ -87,11 +88,17 @@ async def run_ticker(
         cache: writes resume.cache now and then; None: it is not written.
     """
 
+    health = EndpointHealth([each for pool in client.all_pools for each in pool.endpoints])
+
     def note(figures: dict[str, Any]) -> None:
         _write_events(client, run)
+        now, wall_time = clock.now(), clock.wall_time()
+        for line in health.lines(now):
+            run.timeline({"time": wall_time, **line})
         for sentence in announcements():
             progress.announce(sentence)
-        run.timeline({"time": clock.wall_time(), **figures, "rows_synced": run.rows_synced})
+        oldest = scheduler.oldest_calls(now)
+        run.timeline({"time": wall_time, **figures, "oldest": oldest, "rows_synced": run.rows_synced})
 
     async def tick() -> None:
         try:

@@ -8,8 +8,9 @@ row's other calls do not affect this number, so concurrent calls may complete in
 One line per call: {"id": row id, "key": hash of the request, "nth": the number among the row's identical requests, from
 1, "at": seconds since 1970, "seconds": duration, "ttft": seconds until the first event if the response was streamed,
 "endpoint", "model": which endpoint answered, if a run has several or prices, and the model, if it is not the run's,
-"body": the exact text of the response}. A body that is not valid UTF-8 is stored base64-encoded in "body64" instead.
-The response of another API, or a streamed one, is stored as the equivalent chat completion.
+"attempts", "waited", "statuses": of a call that was retried, its attempts, the seconds between them and the statuses of
+those that failed, "body": the exact text of the response}. A body that is not valid UTF-8 is stored base64-encoded in
+"body64" instead. The response of another API, or a streamed one, is stored as the equivalent chat completion.
 
 Lines that could not be written, or are not synced yet, are kept in memory. If the file fails, `close` writes them to
 rescued.jsonl, and the next session imports that file.
@@ -44,6 +45,9 @@ class _StoredCall(msgspec.Struct, omit_defaults=True):
     ttft: float | None = None
     endpoint: str = ""
     model: str = ""
+    attempts: int = 1
+    waited: float | None = None
+    statuses: tuple[int, ...] = ()
     body: str = ""
     body64: str = ""
 
@@ -158,6 +162,8 @@ class Journal:
         ttft: float | None = None,
         endpoint: str = "",
         model: str = "",
+        earlier_statuses: tuple[int, ...] = (),
+        waited: float | None = None,
     ) -> None:  # fmt: skip
         """Write one completed call.
 
@@ -168,16 +174,18 @@ class Journal:
             seconds: duration of the call.
             ttft: seconds until the first event of a stream; None if the response was not streamed.
             endpoint, model: see `JournaledCall`.
+            earlier_statuses: the statuses of the call's failed attempts before this one; 0 for one without a response.
+            waited: seconds that the call waited between its attempts; None if there was only one.
 
         Raises:
             StorageError: the line could not be written. It is kept, and `close` writes it to rescued.jsonl.
         """
+        attempts = 1 + len(earlier_statuses)
+        fields = (row_id, key, occurrence, at, seconds, ttft, endpoint, model, attempts, waited, earlier_statuses)
         try:
-            call = _StoredCall(row_id, key, occurrence, at, seconds, ttft, endpoint, model, _text(body))
+            call = _StoredCall(*fields, _text(body))
         except UnicodeDecodeError:
-            call = _StoredCall(
-                row_id, key, occurrence, at, seconds, ttft, endpoint, model, body64=b64encode(body).decode()
-            )
+            call = _StoredCall(*fields, body64=b64encode(body).decode())
         line, offset = _encode(call) + b"\n", self.file.end
         try:
             self.file.append(line)

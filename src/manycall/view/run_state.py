@@ -1,0 +1,97 @@
+"""Whether a run is alive, and how it ended, from what is on disk. Its lock is never touched.
+
+Even a short `flock` could refuse a run that starts just then.
+"""
+
+import os
+import re
+import socket
+from typing import Any, NamedTuple
+
+from manycall.render import _duration
+from manycall.store.manifest import NOT_FINISHED
+
+SILENT_SECONDS = 5.0
+"""A running session writes a line a second. After this time without one, it is silent."""
+_HOLDER = re.compile(r"process (\d+) on (.+)")
+STATES = ("running", "silent", "killed", "stopped", "partial", "finished", "none")
+"""In the order of the list: what needs attention comes first."""
+RESUME = "Run the same command again: it goes on where the run stopped."
+
+
+class RunState(NamedTuple):
+    """The state of a run.
+
+    Attributes:
+        state: one of `STATES`.
+        state_text: a sentence.
+        remedy: what to do; empty if there is nothing to do.
+    """
+
+    state: str
+    state_text: str
+    remedy: str = ""
+
+
+NO_RUN = RunState("none", "Not written by a run of manycall.")
+
+
+class Progress(NamedTuple):
+    """How far a run is.
+
+    Attributes:
+        ended: rows that are done, failed or rejected.
+        failed: failed rows.
+        total: rows of the input; None if unknown.
+        updated_at: time of its last figures (Unix time in seconds); 0.0 without any.
+    """
+
+    ended: int
+    failed: int
+    total: int | None
+    updated_at: float
+
+
+def run_state(session: dict[str, Any], progress: Progress, has_process: bool, now: float) -> RunState:
+    """Return the state of a run.
+
+    Args:
+        session: its last session, as in the manifest.
+        has_process: whether the process that wrote the lock exists on this machine.
+        now: Unix time in seconds.
+    """
+    outcome = str(session.get("outcome", "not started"))
+    if outcome == NOT_FINISHED:
+        age = max(0.0, now - max(progress.updated_at, float(session.get("started_at") or 0.0)))
+        if age <= SILENT_SECONDS:
+            return RunState("running", f"Running, last update {age:.0f} s ago.")
+        if has_process:
+            return RunState("silent", f"No update for {_duration(age)}, but its process exists.", "Is it suspended?")
+        return RunState("killed", f"Its process was killed; the last update was {_duration(age)} ago.", RESUME)
+    if outcome != "finished":
+        return RunState("stopped", outcome, RESUME)
+    left = 0 if progress.total is None else progress.total - progress.ended
+    if progress.failed or left > 0:
+        missing = f", {left:,} were not started" if left > 0 else ""
+        return RunState(
+            "partial", f"{progress.failed:,} rows failed{missing}.", f"{RESUME} Failed rows are tried again."
+        )
+    return RunState("finished", "Finished.")
+
+
+def lock_holder(lock: bytes) -> str:
+    """Return what a lock file says, for display."""
+    return lock.decode("utf-8", "replace").strip()
+
+
+def is_process_here(holder: str) -> bool:
+    """Return whether the process that a lock file names exists on this machine."""
+    if (match := _HOLDER.fullmatch(holder)) is None or match[2] != socket.gethostname():
+        return False
+    try:
+        os.kill(int(match[1]), 0)  # signal 0: only asks whether it exists
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # the process of another user
+        return True
+    return True

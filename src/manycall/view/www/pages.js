@@ -1,0 +1,17 @@
+// The pages and the Chinese texts, each loaded when it is first needed. A static export uses pages_all.js in its place: it has no server to load
+// modules from.
+const PAGES = {
+  runs: async () => (await import("./runs.js")).RunsPage,
+  live: async () => (await import("./live.js")).LivePage,
+  rows: async () => (await import("./rows.js")).RowsPage,
+  row: async () => (await import("./row.js")).RowPage,
+  compare: async () => (await import("./compare.js")).ComparePage,
+  judge: async () => (await import("./judge.js")).JudgePage,
+  data: async () => (await import("./data.js")).DataPage,
+};
+
+/** Return the component of a page; unknown names are the list of runs. */
+export const loadPage = (name) => (PAGES[name] || PAGES.runs)();
+
+/** Return the Chinese texts. */
+export const loadChinese = async () => (await import("./words_zh.js")).CHINESE;

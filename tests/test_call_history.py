@@ -1,0 +1,74 @@
+"""What a run records of its calls and endpoints for `manycall view`: retries, calls in flight, health."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes import FakeTransport, answer, calls_of, refusal
+from manycall import clock
+from manycall.client.call_client import CallClient
+from manycall.client.call_history import CallInFlight, CallsInFlight, EarlierAttempts
+from manycall.data.row_source import RowSource
+from manycall.errors import ConnectError, HttpStatusError, InvalidResponse
+from manycall.records import Row
+from manycall.run.endpoint_health import EndpointHealth
+from manycall.run.row_client import CallOrigin, RowClient
+from manycall.run.scheduler import Scheduler
+from manycall.sim import virtual_time
+from manycall.store.manifest import Manifest
+from manycall.store.run_folder import RunFolder
+
+
+def test_failed_attempts_are_recorded_with_their_statuses() -> None:
+    earlier = EarlierAttempts()
+    earlier.record(HttpStatusError("busy", status=429), 10.0)
+    earlier.record_sent(11.5)
+    earlier.record(ConnectError("no connection"), 12.0)
+    earlier.record_sent(14.0)
+    earlier.record(InvalidResponse("no choice"), 15.0)
+    assert earlier.statuses == [429, 0, 200]
+    assert earlier.waited == 3.5
+    assert EarlierAttempts().statuses == []
+
+
+def test_the_oldest_calls_in_flight_come_first() -> None:
+    calls, endpoint = CallsInFlight(), object()
+    numbers = [calls.add(CallInFlight(name, endpoint, 1.0)) for name in "abcd"]  # type: ignore[arg-type]
+    calls.remove(numbers[1])
+    assert [call.origin for call in calls.oldest(2)] == ["a", "c"]
+
+
+@pytest.mark.usefixtures("no_key")
+def test_a_run_records_retries_health_and_the_oldest_calls(tmp_path: Path) -> None:
+    replies = iter([refusal(429, headers={"retry-after": "2"}), refusal(503), *[answer()] * 5])
+    lines: list[dict[str, Any]] = []
+
+    async def ask(row: Row, llm: RowClient) -> dict[str, Any]:
+        return {"text": (await llm.chat("hi")).text}
+
+    async def main() -> None:
+        run = RunFolder(tmp_path / "out.jsonl", Manifest("0", {}))
+        transport = FakeTransport(lambda request: next(replies))
+        async with CallClient("m", base_url="http://a", transport=transport) as client:
+            calls = calls_of(client, run)
+            scheduler = Scheduler(calls, run, ask, total=1)
+            health = EndpointHealth(client.pool.endpoints)
+            lines.extend(health.lines(clock.now()))
+            await scheduler.run(RowSource([{"id": "a"}]).pending_rows(run.ids))
+            number = calls.in_flight.add(CallInFlight(CallOrigin("b", 1), client.pool.endpoints[0], clock.now() - 7))
+            assert scheduler.oldest_calls(clock.now()) == [{"id": "b", "endpoint": "http://a/v1", "seconds": 7.0}]
+            calls.in_flight.remove(number)
+            assert scheduler.oldest_calls(clock.now()) == []
+            lines.extend(health.lines(clock.now()))
+            assert list(health.lines(clock.now())) == []
+            lines.extend(health.lines(clock.now() + 10))
+        run.close()
+
+    virtual_time.run_virtual(main())
+    (call,) = [json.loads(line) for line in (tmp_path / "out.jsonl.run" / "calls.jsonl").read_text().splitlines()]
+    assert (call["attempts"], call["statuses"]) == (3, [429, 503])
+    assert call["waited"] >= 2
+    assert len(lines) >= 2
+    assert (lines[-1]["errors"], lines[-1]["health"], lines[-1]["in_flight"]) == (2, True, 0)
