@@ -199,7 +199,8 @@ def test_base64_is_not_requested_again_from_a_server_that_refuses_it() -> None:
 def test_a_simulated_provider_gets_as_many_texts_as_the_real_one() -> None:
     options = RunOptions(model="m", out=OUT, base_url="sim:provider=siliconflow", api_key=None, progress=False)
     size = embed_job(texts(3), options).block_size
-    assert size is not None and size.rows == 32
+    assert size is not None
+    assert size.rows == 32
 
 
 def test_a_provider_that_documents_lists_only_gets_no_base64_and_few_texts() -> None:
