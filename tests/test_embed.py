@@ -196,6 +196,13 @@ def test_base64_is_not_requested_again_from_a_server_that_refuses_it() -> None:
     assert [row["embedding"] for row in rows(OUT)] == [vector(f"text {n}", 2) for n in range(12)]
 
 
+def test_a_simulated_provider_gets_as_many_texts_as_the_real_one() -> None:
+    options = RunOptions(model="m", out=OUT, base_url="sim:provider=siliconflow", api_key=None, progress=False)
+    size = embed_job(texts(3), options).block_size
+    assert size is not None
+    assert size.rows == 32
+
+
 def test_a_provider_that_documents_lists_only_gets_no_base64_and_few_texts() -> None:
     sent: list[dict[str, Any]] = []
     options = RunOptions(model="m", out=OUT, base_url="dashscope", api_key=None, progress=False)

@@ -112,9 +112,9 @@ def test_a_result_is_text_in_a_notebook_too(
     assert "&lt;b&gt;.jsonl" in report._repr_html_()
 
 
-@pytest.mark.parametrize("name", ["RunResult", "EvalResult", "Comparison", "JudgeResult"])
+@pytest.mark.parametrize("name", manycall.results.__all__)
 def test_every_public_result_shows_itself_in_a_notebook(name: str) -> None:
-    assert hasattr(getattr(manycall, name), "_repr_html_")
+    assert hasattr(getattr(manycall.results, name), "_repr_html_")
 
 
 def test_a_client_opens_with_its_first_call_and_again_after_it_was_closed() -> None:

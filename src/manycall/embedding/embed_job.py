@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from manycall.client.endpoint_config import locate
+from manycall.client.endpoint_settings import locate_sim
 from manycall.data.row_input import RowsLike
 from manycall.data.row_source import RowSource
 from manycall.embedding.stored_vectors import StoredVectors, known_dimensions
@@ -91,8 +92,8 @@ def _provider_batch(base_url: str | Sequence[str] | None) -> int:
     """Return how many texts a request has: the smallest number of the providers."""
     given = [base_url] if isinstance(base_url, str) else list(base_url or ())
     given = given or [url for url in [os.getenv("OPENAI_BASE_URL")] if url]
-    providers = [locate(each, os.getenv).provider for each in given if not is_sim(each)]
-    return min((each.embedding_batch for each in providers), default=GENERIC.embedding_batch)
+    locations = [locate_sim(each) if is_sim(each) else locate(each, os.getenv) for each in given]
+    return min((each.provider.embedding_batch for each in locations), default=GENERIC.embedding_batch)
 
 
 def _finish(result: RunResult, source: RowSource) -> RunResult:
