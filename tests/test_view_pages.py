@@ -439,6 +439,16 @@ def test_an_error_of_the_server_is_shown_with_its_hint(chromium: Any) -> None:
     tab.close()
 
 
+def test_a_query_that_was_too_slow_is_asked_again(chromium: Any) -> None:
+    slow = {"error": "This took too long: narrow it.", "hint": "", "status": 503}
+    tab = Tab(chromium, FixtureApi(replies={f"runs/{EVAL}/rows": slow}))
+    page = tab.open(f"/run/{EVAL}/rows")
+    page.get_by_text("This took too long").wait_for()
+    tab.api.replies = {}
+    page.get_by_text("1,319 of 1,319 rows").wait_for()
+    tab.close()
+
+
 def test_pure_functions_of_the_page(tab: Tab) -> None:
     page = tab.open("/")
     check = """async () => {
