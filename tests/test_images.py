@@ -283,7 +283,7 @@ def test_bytes_of_the_hubs_image_feature_make_the_round_trip_through_parquet() -
     assert [row["images"] for row in written] == [[{"bytes": PNG, "path": None}], [{"bytes": PNG, "path": "b.png"}]]
 
 
-def test_a_benchmark_of_your_own_may_ask_about_images() -> None:
+def test_a_custom_benchmark_may_ask_about_images() -> None:
     Path("a.png").write_bytes(PNG)
     Path("quiz.jsonl").write_text('{"id": "1", "question": "Which?", "photo": "a.png", "answer": "A"}\n')
     turn = [{"type": "image", "field": "photo"}, {"type": "text", "text": "{{ question }}"}]

@@ -100,6 +100,25 @@ def test_rates_are_over_the_last_seconds() -> None:
     assert figures["calls_per_s"] == 10
 
 
+def test_the_rate_of_slow_rows_is_known_between_two_of_them() -> None:
+    counters = CallCounters()
+    line = progress(counters, io.StringIO())
+    rates = []
+    for second in range(1, 601):
+        counters.done += second % 30 == 0
+        rates.append(line.rates(float(second))["rows_per_s"])
+    assert all(0.03 < rate < 0.04 for rate in rates[299:])
+
+
+def test_the_rate_of_fast_rows_is_over_the_last_seconds() -> None:
+    counters = CallCounters()
+    line = progress(counters, io.StringIO())
+    for second in range(60):
+        counters.done += 100 if second < 30 else 10
+        rate = line.rates(float(second))["rows_per_s"]
+    assert rate == 10
+
+
 def test_answers_are_counted_with_their_tokens() -> None:
     counters = CallCounters()
     counters.answer(Completion("x", "length", Usage(3, 4), b""))

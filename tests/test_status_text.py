@@ -52,8 +52,33 @@ def test_parts_are_left_out_from_the_end_and_never_cut_in_the_middle() -> None:
 
 
 def test_only_what_limits_the_speed_is_cut_off() -> None:
-    line = status_text("gsm8k", figures(limited_by="limited by this machine: 97% of a core"), 79)
-    assert line == "300000/1000000 · ETA 2h43m · $12.34 · 71/s · failed 12 · limited by this machi…"
+    line = status_text("gsm8k", figures(limited_by="concurrency limit 20 (learned from 429)"), 79)
+    assert line == "300000/1000000 · ETA 2h43m · $12.34 · 71/s · failed 12 · concurrency limit 20 …"
+
+
+@pytest.mark.parametrize(
+    ("limited_by", "short"),
+    [
+        ("limited by this machine: 50% of a core, and no core 45% of the time", "limited by this machine"),
+        ("limited by this machine: 97% of 2 cores", "limited by this machine"),
+        (
+            "writer: window 9; judge: limited by this machine: 97% of a core",
+            "writer: window 9; judge: limited by this machine",
+        ),
+        ("writer: window 9, server at capacity; judge: -j 40", "writer: server at capacity; judge: -j 40"),
+    ],
+)
+def test_what_limits_the_speed_is_shortened_to_words_with_a_meaning(limited_by: str, short: str) -> None:
+    assert status_text("run", figures(limited_by=limited_by, failed=0), 96).endswith(f" · {short}")
+
+
+def test_the_limit_is_shown_with_its_details_if_they_fit() -> None:
+    line = status_text("run", figures(limited_by="window 212, server at capacity", failed=0), 96)
+    assert line.endswith("· 71.2 calls/s · window 212, server at capacity")
+
+
+def test_a_slow_rate_keeps_its_digits_in_a_narrow_terminal() -> None:
+    assert "· 0.2/s ·" in status_text("run", figures(calls_per_s=0.2), 60)
 
 
 def test_a_budget_is_shown_with_its_limit_if_there_is_room() -> None:

@@ -14,12 +14,12 @@ def messages_as_text(source: str | Messages) -> str:
 
 
 def image_part(value: Any) -> Message:
-    """Return the part of a message that stands for the images in a value of a row, until `load_images`."""
+    """Return the part of a message for the images in a value of a row, before `load_images`."""
     return {"type": "image", "image": value}
 
 
 def is_image_part(part: Any) -> bool:
-    """Return whether a part of a message stands for images that are not loaded yet."""
+    """Return whether a part of a message is for images that are not loaded yet."""
     return isinstance(part, dict) and part.get("type") == "image" and ("image" in part or "field" in part)
 
 

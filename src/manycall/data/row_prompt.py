@@ -1,4 +1,4 @@
-"""What a row asks: a prompt, or the conversation in one of its fields; with the images in others of its fields."""
+"""The messages of a row: a prompt, or the conversation in one of its fields; with the images in other fields."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,7 +60,7 @@ class ConversationField:
 
 
 class RowPrompt:
-    """What is sent for a row.
+    """The messages that are sent for a row.
 
     Args:
         prompt, system: see `PromptTemplate`.

@@ -91,7 +91,7 @@ def _parts(turn: dict[str, Any]) -> list[Any]:
 
 
 def _number(part: dict[str, Any]) -> int:
-    """Return how many images a part stands for."""
+    """Return the number of images in a part."""
     value = part.get("image")
     return len(value) if isinstance(value, list) else 1
 

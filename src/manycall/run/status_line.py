@@ -10,6 +10,9 @@ from manycall.run.status_display import StatusDisplay
 
 RATE_SECONDS = 10.0
 """Rates are averages over the last 10 seconds."""
+ROWS_OF_RATE = 20
+ROW_RATE_SECONDS = 600.0
+"""The rate of rows, and so the remaining time, is an average over at least 20 rows if 10 minutes have as many."""
 
 
 NOTHING_SPENT: Mapping[str, Any] = {"total_cost": None, "currency": "USD", "budget_usage": [], "endpoints": []}
@@ -49,7 +52,8 @@ class StatusLine:
         self._before, self._rejected, self._truncated = before, rejected, truncated
         self._load, self._spending, self._note = load, spending, note
         self._display = display
-        self._history: deque[tuple[float, int, int, int]] = deque()  # (time, calls, tokens, rows)
+        self._history: deque[tuple[float, int, int]] = deque()  # (time, calls, tokens)
+        self._row_history: deque[tuple[float, int]] = deque()  # (time, rows)
 
     def update(self, now: float) -> dict[str, Any]:
         """Draw the line if it is due, and return the figures for the timeline. Call this once a second."""
@@ -69,16 +73,16 @@ class StatusLine:
         """Return the rates of the last 10 seconds, the client's status, and the counts of this and of all sessions."""
         c = self._counters
         tokens = c.prompt_tokens + c.completion_tokens
-        self._history.append((now, c.calls, tokens, c.ended))
+        self._history.append((now, c.calls, tokens))
         while len(self._history) > 2 and now - self._history[0][0] > RATE_SECONDS:
             self._history.popleft()
-        then, old_calls, old_tokens, old_ended = self._history[0]
+        then, old_calls, old_tokens = self._history[0]
         span = max(now - then, 1e-9) if len(self._history) > 1 else float("inf")
         load = self._load(now)
         return {
             "calls_per_s": round((c.calls - old_calls) / span, 2),
             "tokens_per_s": round((tokens - old_tokens) / span, 1),
-            "rows_per_s": round((c.ended - old_ended) / span, 2),
+            "rows_per_s": self._row_rate(now),
             **load._asdict(),
             **c.figures,
             "total_rows": self._total,
@@ -88,3 +92,14 @@ class StatusLine:
             **self._spending(c),
             "note": self._note(),
         }
+
+    def _row_rate(self, now: float) -> float:
+        """Return the rows per second of the last 10 seconds, or of a longer time with enough rows."""
+        ended, history = self._counters.ended, self._row_history
+        history.append((now, ended))
+        while len(history) > 2 and now - history[1][0] >= RATE_SECONDS:
+            if ended - history[1][1] < ROWS_OF_RATE and now - history[0][0] <= ROW_RATE_SECONDS:
+                break
+            history.popleft()
+        then, ended_then = history[0]
+        return round((ended - ended_then) / (now - then), 4) if now > then else 0.0

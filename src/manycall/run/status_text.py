@@ -5,7 +5,7 @@ limits the speed is ever cut off.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from manycall.records import FailureKind
 from manycall.render import _duration, _short, format_money
@@ -13,14 +13,9 @@ from manycall.terminal import cut_to_width, display_width, sanitize_line
 
 SEPARATE_KINDS: tuple[FailureKind, ...] = ("content_filter", "refused", "empty", "invalid")
 """Kinds of failure that the line also counts separately."""
+THIS_MACHINE = "limited by this machine"
+"""How `limited_by` begins if neither an endpoint nor an option limits the speed. Details follow after a colon."""
 _SEPARATOR = " · "
-
-
-class _VitalPart(NamedTuple):
-    """A part of the line that is never left out, and its shorter form."""
-
-    full: str
-    short: str
 
 
 def status_text(name: str, figures: Mapping[str, Any], width: int | None = None) -> str:
@@ -30,19 +25,17 @@ def status_text(name: str, figures: Mapping[str, Any], width: int | None = None)
         name: name of the job.
         width: maximum width in terminal columns; None: unlimited.
     """
-    vital = [
-        _VitalPart(sanitize_line(full), sanitize_line(short)) for full, short in _vital_parts(name, figures) if full
-    ]
-    texts = [part.full for part in vital]
+    vital = [[sanitize_line(form) for form in forms] for forms in _vital_parts(name, figures) if forms[0]]
+    texts = [forms[0] for forms in vital]
     optional = [sanitize_line(text) for text in _optional_parts(figures) if text]
     if width is None:
         return _SEPARATOR.join(texts + optional)
     while optional and not _fits(texts + optional, width):
         optional.pop()
     for n in reversed(range(len(vital))):
-        if _fits(texts, width):
-            break
-        texts[n] = sanitize_line(vital[n].short)
+        for form in vital[n][1:]:
+            if not _fits(texts, width):
+                texts[n] = form
     return cut_to_width(_SEPARATOR.join(texts + optional), width)
 
 
@@ -50,31 +43,43 @@ def _fits(texts: list[str], width: int) -> bool:
     return display_width(_SEPARATOR.join(texts)) <= width
 
 
-def _vital_parts(name: str, figures: Mapping[str, Any]) -> Iterator[_VitalPart]:
-    """Yield the parts that are shown in any terminal. Those with an empty text are left out."""
+def _vital_parts(name: str, figures: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Yield the forms, the longest first, of each part that any terminal shows. An empty part is left out."""
     ended, total = figures["total_ended"], figures["total_rows"]
     if total is not None and not 0 < total >= ended:  # some rows may belong to an earlier input only
         total = None
     done = f"{ended} rows" if total is None else f"{ended}/{total}"
     share = "" if total is None else f" {ended * 100 // total}%"
-    yield _VitalPart(f"{name} {done}{share}", done)
+    yield f"{name} {done}{share}", done
     if total is not None and ended < total and figures["rows_per_s"] > 0:
-        remaining = f"ETA {_duration((total - ended) / figures['rows_per_s'])}"
-        yield _VitalPart(remaining, remaining)
+        yield (f"ETA {_duration((total - ended) / figures['rows_per_s'])}",)
     yield _money(figures)
-    yield _VitalPart(f"{figures['calls_per_s']:.1f} calls/s", f"{_short(figures['calls_per_s'])}/s")
+    rate = figures["calls_per_s"]
+    yield f"{rate:.1f} calls/s", f"{rate:.1f}/s" if rate < 10 else f"{_short(rate)}/s"
     yield _failures(figures)
     limited_by = figures["limited_by"]
-    yield _VitalPart(f"{figures['in_flight']} in flight ({limited_by})", limited_by.rpartition(", ")[2])
+    yield f"{figures['in_flight']} in flight ({limited_by})", limited_by, _short_limit(limited_by)
 
 
-def _money(figures: Mapping[str, Any]) -> _VitalPart:
+def _short_limit(limited_by: str) -> str:
+    """Return what limits the speed without details: of each pool, the last of several limits."""
+    return "; ".join(map(_short_pool_limit, limited_by.split("; ")))
+
+
+def _short_pool_limit(limited_by: str) -> str:
+    before, this_machine, _ = limited_by.partition(THIS_MACHINE)
+    if this_machine:
+        return before + this_machine
+    name, colon, limit = limited_by.rpartition(": ")
+    return name + colon + limit.rpartition(", ")[2]
+
+
+def _money(figures: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what all sessions have spent: of each budget, or the cost if it is known."""
     if budgets := figures["budget_usage"]:
-        return _VitalPart(", ".join(budgets), ", ".join(each.partition(" of ")[0] for each in budgets))
+        return ", ".join(budgets), ", ".join(each.partition(" of ")[0] for each in budgets)
     cost = figures["total_cost"]
-    text = "" if cost is None else format_money(cost, figures["currency"])
-    return _VitalPart(text, text)
+    return ("" if cost is None else format_money(cost, figures["currency"]),)
 
 
 def _spent_at(spending: Mapping[str, Any], currency: str) -> str:
@@ -85,13 +90,13 @@ def _spent_at(spending: Mapping[str, Any], currency: str) -> str:
     )
 
 
-def _failures(figures: Mapping[str, Any]) -> _VitalPart:
+def _failures(figures: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the number of failed rows, in full with the kinds that are shown separately."""
     if not figures["failed"]:
-        return _VitalPart("", "")
+        return ("",)
     counts, short = figures["failure_counts"], f"failed {figures['failed']}"
     kinds = ", ".join(f"{kind} {counts[kind]}" for kind in SEPARATE_KINDS if kind in counts)
-    return _VitalPart(f"{short} ({kinds})" if kinds else short, short)
+    return f"{short} ({kinds})" if kinds else short, short
 
 
 def _optional_parts(figures: Mapping[str, Any]) -> Iterator[str]:

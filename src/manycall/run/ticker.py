@@ -13,11 +13,12 @@ from manycall.client.endpoint_limits import AT_CAPACITY
 from manycall.client.pool import ClientStatus, EndpointPool
 from manycall.client.threads import in_own_thread
 from manycall.errors import Interrupted, StorageError
-from manycall.option_flags import option
+from manycall.option_flags import spelled
 from manycall.run.endpoint_health import EndpointHealth
 from manycall.run.scheduler import Scheduler
 from manycall.run.signals import Interrupts
 from manycall.run.status_line import StatusLine
+from manycall.run.status_text import THIS_MACHINE
 from manycall.store.cache_writer import CacheWriter
 from manycall.store.run_folder import RunFolder
 
@@ -47,10 +48,10 @@ def _pool_status(pool: EndpointPool, now: float) -> ClientStatus:
     if pool.fixed_concurrency is not None:
         window = min(pool.fixed_concurrency, pool.permits.max_permits)
     if pool.cpu_load.is_limiting:
-        limited_by = f"limited by this machine: {pool.cpu_load}"
+        limited_by = f"{THIS_MACHINE}: {pool.cpu_load}"
     elif pool.fixed_concurrency is not None:
         cap = (
-            option("concurrency", pool.fixed_concurrency)
+            spelled(f"-j {pool.fixed_concurrency}", f"concurrency={pool.fixed_concurrency}")
             if pool.fixed_concurrency <= pool.permits.max_permits
             else "ulimit -n"
         )

@@ -14,7 +14,9 @@ from typing import Any
 import msgspec
 
 from manycall.comparison.compare_runs import compare
-from manycall.data.prompt_template import PromptError, PromptTemplate, messages_as_text
+from manycall.data.content_parts import messages_as_text
+from manycall.data.prompt_error import PromptError
+from manycall.data.prompt_template import PromptTemplate
 from manycall.dataset.answer_reader import AnswerReader
 from manycall.dataset.check_data import check_data
 from manycall.dataset.normalize import normalize
