@@ -26,7 +26,7 @@ READY = {
     "live": ".chart canvas",
     "rows": ".grid-row .good",
     "row": "mark.found",
-    "compare": ".grid-row",
+    "compare": ".grid-row .bad",
     "judge": ".interval",
     "data": ".histogram button",
 }
@@ -194,7 +194,9 @@ def test_hostile_texts_are_shown_as_text_on_every_page(chromium: Any) -> None:
     tab = Tab(chromium, hostile_api())
     for name in ("runs", "live", "rows", "compare", "judge", "data", *(f"row {n}" for n in range(len(HOSTILE)))):
         page = tab.open(f"/run/{EVAL}/row/{name[4:]}" if name.startswith("row ") else PAGES[name])
-        page.locator(READY["compare"] if name in {"runs", "rows", "compare"} else "main p, main td").first.wait_for()
+        page.locator(
+            READY["compare"] if name == "compare" else ".grid-row" if name in {"runs", "rows"} else "main p, main td"
+        ).first.wait_for()
         if name == "compare":
             page.locator(".grid").focus()
             page.keyboard.press("Enter")
@@ -251,7 +253,7 @@ def test_every_action_works_by_keyboard_alone(tab: Tab) -> None:  # noqa: PLR091
     assert "large.jsonl" in selected(page)
     keys.press("c")
     page.locator("h1", has_text="Compare").wait_for()
-    page.locator(".grid-row").first.wait_for()
+    page.locator(READY["compare"]).first.wait_for()
     page.locator(".grid").focus()
     keys.press("Enter")
     page.get_by_text("mark the words that differ").wait_for()
@@ -436,6 +438,16 @@ def test_an_error_of_the_server_is_shown_with_its_hint(chromium: Any) -> None:
     page = tab.open("/")
     page.get_by_text("The folder is gone.").wait_for()
     page.get_by_text("manycall view elsewhere").wait_for()
+    tab.close()
+
+
+def test_a_query_that_was_too_slow_is_asked_again(chromium: Any) -> None:
+    slow = {"error": "This took too long: narrow it.", "hint": "", "status": 503}
+    tab = Tab(chromium, FixtureApi(replies={f"runs/{EVAL}/rows": slow}))
+    page = tab.open(f"/run/{EVAL}/rows")
+    page.get_by_text("This took too long").wait_for()
+    tab.api.replies = {}
+    page.get_by_text("1,319 of 1,319 rows").wait_for()
     tab.close()
 
 

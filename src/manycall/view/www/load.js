@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from "./dom.js";
 import { get } from "./api.js";
 
 const WORKING_MS = 1000;
+const RETRY_MS = 2000;
 
 /**
  * Load a route. Returns {data, error, loading, reload}. On a reload the old data stay until the new ones arrive.
@@ -31,7 +32,8 @@ export function useData(path, params = {}, every = 0) {
       } catch (error) {
         if (error.name === "AbortError") return undefined;
         keep({ error, loading: false });
-        return later(typeof every === "function" ? 0 : every);
+        if (typeof every !== "function") return later(every);
+        return later(error.status === 0 || error.status >= 500 ? RETRY_MS : 0); // Not there, or too slow just now.
       }
     };
     keep({ error: null, loading: true });
