@@ -46,7 +46,7 @@ def test_the_line_says_how_far_how_fast_what_is_broken_and_how_long(monkeypatch:
     counters.prompt_tokens, counters.truncated = 98_000, 4
     line.update(10.0)
     assert stream.getvalue().split("\r")[-1] == (
-        "gsm8k 814/1319 61% · ETA 7s · 71.2 calls/s · failed 2 · 37 in flight (window 64) · acc 0.5 · "
+        "gsm8k 814/1319 61% · ETA 7s · 71.2 calls/s · failed 2 · 37 in flight (window 64) · acc 0.5 in this session · "
         "truncated 4 · retries 11 · 9.8k tok/s\x1b[K"
     )
 

@@ -90,7 +90,7 @@ class StatusLine:
             "total_rejected": self._rejected + c.rejected,
             "total_truncated": self._truncated + c.truncated,
             **self._spending(c),
-            "note": self._note(),
+            "note": self._named_note(),
         }
 
     def _row_rate(self, now: float) -> float:
@@ -103,3 +103,8 @@ class StatusLine:
             history.popleft()
         then, ended_then = history[0]
         return round((ended - ended_then) / (now - then), 4) if now > then else 0.0
+
+    def _named_note(self) -> str:
+        """Return the text to append. A running score of a resumed run says that it is that of this session."""
+        note = self._note()
+        return f"{note} in this session" if note and self._before else note
