@@ -309,6 +309,8 @@ def test_a_limit_of_concurrent_calls_is_the_window_and_is_not_judged() -> None:
     window.set_limit(20, 1.0)
     assert (window.size, window.earliest(19, 1.0) <= 1.0, window.earliest(20, 99.0)) == (20, True, math.inf)
     answers(window, 2000, now=1.0)
+    for second in range(20):
+        window.update_from_metrics(ServerLoad(20, 0), 20, 100.0 + second)
     assert window.size == 20
     window.set_limit(None, 900.0)
     answers(window, 2000, now=900.0)

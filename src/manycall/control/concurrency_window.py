@@ -273,6 +273,8 @@ class ConcurrencyWindow:
         if self.opening is not None:
             self._open_from_metrics(self.opening, load, in_flight, now, started)
             return
+        if self._limit is not None:
+            return  # the server refuses more calls, whether or not any queue
         self._phase = Phase.METRICS_DRIVEN
         if in_flight < MIN_UTILIZATION * self.size or now < self._cooldown_until or self.client_bound:
             return
