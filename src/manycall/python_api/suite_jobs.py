@@ -70,8 +70,8 @@ def evaluate_all(
     >>> result = manycall.evaluate_all(
     ...     ["wordmath"], ["a", "b"], base_url="sim", out="results", limit=5, progress=False
     ... )
-    >>> [(run.task, run.model, run.result.scored_rows) for run in result.runs]
-    [('wordmath', 'a', 5), ('wordmath', 'b', 5)]
+    >>> result.runs[1].model, result.runs[1].result.scored_rows
+    ('b', 5)
 
     Runs with the same model share its connections and limits. The budgets and the time limit are those of all runs
     together. A run that stops does not stop the others; the same call finishes it.
