@@ -53,11 +53,11 @@ test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) -m 'not package' $(TESTS)
 
 lowest:
-	$(MAKE) test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt EXTRAS=dev,datasets,frames TESTS='$(or $(TESTS),$(DEPENDENCIES))'
+	$(MAKE) test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt EXTRAS=dev,datasets,frames,ifeval TESTS='$(or $(TESTS),$(DEPENDENCIES))'
 
 # Writes constraints-lowest.txt. Run it after a lower bound has changed. Needs uv.
 lowest-versions:
-	uv pip compile pyproject.toml --extra dev --extra datasets --extra frames --extra browser --resolution lowest-direct --python-version 3.11 \
+	uv pip compile pyproject.toml --extra dev --extra datasets --extra frames --extra ifeval --extra browser --resolution lowest-direct --python-version 3.11 \
 		--no-header --no-annotate --quiet --output-file constraints-lowest.txt
 	echo hatchling==1.27.0 >> constraints-lowest.txt
 

@@ -190,7 +190,8 @@ def test_every_filter_reads_the_planted_responses_of_the_made_up_rows(name: str)
     assert task.planted is not None
     rows: Any = task.loader(task, "sample").rows
     assert len(rows) % 4 == 0
-    for row in rows[:12]:
+    for published in rows[:12]:
+        row = published if task.vary is None else task.vary(published, 0)
         right, wrong = task.planted(row)
         stops = task.params.get("stop", [])
         assert not any(stop in text for stop in stops for text in (right, wrong))

@@ -35,7 +35,7 @@ MISTAKES: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = [
     (manycall.generate, ("x",), {**RUN, "max_total_tokens": 0}),
     (manycall.generate, ("x",), {**RUN, "price": "cheap"}),
     (manycall.generate, ("x",), {**RUN, "max_time": "soon"}),
-    (manycall.generate, ("x",), {**RUN, "params": {"n": 2}}),
+    (manycall.evaluate, ("wordmath",), {**RUN, "params": {"n": 2}}),
     (manycall.generate, ("x",), {**RUN, "params": {"stream": True}}),
     (manycall.generate, ("x",), {**RUN, "out": "."}),
     (manycall.generate, ("x",), {**RUN, "model": ""}),

@@ -311,10 +311,10 @@ def test_15_tokens_that_are_not_counted_or_counted_short_cost_no_answer(usage: b
     assert (found.text, found.usage.completion_tokens) == ("fine", 0)
 
 
-def test_16_several_answers_to_one_call_are_not_asked_for(tmp_path: Any) -> None:
-    """Some servers give one whatever n says; all but the first would be lost anyway."""
+def test_16_several_answers_to_one_call_are_not_asked_for_where_one_is_kept(tmp_path: Any) -> None:
+    """Some servers give one whatever n says; an evaluation would lose all but the first anyway."""
     with pytest.raises(errors.UsageError, match=r"The parameter n is not supported.*samples="):
-        manycall.generate("hi", samples=2, base_url="http://h", model="m", out=tmp_path / "out.jsonl", params={"n": 2})
+        manycall.evaluate("wordmath", base_url="http://h", model="m", out=tmp_path / "out.jsonl", params={"n": 2})
 
 
 @pytest.mark.parametrize(

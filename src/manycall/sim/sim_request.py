@@ -75,7 +75,9 @@ def content_text(content: Any) -> str:
     return "".join(map(_part_text, content))
 
 
-def _part_text(part: Mapping[str, Any]) -> str:
+def _part_text(part: Any) -> str:
+    if not isinstance(part, Mapping):
+        raise TypeError("a part of a message's content is not an object")
     image = next((part[name] for name in _IMAGE_FIELDS if part.get(name)), None)
     if image is not None:
         return f"[image {crc32(str(image).encode()):08x}]"

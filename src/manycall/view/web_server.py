@@ -15,6 +15,7 @@ from pathlib import Path
 import uvicorn
 
 from manycall.errors import UsageError
+from manycall.option_flags import option
 from manycall.view.routes import ViewRoutes
 from manycall.view.run_list import RunList
 from manycall.view.serve import ViewApp
@@ -79,7 +80,7 @@ def _listeners(port: int | None) -> list[socket.socket]:
     except (OSError, OverflowError) as error:
         if port is not None:
             reason = getattr(error, "strerror", error)
-            raise UsageError(f"Cannot listen on 127.0.0.1:{port}: {reason}. Choose another --port.") from None
+            raise UsageError(f"Cannot listen on 127.0.0.1:{port}: {reason}. Choose another {option('port')}.") from None
         first = _listener(*LOOPBACK[0], 0)
     try:
         return [first, _listener(*LOOPBACK[1], first.getsockname()[1])]
