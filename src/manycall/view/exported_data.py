@@ -8,6 +8,7 @@ import msgspec
 
 from manycall import clock
 from manycall.errors import UsageError
+from manycall.option_flags import option
 from manycall.view.open_indexes import OpenIndex
 from manycall.view.replies import PageReply, ViewRefused
 from manycall.view.routes import ViewRoutes
@@ -77,7 +78,7 @@ def _rows(routes: ViewRoutes, run: FoundRun, file: str, max_rows: int, where: st
         try:
             numbers = _numbers(opened, max_rows, where)
         except ViewRefused as refused:
-            raise UsageError(f"--where: {refused} {refused.hint}") from None
+            raise UsageError(f"{option('where')}: {refused} {refused.hint}") from None
         lines = opened.rows.lines
         rows = ((n, decode_row(line)) for n, line in zip(numbers, lines.select(numbers), strict=True))
         return {

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from manycall.errors import UsageError
+from manycall.option_flags import option
 from manycall.store.atomic_write import replace_file, storage_errors
 from manycall.store.paths import check_writable
 from manycall.view.exported_data import exported_data
@@ -70,7 +71,8 @@ def export_page(paths: list[Path], target: Path, *, rows: int = 1000, where: str
         if len(written[out]) > MAX_PAGE_BYTES:
             raise UsageError(
                 f"{target} would have {len(written[out]):,} bytes, more than {MAX_PAGE_BYTES:,}. "
-                "Choose fewer rows with --rows or --where, or a folder: a name that does not end in .html."
+                f"Choose fewer rows with {option('rows')} or {option('where')}, or a folder: a name that does not end "
+                "in .html."
             )
     else:
         written = _folder(out, files, data)
