@@ -56,7 +56,7 @@ class EndpointLimits:
 
     Args:
         limits: the limits that the user configured.
-        host: host of the server, which tells how its rate-limit headers are read.
+        host: host of the server, which determines how its rate-limit headers are read.
         window: range of the concurrency window; None if the user fixed the concurrency (-j).
         rule: how the window opens if no limit is configured.
 

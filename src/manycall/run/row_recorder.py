@@ -48,7 +48,7 @@ class RowRecorder:
             self._record_block(result)
             return
         done = Success(row, result)
-        self._run.write_rows((done,))
+        self._run.write_row(done)
         if self._listener is not None:
             self._listener(done)
         self._counters.record_done(truncated=llm.truncated)

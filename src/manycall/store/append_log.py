@@ -53,7 +53,7 @@ class AppendLog:
             self._disk.close(self._fd)
 
     def append(self, line: bytes, count: int = 1) -> None:
-        """Write one line (with its newline).
+        """Write one line, or `count` lines at once, with their newlines.
 
         Raises:
             StorageError: the line could not be written; no part of it is in the file.

@@ -202,8 +202,16 @@ class RunFolder:
         return self._done.output_rows
 
     def write_row(self, done: Success) -> None:
-        """Write a finished row to the output, as `write_rows` does."""
-        self.write_rows((done,))
+        """Write a finished row to the output.
+
+        Raises:
+            StorageError: the row could not be written.
+            TypeError, ValueError: the result cannot be encoded as JSON; nothing was written.
+        """
+        lines = self._layout.encode(done.row, done.output)
+        self._rows.append(b"".join(lines))
+        self._done.add(done.row.id, lines)
+        self._mark_done(done.row.id)
 
     def write_rows(self, done: Sequence[Success]) -> None:
         """Write finished rows to the output, with one write.
