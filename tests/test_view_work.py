@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from manycall.errors import UsageError
+from manycall.option_flags import spelled_as_flags
 from manycall.providers import openai
 from manycall.records import Request
 from manycall.store.journal import request_hash
@@ -95,7 +96,7 @@ def test_the_server_listens_on_loopback_only() -> None:
     listeners = _listeners(0)
     try:
         assert {listener.getsockname()[0] for listener in listeners} <= {"127.0.0.1", "::1"}
-        with pytest.raises(UsageError, match="Choose another --port"):
+        with spelled_as_flags(), pytest.raises(UsageError, match="Choose another --port"):
             _listeners(listeners[0].getsockname()[1])
     finally:
         for listener in listeners:
