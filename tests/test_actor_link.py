@@ -25,8 +25,8 @@ class Dead(Exception):
 class Actor:
     """An actor in threads. Of its calls, some are lost, some fail after they have run, some run twice."""
 
-    def __init__(self, end: ActorEnd, faults: float = 0.0) -> None:
-        self._end, self._faults = end, faults
+    def __init__(self, end: ActorEnd, faults: float = 0.0, kinds: tuple[str, ...] = ("lost", "late", "twice")) -> None:
+        self._end, self._faults, self._kinds = end, faults, kinds
         self._rng = random.Random(7)
         self._threads = ThreadPoolExecutor(6)
         self.is_dead = False
@@ -49,7 +49,7 @@ class Actor:
         return isinstance(error, Dead)
 
     def _call(self, method: Callable[[], Any]) -> "Future[Any]":
-        fault = self._rng.choice(["lost", "late", "twice"]) if self._rng.random() < self._faults else ""
+        fault = self._rng.choice(self._kinds) if self._rng.random() < self._faults else ""
 
         def run() -> Any:
             if self.is_dead:
@@ -95,7 +95,7 @@ def test_messages_arrive_once_and_in_order_although_calls_are_lost_repeated_or_f
 
 def test_a_dead_actor_ends_the_link_and_an_unreachable_one_does_not() -> None:
     async def main() -> tuple[bytes | None, bool]:
-        actor = Actor(ActorEnd(), faults=1.0)
+        actor = Actor(ActorEnd(), 1.0, ("lost",))
         link = DriverEnd(actor, RETRY_SECONDS)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(link.receive(), 0.05)
