@@ -183,7 +183,10 @@ def connect(address: str) -> None:
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (Exception, SystemExit) as error:
-        raise UsageError(f"Cannot connect to the Ray cluster {address}: {_sentence(error)}") from None
+        raise UsageError(
+            f"Cannot connect to the Ray cluster {address}: {_sentence(error)}. If the cluster requires a token, set "
+            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or write the token to ~/.ray/auth_token."
+        ) from None
     finally:
         if is_main:
             signal.signal(signal.SIGTERM, handler)  # Ray replaces it
