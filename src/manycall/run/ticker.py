@@ -20,7 +20,7 @@ from manycall.run.signals import Interrupts
 from manycall.run.status_line import StatusLine
 from manycall.run.status_text import THIS_MACHINE
 from manycall.store.cache_writer import CacheWriter
-from manycall.store.run_folder import RunFolder
+from manycall.store.row_store import RowStore
 
 
 def client_status(client: CallClient, now: float) -> ClientStatus:
@@ -63,7 +63,7 @@ def _pool_status(pool: EndpointPool, now: float) -> ClientStatus:
     return ClientStatus(pool.permits.in_flight, window, limited_by)
 
 
-def _write_events(client: CallClient, run: RunFolder) -> None:
+def _write_events(client: CallClient, run: RowStore) -> None:
     """Write a line of the timeline for each event of the endpoints."""
     offset = clock.wall_time() - clock.now()
     for endpoint in (each for pool in client.all_pools for each in pool.endpoints):
@@ -76,7 +76,7 @@ def _write_events(client: CallClient, run: RunFolder) -> None:
 async def run_ticker(
     scheduler: Scheduler,
     progress: StatusLine,
-    run: RunFolder,
+    run: RowStore,
     client: CallClient,
     announcements: Callable[[], list[str]] = list,
     cache: CacheWriter | None = None,
@@ -121,7 +121,7 @@ async def run_ticker(
 
 
 @asynccontextmanager
-async def _group_commit(scheduler: Scheduler, run: RunFolder, cache: CacheWriter | None) -> AsyncIterator[None]:
+async def _group_commit(scheduler: Scheduler, run: RowStore, cache: CacheWriter | None) -> AsyncIterator[None]:
     """Group commit: sync the written data in a thread once a second, or sooner if there is much of it."""
     full, over = run.sync_needed, asyncio.Event()
 
