@@ -14,14 +14,14 @@ from manycall.run.row_engine import RowEngine
 from manycall.run.signals import Interrupts
 from manycall.run.status_line import StatusLine
 from manycall.store.cache_writer import CacheWriter
-from manycall.store.run_folder import RunFolder
+from manycall.store.row_store import RowStore
 
 
 @asynccontextmanager
 async def run_ticker(
     engine: RowEngine,
     progress: StatusLine,
-    run: RunFolder,
+    run: RowStore,
     announcements: Callable[[], list[str]] = list,
     cache: CacheWriter | None = None,
 ) -> AsyncIterator[None]:
@@ -63,7 +63,7 @@ async def run_ticker(
 
 @asynccontextmanager
 async def group_commit(
-    stop: Callable[[BaseException], None], run: RunFolder, cache: CacheWriter | None = None
+    stop: Callable[[BaseException], None], run: RowStore, cache: CacheWriter | None = None
 ) -> AsyncIterator[None]:
     """Group commit: sync the written data in a thread once a second, or sooner if there is much of it.
 
