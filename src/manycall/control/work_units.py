@@ -1,9 +1,9 @@
 """Which worker process has which rows.
 
 The driver reads the rows and hands them out in work units. A unit has the rows that a worker begins in UNIT_SECONDS,
-and fewer near the end (guided self-scheduling: Polychronopoulos and Kuck, IEEE Trans. Computers, 1987). When no rows wait,
-a worker that has none left gets half of the rows that another one has not begun (work stealing: Blumofe and Leiserson,
-JACM 1999). Rows that were begun stay where they are, because their calls are paid.
+and fewer near the end (guided self-scheduling: Polychronopoulos and Kuck, IEEE Trans. Computers, 1987). When no rows
+wait, a worker that has none left gets half of the rows that another one has not begun (work stealing: Blumofe and
+Leiserson, JACM 1999). Rows that were begun stay where they are, because their calls are paid.
 
 Only ids are kept here; the driver keeps the rows until `record_done`.
 
@@ -92,17 +92,17 @@ def unit_rows(rate: float, rows_left: float, workers: int) -> int:
 
 
 class _Assignment:
-    """The orders to one worker, as far as it has not confirmed them, and the rows that it has not begun."""
+    """The orders that a worker has not confirmed, and how many rows it had not begun when it sent its last report."""
 
     def __init__(self) -> None:
         self.units: list[WorkUnit] = []
         self.request: ReturnRequest | None = None
-        self._not_begun = self._last_unit = self._last_return = 0
+        self.idle = self._last_unit = self._last_return = 0
 
     @property
     def not_begun(self) -> int:
-        """Rows not begun as far as is known: rows on their way to the worker count."""
-        return self._not_begun + sum(len(unit.row_ids) for unit in self.units)
+        """Rows that the worker had not begun when it sent its last report, and rows on their way to it."""
+        return self.idle + sum(len(unit.row_ids) for unit in self.units)
 
     def add(self, row_ids: tuple[str, ...]) -> None:
         self._last_unit += 1
@@ -115,7 +115,7 @@ class _Assignment:
     def confirm(self, report: RowsReport) -> tuple[str, ...]:
         """Drop the orders that a report confirms. Return the rows that the worker has returned since."""
         self.units = [unit for unit in self.units if unit.number > report.last_unit]
-        self._not_begun = report.not_begun
+        self.idle = report.not_begun
         if self.request is None or report.last_return != self.request.number:
             return ()
         self.request = None
@@ -216,11 +216,9 @@ class WorkUnits:
         """
         if self._waiting or self.not_begun(needy):
             return None
-        others = [worker for worker, each in self._assignments.items() if worker != needy and each.not_begun]
-        victim = max(others, key=self.not_begun, default=None)
-        if victim is None or not self.request_return(victim, math.ceil(self.not_begun(victim) / 2)):
-            return None
-        return victim
+        victim = max(self._assignments, key=lambda worker: self._of(worker).idle, default=needy)
+        rows = self._of(victim).idle // 2  # it keeps the last one, which it is about to begin
+        return victim if rows and self.request_return(victim, rows) else None
 
     def remove(self, worker: int) -> int:
         """Let the rows of a worker wait again, before all others, because it is gone. Return their number."""

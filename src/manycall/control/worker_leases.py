@@ -17,9 +17,9 @@ second, `expire(now)`.
 LEASE_SECONDS = 10.0
 LEASE_MARGIN = 1.05
 """The driver's lease is longer by this factor: two clocks may differ by 5 %. Real ones differ by less than 0.1 %."""
-MAX_DRIVER_PAUSE_SECONDS = 2.0
+DRIVER_PAUSE_SECONDS = 2.0
 """If more time has passed since the last call of `expire`, the driver itself was delayed, and reports may still wait to
-be read. The leases are then extended by that time."""
+be read. Then no lease ends within this time."""
 
 
 class WorkerLeases:
@@ -32,7 +32,7 @@ class WorkerLeases:
     def __init__(self) -> None:
         self._until: dict[int, float] = {}
         self._gone: set[int] = set()
-        self._checked_at: float | None = None
+        self._checked_at = float("inf")
 
     def __repr__(self) -> str:
         return f"<WorkerLeases of {len(self._until)} workers>"
@@ -48,14 +48,10 @@ class WorkerLeases:
         return True
 
     def expire(self, now: float) -> list[int]:
-        """Return the workers whose leases are over since the last call; they are then gone.
-
-        Read all reports that have arrived before this is called.
-        """
-        pause = 0.0 if self._checked_at is None else now - self._checked_at
+        """Return the workers whose leases are over since the last call; they are then gone."""
+        if now - self._checked_at > DRIVER_PAUSE_SECONDS:
+            self._until = {worker: max(until, now + DRIVER_PAUSE_SECONDS) for worker, until in self._until.items()}
         self._checked_at = now
-        if pause > MAX_DRIVER_PAUSE_SECONDS:
-            self._until = {worker: until + pause for worker, until in self._until.items()}
         expired = [worker for worker, until in self._until.items() if now >= until]
         for worker in expired:
             self.remove(worker)
