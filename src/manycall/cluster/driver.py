@@ -28,8 +28,9 @@ from manycall.control.work_units import WorkUnits, unit_rows
 from manycall.control.worker_leases import WorkerLeases
 from manycall.errors import ManycallError, RunStopped, StorageError, TimeLimitReached
 from manycall.providers.parameter_lesson import ParameterChange
-from manycall.records import Row
+from manycall.records import FailureKind, Row
 from manycall.run.session import JobSession
+from manycall.store.row_replays import RowReplays
 
 TICK_SECONDS = 0.25
 END_SECONDS, KILL_SECONDS = 20.0, 5.0
@@ -49,15 +50,17 @@ class WorkerGroup:
 
     def __init__(self, session: JobSession, starter: WorkerStarter, count: WorkerCount) -> None:
         self._session, self._starter, self._count = session, starter, count
-        self._merger = session.folder.merger
+        self._merger = session.folder.segments
         self._units, self._leases = WorkUnits(), WorkerLeases()
         self._limits = SharedLimits(session.client, session.options.concurrency, session.budget)
         self._figures = GroupFigures()
-        self._feed = RowFeed(session.folder.journaled_calls, self._offer)
+        self._replays = RowReplays(session.folder.journal, session.folder.ids.is_done, session.folder.out)
+        self._feed = RowFeed(self._replays.find, self._offer)
         self._workers: dict[int, DrivenWorker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._lines: list[dict[str, Any]] = []
+        self._failed: dict[str, FailureKind] = {}
         self._salt = secrets.token_bytes(16)
         self._reason: BaseException | None = None
         self._storage_error: BaseException | None = None
@@ -183,8 +186,11 @@ class WorkerGroup:
         counters.done += len(merged.done)
         counters.rejected += len(merged.rejected)
         counters.truncated += merged.truncated
-        for _, kind in merged.failed:
+        for row_id, kind in merged.failed:
+            self._failed[row_id] = kind
             counters.record_failed(kind)
+        for row_id in merged.recovered:
+            counters.forget_failed(self._failed.pop(row_id))
         ended = [*merged.done, *merged.rejected, *(row_id for row_id, _ in merged.failed)]
         self._units.record_done(ended)
         self._feed.forget(ended)
@@ -199,6 +205,9 @@ class WorkerGroup:
             self._deaths += 1
             if self._deaths >= MAX_DEATHS:
                 self.stop(RunStopped(f"{MAX_DEATHS} worker processes have ended before a row was finished: {died}"))
+            self._merger.absorb(worker.number)  # its calls are not made again by the worker that gets its rows
+            self._replays.update()
+            self._feed.refresh(self._units.assigned(worker.number))
         self._figures.deactivate(worker.number)
         self._count_figures()
         self._lose(worker)

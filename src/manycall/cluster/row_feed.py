@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 
+from msgspec.structs import replace
+
 from manycall.cluster.messages import SentRow, SentUnit
 from manycall.control.work_units import WorkUnit
 from manycall.records import Row
@@ -23,7 +25,7 @@ class RowFeed:
         error: why reading ended early: an unusable row, or an exception of the user's own iterator.
     """
 
-    def __init__(self, find_calls: Callable[[str], Iterable[SentCall]], on_read: Callable[[Row], None]) -> None:
+    def __init__(self, find_calls: Callable[[str], list[SentCall]], on_read: Callable[[Row], None]) -> None:
         self._find_calls, self._on_read = find_calls, on_read
         self._rows: dict[str, SentRow] = {}
         self._wanted = 0
@@ -41,9 +43,7 @@ class RowFeed:
             async with aclosing(rows):  # type: ignore[type-var]
                 async for row in rows:
                     self.rows_read += 1
-                    self._rows[row.id] = SentRow(
-                        row.id, row.fields, row.index, row.sample, list(self._find_calls(row.id))
-                    )
+                    self._rows[row.id] = SentRow(row.id, row.fields, row.index, row.sample, self._find_calls(row.id))
                     self._on_read(row)
                     self._wanted -= 1
                     while self._wanted <= 0:
@@ -62,6 +62,12 @@ class RowFeed:
     def payload(self, unit: WorkUnit) -> SentUnit:
         """Return a unit with its rows, as far as they are not done."""
         return SentUnit(unit.number, [self._rows[row_id] for row_id in unit.row_ids if row_id in self._rows])
+
+    def refresh(self, row_ids: Iterable[str]) -> None:
+        """Find the journaled calls of rows again, because the journal has grown."""
+        for row_id in row_ids:
+            if row_id in self._rows:
+                self._rows[row_id] = replace(self._rows[row_id], calls=self._find_calls(row_id))
 
     def forget(self, row_ids: Iterable[str]) -> None:
         """Forget rows that are done."""

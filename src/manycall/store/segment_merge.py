@@ -5,13 +5,17 @@ records how far it has come: after a kill, the next session reads the segments f
 that are done. Several failures of one row become one when failures.jsonl is closed.
 """
 
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from manycall.records import FailureKind
 from manycall.store.append_log import AppendLog
 from manycall.store.atomic_write import storage_errors
 from manycall.store.disk import Disk
+from manycall.store.journal import JournaledCall, decode_journaled
+from manycall.store.jsonl import decode_lines
 from manycall.store.row_layout import RowLayout
 from manycall.store.row_store import RowStore
 from manycall.store.segment_fold import fold_journals
@@ -44,7 +48,7 @@ class MergedRows(NamedTuple):
 
     done: list[str]
     rejected: list[str]
-    failed: list[tuple[str, str]]
+    failed: list[tuple[str, FailureKind]]
     recovered: list[str]
     truncated: int
 
@@ -128,7 +132,7 @@ class SegmentMerger:
                 rejected.append(row_id)
         return rejected
 
-    def _merge_failed(self, reader: SegmentReader) -> list[tuple[str, str]]:
+    def _merge_failed(self, reader: SegmentReader) -> list[tuple[str, FailureKind]]:
         new = []
         for line, failed in reader.failed.read():
             row_id = str(failed.id)
@@ -137,6 +141,15 @@ class SegmentMerger:
                 self._failed.add(row_id)
                 new.append((row_id, failed.kind))
         return new
+
+    def calls(self, number: int) -> Iterator[JournaledCall]:
+        """Yield the calls in a segment whose worker has ended.
+
+        Raises:
+            CorruptFile: a line cannot be decoded.
+        """
+        path = segment_path(self._folder, number) / CALLS
+        return (call for _, _, call in decode_lines(path, decode_journaled, self._out, self._disk))
 
     def sync(self) -> None:
         """Make the calls of the merged rows durable. Call it before the rows are synced.
@@ -148,29 +161,33 @@ class SegmentMerger:
             for fd in [*self._journals.values()]:
                 self._disk.sync(fd)
 
-    def absorb(self) -> None:
+    def absorb(self, number: int | None = None) -> None:
         """Merge, fold and remove the segments whose workers have ended.
+
+        Args:
+            number: the segment of a worker that has ended; None: all whose workers have ended.
 
         Raises:
             CorruptFile: a line of a segment cannot be decoded.
             StorageError: a file could not be written. The next session absorbs the rest.
         """
-        segments = {number: segment_path(self._folder, number) for number in segment_numbers(self._folder, self._disk)}
-        ended = {number: path for number, path in segments.items() if not lock_holder_of(path, self._disk)}
+        numbers = segment_numbers(self._folder, self._disk) if number is None else [number]
+        segments = {each: segment_path(self._folder, each) for each in numbers}
+        ended = {each: path for each, path in segments.items() if not lock_holder_of(path, self._disk)}
         if not ended:
             return
-        for number, path in ended.items():
+        for each, path in ended.items():
             for name in ROW_FILES:
                 if self._disk.exists(path / name):
                     AppendLog(path / name, self._disk).close()  # repairs a torn tail
-            self.merge(number)
+            self.merge(each)
         self._run.sync()
         journal = self._run.journal
         folded_from = journal.file.end
         fold_journals(self._folder, ended, journal.file, self._disk)
         journal.read_from(folded_from)
-        for number, path in ended.items():
-            self._forget(number)
+        for each, path in ended.items():
+            self._forget(each)
             remove_segment(path, self._disk)
 
     def _forget(self, number: int) -> None:
