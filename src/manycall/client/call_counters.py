@@ -119,3 +119,8 @@ class CallCounters(msgspec.Struct):
         """Count a failed row."""
         self.failed += 1
         self.failure_counts[kind] = self.failure_counts.get(kind, 0) + 1
+
+    def forget_failed(self, kind: FailureKind) -> None:
+        """Count a failed row no longer, because it was done in another process."""
+        self.failed -= 1
+        self.failure_counts[kind] -= 1

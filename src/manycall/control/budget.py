@@ -67,15 +67,19 @@ class Budget:
     def __repr__(self) -> str:
         return f"<Budget {', '.join(self.usage_lines())}>"
 
-    def spend(self, charge: Charge | None) -> None:
-        """Record the charge of a response; None if the response does not report its usage."""
-        self._responses += 1
+    def spend(self, charge: Charge | None, responses: int = 1) -> None:
+        """Record the charge of a response; None if the response does not report its usage.
+
+        Args:
+            responses: number of responses that the charge is for. Of several, only their sum is known.
+        """
+        self._responses += responses
         if charge is not None:
             if not self._responses_with_usage:
                 self._amounts = [0.0] * len(self._limits)
                 self._squares = [0.0] * len(self._limits)
             self._add(charge)
-            self._responses_with_usage += 1
+            self._responses_with_usage += responses
 
     def _add(self, charge: Charge) -> None:
         for n, limit in enumerate(self._limits):

@@ -137,6 +137,15 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         Retry | None,
         Flag("truncated: ask again for rows whose answer was truncated, with a larger --max-tokens."),
     ] = None
+    processes: Annotated[
+        int | str | None,
+        Flag(
+            "Number of processes that make the calls; auto starts more while this machine is the limit. Default: this "
+            "process does it.",
+            metavar="N|auto",
+            parse_as=str | None,
+        ),
+    ] = None
     overwrite: Annotated[bool, Flag("Start over. An existing output is moved to OUT.old.")] = False
     progress: Annotated[bool, Flag("Show a status line.")] = True
 
