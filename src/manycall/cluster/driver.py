@@ -20,6 +20,7 @@ from manycall.cluster.messages import (
     error_of,
     reason_of,
 )
+from manycall.cluster.mirrored_link import mark_of
 from manycall.cluster.row_feed import RowFeed
 from manycall.cluster.shared_limits import SharedLimits
 from manycall.cluster.starting import WorkerStarter
@@ -115,11 +116,11 @@ class WorkerGroup:
 
     async def _start_worker(self) -> None:
         session, client = self._session, self._session.client
-        number = self._merger.begin_segment()
+        number, run_folder = self._merger.begin_segment(), session.folder.folder.resolve()
         worker = DrivenWorker(number, await self._starter.start(number))
         setup = Setup(
-            number, str(session.folder.folder.resolve()), self._starter.shares_disk, client.started_sims,
-            client.key_marks(self._salt), self._salt, self._had_success, session.rows_left or 0,
+            number, str(run_folder), mark_of(run_folder), client.started_sims, client.key_marks(self._salt), self._salt,
+            self._had_success, session.rows_left or 0,
         )  # fmt: skip
         worker.started.link.send(encode_message(setup))
         self._workers[number] = worker

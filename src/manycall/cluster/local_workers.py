@@ -62,8 +62,6 @@ class LocalStarter:
         key: the API key that was given in Python; None if there is none.
     """
 
-    shares_disk = True
-
     def __init__(self, call: bytes, key: str | None) -> None:
         self._call = call
         self._environment = {**os.environ, **({} if key is None else {KEY_VARIABLE: key})}

@@ -23,13 +23,7 @@ class StartedWorker(Protocol):
 
 
 class WorkerStarter(Protocol):
-    """Starts workers: on this machine (local_workers.py) or on others.
-
-    Attributes:
-        shares_disk: whether the workers see the run folder.
-    """
-
-    shares_disk: bool
+    """Starts workers: on this machine (local_workers.py) or on others (ray_workers.py)."""
 
     async def start(self, number: int) -> StartedWorker:
         """Start a worker. It builds the job and then waits for its setup.
