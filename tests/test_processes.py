@@ -50,7 +50,7 @@ def lines(path: Path) -> int:
 def assert_complete(ended: Ended, count: int) -> None:
     """Each row is in the output once, each call in the journal, and nothing is left of the segments."""
     assert ended.code == 0, ended.err
-    assert sorted(ids()) == sorted(map(str, range(count)))
+    assert sorted(map(str, ids())) == sorted(map(str, range(count)))
     assert not list(Path("out.jsonl.run/segments").glob("0*"))
 
 

@@ -12,7 +12,7 @@ How the driver uses it, for each limit in tokens or money:
 
 * For each report: `record_use` first, then `acknowledge(worker, serial)`.
 * For each grant: `grant(worker, serial)` returns the worker's allowance.
-* After a report, send a grant at once to the workers in `changed()`: they wait, and would get more.
+* After a report, send a grant at once to the workers in `changed()`. The other changes can wait for a second.
 * `is_exhausted`: stop the run. Workers never stop by themselves (client/leased_budget.py).
 * `remove(worker, used)` when its lease is over or its process is known to have ended, with what its journal shows.
 """
@@ -90,20 +90,15 @@ class DividedAmount:
         return allowance
 
     def changed(self) -> list[int]:
-        """Return the workers that wait and would get more with the next grant, or must return what is not used."""
-        return [worker for worker, use in self._uses.items() if self._is_overdue(worker, use)]
+        """Return the workers that wait and could begin a call after the next grant."""
+        waiting = [worker for worker, use in self._uses.items() if use.is_waiting]
+        return [each for each in waiting if self._allowance(each) >= self._promises.newest(each) + self._per_call]
 
     def remove(self, worker: int, used: float) -> None:
         """Forget a worker that makes no more calls. `used`: the amount that its calls have used in all."""
         self._uses.pop(worker, None)
         self._promises.remove(worker)
         self._used_by_gone += used
-
-    def _is_overdue(self, worker: int, use: AmountUse) -> bool:
-        allowance, newest = self._allowance(worker), self._promises.newest(worker)
-        if use.is_waiting and allowance > newest:
-            return True
-        return allowance < newest and any(each.is_waiting for each in self._uses.values())
 
     def _held(self, worker: int) -> float:
         """Return the amount that must be kept for a worker: what it may use, and what it uses beyond that."""
