@@ -8,17 +8,20 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from manycall._version import __version__
 from manycall.client.threads import in_own_thread
 from manycall.cluster.actor_link import ActorEnd, DriverEnd, FromWorker
 from manycall.cluster.link import Link
+from manycall.cluster.mirrored_link import MirroringLink
 from manycall.errors import UsageError
 from manycall.option_flags import option
 from manycall.terminal import sanitize_line
@@ -45,7 +48,7 @@ CURRENT_CLUSTER = "/tmp/ray/ray_current_cluster"  # noqa: S108
 """Where `ray start` writes the address of the head (ray/_private/utils.py)."""
 
 Work = Callable[[Any, Link], None]
-"""Makes the calls of a worker. It gets what was passed to `RayStarter`, and the link to the driver."""
+"""Makes the calls of a worker. It gets the task that was passed to `RayStarter`, and the link to the driver."""
 
 
 class WorkerActor:
@@ -54,21 +57,25 @@ class WorkerActor:
     def __init__(self) -> None:
         self._end = ActorEnd()
 
-    def run(self, work: Work, task: Any, version: str, folder: str) -> None:
+    def run(self, pickled: bytes, version: str, folder: str, path: list[str]) -> None:
         """Work for the driver until there is nothing left to do.
 
         Args:
+            pickled: the work and its task.
             version: the driver's version of manycall.
             folder: the driver's working directory, because paths may be relative to it.
+            path: where the driver finds modules; this process looks there, too.
 
         Raises:
-            RuntimeError: this node has another version.
+            RuntimeError: this machine has another version.
         """
         try:
             if version != __version__:
                 raise RuntimeError(f"manycall {__version__} is installed on {socket.gethostname()}, not {version}")
             with suppress(OSError):
                 os.chdir(folder)
+            sys.path += [each for each in path if each not in sys.path]
+            work, task = ray.cloudpickle.loads(pickled)
             work(task, self._end)
         finally:
             self._end.close()
@@ -105,9 +112,9 @@ class RayWorker:
         link: the connection to it.
     """
 
-    def __init__(self, actor: Any, ended: "Future[None]") -> None:
-        self.link = DriverEnd(_Calls(actor))
-        self._actor = actor
+    def __init__(self, actor: Any, end: DriverEnd, link: Link, ended: "Future[None]") -> None:
+        self.link = link
+        self._actor, self._end = actor, end
         self._ended = asyncio.wrap_future(ended)
         self._ended.add_done_callback(self._close_if_failed)
 
@@ -129,54 +136,63 @@ class RayWorker:
     def _close_if_failed(self, ended: "asyncio.Future[None]") -> None:
         """End the link if the worker cannot say anything any more."""
         if not ended.cancelled() and ended.exception() is not None:
-            self.link.close()
+            self._end.close()
 
 
 class RayStarter:
-    """Starts workers on a cluster. Each takes a core.
+    """Starts workers on the cluster that this process is connected to. Each takes a core.
 
     Args:
-        address: the head of the cluster, HOST:PORT; "auto": the cluster of this machine or of RAY_ADDRESS.
         work: makes the calls of a worker, in the worker's process.
-        task: what Ray passes to `work`.
+        task: what Ray passes to `work`. Its functions are sent with their code, as far as they are defined in the
+            user's script, in a notebook or in one of `modules`.
+        modules: modules that the workers cannot import.
+        run_folder: the run folder.
+        disconnects: end the connection when the workers have ended.
 
     Raises:
-        UsageError: there is no such cluster, or it has another version of Ray or Python.
+        UsageError: Ray cannot send the task.
     """
 
-    def __init__(self, address: str, work: Work, task: Any) -> None:
-        self._is_connected_here = not ray.is_initialized()
-        if self._is_connected_here:
-            connect(address)
-        self._arguments = work, task, __version__, str(Path.cwd())
+    def __init__(
+        self, work: Work, task: Any, run_folder: Path, *, modules: Iterable[ModuleType] = (), disconnects: bool = True
+    ) -> None:
+        self._run_folder, self._disconnects = run_folder, disconnects
+        for module in modules:
+            ray.cloudpickle.register_pickle_by_value(module)
+        try:
+            pickled = ray.cloudpickle.dumps((work, task))
+        except Exception as error:  # of an object of the user
+            raise UsageError(f"An argument cannot be sent to the workers: {_sentence(error)}") from None
+        self._arguments = pickled, __version__, str(Path.cwd()), sys.path
         self._actor = ray.remote(WorkerActor).options(  # type: ignore[attr-defined]
             num_cpus=1, max_concurrency=THREADS, max_restarts=0, scheduling_strategy="SPREAD"
         )
 
     async def start(self, number: int) -> RayWorker:
-        """Start a worker, as soon as a core is free.
-
-        Raises:
-            UsageError: Ray cannot pass the task to another process.
-        """
+        """Start a worker, as soon as a core is free."""
         actor = self._actor.remote()
-        try:
-            return RayWorker(actor, actor.run.remote(*self._arguments).future())
-        except TypeError as error:
-            raise UsageError(f"An argument cannot be sent to the workers: {_sentence(error)}") from None
+        link = DriverEnd(_Calls(actor))
+        ended = actor.run.remote(*self._arguments).future()
+        return RayWorker(actor, link, MirroringLink(link, self._run_folder, number), ended)
 
     async def close(self) -> None:
-        """Disconnect, unless the program was connected before."""
-        if self._is_connected_here:
+        """Disconnect from the cluster, unless the program was connected before."""
+        if self._disconnects:
             await in_own_thread(ray.shutdown)
 
 
-def connect(address: str) -> None:
-    """Connect this process to a cluster.
+def connect(address: str) -> bool:
+    """Connect this process to a cluster. Return False if the program was connected before.
+
+    Args:
+        address: the head of the cluster, HOST:PORT; "auto": the cluster of this machine or of RAY_ADDRESS.
 
     Raises:
-        UsageError: see `RayStarter`.
+        UsageError: there is no such cluster, or it has another version of Ray or Python.
     """
+    if ray.is_initialized():
+        return False
     _check_reachable(address)
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
@@ -190,6 +206,7 @@ def connect(address: str) -> None:
     finally:
         if is_main:
             signal.signal(signal.SIGTERM, handler)  # Ray replaces it
+    return True
 
 
 def _check_reachable(address: str) -> None:
