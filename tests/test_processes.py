@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,32 @@ async def grade(row, llm):
     reply = await llm.chat(row["text"])
     return {"length": len(reply.text)}
 """
+
+
+LOCAL_FUNCTION = """\
+import manycall
+def main():
+    async def grade(row, llm):
+        return {}
+    manycall.map(grade, [{"id": 1}], base_url="sim", model="any", out="out.jsonl", processes=2)
+main()
+"""
+UNGUARDED = """\
+import manycall
+async def grade(row, llm):
+    return {"length": len((await llm.chat(str(row["n"]))).text)}
+manycall.map(
+    grade, ({"n": n} for n in range(20)), base_url="sim:latency=0", model="any", out="out.jsonl", progress=False,
+    processes=2,
+)
+"""
+
+
+def run_script(script: Path) -> str:
+    """Run a script. Return the message of the exception that ends it."""
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False)
+    last = ended.stderr.strip().rpartition("\n")[2]
+    return last.partition(": ")[2]
 
 
 def ids(path: Path = OUT) -> list[str]:
@@ -58,10 +86,10 @@ def test_two_processes_write_the_rows_that_one_writes() -> None:
     with sim("--latency", "0.01") as endpoint:
         command = (*GENERATE, "-n", "300", "-u", endpoint.url)
         assert_complete(manycall(*command, "--processes", "2"), 300)
-        several = sorted(map(json.dumps, rows(OUT)))
         assert lines(Path("out.jsonl.run/calls.jsonl")) == endpoint.stats["finished"] == 300
+        fields = {tuple(row) for row in rows(OUT)}
         manycall(*command, "--overwrite")
-        assert sorted(map(json.dumps, rows(OUT))) == several
+        assert {tuple(row) for row in rows(OUT)} == fields
 
 
 def test_a_worker_that_is_killed_is_replaced_and_its_calls_are_not_paid_again() -> None:
@@ -79,14 +107,14 @@ def test_after_the_driver_is_killed_one_process_continues_with_all_that_was_paid
         driver = start(*command, "--processes", "2")
         wait_until(lambda: lines(OUT) > 200)
         driver.kill()
-        driver.wait()
+        driver.communicate()
         assert_complete(manycall(*command), 1000)
         assert endpoint.stats["finished"] == 1000
 
 
 def test_a_wrong_key_costs_as_many_calls_as_with_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
-    with sim("--provider", "openai", "--key", "sk-right") as endpoint:
+    with sim("--provider", "openai", "--fault", "wrong_key") as endpoint:
         ended = manycall(*GENERATE, "-n", "500", "-u", endpoint.url, "--processes", "8")
         assert ended.code == 4
         assert endpoint.stats["started"] <= 8
@@ -116,13 +144,22 @@ def test_a_row_function_from_a_file_runs_in_the_workers() -> None:
 
 def test_a_function_without_a_name_in_a_file_is_refused() -> None:
     script = Path("script.py")
-    script.write_text(
-        "import manycall\n"
-        "def main():\n"
-        "    async def grade(row, llm):\n"
-        "        return {}\n"
-        '    manycall.map(grade, [{"id": 1}], base_url="sim", model="any", out="out.jsonl", processes=2)\n'
-        'if __name__ == "__main__":\n'
-        "    main()\n"
+    script.write_text(LOCAL_FUNCTION)
+    assert run_script(script) == (
+        "With processes=, function cannot be a function or a type that has no name in a module: other processes must "
+        "find it. Define it in a file, by name."
     )
-    ...
+
+
+def test_a_script_without_a_guard_is_refused() -> None:
+    script = Path("script.py")
+    script.write_text(UNGUARDED)
+    assert "Put the call under" in run_script(script)
+    assert not rows(OUT)
+
+
+def test_a_script_runs_its_own_function_in_the_workers() -> None:
+    script = Path("script.py")
+    script.write_text(UNGUARDED.replace("manycall.map", 'if __name__ == "__main__":\n    manycall.map'))
+    assert run_script(script) == ""
+    assert sorted(row["length"] > 0 for row in rows(OUT)) == [True] * 20

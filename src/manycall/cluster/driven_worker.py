@@ -4,6 +4,7 @@ from collections import deque
 
 from manycall.cluster.messages import Grant, Report, WorkerFigures, encode_message
 from manycall.cluster.starting import StartedWorker
+from manycall.control.amounts import AmountUse
 
 RATE_SECONDS = 5.0
 """The rate of a worker is the mean of this time."""
@@ -38,6 +39,11 @@ class DrivenWorker:
     def figures(self) -> WorkerFigures:
         """What it shows of itself."""
         return WorkerFigures() if self.report is None else self.report.figures
+
+    @property
+    def used(self) -> list[AmountUse]:
+        """What its calls have used of each budget."""
+        return [] if self.report is None else self.report.used
 
     def record(self, report: Report, now: float) -> bool:
         """Record a report. Return False if a newer one has arrived before."""

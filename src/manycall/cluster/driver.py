@@ -25,12 +25,14 @@ from manycall.cluster.row_feed import RowFeed
 from manycall.cluster.shared_limits import SharedLimits
 from manycall.cluster.starting import WorkerStarter
 from manycall.cluster.worker_count import WorkerCount
+from manycall.control.budget import Charge
 from manycall.control.work_units import WorkUnits, unit_rows
 from manycall.control.worker_leases import WorkerLeases
-from manycall.errors import ManycallError, RunStopped, StorageError, TimeLimitReached
+from manycall.errors import BudgetExceeded, ManycallError, RunStopped, StorageError, TimeLimitReached
 from manycall.providers.parameter_lesson import ParameterChange
 from manycall.records import FailureKind, Row
 from manycall.run.session import JobSession
+from manycall.run.spending import SessionTotals
 from manycall.store.row_replays import RowReplays
 
 TICK_SECONDS = 0.25
@@ -53,7 +55,9 @@ class WorkerGroup:
         self._session, self._starter, self._count = session, starter, count
         self._merger = session.folder.segments
         self._units, self._leases = WorkUnits(), WorkerLeases()
-        self._limits = SharedLimits(session.client, session.options.concurrency, session.budget)
+        self._budget = None if session.budget is None else session.budget.budget
+        budgets = [] if self._budget is None else self._budget.remaining()
+        self._limits = SharedLimits(session.options.concurrency, budgets)
         self._figures = GroupFigures()
         self._replays = RowReplays(session.folder.journal, session.folder.ids.is_done, session.folder.out)
         self._feed = RowFeed(self._replays.find, self._offer)
@@ -200,9 +204,12 @@ class WorkerGroup:
 
     def _leave(self, worker: DrivenWorker, died: str) -> None:
         """Take the rows and shares of a worker whose process has ended."""
+        used = [each.used for each in worker.used]
         if died:
             calls = self._merger.calls(worker.number)
-            self._figures.correct(worker.number, self._session.spending.recount(calls))
+            totals = self._session.spending.recount(calls)
+            self._figures.correct(worker.number, totals)
+            used = self._measure(totals)
             self._deaths += 1
             if self._deaths >= MAX_DEATHS:
                 self.stop(RunStopped(f"{MAX_DEATHS} worker processes have ended before a row was finished: {died}"))
@@ -211,16 +218,22 @@ class WorkerGroup:
             self._feed.refresh(self._units.assigned(worker.number))
         self._figures.deactivate(worker.number)
         self._count_figures()
-        self._lose(worker)
+        self._lose(worker, used)
         self._note(worker.number, died or "ended")
         del self._workers[worker.number]
 
-    def _lose(self, worker: DrivenWorker) -> None:
-        """Give the rows and shares of a worker to others."""
+    def _lose(self, worker: DrivenWorker, used: Sequence[float]) -> None:
+        """Give the rows and shares of a worker to others.
+
+        Args:
+            used: what it has used of each budget.
+        """
+        if worker.is_lost:
+            return
         worker.is_lost = True
         self._leases.remove(worker.number)
         self._units.remove(worker.number)
-        self._limits.remove(worker.number)
+        self._limits.remove(worker.number, used)
 
     @property
     def _active(self) -> list[DrivenWorker]:
@@ -247,15 +260,17 @@ class WorkerGroup:
     async def _step(self, now: float) -> None:
         """Do what is due."""
         for number in self._leases.expire(now):
-            self._lose(self._workers[number])
+            worker = self._workers[number]
+            self._lose(worker, [each.bound for each in worker.used])
             self._note(number, "was silent for too long")
         ready = [each.number for each in self._active if each.report is not None]
-        self._limits.update(now, ready if self._had_success else ready[:1])
-        if self._limits.exhausted is not None:
-            self.stop(self._limits.exhausted)
+        self._limits.update(now, ready if self._had_success else ready[:1], self._idle_workers())
+        if self._budget is not None and (why := self._budget.exhausted) is not None:
+            self.stop(BudgetExceeded(why))
         self._feed.want(2 * sum(unit_rows(each.rate, math.inf, 1) for each in self._active) - self._units.waiting)
         self._kill_silent(now)
-        has_ended = self._reason is not None or ((self._feed.all_read or self._feed.error) and self._units.is_finished)
+        has_read = self._feed.all_read or self._feed.error is not None
+        has_ended = self._reason is not None or (has_read and self._units.is_finished)
         if has_ended and not self._is_finishing:
             self._is_finishing = True
             for worker in self._active:
@@ -264,6 +279,13 @@ class WorkerGroup:
             if worker.report is not None and (self._assign(worker) or worker.number in self._limits.changed()):
                 self._send(worker)
         await self._start_workers()
+
+    def _idle_workers(self) -> list[int]:
+        """Return the workers that have nothing to do and will get nothing, because no rows wait."""
+        if self._units.waiting or not self._feed.all_read:
+            return []
+        reports = [(each.number, each.report) for each in self._active if each.report is not None]
+        return [number for number, report in reports if not report.working and not self._units.not_begun(number)]
 
     def _kill_silent(self, now: float) -> None:
         """Kill workers that are silent and still there some time after all others have ended."""
@@ -292,8 +314,8 @@ class WorkerGroup:
             Grant(
                 serial, worker.last_report, self._had_success, [self._feed.payload(unit) for unit in orders.units],
                 orders.give_back, self._limits.shares(worker.number, serial),
-                self._limits.allowances(worker.number, serial), stop, self._is_cancelled,
-                self._is_finishing or reason is not None,
+                self._limits.concurrency(worker.number, serial), self._limits.allowances(worker.number, serial),
+                stop, self._is_cancelled, self._is_finishing or reason is not None,
             )
         )  # fmt: skip
 
@@ -374,6 +396,10 @@ class WorkerGroup:
     def oldest_calls(self, now: float) -> list[dict[str, Any]]:
         """Return the calls that have been in flight for the longest time."""
         return self._figures.oldest_calls
+
+    def _measure(self, totals: SessionTotals) -> list[float]:
+        tokens = sum(each.prompt_tokens + each.completion_tokens for each in totals.endpoints)
+        return [] if self._budget is None else self._budget.measure(Charge(tokens, totals.cost))
 
     def _count_figures(self) -> None:
         session = self._session

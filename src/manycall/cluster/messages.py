@@ -80,6 +80,7 @@ class Grant(msgspec.Struct, frozen=True):
         units: the units of rows that the worker has not confirmed.
         give_back: the request to return rows that the worker has not confirmed.
         shares: the worker's shares of the endpoints, by name.
+        concurrency: the worker's part of -j; None if the workers adapt the concurrency.
         allowances: what the worker's calls may use of each budget, since its start.
         stop: begin no more calls, for this reason.
         cancel: cancel the calls in flight, too.
@@ -92,6 +93,7 @@ class Grant(msgspec.Struct, frozen=True):
     units: list[SentUnit]
     give_back: ReturnRequest | None
     shares: dict[str, EndpointShare]
+    concurrency: int | None
     allowances: list[float]
     stop: StopReason | None = None
     cancel: bool = False
@@ -175,8 +177,9 @@ def error_of(reason: StopReason) -> ManycallError:
 
 def reason_of(error: BaseException) -> StopReason:
     """Return an exception as a stop reason."""
-    name = type(error).__name__ if isinstance(error, ManycallError) else RunStopped.__name__
-    return StopReason(name, str(error) or repr(error))
+    if isinstance(error, ManycallError):
+        return StopReason(type(error).__name__, str(error))
+    return StopReason(RunStopped.__name__, f"a bug in manycall: {error!r}")
 
 
 def failure_message(error: ManycallError) -> bytes:

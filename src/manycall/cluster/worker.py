@@ -29,7 +29,7 @@ from manycall.cluster.messages import (
 from manycall.cluster.mirrored_link import segment_place
 from manycall.cluster.row_queue import RowQueue
 from manycall.control.worker_leases import HeldLease
-from manycall.errors import ManycallError, RunStopped, UsageError
+from manycall.errors import RunStopped, UsageError
 from manycall.run.job import Job, job_params
 from manycall.run.options import RunOptions
 from manycall.run.row_client import JournalLog
@@ -75,7 +75,7 @@ async def _work(job: Job[Any], options: RunOptions, setup: Setup, folder: Path, 
                     await worker.run()
                 finally:
                     last = worker.make_report()
-    except ManycallError as error:
+    except Exception as error:  # also a bug, so that the driver can say it
         last = replace(last, stopped=reason_of(error))
     return last
 
@@ -130,6 +130,7 @@ class Worker:
         calls.expect_rows(setup.expected_rows)
         self._engine = LocalEngine(scheduler, calls, client)
         self._queue, self._lease = RowQueue(), HeldLease()
+        apply_shares(client, {}, self._lease.until)
         self._serial = self._answers = 0
         self._reported_ended, self._reported_answer = 0, False
 
@@ -177,7 +178,7 @@ class Worker:
             self._counters.had_success = True
             for pool in self._client.all_pools:
                 pool.permits.skip_canary()
-        apply_shares(self._client, grant.shares, self._lease.until)
+        apply_shares(self._client, grant.shares, self._lease.until, concurrency=grant.concurrency)
         if self._budget is not None:
             self._budget.set_allowances(grant.allowances)
         for row in self._queue.add(grant.units):
@@ -202,9 +203,11 @@ class Worker:
             self._engine.stop(error)
 
     def _is_urgent(self) -> bool:
-        """Whether rows are needed, rows have ended while none wait, or the first call was answered."""
+        """Whether it needs rows or a larger budget, rows have ended while none wait, or the first call was answered."""
         has_ended_rows = not self._queue.report.not_begun and self._counters.ended != self._reported_ended
-        return self._queue.low.is_set() or has_ended_rows or (self._has_answer and not self._reported_answer)
+        needs_more = self._budget is not None and self._budget.needs_more.is_set()
+        is_first_answer = self._has_answer and not self._reported_answer
+        return self._queue.low.is_set() or has_ended_rows or is_first_answer or needs_more
 
     @property
     def _has_answer(self) -> bool:
@@ -225,6 +228,6 @@ class Worker:
         )  # fmt: skip
         return Report(
             self._serial, self._answers, self._queue.report, self._queue.begun, self._queue.begun - counters.ended,
-            endpoint_reports(self._client), [] if self._budget is None else self._budget.uses, figures,
+            endpoint_reports(self._client), [] if self._budget is None else self._budget.uses(), figures,
             list(self._engine.timeline_lines(now)), self._has_answer,
         )  # fmt: skip

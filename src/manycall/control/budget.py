@@ -111,6 +111,14 @@ class Budget:
         calls = in_flight * (1 + in_flight / (self._responses_with_usage or 1))
         return [squares / (amount or 1.0) * calls for amount, squares in zip(self._amounts, self._squares, strict=True)]
 
+    def remaining(self) -> list[float]:
+        """Return what may still be used of each limit, at least 0."""
+        return [max(0.0, limit.maximum - spent) for limit, spent in zip(self._limits, self.spent(), strict=True)]
+
+    def measure(self, charge: Charge) -> list[float]:
+        """Return what a charge uses of each limit."""
+        return [limit.measure(charge) for limit in self._limits]
+
     def set_maximums(self, maximums: Sequence[float]) -> None:
         """Change the largest permitted amounts, in the order of the limits."""
         pairs = zip(self._limits, maximums, strict=True)
