@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ray_trials import faults, verbs
+from ray_trials import faults
 from ray_trials.cluster import cluster, sweep
 from ray_trials.ground import LATENCY, Ground, begin, end, generate_words
 from shell import rows, sim
@@ -15,7 +15,7 @@ from shell import rows, sim
 TRIALS: dict[str, Callable[[Ground], list[str]]] = {
     each.__name__: each
     for each in (
-        verbs.same_output, faults.actor_killed, faults.driver_killed, faults.node_removed, faults.raylet_frozen,
+        faults.same_output, faults.actor_killed, faults.driver_killed, faults.node_removed, faults.raylet_frozen,
         faults.rpc_failures,
     )
 }  # fmt: skip

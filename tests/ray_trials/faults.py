@@ -1,14 +1,27 @@
-"""What may happen to a run on a cluster."""
+"""What may happen to a run on a cluster, and what it should write without accidents."""
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 from ray_trials.cluster import parent_of, raylet
-from ray_trials.ground import IN_FLIGHT, Ground, end, wait_for
+from ray_trials.ground import IN_FLIGHT, SECONDS, Ground, end, wait_for
+from shell import sim
 
 RPC_FAILURES = '{"*": {"num_failures": 50, "req_failure_prob": 10, "resp_failure_prob": 10}}'
 """Of every kind of call within Ray, 10 % of the requests and of the replies are lost, 50 in all (ray_config_def.h)."""
+
+
+def same_output(ground: Ground) -> list[str]:
+    """Every kind of job writes what it writes in one process (verbs.py)."""
+    with sim("--latency", "0.02", "--token-latency", "0", "--answer-key", "wordmath") as server:
+        words = [sys.executable, Path(__file__).with_name("verbs.py"), server.url, ground.nodes.address, ground.folder]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        done = subprocess.run(words, capture_output=True, text=True, timeout=2 * SECONDS, check=False, env=environment)
+    return [text] if (text := (done.stdout + done.stderr).strip()) else []
 
 
 def actor_killed(ground: Ground) -> list[str]:

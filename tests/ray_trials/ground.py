@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 from ray_trials.cluster import ON_LOOPBACK, Nodes
 from shell import Ended, Sim, finish, rows
 
-ROWS, IN_FLIGHT = 240, 12
+ROWS, IN_FLIGHT = 160, 12
 SECONDS = 60.0
 """How long a command may take."""
 LATENCY = ("--latency", "0.15", "--token-latency", "0")
-"""240 rows, 12 at a time, 0.15 s each: 3 s."""
+"""160 rows, 12 at a time, 0.15 s each: 2 s."""
 
 
 class Ground(NamedTuple):

@@ -1,94 +1,100 @@
-"""Every verb writes on a cluster what it writes in one process."""
+"""Every kind of job writes on a cluster what it writes in one process. A program of its own: it is a driver."""
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ray_trials.ground import Ground, begin, end
-from shell import rows, sim
+import manycall
+from manycall.cli.user_code import load_function
+from manycall.cluster import driver
+from manycall.steps import Generate, Keep
+from shell import rows
 
 COUNT = 40
 FUNCTION = """\
 from neighbour import QUESTION
 
-async def three(row, llm):
+async def twice(row, llm):
     first = (await llm.chat(QUESTION + row["q"])).text
     return {"first": first, "second": (await llm.chat("More of " + first)).text}
 """
-STEPS = """\
-[[steps]]
-generate = "Tell of {{ q }}"
-
-[[steps]]
-keep = "q != 'tale 7'"
-reason = "unlucky"
-"""
-VOLATILE = {"created", "id", "request_id", "seconds"}
+VOLATILE = {"created", "id", "request_id"}
 """Fields of a reply that differ from call to call."""
 
 
-def same_output(ground: Ground) -> list[str]:
-    """All verbs at once, in one process and then on the cluster, which two of them find by RAY_ADDRESS."""
-    with sim("--latency", "0.02", "--token-latency", "0", "--answer-key", "wordmath") as server:
-        found = []
-        commands = _commands(ground)
-        alone = {name: _begin(words, server.url, ground.folder / f"{name}-1.jsonl") for name, words in commands.items()}
-        found += [f"{name}: {each.err}" for name, process in alone.items() if (each := end(process)).code]
-        before = server.stats["finished"]
-        there = {}
-        for number, (name, words) in enumerate(commands.items()):
-            options = ("--cluster", "auto" if number < 2 else ground.nodes.address, "--processes", "2")
-            out = ground.folder / f"{name}-2.jsonl"
-            there[name] = _begin((*words, *options), server.url, out, RAY_ADDRESS=ground.nodes.address)
-        found += [f"{name}: {each.err}" for name, process in there.items() if (each := end(process)).code]
-        calls = server.stats["finished"] - before
-    found += [f"{calls} calls, not {before}"] * (calls != before)
-    for name in commands:
-        first, second = (_lines(ground.folder / f"{name}-{number}.jsonl") for number in (1, 2))
-        found += [f"{name}: the rows differ: {first[:1]} {second[:1]}"] * (first != second or not first)
-    return found
+async def once(row: dict[str, Any], llm: Any) -> dict[str, str]:
+    """A function that exists in this process only."""
+    return {"text": (await llm.chat("Tell of " + row["q"])).text}
 
 
-def _commands(ground: Ground) -> dict[str, Sequence[str]]:
-    folder = ground.folder
-    questions = [{"id": f"row {n}", "q": f"tale {n}", "answer": f"answer {n}"} for n in range(COUNT)]
-    batch = [
-        {"custom_id": f"a-{n}", "method": "POST", "url": "/v1/chat/completions",
-         "body": {"model": "any", "messages": [{"role": "user", "content": f"tale {n}"}], "temperature": 0}}
-        for n in range(COUNT)
-    ]  # fmt: skip
-    _write(folder / "in.jsonl", questions)
-    _write(folder / "batch.jsonl", batch)
-    (folder / "steps.toml").write_text(STEPS)
+def questions() -> Iterator[dict[str, Any]]:
+    """Yield rows, as `iter_rows` of a Ray Dataset does."""
+    for number in range(COUNT):
+        yield {"id": f"row {number}", "q": f"tale {number}", "answer": f"answer {number}"}
+
+
+def jobs(folder: Path) -> dict[str, Callable[..., Any]]:
+    """Return each kind of job, as a function of its options."""
     (folder / "function.py").write_text(FUNCTION)
     (folder / "neighbour.py").write_text("QUESTION = 'Tell of '\n")
-    same, source = ("-m", "any", "--temperature", "0"), str(folder / "in.jsonl")
+    source, batch = folder / "in.jsonl", folder / "batch.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in questions()))
+    batch.write_text("".join(json.dumps(_batch_line(row["q"])) + "\n" for row in questions()))
+    function = load_function(f"{folder}/function.py:twice")
+    steps = [Generate("Tell of {{ q }}"), Keep("q != 'tale 7'")]
+    same = {"temperature": 0.0}
     return {
-        "generate": ("generate", "-p", "Tell of {{ q }}", source, *same),
-        "eval": ("eval", "wordmath", "--limit", str(COUNT), "-m", "any"),
-        "judge": ("judge", source, "--rubric", "Is {{ answer }} right?", *same),
-        "steps": ("steps", str(folder / "steps.toml"), source, *same),
-        "run": ("run", f"{folder}/function.py:three", source, *same),
-        "run-batch": ("run-batch", str(folder / "batch.jsonl")),
+        "generate": lambda **options: manycall.generate("Tell of {{ q }}", source, **same, **options),
+        "eval": lambda **options: manycall.evaluate("wordmath", limit=COUNT, **options),
+        "judge": lambda **options: manycall.judge(source, "Is {{ answer }} right?", **same, **options),
+        "steps": lambda **options: manycall.run_steps(steps, source, **same, **options),
+        "run": lambda **options: manycall.map(function, source, **same, **options),
+        "map": lambda **options: manycall.map(once, questions(), **same, **options),
+        "run-batch": lambda **options: manycall.run_batch(batch, **options),
     }
 
 
-def _begin(words: Sequence[str], url: str, out: Path, **environment: str) -> Any:
-    return begin(*words, "-u", url, "-o", str(out), "--no-progress", **environment)
+def _batch_line(question: str) -> dict[str, Any]:
+    body = {"model": "any", "messages": [{"role": "user", "content": question}], "temperature": 0}
+    return {"custom_id": question, "method": "POST", "url": "/v1/chat/completions", "body": body}
 
 
-def _write(path: Path, lines: Sequence[Any]) -> None:
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-def _lines(path: Path) -> list[str]:
+def lines(path: Path) -> list[str]:
     """Return the lines of an output, in an order of their own."""
-    return sorted(json.dumps(_without_volatile(row, True), sort_keys=True) for row in rows(path))
+    return sorted(json.dumps(_without_volatile(row) | {"id": row["id"]}, sort_keys=True) for row in rows(path))
 
 
-def _without_volatile(value: Any, is_row: bool = False) -> Any:
+def _without_volatile(value: Any) -> Any:
     if isinstance(value, dict):
-        kept = {name: each for name, each in value.items() if name not in VOLATILE or (is_row and name == "id")}
-        return {name: _without_volatile(each) for name, each in kept.items()}
+        return {name: _without_volatile(each) for name, each in value.items() if name not in VOLATILE}
     return [_without_volatile(each) for each in value] if isinstance(value, list) else value
+
+
+def compared(alone: Path, there: Path) -> list[str]:
+    """Return what differs between two outputs, in their rows and in the number of their calls."""
+    calls = [len(rows(path.with_name(f"{path.name}.run") / "calls.jsonl")) for path in (alone, there)]
+    found = [f"{there.name}: the rows differ"] * (lines(alone) != lines(there) or not lines(alone))
+    return found + [f"{there.name}: {calls[1]} calls, not {calls[0]}"] * (calls[0] != calls[1])
+
+
+def main(url: str, address: str, folder: Path) -> int:
+    """Run all jobs both ways, and print what differs."""
+    found = []
+    options: dict[str, Any] = {"base_url": url, "model": "any", "progress": False}
+    cluster = {"cluster": address, "processes": 2}
+    here = jobs(folder)
+    for name, job in here.items():
+        job(out=folder / f"{name}-1.jsonl", **options)
+        job(out=folder / f"{name}-2.jsonl", **options, **cluster)
+        found += compared(folder / f"{name}-1.jsonl", folder / f"{name}-2.jsonl")
+    driver.mark_of = lambda folder: None  # type: ignore[assignment]  # as if the workers did not see the run folder
+    here["generate"](out=folder / "sent.jsonl", **options, **cluster)
+    found += compared(folder / "generate-1.jsonl", folder / "sent.jsonl")
+    print("; ".join(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2], Path(sys.argv[3])))
