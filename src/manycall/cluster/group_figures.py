@@ -59,9 +59,7 @@ class GroupFigures:
         sums = Counter[str]()
         for each in self._figures.values():
             sums.update({name: value for name, value in each.counters.items() if name not in MERGED})
-        for name, value in sums.items():
-            setattr(counters, name, value)
-        counters.responses = sums["calls"] + sums["invalid_responses"]
+        counters.set_calls(sums)
 
     def sum_counts(self, counts: dict[str, int]) -> None:
         """Set the additional counts of the job to the sums."""

@@ -167,7 +167,7 @@ class Worker:
         self._answers = grant.serial
         self._lease.record_grant(grant.answers)
         if grant.had_success and not self._counters.had_success:
-            self._counters.had_success = True
+            self._counters.record_earlier_success()
             for pool in self._client.all_pools:
                 pool.permits.skip_canary()
         apply_shares(self._client, grant.shares, self._lease.until, concurrency=grant.concurrency)
