@@ -7,12 +7,12 @@ from contextlib import nullcontext
 from manycall.cli.user_code import load_module
 from manycall.cluster.link import open_socket_link, receive_now, send_now
 from manycall.cluster.local_workers import KEY_VARIABLE
-from manycall.cluster.messages import failure_message
+from manycall.cluster.worker_messages import failure_message
 from manycall.cluster.worker import run_worker
 from manycall.errors import ManycallError
 from manycall.option_flags import spelled_as_flags
 from manycall.python_api import dispatch, jobs
-from manycall.python_api.job_call import decode_call
+from manycall.python_api.job_call import decode_job_call
 from manycall.run.async_bridge import run_blocking
 from manycall.run.job import Job
 from manycall.run.options import RunOptions
@@ -29,7 +29,7 @@ def main(descriptor: int) -> None:
     if (encoded := receive_now(connected)) is None:
         return
     try:
-        call, is_command_line = decode_call(encoded, load_module)
+        call, is_command_line = decode_job_call(encoded, load_module)
         arguments = call.arguments if key is None else {**call.arguments, "api_key": key}
         with spelled_as_flags() if is_command_line else nullcontext(), dispatch.jobs_run_by(_Work(connected).run):
             getattr(jobs, call.function)(**arguments)

@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from manycall.cluster.messages import Grant, Report, encode_message
+from manycall.cluster.worker_messages import Grant, Report, encode_message
 from manycall.cluster.starting import StartedWorker
 from manycall.control.amounts import AmountUse
 

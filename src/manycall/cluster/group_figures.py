@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from manycall.client.call_counters import CallCounters
 from manycall.client.pool import ClientStatus
-from manycall.cluster.messages import WorkerFigures
+from manycall.cluster.worker_messages import WorkerFigures
 from manycall.providers.parameter_lesson import ParameterChange
 from manycall.run.endpoint_spending import EndpointSpending
 from manycall.run.scheduler import SHOWN_CALLS

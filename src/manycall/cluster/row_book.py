@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 
 from manycall.client.call_counters import CallCounters
 from manycall.cluster.driven_worker import DrivenWorker
-from manycall.cluster.messages import SentUnit
+from manycall.cluster.worker_messages import SentUnit
 from manycall.cluster.row_feed import RowFeed
 from manycall.control.work_units import ReturnRequest, WorkUnits, unit_rows
 from manycall.records import FailureKind, Row

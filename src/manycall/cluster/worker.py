@@ -15,7 +15,7 @@ from manycall.client.job_client import JobClient
 from manycall.client.leased_budget import LeasedBudget
 from manycall.client.leases import apply_shares, endpoint_reports
 from manycall.cluster.link import Link
-from manycall.cluster.messages import (
+from manycall.cluster.worker_messages import (
     Grant,
     Report,
     Setup,

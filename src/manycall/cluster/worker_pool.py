@@ -6,7 +6,7 @@ from typing import Protocol
 
 from manycall import clock
 from manycall.cluster.driven_worker import DrivenWorker
-from manycall.cluster.messages import Report, Setup, decode_report, encode_message
+from manycall.cluster.worker_messages import Report, Setup, decode_report, encode_message
 from manycall.cluster.starting import WorkerStarter
 
 END_SECONDS, KILL_SECONDS = 20.0, 5.0

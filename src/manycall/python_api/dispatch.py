@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from manycall.errors import ManycallError, RunStopped, UsageError
 from manycall.option_flags import option
-from manycall.python_api.job_call import current_call, encode_call
+from manycall.python_api.job_call import current_call, encode_job_call
 from manycall.run.async_bridge import run_blocking
 from manycall.run.job import Job
 from manycall.run.job_group import GroupMember, run_group
@@ -80,7 +80,7 @@ def _make_engine(job: Job[Any], options: RunOptions) -> MakeEngine | None:
         raise UsageError(f"{option('processes', count)} is not between 1 and {MAX_PROCESSES}.")
     call = current_call()
     assert call is not None
-    encoded = encode_call(call.for_worker(job.source.first_row))
+    encoded = encode_job_call(call.for_worker(job.source.first_row))
     key = None if options.api_key is None else options.api_key.reveal()
     return lambda session: WorkerGroup(session, LocalStarter(encoded, key), WorkerCount(count))
 
