@@ -4,8 +4,7 @@ The driver divides the amounts (control/amounts.py). A budget that is used up en
 worker does not know whether others will return a part of theirs.
 """
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from manycall.client.shared_budget import SharedBudget
 from manycall.control.amounts import AmountUse
@@ -17,20 +16,19 @@ class LeasedBudget(SharedBudget):
 
     Args:
         budget: counts what this worker uses, from 0 at its start. Its limits are replaced.
-
-    Attributes:
-        needs_more: set when a call begins to wait for a larger allowance, so that the worker reports it at once.
+        on_shortage: called when the first call waits for a larger allowance, so that the worker reports it at once.
     """
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, on_shortage: Callable[[], None]) -> None:
         super().__init__(budget)
-        self.needs_more = asyncio.Event()
+        self._on_shortage = on_shortage
+        self._is_short = False
         self.set_allowances([0.0] * len(budget.spent()))
 
     def set_allowances(self, allowances: Sequence[float]) -> None:
         """Allow these amounts in all since the start of the worker, in the order of the budget's limits."""
         self.budget.set_maximums(allowances)
-        self.needs_more.clear()
+        self._is_short = False
         self.call_ended.set()  # calls that wait check again
 
     @property
@@ -38,7 +36,9 @@ class LeasedBudget(SharedBudget):
         """Whether another call may start."""
         if super().has_room:
             return True
-        self.needs_more.set()
+        if not self._is_short:
+            self._is_short = True
+            self._on_shortage()
         return False
 
     @property
@@ -49,4 +49,4 @@ class LeasedBudget(SharedBudget):
     def uses(self) -> list[AmountUse]:
         """Return what to report to the driver, in the order of the budget's limits."""
         amounts = zip(self.budget.spent(), self.budget.reserved(self.in_flight), self.budget.reserved(1), strict=True)
-        return [AmountUse(*each, is_waiting=self.needs_more.is_set()) for each in amounts]
+        return [AmountUse(*each, is_waiting=self._is_short) for each in amounts]

@@ -15,6 +15,7 @@ How the driver uses it, for each limit in tokens or money:
 * After a report, send a grant at once to the workers in `changed()`. The other changes can wait for a second.
 * `is_exhausted`: stop the run. Workers never stop by themselves (client/leased_budget.py).
 * `remove(worker, used)` when its lease is over or its process is known to have ended, with what its journal shows.
+  After the end of a lease it may still be running, and its calls in flight are counted as well.
 """
 
 from typing import NamedTuple
@@ -94,11 +95,16 @@ class DividedAmount:
         waiting = [worker for worker, use in self._uses.items() if use.is_waiting]
         return [each for each in waiting if self._allowance(each) >= self._promises.newest(each) + self._per_call]
 
-    def remove(self, worker: int, used: float) -> None:
-        """Forget a worker that makes no more calls. `used`: the amount that its calls have used in all."""
-        self._uses.pop(worker, None)
+    def remove(self, worker: int, used: float, *, may_run: bool = False) -> None:
+        """Forget a worker that begins no more calls.
+
+        Args:
+            used: the amount that its calls have used in all.
+            may_run: whether its calls in flight may still end and be charged.
+        """
+        use = self._uses.pop(worker, AmountUse())
         self._promises.remove(worker)
-        self._used_by_gone += used
+        self._used_by_gone += max(used, use.bound) if may_run else used
 
     def _held(self, worker: int) -> float:
         """Return the amount that must be kept for a worker: what it may use, and what it uses beyond that."""
@@ -116,7 +122,7 @@ class DividedAmount:
             ahead = available if worker == self._last_worker else 0.0
         if available <= self._maximum * ROUNDING:
             ahead = 0.0
-        return use.bound + max(0.0, min(ahead, available))
+        return max(0.0, use.bound + min(ahead, available))
 
     @property
     def _per_call(self) -> float:
