@@ -61,7 +61,7 @@ class SharedWork(RuleBasedStateMachine):
     @rule()
     def tick(self) -> None:
         self.driver.units.record_done(self.done)
-        self.messages += self.driver.tick(self.time, {each.name: each.used for each in self.workers})
+        self.messages += self.driver.tick(self.time)
 
     @precondition(lambda self: self.messages)
     @rule(which=WHICH)

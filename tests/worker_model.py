@@ -135,10 +135,10 @@ class Driver:
     def _demand(self) -> None:
         self.limit.set_demands(dict.fromkeys(self.newest, SHARE_PARTS))
 
-    def tick(self, time: float, used: dict[int, float]) -> list[Grant]:
+    def tick(self, time: float) -> list[Grant]:
         """What the driver does once a second, after it has read all messages and segments."""
         for worker in self.leases.expire(self.clock(time)):
-            self._forget(worker, used[worker], may_run=True)
+            self._forget(worker, None)
         self._demand()
         for worker, report in self.newest.items():
             self.units.assign(worker, rate=1.0, unread=0.0, workers=len(self.newest))
@@ -149,13 +149,13 @@ class Driver:
     def record_end(self, worker: int, used: float) -> None:
         """The process is known to have ended."""
         self.leases.remove(worker)
-        self._forget(worker, used, may_run=False)
+        self._forget(worker, used)
 
-    def _forget(self, worker: int, used: float, *, may_run: bool) -> None:
+    def _forget(self, worker: int, used: float | None) -> None:
         self.newest.pop(worker, None)
         self.units.remove(worker)
         self.limit.remove(worker)
-        self.amount.remove(worker, used, may_run=may_run)
+        self.amount.remove(worker, used)
 
     def _grants(self, workers: object) -> Iterator[Grant]:
         for worker in [each for each in self.newest if each in workers]:  # type: ignore[operator]

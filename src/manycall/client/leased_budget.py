@@ -4,7 +4,8 @@ The driver divides the amounts (control/amounts.py). A budget that is used up en
 worker does not know whether others will return a part of theirs.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Sequence
 
 from manycall.client.shared_budget import SharedBudget
 from manycall.control.amounts import AmountUse
@@ -16,19 +17,20 @@ class LeasedBudget(SharedBudget):
 
     Args:
         budget: counts what this worker uses, from 0 at its start. Its limits are replaced.
-        on_shortage: called when the first call waits for a larger allowance, so that the worker reports it at once.
+
+    Attributes:
+        needs_more: set when a call begins to wait for a larger allowance, so that the worker reports it at once.
     """
 
-    def __init__(self, budget: Budget, on_shortage: Callable[[], None]) -> None:
+    def __init__(self, budget: Budget) -> None:
         super().__init__(budget)
-        self._on_shortage = on_shortage
-        self._is_short = False
+        self.needs_more = asyncio.Event()
         self.set_allowances([0.0] * len(budget.spent()))
 
     def set_allowances(self, allowances: Sequence[float]) -> None:
         """Allow these amounts in all since the start of the worker, in the order of the budget's limits."""
         self.budget.set_maximums(allowances)
-        self._is_short = False
+        self.needs_more.clear()
         self.call_ended.set()  # calls that wait check again
 
     @property
@@ -36,9 +38,7 @@ class LeasedBudget(SharedBudget):
         """Whether another call may start."""
         if super().has_room:
             return True
-        if not self._is_short:
-            self._is_short = True
-            self._on_shortage()
+        self.needs_more.set()
         return False
 
     @property
@@ -49,4 +49,4 @@ class LeasedBudget(SharedBudget):
     def uses(self) -> list[AmountUse]:
         """Return what to report to the driver, in the order of the budget's limits."""
         amounts = zip(self.budget.spent(), self.budget.reserved(self.in_flight), self.budget.reserved(1), strict=True)
-        return [AmountUse(*each, is_waiting=self._is_short) for each in amounts]
+        return [AmountUse(*each, is_waiting=self.needs_more.is_set()) for each in amounts]

@@ -14,8 +14,8 @@ How the driver uses it, for each limit in tokens or money:
 * For each grant: `grant(worker, serial)` returns the worker's allowance.
 * After a report, send a grant at once to the workers in `changed()`. The other changes can wait for a second.
 * `is_exhausted`: stop the run. Workers never stop by themselves (client/leased_budget.py).
-* `remove(worker, used)` when its lease is over or its process is known to have ended, with what its journal shows.
-  After the end of a lease it may still be running, and its calls in flight are counted as well.
+* `remove(worker, used)` when its process is known to have ended, with what its journal shows. When its lease is over,
+  `remove(worker)`: it may have used its whole allowance since its last report.
 """
 
 from typing import NamedTuple
@@ -95,16 +95,15 @@ class DividedAmount:
         waiting = [worker for worker, use in self._uses.items() if use.is_waiting]
         return [each for each in waiting if self._allowance(each) >= self._promises.newest(each) + self._per_call]
 
-    def remove(self, worker: int, used: float, *, may_run: bool = False) -> None:
+    def remove(self, worker: int, used: float | None = None) -> None:
         """Forget a worker that begins no more calls.
 
         Args:
-            used: the amount that its calls have used in all.
-            may_run: whether its calls in flight may still end and be charged.
+            used: the amount that its calls have used in all; None: unknown, all that it was allowed.
         """
-        use = self._uses.pop(worker, AmountUse())
+        self._used_by_gone += self._held(worker) if used is None else used
+        self._uses.pop(worker, None)
         self._promises.remove(worker)
-        self._used_by_gone += max(used, use.bound) if may_run else used
 
     def _held(self, worker: int) -> float:
         """Return the amount that must be kept for a worker: what it may use, and what it uses beyond that."""
