@@ -61,7 +61,7 @@ class SharedWork(RuleBasedStateMachine):
     @rule()
     def tick(self) -> None:
         self.driver.units.record_done(self.done)
-        self.messages += self.driver.tick(self.time, {each.name: each.used for each in self.workers})
+        self.messages += self.driver.tick(self.time)
 
     @precondition(lambda self: self.messages)
     @rule(which=WHICH)
@@ -99,6 +99,11 @@ class SharedWork(RuleBasedStateMachine):
             if worker is not None and worker.in_flight:
                 row = worker.end()
                 self.done[row] = self.done.get(row, 0) + 1
+
+    @rule(which=WHICH, factor=st.sampled_from([1.0, 2.0]))
+    def calls_seem_to_cost(self, which: int, factor: float) -> None:
+        if worker := self.pick(which):
+            worker.expected = factor * PER_CALL
 
     @rule(which=WHICH)
     def a_worker_is_frozen(self, which: int) -> None:
@@ -156,7 +161,7 @@ class SharedWork(RuleBasedStateMachine):
             while worker.is_frozen and worker.is_alive:
                 self.a_frozen_worker_goes_on(0)
         for second in range(200):
-            self.quiet_second()
+            self.quiet_second(factor=1 + second % 2 if second < 40 else 1)
             if second == 13:  # leases of workers that are gone are over after 10.5 s
                 self.check_shares()
             if self.driver.units.is_finished or self.driver.amount.is_exhausted:
@@ -169,9 +174,10 @@ class SharedWork(RuleBasedStateMachine):
     def held(self) -> list[Worker]:
         return [each for each in self.workers if each.has_lease(self.time) and each.name in self.driver.newest]
 
-    def quiet_second(self) -> None:
+    def quiet_second(self, factor: float) -> None:
         for worker in range(len(self.workers)):
-            self.rows_end(worker, 20)
+            self.calls_seem_to_cost(worker, factor)
+            self.rows_end(worker, 2)
         self.a_second_passes()
         while self.messages:
             self.all_messages_arrive()
@@ -180,6 +186,9 @@ class SharedWork(RuleBasedStateMachine):
                     each.begin()
         for worker in range(len(self.workers)):
             self.rows_begin(worker, 20)
+        self.shares_add_up_to_the_limit_at_most()
+        self.a_row_is_with_one_worker_that_may_begin_it()
+        self.the_budget_is_exceeded_by_one_call_of_each_worker_at_most()
 
     def check_shares(self) -> None:
         """No worker starves, and what those that are gone had is with the others."""

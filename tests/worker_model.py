@@ -13,7 +13,7 @@ from manycall.control.work_units import Orders, RowsReport, WorkUnits
 from manycall.control.worker_leases import HeldLease, WorkerLeases
 
 PER_CALL = 10.0
-"""Cost of a call, which all expect."""
+"""Cost of a call."""
 
 
 class Grant(NamedTuple):
@@ -40,13 +40,14 @@ class Worker:
         drift: relative error of its clock.
         is_frozen: it reads no messages and does nothing, until it is thawed.
         is_alive: it was not killed.
+        expected: cost of a call as it expects it, never less than the real one.
     """
 
     def __init__(self, name: int, drift: float) -> None:
         self.name, self.drift = name, drift
         self.is_frozen, self.is_alive = False, True
         self.lease = HeldLease()
-        self.part, self.allowance, self.used = 0, 0.0, 0.0
+        self.part, self.allowance, self.used, self.expected = 0, 0.0, 0.0, PER_CALL
         self.serial = self.applied = self.last_unit = self.last_return = 0
         self.not_begun: list[str] = []
         self.in_flight: list[str] = []
@@ -64,8 +65,8 @@ class Worker:
         self.serial += 1
         self.lease.record_report(self.serial, self.clock(time))
         rows = RowsReport(self.last_unit, len(self.not_begun), self.last_return, self.returned)
-        reserved = PER_CALL * len(self.in_flight)
-        use = AmountUse(self.used, reserved, PER_CALL, bool(self.not_begun) and not self.has_allowance)
+        reserved = self.expected * len(self.in_flight)
+        use = AmountUse(self.used, reserved, self.expected, bool(self.not_begun) and not self.has_allowance)
         return Report(self.name, self.serial, self.applied, rows, use)
 
     def apply(self, grant: Grant) -> None:
@@ -86,7 +87,7 @@ class Worker:
     @property
     def has_allowance(self) -> bool:
         """The rule of control/budget.py for calls of equal cost."""
-        return self.used + PER_CALL * len(self.in_flight) < self.allowance
+        return self.used + self.expected * len(self.in_flight) < self.allowance
 
     def can_begin(self, time: float) -> bool:
         may_run = self.has_lease(time) and not self.is_frozen
@@ -134,10 +135,10 @@ class Driver:
     def _demand(self) -> None:
         self.limit.set_demands(dict.fromkeys(self.newest, SHARE_PARTS))
 
-    def tick(self, time: float, used: dict[int, float]) -> list[Grant]:
+    def tick(self, time: float) -> list[Grant]:
         """What the driver does once a second, after it has read all messages and segments."""
         for worker in self.leases.expire(self.clock(time)):
-            self._forget(worker, used[worker])
+            self._forget(worker, None)
         self._demand()
         for worker, report in self.newest.items():
             self.units.assign(worker, rate=1.0, unread=0.0, workers=len(self.newest))
@@ -150,7 +151,7 @@ class Driver:
         self.leases.remove(worker)
         self._forget(worker, used)
 
-    def _forget(self, worker: int, used: float) -> None:
+    def _forget(self, worker: int, used: float | None) -> None:
         self.newest.pop(worker, None)
         self.units.remove(worker)
         self.limit.remove(worker)

@@ -7,9 +7,9 @@ from functools import partial
 from manycall.cli.user_code import load_module
 from manycall.cluster.link import open_socket_link, receive_now, send_now
 from manycall.cluster.local_workers import KEY_VARIABLE
-from manycall.cluster.messages import failure_message
+from manycall.cluster.worker_messages import failure_message
 from manycall.errors import ManycallError
-from manycall.python_api.job_call import decode_call
+from manycall.python_api.job_call import decode_job_call
 from manycall.python_api.worker_jobs import run_as_worker
 
 
@@ -24,7 +24,7 @@ def main(descriptor: int) -> None:
     if (encoded := receive_now(connected)) is None:
         return
     try:
-        call, is_command_line = decode_call(encoded, load_module)
+        call, is_command_line = decode_job_call(encoded, load_module)
         if key is not None:
             call = call._replace(arguments={**call.arguments, "api_key": key})
         run_as_worker(call, is_command_line, partial(open_socket_link, connected))

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from manycall.client.call_counters import CallCounters
 from manycall.client.pool import ClientStatus
-from manycall.cluster.messages import WorkerFigures
+from manycall.cluster.worker_messages import WorkerFigures
 from manycall.providers.parameter_lesson import ParameterChange
 from manycall.run.endpoint_spending import EndpointSpending
 from manycall.run.scheduler import SHOWN_CALLS
@@ -59,9 +59,7 @@ class GroupFigures:
         sums = Counter[str]()
         for each in self._figures.values():
             sums.update({name: value for name, value in each.counters.items() if name not in MERGED})
-        for name, value in sums.items():
-            setattr(counters, name, value)
-        counters.responses = sums["calls"] + sums["invalid_responses"]
+        counters.set_calls(sums)
 
     def sum_counts(self, counts: dict[str, int]) -> None:
         """Set the additional counts of the job to the sums."""

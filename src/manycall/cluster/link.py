@@ -9,7 +9,7 @@ HEADER_BYTES = 4
 
 
 class Link(Protocol):
-    """Carries messages both ways. A message may be lost, late or doubled (messages.py)."""
+    """Carries messages both ways. A message may be lost, late or doubled (worker_messages.py)."""
 
     async def receive(self) -> bytes | None:
         """Wait for the next message. None: the other side is gone."""

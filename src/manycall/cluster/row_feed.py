@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 from msgspec.structs import replace
 
-from manycall.cluster.messages import SentRow, SentUnit
+from manycall.cluster.worker_messages import SentRow, SentUnit
 from manycall.control.work_units import WorkUnit
 from manycall.records import Row
 from manycall.store.segments import SentCall

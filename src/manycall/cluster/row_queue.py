@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 
-from manycall.cluster.messages import SentRow, SentUnit
+from manycall.cluster.worker_messages import SentRow, SentUnit
 from manycall.control.work_units import ReturnRequest, RowsReport
 from manycall.records import Row
 

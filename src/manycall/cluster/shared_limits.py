@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 
 from manycall.client.leases import EndpointReport, EndpointShare
-from manycall.cluster.messages import Report
+from manycall.cluster.worker_messages import Report
 from manycall.control.amounts import DividedAmount
 from manycall.control.share_holders import EndpointDemand, HolderLimit, assign_holders
 from manycall.control.shares import SHARE_PARTS, DividedLimit

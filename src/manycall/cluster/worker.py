@@ -15,7 +15,9 @@ from manycall.client.job_client import JobClient
 from manycall.client.leased_budget import LeasedBudget
 from manycall.client.leases import apply_shares, endpoint_reports
 from manycall.cluster.link import Link
-from manycall.cluster.messages import (
+from manycall.cluster.mirrored_link import segment_place
+from manycall.cluster.row_queue import RowQueue
+from manycall.cluster.worker_messages import (
     Grant,
     Report,
     Setup,
@@ -26,8 +28,6 @@ from manycall.cluster.messages import (
     error_of,
     reason_of,
 )
-from manycall.cluster.mirrored_link import segment_place
-from manycall.cluster.row_queue import RowQueue
 from manycall.control.worker_leases import HeldLease
 from manycall.errors import RunStopped, UsageError
 from manycall.run.job import Job, job_params
@@ -175,7 +175,7 @@ class Worker:
         self._answers = grant.serial
         self._lease.record_grant(grant.answers)
         if grant.had_success and not self._counters.had_success:
-            self._counters.had_success = True
+            self._counters.record_earlier_success()
             for pool in self._client.all_pools:
                 pool.permits.skip_canary()
         apply_shares(self._client, grant.shares, self._lease.until, concurrency=grant.concurrency)

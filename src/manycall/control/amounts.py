@@ -14,7 +14,8 @@ How the driver uses it, for each limit in tokens or money:
 * For each grant: `grant(worker, serial)` returns the worker's allowance.
 * After a report, send a grant at once to the workers in `changed()`. The other changes can wait for a second.
 * `is_exhausted`: stop the run. Workers never stop by themselves (client/leased_budget.py).
-* `remove(worker, used)` when its lease is over or its process is known to have ended, with what its journal shows.
+* `remove(worker, used)` when its process is known to have ended, with what its journal shows. When its lease is over,
+  `remove(worker)`: it may have used its whole allowance since its last report.
 """
 
 from typing import NamedTuple
@@ -94,11 +95,15 @@ class DividedAmount:
         waiting = [worker for worker, use in self._uses.items() if use.is_waiting]
         return [each for each in waiting if self._allowance(each) >= self._promises.newest(each) + self._per_call]
 
-    def remove(self, worker: int, used: float) -> None:
-        """Forget a worker that makes no more calls. `used`: the amount that its calls have used in all."""
+    def remove(self, worker: int, used: float | None = None) -> None:
+        """Forget a worker that begins no more calls.
+
+        Args:
+            used: the amount that its calls have used in all; None: unknown, all that it was allowed.
+        """
+        self._used_by_gone += self._held(worker) if used is None else used
         self._uses.pop(worker, None)
         self._promises.remove(worker)
-        self._used_by_gone += used
 
     def _held(self, worker: int) -> float:
         """Return the amount that must be kept for a worker: what it may use, and what it uses beyond that."""
@@ -116,7 +121,7 @@ class DividedAmount:
             ahead = available if worker == self._last_worker else 0.0
         if available <= self._maximum * ROUNDING:
             ahead = 0.0
-        return use.bound + max(0.0, min(ahead, available))
+        return max(0.0, use.bound + min(ahead, available))
 
     @property
     def _per_call(self) -> float:

@@ -86,16 +86,20 @@ def _capacity(pool: Mapping[str, EndpointDemand]) -> int:
 def _assign_pool(pool: Mapping[str, EndpointDemand], active: Sequence[int]) -> dict[str, tuple[int, ...]]:
     """Return the holders of the endpoints of one pool.
 
-    An endpoint that does not answer has one holder, which finds out when it answers again.
+    Each endpoint has one holder, also one that does not answer: its holder finds out when it answers again. Then each
+    worker without an endpoint that answers gets a share of one.
     """
-    usable = [*_usable(pool)]
-    names = usable + [name for name in pool if name not in usable]
-    holders: dict[str, list[int]] = {name: [] for name in names}
-    for number in range(max(len(names), len(active))) if active else ():
-        worker = active[number % len(active)]
-        if number < len(names):
-            name = names[number]
-        else:  # more workers than endpoints: to the one with the fewest holders of those that may have more
-            name = min(usable, key=lambda each: (len(holders[each]) >= pool[each].max_holders, len(holders[each])))
-        holders[name].append(worker)
+    usable = _usable(pool)
+    holders = {name: [active[number % len(active)]] for number, name in enumerate(pool)} if active else {}
+
+    def held(worker: int) -> int:
+        return sum(worker in holders[name] for name in usable)
+
+    for worker in active:
+        if not held(worker):
+            free = [name for name in usable if len(holders[name]) < usable[name].max_holders]
+            if free:
+                holders[min(free, key=lambda name: len(holders[name]))].append(worker)
+            else:  # then another worker holds several
+                holders[max(usable, key=lambda name: held(holders[name][-1]))][-1] = worker
     return {name: tuple(found) for name, found in holders.items()}

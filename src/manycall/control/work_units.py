@@ -192,7 +192,7 @@ class WorkUnits:
     def record_report(self, worker: int, report: RowsReport) -> None:
         """Record a report that is newer than all that were recorded for this worker. Rows returned wait again."""
         returned = self._of(worker).confirm(report)
-        self._wait_again([row for row in returned if self._worker_of.get(row) == worker])
+        self._wait_again([row for row in returned if row in self._worker_of])
 
     def record_done(self, row_ids: Iterable[str]) -> None:
         """Record rows that are done, whoever had them. Rows that are unknown or already done are ignored."""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from manycall.cluster.starting import WorkerStarter
 from manycall.errors import ManycallError, RunStopped, UsageError
 from manycall.option_flags import is_command_line, option
-from manycall.python_api.job_call import USER_MODULE, JobCall, current_call, encode_call
+from manycall.python_api.job_call import USER_MODULE, JobCall, current_call, encode_job_call
 from manycall.run.async_bridge import run_blocking
 from manycall.run.job import Job
 from manycall.run.job_group import GroupMember, run_group
@@ -96,7 +96,7 @@ def _worker_count(processes: int | str | None) -> int | None:
 def _local_workers(job: Job[Any], options: RunOptions) -> Callable[[JobSession], WorkerStarter]:
     from manycall.cluster.local_workers import LocalStarter
 
-    encoded = encode_call(_call_for_worker(job))
+    encoded = encode_job_call(_call_for_worker(job))
     key = None if options.api_key is None else options.api_key.reveal()
     return lambda session: LocalStarter(encoded, key)
 

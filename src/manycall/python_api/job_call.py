@@ -92,7 +92,7 @@ def current_call() -> JobCall | None:
     return _current.get()
 
 
-def encode_call(call: JobCall) -> bytes:
+def encode_job_call(call: JobCall) -> bytes:
     """Return the call as bytes, with where this process imports modules from.
 
     Raises:
@@ -102,7 +102,7 @@ def encode_call(call: JobCall) -> bytes:
     return msgspec.msgpack.encode(_PlainCall(call.function, arguments, sys.path, is_command_line()))
 
 
-def decode_call(encoded: bytes, load_file: Callable[[Path], ModuleType]) -> tuple[JobCall, bool]:
+def decode_job_call(encoded: bytes, load_file: Callable[[Path], ModuleType]) -> tuple[JobCall, bool]:
     """Return an encoded call, and whether it was made by the command line.
 
     Args:

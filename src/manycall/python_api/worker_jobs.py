@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from manycall.cluster.link import Link
-from manycall.cluster.messages import failure_message
 from manycall.cluster.worker import run_worker
+from manycall.cluster.worker_messages import failure_message
 from manycall.errors import ManycallError
 from manycall.option_flags import spelled_as_flags
 from manycall.python_api import dispatch, jobs
