@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import Popen
-from typing import Any
 
 import pytest
 

@@ -10,11 +10,11 @@ from manycall import clock
 from manycall.client.pool import ClientStatus
 from manycall.cluster.driven_worker import DrivenWorker
 from manycall.cluster.group_figures import GroupFigures
-from manycall.cluster.worker_messages import Grant, Report, Setup, StopReason, error_of, reason_of
 from manycall.cluster.row_book import RowBook
 from manycall.cluster.shared_limits import SharedLimits
 from manycall.cluster.starting import WorkerStarter
 from manycall.cluster.worker_count import WorkerCount
+from manycall.cluster.worker_messages import Grant, Report, Setup, StopReason, error_of, reason_of
 from manycall.cluster.worker_pool import WorkerPool
 from manycall.control.budget import Charge
 from manycall.control.worker_leases import WorkerLeases

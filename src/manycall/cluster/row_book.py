@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 
 from manycall.client.call_counters import CallCounters
 from manycall.cluster.driven_worker import DrivenWorker
-from manycall.cluster.worker_messages import SentUnit
 from manycall.cluster.row_feed import RowFeed
+from manycall.cluster.worker_messages import SentUnit
 from manycall.control.work_units import ReturnRequest, WorkUnits, unit_rows
 from manycall.records import FailureKind, Row
 from manycall.store.journal import JournaledCall
