@@ -150,6 +150,9 @@ class RayStarter:
         run_folder: the run folder.
         disconnects: end the connection when the workers have ended.
 
+    Attributes:
+        cores: number of cores of the cluster, as Ray counts them.
+
     Raises:
         UsageError: Ray cannot send the task.
     """
@@ -164,6 +167,7 @@ class RayStarter:
             pickled = ray.cloudpickle.dumps((work, task))
         except Exception as error:  # of an object of the user
             raise UsageError(f"An argument cannot be sent to the workers: {_sentence(error)}") from None
+        self.cores = int(ray.cluster_resources().get("CPU", 0))
         self._arguments = pickled, __version__, str(Path.cwd()), sys.path
         self._actor = ray.remote(WorkerActor).options(  # type: ignore[attr-defined]
             num_cpus=1, max_concurrency=THREADS, max_restarts=0, scheduling_strategy="SPREAD"

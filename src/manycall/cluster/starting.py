@@ -23,7 +23,13 @@ class StartedWorker(Protocol):
 
 
 class WorkerStarter(Protocol):
-    """Starts workers: on this machine (local_workers.py) or on others (ray_workers.py)."""
+    """Starts workers: on this machine (local_workers.py) or on others (ray_workers.py).
+
+    Attributes:
+        cores: number of cores that workers may use.
+    """
+
+    cores: int
 
     async def start(self, number: int) -> StartedWorker:
         """Start a worker. It builds the job and then waits for its setup.

@@ -75,7 +75,12 @@ def _make_engine(job: Job[Any], options: RunOptions) -> MakeEngine | None:
 
     count = _worker_count(options.processes)
     start = _local_workers(job, options) if options.cluster is None else _ray_workers(job, options, options.cluster)
-    return lambda session: WorkerGroup(session, start(session), WorkerCount(count))
+
+    def make_engine(session: JobSession) -> WorkerGroup:
+        starter = start(session)
+        return WorkerGroup(session, starter, WorkerCount(count, starter.cores))
+
+    return make_engine
 
 
 def _worker_count(processes: int | str | None) -> int | None:
