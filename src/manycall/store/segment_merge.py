@@ -113,7 +113,7 @@ class SegmentMerger:
         done = list[str]()
         while batch := list(islice(rows, ROWS_PER_WRITE)):
             new = {row_id: lines for row_id, lines in batch if not is_done(row_id)}
-            self._run.write_lines([*new.items()])
+            self._run.write_rows([*new.items()])
             done += new
             self.doubled += len(batch) - len(new)
         return done
