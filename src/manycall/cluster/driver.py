@@ -183,7 +183,6 @@ class WorkerGroup:
             self.stop(RunStopped(f"{MAX_DEATHS} worker processes died before they had finished a row: {died}"))
         totals = self._session.spending.recount(self._rows.calls(worker.number))
         self._figures.correct(worker.number, totals)
-        self._rows.absorb(worker.number)
         return [] if self._budget is None else self._budget.measure(_charge_of(totals))
 
     def take_error(self, error: Exception) -> None:

@@ -13,11 +13,13 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from manycall.cluster.link import Link
-from manycall.store.segment_mirror import SegmentGrowth, SegmentMirror, SegmentPiece
+from manycall.store.atomic_write import storage_errors
+from manycall.store.segment_folder import segment_path
+from manycall.store.segment_mirror import FilePiece, SegmentFeed, SegmentMirror
 
 MARK = b"\xc1"
 """First byte of a piece. No MessagePack value begins with it (github.com/msgpack/msgpack/blob/master/spec.md)."""
-_decode = msgspec.msgpack.Decoder(SegmentPiece).decode
+_decode = msgspec.msgpack.Decoder(FilePiece).decode
 
 
 FolderMark = tuple[int, int, int]
@@ -43,7 +45,7 @@ def segment_place(link: Link, run_folder: Path, number: int, mark: FolderMark | 
         yield run_folder, link
         return
     with TemporaryDirectory(prefix="manycall-") as name:
-        yield Path(name), SendingLink(link, SegmentGrowth(Path(name), number))
+        yield Path(name), SendingLink(link, SegmentFeed(segment_path(Path(name), number)))
 
 
 class SendingLink:
@@ -51,11 +53,11 @@ class SendingLink:
 
     Args:
         link: carries the messages.
-        growth: the segment.
+        feed: what was added to the segment.
     """
 
-    def __init__(self, link: Link, growth: SegmentGrowth) -> None:
-        self._link, self._growth = link, growth
+    def __init__(self, link: Link, feed: SegmentFeed) -> None:
+        self._link, self._feed = link, feed
 
     async def receive(self) -> bytes | None:
         """Return the next message of the driver, or None if it is gone."""
@@ -63,8 +65,9 @@ class SendingLink:
 
     def send(self, message: bytes) -> None:
         """Send what was added to the segment, and then the message."""
-        for piece in self._growth.pieces():
-            self._link.send(MARK + msgspec.msgpack.encode(piece))
+        while pieces := self._feed.next_pieces():
+            for piece in pieces:
+                self._link.send(MARK + msgspec.msgpack.encode(piece))
         self._link.send(message)
 
     def close(self) -> None:
@@ -92,7 +95,9 @@ class MirroringLink:
             StorageError: the segment cannot be written.
         """
         while (message := await self._link.receive()) is not None and message.startswith(MARK):
-            self._mirror = self._mirror or SegmentMirror(self._run_folder, self._number)
+            if self._mirror is None:
+                with storage_errors(self._run_folder):
+                    self._mirror = SegmentMirror(self._run_folder, self._number)
             self._mirror.write(_decode(message[len(MARK) :]))
         return message
 

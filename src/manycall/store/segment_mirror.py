@@ -1,119 +1,147 @@
-"""Copy a segment from the disk of a worker to that of the driver, if the two share no file system.
+"""A segment whose worker does not share a disk with the driver: the worker sends its files, the driver writes a copy.
 
-The worker sends what it adds to its files, and the driver appends it to files of the same names in the run folder. From
-then on, it is a segment like any other.
+Files travel in pieces: (name, offset, bytes). Pieces may be lost, repeated or sent again, because the driver writes
+only what follows the bytes that it has, and acknowledges lengths that it has synced.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from manycall.errors import CorruptFile
+from manycall.store.append_log import AppendLog
 from manycall.store.atomic_write import storage_errors
-from manycall.store.disk import REAL_DISK, Disk, write_all
-from manycall.store.segment_folder import MIRRORED_FILES, make_folder, segment_path
+from manycall.store.disk import REAL_DISK, Disk
+from manycall.store.segment_folder import CALLS, FAILURES, REJECTED, ROWS, make_folder, segment_path, segments_folder
 
-PIECE_BYTES = 4 << 20
+SENT_FILES = (CALLS, ROWS, REJECTED, FAILURES)
+"""The calls come first, so that the driver has the call of each row that it has."""
+PIECE_BYTES = 1 << 20
+"""Default size of the pieces that are sent together."""
 
 
-class SegmentPiece(NamedTuple):
-    """Whole lines of a file of a segment.
+class FilePiece(NamedTuple):
+    """Some bytes of a file of a segment.
 
     Attributes:
-        file: name of the file.
-        offset: where they begin in it.
+        name: name of the file.
+        offset: offset of the first byte.
+        data: the bytes.
     """
 
-    file: str
+    name: str
     offset: int
-    content: bytes
+    data: bytes
 
 
-class SegmentGrowth:
-    """What is added to a segment, for the process that writes it.
+class SegmentFeed:
+    """What the driver does not have yet of a worker's segment.
 
     Args:
-        run_folder: the folder that was given to `Segment`.
-        number: number of the segment.
+        segment: the folder of the segment, on the worker's disk.
     """
 
-    def __init__(self, run_folder: Path, number: int, disk: Disk = REAL_DISK) -> None:
-        self._folder, self._disk = segment_path(run_folder, number), disk
-        self._read = dict.fromkeys(MIRRORED_FILES, 0)
+    def __init__(self, segment: Path, disk: Disk = REAL_DISK) -> None:
+        self._segment, self._disk = segment, disk
+        self._sent = dict.fromkeys(SENT_FILES, 0)
+        self._acknowledged = dict.fromkeys(SENT_FILES, 0)
 
     def __repr__(self) -> str:
-        return f"<SegmentGrowth of {self._folder.name}, {sum(self._read.values())} bytes read>"
+        return f"<SegmentFeed {self._sent}>"
 
-    def pieces(self) -> Iterator[SegmentPiece]:
-        """Yield what was added since the last time. A finished row never comes before its calls.
+    def next_pieces(self, max_bytes: int = PIECE_BYTES) -> list[FilePiece]:
+        """Return the next bytes of each file, of all files together at most `max_bytes`; none if all were returned.
 
         Raises:
-            OSError: a file cannot be read.
+            StorageError: a file cannot be read.
         """
-        sizes = {name: self._size(name) for name in reversed(MIRRORED_FILES)}  # the journal last: it has more
-        for name in MIRRORED_FILES:
-            while content := self._whole_lines(name, sizes[name]):
-                piece = SegmentPiece(name, self._read[name], content)
-                self._read[name] += len(content)
-                yield piece
+        ends = {name: self._size(name) for name in reversed(SENT_FILES)}  # the calls last: each row has its call
+        pieces = []
+        for name in SENT_FILES:
+            data = self._read(name, min(max_bytes, ends[name] - self._sent[name]))
+            if data:
+                pieces.append(FilePiece(name, self._sent[name], data))
+                self._sent[name] += len(data)
+                max_bytes -= len(data)
+            if self._sent[name] < ends[name]:
+                break
+        return pieces
+
+    def acknowledge(self, lengths: Mapping[str, int]) -> None:
+        """Record how much of each file the driver has synced."""
+        self._acknowledged |= {name: max(lengths.get(name, 0), known) for name, known in self._acknowledged.items()}
+
+    def send_again(self) -> None:
+        """Begin again behind what was acknowledged, because messages may be lost."""
+        self._sent = dict(self._acknowledged)
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """Whether the driver has synced everything that the files contain."""
+        return all(self._acknowledged[name] >= self._size(name) for name in SENT_FILES)
 
     def _size(self, name: str) -> int:
-        path = self._folder / name
-        return path.stat().st_size if self._disk.exists(path) else 0
+        path = self._segment / name
+        if not self._disk.exists(path):
+            return 0
+        with storage_errors(path), self._disk.open_for_reading(path) as file:
+            return file.seek(0, 2)
 
-    def _whole_lines(self, name: str, size: int) -> bytes:
-        """Return the next lines, some `PIECE_BYTES` long, or the next line if it is longer."""
-        offset, length = self._read[name], PIECE_BYTES
-        if offset >= size:
+    def _read(self, name: str, size: int) -> bytes:
+        if size <= 0:
             return b""
-        with self._disk.open_for_reading(self._folder / name) as file:
-            while True:
-                file.seek(offset)
-                content = file.read(min(length, size - offset))
-                if (end := content.rfind(b"\n") + 1) or offset + length >= size:
-                    return content[:end]
-                length *= 2
+        path = self._segment / name
+        with storage_errors(path), self._disk.open_for_reading(path) as file:
+            file.seek(self._sent[name])
+            return file.read(size)
 
 
 class SegmentMirror:
-    """The copy of a segment, in the run folder of the driver.
+    """The driver's copy of a segment.
 
     Args:
         run_folder: the run folder.
-        number: number of the segment.
+        number: the number of the segment.
 
     Raises:
-        StorageError: a file cannot be created.
+        OSError: the folder cannot be created.
     """
 
     def __init__(self, run_folder: Path, number: int, disk: Disk = REAL_DISK) -> None:
-        self._folder, self._disk = segment_path(run_folder, number), disk
-        with storage_errors(run_folder):
-            make_folder(self._folder, disk)
-            self._files = {name: disk.open(self._folder / name) for name in MIRRORED_FILES}
-        self._sizes = {name: disk.size(fd) for name, fd in self._files.items()}
+        segment = segment_path(run_folder, number)
+        make_folder(segments_folder(run_folder), disk)
+        make_folder(segment, disk)
+        self._files = {name: AppendLog(segment / name, disk) for name in SENT_FILES}
+        disk.sync_folder(segment)
 
     def __repr__(self) -> str:
-        return f"<SegmentMirror {self._folder.name}, {sum(self._sizes.values())} bytes>"
+        return f"<SegmentMirror { ({name: file.end for name, file in self._files.items()}) }>"
 
-    def write(self, piece: SegmentPiece) -> None:
-        """Append a piece, or what is new in it. A piece whose beginning is missing is left out: it comes again.
+    def write(self, piece: FilePiece) -> None:
+        """Append what is new in a piece. A piece that does not follow what was written is left out.
 
         Raises:
-            CorruptFile: a segment has no such file.
-            StorageError: the piece cannot be written.
+            StorageError: it could not be written.
         """
-        if piece.file not in self._files:
-            raise CorruptFile(f"A worker has sent lines for {piece.file[:40]!r}, which is not a file of a segment.")
-        size = self._sizes[piece.file]
-        if piece.offset <= size < piece.offset + len(piece.content):
-            new = piece.content[size - piece.offset :]
-            with storage_errors(self._folder / piece.file):
-                write_all(self._disk, self._files[piece.file], new)
-            self._sizes[piece.file] += len(new)
+        file = self._files.get(piece.name)
+        if file is not None and 0 <= (known := file.end - piece.offset) < len(piece.data):
+            file.append(piece.data[known:])
+
+    def sync(self) -> dict[str, int]:
+        """Make everything durable, and return the length of each file, to be acknowledged. Call it from a thread.
+
+        Raises:
+            StorageError: a sync failed.
+        """
+        lengths = {name: file.end for name, file in self._files.items()}
+        for file in self._files.values():
+            file.sync()
+        return lengths
 
     def close(self) -> None:
-        """Close the files."""
-        for fd in self._files.values():
-            self._disk.close(fd)
-        self._files.clear()
+        """Sync and close the files.
+
+        Raises:
+            StorageError: a sync failed.
+        """
+        for file in self._files.values():
+            file.close()
