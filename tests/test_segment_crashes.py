@@ -7,8 +7,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from disks import Crash, Files, Remembering, crashes
 from manycall.errors import RowRejected
@@ -97,7 +95,7 @@ def session(run: RunFolder, disk: Remembering, rng: random.Random, rows: range) 
 
 
 def promised(disk: Remembering, end: int, killed: bool) -> tuple[set[str], Calls]:
-    """The rows and calls that must have survived: what was written, or, after a power cut, what its worker has synced."""
+    """The rows and calls that must have survived: what was written; after a power cut, what its worker has synced."""
     noted: dict[str, list[tuple[str, str]]] = {}
     kept: list[tuple[str, str, str]] = []
     for op in disk.log[:end]:

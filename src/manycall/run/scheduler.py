@@ -260,7 +260,7 @@ class Scheduler:
 
     def _remaining_rows_per_call(self) -> float:
         """Return the number of rows still to start, per call of the concurrency window."""
-        return self._rows_left / self._client.permits.total_window
+        return self._rows_left / max(1, self._client.permits.total_window)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._workers.discard(task)

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from manycall.ids import HasId, decode_row_id
+from manycall.records import FailureKind
 from manycall.store.disk import Disk
 from manycall.store.jsonl import decode_lines
 from manycall.store.row_layout import RowLayout
@@ -19,7 +20,7 @@ T = TypeVar("T")
 class FailedRow(HasId):
     """A line of failures.jsonl."""
 
-    kind: str
+    kind: FailureKind
     error: str
 
 
