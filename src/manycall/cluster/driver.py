@@ -165,8 +165,8 @@ class WorkerGroup:
         if self._is_over:
             return
         try:
-            self._rows.merge(worker.number)
             used = self._count_again(worker, died) if died else [each.used for each in worker.used]
+            self._rows.absorb(worker.number)
         except ManycallError as error:
             self.take_error(error)
             used = [each.bound for each in worker.used]
