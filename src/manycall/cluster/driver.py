@@ -113,6 +113,7 @@ class WorkerGroup:
         """Do what is due."""
         for number in self._leases.expire(now):
             worker = self._pool[number]
+            self._rows.merge(number)  # what it wrote before it fell silent
             self._lose(worker, [each.bound for each in worker.used])
             self._note(number, "was silent for too long")
         self._pool.kill_silent(now)
