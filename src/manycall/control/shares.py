@@ -54,24 +54,27 @@ class DividedLimit:
     Args:
         total: the limit, in parts.
         minimum: smallest part that is of use, for a quota the part of one call per report.
+
+    Attributes:
+        total: the limit, in parts.
     """
 
     def __init__(self, total: int = SHARE_PARTS, minimum: int = 1) -> None:
-        self._total = total
+        self.total = total
         self._minimum = max(1, min(minimum, total))
         self._targets: dict[int, int] = {}
         self._promises = Promises()
 
     def __repr__(self) -> str:
-        return f"<DividedLimit {self._total}: {self._targets}>"
+        return f"<DividedLimit {self.total}: {self._targets}>"
 
     def set_demands(self, demands: Mapping[int, int]) -> None:
         """Set how many parts each worker could use now. A worker that is not named gets none."""
-        self._targets = share_out(self._total, demands, self._minimum)
+        self._targets = share_out(self.total, demands, self._minimum)
 
     def _next_part(self, worker: int) -> int:
         """Return the part that the worker can get now: its target, as far as nobody else may be using it."""
-        free = self._total - self._promises.total + self._promises.largest(worker)
+        free = self.total - self._promises.total + self._promises.largest(worker)
         part = min(self._targets.get(worker, 0), int(free))
         return part if part >= self._minimum else 0
 
