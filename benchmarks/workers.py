@@ -1,6 +1,6 @@
 """How well several workers share limits and budgets, in virtual time, compared with one.
 
-Writes the table of several processes in docs/limits.md: `python benchmarks/workers.py --write`.
+Writes a table of docs/limits.md. Run it with `make workers`.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from scenarios.servers import Servers, at, capacity, hosted, knee, per_second, q
 from scenarios.several_workers import Outcome, run_workers
 from simulate import Script
 
-MARKER = "benchmarks/workers.py"
+MARKER = "make workers"
 HEADS = ("scenario", "1 worker", "2 workers", "8 workers")
 
 
