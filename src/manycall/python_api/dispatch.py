@@ -101,6 +101,8 @@ def _worker_count(processes: int | str | None) -> int | None:
 def _local_workers(job: Job[Any], options: RunOptions) -> Callable[[JobSession], WorkerStarter]:
     from manycall.cluster.local_workers import LocalStarter
 
+    if sys.platform == "win32":
+        raise UsageError(f"{option('processes')} needs Linux or macOS. On Windows, use WSL.")
     encoded = encode_job_call(_call_for_worker(job))
     key = None if options.api_key is None else options.api_key.reveal()
     return lambda session: LocalStarter(encoded, key)
