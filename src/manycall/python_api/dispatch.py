@@ -20,7 +20,7 @@ from manycall.run.session import JobSession, MakeEngine, run_job
 from manycall.run.signals import Interrupts
 
 R = TypeVar("R")
-MAX_PROCESSES = 256
+MAX_PROCESSES = 1_000
 
 
 RunHere = Callable[[Job[Any], RunOptions], Any]

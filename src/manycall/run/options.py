@@ -160,7 +160,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 CONNECTION_OPTIONS = (
     "model", "base_url", "endpoint", "api_key", "plain_http", "concurrency", "timeout", "idle_timeout", "drop",
-    "thinking", "processes",
+    "thinking", "processes", "cluster",
 )  # fmt: skip
 """Options that belong to a client; a job on an existing client does not take them."""
 
