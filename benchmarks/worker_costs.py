@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -119,7 +120,7 @@ def main(addresses: list[str]) -> None:
     """Print a line for each cost."""
     print(f"a row: {1e6 * driving():.1f} µs of CPU in the driver, of which merging takes {1e6 * merging():.1f}")
     links: dict[str, Callable[[], Any]] = {"socket pair": over_socket}
-    links |= {f"Ray, {address}": lambda address=address: over_ray(address) for address in addresses}
+    links |= {f"Ray, {address}": partial(over_ray, address) for address in addresses}
     for name, run in links.items():
         seconds, cpu = asyncio.run(run())
         print(f"a report and its answer over {name}: {1e3 * seconds:.2f} ms, {1e3 * cpu:.3f} ms of CPU in the driver")

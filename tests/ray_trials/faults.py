@@ -18,7 +18,8 @@ RPC_FAILURES = '{"*": {"num_failures": 50, "req_failure_prob": 10, "resp_failure
 def same_output(ground: Ground) -> list[str]:
     """Every kind of job writes what it writes in one process (verbs.py)."""
     with sim("--latency", "0.02", "--token-latency", "0", "--answer-key", "wordmath") as server:
-        words = [sys.executable, Path(__file__).with_name("verbs.py"), server.url, ground.nodes.address, ground.folder]
+        script = str(Path(__file__).with_name("verbs.py"))
+        words = [sys.executable, script, server.url, ground.nodes.address, str(ground.folder)]
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
         done = subprocess.run(words, capture_output=True, text=True, timeout=2 * SECONDS, check=False, env=environment)
     return [text] if (text := (done.stdout + done.stderr).strip()) else []

@@ -44,7 +44,7 @@ def jobs(folder: Path) -> dict[str, Callable[..., Any]]:
     batch.write_text("".join(json.dumps(_batch_line(row["q"])) + "\n" for row in questions()))
     function = load_function(f"{folder}/function.py:twice")
     steps = [Generate("Tell of {{ q }}"), Keep("q != 'tale 7'")]
-    same = {"temperature": 0.0}
+    same: dict[str, Any] = {"temperature": 0.0}
     return {
         "generate": lambda **options: manycall.generate("Tell of {{ q }}", source, **same, **options),
         "eval": lambda **options: manycall.evaluate("wordmath", limit=COUNT, **options),
@@ -89,7 +89,7 @@ def main(url: str, address: str, folder: Path) -> int:
         job(out=folder / f"{name}-1.jsonl", **options)
         job(out=folder / f"{name}-2.jsonl", **options, **cluster)
         found += compared(folder / f"{name}-1.jsonl", folder / f"{name}-2.jsonl")
-    driver.mark_of = lambda folder: None  # type: ignore[assignment]  # as if the workers did not see the run folder
+    vars(driver)["mark_of"] = lambda folder: None  # as if the workers did not see the run folder
     here["generate"](out=folder / "sent.jsonl", **options, **cluster)
     found += compared(folder / "generate-1.jsonl", folder / "sent.jsonl")
     print("; ".join(found))

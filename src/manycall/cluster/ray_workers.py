@@ -169,7 +169,7 @@ class RayStarter:
             raise UsageError(f"An argument cannot be sent to the workers: {_sentence(error)}") from None
         self.cores = int(ray.cluster_resources().get("CPU", 0))
         self._arguments = pickled, __version__, str(Path.cwd()), sys.path
-        self._actor = ray.remote(WorkerActor).options(  # type: ignore[attr-defined]
+        self._actor = ray.remote(WorkerActor).options(
             num_cpus=1, max_concurrency=THREADS, max_restarts=0, scheduling_strategy="SPREAD"
         )
 
