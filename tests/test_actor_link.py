@@ -1,4 +1,4 @@
-"""The link between a driver and a worker that is an actor: messages arrive once and in order, whatever calls do."""
+"""The link between a driver and a worker that is an actor: messages arrive once and in order, although calls fail."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""A Ray cluster on this machine: each node is a process of its own kind (raylet) with its own workers."""
+"""A Ray cluster on this machine: each node has a raylet and workers."""
 
 import contextlib
 import ctypes
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-"""On Linux, Ray otherwise listens on the address of the network. It reads these when it is imported."""
+"""Without the first one, Ray uses the address of the network on Linux. Ray reads both when it is imported."""
 STORE_BYTES = 80 << 20
 """The least that a node's object store may have (ray_constants.OBJECT_STORE_MINIMUM_MEMORY_BYTES is 75 MiB)."""
 ADOPT_ORPHANS = 36

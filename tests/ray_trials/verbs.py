@@ -1,4 +1,4 @@
-"""Every kind of job writes on a cluster what it writes in one process. A program of its own: it is a driver."""
+"""A driver that runs every kind of job in one process and on a cluster, and compares the rows."""
 
 import json
 import sys

@@ -129,7 +129,7 @@ class DriverEnd:
         self.is_lost = False
 
     async def receive(self) -> bytes | None:
-        """Return the worker's next message. None: it has closed its end, it is dead, or `close` was called."""
+        """Return the worker's next message. None: the worker has closed the link or is dead, or `close` was called."""
         while not self._arrived and not self._end.done():
             await self._ask()
         return self._arrived.popleft() if self._arrived else None

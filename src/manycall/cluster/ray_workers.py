@@ -1,7 +1,7 @@
 """Workers that are actors of a Ray cluster. The only module that imports ray.
 
 An actor is never restarted: it has no state that a new process could continue. The driver starts another worker
-instead, with a segment of its own. Nothing in a worker calls Ray, so nothing in it can wait for Ray.
+instead, with another segment. Nothing in a worker calls Ray, so nothing in it can wait for Ray.
 """
 
 import asyncio
@@ -42,6 +42,7 @@ except ImportError as error:
 
 CONNECT_SECONDS = 5.0
 """How long the head of a cluster may take to accept a connection. Ray itself tries for two minutes."""
+CLOSE_SECONDS = 10.0
 THREADS = 6
 """Threads of an actor: one runs the worker, the others answer the driver, also if it repeats a call that is late."""
 CURRENT_CLUSTER = "/tmp/ray/ray_current_cluster"  # noqa: S108
@@ -52,7 +53,7 @@ Work = Callable[[Any, Link], None]
 
 
 class WorkerActor:
-    """The process of a worker. Its methods run in threads beside each other."""
+    """The process of a worker. Its methods run concurrently, in threads."""
 
     def __init__(self) -> None:
         self._end = ActorEnd()
@@ -74,7 +75,7 @@ class WorkerActor:
                 raise RuntimeError(f"manycall {__version__} is installed on {socket.gethostname()}, not {version}")
             with suppress(OSError):
                 os.chdir(folder)
-            sys.path += [each for each in path if each not in sys.path]
+            sys.path.extend(each for each in path if each not in sys.path)
             work, task = ray.cloudpickle.loads(pickled)
             work(task, self._end)
         finally:
@@ -183,7 +184,9 @@ class RayStarter:
     async def close(self) -> None:
         """Disconnect from the cluster, unless the program was connected before."""
         if self._disconnects:
-            await in_own_thread(ray.shutdown)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await in_own_thread(ray.shutdown)
 
 
 def connect(address: str) -> bool:
@@ -215,14 +218,14 @@ def connect(address: str) -> bool:
 
 def _check_reachable(address: str) -> None:
     """Check that a process accepts connections at the head's address."""
+    if address == "auto":
+        with suppress(OSError):
+            address = os.environ.get("RAY_ADDRESS") or Path(CURRENT_CLUSTER).read_text("utf-8").strip()
     if address.startswith("ray://"):
         raise UsageError(
             f"{option('cluster', address)}: Ray Client (ray://) is not supported. Run the command on a machine of the "
             "cluster, for example with `ray job submit`, or pass HOST:PORT of the head."
         )
-    if address == "auto":
-        with suppress(OSError):
-            address = os.environ.get("RAY_ADDRESS") or Path(CURRENT_CLUSTER).read_text("utf-8").strip()
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal():
         return  # Ray explains what is wrong
