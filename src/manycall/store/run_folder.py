@@ -36,6 +36,8 @@ from manycall.store.row_parts import PartsLayout
 from manycall.store.staged_output import finish_replacement, output_paths, replace_output, stage_output
 from manycall.store.unfinished_rows import UnfinishedRows
 
+EncodedRow = tuple[str, list[bytes]]
+"""The id of a finished row and its lines in the output."""
 RESERVED_BYTES = 4 << 20
 """Disk space that is reserved during a run, so that calls in flight can be saved when the disk is full."""
 
@@ -201,30 +203,27 @@ class RunFolder:
         """Number of rows in the output."""
         return self._done.output_rows
 
-    def write_row(self, done: Success) -> None:
-        """Write a finished row to the output.
+    def encode_row(self, done: Success) -> EncodedRow:
+        """Return a finished row as `write_rows` needs it.
 
         Raises:
-            StorageError: the row could not be written.
-            TypeError, ValueError: the result cannot be encoded as JSON; nothing was written.
+            TypeError, ValueError: the result cannot be encoded as JSON.
         """
-        lines = self._layout.encode(done.row, done.output)
-        self._rows.append(b"".join(lines))
-        self._done.add(done.row.id, lines)
-        self._mark_done(done.row.id)
+        return done.row.id, self._layout.encode(done.row, done.output)
 
-    def write_rows(self, done: Sequence[Success]) -> None:
+    def write_row(self, done: Success) -> None:
+        """Write a finished row to the output. Raises what `encode_row` and `write_rows` raise."""
+        self.write_rows([self.encode_row(done)])
+
+    def write_rows(self, rows: Sequence[EncodedRow]) -> None:
         """Write finished rows to the output, with one write.
 
         Raises:
-            StorageError: the rows could not be written.
-            TypeError, ValueError: a result cannot be encoded as JSON; nothing was written.
+            StorageError: the rows could not be written. None of them is in the output.
         """
-        encoded = [(each.row.id, self._layout.encode(each.row, each.output)) for each in done]
-        written = [line for _, lines in encoded for line in lines]
-        if written:
-            self._rows.append(b"".join(written), len(done))
-        for row_id, lines in encoded:
+        if rows:
+            self._rows.append(b"".join([line for _, lines in rows for line in lines]), len(rows))
+        for row_id, lines in rows:
             self._done.add(row_id, lines)
             self._mark_done(row_id)
 
