@@ -22,12 +22,12 @@ class Group(Protocol):
 
     Attributes:
         changed: set when a row may be able to start.
-        rows_left: number of rows that have not started yet; inf if their calls cannot be counted.
+        count_rows_left: returns the number of rows that have not started yet; inf if their calls cannot be counted.
         expected_rows: number of rows that the job had to do at its start; 0 if it is unknown.
     """
 
     changed: asyncio.Event
-    rows_left: float
+    count_rows_left: Callable[[], float]
     expected_rows: int
 
     def end_outage(self) -> None:
@@ -199,7 +199,7 @@ class Permits:
     @property
     def _calls_left(self) -> float:
         """Number of calls that have not been sent yet; inf if it is unknown."""
-        return sum([group.rows_left for group in self._groups], float(len(self._waiting)))
+        return sum([group.count_rows_left() for group in self._groups], float(len(self._waiting)))
 
     def _reserve(self, endpoint: Endpoint, cost: CallCost, prompt: Sequence[int], now: float) -> None:
         if self._turn == 0 and not self.has_answer:

@@ -37,11 +37,6 @@ class LineCursor:
     def __init__(self, offset: int = 0, line: int = 0) -> None:
         self.offset, self.line = offset, line
 
-    def move(self, size: int) -> None:
-        """Go behind a line of this size."""
-        self.offset += size
-        self.line += 1
-
 
 def read_rows(
     path: Path,
@@ -100,7 +95,8 @@ def _lines(
 ) -> Iterator[LocatedRow]:
     decode = msgspec.json.Decoder().decode
     for number, line in enumerate(file, cursor.line + 1):
-        cursor.move(len(line))
+        cursor.offset += len(line)
+        cursor.line = number
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if line.isspace():

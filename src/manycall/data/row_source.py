@@ -171,17 +171,17 @@ class RowSource:
                 located = self._input.located_row(row_fields, progress.index)
                 for row in self._expand(*located, progress.index, known, progress.repeats):
                     yield row
-                progress.count_row()
+                progress.index += 1
             return
         for row in self._unfinished(start, known):
             yield row
         progress.begin_rows(self._input_rows)
         progress.mark()
         for located in self._located(known, progress):
-            progress.count_row()
+            progress.index += 1
             if located is not SKIPPED_ROW:
-                rows = self._expand(*located, progress.index - 1, known, progress.repeats)
-                for row in progress.expand_to(rows):
+                progress.current = self._expand(*located, progress.index - 1, known, progress.repeats)
+                for row in progress.current:
                     yield row
             if not progress.index % MARK_ROWS:
                 progress.mark()

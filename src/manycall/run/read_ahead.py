@@ -110,4 +110,4 @@ class ReadAhead:
 
     def _wants_more(self, level: float) -> bool:
         """Whether less than this fraction of the read-ahead is full."""
-        return not self._rows or (self._total is not None and self._rows.fill_level < level)
+        return not self._rows if self._total is None else not self._rows.is_filled(level)

@@ -77,11 +77,10 @@ class Scheduler:
         if total is not None:
             client.expect_rows(total if block_size is None else block_size.count(total))
         self._may_be_many = may_be_many
+        client.permits.count_rows_left = lambda: self._rows_left if self._makes_one_call else math.inf
         self._changed = client.permits.changed
         self._ahead = ReadAhead(self._total, self._changed, run.unfinished.record_read, block_size)
-        self._recorder = RowRecorder(
-            run, client.counters, listener, had_success=client.had_success, stop=self.stop
-        )
+        self._recorder = RowRecorder(run, client.counters, listener, had_success=client.had_success, stop=self.stop)
         self._counters = client.counters
         self._workers: set[asyncio.Task[None]] = set()
         self._started = self._ended_rows = 0
@@ -222,7 +221,6 @@ class Scheduler:
         while self._ahead and self._has_room(len(self._workers)) and not worker.cancelling():
             row = self._ahead.take(self._remaining_rows_per_call)
             self._started += 1
-            self._client.permits.record_rows_left(self._rows_left if self._makes_one_call else math.inf)
             llm = RowClient(self._client, row.id, self._started, self._run.journal)
             await self._do(row, llm)
             llm.end()
