@@ -113,6 +113,20 @@ def test_every_row_is_done_once_and_all_slots_are_used(tmp_path: Path) -> None:
     assert (world.took, world.transport.most) == (5.0, 4)
 
 
+def test_rows_that_finish_in_one_turn_of_the_loop_are_written_together(tmp_path: Path) -> None:
+    rows_per_write: list[int] = []
+
+    class Counting(Disk):
+        def write(self, fd: int, data: bytes | memoryview) -> int:  # type: ignore[override]
+            if b'"text":' in bytes(data):
+                rows_per_write.append(bytes(data).count(b"\n"))
+            return super().write(fd, data)
+
+    world = World(tmp_path, concurrency=4, disk=Counting())
+    world.go(questions(12))
+    assert (len(world.rows), rows_per_write) == (12, [4, 4, 4])
+
+
 def test_rows_begin_in_order(tmp_path: Path) -> None:
     world = World(tmp_path, concurrency=1)
     world.go(questions(5))

@@ -149,7 +149,10 @@ class RowOrder:
 
 def row_size(row: Row) -> int:
     """Return the number of text characters in a row."""
-    return sum([len(value) if isinstance(value, str) else _characters(value) for value in row.fields.values()])
+    size = 0
+    for value in row.fields.values():
+        size += len(value) if isinstance(value, str) else _characters(value)
+    return size
 
 
 def _characters(value: Any) -> int:
