@@ -187,8 +187,8 @@ class Permits:
             endpoint, at = self._only, self._only.earliest(cost, now)
         else:
             endpoint, at = self._selector.find(cost, now, self._turn, self._calls_left)
-        if self.in_flight >= CANARY_CALLS:
-            at = max(at, self._canary_ends)
+        if self._canary_ends > at and self.in_flight >= CANARY_CALLS:
+            at = self._canary_ends
         if at > now:
             if at < float("inf") and (self._timer is None or self._timer_at > at):
                 self._stop_timer()

@@ -180,12 +180,16 @@ class Journal:
         Raises:
             StorageError: the line could not be written. It is kept, and `close` writes it to rescued.jsonl.
         """
-        attempts = 1 + len(earlier_statuses)
-        fields = (row_id, key, occurrence, at, seconds, ttft, endpoint, model, attempts, waited, earlier_statuses)
+        body64 = ""
         try:
-            call = _StoredCall(*fields, _text(body))
+            text = _text(body)
         except UnicodeDecodeError:
-            call = _StoredCall(*fields, body64=b64encode(body).decode())
+            text, body64 = "", b64encode(body).decode()
+        attempts = 1 + len(earlier_statuses)
+        call = _StoredCall(
+            row_id, key, occurrence, at, seconds, ttft, endpoint, model, attempts, waited, earlier_statuses, text,
+            body64,
+        )  # fmt: skip
         line, offset = _encode(call) + b"\n", self.file.end
         try:
             self.file.append(line)
