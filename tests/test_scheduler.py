@@ -117,7 +117,7 @@ def test_rows_that_finish_in_one_turn_of_the_loop_are_written_together(tmp_path:
     rows_per_write: list[int] = []
 
     class Counting(Disk):
-        def write(self, fd: int, data: bytes | memoryview) -> int:  # type: ignore[override]
+        def write(self, fd: int, data: bytes | memoryview) -> int:
             if b'"text":' in bytes(data):
                 rows_per_write.append(bytes(data).count(b"\n"))
             return super().write(fd, data)

@@ -9,13 +9,13 @@ import asyncio
 from collections.abc import Callable
 
 from manycall.client.call_counters import CallCounters
-from manycall.errors import RowRejected, RunStopped, StorageError
+from manycall.errors import RowRejected, RunStopped
 from manycall.option_flags import rerun
 from manycall.records import Failure, Row, RowOutput, Success
 from manycall.run.outcome import make_failure
 from manycall.run.row_blocks import BlockOutcome, rows_of
 from manycall.run.row_client import RowClient
-from manycall.store.run_folder import EncodedRow, RunFolder
+from manycall.store.row_store import EncodedRow, RowStore
 
 GatheredRow = tuple[Success, EncodedRow, bool]
 """A row that will be written, its lines, and whether an answer was truncated."""
@@ -45,16 +45,17 @@ class RowRecorder:
 
     def __init__(
         self,
-        run: RunFolder,
+        run: RowStore,
         counters: CallCounters,
         listener: ResultListener | None,
         *,
         had_success: bool,
-        stop: Callable[[StorageError], None],
+        stop: Callable[[Exception], None],
     ) -> None:
         self._run, self._counters, self._listener, self._had_success = run, counters, listener, had_success
         self._stop = stop
         self._gathered: list[GatheredRow] = []
+        self._has_failed = False
         self.hopeless: RunStopped | None = None
 
     def record(self, row: Row, llm: RowClient, result: RowOutput | BlockOutcome) -> None:
@@ -91,11 +92,13 @@ class RowRecorder:
 
     def flush(self) -> None:
         """Write the rows that have finished since the last time, and count them. Call this once more at the end."""
+        if self._has_failed:
+            return
         gathered, self._gathered = self._gathered, []
         try:
             self._run.write_rows([encoded for _, encoded, _ in gathered])
-        except StorageError as error:
-            self._gathered = gathered
+        except Exception as error:  # a disk error, or a bug
+            self._gathered, self._has_failed = gathered, True
             self._stop(error)
             return
         for done, _, truncated in gathered:
@@ -122,7 +125,7 @@ class RowRecorder:
             self._record_failed(make_failure(each, llm, error))
 
     def _record_failed(self, failed: Failure) -> None:
-        self._run.failures.append(failed)
+        self._run.write_failed(failed)
         if self._listener is not None:
             self._listener(failed)
         self._counters.record_failed(failed.kind)
