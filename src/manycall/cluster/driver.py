@@ -10,11 +10,11 @@ from manycall import clock
 from manycall.client.pool import ClientStatus
 from manycall.cluster.driven_worker import DrivenWorker
 from manycall.cluster.group_figures import GroupFigures
-from manycall.cluster.worker_messages import Grant, Report, Setup, StopReason, error_of, reason_of
 from manycall.cluster.row_book import RowBook
 from manycall.cluster.shared_limits import SharedLimits
 from manycall.cluster.starting import WorkerStarter
 from manycall.cluster.worker_count import WorkerCount
+from manycall.cluster.worker_messages import Grant, Report, Setup, StopReason, error_of, reason_of
 from manycall.cluster.worker_pool import WorkerPool
 from manycall.control.budget import Charge
 from manycall.control.worker_leases import WorkerLeases
@@ -182,7 +182,6 @@ class WorkerGroup:
             self.stop(RunStopped(f"{MAX_DEATHS} worker processes died before they had finished a row: {died}"))
         totals = self._session.spending.recount(self._rows.calls(worker.number))
         self._figures.correct(worker.number, totals)
-        self._rows.absorb(worker.number)
         return [] if self._budget is None else self._budget.measure(_charge_of(totals))
 
     def take_error(self, error: Exception) -> None:

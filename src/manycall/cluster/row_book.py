@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator, Callable, Iterable
 
 from manycall.client.call_counters import CallCounters
 from manycall.cluster.driven_worker import DrivenWorker
-from manycall.cluster.worker_messages import SentUnit
 from manycall.cluster.row_feed import RowFeed
+from manycall.cluster.worker_messages import SentUnit
 from manycall.control.work_units import ReturnRequest, WorkUnits, unit_rows
 from manycall.records import FailureKind, Row
-from manycall.store.journal import JournaledCall
-from manycall.store.row_replays import RowReplays
+from manycall.store.journal_line import JournaledCall
 from manycall.store.run_folder import RunFolder
 
 
@@ -30,8 +29,7 @@ class RowBook:
         self._folder, self._counters, self._expected, self._on_change = folder, counters, expected, on_change
         self._segments = folder.segments
         self._units = WorkUnits()
-        self._replays = RowReplays(folder.journal, folder.ids.is_done, folder.out)
-        self._feed = RowFeed(self._replays.find, self._offer)
+        self._feed = RowFeed(folder.replays.calls, self._offer)
         self._failed: dict[str, FailureKind] = {}
 
     def __repr__(self) -> str:
@@ -123,19 +121,17 @@ class RowBook:
         return bool(ended)
 
     def give_away(self, number: int) -> None:
-        """Let the rows of a worker wait again, because it is gone."""
+        """Let the rows of a worker wait again, because it is gone. Whoever gets them repeats no call of its journal.
+
+        Raises:
+            CorruptFile: a line of the journal cannot be decoded.
+        """
+        row_ids = self._units.assigned(number)
+        if row_ids:
+            self._folder.replays.add_lost(number, row_ids)
+            self._feed.refresh(row_ids)
         self._units.remove(number)
 
     def calls(self, number: int) -> Iterable[JournaledCall]:
         """Return the calls of a worker that has died."""
         return self._segments.calls(number)
-
-    def absorb(self, number: int) -> None:
-        """Take over the journal of a worker that has died, so that the worker that gets its rows repeats no call.
-
-        Raises:
-            StorageError: a file could not be written.
-        """
-        self._segments.absorb(number)
-        self._replays.update()
-        self._feed.refresh(self._units.assigned(number))

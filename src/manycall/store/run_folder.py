@@ -27,6 +27,7 @@ from manycall.store.resume_cache import MIN_CACHED_ROWS, CachedFiles
 from manycall.store.retried_rows import RETRIED, merge_retried
 from manycall.store.row_layout import PlainLayout, RowLayout
 from manycall.store.row_parts import PartsLayout
+from manycall.store.row_replays import RowReplays
 from manycall.store.row_store import RowStore
 from manycall.store.segment_fold import fold_all
 from manycall.store.segment_folder import require_ended
@@ -58,6 +59,7 @@ class RunFolder(RowStore):
         retried: number of rows that a session with `retries_truncated` has written.
         ended: every row of the input is done or failed.
         segments: the segments of workers.
+        replays: the journaled calls that are sent to a worker together with their row.
 
     Raises:
         SettingsMismatch: the output was created with other settings, which the message lists as a diff.
@@ -147,6 +149,7 @@ class RunFolder(RowStore):
         self._open_failures(paths.failures, self.out)
         tag = self.manifest.settings_hash if self._is_staged else ""
         self.segments = SegmentMerger(self, self.out, self._layout, tag, self._disk)
+        self.replays = RowReplays(self.folder, self.journal, self.out, self._disk)
         self.segments.absorb()
         self._count_done()
         self.truncated = self.truncated_rows

@@ -14,7 +14,7 @@ from manycall.records import FailureKind
 from manycall.store.append_log import AppendLog
 from manycall.store.atomic_write import storage_errors
 from manycall.store.disk import Disk
-from manycall.store.journal import JournaledCall, decode_journaled
+from manycall.store.journal_line import JournaledCall, decode_journaled
 from manycall.store.jsonl import decode_lines
 from manycall.store.row_layout import RowLayout
 from manycall.store.row_store import RowStore
@@ -161,18 +161,14 @@ class SegmentMerger:
             for fd in [*self._journals.values()]:
                 self._disk.sync(fd)
 
-    def absorb(self, number: int | None = None) -> None:
+    def absorb(self) -> None:
         """Merge, fold and remove the segments whose workers have ended.
-
-        Args:
-            number: the segment of a worker that has ended; None: all whose workers have ended.
 
         Raises:
             CorruptFile: a line of a segment cannot be decoded.
             StorageError: a file could not be written. The next session absorbs the rest.
         """
-        numbers = segment_numbers(self._folder, self._disk) if number is None else [number]
-        segments = {each: segment_path(self._folder, each) for each in numbers}
+        segments = {each: segment_path(self._folder, each) for each in segment_numbers(self._folder, self._disk)}
         ended = {each: path for each, path in segments.items() if not lock_holder_of(path, self._disk)}
         if not ended:
             return
