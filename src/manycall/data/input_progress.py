@@ -32,6 +32,15 @@ class InputProgress:
         """Record that the unfinished rows before the start were read, if they are among the first `end` rows."""
         self._waiting = [each for each in self._waiting if each[0] >= end]
 
+    def count_row(self) -> None:
+        """Record that an input row was read."""
+        self.index += 1
+
+    def expand_to(self, rows: list[Row]) -> list[Row]:
+        """Record the rows that the last input row has become, and return them."""
+        self.current = rows
+        return rows
+
     def mark(self) -> None:
         """Remember the place. To be called before every `MARK_ROWS`-th row is read."""
         if len(self._marks) * MARK_ROWS == self.index:

@@ -37,6 +37,11 @@ class LineCursor:
     def __init__(self, offset: int = 0, line: int = 0) -> None:
         self.offset, self.line = offset, line
 
+    def move(self, size: int) -> None:
+        """Go behind a line of this size."""
+        self.offset += size
+        self.line += 1
+
 
 def read_rows(
     path: Path,
@@ -95,8 +100,7 @@ def _lines(
 ) -> Iterator[LocatedRow]:
     decode = msgspec.json.Decoder().decode
     for number, line in enumerate(file, cursor.line + 1):
-        cursor.offset += len(line)
-        cursor.line = number
+        cursor.move(len(line))
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if line.isspace():

@@ -171,17 +171,17 @@ class RowSource:
                 located = self._input.located_row(row_fields, progress.index)
                 for row in self._expand(*located, progress.index, known, progress.repeats):
                     yield row
-                progress.index += 1
+                progress.count_row()
             return
         for row in self._unfinished(start, known):
             yield row
         progress.begin_rows(self._input_rows)
         progress.mark()
         for located in self._located(known, progress):
-            progress.index += 1
+            progress.count_row()
             if located is not SKIPPED_ROW:
-                progress.current = self._expand(*located, progress.index - 1, known, progress.repeats)
-                for row in progress.current:
+                rows = self._expand(*located, progress.index - 1, known, progress.repeats)
+                for row in progress.expand_to(rows):
                     yield row
             if not progress.index % MARK_ROWS:
                 progress.mark()

@@ -77,7 +77,7 @@ class Scheduler:
         if total is not None:
             client.expect_rows(total if block_size is None else block_size.count(total))
         self._may_be_many = may_be_many
-        client.permits.count_rows_left = lambda: self._rows_left if self._makes_one_call else math.inf
+        client.permits.count_rows_with(lambda: self._rows_left if self._makes_one_call else math.inf)
         self._changed = client.permits.changed
         self._ahead = ReadAhead(self._total, self._changed, run.unfinished.record_read, block_size)
         self._recorder = RowRecorder(run, client.counters, listener, had_success=client.had_success, stop=self.stop)
