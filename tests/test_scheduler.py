@@ -1,6 +1,8 @@
 import asyncio
 import contextlib
+import errno
 import json
+import os
 import re
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
@@ -125,6 +127,25 @@ def test_rows_that_finish_in_one_turn_of_the_loop_are_written_together(tmp_path:
     world = World(tmp_path, concurrency=4, disk=Counting())
     world.go(questions(12))
     assert (len(world.rows), rows_per_write) == (12, [4, 4, 4])
+
+
+def test_rows_that_could_not_be_written_end_the_run_and_the_next_one_makes_no_call_for_them(tmp_path: Path) -> None:
+    class FullForRows(Disk):
+        is_full = True
+
+        def write(self, fd: int, data: bytes | memoryview) -> int:
+            if self.is_full and b'"text":' in bytes(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(fd, data)
+
+    disk = FullForRows()
+    world = World(tmp_path, concurrency=4, disk=disk)
+    with pytest.raises(errors.StorageError, match="no space left"):
+        world.go(questions(4))
+    assert (world.rows, world.scheduler._counters.done, len(world.transport.log)) == ({}, 0, 4)
+    disk.is_full = False
+    world.go(questions(4))
+    assert (len(world.rows), len(world.transport.log)) == (4, 4)
 
 
 def test_rows_begin_in_order(tmp_path: Path) -> None:
