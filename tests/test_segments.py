@@ -18,6 +18,7 @@ from manycall.records import Failure, Row, Success
 from manycall.run.ending_workers import when_workers_ended
 from manycall.run.run_status import run_status
 from manycall.sim.virtual_time import run_virtual
+from manycall.store.cache_writer import SessionProgress
 from manycall.store.journal_line import SentCall, request_hash
 from manycall.store.manifest import Manifest
 from manycall.store.output_reader import OutputReader
@@ -29,6 +30,7 @@ from manycall.store.segment_folder import segment_numbers, take_number
 from manycall.store.segment_mirror import FilePiece, SegmentFeed, SegmentMirror
 from manycall.store.segments import Segment
 from manycall.store.stored_calls import StoredCalls
+from test_crashes import without_cache
 
 OUT = Path("/folder/out.jsonl")
 FOLDER = OUT.with_name("out.jsonl.run")
@@ -334,3 +336,22 @@ def test_start_over_moves_segments_aside_with_the_run(tmp_path: Path) -> None:
     old = RunFolder(tmp_path / "out.jsonl.old", Manifest("0", {"job": "test"}))
     assert old.done_before == 1
     old.close()
+
+
+def test_the_resume_cache_knows_what_was_merged_and_folded() -> None:
+    disk = Remembering()
+    for session in range(2):
+        run = open_run(disk)
+        run.cache_with(SessionProgress, min_rows=0)
+        segment = open_segment(run, disk)
+        answer(segment, f"done {session}")
+        call(segment, f"begun {session}")
+        segment.close()
+        if session:
+            continue  # killed
+        run.close()
+    plain, run = open_run(Remembering(without_cache(disk.files))), open_run(disk)
+    assert run.cached is not None
+    assert (run.done_before, run.journal._offsets) == (plain.done_before, plain.journal._offsets)
+    for row_id in ("begun 0", "begun 1"):
+        assert run.journal.replay(row_id, request_hash("chat", row_id.encode()), 1) == b"{}"

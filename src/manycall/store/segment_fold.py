@@ -39,7 +39,7 @@ def _record_path(run_folder: Path) -> Path:
 
 
 def _killed_fold(run_folder: Path, disk: Disk) -> _Folding | None:
-    """Return the record of a fold that was killed before its end; None if there is none."""
+    """Return the record of a fold that was killed; None if there is none."""
     for _, _, folding in decode_lines(_record_path(run_folder), _decode_record, disk=disk):
         if disk.exists(segment_path(run_folder, folding.segment) / CALLS):
             return folding
