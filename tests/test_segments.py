@@ -18,6 +18,7 @@ from manycall.records import Failure, Row, Success
 from manycall.run.ending_workers import when_workers_ended
 from manycall.run.run_status import run_status
 from manycall.sim.virtual_time import run_virtual
+from manycall.store.batch_layout import OutputLayout
 from manycall.store.cache_writer import SessionProgress
 from manycall.store.journal_line import SentCall, request_hash
 from manycall.store.manifest import Manifest
@@ -355,3 +356,43 @@ def test_the_resume_cache_knows_what_was_merged_and_folded() -> None:
     assert (run.done_before, run.journal._offsets) == (plain.done_before, plain.journal._offsets)
     for row_id in ("begun 0", "begun 1"):
         assert run.journal.replay(row_id, request_hash("chat", row_id.encode()), 1) == b"{}"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"keeps_rows_apart": True},
+        {"layout": OutputLayout(failed=lambda line: {"id": line["id"]}, is_failed=lambda line: b'"b"' in line)},
+    ],
+)
+def test_rows_are_merged_into_outputs_of_other_formats(options: dict[str, Any]) -> None:
+    disk = Remembering()
+    run = open_run(disk, **options)
+    segment = open_segment(run, disk, run._layout)
+    answer(segment, "a")
+    segment.write_failed(Failure(Row("b", {}), "call_error", "503", 4))
+    segment.close()
+    run.segments.merge(1)
+    run.mark_ended()
+    run.close()
+    if "layout" in options:
+        assert ids(disk) == ["a", "b"]
+    else:
+        assert ids(disk, "rows.jsonl") == ["a"]
+    assert open_run(disk, **options).done_before == 1
+
+
+def test_rows_that_are_asked_for_again_replace_the_old_ones() -> None:
+    disk, suffix = Remembering(), b'"finish":"length"}\n'
+    first, larger = ({"job": "test", "params": {"max_tokens": limit}} for limit in (10, 20))
+    run = open_run(disk, truncated_suffix=suffix, settings=first)
+    for row_id in ("a", "b"):
+        run.write_row(Success(Row(row_id, {}), {"finish": "length"}))
+    run.close()
+    run = open_run(disk, truncated_suffix=suffix, settings=larger, retries_truncated=True)
+    segment = open_segment(run, disk)
+    segment.write_row(Success(Row("a", {}), {"finish": "stop"}))
+    assert run.segments.merge(1).done == ["a"]
+    segment.close()
+    run.close()
+    assert {line["id"]: line["finish"] for line in lines(disk, OUT)} == {"a": "stop", "b": "length"}
