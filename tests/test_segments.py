@@ -15,6 +15,7 @@ from manycall.records import Failure, Row, Success
 from manycall.store.journal_line import SentCall, request_hash
 from manycall.store.manifest import Manifest
 from manycall.store.row_layout import RowLayout
+from manycall.store.row_replays import RowReplays
 from manycall.store.run_folder import RunFolder
 from manycall.store.segment_folder import segment_numbers, take_number
 from manycall.store.segment_mirror import FilePiece, SegmentFeed, SegmentMirror
@@ -184,14 +185,17 @@ def test_the_driver_finds_the_journaled_calls_of_a_row_that_it_sends_again() -> 
     run.journal.append("b", request_hash("chat", b""), 1, b"other", at=1.0, seconds=0.5)
     run.close()
     run = open_run(disk)
+    replays = RowReplays(run.journal, run.ids.is_done, OUT, disk)
+    assert [each.body for each in replays.find("a")] == [b"answer 2", b"answer 1"]
     segment = open_segment(run, disk)
     call(segment, "a")
-    call(segment, "c")
-    assert [each.body for each in run.replays.calls("a")] == [b"answer 1", b"answer 2"]
-    run.replays.add_lost(1, ["a", "b", "d"])
-    assert [each.body for each in run.replays.calls("a")] == [b"answer 1", b"answer 2", b"{}"]
-    assert [each.body for each in run.replays.calls("b")] == [b"other"]
-    assert run.replays.calls("c") == run.replays.calls("d") == []
+    answer(segment, "c")
+    segment.close()
+    run.segments.absorb(1)  # its worker was killed
+    replays.update()
+    assert [each.body for each in replays.find("a")] == [b"answer 2", b"answer 1", b"{}"]
+    assert [each.body for each in replays.find("b")] == [b"other"]
+    assert replays.find("c") == replays.find("d") == []
 
 
 @given(st.randoms(use_true_random=False))
