@@ -20,10 +20,8 @@ How the driver uses it, for each limit in tokens or money:
 
 from typing import NamedTuple
 
+from manycall.control.budget import ROUNDING
 from manycall.control.promises import Promises
-
-ROUNDING = 1e-9
-"""Part of the maximum that is not worth a call. Sums of money are not exact."""
 
 
 class AmountUse(NamedTuple):
