@@ -108,11 +108,11 @@ class DividedAmount:
         return self._uses.get(worker, AmountUse()).bound
 
     def _held(self, worker: int) -> float:
-        """Return the amount that must be kept for a worker: what it may use, or what it uses beyond that."""
+        """Return the amount that no other worker can get: the largest allowance, or the use beyond it."""
         return max(self._promises.largest(worker), self._bound(worker))
 
     def _allowance(self, worker: int) -> float:
-        """Return what the worker has used, with its calls in flight, and its part of what is unused."""
+        """Return the use of the worker, with its calls in flight, plus its part of the unused amount."""
         workers = {*self._uses, *self._promises.workers, worker}
         left = self._maximum - sum(self._used_by_gone.values())
         unused = left - sum(map(self._bound, workers))  # negative if calls cost more than expected
