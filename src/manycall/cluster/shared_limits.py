@@ -102,9 +102,9 @@ class SharedLimits:
         holders = assign_holders(demands, workers, busy)
         self.active = {*active_workers(demands, workers)}
         for name, endpoint in self._endpoints.items():
-            endpoint.quota.set_demands(_demands(holders[name], idle, SHARE_PARTS))
+            endpoint.quota.set_demands(_demands(holders.get(name, ()), idle, SHARE_PARTS))
         if self._concurrency is not None:
-            last_first = holders[CONCURRENCY][::-1]  # those that only finish their rows
+            last_first = holders.get(CONCURRENCY, ())[::-1]  # those that only finish their rows
             self._concurrency.set_demands(_demands(last_first, idle, self._concurrency.total))
 
     def changed(self) -> set[int]:
