@@ -27,6 +27,8 @@ MAX_OPENING_CONFIGURED, MAX_OPENING_ADVERTISED = 256, 64
 """Upper limits of that number of calls for a configured and for an advertised quota."""
 MAX_PACED_SECONDS = 2.0
 """The quota counts as the limiting factor for 2 seconds after a call had to wait for it."""
+GROWN_SHARE = 1.5
+"""If this process may use so many times the share of a quota for which a rate was learned, the rate is learned anew."""
 AT_CAPACITY = "server at capacity"
 """`limiting_factor` of an endpoint whose window has reached the knee."""
 
@@ -86,6 +88,7 @@ class EndpointLimits:
         self.disabled_reason: str | None = None
         self.is_closed = False
         self.refusals = 0
+        self._measured_share = 1.0
         self.paced_at = -math.inf
         self.cached_knee = None if window is None else window.cached_knee
         self._learned = False
@@ -151,6 +154,10 @@ class EndpointLimits:
         self.is_closed = self.disabled_reason is not None or share <= 0
         if share > 0:
             self.quota.set_share(share, now)
+        if not self._measured_share <= share < GROWN_SHARE * self._measured_share:
+            if share > self._measured_share:
+                self.throttle.measure_again(now)
+            self._measured_share = share
 
     def pause(self, until: float, why: str) -> None:
         """Send no calls to the endpoint until then, because a quota of its key is used up."""

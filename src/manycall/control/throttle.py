@@ -101,6 +101,13 @@ class Throttle:
         """Pause all calls until the time at which the server's quota is reset."""
         self._closed_until = max(self._closed_until, until)
 
+    def measure_again(self, now: float) -> None:
+        """Measure the rate anew, from the present one, because others no longer use a part of the quota."""
+        if self._limiter is not None and not self._is_measuring:
+            self._base_rate = self._current_rate(now)
+            self._is_measuring, self._doubling_seconds = True, SLOW_DOUBLING_SECONDS
+            self._growth_started_at = self._exhausted_at = now
+
     def _current_rate(self, now: float) -> float:
         """Return the rate now: the rate after the last refusal, plus its growth since then.
 
