@@ -18,7 +18,7 @@ from manycall.evals.scoring.scorers import SCORERS, get_scorer
 from manycall.evals.scoring.text_answers import UNPARSED
 from manycall.evals.tasks import mmlu
 from manycall.evals.tasks.benchmark import LM_EVAL
-from manycall.evals.tasks.gsm8k import FewshotSampler
+from manycall.evals.tasks.gsm8k_data import FewshotSampler
 from manycall.evals.tasks.gsm8k_exemplars import EXEMPLARS
 from manycall.evals.tasks.registry import BENCHMARKS, TASKS
 from manycall.evals.tasks.task import Task
@@ -390,7 +390,7 @@ def test_a_slow_scorer_holds_no_call_up() -> None:
         (("bench.py:nosuch",), "no task 'nosuch'"),
         (("bench.py",), "bench.py is Python: which task in it? Name it as in bench.py:task"),
         (("bench.py:manycall",), "not a manycall.Task, but module"),
-        (("mmlu_generative",), "needs local files"),
+        (("mmlu_generative",), "Download the authors' data.tar and pass its files with --data"),
         (("gsm8k_platinum",), "pass a local copy with --data"),
         (("gsm8k_platinum", "--data", "q.jsonl"), "need 6 problems, but the data has 1"),
         (("q.jsonl", "--scorer", "exact", "-n", "0"), "--samples must be at least 1"),
@@ -695,7 +695,8 @@ def test_mmlu_is_read_from_the_authors_files() -> None:
     Path("dev").mkdir()
     for subject in ("high_school_physics", "anatomy"):
         Path(f"dev/{subject}_dev.csv").write_text("".join(f"{subject}{n}?,a,b,c,d,A\n" for n in range(6)))
-    task = mmlu.load(mmlu.TASK, "test", "dev")
+    assert mmlu.TASK.loader is not None
+    task = mmlu.TASK.loader(mmlu.TASK, "test", "dev")
     assert isinstance(task.rows, list)
     assert [row["id"] for row in task.rows] == ["anatomy-0", "high_school_physics-0"]
     messages = TaskPrompt(task).messages(Row("x", dict(task.rows[1]), 1))
@@ -717,14 +718,15 @@ def test_mmlu_is_read_from_the_authors_files() -> None:
         ("Why?,a,b,c,d,AB\n", "line 1: expected a question, four choices"),
         ("Why?,a,b,c,D\n", "line 1: expected a question, four choices"),
         ('Why?,"a,b,c,d,D\n', "line 1"),
-        ("", "fewer than 5 examples for the subject anatomy"),
+        ("", "fewer than 5 few-shot examples for the subject anatomy"),
     ],
 )
 def test_files_that_are_not_mmlus_are_refused(text: str, said: str) -> None:
     Path("anatomy_dev.csv").write_text(text)
     Path("anatomy_test.csv").write_text("Why?,a,b,c,d,D\n")
+    assert mmlu.TASK.loader is not None
     with pytest.raises(UsageError, match=said):
-        mmlu.load(mmlu.TASK, "anatomy_test.csv", "anatomy_dev.csv")
+        mmlu.TASK.loader(mmlu.TASK, "anatomy_test.csv", "anatomy_dev.csv")
 
 
 def test_the_simulated_endpoint_answers_every_variant_of_gsm8k() -> None:
