@@ -1,4 +1,4 @@
-"""`lm_eval` and `manycall eval` on the same data at the simulated endpoint: the same request bodies, samples and results.
+"""`lm_eval` and `manycall eval` on the same data at the simulated endpoint: the same bodies, samples and results.
 
 python -m crosscheck.at_sim --python LM_EVALS_PYTHON [CASE ...]
 
@@ -30,8 +30,8 @@ from crosscheck.sim_cases import SIM_CASES, Case, answer_key, compared_tasks, le
 from manycall.evals.evaluate import resolve_task
 
 SECONDS = 1800
-SECTIONS = ("group_subtasks", "versions", "n-shot", "n-samples", "higher_is_better")
-"""Parts of a results file that are compared as they are, beside the numbers."""
+SECTIONS = ("versions", "n-shot", "n-samples", "higher_is_better")
+"""Parts of a results file that are compared as they are, of each task. lm-eval's groups have versions of their own."""
 SEED_LANGDETECT = "from langdetect import DetectorFactory\nDetectorFactory.seed = 0\n"
 """Runs when lm-eval's Python starts: without a seed, langdetect gives another verdict each time (IFEval)."""
 ShippedFolder = Path
@@ -142,9 +142,12 @@ def compare(python: str, name: str, folder: Path) -> list[str]:
     ]
     bad += different_results(merged(map(results, ours_at)), results(theirs_at))
     bad += different_samples(merged(map(samples, ours_at)), samples(theirs_at))
-    print(f"{name:26} {ours.total():6,} bodies of manycall, {theirs.total():6,} of lm-eval, {len(theirs):6,} different;", end=" ")
-    numbers = sum(len(values) for values in numbers_of(results(theirs_at)).values())
-    print(f"{numbers:4} numbers of {len(numbers_of(results(theirs_at)))} tasks and groups: {len(bad)} differences")
+    tables = numbers_of(results(theirs_at))
+    print(
+        f"{name:26} {ours.total():6,} bodies of manycall, {theirs.total():6,} of lm-eval, {len(theirs):6,} different; "
+        f"{sum(map(len, tables.values())):4} numbers of {len(tables)} tasks and groups: {len(bad)} differences",
+        flush=True,
+    )
     return [f"{name}: {line}" for line in bad]
 
 
@@ -194,8 +197,11 @@ def different_results(ours: dict[str, Any], theirs: dict[str, Any]) -> Iterator[
                 yield f"results of {name}: {key} {own}, lm-eval {value}"
     if set(ours.get("groups", {})) != set(theirs.get("groups", {})):
         yield f"groups {sorted(ours.get('groups', {}))}, lm-eval {sorted(theirs.get('groups', {}))}"
+    members = {name: names for name, names in ours["group_subtasks"].items() if names}
+    if members != theirs["group_subtasks"]:
+        yield f"group_subtasks {members}, lm-eval {theirs['group_subtasks']}"
     for section in SECTIONS:
-        for name in {**ours[section], **theirs[section]}:
+        for name in {**ours["results"], **theirs["results"]}.keys() - theirs.get("groups", {}).keys():
             own, value = ours[section].get(name), theirs[section].get(name)
             if own != value:
                 yield f"{section} of {name}: {own}, lm-eval {value}"
@@ -223,7 +229,9 @@ def same(ours: Any, theirs: Any) -> bool:
 def main() -> None:
     """Compare, list what cannot be compared, and fail if anything differs."""
     parser = argparse.ArgumentParser(prog="crosscheck.at_sim")
-    parser.add_argument("--python", type=os.path.abspath, required=True, help="the Python that has lm_eval[ifeval,math]")
+    parser.add_argument(
+        "--python", type=os.path.abspath, required=True, help="the Python that has lm_eval[ifeval,math]"
+    )
     parser.add_argument("cases", nargs="*", default=[*SIM_CASES], help=f"some of {', '.join(SIM_CASES)}")
     options = parser.parse_args()
     bad = list[str]()

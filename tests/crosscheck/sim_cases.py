@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from crosscheck import bbh_responses, ifeval_responses, letters, responses
-from crosscheck.choice_data import gpqa_file, pro_files
+from crosscheck.choice_data import PRO_CATEGORIES, gpqa_file, pro_files
 from crosscheck.task_cases import CASES
 from crosscheck.texts import bbh_folder, made_up_prompts, write_punkt, write_rows
 from manycall.evals.evaluate import resolve_task
@@ -21,7 +21,8 @@ from manycall.evals.tasks.benchmark import LM_EVAL
 from manycall.evals.tasks.mmlu_subjects import MMLU_SUBJECTS
 from manycall.evals.tasks.registry import BENCHMARKS
 from manycall.evals.tasks.task import Task
-from manycall.records import Fields
+from manycall.evals.tasks.task_prompt import TaskPrompt
+from manycall.records import Fields, Row
 
 Splits = dict[str, Path]
 """Name of a split -> its file."""
@@ -94,7 +95,7 @@ def mmlu(folder: Path) -> Case:
         place.mkdir()
     for number, subject in enumerate(name for names in MMLU_SUBJECTS.values() for name in names):
         splits = {}
-        for split, count in (("test", 1 + number % 4), ("dev", 6)):
+        for split, count in (("test", 2 + number % 4), ("dev", 6)):
             rows = list(responses.choices(count, 100 * number + count))
             with (places[split] / f"{subject}_{split}.csv").open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows(rows)
@@ -167,8 +168,8 @@ def mmlu_pro(folder: Path) -> Case:
     """All 14 categories."""
     test, validation = pro_files(folder)
     splits = {"test": test, "validation": validation}
-    names = sorted({str(row["category"]) for row in _lines(test)})
-    tasks = {f"mmlu_pro_{n.replace(' ', '_')}": Shipped(f"mmlu_pro/mmlu_pro_{n.replace(' ', '_')}.yaml", splits) for n in names}
+    names = [f"mmlu_pro_{category.replace(' ', '_')}" for category in PRO_CATEGORIES]
+    tasks = {name: Shipped(f"mmlu_pro/{name}.yaml", splits) for name in names}
     words = ["--data", str(test), "--fewshot-data", str(validation)]
     return Case({"mmlu_pro": words}, tasks, ["mmlu_pro"], _letter)
 
@@ -178,7 +179,7 @@ def mmlu_redux(folder: Path) -> Case:
     rng, everything, tasks = random.Random(13), [], {}
     for number, subject in enumerate(name for names in MMLU_SUBJECTS.values() for name in names):
         rows = []
-        for _ in range(1 + number % 4):
+        for _ in range(2 + number % 4):
             row = letters.question(rng, 4)
             rows.append({"question": row["question"], "choices": row["choices"], "answer": row["right"]})
         file = responses.write(folder / f"redux-{subject}.jsonl", rows)
@@ -235,9 +236,6 @@ SIM_CASES: dict[str, Callable[[Path], Case]] = {
 
 def answer_key(case: Case, tasks: dict[str, Task]) -> Iterator[dict[str, Any]]:
     """Yield the answer key of the simulated endpoint: two responses to each prompt, of which it chooses one."""
-    from manycall.evals.tasks.task_prompt import TaskPrompt
-    from manycall.records import Row
-
     known = set[str]()
     for name, task in tasks.items():
         prompt, rows = TaskPrompt(task), task.rows
@@ -254,9 +252,3 @@ def answer_key(case: Case, tasks: dict[str, Task]) -> Iterator[dict[str, Any]]:
 def _without_thinking(response: str) -> str:
     """Return a response that does not begin with thinking text, which manycall does not score, other than lm-eval."""
     return f"So: {response}" if response.lstrip().startswith("<think") else response
-
-
-def _lines(path: Path) -> Iterator[Fields]:
-    import json
-
-    return (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())

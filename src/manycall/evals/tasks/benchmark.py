@@ -18,6 +18,8 @@ class Benchmark(msgspec.Struct, frozen=True):
         extra: the optional dependencies that the task needs, for example "math"; "": none.
         metric: lm-eval's name of the metric of every filter. "": the name of each filter is that of a metric.
         version: version of the task in lm-eval; None if lm-eval has no such task.
+        subtask_name: lm-eval's name of a subtask, with {} for the value of `Task.subtask`. "": the name of the task and
+            the value.
     """
 
     task: Task
@@ -27,3 +29,4 @@ class Benchmark(msgspec.Struct, frozen=True):
     extra: str = ""
     metric: str = "exact_match"
     version: float | None = None
+    subtask_name: str = ""

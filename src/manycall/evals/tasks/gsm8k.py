@@ -71,9 +71,7 @@ _STOP_LLAMA = ["<|eot_id|>", "<|start_header_id|>user<|end_header_id|>", "Q:", "
 
 FIVE_SHOT = _task("gsm8k", ANSWER, STRICT, ["Question:", "</s>", "<|im_end|>"], 0.0, num_fewshot=5)
 """Its temperature is 0.0. The other tasks, where lm-eval's files set none, have 0. Servers treat both alike."""
-EIGHT_SHOT = _task(
-    "gsm8k_cot", COT, STRICT_COT, _STOP_COT, fewshot=exemplar_messages(COT, "The answer is {}.")
-)
+EIGHT_SHOT = _task("gsm8k_cot", COT, STRICT_COT, _STOP_COT, fewshot=exemplar_messages(COT, "The answer is {}."))
 ZERO_SHOT = _task("gsm8k_cot_zeroshot", STEP_BY_STEP, STRICT_COT, _STOP_COT)
 EIGHT_SHOT_LLAMA = _task(
     "gsm8k_cot_llama",
@@ -92,9 +90,7 @@ SELF_CONSISTENCY = replace(
 )
 
 _PLAIN = (FIVE_SHOT, EIGHT_SHOT, ZERO_SHOT, EIGHT_SHOT_LLAMA, SELF_CONSISTENCY)
-_PLATINUM = (
-    replace(task, name=task.name.replace("gsm8k", "gsm8k_platinum"), loader=PLATINUM_DATA) for task in _PLAIN
-)
+_PLATINUM = (replace(task, name=task.name.replace("gsm8k", "gsm8k_platinum"), loader=PLATINUM_DATA) for task in _PLAIN)
 _VERSIONS = {"gsm8k_cot_llama": 4.0, "gsm8k_cot_self_consistency": 2.0, "gsm8k_platinum_cot_self_consistency": 2.0}
 BENCHMARKS = tuple(
     Benchmark(task, questions, LM_EVAL, source, extra, version=_VERSIONS.get(task.name, 3.0))

@@ -3,14 +3,13 @@
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from manycall.errors import UsageError
 from manycall.evals.tasks.download import checksum, load_from_hub
-from manycall.evals.tasks.fewshot import record_num_fewshot, with_num_fewshot
+from manycall.evals.tasks.fewshot import record_num_fewshot
 from manycall.evals.tasks.hub_files import GitHubFile, PinnedFile
 from manycall.evals.tasks.published_data import SAMPLE, PublishedData, is_sample
 from manycall.evals.tasks.task import Task

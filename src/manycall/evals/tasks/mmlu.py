@@ -20,7 +20,6 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from string import punctuation
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -128,4 +127,6 @@ TASK = Task(
         source="the authors' data.tar", make_shot=lambda fields: (question_text(fields), fields["answer"]),
     ),
 )  # fmt: skip
-BENCHMARKS = (Benchmark(TASK, 14_042, LM_EVAL, "the authors' data.tar (--data)", version=3.0),)
+BENCHMARKS = (
+    Benchmark(TASK, 14_042, LM_EVAL, "the authors' data.tar (--data)", version=3.0, subtask_name="mmlu_{}_generative"),
+)
