@@ -14,6 +14,8 @@ import pytest
 import manycall
 from fakes import answer, asked, refusal
 from manycall.errors import UsageError
+from manycall.evals.eval_result import MeanEstimate
+from manycall.evals.lm_eval.results_file import lm_eval_mean
 from manycall.evals.scoring.scorers import SCORERS, get_scorer
 from manycall.evals.scoring.text_answers import UNPARSED
 from manycall.evals.tasks import mmlu
@@ -797,6 +799,39 @@ def test_an_output_is_written_as_lm_eval_would_have_and_read_again(gsm8k: Path) 
     assert [(s.filter, s.value, s.count) for s in again.scores] == [
         (s.filter, s.value, s.count) for s in manycall.score(OUT).scores
     ]
+
+
+def test_a_group_is_written_with_its_subtasks_under_the_names_of_lm_eval() -> None:
+    task = TASKS["mmlu_generative"]
+    assert task.loader is not None
+    table: Any = task.loader(task, "sample").rows
+    Path("m.jsonl.run").mkdir()
+    settings = {"job": "eval mmlu_generative", "samples": False, "made_up_rows": True}
+    Path("m.jsonl.run/manifest.json").write_text(json.dumps({"manycall_version": "0", "settings": settings}))
+    answered = [row for row in table if row["subject"] != "sociology"]
+    Path("m.jsonl").write_text("".join(json.dumps({**row, "response": "A"}) + "\n" for row in answered))
+    results, *samples = manycall.export_lm_eval("m.jsonl", "lm")
+    said = json.loads(results.read_bytes())
+    names = [f"mmlu_{subject}_generative" for subject in ("anatomy", "nutrition", "philosophy")]
+    assert [path.name.partition("_2")[0] for path in samples] == [f"samples_{name}" for name in names]
+    assert [row["doc_id"] for row in rows(samples[1])] == [0, 1, 2]
+    assert sorted(said["results"]) == sorted(said["n-samples"]) == names
+    assert said["results"][names[0]] == {
+        "name": names[0], "alias": "anatomy", "sample_len": 3, "exact_match,get_response": 1 / 3,
+        "exact_match_stderr,get_response": pytest.approx(1 / 3),
+    }  # fmt: skip
+    assert said["group_subtasks"] == {
+        "mmlu_generative": [f"mmlu_generative::{group}" for group in ("stem", "other", "humanities")],
+        **{f"mmlu_generative::{g}": [n] for g, n in zip(("stem", "other", "humanities"), names, strict=True)},
+    }
+    whole = said["groups"]["mmlu_generative"]
+    assert (whole["sample_len"], whole["exact_match,get_response"]) == (9, pytest.approx(2 / 9))
+    pooled = (2 * (1 / 9) * 3 * 2) / 6 / 9  # lm-eval's pooled_sample_stderr of 1/3, 1/3 and 0, three rows each
+    assert whole["exact_match_stderr,get_response"] == pytest.approx(pooled**0.5)
+
+
+def test_the_mean_of_parts_is_weighted_by_their_number() -> None:
+    assert lm_eval_mean([1, 0.5, 0], [1, 2, 3]) == MeanEstimate(2 / 6, None, 3)
 
 
 def test_ones_own_output_is_exported_by_its_manifest_and_without_what_failed() -> None:

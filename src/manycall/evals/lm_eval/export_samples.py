@@ -59,6 +59,10 @@ class TaskSamples:
         """Number of questions with a score."""
         return max(map(len, self.scores.values()), default=0)
 
+    def count_question(self, doc_id: int) -> None:
+        """Count the question with this number among those of the (sub)task. Each filter passes all of them."""
+        self.questions = max(self.questions, doc_id + 1)
+
     def add(self, line: dict[str, Any], scores: Mapping[str, float], weights: Mapping[str, float]) -> None:
         """Write a line and add the scores in it."""
         if self._file is None:
@@ -128,7 +132,7 @@ class SamplesWriter:
             async for rows in questions:
                 part = self._part(rows[0], parts)
                 doc_id, positions[part.name] = positions[part.name], positions[part.name] + 1
-                part.questions = max(part.questions, doc_id + 1)
+                part.count_question(doc_id)
                 if len(rows) < needed or any(row.id not in offsets for row in rows[:needed]):
                     continue
                 texts = [self._response(offsets[row.id]) for row in rows if row.id in offsets]

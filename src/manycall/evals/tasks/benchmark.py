@@ -2,6 +2,7 @@
 
 import msgspec
 
+from manycall.evals.tasks.published_data import PublishedData
 from manycall.evals.tasks.task import Task
 
 LM_EVAL = "lm-evaluation-harness 0.4.13"
@@ -30,3 +31,10 @@ class Benchmark(msgspec.Struct, frozen=True):
     metric: str = "exact_match"
     version: float | None = None
     subtask_name: str = ""
+
+    @property
+    def source(self) -> str:
+        """Where the questions come from, and whether a download of them can be verified."""
+        loader = self.task.loader
+        is_verified = not isinstance(loader, PublishedData) or loader.is_verified
+        return self.data if is_verified else f"{self.data} (checksum not confirmed)"

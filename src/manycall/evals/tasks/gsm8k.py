@@ -39,7 +39,7 @@ LLAMA = (
 )
 
 
-def planted_for(wording: str) -> Callable[[Fields], tuple[str, str]]:
+def planted_wording(wording: str) -> Callable[[Fields], tuple[str, str]]:
     """Return the function `Task.planted` of a task: (right response, wrong response).
 
     Args:
@@ -60,12 +60,14 @@ def _task(name: str, prompt: str, strict: Any, stop: list[str], temperature: flo
     params = {"max_tokens": 256, "temperature": temperature, "stop": stop, "seed": 1234}
     return Task(
         (), prompt, extracts, exact_match, name=name, params=params, body_format="lm-eval", is_fast=True,
-        planted=planted_for("The final answer is" if prompt == LLAMA else "The answer is"), loader=DATA, **more,
+        planted=planted_wording("The final answer is" if prompt == LLAMA else "The answer is"), loader=DATA, **more,
     )  # fmt: skip
 
 
-DATA = GsmData((FILES["test"],), convert, "gsm8k.jsonl", training=FILES["train"])
-PLATINUM_DATA = replace(DATA, files=(HubRows("madrylab/gsm8k-platinum", "main", "test"),), training=None)
+DATA = GsmData(
+    (FILES["test"],), convert, "gsm8k.jsonl", fewshot_files=(FILES["train"],), fewshot_sample="gsm8k_train.jsonl"
+)
+PLATINUM_DATA = replace(DATA, files=(HubRows("madrylab/gsm8k-platinum", "main", "test"),), fewshot_files=())
 _STOP_COT = ["Q:", "</s>", "<|im_end|>"]
 _STOP_LLAMA = ["<|eot_id|>", "<|start_header_id|>user<|end_header_id|>", "Q:", "</s>"]
 

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from manycall.errors import UsageError
 from manycall.evals.tasks.download import checksum, load_from_hub
 from manycall.evals.tasks.fewshot import record_num_fewshot
-from manycall.evals.tasks.hub_files import GitHubFile, PinnedFile
-from manycall.evals.tasks.published_data import SAMPLE, PublishedData, is_sample
+from manycall.evals.tasks.hub_files import GitHubFile
+from manycall.evals.tasks.published_data import PublishedData
 from manycall.evals.tasks.task import Task
 from manycall.option_flags import option
 from manycall.records import Fields, Messages
@@ -37,6 +37,7 @@ class HubRows(msgspec.Struct, frozen=True):
     repo: str
     config: str
     split: str
+    sha256: str = ""
 
     def fetch(self) -> Path:
         """Return the file, downloaded if needed.
@@ -59,19 +60,12 @@ def convert(fields: Fields, _: str) -> Fields:
     return fields
 
 
-class GsmData(PublishedData, frozen=True, kw_only=True):
+class GsmData(PublishedData, frozen=True):
     """Loader of a task of GSM8K.
 
     A task with `num_fewshot` samples its examples from the training set. GSM8K-Platinum has none, so they are sampled
     from its questions. The examples of the other tasks are fixed, and a smaller number takes the first ones.
-
-    Attributes:
-        training: the training set; None: there is none.
-        training_sample: name of the made-up training set in `samples/`.
     """
-
-    training: PinnedFile | None = None
-    training_sample: str = "gsm8k_train.jsonl"
 
     def __call__(
         self,
@@ -89,7 +83,7 @@ class GsmData(PublishedData, frozen=True, kw_only=True):
         if protocol is None:
             return super().__call__(task, data, fewshot_data, num_fewshot)
         count = protocol if num_fewshot is None else num_fewshot
-        if fewshot_data is not None and self.training is None:
+        if fewshot_data is not None and not self.fewshot_files:
             raise UsageError(f"{task.name} does not support {option('fewshot_data')}.")
         if fewshot_data is not None and not count:
             raise UsageError(f"{option('fewshot_data')} and {option('num_fewshot', 0)} cannot be combined.")
@@ -97,16 +91,9 @@ class GsmData(PublishedData, frozen=True, kw_only=True):
         if not count:
             return task
         assert isinstance(task.rows, list)
-        pool = task.rows if self.training is None else self._training_rows(data, fewshot_data)
+        pool = list(self.fewshot_rows(data, fewshot_data)) if self.fewshot_files else task.rows
         problems = [{name: value for name, value in row.items() if name != "id"} for row in pool]
-        return with_sampled_shots(task, problems, count, exclude_self=self.training is None)
-
-    def _training_rows(self, data: str | Path | None, fewshot_data: str | Path | None) -> list[Fields]:
-        if fewshot_data is None and is_sample(data):
-            fewshot_data = SAMPLE
-        assert self.training is not None
-        training = replace(self, files=(self.training,), sample=self.training_sample)
-        return list(training.rows(training.paths(fewshot_data)))
+        return with_sampled_shots(task, problems, count, exclude_self=not self.fewshot_files)
 
 
 def with_sampled_shots(task: Task, pool: list[Fields], count: int, *, exclude_self: bool) -> Task:

@@ -29,6 +29,11 @@ MODELSCOPE_REVISION = "master"
 class PinnedFile(Protocol):
     """A file whose content does not change."""
 
+    @property
+    def sha256(self) -> str:
+        """Its checksum, in hex. "": not confirmed; the checksum of the first download holds then."""
+        ...
+
     def fetch(self) -> Path:
         """Return the file in the cache, downloaded if needed.
 

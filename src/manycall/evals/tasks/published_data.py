@@ -41,6 +41,8 @@ class PublishedData(msgspec.Struct, frozen=True):
         read: reader of a file; yields (location, row) pairs.
         suffixes: suffixes of the files that are read if `data` is a folder.
         extra: the optional dependencies without which no answer can be scored; "": none.
+        fewshot_files: the published files with the few-shot examples, if they are not in the prompt of the task.
+        fewshot_sample: the made-up examples: a file or a folder in `samples/`.
     """
 
     files: Sequence[PinnedFile]
@@ -49,6 +51,13 @@ class PublishedData(msgspec.Struct, frozen=True):
     read: Callable[[Path], Iterator[LocatedRow]] = read_rows
     suffixes: Sequence[str] = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
     extra: str = ""
+    fewshot_files: Sequence[PinnedFile] = ()
+    fewshot_sample: str = ""
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the checksums of all published files are known, so that every download is compared with them."""
+        return all(file.sha256 for file in (*self.files, *self.fewshot_files))
 
     def __call__(
         self,
@@ -94,6 +103,15 @@ class PublishedData(msgspec.Struct, frozen=True):
         if found := sorted(each for each in path.iterdir() if each.suffix.lower() in self.suffixes):
             return found
         raise UsageError(f"{path} contains no file with one of the suffixes {', '.join(self.suffixes)}.")
+
+    def fewshot_rows(self, data: str | Path | None, fewshot_data: str | Path | None) -> Iterator[Fields]:
+        """Return the rows with the few-shot examples: made-up ones, if `data` means the made-up rows.
+
+        Raises:
+            UsageError: a file cannot be downloaded or read, or a row is not in the published form.
+        """
+        examples = replace(self, files=self.fewshot_files, sample=self.fewshot_sample)
+        return examples.rows(examples.paths(SAMPLE if fewshot_data is None and is_sample(data) else fewshot_data))
 
     def rows(self, paths: Sequence[Path]) -> Iterator[Fields]:
         """Yield the rows of the task that are in these files.
