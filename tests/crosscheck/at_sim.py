@@ -16,8 +16,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from urllib.request import Request, urlopen
 
 import shell
 from crosscheck import responses
-from crosscheck.over_http import CALLS_AT_ONCE, serving
+from crosscheck.over_http import CALLS_AT_ONCE, Endpoint, serving
 from crosscheck.sim_cases import SIM_CASES, Case, answer_key, compared_tasks, left_out
 from manycall.evals.evaluate import resolve_task
 
@@ -34,18 +32,17 @@ SECTIONS = ("versions", "n-shot", "n-samples", "higher_is_better")
 """Parts of a results file that are compared as they are, of each task. lm-eval's groups have versions of their own."""
 SEED_LANGDETECT = "from langdetect import DetectorFactory\nDetectorFactory.seed = 0\n"
 """Runs when lm-eval's Python starts: without a seed, langdetect gives another verdict each time (IFEval)."""
-ShippedFolder = Path
 
 
-class Recorder:
-    """Passes request bodies on to an endpoint and keeps them, byte for byte. Implements what `serving` needs.
+class Recorder(Endpoint):
+    """Passes request bodies on to an endpoint and keeps them, byte for byte.
 
     A body whose answer was empty is kept once: manycall sends it again, lm-eval does not.
     """
 
     def __init__(self, url: str) -> None:
-        self._url, self._lock = f"{url}/chat/completions", threading.Lock()
-        self.bodies: Counter[bytes] = Counter()
+        super().__init__({})
+        self._url = f"{url}/chat/completions"
 
     def reply(self, body: bytes) -> bytes:
         """Return the reply to one request."""
@@ -56,13 +53,8 @@ class Recorder:
             self.bodies[body] = 1 if is_empty else self.bodies[body] + 1
         return text
 
-    def taken(self) -> Counter[bytes]:
-        """Return the bodies and forget them."""
-        taken, self.bodies = self.bodies, Counter()
-        return taken
 
-
-def write_tasks(case: Case, shipped: ShippedFolder, folder: Path) -> None:
+def write_tasks(case: Case, shipped: Path, folder: Path) -> None:
     """Write lm-eval's tasks under their own names, with their data replaced."""
     folder.mkdir(parents=True)
     for name, each in case.tasks.items():
@@ -98,7 +90,7 @@ def run_lm_eval(python: str, url: str, case: Case, folder: Path) -> Path:
     return next((folder / "lm-eval").iterdir())
 
 
-def shipped_folder(python: str) -> ShippedFolder:
+def shipped_folder(python: str) -> Path:
     """Return the folder of the task files in lm-eval's environment."""
     program = "import importlib.util as u; print(u.find_spec('lm_eval').submodule_search_locations[0])"
     found = subprocess.run([python, "-c", program], check=True, capture_output=True, text=True)
@@ -111,7 +103,8 @@ def run_manycall(url: str, case: Case, folder: Path) -> list[Path]:
     for name, data in case.run.items():
         out, place = folder / "manycall" / f"{name}.jsonl", folder / "exported" / name
         out.parent.mkdir(exist_ok=True)
-        done = shell.manycall("eval", name, *data, "-m", "any", "-u", url, "-o", out, "--no-progress", seconds=SECONDS)
+        words = ("-m", "any", "-u", url, "-o", out, "-j", str(CALLS_AT_ONCE), "--no-progress")
+        done = shell.manycall("eval", name, *data, *words, seconds=SECONDS)
         if done.code not in (0, 3):  # 3: some rows have no answer
             sys.exit(f"manycall eval {name} failed: {done.err}")
         written = shell.manycall("export-lm-eval", out, place, *data)
@@ -175,8 +168,9 @@ def samples(place: Path) -> dict[str, Any]:
             sample = json.loads(line)
             scores = {metric: sample[metric] for metric in sample["metrics"] if metric in sample}
             entry = found.setdefault(name, {}).setdefault((sample["doc_id"], sample["filter"]), {})
-            kept = ("resps", "prompt_hash", *(("filtered_resps",) if sample["filter"] != "none" else ()))
-            entry |= {key: sample[key] for key in kept}  # a task without a filter extracts nothing in lm-eval
+            extracts = sample["filter"] != "none" and sample["resps"] != [[""]]  # an empty answer is not read by us
+            kept = ("resps", "prompt_hash", *(("filtered_resps",) if extracts else ()))
+            entry |= {key: sample[key] for key in kept}
             entry.setdefault("scores", {}).update(scores)
     return found
 
@@ -203,7 +197,8 @@ def different_results(ours: dict[str, Any], theirs: dict[str, Any]) -> Iterator[
     for section in SECTIONS:
         for name in {**ours["results"], **theirs["results"]}.keys() - theirs.get("groups", {}).keys():
             own, value = ours[section].get(name), theirs[section].get(name)
-            if own != value:
+            is_ours = section == "versions" and own is None  # AIME 2026
+            if own != value and not is_ours:
                 yield f"{section} of {name}: {own}, lm-eval {value}"
 
 

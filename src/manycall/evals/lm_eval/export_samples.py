@@ -126,8 +126,8 @@ class SamplesWriter:
 
     async def _write(self, label: str, names: list[str], parts: dict[str, TaskSamples]) -> None:
         """Write the samples of one filter."""
-        offsets = self._offsets
-        needed, positions = self._task.votes.get(label, 1), Counter[str]()
+        offsets, needed = self._offsets, self._task.votes.get(label, 1)
+        positions = Counter[str]()
         async with aclosing(self._questions()) as questions:
             async for rows in questions:
                 part = self._part(rows[0], parts)
@@ -137,7 +137,7 @@ class SamplesWriter:
                     continue
                 texts = [self._response(offsets[row.id]) for row in rows if row.id in offsets]
                 grades = {name: self._score(rows, texts, name) for name in names}
-                weights = self._task.weights(rows[0].fields)
+                weights = {name: w for name, w in self._task.weights(rows[0].fields).items() if name in grades}
                 line = {"doc_id": doc_id, **self._sample(rows[0], texts, label, grades, weights)}
                 part.add(line, {name: value for name, (_, value) in grades.items()}, weights)
 

@@ -39,8 +39,8 @@ class HubRows(msgspec.Struct, frozen=True):
     split: str
     sha256: str = ""
 
-    def fetch(self) -> Path:
-        """Return the file, downloaded if needed.
+    def fetch(self, *, passed_as: str = "data") -> Path:
+        """Return the file, downloaded if needed. See `PinnedFile`.
 
         Raises:
             UsageError: the library is not installed, or it cannot load the dataset.

@@ -43,6 +43,7 @@ class PublishedData(msgspec.Struct, frozen=True):
         extra: the optional dependencies without which no answer can be scored; "": none.
         fewshot_files: the published files with the few-shot examples, if they are not in the prompt of the task.
         fewshot_sample: the made-up examples: a file or a folder in `samples/`.
+        passed_as: the option with which the user passes local copies of `files`.
     """
 
     files: Sequence[PinnedFile]
@@ -53,6 +54,7 @@ class PublishedData(msgspec.Struct, frozen=True):
     extra: str = ""
     fewshot_files: Sequence[PinnedFile] = ()
     fewshot_sample: str = ""
+    passed_as: str = "data"
 
     @property
     def is_verified(self) -> bool:
@@ -92,7 +94,7 @@ class PublishedData(msgspec.Struct, frozen=True):
                 made-up rows.
         """
         if data is None:
-            return [file.fetch() for file in self.files]
+            return [file.fetch(passed_as=self.passed_as) for file in self.files]
         if is_sample(data):
             if not self.sample:
                 raise UsageError(f"There are no made-up rows for this task. Pass a file with {option('data')}.")
@@ -110,7 +112,7 @@ class PublishedData(msgspec.Struct, frozen=True):
         Raises:
             UsageError: a file cannot be downloaded or read, or a row is not in the published form.
         """
-        examples = replace(self, files=self.fewshot_files, sample=self.fewshot_sample)
+        examples = replace(self, files=self.fewshot_files, sample=self.fewshot_sample, passed_as="fewshot_data")
         return examples.rows(examples.paths(SAMPLE if fewshot_data is None and is_sample(data) else fewshot_data))
 
     def rows(self, paths: Sequence[Path]) -> Iterator[Fields]:

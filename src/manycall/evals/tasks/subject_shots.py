@@ -46,15 +46,12 @@ class SubjectData(PublishedData, frozen=True, kw_only=True):
         if self.make_shot is None or not count:
             loaded = super().__call__(task, data, fewshot_data, None if self.make_shot else num_fewshot)
             return record_num_fewshot(loaded, 0, task.num_fewshot) if self.make_shot else loaded
+        loaded = self.with_rows(task, data)
         try:
-            examples = self.fewshot_rows(data, fewshot_data)
+            examples = with_row_ids(self.fewshot_rows(data, fewshot_data), task.subtask)
         except UsageError as error:
-            raise UsageError(
-                f"{error} The file contains the few-shot examples: {option('fewshot_data', 'FILE')}, or "
-                f"{option('num_fewshot', 0)} for none."
-            ) from None
-        rows = with_row_ids(examples, task.subtask)
-        return with_subject_shots(self.with_rows(task, data), rows, count, self.make_shot)
+            raise UsageError(f"{error} {option('num_fewshot', 0)} leaves out the few-shot examples.") from None
+        return with_subject_shots(loaded, examples, count, self.make_shot)
 
     def paths(self, data: str | Path | None) -> list[Path]:
         """Return the files to read: those of a folder, or those in its folders if it has one for each subject.
