@@ -14,8 +14,8 @@ PLOT_WIDTH = 770
 _LABELS = 260
 _LABEL_LENGTH = 40
 """Maximum length of a label. The middle of a longer one is left out: it often ends with the name of a filter."""
-_FITTING_LENGTH = 28
-"""Length of a label that is certain to fit. A longer one is condensed to the width of the labels."""
+_FITTING_LENGTH = 34
+"""Maximum length of a label that is not condensed to the width of the labels."""
 _RIGHT = 96
 _ROW = 34
 _TOP = 10
