@@ -158,7 +158,7 @@ def mgsm(folder: Path) -> Case:
 
 
 def gpqa(folder: Path) -> Case:
-    """Diamond, in a process of its own: lm-eval shuffles the choices with the global generator."""
+    """Diamond, in a separate process: lm-eval shuffles the choices with the global generator."""
     name, path = "gpqa_diamond_cot_zeroshot", gpqa_file(folder)
     shipped = Shipped(f"gpqa/cot_zeroshot/{name}.yaml", {"train": path}, "csv")
     return Case({name: ["--data", str(path)]}, {name: shipped}, [name], _letter)
