@@ -70,7 +70,7 @@ def whole(name: str, test: Path, train: Path, responses: list[list[str]], folder
     for said in score(out, scorer=name).scores:
         filters[said.filter] |= {"shown": (said.value, said.stderr), "count": said.count}
     results, _ = export_lm_eval(out, folder / "exported", scorer=name, data=test, fewshot_data=examples_of(name, train))
-    numbers = json.loads(results.read_text())["results"][name]
+    (numbers,) = json.loads(results.read_text())["results"].values()  # MMLU has one subject here
     for key, found in filters.items():
         found |= {"mean": numbers[f"exact_match,{key}"], "stderr": numbers[f"exact_match_stderr,{key}"]}
     return {"prompts": prompts, "filters": filters}
