@@ -93,7 +93,7 @@ class SharedLimits:
         holders = assign_holders([*pools.values()], workers)
         self.holders = set(chain(*holders.values()))
         for name, endpoint in self._endpoints.items():
-            endpoint.quota.set_demands(_demands(holders[name], idle, SHARE_PARTS))
+            endpoint.quota.set_demands(_demands(holders.get(name, ()), idle, SHARE_PARTS))
         if self._concurrency is not None:
             self._concurrency.set_demands(_demands(sorted(self.holders), idle, self._concurrency.total))
 
