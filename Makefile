@@ -88,6 +88,7 @@ crosscheck: setup .venv-lmeval/ready
 	$(PIP) install --quiet --editable '.[ifeval]'
 	PYTHONPATH=tests $(BIN)/python -m crosscheck.texts --python $(LM_EVAL) --record
 	PYTHONPATH=tests $(BIN)/python -m crosscheck.texts_over_http --python $(LM_EVAL)
+	PYTHONPATH=tests $(BIN)/python -m crosscheck.at_sim --python $(LM_EVAL)
 	$(if $(AUTHORITIES),PYTHONPATH=tests $(BIN)/python -m crosscheck.graded --python $(LM_EVAL) --authorities $(AUTHORITIES) --record)
 
 check: setup
