@@ -16,6 +16,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,14 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALL
 os.environ.setdefault("HF_HOME", str(Path.cwd() / "hf"))
 
 import lm_eval
+import lm_eval.utils
 from lm_eval.api.model import LM
 from lm_eval.models.openai_completions import LocalChatCompletion
 from lm_eval.tasks import TaskManager
 
 SHIPPED = Path(lm_eval.__file__).parent / "tasks"
+lm_eval.utils.env.from_string = cache(lm_eval.utils.env.from_string)
+"""lm-eval compiles the same few templates for every row, which is most of its time."""
 
 
 class Recorded(LM):  # type: ignore[misc]
