@@ -1,13 +1,19 @@
-"""The table of benchmarks in docs/evaluate.md, from the registry."""
+"""The tables of benchmarks in docs/evaluate.md, from the registry and from what `make crosscheck` recorded."""
 
+import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from manycall.evals.tasks.benchmark import Benchmark
 from manycall.evals.tasks.registry import BENCHMARKS
 
 LANGUAGE = re.compile(r"(mgsm_(?:direct|native_cot|en_cot))_[a-z]{2}")
 """Tasks that differ only in their language share a row."""
+COMPARED = Path(__file__).parents[1] / "tests" / "crosscheck" / "compared.json"
+NONE = "–"
 
 
 def cells(benchmark: Benchmark) -> tuple[str, ...]:
@@ -16,8 +22,8 @@ def cells(benchmark: Benchmark) -> tuple[str, ...]:
     protocol = benchmark.authority if version is None else f"{benchmark.authority}, version {version:g}"
     names = ", ".join(f"`{name}`" for name in [*task.filters, *task.votes])
     samples = str(task.samples or 1)
-    tokens = f"{task.params['max_tokens']:,}" if "max_tokens" in task.params else "–"
-    return f"{benchmark.questions:,}", protocol, names, samples, tokens, benchmark.extra or "–", benchmark.data
+    tokens = f"{task.params['max_tokens']:,}" if "max_tokens" in task.params else NONE
+    return f"{benchmark.questions:,}", protocol, names, samples, tokens, benchmark.extra or NONE, benchmark.data
 
 
 def benchmark_rows() -> Iterator[tuple[str, ...]]:
@@ -29,3 +35,33 @@ def benchmark_rows() -> Iterator[tuple[str, ...]]:
         if row not in seen:
             seen.add(row)
             yield row
+
+
+def crosscheck_rows() -> Iterator[tuple[str, ...]]:
+    """Yield the rows of the table of comparisons: each task with each authority, then filters without one."""
+    noted = json.loads(COMPARED.read_text(encoding="utf-8"))
+    seen = set()
+    for name, benchmark in BENCHMARKS.items():
+        own = [*benchmark.task.filters, *benchmark.task.votes]
+        family = LANGUAGE.sub(r"\1_XX", name)
+        for cells_of_authority in comparison_cells(own, [each for each in noted if each["task"] == name]):
+            row = (f"`{family}`", *cells_of_authority)
+            if row not in seen:
+                seen.add(row)
+                yield row
+
+
+def comparison_cells(filters: list[str], comparisons: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """Yield the cells of a task after its name: filters, authority, responses, deliberate differences."""
+    rows = defaultdict(list)
+    for each in comparisons:
+        different = sum(each.get("deliberate", {}).values())
+        rows[each["authority"], each["responses"], different].append(each["filter"])
+    for (authority, responses, different), names in rows.items():
+        yield _code(names), authority, f"{responses:,}", f"{different:,}"
+    if rest := [name for name in filters if name not in {each["filter"] for each in comparisons}]:
+        yield _code(rest), NONE, NONE, NONE
+
+
+def _code(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)

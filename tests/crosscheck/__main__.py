@@ -105,7 +105,7 @@ def _as_lm_eval_has_it(name: str, test: Path, examples: Path, folder: Path) -> d
 
 
 def fuzz(python: str, count: int, files: Files, folder: Path, names: Sequence[str] = ours.NAMES) -> int:
-    """Compare so many made-up responses with each filter; how many extractions and scores that was.
+    """Compare `count` made-up responses with each filter; return the number of extractions and scores.
 
     Raises:
         SystemExit: one differs; it is shown.

@@ -304,10 +304,11 @@ def main() -> None:
                 noted |= {f"{title}/{each}": digest(ours)} if title == "made-up" else {}
                 print(f"{title:8} {each:18} {theirs['figures'].get(each, {})}")
         for each in data:
-            found, failed = compare_fuzz(options.python, each, options.count, folder / f"fuzz-{each}")
+            count = options.count * 51 // 50
+            found, failed = compare_fuzz(options.python, each, count, folder / f"fuzz-{each}")
             bad += found
-            print(f"{each}: {options.count:,} made-up responses, {len(found)} differences, lm-eval fails in {failed}")
-            compared += [Comparison(each, name, LM_EVAL, options.count - failed) for name in TASKS[each].filters]
+            print(f"{each}: {count:,} made-up responses, {len(found)} differences, lm-eval fails in {failed}")
+            compared += [Comparison(each, name, LM_EVAL, count - failed) for name in TASKS[each].filters]
             same, _ = compare_fuzz(options.python, each, RECORDED_PAIRS, folder / f"record-{each}", 51)
             bad += same
             noted[f"fuzz/{each}"] = recorded_digest(each)

@@ -9,7 +9,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from crosscheck import letters
 from crosscheck.task_cases import CASES, Fields, nonsense, with_ending
+from manycall.evals.scoring.choice_answers import LAST_LETTER, ONLY_LETTER
 from manycall.evals.scoring.latex_answers import equal_latex
 from manycall.evals.scoring.math_answers import last_boxed
 from manycall.evals.scoring.number_answers import all_numbers
@@ -61,6 +63,7 @@ class VariantCase(NamedTuple):
         rows: function of (random generator, count) that yields made-up rows in the published form.
         response: function of (random generator, row) that returns a response.
         given: function of a response that returns the part that the authority gets; None: our score must be 0.
+        file: name of the file of rows.
         deliberate: what explains a difference -> function that returns whether it does.
     """
 
@@ -72,6 +75,7 @@ class VariantCase(NamedTuple):
     response: Callable[[random.Random, Fields], str]
     given: Callable[[str], str | None] = str
     deliberate: Mapping[str, Callable[[Graded], bool]] = {}
+    file: str = "rows.jsonl"
 
 
 def only_box(response: str) -> str | None:
@@ -118,6 +122,42 @@ def _mgsm_response(rng: random.Random, row: Fields) -> str:
     return rng.choice(("", "2 + 2 = 4.\n", "我们算：")) + rng.choice(MGSM_FORMS).format(p=prefix, n=rng.choice(spelled))
 
 
+def _redux_rows(rng: random.Random, count: int) -> Iterator[Fields]:
+    for _ in range(count):
+        row = letters.question(rng, 4)
+        right = row.pop("right")
+        yield {"subject": "anatomy", **row, "answer": right, "error_type": "ok", "correct_answer": None}
+
+
+def _chinese_rows(question: str, answer: str) -> Callable[[random.Random, int], Iterator[Fields]]:
+    def rows(rng: random.Random, count: int) -> Iterator[Fields]:
+        for _ in range(count):
+            row = letters.question(rng, 4)
+            choices = dict(zip("ABCD", row["choices"], strict=True))
+            yield {question: row["question"], **choices, answer: "ABCD"[row["right"]]}
+
+    return rows
+
+
+def _letter_response(rng: random.Random, row: Fields) -> str:
+    choices = row["choices"] if "choices" in row else [row[letter] for letter in "ABCD"]
+    right = row.get("answer", row.get("Answer"))
+    if rng.random() < 0.3:
+        return letters.nonsense(rng, choices)
+    return letters.response(rng, choices, right if isinstance(right, int) else "ABCD".index(str(right)))
+
+
+GLUED = re.compile(r"(?i)\wanswer\s*:|(?:answer\s*:|答案\s*[:：])\W*[A-D][A-Z]")
+MARKER = re.compile(r"(?i)answer\s*:|答案\s*[:：]")
+
+
+def _names_several(graded: Graded) -> bool:
+    """Return whether a response names several answers: several letters, or one marker of an answer after another."""
+    found = (pattern.findall(graded.given) for pattern in (*LAST_LETTER, *ONLY_LETTER))
+    named = {*graded.their_read[0], *(str(letter) for letters_of_form in found for letter in letters_of_form)}
+    return len(named) > 1 or len(MARKER.findall(graded.given)) > 1
+
+
 def _is_plain(graded: Graded) -> bool:
     """Return whether the authority reads only digits."""
     return re.fullmatch(r"\d+", str(graded.their_read)) is not None
@@ -158,6 +198,22 @@ VARIANT_CASES = (
     VariantCase(
         "cmath", "boxed", "evalscope", f"{EVALSCOPE}, cmath", _cmath_rows, _cmath_response, only_box,
         {"the only number in the box (`48元`)": _is_same_number},
+    ),
+    *(
+        VariantCase(
+            task, "choice", "evalscope_letters", EVALSCOPE, rows, _letter_response, after_thinking,
+            {
+                "no answer is named: evalscope takes the last capital letter": lambda graded: graded.their_read[1],
+                "several answers are named": _names_several,
+                "no space before `Answer:` or after the letter": lambda graded: bool(GLUED.search(graded.given)),
+            },
+            file,
+        )
+        for task, rows, file in (
+            ("mmlu_redux", _redux_rows, "rows.jsonl"),
+            ("ceval", _chinese_rows("question", "answer"), "logic_val.jsonl"),
+            ("cmmlu", _chinese_rows("Question", "Answer"), "agronomy.jsonl"),
+        )
     ),
     VariantCase("mgsm_simple_evals", "score", "simple_evals", "openai/simple-evals", _mgsm_rows, _mgsm_response),
 )  # fmt: skip

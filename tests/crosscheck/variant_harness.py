@@ -1,10 +1,10 @@
 """Runs the code of the authorities of mathematics: python variant_harness.py JOB.json
 
 It needs a Python with math-verify, pydantic, pandas, numpy, jinja2, requests and tqdm, for example that of lm-eval.
-`authorities` is a folder with checkouts of openai/gpt-oss, openai/simple-evals and XiaoMi/cmath, and the unpacked wheel
-of evalscope. A job names an authority, a file with [row, response] pairs in the published form, and where to write.
-Out comes {"sent": messages of each pair, "graded": [what was read, score] of each pair, "figures": ...}, as far as the
-authority has them.
+`authorities` is a folder with checkouts of openai/gpt-oss and openai/simple-evals, and the unpacked wheel of evalscope
+(fetch_authorities.py). A job names an authority, a file with [row, response] pairs in the published form, and where to
+write. Out comes {"sent": messages of each pair, "graded": [what was read, score] of each pair, "figures": ...}, as far
+as the authority has them.
 """
 
 import importlib
@@ -149,6 +149,38 @@ def _too_slow(number: int, frame: Any) -> None:
     raise TimeoutError("too slow")
 
 
+def evalscope_letters(folder: Path, pairs: Pairs) -> Said:
+    """Read a letter as evalscope does in English and Chinese. Its last resort is the last capital letter."""
+    api: Any = types.ModuleType("evalscope.api.evaluator")
+    api.Choices, api.Target, api.TaskState = list, str, object  # only for its annotations
+    root = folder / "evalscope" / "evalscope"
+    for name, place in (("evalscope", root), ("evalscope.api", root / "api"), ("evalscope.utils", root / "utils")):
+        package(name, place)
+    sys.modules["evalscope.api.evaluator"] = api
+    module: Any = importlib.import_module("evalscope.utils.multi_choices")
+    template = module.MultipleChoiceTemplate
+    ways = {
+        "en": (template.SINGLE_ANSWER_COT, module.parse_answers),
+        "zh": (template.CHINESE_SINGLE_ANSWER_TEMPLATE_COT, module.parse_answers_zh),
+    }
+    last_resort = module._fallback_parse_answer
+    sent, graded = [], []
+    for row, text in pairs:
+        form, parse = ways["zh" if "A" in row else "en"]
+        choices = row["choices"] if "choices" in row else [row[letter] for letter in "ABCD"]
+        shown = "\n".join(f"{letter}) {choice}" for letter, choice in zip("ABCD", choices, strict=True))
+        question = row.get("question", row.get("Question"))
+        content = form.format(letters="A,B,C,D", choices=shown, question=question)
+        sent.append([{"role": "user", "content": content}])
+        used = []
+        module._fallback_parse_answer = lambda *values, used=used: used.append(1) or last_resort(*values)
+        read = "".join(parse(types.SimpleNamespace(choices=choices), completion=text))
+        answer = row.get("answer", row.get("Answer"))
+        right = "ABCD"[answer] if isinstance(answer, int) else answer
+        graded.append([[read, bool(used)], float(read == right)])
+    return {"sent": sent, "graded": graded}
+
+
 def templates(root: Path) -> dict[str, str]:
     """Return evalscope's prompt templates of its benchmarks, by folder."""
     import ast
@@ -171,20 +203,6 @@ def templates(root: Path) -> dict[str, str]:
         source = values[given.id] if isinstance(given, ast.Name) else given
         found[name] = eval(compile(ast.Expression(source), name, "eval"))  # the authority's own text
     return found
-
-
-def cmath(folder: Path, pairs: Pairs) -> Said:
-    """Read and compare as the authors of CMATH do. Their function passes an argument too many to another one."""
-    sys.path.insert(0, str(folder / "cmath"))
-    module: Any = importlib.import_module("utils")
-    has_exception = module.has_exception
-    module.has_exception = lambda text, *_: has_exception(text)
-    module.print = lambda *_: None
-    graded = []
-    for row, text in pairs:
-        read = module.extract_digits_prediction(text)
-        graded.append([read, float(module.match_digit_response(str(row["golden"]), read))])
-    return {"graded": graded}
 
 
 def main(job_file: str) -> None:

@@ -7,7 +7,6 @@ The cases are in variant_cases.py. Messages, scores and figures are compared. Wh
 
 import argparse
 import json
-import math
 import os
 import random
 import sys
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 from crosscheck import responses
 from crosscheck.choices import run_harness
 from crosscheck.compared import ENOUGH, Comparison, note
+from crosscheck.texts import close, digest
 from crosscheck.variant_cases import VARIANT_CASES, Graded, VariantCase
 from manycall.evals.rescore import score
 from manycall.evals.tasks.registry import TASKS
@@ -26,6 +26,8 @@ from manycall.evals.tasks.task import Task
 from manycall.evals.tasks.task_prompt import TaskPrompt
 from manycall.records import Fields, Row
 
+RECORDED = Path(__file__).with_name("recorded_variants.json")
+RECORDED_RESPONSES = 60
 EQUAL, UNEXPLAINED = "", "?"
 
 
@@ -60,7 +62,7 @@ def made_up(case: VariantCase, count: int, seed: int) -> list[tuple[Fields, str]
 def ask_both(python: str, authorities: str, case: VariantCase, pairs: list[tuple[Fields, str]], folder: Path) -> Both:
     """Have both sides grade responses."""
     folder.mkdir(parents=True)
-    task = loaded(case.task, responses.write(folder / "rows.jsonl", [row for row, _ in pairs]))
+    task = loaded(case.task, responses.write(folder / case.file, [row for row, _ in pairs]))
     assert isinstance(task.rows, list)
     texts = [text for _, text in pairs]
     given = [case.given(text) for text in texts]
@@ -128,12 +130,8 @@ def other_figures(case: VariantCase, both: Both, folder: Path) -> list[str]:
     result = score(out, scorer=case.task)
     shown = {"mean": result.scores, **result.groups, **result.aggregates}
     pairs = {name: (scores[0].value, figures[name]) for name, scores in shown.items() if name in figures}
-    bad = [f"{name}: {ours}, {case.authority} {its}" for name, (ours, its) in pairs.items() if not _close(ours, its)]
+    bad = [f"{name}: {ours}, {case.authority} {its}" for name, (ours, its) in pairs.items() if not close(ours, its)]
     return bad if len(pairs) > len(both.rows[0]) else [*bad, f"only {sorted(pairs)} are compared"]
-
-
-def _close(ours: float, theirs: float) -> bool:
-    return math.isclose(ours, theirs, rel_tol=1e-12, abs_tol=1e-15)
 
 
 def compare(
@@ -148,6 +146,28 @@ def compare(
     deliberate = {name: found[name] for name in case.deliberate if found[name]}
     comparison = Comparison(case.task, case.filter, case.authority, len(both.graded), deliberate)
     return comparison, [f"{case.task}/{case.filter}: {line}" for line in bad]
+
+
+def recorded_now(case: VariantCase, folder: Path) -> str:
+    """Return the digest of our messages and scores of the recorded responses."""
+    pairs = made_up(case, RECORDED_RESPONSES, 0)
+    task = loaded(case.task, responses.write(folder / case.file, [row for row, _ in pairs]))
+    assert isinstance(task.rows, list)
+    prompt = TaskPrompt(task)
+    return digest([
+        [prompt.messages(Row("x", row, n)), task.score_response(text, row)[case.filter][1]]
+        for n, (row, (_, text)) in enumerate(zip(task.rows, pairs, strict=True))
+    ])  # fmt: skip
+
+
+def record(python: str, authorities: str) -> list[str]:
+    """Write recorded_variants.json if nothing differs in the recorded responses; return all differences."""
+    bad = [line for case in VARIANT_CASES for line in compare(python, authorities, case, RECORDED_RESPONSES)[1]]
+    with tempfile.TemporaryDirectory() as name:
+        digests = {f"{case.task}/{case.filter}": recorded_now(case, Path(name)) for case in VARIANT_CASES}
+    if not bad:
+        RECORDED.write_text(json.dumps(digests, indent=1, sort_keys=True) + "\n")
+    return bad
 
 
 def main() -> None:
@@ -169,6 +189,8 @@ def main() -> None:
         if options.record and not bad:
             note([comparison])
         everything += bad
+    if options.record and not everything:
+        everything = record(options.python, options.authorities)
     sys.exit("\n".join(everything[:40]) or 0)
 
 
