@@ -22,12 +22,14 @@ from manycall.evals.tasks.registry import MODULES
 
 COMPARING = ("task_cases.py", "tasks.py", "task_harness.py")
 EVALS = Path(str(MODULES[0].__file__)).parents[1]
+MATH_WORKER = EVALS / "scoring" / "math_worker.py"
+"""It is loaded by its name, in a separate process."""
 
 
 def code_digest(name: str) -> str:
     """Return the SHA-256 of the module of a task, of the modules of evals/ that it imports, and of the comparison."""
     module = next(each for each in MODULES if name in {benchmark.task.name for benchmark in each.BENCHMARKS})
-    files, found = [Path(str(module.__file__))], set[Path]()
+    files, found = [Path(str(module.__file__)), MATH_WORKER], set[Path]()
     while files:
         found.add(file := files.pop())
         names = re.findall(r"(?m)^from manycall\.evals\.(\S+) import", file.read_text(encoding="utf-8"))

@@ -15,6 +15,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from crosscheck import responses
 from crosscheck.choices import run_harness
 from crosscheck.compared import ENOUGH, Comparison, note
@@ -27,7 +29,7 @@ from manycall.evals.tasks.task_prompt import TaskPrompt
 from manycall.records import Fields, Row
 
 RECORDED = Path(__file__).with_name("recorded_variants.json")
-RECORDED_RESPONSES = 60
+RECORDED_RESPONSES = 25
 EQUAL, UNEXPLAINED = "", "?"
 
 
@@ -62,7 +64,7 @@ def made_up(case: VariantCase, count: int, seed: int) -> list[tuple[Fields, str]
 def ask_both(python: str, authorities: str, case: VariantCase, pairs: list[tuple[Fields, str]], folder: Path) -> Both:
     """Have both sides grade responses."""
     folder.mkdir(parents=True)
-    task = loaded(case.task, responses.write(folder / case.file, [row for row, _ in pairs]))
+    task = loaded(case, responses.write(folder / case.file, [row for row, _ in pairs]))
     assert isinstance(task.rows, list)
     texts = [text for _, text in pairs]
     given = [case.given(text) for text in texts]
@@ -80,11 +82,11 @@ def ask_both(python: str, authorities: str, case: VariantCase, pairs: list[tuple
     return Both(task.rows, texts, given, [value for _, value in mine], graded, said)
 
 
-def loaded(name: str, rows: Path) -> Task:
-    """Return a task on a file."""
-    task = TASKS[name]
+def loaded(case: VariantCase, rows: Path) -> Task:
+    """Return the task of a case on a file, with the filter of the case alone."""
+    task = TASKS[case.task]
     assert task.loader is not None
-    return task.loader(task, rows)
+    return replace(task.loader(task, rows), extract={case.filter: task.filters[case.filter]})
 
 
 def reason(case: VariantCase, graded: Graded) -> str:
@@ -151,7 +153,7 @@ def compare(
 def recorded_now(case: VariantCase, folder: Path) -> str:
     """Return the digest of our messages and scores of the recorded responses."""
     pairs = made_up(case, RECORDED_RESPONSES, 0)
-    task = loaded(case.task, responses.write(folder / case.file, [row for row, _ in pairs]))
+    task = loaded(case, responses.write(folder / case.file, [row for row, _ in pairs]))
     assert isinstance(task.rows, list)
     prompt = TaskPrompt(task)
     return digest([
