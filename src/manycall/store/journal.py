@@ -5,90 +5,34 @@ new call, for the same row and a request of the same bytes. If a row sends one r
 numbered in the order in which they start: two identical requests are two samples, and each gets its own response. A
 row's other calls do not affect this number, so concurrent calls may complete in any order.
 
-One line per call: {"id": row id, "key": hash of the request, "nth": the number among the row's identical requests, from
-1, "at": seconds since 1970, "seconds": duration, "ttft": seconds until the first event if the response was streamed,
-"endpoint", "model": which endpoint answered, if a run has several or prices, and the model, if it is not the run's,
-"attempts", "waited", "statuses": of a call that was retried, its attempts, the seconds between them and the statuses of
-those that failed, "body": the exact text of the response}. A body that is not valid UTF-8 is stored base64-encoded in
-"body64" instead. The response of another API, or a streamed one, is stored as the equivalent chat completion.
-
 Lines that could not be written, or are not synced yet, are kept in memory. If the file fails, `close` writes them to
 rescued.jsonl, and the next session imports that file.
 """
 
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
-from hashlib import blake2b
-from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
-
-import msgspec
 
 from manycall.errors import StorageError
 from manycall.records import DECODE_ERRORS
 from manycall.store.append_log import AppendLog
 from manycall.store.atomic_write import replace_file
 from manycall.store.disk import REAL_DISK, Disk
+from manycall.store.journal_line import (
+    CallKey,
+    JournaledCall,
+    StoredCall,
+    body_text,
+    decode_journaled,
+    decode_key,
+    decode_response,
+    encode_stored,
+    lookup_key,
+)
 from manycall.store.jsonl import corrupt_file, decode_lines, read_lines
 from manycall.store.unfinished_rows import UnfinishedRows
 
-
-class _StoredCall(msgspec.Struct, omit_defaults=True):
-    """One line of the file."""
-
-    id: str
-    key: str
-    occurrence: int = msgspec.field(name="nth")
-    at: float = 0.0
-    seconds: float = 0.0
-    ttft: float | None = None
-    endpoint: str = ""
-    model: str = ""
-    attempts: int = 1
-    waited: float | None = None
-    statuses: tuple[int, ...] = ()
-    body: str = ""
-    body64: str = ""
-
-
-class JournaledCall(NamedTuple):
-    """What a journal records of a call, for a recount of the tokens and the cost.
-
-    Attributes:
-        body: the response.
-        endpoint, model: which endpoint answered, and the model of the request; "" for the run's first endpoint and for
-            the run's model.
-        at: when the response arrived (Unix time in seconds).
-    """
-
-    body: bytes
-    endpoint: str = ""
-    model: str = ""
-    at: float = 0.0
-
-
-class _CallKey(msgspec.Struct):
-    """The fields of a line that identify a call. Decoding only these is faster than decoding the body too."""
-
-    id: str
-    key: str
-    occurrence: int = msgspec.field(name="nth")
-
-
-_encode = msgspec.json.Encoder().encode
-_decode_call = msgspec.json.Decoder(_StoredCall).decode
-decode_key = msgspec.json.Decoder(_CallKey).decode
-
-
-def request_hash(path: str, body: bytes, pool: str = "") -> str:
-    """Return a hash that identifies a request: its URL path, every byte of its body, and the name of its pool.
-
-    The hash of a request for the default pool ("") does not depend on names. A body contains no NUL, so the two forms
-    cannot be equal.
-    """
-    content = pool.encode() + b"\0" + body if pool else body
-    return blake2b(content, digest_size=16, key=path.encode()).hexdigest()
+RESCUED = "rescued.jsonl"
 
 
 class Journal:
@@ -125,9 +69,9 @@ class Journal:
         on_sync_needed: Callable[[], None] = lambda: None,
     ) -> None:
         self._disk, self._out = disk, out
-        self._rescued = path.with_name("rescued.jsonl")
+        self._rescued = path.with_name(RESCUED)
         self.file = AppendLog(path, disk, on_sync_needed)
-        self._import_rescued()
+        import_rescued(self.file, disk)
         self._unsynced: list[bytes] = []
         self._unwritten: list[bytes] = []
         self._synced = self.file.count
@@ -135,12 +79,9 @@ class Journal:
         self._count_before = self.file.count
         self._offsets: dict[bytes, int] = {}
         self._unfinished = UnfinishedRows() if unfinished is None else unfinished
-        kept = ((offset, self._key_at(offset)) for offset in kept_calls)
-        behind = ((offset, call) for offset, _, call in decode_lines(path, decode_key, out, disk, read_to))
-        for offset, call in chain(kept, behind):
-            if not is_done(call.id):
-                self._offsets[lookup_key(call.id, call.key, call.occurrence)] = offset
-                self._unfinished.record_call(call.id, offset)
+        self._is_done = is_done
+        self._add_replays((offset, self._key_at(offset)) for offset in kept_calls)
+        self.read_from(read_to)
 
     def __repr__(self) -> str:
         return f"<Journal {self.file.path.name}, {len(self._offsets)} calls to replay>"
@@ -149,6 +90,21 @@ class Journal:
     def appended(self) -> int:
         """Number of calls that `append` has written."""
         return self.file.count - self._count_before
+
+    def read_from(self, start: int) -> None:
+        """Read the calls from this offset on, to replay those whose rows are not done.
+
+        Raises:
+            CorruptFile: a line cannot be decoded.
+        """
+        lines = decode_lines(self.file.path, decode_key, self._out, self._disk, start)
+        self._add_replays((offset, call) for offset, _, call in lines)
+
+    def _add_replays(self, calls: Iterable[tuple[int, CallKey]]) -> None:
+        for offset, call in calls:
+            if not self._is_done(call.id):
+                self._offsets[lookup_key(call.id, call.key, call.occurrence)] = offset
+                self._unfinished.record_call(call.id, offset)
 
     def append(
         self,
@@ -183,10 +139,10 @@ class Journal:
         attempts = 1 + len(earlier_statuses)
         fields = (row_id, key, occurrence, at, seconds, ttft, endpoint, model, attempts, waited, earlier_statuses)
         try:
-            call = _StoredCall(*fields, _text(body))
+            call = StoredCall(*fields, body_text(body))
         except UnicodeDecodeError:
-            call = _StoredCall(*fields, body64=b64encode(body).decode())
-        line, offset = _encode(call) + b"\n", self.file.end
+            call = StoredCall(*fields, body64=b64encode(body).decode())
+        line, offset = encode_stored(call) + b"\n", self.file.end
         try:
             self.file.append(line)
         except StorageError:
@@ -220,19 +176,6 @@ class Journal:
             return len(unsaved)
         return 0
 
-    def _import_rescued(self) -> None:
-        """Append the calls in rescued.jsonl to the journal, then delete that file.
-
-        A crash in between leaves both, and the next session imports them again. This is safe, because of several lines
-        for one call the last one is replayed.
-        """
-        rescued = [line for _, line in read_lines(self._rescued, self._disk)]
-        if rescued:
-            for line in rescued:
-                self.file.append(line.rstrip(b"\n") + b"\n")  # an editor may have removed the last newline
-            self.file.sync()
-            self._disk.remove(self._rescued)
-
     def calls(self, start: int = 0) -> Iterator[JournaledCall]:
         """Yield every stored call, oldest first, including those of finished rows and of killed sessions.
 
@@ -240,6 +183,13 @@ class Journal:
             start: offset of the first one.
         """
         return (call for _, _, call in decode_lines(self.file.path, decode_journaled, self._out, self._disk, start))
+
+    def replayable_calls(self) -> Iterator[tuple[str, int]]:
+        """Yield (row id, offset) of each call that may be replayed."""
+        start = min(self._offsets.values(), default=self.file.end)
+        for offset, _, call in decode_lines(self.file.path, decode_key, self._out, self._disk, start):
+            if self._offsets.get(lookup_key(call.id, call.key, call.occurrence)) == offset:
+                yield call.id, offset
 
     @property
     def has_replays(self) -> bool:
@@ -255,7 +205,7 @@ class Journal:
             return None
         return self._body(offset, self.file.read_at(offset))
 
-    def _key_at(self, offset: int) -> _CallKey:
+    def _key_at(self, offset: int) -> CallKey:
         try:
             return decode_key(self.file.read_at(offset))
         except DECODE_ERRORS as error:
@@ -268,45 +218,16 @@ class Journal:
             raise corrupt_file(self.file.path, offset, error, self._out) from None
 
 
-def decode_journaled(line: bytes) -> JournaledCall:
-    """Return the call stored in a line.
+def import_rescued(journal: AppendLog, disk: Disk) -> None:
+    """Append the calls in the rescued.jsonl next to a journal to it, then delete that file.
 
-    Raises:
-        One of DECODE_ERRORS: the line cannot be decoded.
+    A crash in between leaves both, and the next session imports them again. This is safe, because of several lines for
+    one call the last one is replayed.
     """
-    call = _decode_call(line)
-    return JournaledCall(_stored_body(call), call.endpoint, call.model, call.at)
-
-
-def decode_response(line: bytes) -> bytes:
-    """Return the response body stored in a line.
-
-    Raises:
-        One of DECODE_ERRORS: the line cannot be decoded.
-    """
-    return _stored_body(_decode_call(line))
-
-
-def _stored_body(call: _StoredCall) -> bytes:
-    return b64decode(call.body64, validate=True) if call.body64 else call.body.encode()
-
-
-LARGE_BODY_BYTES = 1 << 20
-"""Only larger bodies are checked for control characters, because the check costs time for every response."""
-_CONTROLS = bytes(range(32))
-
-
-def _text(body: bytes) -> str:
-    """Decode a body as text.
-
-    Raises:
-        UnicodeDecodeError: the body is not UTF-8, or it is large and more than half of it are control characters, which
-            JSON escapes with six bytes each.
-    """
-    if len(body) > LARGE_BODY_BYTES and 2 * len(body.translate(None, _CONTROLS)) < len(body):
-        raise UnicodeDecodeError("utf-8", b"", 0, 0, "control characters")
-    return body.decode()
-
-
-def lookup_key(row_id: str, key: str, occurrence: int) -> bytes:
-    return blake2b(f"{occurrence} {key} {row_id}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    path = journal.path.with_name(RESCUED)
+    rescued = [line for _, line in read_lines(path, disk)]
+    if rescued:
+        for line in rescued:
+            journal.append(line.rstrip(b"\n") + b"\n")  # an editor may have removed the last newline
+        journal.sync()
+        disk.remove(path)
