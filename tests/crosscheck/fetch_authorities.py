@@ -3,6 +3,7 @@
 It needs git and pip. A folder that exists stays as it is. Nothing of it is part of this project.
 """
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -38,13 +39,17 @@ def unpack(place: Path, package: str, version: str) -> None:
 
 
 def main(folder: Path) -> None:
-    """Download what is missing."""
-    for name, (repository, commit) in REPOSITORIES.items():
-        if not (folder / name).exists():
-            clone(folder / name, repository, commit)
-    for package, version in WHEELS.items():
-        if not (folder / package).exists():
-            unpack(folder / package, package, version)
+    """Download what is missing. A folder gets its name when it is complete."""
+    for name in (*REPOSITORIES, *WHEELS):
+        part = folder / f"{name}.part"
+        if (folder / name).exists():
+            continue
+        shutil.rmtree(part, ignore_errors=True)
+        if name in REPOSITORIES:
+            clone(part, *REPOSITORIES[name])
+        else:
+            unpack(part, name, WHEELS[name])
+        part.rename(folder / name)
 
 
 if __name__ == "__main__":
