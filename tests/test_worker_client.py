@@ -162,6 +162,13 @@ def test_eight_workers_use_a_quota_that_nobody_knows_as_one_would() -> None:
     assert refused_share(outcome) <= 0.03  # of 600 calls; 0.8 % of 3,000
 
 
+def test_rows_that_have_begun_end_although_their_worker_loses_its_share_after_refusals() -> None:
+    servers = hosted(rpm=600, tokens=15, latency=0.05, burst=30, rate_limit_headers="none")
+    outcome = run_workers(servers, 600, 4)
+    assert (outcome.failed, sum(outcome.ended)) == (0, 600)
+    assert min(outcome.ended) > 0
+
+
 def test_two_workers_share_an_advertised_quota() -> None:
     outcome = run_workers(hosted(rpm=6000), 1500, 2)
     assert outcome.failed == outcome.witness.refused == 0

@@ -10,7 +10,9 @@ from manycall.cluster.worker_messages import SentUnit
 from manycall.control.work_units import ReturnRequest, WorkUnits, unit_rows
 from manycall.records import FailureKind, Row
 from manycall.store.journal_line import JournaledCall
+from manycall.store.row_replays import RowReplays
 from manycall.store.run_folder import RunFolder
+from manycall.store.segment_merge import MergedRows
 
 
 class RowBook:
@@ -29,7 +31,8 @@ class RowBook:
         self._folder, self._counters, self._expected, self._on_change = folder, counters, expected, on_change
         self._segments = folder.segments
         self._units = WorkUnits()
-        self._feed = RowFeed(folder.replays.calls, self._offer)
+        self._replays = RowReplays(folder.journal, folder.ids.is_done, folder.out)
+        self._feed = RowFeed(self._replays.find, self._offer)
         self._failed: dict[str, FailureKind] = {}
 
     def __repr__(self) -> str:
@@ -101,6 +104,15 @@ class RowBook:
             return []
         return [each.number for each in workers if each.is_resting and not self._units.not_begun(each.number)]
 
+    def busy(self, workers: Iterable[DrivenWorker]) -> list[int]:
+        """Return the workers that have rows."""
+        return [each.number for each in workers if not each.is_resting or self._units.not_begun(each.number)]
+
+    def take_back(self, worker: DrivenWorker) -> bool:
+        """Ask a worker that gets no more rows for all that it has not begun. Return whether it has any."""
+        rows = self._units.not_begun(worker.number)
+        return bool(rows) and self._units.request_return(worker.number, rows)
+
     def merge(self, number: int) -> bool:
         """Write the rows that a worker has finished to the output. Return whether there were any.
 
@@ -108,7 +120,10 @@ class RowBook:
             CorruptFile: a line of the segment cannot be decoded.
             StorageError: a row could not be written.
         """
-        merged, counters = self._segments.merge(number), self._counters
+        return self._count(self._segments.merge(number))
+
+    def _count(self, merged: MergedRows) -> bool:
+        counters = self._counters
         counters.record_merged(done=len(merged.done), rejected=len(merged.rejected), truncated=merged.truncated)
         for row_id, kind in merged.failed:
             self._failed[row_id] = kind
@@ -120,16 +135,19 @@ class RowBook:
         self._feed.forget(ended)
         return bool(ended)
 
-    def give_away(self, number: int) -> None:
-        """Let the rows of a worker wait again, because it is gone. Whoever gets them repeats no call of its journal.
+    def absorb(self, number: int) -> None:
+        """Merge the rows and the journal of a worker that has ended. Whoever gets its other rows repeats no call.
 
         Raises:
-            CorruptFile: a line of the journal cannot be decoded.
+            CorruptFile: a line cannot be decoded.
+            StorageError: a file could not be written.
         """
-        row_ids = self._units.assigned(number)
-        if row_ids:
-            self._folder.replays.add_lost(number, row_ids)
-            self._feed.refresh(row_ids)
+        self._count(self._segments.absorb(number))
+        self._replays.update()
+        self._feed.refresh(self._units.assigned(number))
+
+    def give_away(self, number: int) -> None:
+        """Let the rows of a worker wait again, because it is gone."""
         self._units.remove(number)
 
     def calls(self, number: int) -> Iterable[JournaledCall]:

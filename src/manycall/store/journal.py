@@ -184,13 +184,6 @@ class Journal:
         """
         return (call for _, _, call in decode_lines(self.file.path, decode_journaled, self._out, self._disk, start))
 
-    def replayable_calls(self) -> Iterator[tuple[str, int]]:
-        """Yield (row id, offset) of each call that may be replayed."""
-        start = min(self._offsets.values(), default=self.file.end)
-        for offset, _, call in decode_lines(self.file.path, decode_key, self._out, self._disk, start):
-            if self._offsets.get(lookup_key(call.id, call.key, call.occurrence)) == offset:
-                yield call.id, offset
-
     @property
     def has_replays(self) -> bool:
         """Whether a call may be answered from the journal."""

@@ -27,7 +27,6 @@ from manycall.store.resume_cache import MIN_CACHED_ROWS, CachedFiles
 from manycall.store.retried_rows import RETRIED, merge_retried
 from manycall.store.row_layout import PlainLayout, RowLayout
 from manycall.store.row_parts import PartsLayout
-from manycall.store.row_replays import RowReplays
 from manycall.store.row_store import RowStore
 from manycall.store.segment_fold import fold_all
 from manycall.store.segment_folder import require_ended
@@ -59,7 +58,6 @@ class RunFolder(RowStore):
         retried: number of rows that a session with `retries_truncated` has written.
         ended: every row of the input is done or failed.
         segments: the segments of workers.
-        replays: the journaled calls that are sent to a worker together with their row.
 
     Raises:
         SettingsMismatch: the output was created with other settings, which the message lists as a diff.
@@ -149,8 +147,7 @@ class RunFolder(RowStore):
         self._open_failures(paths.failures, self.out)
         tag = self.manifest.settings_hash if self._is_staged else ""
         self.segments = SegmentMerger(self, self.out, self._layout, tag, self._disk)
-        self.replays = RowReplays(self.folder, self.journal, self.out, self._disk)
-        self.segments.absorb()
+        self.segments.absorb_all()
         self._count_done()
         self.truncated = self.truncated_rows
         self._reserve_space()
@@ -228,7 +225,7 @@ class RunFolder(RowStore):
         self.truncated += len(self._done.retrying)
         files = (self._rows, self._rejected_rows, self.failures, self._timeline)
         errors = self._close_files(
-            self.segments.absorb, self.segments.close, *(file.close for file in files),
+            self.segments.absorb_all, self.segments.close, *(file.close for file in files),
             self._merge_retried, self._replace_output, self._append_failed, self.save_manifest,
         )  # fmt: skip
         if self._cache_writer is not None and self.journal.is_saved and not errors:
