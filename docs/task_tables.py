@@ -30,7 +30,7 @@ def benchmark_rows() -> Iterator[tuple[str, ...]]:
     """Yield the rows of the table."""
     seen = set()
     for name, benchmark in BENCHMARKS.items():
-        family = LANGUAGE.sub(r"\1_XX", name)
+        family = family_of(name)
         row = (f"`{family}`", *cells(benchmark))
         if row not in seen:
             seen.add(row)
@@ -39,24 +39,31 @@ def benchmark_rows() -> Iterator[tuple[str, ...]]:
 
 def crosscheck_rows() -> Iterator[tuple[str, ...]]:
     """Yield the rows of the table of comparisons: each task with each authority, then filters without one."""
-    noted = json.loads(COMPARED.read_text(encoding="utf-8"))
-    seen = set()
-    for name, benchmark in BENCHMARKS.items():
-        own = [*benchmark.task.filters, *benchmark.task.votes]
-        family = LANGUAGE.sub(r"\1_XX", name)
-        for cells_of_authority in comparison_cells(own, [each for each in noted if each["task"] == name]):
-            row = (f"`{family}`", *cells_of_authority)
-            if row not in seen:
-                seen.add(row)
-                yield row
+    noted = defaultdict(list)
+    for each in json.loads(COMPARED.read_text(encoding="utf-8")):
+        noted[family_of(each["task"])].append(each)
+    for family, benchmark in {family_of(name): each for name, each in BENCHMARKS.items()}.items():
+        for row in comparison_cells([*benchmark.task.filters, *benchmark.task.votes], noted[family]):
+            yield f"`{family}`", *row
+
+
+def family_of(name: str) -> str:
+    """Return the name of a task, with XX in place of its language."""
+    return LANGUAGE.sub(r"\1_XX", name)
 
 
 def comparison_cells(filters: list[str], comparisons: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
-    """Yield the cells of a task after its name: filters, authority, responses, deliberate differences."""
-    rows = defaultdict(list)
+    """Yield the cells of a task or family after its name: filters, authority, responses, deliberate differences.
+
+    The number of responses is the lowest of the family.
+    """
+    pairs = defaultdict(list)
     for each in comparisons:
-        different = sum(each.get("deliberate", {}).values())
-        rows[each["authority"], each["responses"], different].append(each["filter"])
+        pairs[each["authority"], each["filter"]].append(each)
+    rows = defaultdict(list)
+    for (authority, name), same in pairs.items():
+        different = sum(sum(each.get("deliberate", {}).values()) for each in same)
+        rows[authority, min(each["responses"] for each in same), different].append(name)
     for (authority, responses, different), names in rows.items():
         yield _code(names), authority, f"{responses:,}", f"{different:,}"
     if rest := [name for name in filters if name not in {each["filter"] for each in comparisons}]:

@@ -112,10 +112,12 @@ WITHOUT_AUTHORITY = {
     ("cmath", "last-number"): "our own",
 }
 """Filters of tasks with an authority that are not compared, with the reason."""
+FEWER_RESPONSES = ("bbh_cot_zeroshot", "cmath", "math500", "mgsm_", "minerva_math500")
+"""Beginnings of the tasks of which fewer than ENOUGH responses were compared. `make crosscheck` shortens the list."""
 
 
-def test_every_filter_of_an_authority_was_compared_on_enough_responses() -> None:
-    compared = {(each.task, each.filter) for each in noted() if each.responses >= ENOUGH}
+def test_every_filter_of_an_authority_was_compared() -> None:
+    compared = {(each.task, each.filter) for each in noted()}
     filters = {
         (name, each)
         for name, benchmark in BENCHMARKS.items()
@@ -123,6 +125,9 @@ def test_every_filter_of_an_authority_was_compared_on_enough_responses() -> None
         for each in ours.filters_of(name)
     }
     assert filters - compared - WITHOUT_AUTHORITY.keys() == set()
+    assert {
+        each.task for each in noted() if each.responses < ENOUGH and not each.task.startswith(FEWER_RESPONSES)
+    } == set()
 
 
 def test_our_variants_send_and_score_as_when_they_were_compared(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from manycall.records import Fields, Row
 
 RECORDED = Path(__file__).with_name("recorded_graded.json")
 RECORDED_PAIRS, RECORDED_SEED = 2000, 75
-COMPARED_FILTERS = ("drop_simple_evals/em", "drop_simple_evals/f1", "simpleqa/grade of the judge")
+COMPARED_FILTERS = (("drop_simple_evals", "em"), ("drop_simple_evals", "f1"), ("simpleqa", "grade of the judge"))
 SPANS = (
     "21",
     "21 yards",
@@ -260,7 +260,7 @@ def main() -> None:
         bad = differences(options.python, options.authorities, options.count, Path(name))
     print(f"DROP, SimpleQA: {options.count:,} made-up responses and replies of judges each, {len(bad)} differences")
     if options.record and not bad:
-        note(Comparison(*each.split("/"), "openai/simple-evals", options.count) for each in COMPARED_FILTERS)
+        note(Comparison(*each, "openai/simple-evals", options.count) for each in COMPARED_FILTERS)
         RECORDED.write_text(json.dumps(recorded(), indent=1, sort_keys=True) + "\n")
     sys.exit("\n".join(bad[:20]) or 0)
 

@@ -163,8 +163,9 @@ def evalscope_letters(folder: Path, pairs: Pairs) -> Said:
         "en": (template.SINGLE_ANSWER_COT, module.parse_answers),
         "zh": (template.CHINESE_SINGLE_ANSWER_TEMPLATE_COT, module.parse_answers_zh),
     }
-    last_resort = module._fallback_parse_answer
-    sent, graded = [], []
+    last_resort, used = module._fallback_parse_answer, list[Any]()
+    module._fallback_parse_answer = lambda *values: used.append(values) or last_resort(*values)
+    sent, graded = list[Any](), list[Any]()
     for row, text in pairs:
         form, parse = ways["zh" if "A" in row else "en"]
         choices = row["choices"] if "choices" in row else [row[letter] for letter in "ABCD"]
@@ -172,8 +173,7 @@ def evalscope_letters(folder: Path, pairs: Pairs) -> Said:
         question = row.get("question", row.get("Question"))
         content = form.format(letters="A,B,C,D", choices=shown, question=question)
         sent.append([{"role": "user", "content": content}])
-        used = []
-        module._fallback_parse_answer = lambda *values, used=used: used.append(1) or last_resort(*values)
+        used.clear()
         read = "".join(parse(types.SimpleNamespace(choices=choices), completion=text))
         answer = row.get("answer", row.get("Answer"))
         right = "ABCD"[answer] if isinstance(answer, int) else answer
