@@ -29,6 +29,11 @@ def samples_of(name: str) -> int:
     return TASKS[name].samples or 1
 
 
+def filters_of(name: str) -> list[str]:
+    """The names of its filters and votes."""
+    return [*TASKS[name].filters, *TASKS[name].votes]
+
+
 def loaded(name: str, test: Path, train: Path) -> Task:
     """The task on these files."""
     task = TASKS[name]
