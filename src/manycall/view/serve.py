@@ -18,7 +18,7 @@ from manycall.view.view_context import Answer
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-THREADS = 4
+THREADS = 8
 
 
 class ViewApp:
