@@ -112,7 +112,7 @@ class ColumnTable:
     def patient_query(
         self, collect: Callable[[Iterable[tuple[Any, ...]]], Collected], sql: str, parameters: Sequence[Any] = ()
     ) -> Collected:
-        """Return what `collect` makes of the rows of a query that only reads. Whenever another query comes, it starts again."""
+        """Return what `collect` makes of the rows of a query that only reads. It starts again for any other query."""
         while True:
             with self._turns.take(patient=True), self._stopping(lambda: self._turns.is_awaited):
                 try:

@@ -1,4 +1,4 @@
-"""Whose turn it is at the table of columns: queries that a user waits for go first, and long work makes room for them."""
+"""Whose turn it is at the table of columns: queries that a user waits for go first, long work makes room for them."""
 
 import threading
 from collections.abc import Iterator

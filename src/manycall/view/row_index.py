@@ -157,9 +157,9 @@ class RowIndex:
     def _run(self) -> None:
         try:
             while not self.is_closed:
-                if not self._work() and not self._wake.wait(QUIET_SECONDS if self._jobs else UNUSED_SECONDS):
-                    if not self._jobs:
-                        break
+                seconds = QUIET_SECONDS if self._jobs else UNUSED_SECONDS
+                if not self._work() and not self._wake.wait(seconds) and not self._jobs:
+                    break
                 self._wake.clear()
         except Exception as error:
             self._failure = error
