@@ -34,6 +34,10 @@ class ViewApp:
         self._routes, self._statics, self._token = routes, statics, token
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="view")
 
+    def prepare(self) -> None:
+        """Read the list of runs in a thread, while the browser opens the page that will ask for it."""
+        self._threads.submit(self._routes.answer, "runs", "")
+
     def close(self) -> None:
         """End the threads after their current requests, and close all files."""
         self._threads.shutdown()
