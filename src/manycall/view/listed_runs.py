@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
-from manycall.view.run_list import FoundRun
+from manycall.view.run_list import FILES, FoundRun
 from manycall.view.run_state import STATES
 from manycall.view.run_summary import LIST_TAIL_BYTES, RunFacts
 from manycall.view.tail import FileStamps, file_stamps
@@ -29,8 +29,8 @@ class ListedRuns:
         return sorted(runs, key=lambda run: (STATES.index(run["state"]), -(run["updated_at"] or 0.0)))
 
     def _summary(self, found: FoundRun) -> tuple[FileStamps, dict[str, Any]]:
-        names = ("out", "manifest", "timeline") if found.kind == "run" else ("out",)
-        stamp = file_stamps(map(found.file, names))
+        folder = found.folder
+        stamp = file_stamps((found.path, folder / FILES["manifest"], folder / FILES["timeline"]))
         kept = self._kept.get(found.id)
         if kept is not None and kept[0] == stamp and kept[1]["name"] == found.name:
             return kept
