@@ -22,11 +22,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from scenarios.page import markdown, replace_between
 from view import DOCS, RUNS, viewer, write_output, write_runs
-from view_browser import browser
+from view_browser import SET_HIDDEN, browser
 from view_runs import figures, write_run
 
 TABLE = "benchmarks/view_pages.py"
-LINES = 40
+LINES, HIDDEN_SECONDS = 40, 5
 NAMES: dict[str, tuple[str, str, float, str]] = {
     "first": ("from the command to the first rows on the page", "从命令到页面显示前几行", 1.0, "s"),
     "bytes": ("bytes until then", "此前传输的字节", 150, "kB"),
@@ -36,6 +36,12 @@ NAMES: dict[str, tuple[str, str, float, str]] = {
     "search": ("text search, from the last letter to the count of all hits", "文本搜索，从输入完到全部结果", 1.0, "s"),
     "list": (f"list of {RUNS:,} runs", f"{RUNS:,} 个运行的列表", 0.3, "s"),
     "line": ("a line in the timeline to the figure on the page (95 %)", "时间线的一行到页面上的数字（95 %）", 0.3, "s"),
+    "hidden": (
+        f"requests of a hidden tab in {HIDDEN_SECONDS} s",
+        f"隐藏的标签页在 {HIDDEN_SECONDS} 秒内的请求数",
+        0,
+        "",
+    ),
     "heap": ("heap of the page afterwards", "此后页面的堆内存", 30, "MB"),
 }
 """Names in English and Chinese, goal, unit."""
@@ -114,15 +120,29 @@ def measure_lines(chromium: Any, folder: Path) -> dict[str, float]:
                 file.write(json.dumps(figures(time.time(), number, 10**6)) + "\n")
             lags.append(seconds(page.locator(f"[role=progressbar][aria-valuenow='{number}']").wait_for))
             time.sleep(0.05)
+        hidden = count_hidden_requests(page)
         page.close()
-    return {"line": sorted(lags)[int(0.95 * LINES)]}
+    return {"line": sorted(lags)[int(0.95 * LINES)], "hidden": hidden}
+
+
+def count_hidden_requests(page: Any) -> int:
+    """Return how many requests the page sends while it takes itself for hidden. A browser without a window hides none."""
+    page.evaluate(SET_HIDDEN, True)
+    page.wait_for_timeout(500)
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url))
+    page.wait_for_timeout(HIDDEN_SECONDS * 1000)
+    return len(sent)
 
 
 def table(found: dict[str, float], language: int) -> str:
     """Return the table in English (0) or Chinese (1)."""
     head = (["", "measured", "goal"], ["", "实测", "目标"])[language]
     cells = [
-        [names[language], f"{found[key]:.{2 if unit == 's' else 0}f} {unit}", f"{goal:g} {unit}"]
+        [
+            names[language],
+            *(text.strip() for text in (f"{found[key]:.{2 if unit == 's' else 0}f} {unit}", f"{goal:g} {unit}")),
+        ]
         for key, (*names, goal, unit) in NAMES.items()
     ]
     return markdown([head, *cells])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from view_browser import ORIGIN, Tab, browser
+from view_browser import ORIGIN, SET_HIDDEN, Tab, browser
 from view_fixtures import EVAL, FAILED, JUDGED, NOW, OTHER, RUNS, STORY, FixtureApi, detail, timeline
 
 PAGES = {
@@ -449,12 +449,6 @@ def test_a_query_that_was_too_slow_is_asked_again(chromium: Any) -> None:
     tab.api.replies = {}
     page.get_by_text("1,319 of 1,319 rows").wait_for()
     tab.close()
-
-
-SET_HIDDEN = """hidden => {
-  Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
-  document.dispatchEvent(new Event('visibilitychange'));
-}"""
 
 
 @pytest.mark.parametrize(("name", "last"), [("live", ".chart canvas"), ("rows", ".column")])

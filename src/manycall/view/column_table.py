@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from manycall import clock
-from manycall.view.query_turns import QueryTurns
+from manycall.view.queryturns import QueryTurns
 from manycall.view.replies import ViewRefused
 from manycall.view.row_columns import Column, ColumnType
 
@@ -30,6 +30,7 @@ class ColumnTable:
 
     Attributes:
         columns: the columns by name.
+        turns: whose query comes next.
 
     Raises:
         ViewRefused: there is too little space for temporary files.
@@ -39,7 +40,7 @@ class ColumnTable:
         if shutil.disk_usage(tempfile.gettempdir()).free < BYTES_PER_ROW * expected_rows:
             raise ViewRefused(507, "There is too little space for the index.", f"Free some in {tempfile.gettempdir()}.")
         self.columns = {column.name: column for column in columns}
-        self._turns = QueryTurns()
+        self.turns = QueryTurns()
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         for pragma in ("journal_mode=off", "synchronous=off", f"cache_size=-{CACHE_KIB}", "temp_store=file"):
             self._database.execute(f"pragma {pragma}")
@@ -54,7 +55,7 @@ class ColumnTable:
     def insert(self, first: int, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert the values of consecutive lines."""
         marks = ", ?" * len(self.columns)
-        with self._turns.take(patient=True):
+        with self.turns.take(patient=True):
             self._database.execute("begin")
             self._database.executemany(
                 f"insert into lines values (?{marks})",  # noqa: S608 (the text has marks only)
@@ -65,7 +66,7 @@ class ColumnTable:
     def add_column(self, column: Column) -> None:
         """Add a column, empty for all rows."""
         number = len(self.columns)
-        with self._turns.take(patient=False):
+        with self.turns.take(patient=False):
             self._database.execute(f"alter table lines add column c{number} {_AFFINITY[column.type]}")
             self.columns = {**self.columns, column.name: column}
 
@@ -85,7 +86,7 @@ class ColumnTable:
         self._write_many("delete from hits where search = ?", [(search,)])
 
     def _write_many(self, sql: str, parameters: Iterable[tuple[Any, ...]]) -> None:
-        with self._turns.take(patient=False):
+        with self.turns.take(patient=False):
             self._database.execute("begin")
             self._database.executemany(sql, parameters)
             self._database.execute("commit")
@@ -99,7 +100,7 @@ class ColumnTable:
         Raises:
             ViewRefused: the query took longer.
         """
-        with self._turns.take(patient=False):
+        with self.turns.take(patient=False):
             deadline = None if seconds is None else clock.thread_cpu_seconds() + seconds  # busy machines are not slow
             try:
                 with self._stopping(None if deadline is None else lambda: clock.thread_cpu_seconds() > deadline):
@@ -114,7 +115,7 @@ class ColumnTable:
     ) -> Collected:
         """Return what `collect` makes of the rows of a query that only reads. It starts again for any other query."""
         while True:
-            with self._turns.take(patient=True), self._stopping(lambda: self._turns.is_awaited):
+            with self.turns.take(patient=True), self._stopping(lambda: self.turns.is_awaited):
                 try:
                     return collect(self._database.execute(sql, parameters))
                 except sqlite3.OperationalError as error:
@@ -132,5 +133,5 @@ class ColumnTable:
 
     def close(self) -> None:
         """Close the database, which removes it."""
-        with self._turns.take(patient=False):
+        with self.turns.take(patient=False):
             self._database.close()

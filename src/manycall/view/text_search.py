@@ -60,7 +60,7 @@ class TextSearch:
     @property
     def scanned(self) -> float:
         """The share of the file that has been searched, from 0 to 1."""
-        return 1.0 if self.is_complete else self._lines.start(self._next) / self._lines.size
+        return 1.0 if self._next >= len(self._lines) else self._lines.start(self._next) / self._lines.size
 
     def advance(self, seconds: float, is_over: Callable[[], bool] = lambda: False) -> list[int]:
         """Search for about `seconds`, or until `is_over`. Return the lines that were found; the table has them too."""

@@ -36,10 +36,7 @@ export function Distributions(props) {
   </details>`;
 }
 
-/**
- * The groups of some rows. They are asked for one after another, because browsers allow six connections and the rows go
- * first; `isComplete` asks again when all rows are known. The old bars stay until the new ones are there.
- */
+/** The groups of some rows, one request after another: rows go first. Old bars stay until the new ones are there. */
 export function Groups({ run, columns, file = "out", where = "", isComplete, onPick }) {
   const groups = groupsOf(columns);
   const [counts, setCounts] = useState({});
@@ -59,8 +56,8 @@ export function Groups({ run, columns, file = "out", where = "", isComplete, onP
 }
 
 function Group({ kind, title, data, onPick }) {
-  if (data === undefined) return html`<figure class="histogram"><figcaption>${title}</figcaption></figure>`;
-  if (kind === "histogram") return data?.counts.length > 0 && html`<${Histogram} data=${data} title=${title} onPick=${onPick} />`;
-  if (!data || (data.values.length > 5 && data.values[0].count === 1)) return null; // Each value is there once.
+  if (!data) return data === undefined && html`<figure class="histogram"><figcaption>${title}</figcaption></figure>`;
+  if (kind === "histogram") return data.counts.length > 0 && html`<${Histogram} data=${data} title=${title} onPick=${onPick} />`;
+  if (data.values.length > 5 && data.values[0].count === 1) return null; // Each value is there once.
   return data.values.length + (data.missing ? 1 : 0) > 0 && html`<${Facet} data=${data} title=${title} onPick=${onPick} />`;
 }

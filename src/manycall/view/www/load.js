@@ -15,7 +15,7 @@ export function useData(path, params = {}, every = 0) {
   const key = path === null ? null : path + JSON.stringify(params);
   const [state, setState] = useState({ key, data: null, error: null });
   const [round, setRound] = useState(0);
-  useLayoutEffect(() => { // Not after the next paint: the request may start at once.
+  useLayoutEffect(() => { // Before the next paint.
     if (path === null) return undefined;
     const abort = new AbortController();
     let timer = 0;

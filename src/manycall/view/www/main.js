@@ -73,7 +73,10 @@ function App() {
 function usePage(name) {
   const [loaded, setLoaded] = useState({});
   useLayoutEffect(() => {
-    loadPage(name).then((Page) => setLoaded({ name, Page }), () => setLoaded({ error: new ApiError(0, "offline") }));
+    let isShown = true; // A late module must not replace a later page.
+    const show = (state) => isShown && setLoaded(state);
+    loadPage(name).then((Page) => show({ name, Page }), () => show({ error: new ApiError(0, "offline") }));
+    return () => (isShown = false);
   }, [name]);
   return loaded.name === name ? loaded : { error: loaded.error };
 }
