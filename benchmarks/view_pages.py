@@ -36,12 +36,7 @@ NAMES: dict[str, tuple[str, str, float, str]] = {
     "search": ("text search, from the last letter to the count of all hits", "文本搜索，从输入完到全部结果", 1.0, "s"),
     "list": (f"list of {RUNS:,} runs", f"{RUNS:,} 个运行的列表", 0.3, "s"),
     "line": ("a line in the timeline to the figure on the page (95 %)", "时间线的一行到页面上的数字（95 %）", 0.3, "s"),
-    "hidden": (
-        f"requests of a hidden tab in {HIDDEN_SECONDS} s",
-        f"隐藏的标签页在 {HIDDEN_SECONDS} 秒内的请求数",
-        0,
-        "",
-    ),
+    "hidden": (f"a hidden tab sends in {HIDDEN_SECONDS} s", f"隐藏的标签页 {HIDDEN_SECONDS} 秒内发送", 0, "requests"),
     "heap": ("heap of the page afterwards", "此后页面的堆内存", 30, "MB"),
 }
 """Names in English and Chinese, goal, unit."""
@@ -126,7 +121,7 @@ def measure_lines(chromium: Any, folder: Path) -> dict[str, float]:
 
 
 def count_hidden_requests(page: Any) -> int:
-    """Return how many requests the page sends while it takes itself for hidden. A browser without a window hides none."""
+    """Return how many requests the page sends while it takes itself for hidden: without a window, no tab is hidden."""
     page.evaluate(SET_HIDDEN, True)
     page.wait_for_timeout(500)
     sent: list[str] = []
@@ -139,10 +134,7 @@ def table(found: dict[str, float], language: int) -> str:
     """Return the table in English (0) or Chinese (1)."""
     head = (["", "measured", "goal"], ["", "实测", "目标"])[language]
     cells = [
-        [
-            names[language],
-            *(text.strip() for text in (f"{found[key]:.{2 if unit == 's' else 0}f} {unit}", f"{goal:g} {unit}")),
-        ]
+        [names[language], f"{found[key]:.{2 if unit == 's' else 0}f} {unit}", f"{goal:g} {unit}"]
         for key, (*names, goal, unit) in NAMES.items()
     ]
     return markdown([head, *cells])

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from manycall import clock
-from manycall.view.queryturns import QueryTurns
+from manycall.view.query_turns import QueryTurns
 from manycall.view.replies import ViewRefused
 from manycall.view.row_columns import Column, ColumnType
 
