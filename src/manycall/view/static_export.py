@@ -4,6 +4,7 @@ The file cannot send any request: its content security policy permits none. Its 
 an order in which each finds those that it imports. Data and modules are JSON, in which no `<` is left.
 """
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from gzip import compress
@@ -20,7 +21,7 @@ from manycall.view.exported_data import exported_data
 from manycall.view.replies import plain
 from manycall.view.routes import ViewRoutes
 from manycall.view.run_list import RunList
-from manycall.view.static_files import module_imports, page_files
+from manycall.view.static_files import page_files
 
 MAX_PAGE_BYTES = 20 << 20
 """Above this, a folder is asked for."""
@@ -28,6 +29,7 @@ COMPRESSED_FROM_BYTES = 2 << 20
 ENTRY = "main.js"
 REPLACED = {"api.js": "api_export.js", "pages.js": "pages_all.js"}
 """Modules that need a server → those that take their place."""
+_IMPORT = re.compile(r'(\bfrom\s*|\bimport\s*)"(\.[^"]+)"')
 LOADER = """\
 const modules = JSON.parse(document.getElementById("manycall-modules").textContent);
 const urls = {};
@@ -101,7 +103,7 @@ def _folder(page: Path, files: Mapping[str, str], data: bytes) -> dict[Path, byt
 
 def _single_page(files: Mapping[str, str], data: bytes) -> bytes:
     style = "\n".join(text for name, text in sorted(files.items(), reverse=True) if name.endswith(".css"))
-    modules = [[name, files[name], module_imports(name, files[name])] for name in _in_order(files)]
+    modules = [[name, files[name], _imports(files, name)] for name in _in_order(files)]
     policy = (
         f"default-src 'none'; script-src '{_hash(LOADER)}' blob:; style-src '{_hash(style)}'; img-src data:; "
         "connect-src 'none'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; "
@@ -145,6 +147,23 @@ def _hash(text: str) -> str:
     return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()
 
 
+def _imports(files: Mapping[str, str], name: str) -> list[tuple[str, str]]:
+    """Return (specifier, name of the file) of each module that a module imports."""
+    folder = Path(name).parent
+    found = dict.fromkeys(match[2] for match in _IMPORT.finditer(files[name]))
+    return [(each, _normal(folder / each)) for each in found]
+
+
+def _normal(path: Path) -> str:
+    parts: list[str] = []
+    for part in path.parts:
+        if part == "..":
+            parts.pop()
+        elif part != ".":
+            parts.append(part)
+    return "/".join(parts)
+
+
 def _in_order(files: Mapping[str, str]) -> list[str]:
     """Return the modules that the entry needs, each after those that it imports."""
     order: dict[str, None] = {}
@@ -152,7 +171,7 @@ def _in_order(files: Mapping[str, str]) -> list[str]:
     def visit(name: str) -> None:
         if name in order or name not in files:
             return
-        for _, imported in module_imports(name, files[name]):
+        for _, imported in _imports(files, name):
             visit(imported)
         order[name] = None
 

@@ -11,7 +11,7 @@ from manycall.view.replies import PageReply
 START_PAGE = "/"
 FIRST_MODULES = ("main.js", "runs.js", "rows.js")
 """The modules of the pages that are opened first."""
-_IMPORT = re.compile(r'\b(?:from|import)\s*"(\.[^"]+)"')
+_STATIC_IMPORT = re.compile(r'\b(?:from|import)\s*"(\.[^"]+)"')
 CONTENT_TYPES = {
     "css": "text/css; charset=utf-8",
     "html": "text/html; charset=utf-8",
@@ -46,15 +46,10 @@ def _first_modules(contents: Mapping[str, bytes]) -> list[str]:
     """Return the modules of the first pages and all that these import statically."""
     found = list(FIRST_MODULES)
     for name in found:  # which grows
-        found += [each for _, each in module_imports(name, contents[name].decode()) if each not in found]
+        folder, text = posixpath.dirname(name), contents[name].decode()
+        imported = (posixpath.normpath(posixpath.join(folder, each)) for each in _STATIC_IMPORT.findall(text))
+        found += [each for each in dict.fromkeys(imported) if each not in found]
     return found
-
-
-def module_imports(name: str, text: str) -> list[tuple[str, str]]:
-    """Return (specifier, name of the file) of each module that a module imports statically."""
-    folder = posixpath.dirname(name)
-    specifiers = dict.fromkeys(match[1] for match in _IMPORT.finditer(text))
-    return [(each, posixpath.normpath(posixpath.join(folder, each))) for each in specifiers]
 
 
 def _read(folder: Traversable, prefix: str) -> list[tuple[str, bytes]]:
