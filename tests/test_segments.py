@@ -1,20 +1,25 @@
 """Segments: what workers write, how it becomes part of the run, and that nothing is lost or doubled on the way."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from disks import Remembering
 from manycall.errors import RowRejected
 from manycall.records import Failure, Row, Success
-from manycall.store.journal import request_hash
+from manycall.store.journal_line import SentCall, request_hash
 from manycall.store.manifest import Manifest
 from manycall.store.row_layout import RowLayout
+from manycall.store.row_replays import RowReplays
 from manycall.store.run_folder import RunFolder
 from manycall.store.segment_folder import segment_numbers, take_number
-from manycall.store.segments import Segment, SentCall
+from manycall.store.segment_mirror import FilePiece, SegmentFeed, SegmentMirror
+from manycall.store.segments import Segment
 
 OUT = Path("/folder/out.jsonl")
 FOLDER = OUT.with_name("out.jsonl.run")
@@ -169,3 +174,60 @@ def test_rows_decided_by_a_session_with_other_settings_are_not_merged() -> None:
     run = open_run(disk, settings={"job": "other"}, earlier=OUT)
     answer(open_segment(run, disk), "b")
     assert open_run(disk, settings={"job": "other"}, earlier=OUT).done_before == 1
+
+
+def test_the_driver_finds_the_journaled_calls_of_a_row_that_it_sends_again() -> None:
+    disk = Remembering()
+    run = open_run(disk)
+    for n in range(3):
+        key = request_hash("chat", b"%d" % (n % 2))
+        run.journal.append("a", key, 1, b"answer %d" % n, at=1.0, seconds=0.5)  # the third is the first again
+    run.journal.append("b", request_hash("chat", b""), 1, b"other", at=1.0, seconds=0.5)
+    run.close()
+    run = open_run(disk)
+    replays = RowReplays(run.journal, run.ids.is_done, OUT, disk)
+    assert [each.body for each in replays.find("a")] == [b"answer 2", b"answer 1"]
+    segment = open_segment(run, disk)
+    call(segment, "a")
+    answer(segment, "c")
+    segment.close()
+    run.segments.absorb(1)  # its worker was killed
+    replays.update()
+    assert [each.body for each in replays.find("a")] == [b"answer 2", b"answer 1", b"{}"]
+    assert [each.body for each in replays.find("b")] == [b"other"]
+    assert replays.find("c") == replays.find("d") == []
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=30, deadline=None)
+def test_a_mirror_becomes_equal_to_its_segment_whatever_is_lost_repeated_or_late(rng: random.Random) -> None:
+    here, there = Remembering(), Remembering()
+    run = open_run(here)
+    number = run.segments.begin_segment()
+    segment = Segment(Path("/elsewhere"), number, disk=there)
+    feed, mirror = SegmentFeed(segment.folder, there), SegmentMirror(run.folder, number, here)
+    late: list[FilePiece] = []
+    for n in range(30):
+        answer(segment, str(n), "x" * rng.randrange(50))
+        for piece in feed.next_pieces(rng.randrange(1, 200)):
+            late.append(piece)
+            if rng.random() < 0.7:
+                mirror.write(piece)
+        mirror.write(rng.choice(late or [FilePiece("../manifest.json", 0, b"!")]))
+        if rng.random() < 0.2:
+            feed.acknowledge(mirror.sync())
+        if rng.random() < 0.3:
+            feed.send_again()
+        run.segments.merge(number)
+    feed.send_again()
+    while pieces := feed.next_pieces():
+        for piece in pieces:
+            mirror.write(piece)
+    assert not feed.is_acknowledged
+    feed.acknowledge(mirror.sync())
+    assert feed.is_acknowledged
+    for name in ("calls.jsonl", "rows.jsonl"):
+        assert here.files[FOLDER / "segments" / "000001" / name] == there.files[segment.folder / name]
+    mirror.close()
+    run.close()
+    assert len(ids(here)) == len(ids(here, "calls.jsonl")) == 30

@@ -113,6 +113,7 @@ class WorkerGroup:
         """Do what is due."""
         for number in self._leases.expire(now):
             worker = self._pool[number]
+            self._rows.merge(number)  # what it wrote before it fell silent
             self._lose(worker, [each.bound for each in worker.used])
             self._note(number, "was silent for too long")
         self._pool.kill_silent(now)
@@ -156,6 +157,7 @@ class WorkerGroup:
         """A worker makes no more calls. Stop the others too, unless only its disk is to blame."""
         if isinstance(error, StorageError):
             self._storage_error = self._storage_error or error
+            self._count_death(str(error))
         elif not worker.is_lost:
             self.stop(error)
 
@@ -165,8 +167,8 @@ class WorkerGroup:
         if self._is_over:
             return
         try:
-            self._rows.merge(worker.number)
             used = self._count_again(worker, died) if died else [each.used for each in worker.used]
+            self._rows.absorb(worker.number)
         except ManycallError as error:
             self.take_error(error)
             used = [each.bound for each in worker.used]
@@ -177,13 +179,17 @@ class WorkerGroup:
 
     def _count_again(self, worker: DrivenWorker, died: str) -> list[float]:
         """Count the calls of a worker that has died. Return what they have used of each budget."""
-        self._deaths += 1
-        if self._deaths >= MAX_DEATHS:
-            self.stop(RunStopped(f"{MAX_DEATHS} worker processes died before they had finished a row: {died}"))
+        self._count_death(died)
         totals = self._session.spending.recount(self._rows.calls(worker.number))
         self._figures.correct(worker.number, totals)
-        self._rows.absorb(worker.number)
         return [] if self._budget is None else self._budget.measure(_charge_of(totals))
+
+    def _count_death(self, why: str) -> None:
+        """Stop the run after several workers that have ended too early, because another one would do the same."""
+        self._deaths += 1
+        if self._deaths >= MAX_DEATHS:
+            message = f"{MAX_DEATHS} worker processes ended before they had finished a row: {why}"
+            self.stop(self._storage_error or RunStopped(message))
 
     def take_error(self, error: Exception) -> None:
         """Stop because the files cannot be written, or because of a bug."""

@@ -9,9 +9,10 @@ from manycall.cluster.row_feed import RowFeed
 from manycall.cluster.worker_messages import SentUnit
 from manycall.control.work_units import ReturnRequest, WorkUnits, unit_rows
 from manycall.records import FailureKind, Row
-from manycall.store.journal import JournaledCall
+from manycall.store.journal_line import JournaledCall
 from manycall.store.row_replays import RowReplays
 from manycall.store.run_folder import RunFolder
+from manycall.store.segment_merge import MergedRows
 
 
 class RowBook:
@@ -110,7 +111,10 @@ class RowBook:
             CorruptFile: a line of the segment cannot be decoded.
             StorageError: a row could not be written.
         """
-        merged, counters = self._segments.merge(number), self._counters
+        return self._count(self._segments.merge(number))
+
+    def _count(self, merged: MergedRows) -> bool:
+        counters = self._counters
         counters.record_merged(done=len(merged.done), rejected=len(merged.rejected), truncated=merged.truncated)
         for row_id, kind in merged.failed:
             self._failed[row_id] = kind
@@ -122,6 +126,17 @@ class RowBook:
         self._feed.forget(ended)
         return bool(ended)
 
+    def absorb(self, number: int) -> None:
+        """Merge the rows and the journal of a worker that has ended. Whoever gets its other rows repeats no call.
+
+        Raises:
+            CorruptFile: a line cannot be decoded.
+            StorageError: a file could not be written.
+        """
+        self._count(self._segments.absorb(number))
+        self._replays.update()
+        self._feed.refresh(self._units.assigned(number))
+
     def give_away(self, number: int) -> None:
         """Let the rows of a worker wait again, because it is gone."""
         self._units.remove(number)
@@ -129,13 +144,3 @@ class RowBook:
     def calls(self, number: int) -> Iterable[JournaledCall]:
         """Return the calls of a worker that has died."""
         return self._segments.calls(number)
-
-    def absorb(self, number: int) -> None:
-        """Take over the journal of a worker that has died, so that the worker that gets its rows repeats no call.
-
-        Raises:
-            StorageError: a file could not be written.
-        """
-        self._segments.absorb(number)
-        self._replays.update()
-        self._feed.refresh(self._units.assigned(number))

@@ -13,7 +13,7 @@ from manycall.errors import StorageError, UsageError
 from manycall.ids import HasId, decode_row_id
 from manycall.option_flags import option, rerun
 from manycall.records import DECODE_ERRORS, Fields
-from manycall.store.journal import JournaledCall, decode_journaled
+from manycall.store.journal_line import JournaledCall, decode_journaled
 from manycall.store.jsonl import corrupt_file, decode_lines
 from manycall.store.manifest import NOT_FINISHED, Manifest
 from manycall.store.paths import run_folder_path

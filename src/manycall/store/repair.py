@@ -11,7 +11,7 @@ from manycall.records import DECODE_ERRORS
 from manycall.store.append_log import AppendLog
 from manycall.store.atomic_write import replace_file, storage_errors
 from manycall.store.disk import REAL_DISK
-from manycall.store.journal import decode_response
+from manycall.store.journal_line import decode_response
 from manycall.store.jsonl import read_lines
 from manycall.store.lock import Lock
 from manycall.store.manifest import Manifest, real_output

@@ -71,7 +71,6 @@ def fold_journals(run_folder: Path, numbers: Iterable[int], journal: AppendLog, 
         calls = AppendLog(segment / CALLS, disk)  # repairs a torn tail
         import_rescued(calls, disk)
         calls.close()
-        journal.sync()
         replace_file(record, [msgspec.json.encode(_Folding(number, journal.end)), b"\n"], disk)
         _append_lines(segment / CALLS, journal, disk)
         journal.sync()

@@ -17,8 +17,6 @@ CALLS, ROWS, REJECTED, FAILURES, TIMELINE = (
 )
 LOCK, SPARE, TAG = "lock", "spare", "rows-of"
 ROW_FILES = (ROWS, REJECTED, FAILURES)
-MIRRORED_FILES = (CALLS, *ROW_FILES, TIMELINE)
-"""The files that a worker without a shared disk sends to the driver. The order matters: calls before rows."""
 
 
 class SegmentInUse(OutputLocked):
@@ -123,7 +121,7 @@ def remove_files(segment: Path, names: Iterable[str], disk: Disk) -> None:
 def remove_segment(segment: Path, disk: Disk) -> None:
     """Remove a segment that has been merged and folded; but keep lines that `manycall repair` has moved aside."""
     remove_files(segment, ROW_FILES, disk)  # before the tag, which says whether they may be merged
-    torn = (f"{name}.torn" for name in MIRRORED_FILES)
+    torn = (f"{name}.torn" for name in (CALLS, *ROW_FILES, TIMELINE))
     remove_files(segment, (TIMELINE, SPARE, LOCK, TAG, *torn), disk)
     if not disk.list_files(segment):
         disk.remove_folder(segment)

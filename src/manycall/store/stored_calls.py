@@ -4,7 +4,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from manycall.store.journal import decode_key, decode_response, lookup_key
+from manycall.store.journal_line import decode_key, decode_response, lookup_key
 from manycall.store.jsonl import decode_lines
 from manycall.store.paths import run_folder_path
 

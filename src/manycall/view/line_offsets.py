@@ -55,7 +55,7 @@ class LineOffsets:
         return not os.path.samestat(status, self._status) or status.st_size < self.end
 
     def extend(self, most: int = READ_LINES) -> bool:
-        """Find at most so many of the next lines. Return whether there were any."""
+        """Find the next `most` lines, or fewer. Return whether there were any."""
         size = self.size
         self._file.seek(self.end)
         lengths = list(map(len, islice(self._file, most)))

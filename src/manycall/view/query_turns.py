@@ -8,7 +8,7 @@ from contextlib import contextmanager
 class QueryTurns:
     """A lock with two kinds of users.
 
-    Patient ones begin only while nobody else waits. A long one looks at `is_awaited` and stops when somebody does.
+    Patient ones begin only while no urgent one waits. A long one looks at `is_awaited` and stops as soon as one does.
     """
 
     def __init__(self) -> None:
@@ -17,7 +17,7 @@ class QueryTurns:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether somebody waits who is not patient."""
+        """Whether an urgent user waits: one who is not patient."""
         return self._waiting > 0
 
     @contextmanager

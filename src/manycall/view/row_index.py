@@ -144,7 +144,7 @@ class RowIndex:
             return search.advance(seconds, lambda: self._search_turns.is_awaited)
 
     def finish(self, search: TextSearch) -> None:
-        """Advance a search to its end."""
+        """Advance a search until it is complete."""
         while not search.is_complete:
             self.advance(search, 1.0)
 

@@ -1,7 +1,7 @@
 """Pages of filtered and sorted rows.
 
-The first page comes from a query with LIMIT. Once nobody asks, the index's thread stores the numbers of all matching
-rows in order, in a temporary file, so that any other page is one look-up, also of a sorted million.
+The first page comes from a query with LIMIT. While no request comes, the index's thread stores the numbers of all
+matching rows in order, in a temporary file, so that any other page is one look-up, also of a sorted million.
 """
 
 import os

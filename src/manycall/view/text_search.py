@@ -46,7 +46,7 @@ class TextSearch:
         return len(self._found)
 
     def start_from(self, other: "TextSearch") -> None:
-        """Check what a wider search has found instead of what it has searched, if that takes less time."""
+        """Check only the hits of a wider search in the part that it has searched, if that takes less time."""
         is_wider = other._field == self._field and other._typed in self._typed and self._typed.isascii()
         begin = self._lines.start(other._next - 1) if other._next else 0
         if is_wider and other._next > self._next and other.hits * CHECK_BYTES < begin:
