@@ -15,12 +15,8 @@ from manycall.errors import UsageError
 from manycall.option_flags import spelled_as_flags
 from manycall.providers import openai
 from manycall.records import Request
-<<<<<<< HEAD
-from manycall.store.journal import request_hash
-from manycall.view.serve import THREADS
-=======
 from manycall.store.journal_line import request_hash
->>>>>>> main
+from manycall.view.serve import THREADS
 from manycall.view.web_server import _listeners
 from view_client import HEADERS, ViewClient
 from view_runs import write_run
