@@ -34,6 +34,12 @@ NAMES: dict[str, tuple[str, str, float, str]] = {
     "filter": ("a quick filter", "快速筛选", 0.3, "s"),
     "sort": ("order by length", "按长度排序", 1.2, "s"),
     "search": ("text search, from the last letter to the count of all hits", "文本搜索，从输入完到全部结果", 1.0, "s"),
+    "pasted": (
+        "text search, from a word that is pasted to the count of all hits",
+        "文本搜索，从粘贴一个词到全部结果",
+        1.0,
+        "s",
+    ),
     "list": (f"list of {RUNS:,} runs", f"{RUNS:,} 个运行的列表", 0.3, "s"),
     "line": ("a line in the timeline to the figure on the page (95 %)", "时间线的一行到页面上的数字（95 %）", 0.3, "s"),
     "hidden": (f"a hidden tab sends in {HIDDEN_SECONDS} s", f"隐藏的标签页 {HIDDEN_SECONDS} 秒内发送", 0, "requests"),
@@ -81,6 +87,12 @@ def measure_rows(chromium: Any, out: Path) -> dict[str, float]:
         complete = status.filter(has_text=re.compile(r"^[\d,]+ of (?!.*searched)"))
         found["search"] = seconds(
             lambda: (page.keyboard.type("a"), page.wait_for_url("**hyperbola**"), complete.wait_for())
+        )
+        field = page.locator("input[type=search]")
+        field.fill("")
+        row.filter(has_text="q-0").wait_for()
+        found["pasted"] = seconds(
+            lambda: (field.fill("yperbola"), page.wait_for_url("**yperbola**"), complete.wait_for())
         )
         session = page.context.new_cdp_session(page)
         session.send("HeapProfiler.collectGarbage")
