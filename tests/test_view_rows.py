@@ -58,7 +58,7 @@ def test_a_page_has_flat_cells_and_cut_texts(client: ViewClient) -> None:
     assert [row["id"] for row in page["rows"]] == ["a/1", "b#<2>", "c"]
     second = page["rows"][1]
     assert second["cells"]["score.strict"] == 0.0
-    assert len(second["cells"]["response"]) == 300
+    assert len(second["cells"]["response"]) == 200
     assert second["lengths"] == {"response": len(ROWS[1]["response"])}
     assert page["total"] == 3
     assert page["counted"]
