@@ -11,7 +11,7 @@ import pytest
 
 from manycall.view.query_turns import QueryTurns
 from manycall.view.replies import ViewRefused
-from manycall.view.row_index import RowIndex
+from manycall.view.row_index import FIRST_LINES, RowIndex
 from manycall.view.text_search import json_spellings
 from manycall.view.where import parse_filter
 from view_client import ViewClient
@@ -375,3 +375,11 @@ def test_an_interrupted_count_starts_again_and_is_complete(tmp_path: Path) -> No
         assert len(passes) == 2
     finally:
         index.close()
+
+
+def test_a_row_far_down_is_there_although_the_file_has_just_been_opened(tmp_path: Path) -> None:
+    write_run(tmp_path / "out.jsonl", [{"id": str(k)} for k in range(FIRST_LINES + 500)])
+    with ViewClient(tmp_path) as client:
+        base = f"/api/runs/{client.run_ids()['out.jsonl']}/rows"
+        assert client.ask(f"{base}/{FIRST_LINES + 499}").json == {"id": str(FIRST_LINES + 499)}
+        assert client.ask(f"{base}/{FIRST_LINES + 500}").status == 404

@@ -25,7 +25,7 @@ FIRST_LINES = 2 * SAMPLE_ROWS
 """The first request waits for these only."""
 UNUSED_SECONDS, QUIET_SECONDS = 600.0, 0.5
 """An index is closed when no request has used it for the first time; jobs begin after the second."""
-MAX_SEARCHES = 6
+MAX_SEARCHES, MAX_WAIT_SECONDS = 6, 10.0
 ASSUMED_LINE_BYTES = 200
 
 
@@ -90,6 +90,19 @@ class RowIndex:
         if self._filling:
             return self._filling[0][1] / max(len(self.lines), 1)
         return 1.0 if self.lines.is_current else self.lines.end / self.lines.size
+
+    def line(self, n: int) -> bytes:
+        """Return a line. Waits until the thread has read the file so far.
+
+        Raises:
+            ViewRefused: there is no such line.
+        """
+        deadline = clock.thread_seconds() + MAX_WAIT_SECONDS
+        while n >= len(self.lines) and not self.lines.is_current and clock.thread_seconds() < deadline:
+            threading.Event().wait(0.005)
+        if n >= len(self.lines):
+            raise ViewRefused(404, f"There is no row {n}.", f"The file has {len(self.lines):,} rows so far.")
+        return self.lines.lines(n, n + 1)[0]
 
     def refresh(self) -> None:
         """Let the thread look for new lines.
