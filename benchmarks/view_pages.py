@@ -172,8 +172,13 @@ def main() -> None:
     found = {key: statistics.median(each[key] for each in measured) for key in NAMES}
     print(table(found, 0))
     if given.write:
+        day, load = time.strftime("%Y-%m-%d"), f"{os.getloadavg()[0]:.0f}"
+        lead = (
+            f"On the page, with Chromium, {day}, load average {load}:",
+            f"页面上（Chromium），{day}，平均负载 {load}：",
+        )
         for language, page in enumerate((DOCS / "view.md", DOCS / "zh" / "view.md")):
-            replace_between(TABLE, [table(found, language)], page)
+            replace_between(TABLE, [lead[language], table(found, language)], page)
 
 
 if __name__ == "__main__":
