@@ -211,6 +211,8 @@ def test_a_silent_worker_is_taken_to_have_used_its_allowance() -> None:
     allowed = amount.grant(0, 1)
     amount.remove(0)
     assert amount.used == allowed > 10.0
+    amount.remove(0, 12.0)  # its process has ended, and its journal shows what it has used
+    assert amount.used == 12.0
 
 
 # rows

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from disks import Crash, Files, Remembering, crashes
 from manycall.errors import RowRejected
@@ -142,10 +143,10 @@ def recover(files: Files, rows: set[str], calls: Calls) -> Remembering:
     return disk
 
 
-def states(disk: Remembering) -> Iterator[tuple[int, Crash]]:
-    """(how many changes came before, what is left) for every crash, equal ones once."""
+def states(disk: Remembering, step: int) -> Iterator[tuple[int, Crash]]:
+    """(how many changes came before, what is left) for every crash after each `step` changes, equal ones once."""
     seen: set[tuple[int, bool, int]] = set()
-    for end in range(len(disk.log) + 1):
+    for end in range(0, len(disk.log) + 1, step):
         durable = sum(op.kind == "durable" for op in disk.log[:end])
         for crash in crashes(disk, end):
             key = (hash(frozenset(crash.files.items())), crash.how == "killed", durable)
@@ -168,16 +169,25 @@ def survive(disk: Remembering, end: int, crash: Crash, again: random.Random | No
         raise
 
 
-def every_state(seed: int, share: float = 1.0) -> int:
+def every_state(seed: int, step: int = 1, share: float = 1.0) -> int:
     """Recover from every state of one history, or from a share of them; return how many."""
     disk, rng, count = history(seed), random.Random(seed), 0
-    for end, crash in states(disk):
+    for end, crash in states(disk, step):
         if rng.random() < share:
             survive(disk, end, crash, rng if rng.random() < 0.3 else None)
             count += 1
     return count
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_every_state_that_a_crash_leaves_of_a_run_with_workers_is_recovered_from(seed: int) -> None:
-    assert every_state(seed, share=0.01) > 80
+def test_every_state_that_a_crash_leaves_of_a_run_with_workers_is_recovered_from() -> None:
+    assert every_state(0, step=7, share=0.1) > 100
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1), st.randoms(use_true_random=False))
+@settings(max_examples=20, deadline=None)
+def test_any_kill_at_any_place_leaves_each_row_once_and_each_call_once(
+    seed: int, place: float, rng: random.Random
+) -> None:
+    disk = history(seed)
+    end = round(place * len(disk.log))
+    survive(disk, end, rng.choice(list(crashes(disk, end))), rng)

@@ -114,7 +114,7 @@ class WorkerGroup:
         for number in self._leases.expire(now):
             worker = self._pool[number]
             self._rows.merge(number)  # what it wrote before it fell silent
-            self._lose(worker, [each.bound for each in worker.used])
+            self._lose(worker, None)
             self._note(number, "was silent for too long")
         self._pool.kill_silent(now)
         if self._budget is not None and (why := self._budget.exhausted) is not None:
@@ -124,7 +124,8 @@ class WorkerGroup:
             self._send_to(self._pool.active)
         workers = [each for each in self._pool.active if each.report is not None]
         allowed = [each.number for each in workers]
-        self._limits.update(now, allowed if self._had_success else allowed[:1], self._rows.idle(workers))
+        callers = allowed if self._had_success else allowed[:1]
+        self._limits.update(now, callers, self._rows.idle(workers), self._rows.busy(workers))
         self._rows.read_ahead(workers)
         changed = self._limits.changed().union(*(self._assign(each) for each in workers))
         self._send_to(each for each in workers if each.number in changed)
@@ -195,21 +196,27 @@ class WorkerGroup:
         """Stop because the files cannot be written, or because of a bug."""
         self.stop(error)
 
-    def _lose(self, worker: DrivenWorker, used: Sequence[float]) -> None:
-        """Give the rows and shares of a worker to others. `used`: what it has used of each budget."""
+    def _lose(self, worker: DrivenWorker, used: Sequence[float] | None) -> None:
+        """Give the rows and shares of a worker to others.
+
+        Args:
+            used: what it has used of each budget; None: unknown, because it may still run.
+        """
+        self._limits.remove(worker.number, used)
         if not worker.is_lost:
             worker.lose()
             self._leases.remove(worker.number)
             self._rows.give_away(worker.number)
-            self._limits.remove(worker.number, used)
 
     # Grants
 
     def _assign(self, worker: DrivenWorker) -> set[int]:
         """Give a worker rows if it needs some, perhaps from another one. Return whose orders have changed."""
-        if self._reason is not None or worker.number not in self._limits.holders:
+        if self._reason is not None:
             return set()
-        number = self._rows.assign(worker, len(self._limits.holders))
+        if worker.number not in self._limits.active:
+            return {worker.number} if self._rows.take_back(worker) else set()
+        number = self._rows.assign(worker, len(self._limits.active))
         return set() if number is None else {number}
 
     def _send_to(self, workers: Iterable[DrivenWorker]) -> None:

@@ -104,6 +104,15 @@ class RowBook:
             return []
         return [each.number for each in workers if each.is_resting and not self._units.not_begun(each.number)]
 
+    def busy(self, workers: Iterable[DrivenWorker]) -> list[int]:
+        """Return the workers that have rows."""
+        return [each.number for each in workers if not each.is_resting or self._units.not_begun(each.number)]
+
+    def take_back(self, worker: DrivenWorker) -> bool:
+        """Ask a worker that gets no more rows for all that it has not begun. Return whether it has any."""
+        rows = self._units.not_begun(worker.number)
+        return bool(rows) and self._units.request_return(worker.number, rows)
+
     def merge(self, number: int) -> bool:
         """Write the rows that a worker has finished to the output. Return whether there were any.
 

@@ -96,7 +96,7 @@ def _assign_pool(
 ) -> dict[str, tuple[int, ...]]:
     """Return the holders of the endpoints of one pool: one for each, then one endpoint for each worker without."""
     usable = _usable(pool)
-    holders = {name: [active[number % len(active)]] for number, name in enumerate(pool)} if active else {}
+    holders = {name: [active[number % len(active)]] if active else [] for number, name in enumerate(pool)}
 
     def held(worker: int) -> int:
         return sum(worker in holders[name] for name in usable)
