@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import manycall.view
+from manycall.view.static_files import page_files, static_replies
 
 WWW = Path(manycall.view.__file__).parent / "www"
 OWN = sorted(WWW.glob("*.js"))
@@ -50,10 +51,15 @@ def imports(name: str) -> set[str]:
 
 
 def test_the_list_of_runs_and_the_rows_need_few_bytes() -> None:
-    files = {"index.html", "style.css", "vendor/uplot.css"}
+    files = {"index.html", "style.css"}
     for name in ("main.js", "runs.js", "rows.js"):
         files |= imports(name)
     assert sum((WWW / name).stat().st_size for name in files) < FIRST_PAGE_BYTES
+
+
+def test_the_start_page_names_the_modules_of_the_first_pages() -> None:
+    named = re.findall(r"<static/([^>]+)>; rel=modulepreload", static_replies(page_files())["/"].headers["link"])
+    assert sorted(named) == sorted(imports("main.js") | imports("runs.js") | imports("rows.js"))
 
 
 def test_all_files_of_the_page_are_small() -> None:
