@@ -101,6 +101,17 @@ def test_a_page_is_accessible_in_light_and_dark(tab: Tab, name: str) -> None:
     assert violations(page, CONTRAST) == []
 
 
+def test_charts_take_the_colors_of_the_theme_that_a_button_chooses(tab: Tab) -> None:
+    page = tab.open(PAGES["live"])
+    page.locator(READY["live"]).first.wait_for()
+    page.get_by_role("button", name="Dark", exact=True).click()
+    page.get_by_role("button", name="Light", exact=True).wait_for()
+    color = "each => getComputedStyle(each).borderTopColor"
+    assert page.locator(".u-marker").last.evaluate(color) == page.locator(".top nav a").first.evaluate(
+        "each => (each.style.color = 'var(--accent)', getComputedStyle(each).color)"
+    )
+
+
 def hostile_api() -> FixtureApi:
     """Replies in which every text is hostile."""
     rows = [

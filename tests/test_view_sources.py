@@ -35,11 +35,6 @@ def test_a_module_is_short_and_imports_files_that_exist(name: str) -> None:
         assert "import(" not in TEXTS[name]
 
 
-def test_a_static_export_has_the_same_pages() -> None:
-    lazy, static = (re.findall(r'"\./(\w+)\.js"', TEXTS[name]) for name in ("pages.js", "pages_all.js"))
-    assert lazy == static
-
-
 def imports(name: str) -> set[str]:
     """Return the names of all modules that a module loads at once."""
     text = (WWW / name).read_text(encoding="utf-8")
@@ -71,9 +66,9 @@ def test_every_text_of_the_page_is_also_chinese() -> None:
         assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", translated[text])), text
 
 
-def test_vendored_files_are_those_that_the_readme_names() -> None:
-    readme = (WWW / "vendor" / "README.md").read_text(encoding="utf-8")
-    named = dict(re.findall(r"^\| `([\w.]+)` .*`([0-9a-f]{64})` \|$", readme, re.M))
+def test_vendored_files_are_those_that_contributing_names() -> None:
+    text = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = dict(re.findall(r"^\| `([\w.]+)` .*`([0-9a-f]{64})` \|$", text, re.M))
     actual = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (WWW / "vendor").glob("*.[jc]s*")}
     assert named == actual
     licenses = (WWW / "vendor" / "LICENSE").read_text(encoding="utf-8")

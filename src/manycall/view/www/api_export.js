@@ -20,11 +20,6 @@ async function read() {
 
 export function takeToken() {}
 
-export function url(path, params = {}) {
-  const query = new URLSearchParams(Object.entries(params).filter(([, value]) => value !== null && value !== undefined && value !== ""));
-  return `api/${path}${query.size ? `?${query}` : ""}`;
-}
-
 export async function request(path, params = {}) {
   if (path.endsWith("/events")) return new Response(new ReadableStream()); // nothing will happen any more
   const [, run, , n] = /^runs\/(\w+)\/(rows)\/(\d+)$/.exec(path) || [];

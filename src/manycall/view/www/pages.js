@@ -1,5 +1,4 @@
-// The pages and the Chinese texts, each loaded when it is first needed. A static export uses pages_all.js in its place: it has no server to load
-// modules from.
+// The pages and the Chinese texts, each loaded when it is first needed.
 const PAGES = {
   runs: async () => (await import("./runs.js")).RunsPage,
   live: async () => (await import("./live.js")).LivePage,
