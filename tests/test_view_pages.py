@@ -351,6 +351,22 @@ def test_the_address_alone_restores_a_view(tab: Tab) -> None:
     assert tab.page.locator(".chip").inner_text().startswith("score.strict-match < 1")
 
 
+def test_sentences_of_the_server_are_chinese_on_the_chinese_page(chromium: Any) -> None:
+    tab = Tab(chromium, locale="zh-CN")
+    page = tab.open(f"/run/{EVAL}/rows?where=score.strict-match+%3D")
+    page.get_by_text("缺少值").wait_for()
+    page = tab.open(f"/run/{EVAL}/row/2")
+    page.get_by_text("这正是发送的内容").wait_for()
+    said = page.evaluate(
+        "async (texts) => { const { say } = await import('/static/words.js'); return texts.map(say); }",
+        ["The prompt cannot be shown. This needs too much memory.", "window 8, server at capacity", *HOSTILE, None],
+    )
+    assert said[:2] == ["无法显示提示。需要的内存太多。", "并发窗口 8，服务端已达上限"]
+    assert said[2:] == [*HOSTILE, ""]
+    assert tab.faults == []
+    tab.close()
+
+
 def test_back_and_forward_change_the_page(tab: Tab) -> None:
     page = tab.open("/")
     page.locator(".grid-row").nth(0).dblclick()

@@ -1,6 +1,6 @@
 // Two or more runs: which is better, by how much, and on which questions?
 import { html, useEffect, useRef, useState } from "./dom.js";
-import { t } from "./words.js";
+import { say, t } from "./words.js";
 import { count, measure, pValue, score } from "./format.js";
 import { go } from "./route.js";
 import { get } from "./api.js";
@@ -44,7 +44,7 @@ function Differences({ result, names }) {
   return html`<${Verdict} each=${result.differences[0]} nameOf=${nameOf} />
     <${Table} label=${t("Differences")} columns=${columns} rows=${result.differences} empty=${t("The runs have no score in common.")} />
     ${result.setting_differences?.length > 0 && html`<p class="muted">${t("The settings differ in:")} ${result.setting_differences.map((each) => html`<code><${Line} value=${asText(each)} /></code> `)}</p>`}
-    ${result.runs.map((run) => run.incomplete && html`<p class="note"><${Line} value=${run.incomplete} /></p>`)}`;
+    ${result.runs.map((run) => run.incomplete && html`<p class="note"><${Line} value=${say(run.incomplete)} /></p>`)}`;
 }
 
 /** Say in a sentence which run is better, and whether that is more than chance. */

@@ -111,7 +111,7 @@ function useFocusOnPage(route, name, lang, Page) {
 
 /** Load the texts of the language of the page. */
 async function prepareWords() {
-  if (language() === "zh") addWords("zh", await loadChinese());
+  if (language() === "zh") addWords("zh", ...(await loadChinese()));
 }
 
 takeToken();

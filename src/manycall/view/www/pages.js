@@ -12,5 +12,8 @@ const PAGES = {
 /** Return the component of a page; unknown names are the list of runs. */
 export const loadPage = (name) => (PAGES[name] || PAGES.runs)();
 
-/** Return the Chinese texts. */
-export const loadChinese = async () => (await import("./words_zh.js")).CHINESE;
+/** Return the Chinese texts and sentences. */
+export async function loadChinese() {
+  const { CHINESE, SENTENCES } = await import("./words_zh.js");
+  return [CHINESE, SENTENCES];
+}
