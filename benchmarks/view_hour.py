@@ -3,9 +3,9 @@
     nice .venv/bin/python benchmarks/view_hour.py --seconds 3600
 
 Makes a folder with runs that have finished, one that was killed and one that is still going on, starts `manycall view`
-and walks through all pages, one action every --pause seconds. Afterwards 50 tabs are opened and closed. Prints JSON: the
-memory, threads, open files and connections of the server over time, and which files changed (there must be none). Needs
-the extra `browser` and Chromium.
+and walks through all pages, one action every --pause seconds. Afterwards 50 tabs are opened and closed. Prints JSON:
+the memory, threads, open files and connections of the server over time, and which files changed (there must be none).
+Needs the extra `browser` and Chromium.
 """
 
 import argparse
@@ -149,13 +149,14 @@ def walk(ids: dict[str, str]) -> list[Action]:
         at(f"/compare?runs={a},{b}", row), press("j", "Enter"), shown(".both"), press("Escape"),
         at(f"/run/{judged}/judge", ".interval"), at(f"/run/{judged}/rows", row), press("Enter"), shown("td"),
         at(f"/run/{stories}/data", ".histogram button"), at(f"/run/{stories}/rows?q=a", row), press("?", "Escape"),
-        at(f"/run/{killed}/rows", row), press("End", "Enter"), shown("td"), at(f"/run/{killed}/data", ".histogram button"),
+        at(f"/run/{killed}/rows", row), press("End", "Enter"), shown("td"),
+        at(f"/run/{killed}/data", ".histogram button"),
     ]  # fmt: skip
 
 
 def view_for(seconds: float, pause: float, page: Any, server: Viewer, ids: dict[str, str]) -> dict[str, Any]:
     """Walk through the pages; return what the server used, once a minute, and how much was done."""
-    started, samples, actions = time.monotonic(), [], 0
+    started, samples, actions = time.monotonic(), list[dict[str, Any]](), 0
     for action in itertools.cycle(walk(ids)):
         elapsed = time.monotonic() - started
         if elapsed >= len(samples) * min(60.0, seconds / 4):
@@ -172,7 +173,7 @@ def view_for(seconds: float, pause: float, page: Any, server: Viewer, ids: dict[
 def open_tabs(context: Any, url: str, server: Viewer, run: str) -> dict[str, Any]:
     """Open 50 tabs of a live page, close them, and return what the server used before, meanwhile and afterwards."""
     before = resources(server)
-    pages = []
+    pages = list[Any]()
     for _ in range(TABS):
         page = context.new_page()
         page.goto(url.replace("#t=", f"?{len(pages)}#t=") + f"&/run/{run}/live")

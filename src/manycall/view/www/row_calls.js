@@ -36,7 +36,7 @@ export function Calls({ run, n }) {
     { label: t("Ending"), cell: (call) => html`<${Line} value=${call.finish_reason || ""} />` },
     { label: t("Attempts"), cell: (call) => attempts(call) },
     { label: t("Endpoint"), cell: (call) => html`<${Line} value=${[call.endpoint, call.model].filter(Boolean).join(" · ")} />` },
-    { label: t("Response"), cell: (call) => html`<${Link} to=${{ page: "row", run, row: call.n, params: { file: "calls" } }}>${t("show")}<//>` },
+    { label: t("Response"), cell: (call) => call.n !== null && html`<${Link} to=${{ page: "row", run, row: call.n, params: { file: "calls" } }}>${t("show")}<//>` },
   ];
   return html`<section class="panel"><h2>${t("Calls")}</h2>
     <${Table} label=${t("Calls")} columns=${columns} rows=${data.calls} empty=${data.complete ? t("The journal has no call of this row.") : t("Reading the journal …")} /></section>`;

@@ -17,7 +17,7 @@ export const CHINESE = {
   "only in the first": "只在第一个", "only in the other": "只在另一个", "close the answers": "关闭回答", Id: "id", Question: "问题", "Right answer": "标准答案",
   first: "第一个", answer: "回答", Questions: "题目", "Which questions": "哪些题目", "Other run": "另一次运行",
   "On the scores as written. Enter shows both answers and their difference.": "按文件中的得分。按 Enter 显示两个回答及其差异。",
-  "The rows are being read …": "正在读取各行……", "not in this run": "这次运行没有这一行", Row: "行", "mark the words that differ": "标出不同的词",
+  "The rows are being read …": "正在读取各行……", "This page has {n} of each kind.": "本页每类有 {n} 题。", "not in this run": "这次运行没有这一行", Row: "行", "mark the words that differ": "标出不同的词",
   "row of the other": "另一次运行的行", "row of the first": "第一次运行的行", "copy the command that does more": "复制功能更多的命令",
   Data: "数据", "Looking for duplicates …": "正在查找重复……", Distributions: "分布", "A bar shows its rows.": "点击条形查看对应的行。",
   Reason: "原因", Rows: "行", rows: "行", "exact duplicates": "完全重复", "distinct words": "不重复的词", "distinct word pairs": "不重复的词对",
