@@ -35,7 +35,7 @@ def scored(folder: Path, name: str, right: range, **files: Any) -> None:
     rows = [
         {
             "id": f"q{n}", "question": HOSTILE, "answer": "7", "finish_reason": "stop",
-            "response": f"{name} {HOSTILE} #### {7 if n in right else 3}", 
+            "response": f"{name} {HOSTILE} #### {7 if n in right else 3}",
             "extracted": {"strict-match": "7" if n in right else "3"}, "score": {"strict-match": float(n in right)},
         }
         for n in range(30)
