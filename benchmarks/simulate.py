@@ -22,11 +22,13 @@ from manycall.data.row_source import RowSource
 from manycall.errors import AttemptTimeout
 from manycall.limits import RateLimits
 from manycall.records import Row
+from manycall.run.client_status import client_status
 from manycall.run.row_client import JournalLog, RowClient
+from manycall.run.row_engine import LocalEngine
 from manycall.run.scheduler import Scheduler
 from manycall.run.status_display import StatusDisplay
 from manycall.run.status_line import StatusLine
-from manycall.run.ticker import client_status, run_ticker
+from manycall.run.ticker import run_ticker
 from manycall.sim import virtual_time
 from manycall.sim.continuous_batching import BatchedCall
 from manycall.sim.in_process import InProcessTransport
@@ -234,8 +236,9 @@ async def drive(
                 client.pool, client.model, client.params, counters=client.counters, log=JournalLog(run.journal)
             )
             scheduler = Scheduler(calls, run, ask, total=total)
-            async with run_ticker(scheduler, progress, run, client):
-                await scheduler.run(RowSource(rows).pending_rows(run.ids))
+            engine = LocalEngine(scheduler, calls, client)
+            async with run_ticker(engine, progress, run):
+                await engine.run(RowSource(rows).pending_rows(run.ids))
         return len(run.ids)
     finally:
         run.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from manycall.store.disk import Disk
-from manycall.store.run_folder import RESERVED_BYTES
+from manycall.store.row_store import RESERVED_BYTES
 
 Files = dict[Path, bytes]
 FOLDER = -1
@@ -174,8 +174,13 @@ class Remembering(Disk):
                 self._folders.add(folder)
                 self.log.append(Op("folder", folder))
 
+    def remove_folder(self, path: Path) -> None:
+        assert not self.list_files(path)
+        self._folders.remove(path)
+        self.log.append(Op("remove", path))
+
     def list_files(self, folder: Path) -> list[Path]:
-        return sorted(path for path in self._names if path.parent == folder)
+        return sorted(path for path in {*self._names, *self._folders} if path.parent == folder)
 
     def exists(self, path: Path) -> bool:
         return path in self._names or path in self._folders

@@ -189,7 +189,7 @@ class World:
             try:
                 async with client:
                     scheduler = Scheduler(calls_of(client, run, budget=self.budget, charge=spending.charge), run, ask)
-                    with allowed(**given_).time_limit(scheduler):
+                    with allowed(**given_).time_limit(scheduler.stop):
                         await scheduler.run(RowSource(questions(count)).pending_rows(run.ids))
             finally:
                 self.took = virtual_time.now()

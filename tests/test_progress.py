@@ -10,9 +10,9 @@ from manycall.client.pool import ClientStatus
 from manycall.control.concurrency_window import ConcurrencyWindow
 from manycall.records import Completion, Usage
 from manycall.render import markdown_table
+from manycall.run.client_status import client_status
 from manycall.run.status_display import StatusDisplay
 from manycall.run.status_line import StatusLine
-from manycall.run.ticker import client_status
 from manycall.sim import virtual_time
 
 

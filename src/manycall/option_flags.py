@@ -51,6 +51,11 @@ def spelled_as_flags() -> Iterator[None]:
         _Spelling.is_command_line = before
 
 
+def is_command_line() -> bool:
+    """Return whether messages name options by their flags."""
+    return _Spelling.is_command_line
+
+
 def option(name: str, value: object = None) -> str:
     """Return an option as the user of this process writes it, alone or with a value.
 

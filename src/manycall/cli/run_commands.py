@@ -169,7 +169,9 @@ def evaluate(
     if len(loaded) == len(models) == 1 and not options["out"].is_dir():
         result = jobs.evaluate(loaded[0], model=models[0], data=data, fewshot_data=fewshot_data, **shared)
     else:
-        for name, value in (("data", data), ("fewshot_data", fewshot_data), ("from_", shared.pop("from_"))):
+        single = {"data": data, "fewshot_data": fewshot_data}
+        single |= {name: shared.pop(name) for name in ("from_", "processes")}
+        for name, value in single.items():
             if value is not None:
                 raise UsageError(f"{option(name, value)} is for one task and one model, and an output that is a file.")
         result = suite_jobs.evaluate_all(loaded, models, **shared)
@@ -247,7 +249,7 @@ def judge(
 
 @with_run_flags(
     exclude={
-        "dry_run", "from_", "idle_timeout", "max_tokens", "reasoning", "retry", "temperature", "thinking",
+        "processes", "dry_run", "from_", "idle_timeout", "max_tokens", "reasoning", "retry", "temperature", "thinking",
     }
 )  # fmt: skip
 def embed(

@@ -6,9 +6,11 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from manycall.errors import UsageError
+from manycall.python_api.job_call import USER_MODULE
 
 
 def load_function(spec: str) -> Callable[..., Any]:
@@ -49,10 +51,22 @@ def _load(spec: str, what: str) -> Any:
     path = Path(name)
     if not colon or not attribute or path.suffix != ".py":
         raise UsageError(f"{spec!r} is not FILE.py:{what}")
+    module = load_module(path)
+    if not hasattr(module, attribute):
+        raise UsageError(f"{path} has no {what} {attribute!r}")
+    return getattr(module, attribute)
+
+
+def load_module(path: Path) -> ModuleType:
+    """Return the module in a file, which may be anywhere.
+
+    Raises:
+        UsageError: no such file, or it cannot be run.
+    """
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file")
     _check_imports(path)
-    module_spec = importlib.util.spec_from_file_location(f"_user_{path.stem}", path)
+    module_spec = importlib.util.spec_from_file_location(f"{USER_MODULE}{path.stem}", path)
     assert module_spec is not None
     assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
@@ -66,9 +80,7 @@ def _load(spec: str, what: str) -> Any:
         raise UsageError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
     finally:
         sys.dont_write_bytecode = usual
-    if not hasattr(module, attribute):
-        raise UsageError(f"{path} has no {what} {attribute!r}")
-    return getattr(module, attribute)
+    return module
 
 
 def _check_imports(path: Path) -> None:

@@ -8,9 +8,9 @@ from typing import Any, Self
 from manycall.client.body_adapter import dropped_names
 from manycall.client.call_counters import CallCounters
 from manycall.client.endpoint_config import resolve_endpoints
-from manycall.client.endpoint_settings import group_by_pool, model_of
+from manycall.client.endpoint_settings import group_by_pool, key_mark, model_of
 from manycall.client.job_client import JobClient, NamedPools
-from manycall.client.open_pool import PoolSettings, open_pool
+from manycall.client.open_pool import PoolSettings, open_pool, started
 from manycall.client.permits import Permits
 from manycall.client.pool import EndpointPool
 from manycall.client.pool_names import ALL_POOLS, PoolChoice, PoolNames
@@ -20,6 +20,7 @@ from manycall.errors import ManycallError, UsageError
 from manycall.option_flags import option
 from manycall.providers.parameter_lesson import ParameterChange
 from manycall.records import Request, Secret
+from manycall.sim import process
 from manycall.transport.http import IDLE_TIMEOUT_SECONDS, HttpTransport
 from manycall.transport.messages import Transport
 
@@ -115,6 +116,38 @@ class CallClient(LLM):
         self._pools: dict[str, EndpointPool] = {}
         self._calls: JobClient | None = None
         self._is_open = False
+
+    def use_started_sims(self, urls: Sequence[str]) -> None:
+        """Call simulated endpoints that another process has started, instead of starting them.
+
+        Args:
+            urls: their URLs, in the order of the endpoints.
+        """
+        left = iter(urls)
+        for name, settings in self._settings.items():
+            endpoints = tuple(
+                started(each, next(left)) if process.is_sim(each.url) else each for each in settings.endpoints
+            )
+            self._settings[name] = settings._replace(endpoints=endpoints)
+
+    @property
+    def started_sims(self) -> list[str]:
+        """The URLs of the simulated endpoints that this client has started, in the order of the endpoints."""
+        return [
+            opened.url
+            for name, settings in self._settings.items()
+            for given, opened in zip(settings.endpoints, self._pools[name].endpoints, strict=True)
+            if process.is_sim(given.url)
+        ]
+
+    def key_marks(self, salt: bytes) -> dict[str, str]:
+        """Return a keyed hash of the key of each endpoint, by which two processes compare their keys.
+
+        Args:
+            salt: the key of the hash, up to 64 bytes.
+        """
+        endpoints = [each for settings in self._settings.values() for each in settings.endpoints]
+        return {f"{each.shown_name} ({number})": key_mark(each.key, salt) for number, each in enumerate(endpoints, 1)}
 
     def __repr__(self) -> str:
         return f"<CallClient {self.model} at {', '.join(self.endpoint_names)}>"

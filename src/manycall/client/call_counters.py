@@ -1,5 +1,6 @@
 """Counters of one run: attempts, calls, tokens, rows."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -119,3 +120,24 @@ class CallCounters(msgspec.Struct):
         """Count a failed row."""
         self.failed += 1
         self.failure_counts[kind] = self.failure_counts.get(kind, 0) + 1
+
+    def record_merged(self, *, done: int, rejected: int, truncated: int) -> None:
+        """Count rows that another process has finished."""
+        self.done += done
+        self.rejected += rejected
+        self.truncated += truncated
+
+    def forget_failed(self, kind: FailureKind) -> None:
+        """Count a failed row no longer, because it was done in another process."""
+        self.failed -= 1
+        self.failure_counts[kind] -= 1
+
+    def set_calls(self, sums: Mapping[str, int]) -> None:
+        """Set the counters of attempts, calls and tokens to the sums of several processes."""
+        for name, value in sums.items():
+            setattr(self, name, value)
+        self.responses = self.calls + self.invalid_responses
+
+    def record_earlier_success(self) -> None:
+        """Record that calls of this output were answered elsewhere."""
+        self.had_success = True

@@ -121,8 +121,8 @@ class Endpoint(EndpointLimits):
         return self.quota.counts_tokens or (self.key is not None and self._headers.may_still_appear)
 
     def is_ejected(self, now: float) -> bool:
-        """Whether the endpoint is disabled or ejected, so that calls should go to another endpoint."""
-        return self.disabled_reason is not None or self.health.is_ejected(now)
+        """Whether the endpoint is closed or ejected, so that calls should go to another endpoint."""
+        return self.is_closed or self.health.is_ejected(now)
 
     def reserve(self, cost: CallCost, now: float) -> None:
         """Reserve capacity for a call, at a time that `earliest` permitted."""

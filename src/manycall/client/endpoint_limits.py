@@ -68,6 +68,8 @@ class EndpointLimits:
         concurrency_limit: the limit of concurrent calls learned from 429s; not used without a window.
         window: the concurrency window; None if there is none.
         disabled_reason: why no more calls are sent to the endpoint; None while it is in use.
+        is_closed: whether this process sends no calls to it: it is disabled, or other processes use all of its limits.
+        refusals: number of calls that the server has refused with 429.
         paced_at: when a call last had to wait for the quota or the throttle.
         cached_knee: the knee that an earlier run has found; None if there is none.
     """
@@ -80,6 +82,8 @@ class EndpointLimits:
         self.concurrency_limit = ConcurrencyLimit(self.note)
         self.window = None
         self.disabled_reason: str | None = None
+        self.is_closed = False
+        self.refusals = 0
         self.paced_at = -math.inf
         self.cached_knee = None if window is None else window.cached_knee
         self._learned = False
@@ -111,7 +115,7 @@ class EndpointLimits:
     def earliest(self, cost: CallCost, now: float) -> float:
         """Return the earliest time at which a call may be sent; inf if another call must finish first."""
         room = self.window.earliest(self.in_flight, now) if self.window is not None else -math.inf
-        if room == math.inf or self.disabled_reason is not None:
+        if room == math.inf or self.is_closed:
             return math.inf
         if self.concurrency_limit.size is not None:
             room = max(room, self.concurrency_limit.earliest(self.in_flight))
@@ -134,8 +138,14 @@ class EndpointLimits:
 
     def disable(self, why: str) -> None:
         """Send no more calls to the endpoint, because its key was refused or its balance is used up."""
-        self.disabled_reason = why
+        self.disabled_reason, self.is_closed = why, True
         self.note(clock.now(), f"no more calls: {why}")
+
+    def set_share(self, share: float, now: float) -> None:
+        """Use only this share of the quota; other processes use the rest. Send no calls while it is 0."""
+        self.is_closed = self.disabled_reason is not None or share <= 0
+        if share > 0:
+            self.quota.set_share(share, now)
 
     def pause(self, until: float, why: str) -> None:
         """Send no calls to the endpoint until then, because a quota of its key is used up."""
@@ -152,6 +162,7 @@ class EndpointLimits:
             wait: seconds that the server asks the client to wait; None if it does not say.
             names_concurrency: the server says that too many calls are in flight.
         """
+        self.refusals += 1
         limit = self.concurrency_limit
         if limit.size is None:
             delays_all = self.throttle.record_429(sent.at, now, wait, has_limit=self.quota.limits != RateLimits())

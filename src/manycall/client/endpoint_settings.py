@@ -1,6 +1,7 @@
 """One endpoint as the user configured it, and the checks of its key."""
 
 from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
 from typing import Literal, NamedTuple, get_args
 
 from manycall.errors import EndpointMissing, UsageError
@@ -132,6 +133,11 @@ def check_key(key: Secret, where: str) -> Secret | None:
     if not key.reveal().isascii() or not (key.reveal() + "x").isprintable():
         raise UsageError(f"{where}: the key contains a character that cannot be sent, such as a line break")
     return key if key.reveal() else None
+
+
+def key_mark(key: Secret | None, salt: bytes) -> str:
+    """Return a keyed hash of a key, by which two processes compare their keys; "" without a key."""
+    return "" if key is None else blake2b(key.reveal().encode(), key=salt, digest_size=8).hexdigest()
 
 
 def missing_key(url: str, provider: Provider, where: str = "") -> EndpointMissing:

@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -54,6 +55,8 @@ class Permits:
 
     Attributes:
         in_flight: number of permits in use.
+        lease_until: time from which on no permits are granted: this process may have lost its share of the limits
+            (control/worker_leases.py). Default: inf.
         closed: why no more permits are granted; None while they are.
         has_answer: a call was answered.
     """
@@ -69,6 +72,7 @@ class Permits:
     ) -> None:
         self.max_permits = max_permits
         self.in_flight = 0
+        self.lease_until = math.inf
         self.closed: ManycallError | None = None
         self.has_answer = False
         self._endpoints, self._now = endpoints, now
@@ -145,7 +149,7 @@ class Permits:
     def try_acquire_at(self, endpoint: Endpoint) -> bool:
         """Acquire a permit for this endpoint if no call is waiting and one is available now."""
         now = self._now()
-        if self.closed is not None or self._waiting or self.in_flight >= self.max_permits:
+        if self.closed is not None or self._waiting or self.in_flight >= self.max_permits or now >= self.lease_until:
             return False
         if endpoint.earliest(CallCost(), now) > now:
             return False
@@ -181,7 +185,7 @@ class Permits:
 
     def _available_endpoint(self, cost: CallCost, now: float) -> Endpoint | None:
         """Return an endpoint with room for a call now, or None after starting a timer for the next check."""
-        if self.in_flight >= self.max_permits:
+        if self.in_flight >= self.max_permits or now >= self.lease_until:
             return None
         if self._only is not None:
             endpoint, at = self._only, self._only.earliest(cost, now)
@@ -236,7 +240,7 @@ class Permits:
     @property
     def total_window(self) -> int:
         """Maximum calls in flight now: the smaller of the number of permits and the sum of the endpoints' windows."""
-        windows = [endpoint.window for endpoint in self._endpoints if endpoint.disabled_reason is None]
+        windows = [endpoint.window for endpoint in self._endpoints if not endpoint.is_closed]
         return min(self.max_permits, sum(self.max_permits if window is None else window.size for window in windows))
 
     @property
@@ -245,6 +249,17 @@ class Permits:
         if self.in_flight < self.max_permits and not self._waiting:
             return True
         return self.waiting < self._selector.max_waiting
+
+    def renew_lease(self, until: float, max_permits: int | None = None) -> None:
+        """Grant permits until this time, because the driver of several processes has renewed the shares.
+
+        Args:
+            max_permits: number of permits from now on; None: as before.
+        """
+        self.lease_until = until
+        if max_permits is not None:
+            self.max_permits = max_permits
+        self.recheck()
 
     def recheck(self) -> None:
         """Check for room after a window has changed."""

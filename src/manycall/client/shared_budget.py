@@ -39,9 +39,14 @@ class SharedBudget:
         self._jobs.append(job)
 
     @property
+    def in_flight(self) -> int:
+        """Calls of all jobs that have a permit or wait for one."""
+        return sum([job.in_flight for job in self._jobs])
+
+    @property
     def has_room(self) -> bool:
         """Whether another call may start."""
-        return self.budget.has_room(sum([job.in_flight for job in self._jobs]))
+        return self.budget.has_room(self.in_flight)
 
     @property
     def exhausted(self) -> str | None:

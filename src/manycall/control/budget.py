@@ -45,6 +45,11 @@ class SpendLimit(NamedTuple):
     format: Callable[[float], str]
     flag: str
 
+    def reached(self, spent: float) -> str:
+        """Return the message that ends a run when this much was spent."""
+        maximum = self.format(self.maximum)
+        return f"Stopped: {self.flag} {maximum} reached ({self.format(spent)} spent in all sessions)."
+
 
 class Budget:
     """The amount spent, checked against several limits at once.
@@ -67,15 +72,19 @@ class Budget:
     def __repr__(self) -> str:
         return f"<Budget {', '.join(self.usage_lines())}>"
 
-    def spend(self, charge: Charge | None) -> None:
-        """Record the charge of a response; None if the response does not report its usage."""
-        self._responses += 1
+    def spend(self, charge: Charge | None, responses: int = 1) -> None:
+        """Record the charge of a response; None if the response does not report its usage.
+
+        Args:
+            responses: number of responses that the charge is for. Of several, only their sum is known.
+        """
+        self._responses += responses
         if charge is not None:
             if not self._responses_with_usage:
                 self._amounts = [0.0] * len(self._limits)
                 self._squares = [0.0] * len(self._limits)
             self._add(charge)
-            self._responses_with_usage += 1
+            self._responses_with_usage += responses
 
     def _add(self, charge: Charge) -> None:
         for n, limit in enumerate(self._limits):
@@ -92,21 +101,35 @@ class Budget:
         """Return whether another call may start while `in_flight` calls are running."""
         if in_flight >= MAX_IN_FLIGHT_UNPRICED and not self._responses:
             return False
-        calls = in_flight * (1 + in_flight / (self._responses_with_usage or 1))
-        for limit, spent, amount, squares in zip(self._limits, self.spent(), self._amounts, self._squares, strict=True):
-            if spent + squares / (amount or 1.0) * calls >= limit.maximum:
+        for limit, spent, reserved in zip(self._limits, self.spent(), self.reserved(in_flight), strict=True):
+            if spent + reserved >= limit.maximum:
                 return False
         return True
+
+    def reserved(self, in_flight: int) -> list[float]:
+        """Return the amount of each limit that this many calls in flight are expected to use."""
+        calls = in_flight * (1 + in_flight / (self._responses_with_usage or 1))
+        return [squares / (amount or 1.0) * calls for amount, squares in zip(self._amounts, self._squares, strict=True)]
+
+    def remaining(self) -> list[float]:
+        """Return what may still be used of each limit, at least 0."""
+        return [max(0.0, limit.maximum - spent) for limit, spent in zip(self._limits, self.spent(), strict=True)]
+
+    def measure(self, charge: Charge) -> list[float]:
+        """Return what a charge uses of each limit."""
+        return [limit.measure(charge) for limit in self._limits]
+
+    def set_maximums(self, maximums: Sequence[float]) -> None:
+        """Change the largest permitted amounts, in the order of the limits."""
+        pairs = zip(self._limits, maximums, strict=True)
+        self._limits = tuple(limit._replace(maximum=maximum) for limit, maximum in pairs)
 
     @property
     def exhausted(self) -> str | None:
         """The error message if the amount spent has reached a limit; None while it is below all limits."""
         for limit, spent in zip(self._limits, self.spent(), strict=True):
             if spent >= limit.maximum:
-                return (
-                    f"Stopped: {limit.flag} {limit.format(limit.maximum)} reached "
-                    f"({limit.format(spent)} spent in all sessions)."
-                )
+                return limit.reached(spent)
         return None
 
     def usage_lines(self) -> list[str]:

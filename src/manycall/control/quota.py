@@ -88,13 +88,14 @@ class Quota:
     """All rate limits of one endpoint, key and model.
 
     Attributes:
-        limits: the limits.
+        limits: the whole limits, also if this process may only use a share of them.
         has_limits: whether there are any. Without, a call needs neither `earliest` nor `reserve`.
         counts_tokens: whether there is a token limit, so that the tokens of a call must be estimated.
     """
 
     def __init__(self, limits: RateLimits) -> None:
         self._configured = limits
+        self._share = 1.0
         self._set_limiters(limits, _make_limiters(limits.rpm, limits.rpd), _make_limiters(limits.tpm, limits.tpd))
 
     def _set_limiters(self, limits: RateLimits, requests: list[GcraLimiter], tokens: list[GcraLimiter]) -> None:
@@ -103,6 +104,18 @@ class Quota:
 
     def __repr__(self) -> str:
         return f"<Quota {self.limits}>"
+
+    @property
+    def calls_per_second(self) -> float | None:
+        """Roughly how many calls per second the limits per minute permit, to all processes; None if there are none."""
+        rpm, tpm = self.limits.rpm or math.inf, (self.limits.tpm or math.inf) / ASSUMED_TOKENS_PER_CALL
+        return None if min(rpm, tpm) == math.inf else min(rpm, tpm) / MINUTE_SECONDS
+
+    def set_share(self, share: float, now: float) -> None:
+        """Use only this share of each limit from now on, more than 0; other processes use the rest."""
+        if share != self._share:
+            self._share = share
+            self._change_limiters(self.limits, now)
 
     def calls_within(self, seconds: float) -> float:
         """Return roughly how many calls the limits admit within `seconds`; inf if no limit is known."""
@@ -139,12 +152,15 @@ class Quota:
         limits = msgspec.structs.replace(self.limits, **new_limits)
         if limits == self.limits:
             return None
+        self._change_limiters(limits, now)
+        return f"the server advertises {', '.join(f'{value:g} {name}' for name, value in new_limits.items())}"
+
+    def _change_limiters(self, limits: RateLimits, now: float) -> None:
         self._set_limiters(
             limits,
-            _replace_limiters(self._requests, limits.rpm, limits.rpd, now),
-            _replace_limiters(self._tokens, limits.tpm, limits.tpd, now),
+            _replace_limiters(self._requests, limits.rpm, limits.rpd, self._share, now),
+            _replace_limiters(self._tokens, limits.tpm, limits.tpd, self._share, now),
         )
-        return f"the server advertises {', '.join(f'{value:g} {name}' for name, value in new_limits.items())}"
 
     def earliest(self, cost: CallCost) -> float:
         """Return the earliest time at which a call of this cost may start; -inf if at any time."""
@@ -182,10 +198,10 @@ _NAMES = {
 
 
 def _replace_limiters(
-    old: list[GcraLimiter], per_minute: float | None, per_day: float | None, now: float
+    old: list[GcraLimiter], per_minute: float | None, per_day: float | None, share: float, now: float
 ) -> list[GcraLimiter]:
-    """Return limiters at the new rates, charged with the units that the old ones still owe."""
-    limiters = _make_limiters(per_minute, per_day)
+    """Return limiters at a share of the new rates, charged with the units that the old ones still owe."""
+    limiters = _make_limiters((per_minute or 0.0) * share, (per_day or 0.0) * share)
     for limiter in limiters:
         limiter.carry_over((other for other in old if _is_daily(other) == _is_daily(limiter)), now)
     return limiters

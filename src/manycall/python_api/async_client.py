@@ -29,6 +29,7 @@ from manycall.python_api.dispatch import resume_note
 from manycall.python_api.loop_session import LoopSession, close_dropped
 from manycall.python_api.temporary_folder import TemporaryFolder, output_path
 from manycall.records import Request, Secret
+from manycall.run.client_status import client_status
 from manycall.run.job import Job
 from manycall.run.map_rows import UserFunction, map_job
 from manycall.run.options import (
@@ -43,7 +44,6 @@ from manycall.run.options import (
 from manycall.run.row_stream import RowStream, StreamState
 from manycall.run.run_result import RunResult
 from manycall.run.session import run_shared
-from manycall.run.ticker import client_status
 from manycall.synth.call_checks import TextApi
 from manycall.synth.generate import Parse, Variables, generate_job
 from manycall.synth.prompt_call import DEFAULT_REASK

@@ -21,6 +21,7 @@ from manycall.judging.judge import judge_job
 from manycall.judging.judge_result import JudgeResult
 from manycall.providers.prices import GivenPrice
 from manycall.python_api import dispatch
+from manycall.python_api.job_call import job_function
 from manycall.records import Secret
 from manycall.run.map_rows import UserFunction, map_job
 from manycall.run.options import (
@@ -39,6 +40,7 @@ from manycall.synth.pipeline import StepsLike, steps_job
 from manycall.synth.prompt_call import DEFAULT_REASK
 
 
+@job_function
 @document_run_options
 def generate(
     prompt: PromptLike | None = None,
@@ -83,6 +85,7 @@ def generate(
     from_: str | PathLike[str] | None = None,
     dry_run: bool = False,
     retry: Retry | None = None,
+    processes: int | str | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> RunResult:
@@ -138,8 +141,8 @@ def generate(
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
-        price=price, prices=prices, max_time=max_time, from_=from_, dry_run=dry_run, retry=retry, overwrite=overwrite,
-        progress=progress,
+        price=price, prices=prices, max_time=max_time, from_=from_, dry_run=dry_run, retry=retry,
+        processes=processes, overwrite=overwrite, progress=progress,
     )  # fmt: skip
     job = generate_job(
         prompt, rows, options, messages=messages, images=images, samples=samples, system=system,
@@ -149,6 +152,7 @@ def generate(
     return dispatch.run(job, options)
 
 
+@job_function
 @document_run_options
 def run_steps(
     steps: StepsLike,
@@ -183,6 +187,7 @@ def run_steps(
     max_time: str | float | None = None,
     from_: str | PathLike[str] | None = None,
     dry_run: bool = False,
+    processes: int | str | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> RunResult:
@@ -217,8 +222,8 @@ def run_steps(
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
-        price=price, prices=prices, max_time=max_time, from_=from_, dry_run=dry_run, overwrite=overwrite,
-        progress=progress,
+        price=price, prices=prices, max_time=max_time, from_=from_, dry_run=dry_run,
+        processes=processes, overwrite=overwrite, progress=progress,
     )  # fmt: skip
     job = steps_job(
         steps, rows, options, samples=samples, reask=reask, random_vars=random_vars, grid_vars=grid_vars, seed=seed
@@ -226,6 +231,7 @@ def run_steps(
     return dispatch.run(job, options)
 
 
+@job_function
 @document_run_options
 def map(
     function: UserFunction,
@@ -255,6 +261,7 @@ def map(
     max_time: str | float | None = None,
     from_: str | PathLike[str] | None = None,
     dry_run: bool = False,
+    processes: int | str | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> RunResult:
@@ -295,12 +302,13 @@ def map(
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
-        price=price, prices=prices, max_time=max_time, from_=from_, dry_run=dry_run, overwrite=overwrite,
-        progress=progress,
+        price=price, prices=prices, max_time=max_time, from_=from_, dry_run=dry_run,
+        processes=processes, overwrite=overwrite, progress=progress,
     )  # fmt: skip
     return dispatch.run(map_job(function, rows, options, samples=samples), options)
 
 
+@job_function
 @document_run_options
 def evaluate(
     task: str | PathLike[str] | Task,
@@ -337,6 +345,7 @@ def evaluate(
     from_: str | PathLike[str] | None = None,
     dry_run: bool = False,
     retry: Retry | None = None,
+    processes: int | str | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> EvalResult:
@@ -374,8 +383,8 @@ def evaluate(
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
-        price=price, prices=prices, max_time=max_time, from_=from_, dry_run=dry_run, retry=retry, overwrite=overwrite,
-        progress=progress,
+        price=price, prices=prices, max_time=max_time, from_=from_, dry_run=dry_run, retry=retry,
+        processes=processes, overwrite=overwrite, progress=progress,
     )  # fmt: skip
     job = evaluate_job(
         task, options, data=data, fewshot_data=fewshot_data, num_fewshot=num_fewshot, prompt=prompt, scorer=scorer,
@@ -384,6 +393,7 @@ def evaluate(
     return dispatch.run(job, options)
 
 
+@job_function
 @document_run_options
 def judge(
     answers: RowsLike,
@@ -421,6 +431,7 @@ def judge(
     max_time: str | float | None = None,
     from_: str | PathLike[str] | None = None,
     retry: Retry | None = None,
+    processes: int | str | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> JudgeResult:
@@ -458,7 +469,8 @@ def judge(
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
-        price=price, prices=prices, max_time=max_time, from_=from_, retry=retry, overwrite=overwrite, progress=progress,
+        price=price, prices=prices, max_time=max_time, from_=from_, retry=retry,
+        processes=processes, overwrite=overwrite, progress=progress,
     )  # fmt: skip
     job = judge_job(
         answers, rubric, options, against=against, scale=scale, labels=labels, both_orders=both_orders,
@@ -467,6 +479,7 @@ def judge(
     return dispatch.run(job, options)
 
 
+@job_function
 @document_run_options
 def run_batch(
     requests: str | PathLike[str],
@@ -494,6 +507,7 @@ def run_batch(
     max_time: str | float | None = None,
     from_: str | PathLike[str] | None = None,
     dry_run: bool = False,
+    processes: int | str | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> RunResult:
@@ -523,8 +537,8 @@ def run_batch(
         concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, temperature=temperature,
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking,
         limit=limit, max_total_tokens=max_total_tokens, max_cost=max_cost,
-        price=price, prices=prices, max_time=max_time, from_=from_, dry_run=dry_run, overwrite=overwrite,
-        progress=progress,
+        price=price, prices=prices, max_time=max_time, from_=from_, dry_run=dry_run,
+        processes=processes, overwrite=overwrite, progress=progress,
     )  # fmt: skip
     return dispatch.run(batch_job(requests, options, samples=samples), options)
 

@@ -33,6 +33,15 @@ class EndpointSpending(msgspec.Struct):
         if has_cost:
             self.cost = (self.cost or 0.0) + bill.cost
 
+    def include(self, other: "EndpointSpending") -> None:
+        """Add what other calls of the same endpoint have used."""
+        self.calls += other.calls
+        self.prompt_tokens += other.prompt_tokens
+        self.completion_tokens += other.completion_tokens
+        self.cached_tokens += other.cached_tokens
+        if other.cost is not None:
+            self.cost = (self.cost or 0.0) + other.cost
+
     def describe(self, currency: str) -> str:
         """Return the figures as text."""
         tokens = self.prompt_tokens + self.completion_tokens

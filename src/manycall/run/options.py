@@ -137,13 +137,22 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         Retry | None,
         Flag("truncated: ask again for rows whose answer was truncated, with a larger --max-tokens."),
     ] = None
+    processes: Annotated[
+        int | str | None,
+        Flag(
+            "Number of processes that make the calls; auto starts more while this machine is the limit. Default: this "
+            "process does it.",
+            metavar="N|auto",
+            parse_as=str | None,
+        ),
+    ] = None
     overwrite: Annotated[bool, Flag("Start over. An existing output is moved to OUT.old.")] = False
     progress: Annotated[bool, Flag("Show a status line.")] = True
 
 
 CONNECTION_OPTIONS = (
     "model", "base_url", "endpoint", "api_key", "plain_http", "concurrency", "timeout", "idle_timeout", "drop",
-    "thinking",
+    "thinking", "processes",
 )  # fmt: skip
 """Options that belong to a client; a job on an existing client does not take them."""
 

@@ -9,7 +9,7 @@ from manycall.records import Failure, Row, RowOutput, Success
 from manycall.run.outcome import make_failure
 from manycall.run.row_blocks import BlockOutcome, rows_of
 from manycall.run.row_client import RowClient
-from manycall.store.run_folder import RunFolder
+from manycall.store.row_store import RowStore
 
 ResultListener = Callable[[Success | Failure], None]
 """Called with each result after it was written."""
@@ -32,7 +32,7 @@ class RowRecorder:
     """
 
     def __init__(
-        self, run: RunFolder, counters: CallCounters, listener: ResultListener | None, *, had_success: bool
+        self, run: RowStore, counters: CallCounters, listener: ResultListener | None, *, had_success: bool
     ) -> None:
         self._run, self._counters, self._listener, self._had_success = run, counters, listener, had_success
         self.hopeless: RunStopped | None = None
@@ -82,7 +82,7 @@ class RowRecorder:
             self._record_failed(make_failure(each, llm, error))
 
     def _record_failed(self, failed: Failure) -> None:
-        self._run.failures.append(failed)
+        self._run.write_failed(failed)
         if self._listener is not None:
             self._listener(failed)
         self._counters.record_failed(failed.kind)

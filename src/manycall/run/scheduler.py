@@ -24,7 +24,7 @@ from manycall.run.read_ahead import ReadAhead
 from manycall.run.row_blocks import BlockOutcome, BlockSize
 from manycall.run.row_client import RowClient
 from manycall.run.row_recorder import ResultListener, RowRecorder
-from manycall.store.run_folder import RunFolder
+from manycall.store.row_store import RowStore
 
 RowFunction = Callable[[Row, RowClient], Awaitable[RowOutput | BlockOutcome]]
 """Process one row. Return the fields to write in addition to the row's own, or raise RowRejected. For a block of rows,
@@ -61,7 +61,7 @@ class Scheduler:
     def __init__(
         self,
         client: JobClient,
-        run: RunFolder,
+        run: RowStore,
         function: RowFunction,
         writes: Iterable[str] = (),
         *,
@@ -260,7 +260,7 @@ class Scheduler:
 
     def _remaining_rows_per_call(self) -> float:
         """Return the number of rows still to start, per call of the concurrency window."""
-        return self._rows_left / self._client.permits.total_window
+        return self._rows_left / max(1, self._client.permits.total_window)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._workers.discard(task)

@@ -35,6 +35,7 @@ from manycall.run.options import RunOptions
 from manycall.run.parameter_log import ParameterLog
 from manycall.run.rehearsal import dry_run_from_journal, explain_refusal
 from manycall.run.row_client import JournalLog
+from manycall.run.row_engine import LocalEngine, RowEngine
 from manycall.run.row_recorder import ResultListener
 from manycall.run.run_result import RunResult
 from manycall.run.scheduler import Scheduler
@@ -44,16 +45,24 @@ from manycall.run.spending import Spending
 from manycall.run.spending_limits import SpendingLimits, parse_spending_limits
 from manycall.run.status_display import StatusDisplay
 from manycall.run.status_line import StatusLine
-from manycall.run.ticker import client_status, obeying, run_ticker
+from manycall.run.ticker import obeying, run_ticker
 from manycall.sim import process
 from manycall.store.cache_writer import CacheWriter, SessionProgress
 from manycall.store.manifest import NOT_FINISHED, Manifest
 from manycall.store.retried_rows import max_tokens_of
 from manycall.store.run_folder import RunFolder
 
+MakeEngine = Callable[["JobSession"], RowEngine]
+"""Returns what processes the rows of a session."""
 
-async def run_job(job: Job[Any], options: RunOptions, interrupts: Interrupts) -> RunResult:
+
+async def run_job(
+    job: Job[Any], options: RunOptions, interrupts: Interrupts, make_engine: MakeEngine | None = None
+) -> RunResult:
     """Open a client and run a job on it. The first Ctrl-C stops it, the second one aborts it.
+
+    Args:
+        make_engine: returns what processes the rows; None: this process does.
 
     Raises:
         UsageError: before any call.
@@ -63,12 +72,12 @@ async def run_job(job: Job[Any], options: RunOptions, interrupts: Interrupts) ->
     if options.dry_run:
         return await _rehearse(job, options)
     check_out_path(job, options)
-    _limits(options)
+    session_limits(options)
     client = own_client(job, options)
     session = await open_session(job, with_model(options, client), client)
     with session.recorded():
         async with client:
-            await session.run(SessionHandle(), interrupts=interrupts)
+            await session.run(SessionHandle(), interrupts=interrupts, make_engine=make_engine)
     return session.result()
 
 
@@ -128,6 +137,8 @@ class JobSession:
         budget: the budget of several jobs together; None: that of the options.
 
     Attributes:
+        counters: counters of the session.
+        spending: what all sessions have used.
         budget: what the session may spend; None if there is no limit.
 
     Raises:
@@ -145,7 +156,7 @@ class JobSession:
     ) -> None:
         self.job, self.options, self.client = job, options, client
         self._display = display or StatusDisplay(sys.stderr if options.progress else None)
-        self._limits = _limits(options)
+        self._limits = session_limits(options)
         check_retry(job, options)
         check_from(options)
         check_pools(job, client.pools)
@@ -160,14 +171,15 @@ class JobSession:
         self._retry = {"retry": max_tokens_of(settings)} if options.retry else {}
         self._from = {} if options.from_ is None else {"from": str(options.from_)}
         self._done_before = self.folder.done_before - self.folder.rejected
-        self._counters = CallCounters(
+        self.counters = CallCounters(
             had_success=self.folder.done_before > 0 or bool(self.folder.failures.failed_before)
         )
         book = self._limits.price_book(options.model, client.priced_endpoints)
-        self._spending = Spending(self._limits, book, None if budget is None else budget.budget)
-        own_budget = self._spending.budget
+        self.spending = Spending(self._limits, book, None if budget is None else budget.budget)
+        own_budget = self.spending.budget
         self.budget = budget or (None if own_budget is None else SharedBudget(own_budget))
-        self._seconds = self._bound_before = 0.0
+        self._seconds = 0.0
+        self._engine: RowEngine | None = None
         self._record: dict[str, Any] = {}
         self._cache_writer: CacheWriter | None = None
         self._has_begun = False
@@ -183,7 +195,7 @@ class JobSession:
         }  # fmt: skip
         try:
             folder.start_session(record)
-            self._spending.count_earlier(folder.journal, folder.cached)
+            self.spending.count_earlier(folder.journal, folder.cached)
             self._cache_writer = folder.cache_with(self._progress)
             yield
             record["seconds"] = self._seconds
@@ -200,7 +212,7 @@ class JobSession:
         """Close the files after an error. Return the error to report: with the rows done and what failed in closing."""
         final = error
         if isinstance(final, RunStopped):
-            final = final.replace(rows_done=self._done_before + self._counters.done)
+            final = final.replace(rows_done=self._done_before + self.counters.done)
         try:
             self._close(record)
         except StorageError as second:
@@ -211,8 +223,8 @@ class JobSession:
         return final
 
     def _close(self, record: dict[str, Any]) -> None:
-        record["prices"] = self._spending.used_prices()
-        record.update(ended_at=clock.wall_time(), **self._counters.figures)
+        record["prices"] = self.spending.used_prices()
+        record.update(ended_at=clock.wall_time(), **self.counters.figures)
         self.folder.close()
 
     async def run(
@@ -222,36 +234,49 @@ class JobSession:
         listener: ResultListener | None = None,
         wants_rows: Callable[[], bool] | None = None,
         interrupts: Interrupts | None = None,
+        make_engine: MakeEngine | None = None,
     ) -> None:
         """Process all rows. Ctrl-C and SIGTERM end the run if `interrupts` receives them."""
         job, began = self.job, clock.now()
-        self._bound_before = self.client.pool.cpu_load.bound_seconds
+        self._engine = engine = self._local_engine(listener, wants_rows) if make_engine is None else make_engine(self)
+        handle.attach(engine)
+        parameters = ParameterLog(lambda: engine.parameter_changes, self._save_parameter_changes)
+        handled = nullcontext() if interrupts is None else obeying(interrupts, engine)
+        try:
+            with handled, self._limits.time_limit(engine.stop):
+                line, announcements = self._status_line(engine), parameters.new_sentences
+                async with run_ticker(engine, line, self.folder, announcements, self._cache_writer):
+                    rows = job.source.pending_rows(self.folder.ids, self._earlier_record())
+                    self._has_begun = True
+                    await engine.run(rows)
+        finally:
+            engine.leave()
+        job.source.must_be_unchanged()
+        self._seconds = clock.now() - began
+        self.folder.mark_ended()
+
+    def _local_engine(
+        self, listener: ResultListener | None = None, wants_rows: Callable[[], bool] | None = None
+    ) -> RowEngine:
+        """Return what processes the rows in this process."""
+        job = self.job
         calls = JobClient(
-            self.client.pool, self.options.model, job_params(job, self.options), counters=self._counters,
-            budget=self.budget, charge=self._spending.charge if self._spending.charges_calls else None,
+            self.client.pool, self.options.model, job_params(job, self.options), counters=self.counters,
+            budget=self.budget, charge=self.spending.charge if self.spending.charges_calls else None,
             log=self._log(), finish_cancelled_calls=job.may_cancel, wants_rows=wants_rows,
             named=self.client.named_pools,
         )  # fmt: skip
         scheduler = Scheduler(
-            calls, self.folder, job.process_row, job.output_fields,
-            total=None if job.source.total is None else job.source.total - self.folder.done_before,
+            calls, self.folder, job.process_row, job.output_fields, total=self.rows_left,
             may_be_many=job.rows_may_split, block_size=job.block_size, listener=listener,
         )  # fmt: skip
-        handle.attach(scheduler)
-        parameters = ParameterLog(lambda: self.client.parameter_changes, self._save_parameter_changes)
-        handled = nullcontext() if interrupts is None else obeying(interrupts, scheduler)
-        try:
-            with handled, self._limits.time_limit(scheduler):
-                line, announcements = self._status_line(), parameters.new_sentences
-                async with run_ticker(scheduler, line, self.folder, self.client, announcements, self._cache_writer):
-                    rows = job.source.pending_rows(self.folder.ids, self._earlier_record())
-                    self._has_begun = True
-                    await scheduler.run(rows)
-        finally:
-            calls.leave()
-        job.source.must_be_unchanged()
-        self._seconds = clock.now() - began
-        self.folder.mark_ended()
+        return LocalEngine(scheduler, calls, self.client)
+
+    @property
+    def rows_left(self) -> int | None:
+        """Number of rows that are not done; None if the number of rows is unknown."""
+        total = self.job.source.total
+        return None if total is None else total - self.folder.done_before
 
     def _earlier_record(self) -> InputRecord | None:
         """Return what the last session has left about its input."""
@@ -259,39 +284,40 @@ class JobSession:
 
     def _progress(self) -> SessionProgress:
         """Return what the next session should know."""
-        counters, unfinished = self._counters, self.folder.unfinished
+        counters, unfinished = self.counters, self.folder.unfinished
         is_counted = counters.responses == self.folder.journal.appended
         record = self._earlier_record()
         if self._has_begun:
             record = self.job.source.record(unfinished.rows(), unfinished.first_index)
-        usage = self._spending.usage(counters) if is_counted else None
+        usage = self.spending.usage(counters) if is_counted else None
         return SessionProgress(usage, None if record is None else record.as_fields)
 
     def _log(self) -> JournalLog:
-        names_endpoints = self._spending.charges_calls or len(self.client.priced_endpoints) > 1
+        names_endpoints = self.spending.charges_calls or len(self.client.priced_endpoints) > 1
         return JournalLog(self.folder.journal, self.options.model, names_endpoints=names_endpoints)
 
     def _save_parameter_changes(self, changes: list[dict[str, Any]]) -> None:
         self._record["parameter_changes"] = changes
         self.folder.save_manifest()
 
-    def _status_line(self) -> StatusLine:
+    def _status_line(self, engine: RowEngine) -> StatusLine:
         return StatusLine(
             self.job.name,
-            self._counters,
+            self.counters,
             total=self.job.source.total,
             before=self.folder.done_before,
             rejected=self.folder.rejected,
             truncated=self.folder.truncated,
-            load=lambda now: client_status(self.client, now),
-            spending=self._spending.totals,
+            load=engine.status,
+            spending=self.spending.totals,
             note=self.job.status_note,
             display=self._display,
         )
 
     def result(self) -> RunResult:
         """Return the result of the finished session."""
-        job, folder, pool, c = self.job, self.folder, self.client.pool, self._counters
+        job, folder, engine, c = self.job, self.folder, self._engine, self.counters
+        assert engine is not None
         sims = [sim for each in self.client.all_pools for sim in each.sims]
         return RunResult(
             job=job.name, out=folder.out, total_rows=job.source.total, done=self._done_before + c.done,
@@ -302,11 +328,11 @@ class JobSession:
             replayed=c.replayed, retries=c.retries, http_429=c.http_429, probes=c.probes,
             possibly_billed=c.possibly_billed,
             invalid_responses=c.invalid_responses, seconds=self._seconds,
-            client_bound_seconds=pool.cpu_load.bound_seconds - self._bound_before,
-            client_bound_detail=pool.cpu_load.worst, top_errors=folder.failures.error_counts.most_common(3),
-            parameter_changes=change_sentences(self.client.parameter_changes),
+            client_bound_seconds=engine.bound_seconds,
+            client_bound_detail=engine.bound_detail, top_errors=folder.failures.error_counts.most_common(3),
+            parameter_changes=change_sentences(engine.parameter_changes),
             sim=sims[0].stats if sims else None,
-            **self._spending.cost_figures(c),
+            **self.spending.cost_figures(c),
         )  # fmt: skip
 
 
@@ -340,7 +366,7 @@ def _urls(job: Job[Any], options: RunOptions) -> list[str]:
 
 async def _rehearse(job: Job[Any], options: RunOptions, client: CallClient | None = None) -> RunResult:
     out, params = check_out_path(job, options), job_params(job, options)
-    limits = _limits(options)
+    limits = session_limits(options)
     try:
         client = client or own_client(job, options)
     except EndpointMissing:  # a dry run needs no endpoint and no key, but then it knows fewer prices
@@ -365,7 +391,7 @@ def with_model(options: RunOptions, client: CallClient) -> RunOptions:
     return msgspec.structs.replace(options, model=client.model)
 
 
-def _limits(options: RunOptions) -> SpendingLimits:
+def session_limits(options: RunOptions) -> SpendingLimits:
     return parse_spending_limits(
         options.max_total_tokens, options.max_cost, options.price, options.prices, options.max_time
     )

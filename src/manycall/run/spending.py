@@ -3,8 +3,9 @@
 Each response is charged when it has been written to the journal, so that a recount of the journal gives the same sums.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from copy import copy
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,11 +21,28 @@ from manycall.records import Usage
 from manycall.render import format_money, format_tokens
 from manycall.run.endpoint_spending import EndpointSpending
 from manycall.run.spending_limits import SpendingLimits
-from manycall.store.journal import Journal
+from manycall.store.journal import Journal, JournaledCall
 from manycall.store.resume_cache import CachedUsage, CacheRecord
 
 EXPECTED_USAGE = Usage(256, 256)
 """Expected usage of a call until a response reports its usage."""
+
+
+class SessionTotals(NamedTuple):
+    """What the calls of a session have used.
+
+    Attributes:
+        cost: money.
+        endpoints: calls, tokens and money of each endpoint.
+    """
+
+    cost: float
+    endpoints: list[EndpointSpending]
+
+    @property
+    def responses(self) -> int:
+        """Number of responses."""
+        return sum(each.calls for each in self.endpoints)
 
 
 class Spending:
@@ -45,6 +63,8 @@ class Spending:
         self._book = book
         self._prompt = self._completion = self._cached = 0  # of the sessions before this one
         self._cost = self._earlier_cost = 0.0
+        self._session = SessionTotals(0.0, [])  # of workers
+        self._session_charge, self._session_responses = Charge(0.0, 0.0), 0
         self._has_cost = book.is_complete
         self._by_endpoint: dict[str, EndpointSpending] = {}
         if limits.cost is not None and not book.is_complete:
@@ -122,12 +142,39 @@ class Spending:
             self._cached + counters.cached_tokens,
         )
 
+    def set_session(self, totals: SessionTotals, counters: CallCounters) -> None:
+        """Replace what this session has used by what its workers report. Calls of this process must not be charged.
+
+        Args:
+            counters: the sums of all workers.
+        """
+        self._session, before = totals, self._session_charge
+        tokens = float(counters.prompt_tokens + counters.completion_tokens)
+        self._session_charge = Charge(tokens, totals.cost)
+        if self.budget is not None and counters.responses > self._session_responses:
+            new = Charge(tokens - before.tokens, totals.cost - before.cost)
+            self.budget.spend(new, counters.responses - self._session_responses)
+        self._session_responses = counters.responses
+
+    def recount(self, calls: Iterable[JournaledCall]) -> SessionTotals:
+        """Return what journaled calls have used, without charging them."""
+        cost, by_endpoint = 0.0, dict[str, EndpointSpending]()
+        for call in calls:
+            bill, name = self._book.bill(*call), self._book.endpoint_of(call.endpoint)
+            cost += bill.cost
+            by_endpoint.setdefault(name, EndpointSpending(name)).add(bill, has_cost=self._book.knows_cost(name))
+        return SessionTotals(cost, [*by_endpoint.values()])
+
+    def session_totals(self) -> "SessionTotals":
+        """Return the cost of this session, and what each endpoint has used in it, if no earlier one was counted."""
+        return SessionTotals(self._cost - self._earlier_cost, [*self._by_endpoint.values()])
+
     def cost_figures(self, counters: CallCounters) -> dict[str, Any]:
         """Return the token and cost fields of the run result, for this session and for all sessions."""
         return {
             "prompt_tokens": counters.prompt_tokens,
             "completion_tokens": counters.completion_tokens,
-            "cost": self._cost - self._earlier_cost if self._has_cost else None,
+            "cost": self._total_cost - self._earlier_cost if self._has_cost else None,
             **self.totals(counters),
             "endpoints": self._endpoints,
         }
@@ -138,16 +185,23 @@ class Spending:
             "total_prompt_tokens": self._prompt + counters.prompt_tokens,
             "total_completion_tokens": self._completion + counters.completion_tokens,
             "total_cached_tokens": self._cached + counters.cached_tokens,
-            "total_cost": self._cost if self._has_cost else None,
+            "total_cost": self._total_cost if self._has_cost else None,
             "currency": self._book.currency,
             "budget_usage": [] if self.budget is None else self.budget.usage_lines(),
             "endpoints": [msgspec.structs.asdict(each) for each in self._endpoints],
         }
 
     @property
+    def _total_cost(self) -> float:
+        return self._cost + self._session.cost
+
+    @property
     def _endpoints(self) -> list[EndpointSpending]:
         """What each endpoint has used, if there are several and each call was charged."""
-        return [*self._by_endpoint.values()] if len(self._by_endpoint) > 1 and self.charges_calls else []
+        sums = {name: copy(each) for name, each in self._by_endpoint.items()}
+        for each in self._session.endpoints:
+            sums.setdefault(each.endpoint, EndpointSpending(each.endpoint)).include(each)
+        return [*sums.values()] if len(sums) > 1 and self.charges_calls else []
 
     def used_prices(self) -> Sequence[RecordedPrice]:
         """Return the prices that were used, for the manifest."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,6 @@ from manycall.option_flags import option
 from manycall.providers.price_book import PriceBook, PricedEndpoint, make_price_book
 from manycall.providers.price_file import PriceFile
 from manycall.providers.prices import GivenPrice, Price, parse_price
-from manycall.run.scheduler import Scheduler
 
 UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
@@ -43,13 +42,17 @@ class SpendingLimits(NamedTuple):
         return make_price_book(model, endpoints, self.price, self.price_file)
 
     @contextmanager
-    def time_limit(self, scheduler: Scheduler) -> Iterator[None]:
-        """Stop new calls when the time limit is reached. Calls in flight finish."""
+    def time_limit(self, stop: Callable[[TimeLimitReached], None]) -> Iterator[None]:
+        """Stop new calls when the time limit is reached. Calls in flight finish.
+
+        Args:
+            stop: stops them, for the given reason.
+        """
         if self.seconds is None:
             yield
             return
         reached = TimeLimitReached(f"Stopped: the time limit of {self.seconds:g} s ({option('max_time')}) was reached.")
-        timer = asyncio.get_running_loop().call_later(self.seconds, scheduler.stop, reached)
+        timer = asyncio.get_running_loop().call_later(self.seconds, stop, reached)
         try:
             yield
         finally:

@@ -8,76 +8,20 @@ from functools import partial
 from typing import Any, Protocol
 
 from manycall import clock
-from manycall.client.call_client import CallClient
-from manycall.client.endpoint_limits import AT_CAPACITY
-from manycall.client.pool import ClientStatus, EndpointPool
 from manycall.client.threads import in_own_thread
 from manycall.errors import Interrupted, StorageError
-from manycall.option_flags import spelled
-from manycall.run.endpoint_health import EndpointHealth
-from manycall.run.scheduler import Scheduler
+from manycall.run.row_engine import RowEngine
 from manycall.run.signals import Interrupts
 from manycall.run.status_line import StatusLine
-from manycall.run.status_text import THIS_MACHINE
 from manycall.store.cache_writer import CacheWriter
-from manycall.store.run_folder import RunFolder
-
-
-def client_status(client: CallClient, now: float) -> ClientStatus:
-    """Return the calls in flight, the window, and what limits the throughput, for the endpoints in use.
-
-    Of several pools, it names those that are in use and what limits each of them.
-    """
-    names = [client.pools.default or "default", *client.pools.models]
-    pools = zip(names, client.all_pools, strict=True)
-    used = [(name, _pool_status(pool, now)) for name, pool in pools if pool.permits.was_used]
-    if len(used) < 2:
-        return used[0][1] if used else _pool_status(client.pool, now)
-    return ClientStatus(
-        sum(each.in_flight for _, each in used),
-        sum(each.window for _, each in used),
-        "; ".join(f"{name}: {each.limited_by}" for name, each in used),
-    )
-
-
-def _pool_status(pool: EndpointPool, now: float) -> ClientStatus:
-    """Return the same of one pool. If all of its endpoints are ejected or disabled, it covers all of them."""
-    active = [each for each in pool.endpoints if not each.is_ejected(now)] or pool.endpoints
-    reasons = [reason for each in active if (reason := each.limiting_factor(now))]
-    window = min(pool.permits.max_permits, sum(each.window.size for each in active if each.window is not None))
-    if pool.fixed_concurrency is not None:
-        window = min(pool.fixed_concurrency, pool.permits.max_permits)
-    if pool.cpu_load.is_limiting:
-        limited_by = f"{THIS_MACHINE}: {pool.cpu_load}"
-    elif pool.fixed_concurrency is not None:
-        cap = (
-            spelled(f"-j {pool.fixed_concurrency}", f"concurrency={pool.fixed_concurrency}")
-            if pool.fixed_concurrency <= pool.permits.max_permits
-            else "ulimit -n"
-        )
-        limited_by = ", ".join([cap, *dict.fromkeys(reasons)])
-    elif len(reasons) < len(active):
-        limited_by = f"window {window}"
-    else:
-        limited_by = ", ".join([f"window {window}"] * (AT_CAPACITY in reasons) + [*dict.fromkeys(reasons)])
-    return ClientStatus(pool.permits.in_flight, window, limited_by)
-
-
-def _write_events(client: CallClient, run: RunFolder) -> None:
-    """Write a line of the timeline for each event of the endpoints."""
-    offset = clock.wall_time() - clock.now()
-    for endpoint in (each for pool in client.all_pools for each in pool.endpoints):
-        while endpoint.events:
-            event = endpoint.events.popleft()
-            run.timeline({"time": offset + event.at, "endpoint": endpoint.url, "event": event.what})
+from manycall.store.row_store import RowStore
 
 
 @asynccontextmanager
 async def run_ticker(
-    scheduler: Scheduler,
+    engine: RowEngine,
     progress: StatusLine,
-    run: RunFolder,
-    client: CallClient,
+    run: RowStore,
     announcements: Callable[[], list[str]] = list,
     cache: CacheWriter | None = None,
 ) -> AsyncIterator[None]:
@@ -88,16 +32,13 @@ async def run_ticker(
         cache: writes resume.cache now and then; None: it is not written.
     """
 
-    health = EndpointHealth([each for pool in client.all_pools for each in pool.endpoints])
-
     def note(figures: dict[str, Any]) -> None:
-        _write_events(client, run)
         now, wall_time = clock.now(), clock.wall_time()
-        for line in health.lines(now):
-            run.timeline({"time": wall_time, **line})
+        for line in engine.timeline_lines(now):
+            run.timeline(line)
         for sentence in announcements():
             progress.announce(sentence)
-        oldest = scheduler.oldest_calls(now)
+        oldest = engine.oldest_calls(now)
         run.timeline({"time": wall_time, **figures, "oldest": oldest, "rows_synced": run.rows_synced})
 
     async def tick() -> None:
@@ -106,11 +47,11 @@ async def run_ticker(
                 note(progress.update(clock.now()))
                 await clock.sleep(1.0)
         except Exception as error:  # for example a full disk, or a bug
-            scheduler.stop(error)
+            engine.stop(error)
 
     ticker = asyncio.create_task(tick())
     try:
-        async with _group_commit(scheduler, run, cache):
+        async with group_commit(engine.stop, run, cache):
             yield
     finally:
         ticker.cancel()
@@ -121,8 +62,15 @@ async def run_ticker(
 
 
 @asynccontextmanager
-async def _group_commit(scheduler: Scheduler, run: RunFolder, cache: CacheWriter | None) -> AsyncIterator[None]:
-    """Group commit: sync the written data in a thread once a second, or sooner if there is much of it."""
+async def group_commit(
+    stop: Callable[[BaseException], None], run: RowStore, cache: CacheWriter | None = None
+) -> AsyncIterator[None]:
+    """Group commit: sync the written data in a thread once a second, or sooner if there is much of it.
+
+    Args:
+        stop: called with an error that prevents it.
+        cache: see `run_ticker`.
+    """
     full, over = run.sync_needed, asyncio.Event()
 
     async def commit() -> None:
@@ -137,7 +85,7 @@ async def _group_commit(scheduler: Scheduler, run: RunFolder, cache: CacheWriter
                 if cache is not None and snapshot is not None:
                     await in_own_thread(partial(cache.write, snapshot))
         except Exception as error:  # without syncs, results would not survive a power cut
-            scheduler.stop(error)
+            stop(error)
 
     committer = asyncio.create_task(commit())
     try:
@@ -149,7 +97,7 @@ async def _group_commit(scheduler: Scheduler, run: RunFolder, cache: CacheWriter
 
 
 class StoppableRows(Protocol):
-    """What a signal stops: the rows of one job (`Scheduler`) or of several."""
+    """What a signal stops: the rows of one job (`RowEngine`) or of several."""
 
     @property
     def calls_in_flight(self) -> int: ...

@@ -41,6 +41,10 @@ class OutputLayout(NamedTuple):
             replace_file(out, (line for _, line in read_lines(out, disk) if not self.is_failed(line)), disk)
         return (DoneRow(*each) for each in decode_lines(out, decode_row_id, out, disk, start))
 
+    def identify(self, line: bytes) -> tuple[str, int]:
+        """Return the id of the row of a line, and 1."""
+        return decode_row_id(line), 1
+
     def encode(self, row: Row, result: RowOutput) -> list[bytes]:
         """Return the line of the row: its id and the result, without the row's own fields."""
         assert isinstance(result, dict)

@@ -77,6 +77,10 @@ class Disk:
         """Create a folder and its parents if they do not exist."""
         path.mkdir(parents=True, exist_ok=True)
 
+    def remove_folder(self, path: Path) -> None:
+        """Delete an empty folder."""
+        path.rmdir()
+
     def list_files(self, folder: Path) -> list[Path]:
         """Return the paths in a folder, sorted."""
         return sorted(folder.iterdir())

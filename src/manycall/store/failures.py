@@ -28,7 +28,8 @@ class FailureLog:
 
     Attributes:
         file: the open file.
-        failed_before: ids of rows that failed in earlier runs and are not done.
+        failed_before: ids of rows that failed in earlier runs, or in another process of this one, and were not done
+            then.
         error_counts: first 100 characters of each error of this run → number of rows.
 
     Raises:
@@ -61,8 +62,7 @@ class FailureLog:
         Raises:
             StorageError: the line could not be written.
         """
-        if len(self.error_counts) < MAX_DISTINCT_ERRORS or failed.error[:100] in self.error_counts:
-            self.error_counts[failed.error[:100]] += 1
+        self._count(failed.error)
         line = {
             "id": failed.row.id,
             "kind": failed.kind,
@@ -73,6 +73,20 @@ class FailureLog:
             "row": failed.row.fields,
         }
         self.file.append(_encode(line) + b"\n")
+
+    def append_line(self, name: str, error: str, line: bytes) -> None:
+        """Record a row that failed in another process. Unlike other rows that fail, it may still be done by a third.
+
+        Raises:
+            StorageError: the line could not be written.
+        """
+        self._count(error)
+        self.failed_before.add(name)
+        self.file.append(line)
+
+    def _count(self, error: str) -> None:
+        if len(self.error_counts) < MAX_DISTINCT_ERRORS or error[:100] in self.error_counts:
+            self.error_counts[error[:100]] += 1
 
     def mark_done(self, name: str) -> None:
         """Record that a row is done, which may have failed in an earlier run."""

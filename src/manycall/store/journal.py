@@ -19,7 +19,6 @@ rescued.jsonl, and the next session imports that file.
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +31,8 @@ from manycall.store.atomic_write import replace_file
 from manycall.store.disk import REAL_DISK, Disk
 from manycall.store.jsonl import corrupt_file, decode_lines, read_lines
 from manycall.store.unfinished_rows import UnfinishedRows
+
+RESCUED = "rescued.jsonl"
 
 
 class _StoredCall(msgspec.Struct, omit_defaults=True):
@@ -125,9 +126,9 @@ class Journal:
         on_sync_needed: Callable[[], None] = lambda: None,
     ) -> None:
         self._disk, self._out = disk, out
-        self._rescued = path.with_name("rescued.jsonl")
+        self._rescued = path.with_name(RESCUED)
         self.file = AppendLog(path, disk, on_sync_needed)
-        self._import_rescued()
+        import_rescued(self.file, disk)
         self._unsynced: list[bytes] = []
         self._unwritten: list[bytes] = []
         self._synced = self.file.count
@@ -135,12 +136,9 @@ class Journal:
         self._count_before = self.file.count
         self._offsets: dict[bytes, int] = {}
         self._unfinished = UnfinishedRows() if unfinished is None else unfinished
-        kept = ((offset, self._key_at(offset)) for offset in kept_calls)
-        behind = ((offset, call) for offset, _, call in decode_lines(path, decode_key, out, disk, read_to))
-        for offset, call in chain(kept, behind):
-            if not is_done(call.id):
-                self._offsets[lookup_key(call.id, call.key, call.occurrence)] = offset
-                self._unfinished.record_call(call.id, offset)
+        self._is_done = is_done
+        self._add_replays((offset, self._key_at(offset)) for offset in kept_calls)
+        self.read_from(read_to)
 
     def __repr__(self) -> str:
         return f"<Journal {self.file.path.name}, {len(self._offsets)} calls to replay>"
@@ -149,6 +147,21 @@ class Journal:
     def appended(self) -> int:
         """Number of calls that `append` has written."""
         return self.file.count - self._count_before
+
+    def read_from(self, start: int) -> None:
+        """Read the calls from this offset on, to replay those whose rows are not done.
+
+        Raises:
+            CorruptFile: a line cannot be decoded.
+        """
+        lines = decode_lines(self.file.path, decode_key, self._out, self._disk, start)
+        self._add_replays((offset, call) for offset, _, call in lines)
+
+    def _add_replays(self, calls: Iterable[tuple[int, _CallKey]]) -> None:
+        for offset, call in calls:
+            if not self._is_done(call.id):
+                self._offsets[lookup_key(call.id, call.key, call.occurrence)] = offset
+                self._unfinished.record_call(call.id, offset)
 
     def append(
         self,
@@ -220,19 +233,6 @@ class Journal:
             return len(unsaved)
         return 0
 
-    def _import_rescued(self) -> None:
-        """Append the calls in rescued.jsonl to the journal, then delete that file.
-
-        A crash in between leaves both, and the next session imports them again. This is safe, because of several lines
-        for one call the last one is replayed.
-        """
-        rescued = [line for _, line in read_lines(self._rescued, self._disk)]
-        if rescued:
-            for line in rescued:
-                self.file.append(line.rstrip(b"\n") + b"\n")  # an editor may have removed the last newline
-            self.file.sync()
-            self._disk.remove(self._rescued)
-
     def calls(self, start: int = 0) -> Iterator[JournaledCall]:
         """Yield every stored call, oldest first, including those of finished rows and of killed sessions.
 
@@ -266,6 +266,21 @@ class Journal:
             return decode_response(line)
         except DECODE_ERRORS as error:
             raise corrupt_file(self.file.path, offset, error, self._out) from None
+
+
+def import_rescued(journal: AppendLog, disk: Disk) -> None:
+    """Append the calls in the rescued.jsonl next to a journal to it, then delete that file.
+
+    A crash in between leaves both, and the next session imports them again. This is safe, because of several lines for
+    one call the last one is replayed.
+    """
+    path = journal.path.with_name(RESCUED)
+    rescued = [line for _, line in read_lines(path, disk)]
+    if rescued:
+        for line in rescued:
+            journal.append(line.rstrip(b"\n") + b"\n")  # an editor may have removed the last newline
+        journal.sync()
+        disk.remove(path)
 
 
 def decode_journaled(line: bytes) -> JournaledCall:

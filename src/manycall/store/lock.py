@@ -51,7 +51,7 @@ class Lock:
             )
         disk.truncate(fd, 0)
         with suppress(OSError):  # the lock is effective even if a full disk prevents this
-            write_all(disk, fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            write_all(disk, fd, this_process())
 
     def lock_output(self) -> None:
         """Lock the file that is now at the output's path. Call this again after the file was created or replaced.
@@ -74,3 +74,8 @@ class Lock:
             if fd >= 0:
                 self._disk.close(fd)
         self._folder_fd = self._output_fd = -1
+
+
+def this_process() -> bytes:
+    """Return the line of a lock file that names this process."""
+    return f"process {os.getpid()} on {socket.gethostname()}\n".encode()

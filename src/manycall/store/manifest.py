@@ -3,6 +3,7 @@
 import difflib
 import os
 from collections.abc import Callable
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ MANIFEST_VERSION = 1
 NOT_FINISHED = "not finished"
 """The outcome of a session that is still running or was killed."""
 _encode = msgspec.json.Encoder().encode
+_encode_sorted = msgspec.json.Encoder(order="deterministic").encode
 
 
 def real_output(out: Path) -> Path:
@@ -84,6 +86,11 @@ class Manifest(msgspec.Struct):
     def has_settings_of(self, other: "Manifest") -> bool:
         """Return whether a manifest that was read from its file has the same settings as another one."""
         return self.format == other.format and self.settings == as_stored(other.settings)
+
+    @property
+    def settings_hash(self) -> str:
+        """A hash of the settings."""
+        return blake2b(_encode_sorted(self.settings), digest_size=16).hexdigest()
 
     def follow(self, old: "Manifest") -> None:
         """Record the settings of an earlier run whose calls this one takes from the journal."""

@@ -20,6 +20,7 @@ from manycall.ids import IdTable
 from manycall.records import DECODE_ERRORS
 from manycall.store.atomic_write import replace_file
 from manycall.store.disk import REAL_DISK, Disk
+from manycall.store.row_layout import RowLayout
 
 CACHE = "resume.cache"
 CACHE_VERSION = 1
@@ -131,6 +132,12 @@ class CachedFiles(NamedTuple):
     journal: Path
     layout: str
     truncated_suffix: str | None
+
+    @classmethod
+    def of(cls, folder: Path, rows: Path, rejected: Path, layout: RowLayout, truncated_suffix: bytes | None) -> Self:
+        """Return the files of a run."""
+        suffix = None if truncated_suffix is None else truncated_suffix.decode()
+        return cls(folder, rows, rejected, folder / "calls.jsonl", type(layout).__name__, suffix)
 
     def load(self, disk: Disk) -> ResumeCache | None:
         """Return the cache if it describes the files as they are now; otherwise None."""

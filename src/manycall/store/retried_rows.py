@@ -16,14 +16,19 @@ from manycall.store.append_log import AppendLog
 from manycall.store.atomic_write import replace_file
 from manycall.store.disk import Disk
 from manycall.store.jsonl import decode_lines
+from manycall.store.manifest import Manifest
+from manycall.store.paths import run_folder_path
+from manycall.store.resume_cache import CACHE
 
 RETRIED = "retried.jsonl"
 MAX_TOKENS_PARAMS = ("max_completion_tokens", "max_tokens")
 """Parameters that may change when truncated rows are asked for again."""
 
 
-def merge_retried(out: Path, path: Path, disk: Disk) -> int:
+def merge_retried(out: Path, manifest: Manifest, disk: Disk) -> int:
     """Replace the rows of an output by those in retried.jsonl, add the others, and remove that file. May be repeated.
+
+    The manifest gets their number in its last session that asked for truncated rows again.
 
     Returns:
         The number of rows in retried.jsonl.
@@ -31,8 +36,12 @@ def merge_retried(out: Path, path: Path, disk: Disk) -> int:
     Raises:
         CorruptFile: a line cannot be decoded.
     """
+    folder = run_folder_path(out)
+    path = folder / RETRIED
     if not disk.exists(path):
         return 0
+    disk.remove(folder / CACHE)  # its counts will be wrong
+    disk.sync_folder(folder)
     retried = AppendLog(path, disk)  # repairs a torn tail
     retried.close()
     offsets = {name: offset for offset, _, name in decode_lines(path, decode_row_id, out, disk)}
@@ -43,6 +52,9 @@ def merge_retried(out: Path, path: Path, disk: Disk) -> int:
         finally:
             retried.close()
     disk.remove(path)
+    session = next((each for each in reversed(manifest.sessions) if "retry" in each), None)
+    if offsets and session is not None:
+        session["retried"] = len(offsets)
     return len(offsets)
 
 

@@ -57,6 +57,14 @@ class RowLayout(Protocol):
         """
         ...
 
+    def identify(self, line: bytes) -> tuple[str, int]:
+        """Return the id of the row of a line, and the number of lines that this row has.
+
+        Raises:
+            One of DECODE_ERRORS: the line cannot be decoded.
+        """
+        ...
+
     def encode(self, row: Row, result: RowOutput) -> list[bytes]:
         """Return the lines of a finished row.
 
@@ -82,6 +90,10 @@ class PlainLayout:
     def done_rows(self, out: Path, disk: Disk, start: int = 0) -> Iterator[DoneRow]:
         """Yield the row of each line."""
         return (DoneRow(*each) for each in decode_lines(out, decode_row_id, out, disk, start))
+
+    def identify(self, line: bytes) -> tuple[str, int]:
+        """Return the id of the row of a line, and 1."""
+        return decode_row_id(line), 1
 
     def encode(self, row: Row, result: RowOutput) -> list[bytes]:
         """Return the line of the row."""

@@ -74,6 +74,14 @@ class PartsLayout:
         if parts_seen:
             _quarantine_parts(out, set().union(*parts_seen.values()), disk)
 
+    def identify(self, line: bytes) -> tuple[str, int]:
+        """Return the id of the input row of a line, and the number of its parts."""
+        part = _decode(line)
+        name = str(part.id)
+        if part.parts is None or not _PART_NUMBER.search(name):
+            return name, 1
+        return without_part(name), part.parts
+
     def encode(self, row: Row, result: RowOutput) -> list[bytes]:
         """Return a line for each part; one line without a part number for a row that was not split."""
         if isinstance(result, dict) and not looks_like_part(row.id):

@@ -1,0 +1,302 @@
+"""The driver of a run with several processes: the workers do the rows, and it alone writes the output."""
+
+import asyncio
+import math
+import secrets
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import Any
+
+from manycall import clock
+from manycall.client.pool import ClientStatus
+from manycall.cluster.driven_worker import DrivenWorker
+from manycall.cluster.group_figures import GroupFigures
+from manycall.cluster.worker_messages import Grant, Report, Setup, StopReason, error_of, reason_of
+from manycall.cluster.row_book import RowBook
+from manycall.cluster.shared_limits import SharedLimits
+from manycall.cluster.starting import WorkerStarter
+from manycall.cluster.worker_count import WorkerCount
+from manycall.cluster.worker_pool import WorkerPool
+from manycall.control.budget import Charge
+from manycall.control.worker_leases import WorkerLeases
+from manycall.errors import BudgetExceeded, ManycallError, RunStopped, StorageError, TimeLimitReached
+from manycall.providers.parameter_lesson import ParameterChange
+from manycall.records import Row
+from manycall.run.session import JobSession
+from manycall.run.spending import SessionTotals
+
+TICK_SECONDS = 0.25
+MAX_DEATHS = 5
+"""After this number of workers that have died without a finished row between them, the run stops."""
+SILENT = StopReason(RunStopped.__name__, "the worker was silent for too long, so its rows were given to others")
+
+
+class WorkerGroup:
+    """The workers of a session. It is the session's `run.row_engine.RowEngine`.
+
+    Args:
+        session: its files, counters and spending.
+        starter: starts the workers.
+        count: decides how many there should be.
+    """
+
+    def __init__(self, session: JobSession, starter: WorkerStarter, count: WorkerCount) -> None:
+        self._session, self._count = session, count
+        self._changed = asyncio.Event()
+        self._rows = RowBook(session.folder, session.counters, session.rows_left, self._changed.set)
+        self._pool = WorkerPool(starter, self._setup, self)
+        self._shares_disk = starter.shares_disk
+        self._leases = WorkerLeases()
+        self._budget = None if session.budget is None else session.budget.budget
+        self._limits = SharedLimits(
+            session.options.concurrency, [] if self._budget is None else self._budget.remaining()
+        )
+        self._figures = GroupFigures()
+        self._lines: list[dict[str, Any]] = []
+        self._salt = secrets.token_bytes(16)
+        self._reason: BaseException | None = None
+        self._storage_error: StorageError | None = None
+        self._had_success = session.counters.had_success
+        self._is_finishing = self._is_cancelled = self._is_over = False
+        self._deaths = 0
+
+    def __repr__(self) -> str:
+        return f"<WorkerGroup {self._rows!r} {self._pool!r}>"
+
+    def _setup(self, number: int) -> Setup:
+        session, client = self._session, self._session.client
+        return Setup(
+            number, str(session.folder.folder.resolve()), self._shares_disk, client.started_sims,
+            client.key_marks(self._salt), self._salt, self._had_success, session.rows_left or 0,
+        )  # fmt: skip
+
+    async def run(self, rows: AsyncIterator[Row]) -> None:
+        """Hand out rows until there are no more or the run is stopped; then wait for the calls in flight.
+
+        Raises:
+            RunStopped, StorageError, UsageError: the run ended before all rows were processed.
+        """
+        reader = asyncio.create_task(self._rows.read(rows))
+        try:
+            await self._start_workers()
+            while self._pool.all and not self._is_over:
+                await clock.wait_for_event(self._changed, TICK_SECONDS)
+                self._changed.clear()
+                self._step(clock.now())
+                await self._start_workers()
+        except ManycallError as error:
+            self.stop(error)
+        finally:
+            reader.cancel()
+            await self._pool.close()
+            await asyncio.wait([reader])
+        self._raise_reason()
+
+    def _raise_reason(self) -> None:
+        reason = self._reason or self._storage_error or self._rows.error
+        if reason is not None and not (isinstance(reason, TimeLimitReached) and self._rows.is_finished):
+            raise reason.with_traceback(None)
+        if not self._rows.is_finished:
+            raise RunStopped(f"a bug in manycall: {self!r}")
+
+    async def _start_workers(self) -> None:
+        """Start workers until there are as many as there should be."""
+        rate = sum(each.rate for each in self._pool.active)
+        seconds_left = self._rows.rows_left / rate if rate else math.inf
+        while self._reason is None and not self._is_finishing:
+            if len(self._pool.active) >= self._count.wanted(clock.now(), self._figures.bound[0], seconds_left):
+                return
+            number = self._session.folder.segments.begin_segment()
+            await self._pool.start(number)
+            self._note(number, "started")
+
+    def _step(self, now: float) -> None:
+        """Do what is due."""
+        for number in self._leases.expire(now):
+            worker = self._pool[number]
+            self._lose(worker, [each.bound for each in worker.used])
+            self._note(number, "was silent for too long")
+        self._pool.kill_silent(now)
+        if self._budget is not None and (why := self._budget.exhausted) is not None:
+            self.stop(BudgetExceeded(why))
+        if not self._is_finishing and (self._reason is not None or self._rows.has_ended):
+            self._is_finishing = True
+            self._send_to(self._pool.active)
+        workers = [each for each in self._pool.active if each.report is not None]
+        allowed = [each.number for each in workers]
+        self._limits.update(now, allowed if self._had_success else allowed[:1], self._rows.idle(workers))
+        self._rows.read_ahead(workers)
+        changed = self._limits.changed().union(*(self._assign(each) for each in workers))
+        self._send_to(each for each in workers if each.number in changed)
+
+    # Workers
+
+    def take_report(self, worker: DrivenWorker, report: Report) -> None:
+        """Record a report, and answer it."""
+        if self._is_over:
+            return
+        self._changed.set()
+        self._lines += report.lines
+        self._had_success |= report.had_success
+        if report.stopped is not None:
+            self._take_stop(worker, error_of(report.stopped))
+        if self._rows.merge(worker.number):
+            self._deaths = 0
+        self._figures.record(worker.number, report.figures)
+        self._count_figures()
+        if report.ended:
+            return
+        if not self._leases.renew(worker.number, clock.now()):
+            self._send(worker, SILENT)
+            return
+        self._rows.record_orders(worker)
+        self._limits.record(worker.number, report)
+        self._send_to(self._pool[number] for number in {worker.number, *self._assign(worker)})
+
+    def _take_stop(self, worker: DrivenWorker, error: ManycallError) -> None:
+        """A worker makes no more calls. Stop the others too, unless only its disk is to blame."""
+        if isinstance(error, StorageError):
+            self._storage_error = self._storage_error or error
+        elif not worker.is_lost:
+            self.stop(error)
+
+    def take_end(self, worker: DrivenWorker, died: str) -> None:
+        """Take over what a worker has left."""
+        self._changed.set()
+        if self._is_over:
+            return
+        try:
+            self._rows.merge(worker.number)
+            used = self._count_again(worker, died) if died else [each.used for each in worker.used]
+        except ManycallError as error:
+            self.take_error(error)
+            used = [each.bound for each in worker.used]
+        self._figures.deactivate(worker.number)
+        self._count_figures()
+        self._lose(worker, used)
+        self._note(worker.number, died or "ended")
+
+    def _count_again(self, worker: DrivenWorker, died: str) -> list[float]:
+        """Count the calls of a worker that has died. Return what they have used of each budget."""
+        self._deaths += 1
+        if self._deaths >= MAX_DEATHS:
+            self.stop(RunStopped(f"{MAX_DEATHS} worker processes died before they had finished a row: {died}"))
+        totals = self._session.spending.recount(self._rows.calls(worker.number))
+        self._figures.correct(worker.number, totals)
+        self._rows.absorb(worker.number)
+        return [] if self._budget is None else self._budget.measure(_charge_of(totals))
+
+    def take_error(self, error: Exception) -> None:
+        """Stop because the files cannot be written, or because of a bug."""
+        self.stop(error)
+
+    def _lose(self, worker: DrivenWorker, used: Sequence[float]) -> None:
+        """Give the rows and shares of a worker to others. `used`: what it has used of each budget."""
+        if not worker.is_lost:
+            worker.lose()
+            self._leases.remove(worker.number)
+            self._rows.give_away(worker.number)
+            self._limits.remove(worker.number, used)
+
+    # Grants
+
+    def _assign(self, worker: DrivenWorker) -> set[int]:
+        """Give a worker rows if it needs some, perhaps from another one. Return whose orders have changed."""
+        if self._reason is not None or worker.number not in self._limits.holders:
+            return set()
+        number = self._rows.assign(worker, len(self._limits.holders))
+        return set() if number is None else {number}
+
+    def _send_to(self, workers: Iterable[DrivenWorker]) -> None:
+        for worker in [*workers]:
+            self._send(worker)
+
+    def _send(self, worker: DrivenWorker, reason: StopReason | None = None) -> None:
+        """Send a grant. `reason`: why this worker in particular must end."""
+        serial = worker.next_serial()
+        units, give_back = self._rows.orders(worker.number)
+        stop = reason or (None if self._reason is None else reason_of(self._reason))
+        worker.send(
+            Grant(
+                serial, worker.last_report, self._had_success, units, give_back,
+                self._limits.shares(worker.number, serial), self._limits.concurrency(worker.number, serial),
+                self._limits.allowances(worker.number, serial), stop, self._is_cancelled,
+                self._is_finishing or reason is not None,
+            )
+        )  # fmt: skip
+
+    # Called by the session
+
+    def stop(self, reason: BaseException) -> None:
+        """Start no new row and make no new call. Calls in flight finish."""
+        if self._reason is None:
+            self._reason = reason
+            self._send_to(self._pool.all)
+            self._changed.set()
+
+    def cancel(self, reason: ManycallError) -> None:
+        """Stop, and cancel the calls in flight. Answers that have arrived are in the journals."""
+        self._is_cancelled = True
+        self.forget_rows()
+        self.stop(reason)
+        self._send_to(self._pool.all)
+
+    def forget_rows(self) -> None:
+        """Record no result and no failure from now on. Safe in a signal handler."""
+        self._is_over = True
+
+    def recheck(self) -> None:
+        """Nothing: the results of this session are not read while it runs."""
+
+    def leave(self) -> None:
+        """Nothing: `run` ends the workers."""
+
+    @property
+    def bound_seconds(self) -> float:
+        """For how long all workers have been the limit."""
+        return self._figures.bound[0]
+
+    @property
+    def bound_detail(self) -> str:
+        """The worst load in that time."""
+        return self._figures.bound[1]
+
+    @property
+    def calls_in_flight(self) -> int:
+        """Number of calls in flight."""
+        return self._figures.calls_in_flight
+
+    @property
+    def total_window(self) -> int:
+        """Number of calls that may be in flight."""
+        return self._figures.status.window
+
+    @property
+    def parameter_changes(self) -> Sequence[ParameterChange]:
+        """How workers have changed parameters."""
+        return self._figures.parameter_changes
+
+    def status(self, now: float) -> ClientStatus:
+        """Return the calls in flight, the window, and what limits the throughput."""
+        return self._figures.status
+
+    def timeline_lines(self, now: float) -> Iterator[dict[str, Any]]:
+        """Yield what the workers have written for the timeline, and when they started and ended."""
+        lines, self._lines = self._lines, []
+        yield from lines
+
+    def oldest_calls(self, now: float) -> list[dict[str, Any]]:
+        """Return the calls that have been in flight for the longest time."""
+        return self._figures.oldest_calls
+
+    def _count_figures(self) -> None:
+        session = self._session
+        self._figures.sum_counters(session.counters)
+        self._figures.sum_counts(session.job.counts)
+        session.spending.set_session(self._figures.totals, session.counters)
+
+    def _note(self, number: int, what: str) -> None:
+        self._lines.append({"time": clock.wall_time(), "worker": number, "event": what})
+
+
+def _charge_of(totals: SessionTotals) -> Charge:
+    return Charge(sum(each.prompt_tokens + each.completion_tokens for each in totals.endpoints), totals.cost)

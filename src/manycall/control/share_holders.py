@@ -1,0 +1,105 @@
+"""Which worker processes hold a share of which endpoints.
+
+An endpoint whose limit one process can use has one holder, so that what it learns from refusals stays right. Each of
+several holders has a burst of one call at least. Therefore a known limit of R calls per second has at most
+HOLDERS_PER_RATE · R holders: the bursts then stay within the 2 % of it that is left unused (control/quota.py).
+
+A row may call several pools of endpoints. Therefore a worker that gets rows holds a share in each of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+HOLDERS_PER_RATE = 0.02
+"""Holders per call per second that a known limit permits."""
+GROWTH_SECONDS = 10.0
+"""After a refusal, another holder is added in such steps, as long as the present ones are limited by their own CPU."""
+
+
+class EndpointDemand(NamedTuple):
+    """What is known about an endpoint.
+
+    Attributes:
+        max_holders: number of workers that may hold a share (`HolderLimit`).
+        is_usable: whether it answers: it is neither disabled nor ejected.
+    """
+
+    max_holders: int
+    is_usable: bool = True
+
+
+class HolderLimit:
+    """How many workers may hold a share of one endpoint. All may, until a limit is known or a call is refused."""
+
+    def __init__(self) -> None:
+        self._after_refusal: int | None = None
+        self._changed_at = 0.0
+
+    def __repr__(self) -> str:
+        return f"<HolderLimit {self._after_refusal}>"
+
+    def update(self, now: float, workers: int, *, rate: float | None, was_refused: bool, is_client_bound: bool) -> int:
+        """Return the number of holders from now on.
+
+        Args:
+            workers: number of workers.
+            rate: calls per second that the configured and advertised limits permit; None if there are none.
+            was_refused: whether the server has refused calls since the last update (429).
+            is_client_bound: whether all holders are limited by their own CPU.
+        """
+        if rate is not None:
+            return min(workers, max(1, int(HOLDERS_PER_RATE * rate)))
+        if was_refused:
+            self._after_refusal, self._changed_at = 1, now
+        elif self._after_refusal is not None and is_client_bound and now - self._changed_at >= GROWTH_SECONDS:
+            self._after_refusal, self._changed_at = self._after_refusal + 1, now
+        return workers if self._after_refusal is None else min(workers, self._after_refusal)
+
+
+def assign_holders(pools: Sequence[Mapping[str, EndpointDemand]], workers: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Return the workers that hold a share of each endpoint. A worker that holds none gets no rows.
+
+    If a pool has at least as many endpoints as there are workers with rows, each endpoint has one holder.
+
+    Args:
+        pools: for each pool, its endpoints by name. Names are unique across pools.
+        workers: the workers, in a stable order: one that replaces another takes its place, so that the others keep
+            their endpoints.
+    """
+    active = workers[: max(1, min((_capacity(pool) for pool in pools), default=len(workers)))]
+    holders: dict[str, tuple[int, ...]] = {}
+    for pool in pools:
+        holders |= _assign_pool(pool, active)
+    return holders
+
+
+def _usable(pool: Mapping[str, EndpointDemand]) -> dict[str, EndpointDemand]:
+    """Return the endpoints that answer; all of them if none does."""
+    return {name: each for name, each in pool.items() if each.is_usable} or dict(pool)
+
+
+def _capacity(pool: Mapping[str, EndpointDemand]) -> int:
+    """Return how many workers can hold a share in a pool."""
+    return sum(each.max_holders for each in _usable(pool).values())
+
+
+def _assign_pool(pool: Mapping[str, EndpointDemand], active: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Return the holders of the endpoints of one pool.
+
+    Each endpoint has one holder, also one that does not answer: its holder finds out when it answers again. Then each
+    worker without an endpoint that answers gets a share of one.
+    """
+    usable = _usable(pool)
+    holders = {name: [active[number % len(active)]] for number, name in enumerate(pool)} if active else {}
+
+    def held(worker: int) -> int:
+        return sum(worker in holders[name] for name in usable)
+
+    for worker in active:
+        if not held(worker):
+            free = [name for name in usable if len(holders[name]) < usable[name].max_holders]
+            if free:
+                holders[min(free, key=lambda name: len(holders[name]))].append(worker)
+            else:  # then another worker holds several
+                holders[max(usable, key=lambda name: held(holders[name][-1]))][-1] = worker
+    return {name: tuple(found) for name, found in holders.items()}

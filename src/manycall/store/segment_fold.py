@@ -1,0 +1,112 @@
+"""Fold the journals of segments into the run's calls.jsonl, so that every reader knows one journal.
+
+A journal is folded exactly once, also if the process is killed meanwhile. Before the first line is appended, it is
+recorded which segment is folded and how long calls.jsonl is (`segments/folding.json`, synced). After that, the
+segment's journal is removed, and then the record. A session that finds the record and the journal was preceded by one
+that was killed in between: it cuts calls.jsonl to the recorded length and folds the journal again.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from manycall.store.append_log import AppendLog
+from manycall.store.atomic_write import replace_file
+from manycall.store.disk import Disk
+from manycall.store.journal import RESCUED, import_rescued
+from manycall.store.jsonl import decode_lines, read_lines
+from manycall.store.segment_folder import CALLS, remove_files, segment_numbers, segment_path, segments_folder
+
+MAX_BATCH_BYTES = 1 << 20
+"""Lines are appended together up to this size."""
+
+
+class _Folding(msgspec.Struct):
+    """Which segment is being folded, and the length of calls.jsonl before its first line."""
+
+    segment: int
+    size: int
+
+
+_decode_record = msgspec.json.Decoder(_Folding).decode
+
+
+def _record_path(run_folder: Path) -> Path:
+    return segments_folder(run_folder) / "folding.json"
+
+
+def undo_killed_fold(run_folder: Path, disk: Disk) -> None:
+    """Remove from calls.jsonl what was appended by a fold that was killed. Its segment still has the lines.
+
+    Call this before calls.jsonl is opened.
+    """
+    record = _record_path(run_folder)
+    for _, _, folding in decode_lines(record, _decode_record, disk=disk):
+        if disk.exists(segment_path(run_folder, folding.segment) / CALLS):
+            fd = disk.open(run_folder / CALLS)
+            try:
+                if disk.size(fd) > folding.size:
+                    disk.truncate(fd, folding.size)
+                    disk.sync(fd)
+            finally:
+                disk.close(fd)
+        _remove_record(record, disk)
+
+
+def fold_journals(run_folder: Path, numbers: Iterable[int], journal: AppendLog, disk: Disk) -> None:
+    """Append the journals of these segments, whose workers have ended, to the run's journal, and remove them.
+
+    Args:
+        journal: the open calls.jsonl of the run.
+
+    Raises:
+        StorageError: a line could not be written. The next session folds the rest.
+    """
+    record = _record_path(run_folder)
+    for number in numbers:
+        segment = segment_path(run_folder, number)
+        if not (disk.exists(segment / CALLS) or disk.exists(segment / RESCUED)):
+            continue
+        calls = AppendLog(segment / CALLS, disk)  # repairs a torn tail
+        import_rescued(calls, disk)
+        calls.close()
+        journal.sync()
+        replace_file(record, [msgspec.json.encode(_Folding(number, journal.end)), b"\n"], disk)
+        _append_lines(segment / CALLS, journal, disk)
+        journal.sync()
+        remove_files(segment, [CALLS], disk)
+        _remove_record(record, disk)
+
+
+def _append_lines(path: Path, journal: AppendLog, disk: Disk) -> None:
+    batch, size = list[bytes](), 0
+    for _, line in read_lines(path, disk):
+        batch.append(line)
+        size += len(line)
+        if size >= MAX_BATCH_BYTES:
+            journal.append(b"".join(batch), len(batch))
+            batch, size = [], 0
+    if batch:
+        journal.append(b"".join(batch), len(batch))
+
+
+def _remove_record(record: Path, disk: Disk) -> None:
+    disk.remove(record)
+    disk.sync_folder(record.parent)
+
+
+def fold_all(run_folder: Path, disk: Disk) -> None:
+    """Fold the journals of all segments, before calls.jsonl is opened. All workers have ended.
+
+    Raises:
+        CorruptFile: the record of a killed fold cannot be decoded.
+        StorageError: a line could not be written.
+    """
+    undo_killed_fold(run_folder, disk)
+    if numbers := segment_numbers(run_folder, disk):
+        journal = AppendLog(run_folder / CALLS, disk)
+        try:
+            fold_journals(run_folder, numbers, journal, disk)
+        finally:
+            journal.close()

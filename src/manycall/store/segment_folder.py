@@ -1,0 +1,130 @@
+"""The folders of segments: their numbers, names and locks.
+
+A worker process writes into a segment of its own, `OUT.run/segments/000007`. Its number is used once: the counter in
+`segments/last-number` is increased, and synced, before a segment is begun.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from manycall.errors import OutputLocked
+from manycall.store.atomic_write import replace_file
+from manycall.store.disk import REAL_DISK, Disk
+from manycall.store.paths import run_folder_path
+
+CALLS, ROWS, REJECTED, FAILURES, TIMELINE = (
+    f"{name}.jsonl" for name in ("calls", "rows", "rejected", "failures", "timeline")
+)
+LOCK, SPARE, TAG = "lock", "spare", "rows-of"
+ROW_FILES = (ROWS, REJECTED, FAILURES)
+MIRRORED_FILES = (CALLS, *ROW_FILES, TIMELINE)
+"""The files that a worker without a shared disk sends to the driver. The order matters: calls before rows."""
+
+
+class SegmentInUse(OutputLocked):
+    """A worker of a killed run is still writing its segment. It ends by itself when its calls in flight have ended."""
+
+
+def segments_folder(run_folder: Path) -> Path:
+    """Return the folder of the segments of a run."""
+    return run_folder / "segments"
+
+
+def segment_path(run_folder: Path, number: int) -> Path:
+    """Return the folder of a segment."""
+    return segments_folder(run_folder) / f"{number:06}"
+
+
+def segment_numbers(run_folder: Path, disk: Disk = REAL_DISK) -> list[int]:
+    """Return the numbers of the segments that exist, in ascending order."""
+    folder = segments_folder(run_folder)
+    if not disk.exists(folder):
+        return []
+    return sorted(int(path.name) for path in disk.list_files(folder) if path.name.isdecimal())
+
+
+def take_number(run_folder: Path, disk: Disk = REAL_DISK) -> int:
+    """Return the number of a new segment, which no segment of this run has had.
+
+    Raises:
+        OSError: the counter could not be written.
+    """
+    folder = segments_folder(run_folder)
+    counter = folder / "last-number"
+    make_folder(folder, disk)
+    last = 0
+    if disk.exists(counter):
+        with disk.open_for_reading(counter) as file:
+            content = file.read().strip()
+        last = int(content) if content.isdigit() else 0
+    number = max([last, *segment_numbers(run_folder, disk)]) + 1
+    replace_file(counter, [b"%d\n" % number], disk)
+    return number
+
+
+def make_folder(folder: Path, disk: Disk) -> None:
+    """Create a folder, whose parent exists, so that it survives a power cut."""
+    if not disk.exists(folder):
+        disk.make_folder(folder)
+        disk.sync_folder(folder.parent)
+
+
+def lock_holder_of(segment: Path, disk: Disk = REAL_DISK) -> str:
+    """Return which process is writing a segment; "" if its worker has ended."""
+    path = segment / LOCK
+    if not disk.exists(path):
+        return ""
+    fd = disk.open(path)
+    try:
+        if disk.lock(fd):
+            return ""
+        return disk.read(fd, 200, 0).decode("utf-8", "replace").strip() or "another process"
+    finally:
+        disk.close(fd)
+
+
+def require_ended(out: Path, disk: Disk) -> None:
+    """Check that the workers of all segments have ended.
+
+    Raises:
+        SegmentInUse: one of them has not.
+    """
+    run_folder = run_folder_path(out)
+    for number in segment_numbers(run_folder, disk):
+        if holder := lock_holder_of(segment_path(run_folder, number), disk):
+            raise SegmentInUse(
+                f"{out} is being written by a worker of an earlier run ({holder}), which finishes its calls. Wait "
+                "until it has ended, or stop it."
+            )
+
+
+def write_tag(segment: Path, tag: str, disk: Disk) -> None:
+    """Record which rows a segment is for; nothing for those of an ordinary session, whose tag is ""."""
+    if tag:
+        replace_file(segment / TAG, [tag.encode()], disk)
+
+
+def has_tag(segment: Path, tag: str, disk: Disk) -> bool:
+    """Return whether a segment has the rows of sessions with this tag."""
+    path = segment / TAG
+    if not disk.exists(path):
+        return not tag
+    with disk.open_for_reading(path) as file:
+        return file.read() == tag.encode()
+
+
+def remove_files(segment: Path, names: Iterable[str], disk: Disk) -> None:
+    """Remove files of a segment, so that they stay removed after a power cut."""
+    for name in names:
+        disk.remove(segment / name)
+    disk.sync_folder(segment)
+
+
+def remove_segment(segment: Path, disk: Disk) -> None:
+    """Remove a segment that has been merged and folded; but keep lines that `manycall repair` has moved aside."""
+    remove_files(segment, ROW_FILES, disk)  # before the tag, which says whether they may be merged
+    torn = (f"{name}.torn" for name in MIRRORED_FILES)
+    remove_files(segment, (TIMELINE, SPARE, LOCK, TAG, *torn), disk)
+    if not disk.list_files(segment):
+        disk.remove_folder(segment)
+        disk.sync_folder(segment.parent)

@@ -1,0 +1,165 @@
+"""Runs with several processes: the same rows, the same files, and nothing lost or doubled if one is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import pytest
+
+from shell import Ended, finish, manycall, rows, sim, start
+
+OUT = Path("out.jsonl")
+GENERATE = ("generate", "-p", "Say {{ id }}.", "-m", "any", "-o", OUT)
+JUDGE = """\
+async def grade(row, llm):
+    reply = await llm.chat(row["text"])
+    return {"length": len(reply.text)}
+"""
+
+
+LOCAL_FUNCTION = """\
+import manycall
+def main():
+    async def grade(row, llm):
+        return {}
+    manycall.map(grade, [{"id": 1}], base_url="sim", model="any", out="out.jsonl", processes=2)
+main()
+"""
+UNGUARDED = """\
+import manycall
+async def grade(row, llm):
+    return {"length": len((await llm.chat(str(row["n"]))).text)}
+manycall.map(
+    grade, ({"n": n} for n in range(20)), base_url="sim:latency=0", model="any", out="out.jsonl", progress=False,
+    processes=2,
+)
+"""
+
+
+def run_script(script: Path) -> str:
+    """Run a script. Return the message of the exception that ends it."""
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False)
+    last = ended.stderr.strip().rpartition("\n")[2]
+    return last.partition(": ")[2]
+
+
+def ids(path: Path = OUT) -> list[str]:
+    return [row["id"] for row in rows(path)]
+
+
+def workers_of(driver: "Popen[str]") -> list[int]:
+    """Process ids of the workers."""
+    children = [
+        int(child)
+        for thread in Path(f"/proc/{driver.pid}/task").glob("*/children")
+        for child in thread.read_text().split()
+    ]
+    return [pid for pid in children if b"worker_process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def assert_complete(ended: Ended, count: int) -> None:
+    """Each row is in the output once, each call in the journal, and nothing is left of the segments."""
+    assert ended.code == 0, ended.err
+    assert sorted(map(str, ids())) == sorted(map(str, range(count)))
+    assert not list(Path("out.jsonl.run/segments").glob("0*"))
+
+
+def test_two_processes_write_the_rows_that_one_writes() -> None:
+    with sim("--latency", "0.01") as endpoint:
+        command = (*GENERATE, "-n", "300", "-u", endpoint.url)
+        assert_complete(manycall(*command, "--processes", "2"), 300)
+        assert lines(Path("out.jsonl.run/calls.jsonl")) == endpoint.stats["finished"] == 300
+        fields = {tuple(row) for row in rows(OUT)}
+        manycall(*command, "--overwrite")
+        assert {tuple(row) for row in rows(OUT)} == fields
+
+
+def test_a_worker_that_is_killed_is_replaced_and_its_calls_are_not_paid_again() -> None:
+    with sim("--latency", "0.05", "--token-latency", "0.002") as endpoint:
+        driver = start(*GENERATE, "-n", "1500", "-u", endpoint.url, "-j", "20", "--processes", "2")
+        wait_until(lambda: lines(OUT) > 200)
+        os.kill(workers_of(driver)[0], signal.SIGKILL)
+        assert_complete(finish(driver), 1500)
+        assert 1500 <= endpoint.stats["finished"] <= 1510
+
+
+def test_after_the_driver_is_killed_one_process_continues_with_all_that_was_paid() -> None:
+    with sim("--latency", "0.05", "--token-latency", "0.002") as endpoint:
+        command = (*GENERATE, "-n", "1000", "-u", endpoint.url, "-j", "20")
+        driver = start(*command, "--processes", "2")
+        wait_until(lambda: lines(OUT) > 200)
+        driver.kill()
+        driver.communicate()
+        assert_complete(manycall(*command), 1000)
+        assert endpoint.stats["finished"] == 1000
+
+
+def test_a_wrong_key_costs_as_many_calls_as_with_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
+    with sim("--provider", "openai", "--fault", "wrong_key") as endpoint:
+        ended = manycall(*GENERATE, "-n", "500", "-u", endpoint.url, "--processes", "8")
+        assert ended.code == 4
+        assert endpoint.stats["started"] <= 8
+
+
+def test_ctrl_c_lets_the_calls_of_all_workers_finish() -> None:
+    with sim("--latency", "0.3", "--token-latency", "0") as endpoint:
+        command = (*GENERATE, "-n", "400", "-u", endpoint.url, "-j", "8", "--processes", "2")
+        driver = start(*command)
+        wait_until(lambda: lines(OUT) >= 8)
+        driver.send_signal(signal.SIGINT)
+        assert finish(driver).code == 130
+        assert endpoint.stats["finished"] == endpoint.stats["started"] == len(rows(OUT)) < 400
+        assert manycall(*command).code == 0
+        assert endpoint.stats["finished"] == len(rows(OUT)) == 400
+
+
+def test_a_row_function_from_a_file_runs_in_the_workers() -> None:
+    Path("judge.py").write_text(JUDGE)
+    Path("rows.jsonl").write_text("".join(json.dumps({"id": str(n), "text": f"Text {n}"}) + "\n" for n in range(50)))
+    ended = manycall(
+        "run", "judge.py:grade", "rows.jsonl", "-u", "sim:latency=0", "-m", "any", "-o", OUT, "--processes", "2"
+    )
+    assert_complete(ended, 50)
+    assert all(row["length"] > 0 for row in rows(OUT))
+
+
+def test_a_function_without_a_name_in_a_file_is_refused() -> None:
+    script = Path("script.py")
+    script.write_text(LOCAL_FUNCTION)
+    assert run_script(script) == (
+        "With processes=, function cannot be a function or a type that has no name in a module: other processes must "
+        "find it. Define it in a file, by name."
+    )
+
+
+def test_a_script_without_a_guard_is_refused() -> None:
+    script = Path("script.py")
+    script.write_text(UNGUARDED)
+    assert "Put the call under" in run_script(script)
+    assert not rows(OUT)
+
+
+def test_a_script_runs_its_own_function_in_the_workers() -> None:
+    script = Path("script.py")
+    script.write_text(UNGUARDED.replace("manycall.map", 'if __name__ == "__main__":\n    manycall.map'))
+    assert run_script(script) == ""
+    assert sorted(row["length"] > 0 for row in rows(OUT)) == [True] * 20
