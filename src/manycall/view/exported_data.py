@@ -25,7 +25,7 @@ SLOW_ROUTES = {"rows": "scores", "judge": "judge", "data": "data"}
 """Page → the slow answer that it shows."""
 SLOW_SECONDS, STEP_SECONDS = 600.0, 0.05
 MAX_COMPARED_RUNS, COMPARED_ROWS = 4, 20
-"""The first four runs with scores are compared with each other. Of each kind of question, so many are shown."""
+"""Runs with scores that are compared with each other, the first of the list; questions of each kind that are shown."""
 _HASH = "(n * 2654435761) % 4294967296"
 """Knuth's multiplicative hash: the same rows in every export, spread over the file."""
 
