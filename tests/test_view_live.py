@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -100,7 +101,7 @@ class RealTab:
     def wait_for_status(self, is_wanted: Callable[[int], bool]) -> None:
         """Wait until the page of rows says a wanted number of rows."""
         status, deadline = self.page.locator("p.status"), time.monotonic() + WAIT_MS / 1000
-        while not is_wanted(int((status.inner_text().split() or ["0"])[0].rstrip("+") or 0)):
+        while not is_wanted(int(re.match(r"\d*", status.inner_text())[0] or 0)):  # type: ignore[index]
             assert time.monotonic() < deadline, status.inner_text()
             time.sleep(0.05)
 
