@@ -19,7 +19,7 @@ GSM8K ?=
 AUTHORITIES ?=
 LM_EVAL := .venv-lmeval/bin/python
 
-.PHONY: help setup demo test lowest lowest-versions package gsm8k mutants torture crosscheck check docs sim bench short-runs format clean
+.PHONY: help setup demo test lowest lowest-versions package gsm8k mutants torture crosscheck check docs sim workers bench short-runs format clean
 
 help:
 	@echo "make demo    write some stories and run an evaluation on the built-in endpoint"
@@ -33,6 +33,7 @@ help:
 	@echo "make check   lint, types, layers, laws, names, docs, wording"
 	@echo "make docs    build the documentation site into site/, and fail on a broken link or anchor (under a minute)"
 	@echo "make sim     how well it finds limits, in virtual time: writes the tables of docs/limits.md (25 minutes; SIM=--help)"
+	@echo "make workers how well several workers share limits, in virtual time: writes a table of docs/limits.md (10 minutes)"
 	@echo "make bench   what a row costs, beside others: writes the tables of docs/performance.md (10 minutes)"
 	@echo "make short-runs  whole commands with and without -j, over HTTP: writes a table of docs/performance.md (30 minutes)"
 	@echo "make format  put the code in order"
@@ -104,6 +105,9 @@ docs: setup
 
 sim: setup
 	$(BIN)/python benchmarks/limits.py --write $(SIM)
+
+workers: setup
+	$(BIN)/python benchmarks/workers.py --write
 
 bench: setup
 	$(BIN)/python benchmarks/bench.py --write $(BENCH)

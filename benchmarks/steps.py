@@ -23,7 +23,7 @@ from manycall.records import Request, Row, Success
 from manycall.run.async_bridge import run_blocking
 from manycall.run.outcome import validate_result
 from manycall.run.row_client import JournalLog, RowClient
-from manycall.store.journal import request_hash
+from manycall.store.journal_line import request_hash
 from manycall.store.manifest import Manifest
 from manycall.store.run_folder import RunFolder
 from manycall.transport.messages import HttpRequest, HttpResponse

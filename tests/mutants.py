@@ -27,10 +27,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path("src/manycall")
 CRASHES = "store crashes"
+WORKERS = "divided_limits shared_work"
 TESTS = {
     "control/prefix_affinity.py": "affinity permits",
     "control/load_balance.py": "balance",
     "control/budget.py": "budget",
+    "control/amounts.py": WORKERS,
+    "control/promises.py": WORKERS,
+    "control/share_holders.py": WORKERS,
+    "control/shares.py": WORKERS,
+    "control/work_units.py": WORKERS,
+    "control/worker_leases.py": WORKERS,
     "control/random_refusals.py": "throttle",
     "control/token_estimate.py": "quota",
     "providers/anthropic.py": "native_requests wires",

@@ -12,7 +12,7 @@ from manycall.data.answer_schema import AnswerSchema
 from manycall.errors import UsageError
 from manycall.providers.openai import encode
 from manycall.records import Request
-from manycall.store.journal import request_hash
+from manycall.store.journal_line import request_hash
 from shell import manycall as command
 from shell import rows
 

@@ -14,7 +14,7 @@ from disks import Crash, Files, Remembering, crashes
 from manycall.errors import RowRejected, StorageError
 from manycall.records import Failure, Row, Success
 from manycall.store.cache_writer import SessionProgress
-from manycall.store.journal import request_hash
+from manycall.store.journal_line import request_hash
 from manycall.store.manifest import Manifest
 from manycall.store.resume_cache import CACHE
 from manycall.store.run_folder import RunFolder

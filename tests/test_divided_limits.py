@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manycall.control.amounts import AmountUse, DividedAmount
-from manycall.control.share_holders import GROWTH_SECONDS, EndpointDemand, HolderLimit, assign_holders
+from manycall.control.share_holders import GROWTH_SECONDS, EndpointDemand, HolderLimit, active_workers, assign_holders
 from manycall.control.shares import DividedLimit, share_out
 from manycall.control.work_units import MAX_UNIT_ROWS, RowsReport, WorkUnits, unit_rows
 from manycall.control.worker_leases import DRIVER_PAUSE_SECONDS, LEASE_SECONDS, HeldLease, WorkerLeases
@@ -155,6 +155,12 @@ def test_a_key_with_one_holder_goes_to_the_worker_that_has_none_left() -> None:
     assert assign_holders([pool], [0, 1]) == {"a": (1,), "b": (1,), "c": (0,)}
 
 
+def test_a_worker_that_gets_no_more_rows_keeps_a_share_until_those_that_have_begun_have_ended() -> None:
+    pool = {"a": EndpointDemand(1)}
+    assert assign_holders([pool], [0, 1, 2], begun=[0, 2]) == {"a": (0, 2)}
+    assert active_workers([pool], [0, 1, 2]) == [0]
+
+
 DEMANDS = st.builds(EndpointDemand, st.integers(1, 4), st.booleans())
 
 
@@ -166,7 +172,7 @@ def test_each_worker_with_rows_can_call_every_pool_and_no_endpoint_has_too_many_
 ) -> None:
     named = [{f"{number}{name}": each for name, each in pool.items()} for number, pool in enumerate(pools)]
     holders = assign_holders(named, range(workers))
-    active = {worker for found in holders.values() for worker in found}
+    active = {*active_workers(named, range(workers))}
     for pool in named:
         usable = {name for name, each in pool.items() if each.is_usable} or set(pool)
         assert {worker for name in usable for worker in holders[name]} == active
@@ -205,6 +211,8 @@ def test_a_silent_worker_is_taken_to_have_used_its_allowance() -> None:
     allowed = amount.grant(0, 1)
     amount.remove(0)
     assert amount.used == allowed > 10.0
+    amount.remove(0, 12.0)  # its process has ended, and its journal shows what it has used
+    assert amount.used == 12.0
 
 
 # rows

@@ -25,7 +25,7 @@ from manycall.run.options import RunOptions
 from manycall.run.session import run_shared
 from manycall.run.session_handle import SessionHandle
 from manycall.steps import Generate, Judge
-from manycall.store.journal import request_hash
+from manycall.store.journal_line import request_hash
 from manycall.testing import (
     InProcessTransport,
     MemoryTransport,

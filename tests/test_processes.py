@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,7 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import Popen
-from typing import Any
 
 import pytest
 
@@ -82,14 +82,53 @@ def assert_complete(ended: Ended, count: int) -> None:
     assert not list(Path("out.jsonl.run/segments").glob("0*"))
 
 
-def test_two_processes_write_the_rows_that_one_writes() -> None:
-    with sim("--latency", "0.01") as endpoint:
-        command = (*GENERATE, "-n", "300", "-u", endpoint.url)
-        assert_complete(manycall(*command, "--processes", "2"), 300)
-        assert lines(Path("out.jsonl.run/calls.jsonl")) == endpoint.stats["finished"] == 300
-        fields = {tuple(row) for row in rows(OUT)}
-        manycall(*command, "--overwrite")
-        assert {tuple(row) for row in rows(OUT)} == fields
+STEPS = """\
+[[steps]]
+generate = "A tale of {{ text }}"
+output_field = "tale"
+[[steps]]
+keep = "tale | length > 150"
+"""
+COMMANDS = {
+    "generate": ("generate", "rows.jsonl", "-p", "Say {{ text }}.", "--schema", "schema.json"),
+    "eval": ("eval", "wordmath", "--limit", "60"),
+    "judge": ("judge", "rows.jsonl", "--rubric", "Is {{ text }} good?"),
+    "steps": ("steps", "steps.toml", "rows.jsonl"),
+    "run": ("run", "judge.py:grade", "rows.jsonl"),
+    "run-batch": ("run-batch", "batch.jsonl"),
+}
+
+
+def write_inputs() -> None:
+    texts = [{"id": f"r{n}", "text": f"Text {n}"} for n in range(60)]
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts))
+    Path("judge.py").write_text(JUDGE)
+    Path("steps.toml").write_text(STEPS)
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    Path("schema.json").write_text(json.dumps(schema))
+    body = {"model": "any", "messages": [{"role": "user", "content": "Hello"}], "temperature": 0}
+    request = {"method": "POST", "url": "/v1/chat/completions", "body": body}
+    Path("batch.jsonl").write_text("".join(json.dumps({"custom_id": f"b{n}", **request}) + "\n" for n in range(60)))
+
+
+def sorted_lines(path: str) -> list[str]:
+    """Lines of a file, without numbers and times that the simulated server gives each reply."""
+    return sorted(re.sub(r'sim-\d+|"created":\d+', "", line) for line in Path(path).read_text().splitlines())
+
+
+@pytest.mark.parametrize("job", COMMANDS)
+def test_two_processes_write_the_rows_that_one_writes(job: str) -> None:
+    write_inputs()
+    options = ("-m", "any", "--temperature", "0")[2 if job == "run-batch" else 0 :]
+    with sim("--latency", "0.01", "--answer-key", "wordmath") as endpoint:
+        for out, processes in (("one.jsonl", ()), ("out.jsonl", ("--processes", "2"))):
+            ended = manycall(*COMMANDS[job], *options, "-u", endpoint.url, "-o", out, *processes)
+            assert ended.code == 0, ended.err
+        calls = lines(Path("out.jsonl.run/calls.jsonl"))
+        assert calls == lines(Path("one.jsonl.run/calls.jsonl")) == endpoint.stats["finished"] / 2
+    for name in ("{}", "{}.run/rejected.jsonl"):
+        assert sorted_lines(name.format("out.jsonl")) == sorted_lines(name.format("one.jsonl"))
+    assert not list(Path("out.jsonl.run/segments").glob("0*"))
 
 
 def test_a_worker_that_is_killed_is_replaced_and_its_calls_are_not_paid_again() -> None:

@@ -18,7 +18,7 @@ from manycall.errors import CorruptFile, ManycallError, RowRejected
 from manycall.ids import IdTable
 from manycall.records import Failure, Row, Success
 from manycall.store.cache_writer import SessionProgress
-from manycall.store.journal import request_hash
+from manycall.store.journal_line import request_hash
 from manycall.store.manifest import Manifest
 from manycall.store.resume_cache import CACHE, CachedUsage, CacheRecord, ResumeCache, _checksum
 from manycall.store.run_folder import RunFolder

@@ -1,20 +1,34 @@
 """Segments: what workers write, how it becomes part of the run, and that nothing is lost or doubled on the way."""
 
+import asyncio
 import json
+import os
+import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from disks import Remembering
-from manycall.errors import RowRejected
+from manycall.errors import CorruptFile, RowRejected, SegmentInUse
 from manycall.records import Failure, Row, Success
-from manycall.store.journal import request_hash
+from manycall.run.ending_workers import when_workers_ended
+from manycall.run.run_status import run_status
+from manycall.sim.virtual_time import run_virtual
+from manycall.store.journal_line import SentCall, request_hash
 from manycall.store.manifest import Manifest
+from manycall.store.output_reader import OutputReader
+from manycall.store.repair import repair
 from manycall.store.row_layout import RowLayout
+from manycall.store.row_replays import RowReplays
 from manycall.store.run_folder import RunFolder
 from manycall.store.segment_folder import segment_numbers, take_number
-from manycall.store.segments import Segment, SentCall
+from manycall.store.segment_mirror import FilePiece, SegmentFeed, SegmentMirror
+from manycall.store.segments import Segment
+from manycall.store.stored_calls import StoredCalls
 
 OUT = Path("/folder/out.jsonl")
 FOLDER = OUT.with_name("out.jsonl.run")
@@ -169,3 +183,154 @@ def test_rows_decided_by_a_session_with_other_settings_are_not_merged() -> None:
     run = open_run(disk, settings={"job": "other"}, earlier=OUT)
     answer(open_segment(run, disk), "b")
     assert open_run(disk, settings={"job": "other"}, earlier=OUT).done_before == 1
+
+
+def test_the_driver_finds_the_journaled_calls_of_a_row_that_it_sends_again() -> None:
+    disk = Remembering()
+    run = open_run(disk)
+    for n in range(3):
+        key = request_hash("chat", b"%d" % (n % 2))
+        run.journal.append("a", key, 1, b"answer %d" % n, at=1.0, seconds=0.5)  # the third is the first again
+    run.journal.append("b", request_hash("chat", b""), 1, b"other", at=1.0, seconds=0.5)
+    run.close()
+    run = open_run(disk)
+    replays = RowReplays(run.journal, run.ids.is_done, OUT, disk)
+    assert [each.body for each in replays.find("a")] == [b"answer 2", b"answer 1"]
+    segment = open_segment(run, disk)
+    call(segment, "a")
+    answer(segment, "c")
+    segment.close()
+    run.segments.absorb(1)  # its worker was killed
+    replays.update()
+    assert [each.body for each in replays.find("a")] == [b"answer 2", b"answer 1", b"{}"]
+    assert [each.body for each in replays.find("b")] == [b"other"]
+    assert replays.find("c") == replays.find("d") == []
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=10, deadline=None)
+def test_a_mirror_becomes_equal_to_its_segment_whatever_is_lost_repeated_or_late(rng: random.Random) -> None:
+    here, there = Remembering(), Remembering()
+    run = open_run(here)
+    number = run.segments.begin_segment()
+    segment = Segment(Path("/elsewhere"), number, disk=there)
+    feed, mirror = SegmentFeed(segment.folder, there), SegmentMirror(run.folder, number, here)
+    late: list[FilePiece] = []
+    for n in range(15):
+        answer(segment, str(n), "x" * rng.randrange(50))
+        for piece in feed.next_pieces(rng.randrange(1, 200)):
+            late.append(piece)
+            if rng.random() < 0.7:
+                mirror.write(piece)
+        mirror.write(rng.choice(late or [FilePiece("../manifest.json", 0, b"!")]))
+        if rng.random() < 0.2:
+            feed.acknowledge(mirror.sync())
+        if rng.random() < 0.3:
+            feed.send_again()
+        run.segments.merge(number)
+    feed.send_again()
+    while pieces := feed.next_pieces():
+        for piece in pieces:
+            mirror.write(piece)
+    assert not feed.is_acknowledged
+    feed.acknowledge(mirror.sync())
+    assert feed.is_acknowledged
+    for name in ("calls.jsonl", "rows.jsonl"):
+        assert here.files[FOLDER / "segments" / "000001" / name] == there.files[segment.folder / name]
+    mirror.close()
+    run.close()
+    assert len(ids(here)) == len(ids(here, "calls.jsonl")) == 15
+
+
+def test_a_session_waits_for_the_workers_of_a_killed_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.jsonl"
+    run = RunFolder(out, Manifest("0", {"job": "test"}))
+    segment = Segment(run.folder, run.segments.begin_segment())
+    run.segments.close()
+    run._unlock()  # the driver was killed
+
+    async def resume() -> RunFolder:
+        asyncio.get_running_loop().call_later(20, segment.close)
+        return await when_workers_ended(lambda: RunFolder(out, Manifest("0", {"job": "test"})))
+
+    answer(segment, "a")
+    resumed = run_virtual(resume())
+    assert resumed.done_before == 1
+    resumed.close()
+    shown = capsys.readouterr().err
+    assert shown.startswith("Waiting for at most 60 s: ")
+    assert f"process {os.getpid()} on " in shown
+    assert shown.count("\n") == 1
+
+
+def test_a_worker_that_does_not_end_keeps_the_output_locked(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    run = RunFolder(out, Manifest("0", {"job": "test"}))
+    segment = Segment(run.folder, run.segments.begin_segment())
+    run.close()  # the segment stays, because its worker may still write
+    with pytest.raises(SegmentInUse, match=r"a worker of a killed run .* has calls in flight"):
+        run_virtual(when_workers_ended(lambda: RunFolder(out, Manifest("0", {"job": "test"}))))
+    with pytest.raises(SegmentInUse):
+        repair(out)
+    segment.close()
+    RunFolder(out, Manifest("0", {"job": "test"})).close()
+    assert segment_numbers(run.folder) == []
+
+
+def killed_run(folder: Path, row_ids: Sequence[str]) -> Path:
+    """Return the output of a killed run, whose worker has finished rows that are not merged."""
+    out = folder / "out.jsonl"
+    run = RunFolder(out, Manifest("0", {"job": "test"}))
+    segment = Segment(run.folder, run.segments.begin_segment())
+    for row_id in row_ids:
+        answer(segment, row_id)
+    segment.close()
+    run.segments.close()
+    run._unlock()
+    return out
+
+
+def test_damaged_lines_of_segments_are_moved_aside_and_kept(tmp_path: Path) -> None:
+    out = killed_run(tmp_path, ["a", "b"])
+    segment = out.with_name("out.jsonl.run") / "segments" / "000001"
+    for name in ("calls", "rows"):
+        first, *rest = (segment / f"{name}.jsonl").read_bytes().splitlines(keepends=True)
+        (segment / f"{name}.jsonl").write_bytes(b"".join([b"damaged " + first, *rest]))
+    with pytest.raises(CorruptFile, match="manycall repair"):
+        RunFolder(out, Manifest("0", {"job": "test"}))
+    assert sorted(line.split(":")[0].rpartition("/")[2] for line in repair(out)) == ["calls.jsonl", "rows.jsonl"]
+    run = RunFolder(out, Manifest("0", {"job": "test"}))
+    assert run.done_before == 1
+    run.close()
+    assert (segment / "rows.jsonl.damaged").read_bytes().startswith(b"damaged")
+    assert repair(out) == [f"{out}: no damaged lines found."]
+
+
+def test_the_calls_of_a_killed_run_are_read_by_status_from_and_readers(tmp_path: Path) -> None:
+    out = killed_run(tmp_path, ["a", "b"])
+    assert "The last rows and calls of 1 workers are in segments." in str(run_status(out))
+    assert len([*OutputReader(out).calls()]) == 2
+    with StoredCalls(out) as stored:
+        assert stored.replay("b", request_hash("chat", b"b"), 1) == b"{}"
+    other = RunFolder(tmp_path / "other.jsonl", Manifest("0", {"job": "other"}), earlier=out)
+    assert len([*other.journal.calls()]) == 2
+    other.close()
+
+
+def test_the_calls_of_a_fold_that_was_killed_are_read_once(tmp_path: Path) -> None:
+    out = killed_run(tmp_path, ["a", "b", "c"])
+    folder = out.with_name("out.jsonl.run")
+    first = (folder / "segments" / "000001" / "calls.jsonl").read_bytes().splitlines(keepends=True)[0]
+    (folder / "calls.jsonl").write_bytes(first)
+    (folder / "segments" / "folding.json").write_text('{"segment":1,"size":0}\n')
+    assert len([*OutputReader(out).calls()]) == 3
+    RunFolder(out, Manifest("0", {"job": "test"})).close()
+    assert (folder / "calls.jsonl").read_bytes().count(b"\n") == 3
+
+
+def test_start_over_moves_segments_aside_with_the_run(tmp_path: Path) -> None:
+    out = killed_run(tmp_path, ["a"])
+    RunFolder(out, Manifest("0", {"job": "new"}), overwrite=True).close()
+    old = RunFolder(tmp_path / "out.jsonl.old", Manifest("0", {"job": "test"}))
+    assert old.done_before == 1
+    old.close()

@@ -17,7 +17,8 @@ from manycall.records import Failure, Row, Success
 from manycall.store.append_log import SYNC_AFTER_BYTES, SYNC_AFTER_LINES, AppendLog
 from manycall.store.atomic_write import replace_file
 from manycall.store.disk import REAL_DISK, Disk
-from manycall.store.journal import Journal, request_hash
+from manycall.store.journal import Journal
+from manycall.store.journal_line import request_hash
 from manycall.store.jsonl import read_lines
 from manycall.store.manifest import Manifest
 from manycall.store.repair import repair

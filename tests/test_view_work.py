@@ -11,7 +11,7 @@ from manycall.errors import UsageError
 from manycall.option_flags import spelled_as_flags
 from manycall.providers import openai
 from manycall.records import Request
-from manycall.store.journal import request_hash
+from manycall.store.journal_line import request_hash
 from manycall.view.web_server import _listeners
 from view_client import ViewClient
 from view_runs import write_run

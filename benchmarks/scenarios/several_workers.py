@@ -19,6 +19,7 @@ from scenarios.servers import Servers
 from scenarios.worker_group import HEARTBEAT_SECONDS, Report, SimulatedDriver, SimulatedWorker
 from simulate import KEY, Script, WatchedServer, Witness, scratch
 
+MAX_SECONDS = 7200.0
 MESSAGE_SECONDS = 0.002
 """Delay of a message between driver and worker."""
 
@@ -32,6 +33,7 @@ class Outcome(NamedTuple):
         failed: number of rows that failed.
         ended: number of rows that ended in each worker.
         seconds: duration.
+        longest_queue: the most calls that waited at a server.
     """
 
     witness: Witness
@@ -39,6 +41,7 @@ class Outcome(NamedTuple):
     failed: int
     ended: list[int]
     seconds: float
+    longest_queue: int
 
 
 class Links:
@@ -66,6 +69,7 @@ class Links:
         """Give the workers rows and shares until the run is finished."""
         while not self._driver.is_finished:
             await clock.sleep(HEARTBEAT_SECONDS)
+            assert clock.now() < MAX_SECONDS, f"no end: {self._driver.units!r}"
             self._driver.tick()
             for worker in range(len(self._workers)):
                 self.send_grant(worker)
@@ -124,6 +128,12 @@ def _configure(client: CallClient, limits: RateLimits | None) -> None:
         endpoint.open_window_to_quota(clock.now(), MAX_OPENING_CONFIGURED)
 
 
+def longest_queue(witness: Witness) -> int:
+    """Return the most calls that waited at a server."""
+    servers = witness.pool.servers.values() if isinstance(witness.pool, InProcessTransport) else ()
+    return max(each.longest_queue for each in servers if isinstance(each, WatchedServer))
+
+
 async def _run(clients: Sequence[CallClient], witness: Witness, driver: SimulatedDriver, prompt: int) -> Outcome:
     workers = [
         SimulatedWorker(number, client, has_budget=driver.amount is not None, prompt="word " * (prompt * 4 // 5))
@@ -142,5 +152,5 @@ async def _run(clients: Sequence[CallClient], witness: Witness, driver: Simulate
     await asyncio.sleep(0)
     return Outcome(
         witness, sum(each.spent for each in workers), sum(each.failed for each in workers),
-        [each.ended for each in workers], seconds,
+        [each.ended for each in workers], seconds, longest_queue(witness),
     )  # fmt: skip

@@ -16,7 +16,7 @@ from manycall.client.leased_budget import LeasedBudget
 from manycall.client.leases import EndpointReport, EndpointShare, apply_shares, endpoint_reports
 from manycall.control.amounts import AmountUse, DividedAmount
 from manycall.control.budget import Budget, Charge, SpendLimit
-from manycall.control.share_holders import EndpointDemand, HolderLimit, assign_holders
+from manycall.control.share_holders import EndpointDemand, HolderLimit, active_workers, assign_holders
 from manycall.control.shares import SHARE_PARTS, DividedLimit
 from manycall.control.work_units import Orders, RowsReport, WorkUnits
 from manycall.control.worker_leases import HeldLease, WorkerLeases
@@ -43,6 +43,7 @@ class Report(NamedTuple):
     rows: RowsReport
     has_room: bool
     begun: int
+    in_progress: int
     endpoints: dict[str, EndpointReport]
     use: AmountUse | None
 
@@ -106,7 +107,7 @@ class SimulatedWorker:
         return Report(
             self._serial, self._applied,
             RowsReport(self._last_unit, len(self._not_begun), self._last_return, self._returned),
-            self._calls.permits.has_room, self._begun, endpoint_reports(self._client),
+            self._calls.permits.has_room, self._begun, self._begun - self.ended, endpoint_reports(self._client),
             None if self._budget is None else self._budget.uses()[0],
         )  # fmt: skip
 
@@ -232,8 +233,9 @@ class SimulatedDriver:
         is_canary = not any(each.answered for found in merged.values() for each in found)
         workers = self._workers[:1] if is_canary else self._workers
         pool = {name: EndpointDemand(self._max_holders(name, found)) for name, found in merged.items()}
-        holders = assign_holders([pool], workers)
-        self._active = {worker for found in holders.values() for worker in found}
+        begun = [worker for worker, report in self._reports.items() if report.in_progress]
+        self._active = {*active_workers([pool], workers)}
+        holders = assign_holders([pool], workers, begun)
         for name, found in holders.items():
             if name not in self._limits:
                 self._limits[name] = DividedLimit()

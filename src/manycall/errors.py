@@ -11,6 +11,7 @@
     ├── StorageError                files on disk cannot be read or written
     │   ├── SettingsMismatch        the output was created with another prompt, model or parameter
     │   ├── OutputLocked            another process writes the output
+    │   │   └── SegmentInUse        a worker of a killed run finishes its calls
     │   └── CorruptFile             damage that is not a torn tail; the message gives the byte
     ├── RowRejected                 a row function rejects its row, which is neither done nor failed
     └── CallError                   one call produced no answer
@@ -179,6 +180,10 @@ class OutputLocked(StorageError):
     """Another process is writing this output."""
 
     exit_code = 2
+
+
+class SegmentInUse(OutputLocked):
+    """A worker of a killed run still has calls in flight, and writes them to its segment."""
 
 
 class CorruptFile(StorageError):

@@ -3,7 +3,7 @@
 A trial is a function of a `Plan` that returns a `Result`; it is tried because it stands in `TRIALS`.
 """
 
-from torture import chaos, clocks, disk, endings, frozen, inputs, kills, restart, scoring, states, two
+from torture import chaos, clocks, disk, endings, frozen, inputs, kills, restart, scoring, states, two, workers
 from torture.trial import Plan, Result, Trial, suite
 
 TRIALS: dict[str, Trial] = {
@@ -15,6 +15,7 @@ TRIALS: dict[str, Trial] = {
     "clocks": clocks.trial,
     "restart": restart.trial,
     "chaos": chaos.trial,
+    "workers": workers.trial,
     "scoring": scoring.trial,
     "signals": suite("test_kill.py"),
     "endings": endings.trial,

@@ -7,8 +7,8 @@ from contextlib import nullcontext
 from manycall.cli.user_code import load_module
 from manycall.cluster.link import open_socket_link, receive_now, send_now
 from manycall.cluster.local_workers import KEY_VARIABLE
-from manycall.cluster.worker_messages import failure_message
 from manycall.cluster.worker import run_worker
+from manycall.cluster.worker_messages import failure_message
 from manycall.errors import ManycallError
 from manycall.option_flags import spelled_as_flags
 from manycall.python_api import dispatch, jobs

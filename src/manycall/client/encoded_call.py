@@ -6,7 +6,7 @@ import msgspec
 
 from manycall.providers import openai
 from manycall.records import Api, Request
-from manycall.store.journal import request_hash
+from manycall.store.journal_line import request_hash
 
 
 class EncodedCall(msgspec.Struct, frozen=True, gc=False):

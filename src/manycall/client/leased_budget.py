@@ -19,18 +19,23 @@ class LeasedBudget(SharedBudget):
         budget: counts what this worker uses, from 0 at its start. Its limits are replaced.
 
     Attributes:
-        needs_more: set when a call begins to wait for a larger allowance, so that the worker reports it at once.
+        needs_more: set when a call begins to wait for a larger allowance, so that the worker reports at once. `uses`
+            clears it.
     """
 
     def __init__(self, budget: Budget) -> None:
         super().__init__(budget)
         self.needs_more = asyncio.Event()
-        self.set_allowances([0.0] * len(budget.spent()))
+        self._is_short = False
+        self._allowances = [0.0] * len(budget.spent())
+        budget.set_maximums(self._allowances)
 
     def set_allowances(self, allowances: Sequence[float]) -> None:
         """Allow these amounts in all since the start of the worker, in the order of the budget's limits."""
+        if any(new > old for new, old in zip(allowances, self._allowances, strict=True)):
+            self._is_short = False
+        self._allowances = [*allowances]
         self.budget.set_maximums(allowances)
-        self.needs_more.clear()
         self.call_ended.set()  # calls that wait check again
 
     @property
@@ -38,7 +43,9 @@ class LeasedBudget(SharedBudget):
         """Whether another call may start."""
         if super().has_room:
             return True
-        self.needs_more.set()
+        if not self._is_short:
+            self._is_short = True
+            self.needs_more.set()
         return False
 
     @property
@@ -48,5 +55,6 @@ class LeasedBudget(SharedBudget):
 
     def uses(self) -> list[AmountUse]:
         """Return what to report to the driver, in the order of the budget's limits."""
+        self.needs_more.clear()
         amounts = zip(self.budget.spent(), self.budget.reserved(self.in_flight), self.budget.reserved(1), strict=True)
-        return [AmountUse(*each, is_waiting=self.needs_more.is_set()) for each in amounts]
+        return [AmountUse(*each, is_waiting=self._is_short) for each in amounts]

@@ -1,6 +1,7 @@
 """The endpoints of one open client, monitored once a second."""
 
 import asyncio
+import math
 import random
 from collections.abc import Sequence
 from itertools import count
@@ -148,7 +149,8 @@ class EndpointPool:
                 endpoint.listener.close()
         self._monitor_task.cancel()
         await asyncio.wait([self._monitor_task])
-        if not self.sims:  # simulated endpoints get a new address each time
+        is_alone = self.permits.lease_until == math.inf  # one of several processes has found a part of the window
+        if is_alone and not self.sims:  # simulated endpoints get a new address each time
             knees = {f"{each.url} {self.model}": each.knee for each in self.endpoints}
             window_cache.save_windows({name: knee for name, knee in knees.items() if knee is not None})
         for sim in self.sims:

@@ -2,8 +2,8 @@
 
 from collections import deque
 
-from manycall.cluster.worker_messages import Grant, Report, encode_message
 from manycall.cluster.starting import StartedWorker
+from manycall.cluster.worker_messages import Grant, Report, encode_message
 from manycall.control.amounts import AmountUse
 
 RATE_SECONDS = 5.0
@@ -15,6 +15,7 @@ class DrivenWorker:
 
     Args:
         number: its number, which is that of its segment.
+        place: its place among the workers, from 0.
         started: its process.
 
     Attributes:
@@ -23,8 +24,8 @@ class DrivenWorker:
         is_lost: its rows and shares were given to others.
     """
 
-    def __init__(self, number: int, started: StartedWorker) -> None:
-        self.number, self.started = number, started
+    def __init__(self, number: int, place: int, started: StartedWorker) -> None:
+        self.number, self.place, self.started = number, place, started
         self.report: Report | None = None
         self.rate = 0.0
         self.is_lost = False

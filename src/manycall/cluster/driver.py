@@ -10,11 +10,11 @@ from manycall import clock
 from manycall.client.pool import ClientStatus
 from manycall.cluster.driven_worker import DrivenWorker
 from manycall.cluster.group_figures import GroupFigures
-from manycall.cluster.worker_messages import Grant, Report, Setup, StopReason, error_of, reason_of
 from manycall.cluster.row_book import RowBook
 from manycall.cluster.shared_limits import SharedLimits
 from manycall.cluster.starting import WorkerStarter
 from manycall.cluster.worker_count import WorkerCount
+from manycall.cluster.worker_messages import Grant, Report, Setup, StopReason, error_of, reason_of
 from manycall.cluster.worker_pool import WorkerPool
 from manycall.control.budget import Charge
 from manycall.control.worker_leases import WorkerLeases
@@ -113,7 +113,8 @@ class WorkerGroup:
         """Do what is due."""
         for number in self._leases.expire(now):
             worker = self._pool[number]
-            self._lose(worker, [each.bound for each in worker.used])
+            self._rows.merge(number)  # what it wrote before it fell silent
+            self._lose(worker, None)
             self._note(number, "was silent for too long")
         self._pool.kill_silent(now)
         if self._budget is not None and (why := self._budget.exhausted) is not None:
@@ -123,7 +124,8 @@ class WorkerGroup:
             self._send_to(self._pool.active)
         workers = [each for each in self._pool.active if each.report is not None]
         allowed = [each.number for each in workers]
-        self._limits.update(now, allowed if self._had_success else allowed[:1], self._rows.idle(workers))
+        callers = allowed if self._had_success else allowed[:1]
+        self._limits.update(now, callers, self._rows.idle(workers), self._rows.busy(workers))
         self._rows.read_ahead(workers)
         changed = self._limits.changed().union(*(self._assign(each) for each in workers))
         self._send_to(each for each in workers if each.number in changed)
@@ -156,6 +158,7 @@ class WorkerGroup:
         """A worker makes no more calls. Stop the others too, unless only its disk is to blame."""
         if isinstance(error, StorageError):
             self._storage_error = self._storage_error or error
+            self._count_death(str(error))
         elif not worker.is_lost:
             self.stop(error)
 
@@ -165,8 +168,8 @@ class WorkerGroup:
         if self._is_over:
             return
         try:
-            self._rows.merge(worker.number)
             used = self._count_again(worker, died) if died else [each.used for each in worker.used]
+            self._rows.absorb(worker.number)
         except ManycallError as error:
             self.take_error(error)
             used = [each.bound for each in worker.used]
@@ -177,33 +180,43 @@ class WorkerGroup:
 
     def _count_again(self, worker: DrivenWorker, died: str) -> list[float]:
         """Count the calls of a worker that has died. Return what they have used of each budget."""
-        self._deaths += 1
-        if self._deaths >= MAX_DEATHS:
-            self.stop(RunStopped(f"{MAX_DEATHS} worker processes died before they had finished a row: {died}"))
+        self._count_death(died)
         totals = self._session.spending.recount(self._rows.calls(worker.number))
         self._figures.correct(worker.number, totals)
-        self._rows.absorb(worker.number)
         return [] if self._budget is None else self._budget.measure(_charge_of(totals))
+
+    def _count_death(self, why: str) -> None:
+        """Stop the run after several workers that have ended too early, because another one would do the same."""
+        self._deaths += 1
+        if self._deaths >= MAX_DEATHS:
+            message = f"{MAX_DEATHS} worker processes ended before they had finished a row: {why}"
+            self.stop(self._storage_error or RunStopped(message))
 
     def take_error(self, error: Exception) -> None:
         """Stop because the files cannot be written, or because of a bug."""
         self.stop(error)
 
-    def _lose(self, worker: DrivenWorker, used: Sequence[float]) -> None:
-        """Give the rows and shares of a worker to others. `used`: what it has used of each budget."""
+    def _lose(self, worker: DrivenWorker, used: Sequence[float] | None) -> None:
+        """Give the rows and shares of a worker to others.
+
+        Args:
+            used: what it has used of each budget; None: unknown, because it may still run.
+        """
+        self._limits.remove(worker.number, used)
         if not worker.is_lost:
             worker.lose()
             self._leases.remove(worker.number)
             self._rows.give_away(worker.number)
-            self._limits.remove(worker.number, used)
 
     # Grants
 
     def _assign(self, worker: DrivenWorker) -> set[int]:
         """Give a worker rows if it needs some, perhaps from another one. Return whose orders have changed."""
-        if self._reason is not None or worker.number not in self._limits.holders:
+        if self._reason is not None:
             return set()
-        number = self._rows.assign(worker, len(self._limits.holders))
+        if worker.number not in self._limits.active:
+            return {worker.number} if self._rows.take_back(worker) else set()
+        number = self._rows.assign(worker, len(self._limits.active))
         return set() if number is None else {number}
 
     def _send_to(self, workers: Iterable[DrivenWorker]) -> None:

@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator, Callable, Iterable
 
 from manycall.client.call_counters import CallCounters
 from manycall.cluster.driven_worker import DrivenWorker
-from manycall.cluster.worker_messages import SentUnit
 from manycall.cluster.row_feed import RowFeed
+from manycall.cluster.worker_messages import SentUnit
 from manycall.control.work_units import ReturnRequest, WorkUnits, unit_rows
 from manycall.records import FailureKind, Row
-from manycall.store.journal import JournaledCall
+from manycall.store.journal_line import JournaledCall
 from manycall.store.row_replays import RowReplays
 from manycall.store.run_folder import RunFolder
+from manycall.store.segment_merge import MergedRows
 
 
 class RowBook:
@@ -103,6 +104,15 @@ class RowBook:
             return []
         return [each.number for each in workers if each.is_resting and not self._units.not_begun(each.number)]
 
+    def busy(self, workers: Iterable[DrivenWorker]) -> list[int]:
+        """Return the workers that have rows."""
+        return [each.number for each in workers if not each.is_resting or self._units.not_begun(each.number)]
+
+    def take_back(self, worker: DrivenWorker) -> bool:
+        """Ask a worker that gets no more rows for all that it has not begun. Return whether it has any."""
+        rows = self._units.not_begun(worker.number)
+        return bool(rows) and self._units.request_return(worker.number, rows)
+
     def merge(self, number: int) -> bool:
         """Write the rows that a worker has finished to the output. Return whether there were any.
 
@@ -110,7 +120,10 @@ class RowBook:
             CorruptFile: a line of the segment cannot be decoded.
             StorageError: a row could not be written.
         """
-        merged, counters = self._segments.merge(number), self._counters
+        return self._count(self._segments.merge(number))
+
+    def _count(self, merged: MergedRows) -> bool:
+        counters = self._counters
         counters.record_merged(done=len(merged.done), rejected=len(merged.rejected), truncated=merged.truncated)
         for row_id, kind in merged.failed:
             self._failed[row_id] = kind
@@ -122,6 +135,17 @@ class RowBook:
         self._feed.forget(ended)
         return bool(ended)
 
+    def absorb(self, number: int) -> None:
+        """Merge the rows and the journal of a worker that has ended. Whoever gets its other rows repeats no call.
+
+        Raises:
+            CorruptFile: a line cannot be decoded.
+            StorageError: a file could not be written.
+        """
+        self._count(self._segments.absorb(number))
+        self._replays.update()
+        self._feed.refresh(self._units.assigned(number))
+
     def give_away(self, number: int) -> None:
         """Let the rows of a worker wait again, because it is gone."""
         self._units.remove(number)
@@ -129,13 +153,3 @@ class RowBook:
     def calls(self, number: int) -> Iterable[JournaledCall]:
         """Return the calls of a worker that has died."""
         return self._segments.calls(number)
-
-    def absorb(self, number: int) -> None:
-        """Take over the journal of a worker that has died, so that the worker that gets its rows repeats no call.
-
-        Raises:
-            StorageError: a file could not be written.
-        """
-        self._segments.absorb(number)
-        self._replays.update()
-        self._feed.refresh(self._units.assigned(number))

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from manycall.cluster.worker_messages import SentRow, SentUnit
 from manycall.control.work_units import WorkUnit
 from manycall.records import Row
-from manycall.store.segments import SentCall
+from manycall.store.journal_line import SentCall
 
 
 class RowFeed:

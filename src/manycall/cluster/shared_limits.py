@@ -9,8 +9,11 @@ from itertools import chain
 from manycall.client.leases import EndpointReport, EndpointShare
 from manycall.cluster.worker_messages import Report
 from manycall.control.amounts import DividedAmount
-from manycall.control.share_holders import EndpointDemand, HolderLimit, assign_holders
+from manycall.control.share_holders import EndpointDemand, HolderLimit, active_workers, assign_holders
 from manycall.control.shares import SHARE_PARTS, DividedLimit
+
+CONCURRENCY = "-j"
+"""A worker that gets rows needs a part of -j, as if it were an endpoint of a further pool."""
 
 
 class SharedEndpoint:
@@ -50,7 +53,7 @@ class SharedLimits:
         budgets: what this session may use of each budget.
 
     Attributes:
-        holders: the workers that hold a share of an endpoint in each pool. Only they get rows.
+        active: the workers that hold a share of an endpoint in each pool and get rows.
     """
 
     def __init__(self, concurrency: int | None, budgets: Sequence[float]) -> None:
@@ -58,10 +61,10 @@ class SharedLimits:
         self._amounts = [DividedAmount(maximum) for maximum in budgets]
         self._endpoints: dict[str, SharedEndpoint] = {}
         self._reports: dict[int, Mapping[str, EndpointReport]] = {}
-        self.holders: set[int] = set()
+        self.active: set[int] = set()
 
     def __repr__(self) -> str:
-        return f"<SharedLimits of {len(self._endpoints)} endpoints, holders {sorted(self.holders)}>"
+        return f"<SharedLimits of {len(self._endpoints)} endpoints, active {sorted(self.active)}>"
 
     def record(self, worker: int, report: Report) -> None:
         """Record what a worker reports."""
@@ -79,23 +82,30 @@ class SharedLimits:
         quotas = [each.quota for each in self._endpoints.values()]
         return [*quotas, *([] if self._concurrency is None else [self._concurrency]), *self._amounts]
 
-    def update(self, now: float, workers: Sequence[int], idle: Collection[int] = ()) -> None:
+    def update(
+        self, now: float, workers: Sequence[int], idle: Collection[int] = (), busy: Collection[int] = ()
+    ) -> None:
         """Decide anew which worker wants how much.
 
         Args:
             workers: those that may make calls, in a stable order.
             idle: those of them that have no rows, while no rows wait.
+            busy: those of them that have rows. They keep a share until these have ended, even if they get no more.
         """
         pools: dict[int, dict[str, EndpointDemand]] = {}
         for name, endpoint in self._endpoints.items():
             reports = [each[name] for each in self._reports.values() if name in each]
             pools.setdefault(endpoint.pool, {})[name] = endpoint.demand(now, reports, len(workers))
-        holders = assign_holders([*pools.values()], workers)
-        self.holders = set(chain(*holders.values()))
-        for name, endpoint in self._endpoints.items():
-            endpoint.quota.set_demands(_demands(holders[name], idle, SHARE_PARTS))
+        demands: list[dict[str, EndpointDemand]] = [*pools.values()]
         if self._concurrency is not None:
-            self._concurrency.set_demands(_demands(sorted(self.holders), idle, self._concurrency.total))
+            demands.append({CONCURRENCY: EndpointDemand(self._concurrency.total)})
+        holders = assign_holders(demands, workers, busy)
+        self.active = {*active_workers(demands, workers)}
+        for name, endpoint in self._endpoints.items():
+            endpoint.quota.set_demands(_demands(holders.get(name, ()), idle, SHARE_PARTS))
+        if self._concurrency is not None:
+            last_first = holders.get(CONCURRENCY, ())[::-1]  # those that only finish their rows
+            self._concurrency.set_demands(_demands(last_first, idle, self._concurrency.total))
 
     def changed(self) -> set[int]:
         """Return the workers whose next grant would give them another share or allowance."""
@@ -120,17 +130,18 @@ class SharedLimits:
         reports = (each[name] for each in self._reports.values() if name in each)
         return next((each.disabled_reason for each in reports if each.disabled_reason is not None), None)
 
-    def remove(self, worker: int, used: Sequence[float]) -> None:
+    def remove(self, worker: int, used: Sequence[float] | None) -> None:
         """Take the shares of a worker that makes no more calls.
 
         Args:
-            used: what it has used of each budget; empty if it has made no call.
+            used: what it has used of each budget, also if it was removed before; empty if it has made no call. None:
+                unknown, because it may still run.
         """
         for divided in self._divided:
             if isinstance(divided, DividedLimit):
                 divided.remove(worker)
         for number, amount in enumerate(self._amounts):
-            amount.remove(worker, used[number] if used else 0.0)
+            amount.remove(worker, None if used is None else used[number] if used else 0.0)
 
 
 def _demands(holders: Sequence[int], idle: Collection[int], total: int) -> dict[int, int]:

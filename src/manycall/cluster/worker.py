@@ -15,6 +15,7 @@ from manycall.client.job_client import JobClient
 from manycall.client.leased_budget import LeasedBudget
 from manycall.client.leases import apply_shares, endpoint_reports
 from manycall.cluster.link import Link
+from manycall.cluster.row_queue import RowQueue
 from manycall.cluster.worker_messages import (
     Grant,
     Report,
@@ -26,7 +27,6 @@ from manycall.cluster.worker_messages import (
     error_of,
     reason_of,
 )
-from manycall.cluster.row_queue import RowQueue
 from manycall.control.worker_leases import HeldLease
 from manycall.errors import RunStopped, UsageError
 from manycall.run.job import Job, job_params

@@ -18,7 +18,7 @@ from manycall.errors import ManycallError, RunStopped, StorageError, UsageError
 from manycall.providers.parameter_lesson import ParameterChange
 from manycall.records import Fields
 from manycall.run.endpoint_spending import EndpointSpending
-from manycall.store.segments import SentCall
+from manycall.store.journal_line import SentCall
 
 
 class SentRow(msgspec.Struct, frozen=True, array_like=True):

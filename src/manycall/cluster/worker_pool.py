@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
+from itertools import count
 from typing import Protocol
 
 from manycall import clock
 from manycall.cluster.driven_worker import DrivenWorker
-from manycall.cluster.worker_messages import Report, Setup, decode_report, encode_message
 from manycall.cluster.starting import WorkerStarter
+from manycall.cluster.worker_messages import Report, Setup, decode_report, encode_message
 
 END_SECONDS, KILL_SECONDS = 20.0, 5.0
 """How long workers may take to end, before they are killed: silent ones after all others, and any after the run."""
@@ -51,8 +52,8 @@ class WorkerPool:
 
     @property
     def active(self) -> list[DrivenWorker]:
-        """Those of them that have not lost their rows."""
-        return [each for each in self._workers.values() if not each.is_lost]
+        """Those of them that have not lost their rows. One that replaces another takes its place in this list."""
+        return sorted((each for each in self._workers.values() if not each.is_lost), key=lambda each: each.place)
 
     def __getitem__(self, number: int) -> DrivenWorker:
         return self._workers[number]
@@ -63,7 +64,9 @@ class WorkerPool:
         Raises:
             UsageError: it cannot be started.
         """
-        worker = DrivenWorker(number, await self._starter.start(number))
+        taken = {each.place for each in self.active}
+        place = next(place for place in count() if place not in taken)
+        worker = DrivenWorker(number, place, await self._starter.start(number))
         worker.started.link.send(encode_message(self._setup(number)))
         self._workers[number] = worker
         task = asyncio.create_task(self._follow(worker))

@@ -15,7 +15,7 @@ How the driver uses it, for each limit in tokens or money:
 * After a report, send a grant at once to the workers in `changed()`. The other changes can wait for a second.
 * `is_exhausted`: stop the run. Workers never stop by themselves (client/leased_budget.py).
 * `remove(worker, used)` when its process is known to have ended, with what its journal shows. When its lease is over,
-  `remove(worker)`: it may have used its whole allowance since its last report.
+  `remove(worker)`: it may have used its whole allowance since its last report. Once more when its process has ended.
 """
 
 from typing import NamedTuple
@@ -59,7 +59,7 @@ class DividedAmount:
 
     def __init__(self, maximum: float) -> None:
         self._maximum = maximum
-        self._used_by_gone = 0.0
+        self._used_by_gone: dict[int, float] = {}
         self._uses: dict[int, AmountUse] = {}
         self._promises = Promises()
 
@@ -69,7 +69,7 @@ class DividedAmount:
     @property
     def used(self) -> float:
         """The amount used so far."""
-        return self._used_by_gone + sum(use.used for use in self._uses.values())
+        return sum(self._used_by_gone.values()) + sum(use.used for use in self._uses.values())
 
     @property
     def is_exhausted(self) -> bool:
@@ -99,9 +99,10 @@ class DividedAmount:
         """Forget a worker that begins no more calls.
 
         Args:
-            used: the amount that its calls have used in all; None: unknown, all that it was allowed.
+            used: the amount that its calls have used in all, also if it was removed before; None: unknown, so that all
+                that it was allowed counts.
         """
-        self._used_by_gone += self._held(worker) if used is None else used
+        self._used_by_gone[worker] = self._held(worker) if used is None else used
         self._uses.pop(worker, None)
         self._promises.remove(worker)
 
@@ -112,7 +113,7 @@ class DividedAmount:
     def _allowance(self, worker: int) -> float:
         use = self._uses.get(worker, AmountUse())
         workers = {*self._uses, *self._promises.workers, worker}
-        kept = self._used_by_gone + sum(self._held(each) for each in workers)
+        kept = sum(self._used_by_gone.values()) + sum(self._held(each) for each in workers)
         unheld = self._maximum - kept  # negative if calls cost more than expected
         available = unheld + self._held(worker) - use.bound
         unused = unheld + sum(self._held(each) - self._uses.get(each, AmountUse()).bound for each in workers)

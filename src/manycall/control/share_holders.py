@@ -4,10 +4,11 @@ An endpoint whose limit one process can use has one holder, so that what it lear
 several holders has a burst of one call at least. Therefore a known limit of R calls per second has at most
 HOLDERS_PER_RATE · R holders: the bursts then stay within the 2 % of it that is left unused (control/quota.py).
 
-A row may call several pools of endpoints. Therefore a worker that gets rows holds a share in each of them.
+A row may call several pools of endpoints. Therefore a worker that gets rows holds a share in each of them, and keeps
+one until its rows have ended.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 HOLDERS_PER_RATE = 0.02
@@ -56,20 +57,32 @@ class HolderLimit:
         return workers if self._after_refusal is None else min(workers, self._after_refusal)
 
 
-def assign_holders(pools: Sequence[Mapping[str, EndpointDemand]], workers: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """Return the workers that hold a share of each endpoint. A worker that holds none gets no rows.
+def active_workers(pools: Sequence[Mapping[str, EndpointDemand]], workers: Sequence[int]) -> Sequence[int]:
+    """Return the workers that get rows: as many as can hold a share in each pool, the first ones."""
+    capacities = [sum(each.max_holders for each in _usable(pool).values()) for pool in pools]
+    return workers[: max(1, min(capacities, default=len(workers)))]
 
-    If a pool has at least as many endpoints as there are workers with rows, each endpoint has one holder.
+
+def assign_holders(
+    pools: Sequence[Mapping[str, EndpointDemand]], workers: Sequence[int], begun: Collection[int] = ()
+) -> dict[str, tuple[int, ...]]:
+    """Return the workers that hold a share of each endpoint.
+
+    If a pool has at least as many endpoints as there are active workers, each endpoint has one holder, also one that
+    does not answer: its holder finds out when it answers again.
 
     Args:
         pools: for each pool, its endpoints by name. Names are unique across pools.
         workers: the workers, in a stable order: one that replaces another takes its place, so that the others keep
             their endpoints.
+        begun: workers with rows that have begun and not ended. They hold a share in each pool until these have ended,
+            because the rows may need more calls, even if the endpoint then has more holders than it should.
     """
-    active = workers[: max(1, min((_capacity(pool) for pool in pools), default=len(workers)))]
+    active = active_workers(pools, workers)
+    finishing = [worker for worker in workers if worker in begun and worker not in active]
     holders: dict[str, tuple[int, ...]] = {}
     for pool in pools:
-        holders |= _assign_pool(pool, active)
+        holders |= _assign_pool(pool, active, finishing)
     return holders
 
 
@@ -78,28 +91,26 @@ def _usable(pool: Mapping[str, EndpointDemand]) -> dict[str, EndpointDemand]:
     return {name: each for name, each in pool.items() if each.is_usable} or dict(pool)
 
 
-def _capacity(pool: Mapping[str, EndpointDemand]) -> int:
-    """Return how many workers can hold a share in a pool."""
-    return sum(each.max_holders for each in _usable(pool).values())
-
-
-def _assign_pool(pool: Mapping[str, EndpointDemand], active: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """Return the holders of the endpoints of one pool.
-
-    Each endpoint has one holder, also one that does not answer: its holder finds out when it answers again. Then each
-    worker without an endpoint that answers gets a share of one.
-    """
+def _assign_pool(
+    pool: Mapping[str, EndpointDemand], active: Sequence[int], finishing: Sequence[int]
+) -> dict[str, tuple[int, ...]]:
+    """Return the holders of the endpoints of one pool: one for each, then one endpoint for each worker without."""
     usable = _usable(pool)
-    holders = {name: [active[number % len(active)]] for number, name in enumerate(pool)} if active else {}
+    holders = {name: [active[number % len(active)]] if active else [] for number, name in enumerate(pool)}
 
     def held(worker: int) -> int:
         return sum(worker in holders[name] for name in usable)
+
+    def fewest(names: Collection[str]) -> list[int]:
+        return holders[min(names, key=lambda name: len(holders[name]))]
 
     for worker in active:
         if not held(worker):
             free = [name for name in usable if len(holders[name]) < usable[name].max_holders]
             if free:
-                holders[min(free, key=lambda name: len(holders[name]))].append(worker)
+                fewest(free).append(worker)
             else:  # then another worker holds several
                 holders[max(usable, key=lambda name: held(holders[name][-1]))][-1] = worker
+    for worker in finishing:
+        fewest(usable).append(worker)
     return {name: tuple(found) for name, found in holders.items()}

@@ -19,7 +19,7 @@ from manycall.records import Embeddings, Failure, Request, Row, RowOutcome, Succ
 from manycall.run.outcome import failure_kind, http_status, make_failure
 from manycall.run.row_blocks import BlockOutcome, rows_of
 from manycall.run.row_client import RowClient
-from manycall.store.journal import lookup_key
+from manycall.store.journal_line import lookup_key
 
 EMBEDDING_FIELD = "embedding"
 """The field of the vector in the output."""

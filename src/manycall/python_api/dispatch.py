@@ -1,5 +1,6 @@
 """Where a job runs: in this process, or in several."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -73,6 +74,8 @@ def _make_engine(job: Job[Any], options: RunOptions) -> MakeEngine | None:
     from manycall.cluster.local_workers import LocalStarter
     from manycall.cluster.worker_count import WorkerCount
 
+    if sys.platform == "win32":
+        raise UsageError(f"{option('processes')} needs Linux or macOS. On Windows, use WSL.")
     if isinstance(processes, str) and processes != "auto" and not processes.isdecimal():
         raise UsageError(f"{option('processes', processes)} is neither a number nor auto.")
     count = None if processes == "auto" else int(processes)

@@ -13,7 +13,7 @@ from manycall.control.token_estimate import BYTES_PER_TOKEN, DEFAULT_OUTPUT_TOKE
 from manycall.providers import openai
 from manycall.providers.price_book import PriceBook
 from manycall.records import DECODE_ERRORS, Request, Usage
-from manycall.store.journal import decode_response
+from manycall.store.journal_line import decode_response
 from manycall.store.jsonl import read_lines
 from manycall.store.paths import run_folder_path
 

@@ -55,7 +55,9 @@ class RowRecorder:
 
     def _record_block(self, result: BlockOutcome) -> None:
         done = [each for each in result.outcomes if isinstance(each, Success)]
-        self._run.write_rows(done)  # at once, so that a kill does not split the block
+        self._run.write_rows(
+            [self._run.encode_row(each) for each in done]
+        )  # at once, so that a kill does not split the block
         for each in done:
             if self._listener is not None:
                 self._listener(each)

@@ -13,6 +13,7 @@ from manycall.render import _duration
 from manycall.run.status_text import status_text
 from manycall.store.manifest import NOT_FINISHED, Manifest
 from manycall.store.paths import finished_rows_path, run_folder_path
+from manycall.store.segment_folder import segment_numbers
 from manycall.terminal import cut_to_width, sanitize_line
 
 STALE_SECONDS = 15.0
@@ -37,6 +38,7 @@ class RunStatus(msgspec.Struct, kw_only=True, frozen=True):
         figures: the last figures of the timeline (docs/files.md); empty if there are none yet.
         newest_failures: the last failed rows, the newest last, as in failures.jsonl without the row.
         sample: the last row of the output; None if there is none.
+        segments: number of worker processes whose calls, and perhaps rows, are not in the files of the run yet.
     """
 
     job: str
@@ -47,6 +49,7 @@ class RunStatus(msgspec.Struct, kw_only=True, frozen=True):
     figures: dict[str, Any] = {}
     newest_failures: list[dict[str, Any]] = []
     sample: dict[str, Any] | None = None
+    segments: int = 0
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
@@ -55,6 +58,8 @@ class RunStatus(msgspec.Struct, kw_only=True, frozen=True):
         if self.figures:
             yield status_text(self.job, self.figures)
         yield f"{self.job} {self.out}: {self.state}"
+        if self.segments and not self.is_running:
+            yield f"The last rows and calls of {self.segments} workers are in segments. The next session adds them."
         for each in self.newest_failures:
             yield _shown(f"failed row {each.get('id')}: {each.get('kind')}: {each.get('error')}")
         if self.sample is not None:
@@ -89,6 +94,7 @@ def run_status(output: str | Path) -> RunStatus:
         figures=figures,
         newest_failures=[{name: value for name, value in line.items() if name != "row"} for line in failures],
         sample=rows[-1] if rows else None,
+        segments=len(segment_numbers(folder)),
     )
 
 

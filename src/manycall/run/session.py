@@ -22,6 +22,7 @@ from manycall.providers.parameter_lesson import change_sentences
 from manycall.providers.price_book import PricedEndpoint
 from manycall.run.call_forecast import KnownPrices
 from manycall.run.dry_run import dry_run
+from manycall.run.ending_workers import when_workers_ended
 from manycall.run.job import (
     Job,
     check_from,
@@ -118,9 +119,10 @@ async def open_session(
 
     Raises:
         SettingsMismatch: the output was created with other settings. The message says how many new calls they need.
+        SegmentInUse: workers of a killed run still have calls in flight after a minute.
     """
     try:
-        return JobSession(job, options, client, display, budget)
+        return await when_workers_ended(lambda: JobSession(job, options, client, display, budget))
     except SettingsMismatch as refusal:
         if job.block_size is not None:  # it has no option `from_`
             raise

@@ -21,7 +21,8 @@ from manycall.records import Usage
 from manycall.render import format_money, format_tokens
 from manycall.run.endpoint_spending import EndpointSpending
 from manycall.run.spending_limits import SpendingLimits
-from manycall.store.journal import Journal, JournaledCall
+from manycall.store.journal import Journal
+from manycall.store.journal_line import JournaledCall
 from manycall.store.resume_cache import CachedUsage, CacheRecord
 
 EXPECTED_USAGE = Usage(256, 256)

@@ -4,6 +4,7 @@ Opening the file repairs the traces of a crash: a torn tail (an incomplete last 
 place of lines. Appending to a torn tail would turn it into damage in the middle of the file.
 """
 
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -41,6 +42,7 @@ class AppendLog:
         self._fd = disk.open(path)
         self._dirty = True  # the repair or the creation of the file is not synced yet
         self._failed: StorageError | None = None
+        self._syncing = threading.Lock()
         self.count = 0
         self.end = self._repair()
         self._sync_at_count, self._sync_at_end = SYNC_AFTER_LINES, self.end + SYNC_AFTER_BYTES
@@ -89,15 +91,16 @@ class AppendLog:
             StorageError: the sync failed. The kernel marks those pages as clean anyway, and another sync would
                 succeed without writing them ("fsyncgate", PostgreSQL 2018). So this file accepts no more lines.
         """
-        if self._failed is not None:
-            raise self._failed
-        if self._dirty:
-            self._dirty = False
-            try:
-                self._disk.sync(self._fd)
-            except OSError as error:
-                self._failed = write_error(self.path, error)
-                raise self._failed from error
+        with self._syncing:  # two threads may sync: the second must not return before the first has finished
+            if self._failed is not None:
+                raise self._failed
+            if self._dirty:
+                self._dirty = False
+                try:
+                    self._disk.sync(self._fd)
+                except OSError as error:
+                    self._failed = write_error(self.path, error)
+                    raise self._failed from error
 
     def read_at(self, start: int) -> bytes:
         """Return the line that starts at this offset, without its newline."""

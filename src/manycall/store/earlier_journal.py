@@ -1,6 +1,7 @@
 """A new output that takes over the journaled calls of another one (`from_`)."""
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from manycall.errors import UsageError
@@ -8,9 +9,11 @@ from manycall.option_flags import option
 from manycall.records import Fields
 from manycall.store.atomic_write import replace_file
 from manycall.store.disk import REAL_DISK, Disk
+from manycall.store.journal import RESCUED
 from manycall.store.jsonl import read_lines
 from manycall.store.manifest import Manifest
 from manycall.store.paths import run_folder_path
+from manycall.store.segment_fold import decode_journals
 from manycall.store.staged_output import output_paths
 
 
@@ -34,14 +37,14 @@ def take_over_calls(out: Path, earlier: Path, manifest: Manifest, disk: Disk) ->
             f"{option('out')}."
         )
     manifest.follow(old)
-    replace_file(journal, _whole_lines(run_folder_path(earlier)), disk)
+    replace_file(journal, _whole_lines(run_folder_path(earlier), earlier), disk)
 
 
-def _whole_lines(folder: Path) -> Iterator[bytes]:
-    for name in ("calls.jsonl", "rescued.jsonl"):
-        for _, line in read_lines(folder / name):
-            if line.endswith(b"\n"):  # the last line may be torn, or is being written
-                yield line
+def _whole_lines(folder: Path, earlier: Path) -> Iterator[bytes]:
+    """Yield the lines of all journals, except torn ones and those that are being written."""
+    journals = (line for _, _, line in decode_journals(folder, bytes, earlier))
+    rescued = (line for _, line in read_lines(folder / RESCUED))
+    return (line for line in chain(journals, rescued) if line.endswith(b"\n"))
 
 
 def earlier_settings(out: Path, earlier: Path | None, disk: Disk = REAL_DISK) -> list[Fields]:

@@ -5,91 +5,34 @@ new call, for the same row and a request of the same bytes. If a row sends one r
 numbered in the order in which they start: two identical requests are two samples, and each gets its own response. A
 row's other calls do not affect this number, so concurrent calls may complete in any order.
 
-One line per call: {"id": row id, "key": hash of the request, "nth": the number among the row's identical requests, from
-1, "at": seconds since 1970, "seconds": duration, "ttft": seconds until the first event if the response was streamed,
-"endpoint", "model": which endpoint answered, if a run has several or prices, and the model, if it is not the run's,
-"attempts", "waited", "statuses": of a call that was retried, its attempts, the seconds between them and the statuses of
-those that failed, "body": the exact text of the response}. A body that is not valid UTF-8 is stored base64-encoded in
-"body64" instead. The response of another API, or a streamed one, is stored as the equivalent chat completion.
-
 Lines that could not be written, or are not synced yet, are kept in memory. If the file fails, `close` writes them to
 rescued.jsonl, and the next session imports that file.
 """
 
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
-from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
-
-import msgspec
 
 from manycall.errors import StorageError
 from manycall.records import DECODE_ERRORS
 from manycall.store.append_log import AppendLog
 from manycall.store.atomic_write import replace_file
 from manycall.store.disk import REAL_DISK, Disk
+from manycall.store.journal_line import (
+    CallKey,
+    JournaledCall,
+    StoredCall,
+    body_text,
+    decode_journaled,
+    decode_key,
+    decode_response,
+    encode_stored,
+    lookup_key,
+)
 from manycall.store.jsonl import corrupt_file, decode_lines, read_lines
 from manycall.store.unfinished_rows import UnfinishedRows
 
 RESCUED = "rescued.jsonl"
-
-
-class _StoredCall(msgspec.Struct, omit_defaults=True):
-    """One line of the file."""
-
-    id: str
-    key: str
-    occurrence: int = msgspec.field(name="nth")
-    at: float = 0.0
-    seconds: float = 0.0
-    ttft: float | None = None
-    endpoint: str = ""
-    model: str = ""
-    attempts: int = 1
-    waited: float | None = None
-    statuses: tuple[int, ...] = ()
-    body: str = ""
-    body64: str = ""
-
-
-class JournaledCall(NamedTuple):
-    """What a journal records of a call, for a recount of the tokens and the cost.
-
-    Attributes:
-        body: the response.
-        endpoint, model: which endpoint answered, and the model of the request; "" for the run's first endpoint and for
-            the run's model.
-        at: when the response arrived (Unix time in seconds).
-    """
-
-    body: bytes
-    endpoint: str = ""
-    model: str = ""
-    at: float = 0.0
-
-
-class _CallKey(msgspec.Struct):
-    """The fields of a line that identify a call. Decoding only these is faster than decoding the body too."""
-
-    id: str
-    key: str
-    occurrence: int = msgspec.field(name="nth")
-
-
-_encode = msgspec.json.Encoder().encode
-_decode_call = msgspec.json.Decoder(_StoredCall).decode
-decode_key = msgspec.json.Decoder(_CallKey).decode
-
-
-def request_hash(path: str, body: bytes, pool: str = "") -> str:
-    """Return a hash that identifies a request: its URL path, every byte of its body, and the name of its pool.
-
-    The hash of a request for the default pool ("") does not depend on names. A body contains no NUL, so the two forms
-    cannot be equal.
-    """
-    content = pool.encode() + b"\0" + body if pool else body
-    return blake2b(content, digest_size=16, key=path.encode()).hexdigest()
 
 
 class Journal:
@@ -157,7 +100,7 @@ class Journal:
         lines = decode_lines(self.file.path, decode_key, self._out, self._disk, start)
         self._add_replays((offset, call) for offset, _, call in lines)
 
-    def _add_replays(self, calls: Iterable[tuple[int, _CallKey]]) -> None:
+    def _add_replays(self, calls: Iterable[tuple[int, CallKey]]) -> None:
         for offset, call in calls:
             if not self._is_done(call.id):
                 self._offsets[lookup_key(call.id, call.key, call.occurrence)] = offset
@@ -196,10 +139,10 @@ class Journal:
         attempts = 1 + len(earlier_statuses)
         fields = (row_id, key, occurrence, at, seconds, ttft, endpoint, model, attempts, waited, earlier_statuses)
         try:
-            call = _StoredCall(*fields, _text(body))
+            call = StoredCall(*fields, body_text(body))
         except UnicodeDecodeError:
-            call = _StoredCall(*fields, body64=b64encode(body).decode())
-        line, offset = _encode(call) + b"\n", self.file.end
+            call = StoredCall(*fields, body64=b64encode(body).decode())
+        line, offset = encode_stored(call) + b"\n", self.file.end
         try:
             self.file.append(line)
         except StorageError:
@@ -255,7 +198,7 @@ class Journal:
             return None
         return self._body(offset, self.file.read_at(offset))
 
-    def _key_at(self, offset: int) -> _CallKey:
+    def _key_at(self, offset: int) -> CallKey:
         try:
             return decode_key(self.file.read_at(offset))
         except DECODE_ERRORS as error:
@@ -281,47 +224,3 @@ def import_rescued(journal: AppendLog, disk: Disk) -> None:
             journal.append(line.rstrip(b"\n") + b"\n")  # an editor may have removed the last newline
         journal.sync()
         disk.remove(path)
-
-
-def decode_journaled(line: bytes) -> JournaledCall:
-    """Return the call stored in a line.
-
-    Raises:
-        One of DECODE_ERRORS: the line cannot be decoded.
-    """
-    call = _decode_call(line)
-    return JournaledCall(_stored_body(call), call.endpoint, call.model, call.at)
-
-
-def decode_response(line: bytes) -> bytes:
-    """Return the response body stored in a line.
-
-    Raises:
-        One of DECODE_ERRORS: the line cannot be decoded.
-    """
-    return _stored_body(_decode_call(line))
-
-
-def _stored_body(call: _StoredCall) -> bytes:
-    return b64decode(call.body64, validate=True) if call.body64 else call.body.encode()
-
-
-LARGE_BODY_BYTES = 1 << 20
-"""Only larger bodies are checked for control characters, because the check costs time for every response."""
-_CONTROLS = bytes(range(32))
-
-
-def _text(body: bytes) -> str:
-    """Decode a body as text.
-
-    Raises:
-        UnicodeDecodeError: the body is not UTF-8, or it is large and more than half of it are control characters, which
-            JSON escapes with six bytes each.
-    """
-    if len(body) > LARGE_BODY_BYTES and 2 * len(body.translate(None, _CONTROLS)) < len(body):
-        raise UnicodeDecodeError("utf-8", b"", 0, 0, "control characters")
-    return body.decode()
-
-
-def lookup_key(row_id: str, key: str, occurrence: int) -> bytes:
-    return blake2b(f"{occurrence} {key} {row_id}".encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -27,6 +27,13 @@ class OffsetIndex:
         """Return the offset of a row; None if it is not in the index."""
         return self._get(name, remove=False)
 
+    def get_all(self, name: str) -> list[int]:
+        """Return the offsets of a row, in the order in which they were added."""
+        key, bucket = self._find(name)
+        size = HASH_BYTES + OFFSET_BYTES
+        ats = range(0, len(bucket), size)
+        return [int.from_bytes(bucket[at + HASH_BYTES : at + size]) for at in ats if bucket.startswith(key, at)]
+
     def pop(self, name: str) -> int | None:
         """Return the offset of a row and remove it from the index; None if it is not in the index."""
         return self._get(name, remove=True)

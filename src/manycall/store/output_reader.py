@@ -13,10 +13,11 @@ from manycall.errors import StorageError, UsageError
 from manycall.ids import HasId, decode_row_id
 from manycall.option_flags import option, rerun
 from manycall.records import DECODE_ERRORS, Fields
-from manycall.store.journal import JournaledCall, decode_journaled
+from manycall.store.journal_line import JournaledCall, decode_journaled
 from manycall.store.jsonl import corrupt_file, decode_lines
 from manycall.store.manifest import NOT_FINISHED, Manifest
 from manycall.store.paths import run_folder_path
+from manycall.store.segment_fold import decode_journals
 from manycall.terminal import sanitize_line
 
 
@@ -213,7 +214,7 @@ class OutputReader:
 
     def calls(self) -> Iterator[JournaledCall]:
         """Yield every stored call, including those of killed sessions."""
-        return (call for _, _, call in decode_lines(self.folder / "calls.jsonl", decode_journaled, self.path))
+        return (call for _, _, call in decode_journals(self.folder, decode_journaled, self.path))
 
     def responses(self) -> Iterator[bytes]:
         """Yield every stored response, including those of killed sessions."""

@@ -11,13 +11,16 @@ from manycall.records import DECODE_ERRORS
 from manycall.store.append_log import AppendLog
 from manycall.store.atomic_write import replace_file, storage_errors
 from manycall.store.disk import REAL_DISK
-from manycall.store.journal import decode_response
+from manycall.store.journal_line import decode_response
 from manycall.store.jsonl import read_lines
 from manycall.store.lock import Lock
 from manycall.store.manifest import Manifest, real_output
 from manycall.store.paths import damaged_path, finished_rows_path, run_folder_path
 from manycall.store.resume_cache import CACHE
 from manycall.store.retried_rows import RETRIED
+from manycall.store.segment_fold import fold_all
+from manycall.store.segment_folder import FAILURES, REJECTED, ROWS, require_ended, segment_numbers, segment_path
+from manycall.store.segment_reader import decode_failed_row
 
 LineCheck = Callable[[bytes], str]
 """Returns what is wrong with a line; "" if it is valid."""
@@ -30,7 +33,7 @@ def repair(out: Path) -> list[str]:
 
     Raises:
         UsageError: the output has no run folder.
-        OutputLocked: another process is writing the output.
+        OutputLocked: another process is writing the output, or a worker of a killed run its segment.
         StorageError: a file could not be written.
     """
     out = real_output(out)
@@ -41,6 +44,8 @@ def repair(out: Path) -> list[str]:
         lock = Lock(out, REAL_DISK)
         try:
             REAL_DISK.remove(folder / CACHE)  # the next run reads every line
+            require_ended(out, REAL_DISK)
+            fold_all(folder, REAL_DISK)
             moved = [
                 *_lines(finished_rows_path(out), _decodes_once(decode_row_id)),
                 *_lines(folder / "calls.jsonl", _decodes(decode_response)),
@@ -48,6 +53,7 @@ def repair(out: Path) -> list[str]:
                 *_lines(folder / "rejected.jsonl", _decodes_once(decode_row_id)),
                 *_lines(folder / RETRIED, _decodes_once(decode_row_id)),
                 *_lines(folder / "timeline.jsonl", _decodes(msgspec.json.decode)),
+                *_segments(folder),
                 *_manifest(folder / "manifest.json"),
             ]
         finally:
@@ -94,6 +100,14 @@ def _lines(path: Path, check: LineCheck) -> Iterator[str]:
             yield f"{path}: moved the line at byte {offset:,} to {aside.path.name}: {problems[offset]}"
     aside.close()
     replace_file(path, (line for offset, line in read_lines(path) if offset not in problems))
+
+
+def _segments(folder: Path) -> Iterator[str]:
+    """Check the rows of segments, which the next run merges. A row may be in several."""
+    checks = {ROWS: _decodes(decode_row_id), REJECTED: _decodes(decode_row_id), FAILURES: _decodes(decode_failed_row)}
+    for number in segment_numbers(folder):
+        for name, check in checks.items():
+            yield from _lines(segment_path(folder, number) / name, check)
 
 
 def _manifest(path: Path) -> Iterator[str]:

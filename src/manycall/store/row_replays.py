@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from manycall.records import DECODE_ERRORS
 from manycall.store.disk import REAL_DISK, Disk
-from manycall.store.journal import Journal, decode_key, decode_response
-from manycall.store.jsonl import decode_lines
-from manycall.store.segments import SentCall
+from manycall.store.journal import Journal
+from manycall.store.journal_line import SentCall, decode_key, decode_sent
+from manycall.store.jsonl import corrupt_file, decode_lines
+from manycall.store.offset_index import OffsetIndex
 
 
 class RowReplays:
@@ -19,12 +21,12 @@ class RowReplays:
 
     def __init__(self, journal: Journal, is_done: Callable[[str], bool], out: Path, disk: Disk = REAL_DISK) -> None:
         self._file, self._is_done, self._out, self._disk = journal.file, is_done, out, disk
-        self._offsets: dict[str, list[int]] = {}
+        self._index: OffsetIndex | None = None
         self._read_to = 0 if journal.has_replays else journal.file.end
         self.update()
 
     def __repr__(self) -> str:
-        return f"<RowReplays of {len(self._offsets)} rows>"
+        return f"<RowReplays of {self._file!r}>"
 
     def update(self) -> None:
         """Read what was added to the journal.
@@ -34,16 +36,25 @@ class RowReplays:
         """
         for offset, _, call in decode_lines(self._file.path, decode_key, self._out, self._disk, self._read_to):
             if not self._is_done(call.id):
-                self._offsets.setdefault(call.id, []).append(offset)
+                if self._index is None:
+                    self._index = OffsetIndex()
+                self._index.add(call.id, offset)
         self._read_to = self._file.end
 
     def find(self, row_id: str) -> list[SentCall]:
-        """Return the calls of a row, of several equal ones the last."""
-        if not self._offsets:
+        """Return the calls of a row, of several equal ones the last.
+
+        Raises:
+            CorruptFile: a call cannot be decoded.
+        """
+        if self._index is None:
             return []
         calls: dict[tuple[str, int], SentCall] = {}
-        for offset in self._offsets.get(row_id, ()):
-            line = self._file.read_at(offset)
-            key = decode_key(line)
-            calls[key.key, key.occurrence] = SentCall(key.key, key.occurrence, decode_response(line))
+        for offset in self._index.get_all(row_id):
+            try:
+                name, call = decode_sent(self._file.read_at(offset))
+            except DECODE_ERRORS as error:
+                raise corrupt_file(self._file.path, offset, error, self._out) from None
+            if name == row_id:  # the index may confuse two ids
+                calls[call.key, call.occurrence] = call
         return [*calls.values()]

@@ -93,24 +93,22 @@ class RowStore:
         self._done.add(done.row.id, lines)
         self._mark_done(done.row.id)
 
-    def write_rows(self, done: Sequence[Success]) -> None:
+    def encode_row(self, done: Success) -> EncodedRow:
+        """Return a finished row as `write_rows` needs it.
+
+        Raises:
+            TypeError, ValueError: the result cannot be encoded as JSON.
+        """
+        return done.row.id, self._layout.encode(done.row, done.output)
+
+    def write_rows(self, rows: Sequence[EncodedRow]) -> None:
         """Write finished rows with one write.
 
         Raises:
-            StorageError: the rows could not be written.
-            TypeError, ValueError: a result cannot be encoded as JSON; nothing was written.
+            StorageError: the rows could not be written. None of them is in the file.
         """
-        self.write_lines([(each.row.id, self._layout.encode(each.row, each.output)) for each in done])
-
-    def write_lines(self, rows: Sequence[EncodedRow]) -> None:
-        """Write finished rows whose lines exist, with one write.
-
-        Raises:
-            StorageError: the rows could not be written.
-        """
-        written = [line for _, lines in rows for line in lines]
-        if written:
-            self._rows.append(b"".join(written), len(rows))
+        if rows:
+            self._rows.append(b"".join([line for _, lines in rows for line in lines]), len(rows))
         for row_id, lines in rows:
             self._done.add(row_id, lines)
             self._mark_done(row_id)

@@ -147,7 +147,7 @@ class RunFolder(RowStore):
         self._open_failures(paths.failures, self.out)
         tag = self.manifest.settings_hash if self._is_staged else ""
         self.segments = SegmentMerger(self, self.out, self._layout, tag, self._disk)
-        self.segments.absorb()
+        self.segments.absorb_all()
         self._count_done()
         self.truncated = self.truncated_rows
         self._reserve_space()
@@ -225,7 +225,7 @@ class RunFolder(RowStore):
         self.truncated += len(self._done.retrying)
         files = (self._rows, self._rejected_rows, self.failures, self._timeline)
         errors = self._close_files(
-            self.segments.absorb, self.segments.close, *(file.close for file in files),
+            self.segments.absorb_all, self.segments.close, *(file.close for file in files),
             self._merge_retried, self._replace_output, self._append_failed, self.save_manifest,
         )  # fmt: skip
         if self._cache_writer is not None and self.journal.is_saved and not errors:

@@ -6,18 +6,20 @@ segment's journal is removed, and then the record. A session that finds the reco
 that was killed in between: it cuts calls.jsonl to the recorded length and folds the journal again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from manycall.store.append_log import AppendLog
 from manycall.store.atomic_write import replace_file
-from manycall.store.disk import Disk
+from manycall.store.disk import REAL_DISK, Disk
 from manycall.store.journal import RESCUED, import_rescued
 from manycall.store.jsonl import decode_lines, read_lines
 from manycall.store.segment_folder import CALLS, remove_files, segment_numbers, segment_path, segments_folder
 
+T = TypeVar("T")
 MAX_BATCH_BYTES = 1 << 20
 """Lines are appended together up to this size."""
 
@@ -36,22 +38,49 @@ def _record_path(run_folder: Path) -> Path:
     return segments_folder(run_folder) / "folding.json"
 
 
+def _killed_fold(run_folder: Path, disk: Disk) -> _Folding | None:
+    """Return the record of a fold that was killed before its end; None if there is none."""
+    for _, _, folding in decode_lines(_record_path(run_folder), _decode_record, disk=disk):
+        if disk.exists(segment_path(run_folder, folding.segment) / CALLS):
+            return folding
+    return None
+
+
+def decode_journals(
+    run_folder: Path, decode: Callable[[bytes], T], out: Path, disk: Disk = REAL_DISK
+) -> Iterator[tuple[Path, int, T]]:
+    """Yield (file, offset, decoded line) for each call of a run, those in segments included. Nothing is changed.
+
+    Raises:
+        CorruptFile: a line cannot be decoded.
+    """
+    killed = _killed_fold(run_folder, disk)
+    for offset, _, call in decode_lines(run_folder / CALLS, decode, out, disk):
+        if killed is not None and offset >= killed.size:
+            break
+        yield run_folder / CALLS, offset, call
+    for number in segment_numbers(run_folder, disk):
+        path = segment_path(run_folder, number) / CALLS
+        yield from ((path, offset, call) for offset, _, call in decode_lines(path, decode, out, disk))
+
+
 def undo_killed_fold(run_folder: Path, disk: Disk) -> None:
     """Remove from calls.jsonl what was appended by a fold that was killed. Its segment still has the lines.
 
     Call this before calls.jsonl is opened.
     """
     record = _record_path(run_folder)
-    for _, _, folding in decode_lines(record, _decode_record, disk=disk):
-        if disk.exists(segment_path(run_folder, folding.segment) / CALLS):
-            fd = disk.open(run_folder / CALLS)
-            try:
-                if disk.size(fd) > folding.size:
-                    disk.truncate(fd, folding.size)
-                    disk.sync(fd)
-            finally:
-                disk.close(fd)
-        _remove_record(record, disk)
+    if not disk.exists(record):
+        return
+    if (killed := _killed_fold(run_folder, disk)) is not None:
+        fd = disk.open(run_folder / CALLS)
+        try:
+            if disk.size(fd) > killed.size:
+                disk.truncate(fd, killed.size)
+                disk.sync(fd)
+        finally:
+            disk.close(fd)
+    _remove_record(record, disk)
 
 
 def fold_journals(run_folder: Path, numbers: Iterable[int], journal: AppendLog, disk: Disk) -> None:
@@ -71,7 +100,6 @@ def fold_journals(run_folder: Path, numbers: Iterable[int], journal: AppendLog, 
         calls = AppendLog(segment / CALLS, disk)  # repairs a torn tail
         import_rescued(calls, disk)
         calls.close()
-        journal.sync()
         replace_file(record, [msgspec.json.encode(_Folding(number, journal.end)), b"\n"], disk)
         _append_lines(segment / CALLS, journal, disk)
         journal.sync()

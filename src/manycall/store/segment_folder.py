@@ -7,7 +7,7 @@ A worker process writes into a segment of its own, `OUT.run/segments/000007`. It
 from collections.abc import Iterable
 from pathlib import Path
 
-from manycall.errors import OutputLocked
+from manycall.errors import SegmentInUse
 from manycall.store.atomic_write import replace_file
 from manycall.store.disk import REAL_DISK, Disk
 from manycall.store.paths import run_folder_path
@@ -17,12 +17,6 @@ CALLS, ROWS, REJECTED, FAILURES, TIMELINE = (
 )
 LOCK, SPARE, TAG = "lock", "spare", "rows-of"
 ROW_FILES = (ROWS, REJECTED, FAILURES)
-MIRRORED_FILES = (CALLS, *ROW_FILES, TIMELINE)
-"""The files that a worker without a shared disk sends to the driver. The order matters: calls before rows."""
-
-
-class SegmentInUse(OutputLocked):
-    """A worker of a killed run is still writing its segment. It ends by itself when its calls in flight have ended."""
 
 
 def segments_folder(run_folder: Path) -> Path:
@@ -93,8 +87,7 @@ def require_ended(out: Path, disk: Disk) -> None:
     for number in segment_numbers(run_folder, disk):
         if holder := lock_holder_of(segment_path(run_folder, number), disk):
             raise SegmentInUse(
-                f"{out} is being written by a worker of an earlier run ({holder}), which finishes its calls. Wait "
-                "until it has ended, or stop it."
+                f"{out}: a worker of a killed run ({holder}) has calls in flight. Wait until it has ended, or stop it."
             )
 
 
@@ -123,7 +116,7 @@ def remove_files(segment: Path, names: Iterable[str], disk: Disk) -> None:
 def remove_segment(segment: Path, disk: Disk) -> None:
     """Remove a segment that has been merged and folded; but keep lines that `manycall repair` has moved aside."""
     remove_files(segment, ROW_FILES, disk)  # before the tag, which says whether they may be merged
-    torn = (f"{name}.torn" for name in MIRRORED_FILES)
+    torn = (f"{name}.torn" for name in (CALLS, *ROW_FILES, TIMELINE))
     remove_files(segment, (TIMELINE, SPARE, LOCK, TAG, *torn), disk)
     if not disk.list_files(segment):
         disk.remove_folder(segment)

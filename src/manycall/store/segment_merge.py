@@ -5,6 +5,7 @@ records how far it has come: after a kill, the next session reads the segments f
 that are done. Several failures of one row become one when failures.jsonl is closed.
 """
 
+import threading
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -14,7 +15,7 @@ from manycall.records import FailureKind
 from manycall.store.append_log import AppendLog
 from manycall.store.atomic_write import storage_errors
 from manycall.store.disk import Disk
-from manycall.store.journal import JournaledCall, decode_journaled
+from manycall.store.journal_line import JournaledCall, decode_journaled
 from manycall.store.jsonl import decode_lines
 from manycall.store.row_layout import RowLayout
 from manycall.store.row_store import RowStore
@@ -72,6 +73,7 @@ class SegmentMerger:
         self._folder = run.folder
         self._readers: dict[int, SegmentReader] = {}
         self._journals: dict[int, int] = {}
+        self._syncing = threading.Lock()
         self._failed: set[str] = set()
         self.doubled = 0
 
@@ -109,7 +111,8 @@ class SegmentMerger:
         self._failed -= recovered
         failed = self._merge_failed(reader)
         if done and number not in self._journals:
-            self._journals[number] = self._disk.open(segment / CALLS)
+            with self._syncing:
+                self._journals[number] = self._disk.open(segment / CALLS)
         return MergedRows(done, rejected, failed, [*recovered], self._run.truncated_rows - truncated)
 
     def _merge_rows(self, reader: SegmentReader) -> list[str]:
@@ -117,7 +120,7 @@ class SegmentMerger:
         done = list[str]()
         while batch := list(islice(rows, ROWS_PER_WRITE)):
             new = {row_id: lines for row_id, lines in batch if not is_done(row_id)}
-            self._run.write_lines([*new.items()])
+            self._run.write_rows([*new.items()])
             done += new
             self.doubled += len(batch) - len(new)
         return done
@@ -157,43 +160,46 @@ class SegmentMerger:
         Raises:
             StorageError: a sync failed.
         """
-        with storage_errors(self._folder):
-            for fd in [*self._journals.values()]:
+        with storage_errors(self._folder), self._syncing:
+            for fd in self._journals.values():
                 self._disk.sync(fd)
 
-    def absorb(self, number: int | None = None) -> None:
-        """Merge, fold and remove the segments whose workers have ended.
-
-        Args:
-            number: the segment of a worker that has ended; None: all whose workers have ended.
+    def absorb(self, number: int) -> MergedRows:
+        """Merge, fold and remove the segment of a worker that has ended; do nothing if it has not.
 
         Raises:
-            CorruptFile: a line of a segment cannot be decoded.
-            StorageError: a file could not be written. The next session absorbs the rest.
+            CorruptFile: a line of the segment cannot be decoded.
+            StorageError: a file could not be written. The next session absorbs the segment.
         """
-        numbers = segment_numbers(self._folder, self._disk) if number is None else [number]
-        segments = {each: segment_path(self._folder, each) for each in numbers}
-        ended = {each: path for each, path in segments.items() if not lock_holder_of(path, self._disk)}
-        if not ended:
-            return
-        for each, path in ended.items():
-            for name in ROW_FILES:
-                if self._disk.exists(path / name):
-                    AppendLog(path / name, self._disk).close()  # repairs a torn tail
-            self.merge(each)
+        segment, journal = segment_path(self._folder, number), self._run.journal
+        if lock_holder_of(segment, self._disk):
+            return MergedRows([], [], [], [], 0)
+        for name in ROW_FILES:
+            if self._disk.exists(segment / name):
+                AppendLog(segment / name, self._disk).close()  # repairs a torn tail
+        merged = self.merge(number)
         self._run.sync()
-        journal = self._run.journal
         folded_from = journal.file.end
-        fold_journals(self._folder, ended, journal.file, self._disk)
+        fold_journals(self._folder, [number], journal.file, self._disk)
         journal.read_from(folded_from)
-        for each, path in ended.items():
-            self._forget(each)
-            remove_segment(path, self._disk)
+        self._forget(number)
+        remove_segment(segment, self._disk)
+        return merged
+
+    def absorb_all(self) -> None:
+        """Absorb the segments of all workers that have ended.
+
+        Raises:
+            CorruptFile, StorageError: see `absorb`.
+        """
+        for number in segment_numbers(self._folder, self._disk):
+            self.absorb(number)
 
     def _forget(self, number: int) -> None:
         self._readers.pop(number, None)
-        if (fd := self._journals.pop(number, None)) is not None:
-            self._disk.close(fd)
+        with self._syncing:
+            if (fd := self._journals.pop(number, None)) is not None:
+                self._disk.close(fd)
 
     def close(self) -> None:
         """Close the files. Segments whose workers have not ended are left to the next session."""

@@ -24,6 +24,9 @@ class FailedRow(HasId):
     error: str
 
 
+decode_failed_row = msgspec.json.Decoder(FailedRow).decode
+
+
 class GrowingFile(Generic[T]):
     """The new whole lines of a file that another process appends to.
 
@@ -69,7 +72,7 @@ class SegmentReader:
     def __init__(self, segment: Path, layout: RowLayout, out: Path, disk: Disk) -> None:
         self._lines = GrowingFile(segment / ROWS, layout.identify, out, disk)
         self.rejected = GrowingFile(segment / REJECTED, decode_row_id, out, disk)
-        self.failed = GrowingFile(segment / FAILURES, msgspec.json.Decoder(FailedRow).decode, out, disk)
+        self.failed = GrowingFile(segment / FAILURES, decode_failed_row, out, disk)
         self._parts: dict[str, list[bytes]] = {}
 
     def __repr__(self) -> str:

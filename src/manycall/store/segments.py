@@ -9,31 +9,18 @@ output while the run goes on (store/segment_merge.py), and folds the journals in
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from manycall.errors import OutputLocked
 from manycall.records import Failure
 from manycall.store.disk import REAL_DISK, Disk, write_all
 from manycall.store.done_rows import DoneRows
 from manycall.store.journal import Journal
+from manycall.store.journal_line import SentCall
 from manycall.store.lock import this_process
 from manycall.store.row_layout import PlainLayout, RowLayout
 from manycall.store.row_store import RowStore
 from manycall.store.segment_folder import CALLS, FAILURES, LOCK, REJECTED, ROWS, segment_path
-
-
-class SentCall(NamedTuple):
-    """A journaled call that is sent to a worker together with its row.
-
-    Attributes:
-        key: `request_hash` of the request.
-        occurrence: number of the call among the row's identical requests, from 1.
-        body: the response.
-    """
-
-    key: str
-    occurrence: int
-    body: bytes
 
 
 class SegmentJournal(Journal):

@@ -4,9 +4,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from manycall.store.journal import decode_key, decode_response, lookup_key
-from manycall.store.jsonl import decode_lines
+from manycall.store.journal_line import decode_key, decode_response, lookup_key
 from manycall.store.paths import run_folder_path
+from manycall.store.segment_fold import decode_journals
 
 
 class StoredCalls:
@@ -20,12 +20,11 @@ class StoredCalls:
     """
 
     def __init__(self, out: Path) -> None:
-        path = run_folder_path(out) / "calls.jsonl"
-        self._offsets = {
-            lookup_key(call.id, call.key, call.occurrence): offset
-            for offset, _, call in decode_lines(path, decode_key, out)
-        }
-        self._file = path.open("rb") if self._offsets else None
+        self._offsets: dict[Path, dict[bytes, int]] = {}
+        for path, offset, call in decode_journals(run_folder_path(out), decode_key, out):
+            offsets = self._offsets.setdefault(path, {})
+            offsets[lookup_key(call.id, call.key, call.occurrence)] = offset
+        self._files = {path: path.open("rb") for path in self._offsets}
 
     def __enter__(self) -> Self:
         return self
@@ -33,11 +32,11 @@ class StoredCalls:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._file is not None:
-            self._file.close()
+        for file in self._files.values():
+            file.close()
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return sum(map(len, self._offsets.values()))
 
     @property
     def has_replays(self) -> bool:
@@ -58,8 +57,8 @@ class StoredCalls:
         Raises:
             One of DECODE_ERRORS: the line was damaged after the file was opened.
         """
-        offset = self._offsets.get(name)
-        if offset is None or self._file is None:
-            return None
-        self._file.seek(offset)
-        return decode_response(self._file.readline())
+        for path, file in reversed(self._files.items()):  # of equal calls, the last
+            if (offset := self._offsets[path].get(name)) is not None:
+                file.seek(offset)
+                return decode_response(file.readline())
+        return None

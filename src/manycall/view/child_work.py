@@ -27,7 +27,7 @@ from manycall.judging.judge_result import read_judge_result
 from manycall.option_flags import spelled_as_flags
 from manycall.providers import openai
 from manycall.records import Messages, Request, Row
-from manycall.store.journal import request_hash
+from manycall.store.journal_line import request_hash
 from manycall.store.output_reader import OutputReader
 
 TEMPLATE_SECONDS, TEMPLATE_BYTES = 2, 512 << 20
