@@ -101,6 +101,17 @@ def test_a_page_is_accessible_in_light_and_dark(tab: Tab, name: str) -> None:
     assert violations(page, CONTRAST) == []
 
 
+def test_charts_take_the_colors_of_the_theme_that_a_button_chooses(tab: Tab) -> None:
+    page = tab.open(PAGES["live"])
+    page.locator(READY["live"]).first.wait_for()
+    page.get_by_role("button", name="Dark", exact=True).click()
+    page.get_by_role("button", name="Light", exact=True).wait_for()
+    color = "each => getComputedStyle(each).borderTopColor"
+    assert page.locator(".u-marker").last.evaluate(color) == page.locator(".top nav a").first.evaluate(
+        "each => (each.style.color = 'var(--accent)', getComputedStyle(each).color)"
+    )
+
+
 def hostile_api() -> FixtureApi:
     """Replies in which every text is hostile."""
     rows = [
@@ -338,6 +349,22 @@ def test_the_address_alone_restores_a_view(tab: Tab) -> None:
     tab.page.get_by_text("401 of 1,319 rows").wait_for()
     assert selected(tab.page) == first
     assert tab.page.locator(".chip").inner_text().startswith("score.strict-match < 1")
+
+
+def test_sentences_of_the_server_are_chinese_on_the_chinese_page(chromium: Any) -> None:
+    tab = Tab(chromium, locale="zh-CN")
+    page = tab.open(f"/run/{EVAL}/rows?where=score.strict-match+%3D")
+    page.get_by_text("缺少值").wait_for()
+    page = tab.open(f"/run/{EVAL}/row/2")
+    page.get_by_text("这正是发送的内容").wait_for()
+    said = page.evaluate(
+        "async (texts) => { const { say } = await import('/static/words.js'); return texts.map(say); }",
+        ["The prompt cannot be shown. This needs too much memory.", "window 8, server at capacity", *HOSTILE, None],
+    )
+    assert said[:2] == ["无法显示提示。需要的内存太多。", "并发窗口 8，服务端已达上限"]
+    assert said[2:] == [*HOSTILE, ""]
+    assert tab.faults == []
+    tab.close()
 
 
 def test_back_and_forward_change_the_page(tab: Tab) -> None:

@@ -38,8 +38,13 @@ export function useData(path, params = {}, every = 0) {
     load();
     return () => (abort.abort(), clearTimeout(timer));
   }, [key, round]);
+  const reload = () => setRound((n) => n + 1);
+  useEffect(() => {
+    addEventListener("session", reload);
+    return () => removeEventListener("session", reload);
+  }, []);
   const current = state.key === key ? state : { data: null, error: null }; // Never the data of another route.
-  return { ...current, reload: () => setRound((n) => n + 1) };
+  return { ...current, reload };
 }
 
 /** Load an answer that the server computes in the background; ask once a second while it works. */
