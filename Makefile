@@ -100,6 +100,7 @@ crosscheck: setup .venv-lmeval/ready $(AUTHORITIES)/ready
 	$(COMPARE) crosscheck.choices_over_http --python $(LM_EVAL)
 	$(COMPARE) crosscheck.texts_over_http --python $(LM_EVAL)
 	$(COMPARE) crosscheck.in_parts $(FULL) --keep .crosscheck/parts
+	$(COMPARE) crosscheck.at_sim --python $(LM_EVAL)
 
 check: setup
 	$(BIN)/ruff check

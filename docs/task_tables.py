@@ -23,7 +23,7 @@ def cells(benchmark: Benchmark) -> tuple[str, ...]:
     names = ", ".join(f"`{name}`" for name in [*task.filters, *task.votes])
     samples = str(task.samples or 1)
     tokens = f"{task.params['max_tokens']:,}" if "max_tokens" in task.params else NONE
-    return f"{benchmark.questions:,}", protocol, names, samples, tokens, benchmark.extra or NONE, benchmark.data
+    return f"{benchmark.questions:,}", protocol, names, samples, tokens, benchmark.extra or NONE, benchmark.source
 
 
 def benchmark_rows() -> Iterator[tuple[str, ...]]:

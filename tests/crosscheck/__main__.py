@@ -98,7 +98,7 @@ def _as_lm_eval_has_it(name: str, test: Path, examples: Path, folder: Path) -> d
     for split, path in (("test", test), ("dev", examples)):
         rows = [
             {"question": row["question"], "choices": row["choices"], "answer": "ABCD".index(row["answer"])}
-            for row in mmlu.questions(path)
+            for _, row in mmlu.read_questions(path)
         ]
         paths[split] = str(responses.write(folder / f"mmlu-{split}.jsonl", rows))
     return paths

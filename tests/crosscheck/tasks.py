@@ -16,7 +16,7 @@ from typing import Any
 
 from crosscheck.task_cases import CASES, TaskCase
 from manycall.client.encoded_call import encode_call
-from manycall.evals.lm_eval.export_files import lm_eval_mean
+from manycall.evals.lm_eval.results_file import lm_eval_mean
 from manycall.evals.tasks.registry import TASKS
 from manycall.evals.tasks.task_prompt import TaskPrompt
 from manycall.records import Request, Row

@@ -164,7 +164,12 @@ def evalscope_letters(folder: Path, pairs: Pairs) -> Said:
         "zh": (template.CHINESE_SINGLE_ANSWER_TEMPLATE_COT, module.parse_answers_zh),
     }
     last_resort, used = module._fallback_parse_answer, list[Any]()
-    module._fallback_parse_answer = lambda *values: used.append(values) or last_resort(*values)
+
+    def counted(*values: Any) -> Any:
+        used.append(values)
+        return last_resort(*values)
+
+    module._fallback_parse_answer = counted
     sent, graded = list[Any](), list[Any]()
     for row, text in pairs:
         form, parse = ways["zh" if "A" in row else "en"]

@@ -119,5 +119,5 @@ OURS = replace(
 )  # fmt: skip
 BENCHMARKS = (
     Benchmark(OURS, 5_700, "manycall", NAME, "parquet"),
-    Benchmark(GENERATIVE, 5_330, LM_EVAL, NAME, "parquet", version=4.0),
+    Benchmark(GENERATIVE, 5_330, LM_EVAL, NAME, "parquet", version=4.0, subtask_name="mmlu_redux_{}_generative"),
 )
