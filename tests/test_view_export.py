@@ -17,18 +17,52 @@ from view_runs import figures, write_run
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028 ]]> "'
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def written(folder: Path) -> Path:
+    """Write a run whose texts are hostile."""
     rows = [{"id": str(n), "text": f"{n} {HOSTILE}", "text_finish_reason": "stop"} for n in range(30)]
     failure = {"id": "x", "kind": "invalid", "error": HOSTILE, "row": {}}
-    write_run(tmp_path / "runs" / "out.jsonl", rows, timeline=[figures(1.0, 30, 30)], failures=[failure])
-    return tmp_path / "runs"
+    write_run(folder / "out.jsonl", rows, timeline=[figures(1.0, 30, 30)], failures=[failure])
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return written(tmp_path / "runs")
+
+
+def scored(folder: Path, name: str, right: range, **files: Any) -> None:
+    """Write an evaluation of 30 questions, of which some are answered correctly."""
+    rows = [
+        {
+            "id": f"q{n}", "question": HOSTILE, "answer": "7", "finish_reason": "stop",
+            "response": f"{name} {HOSTILE} #### {7 if n in right else 3}",
+            "extracted": {"strict-match": "7" if n in right else "3"}, "score": {"strict-match": float(n in right)},
+        }
+        for n in range(30)
+    ]  # fmt: skip
+    write_run(folder / name, rows, settings={"job": "eval gsm8k"}, **files)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of that run and two evaluations."""
+    folder = tmp_path_factory.mktemp("exported")
+    body = '{"usage":{"prompt_tokens":4,"completion_tokens":2},"choices":[{"finish_reason":"stop"}]}'
+    call = {"key": "k", "nth": 1, "at": 5.0, "seconds": 1.5, "endpoint": HOSTILE, "body": body}
+    scored(written(folder / "runs"), "a.jsonl", range(10), calls=[{"id": f"q{n}", **call} for n in (0, 1, 2, 0)])
+    scored(folder / "runs", "b.jsonl", range(25))
+    export_page([folder / "runs"], folder / "page.html")
+    return folder / "page.html"
 
 
 def data_of(page: str) -> Any:
     block = re.search(r'<script type="application/json" id="manycall-data">(.*?)</script>', page, re.S)
     assert block is not None
     return json.loads(block[1])
+
+
+def ids_of(data: Any) -> dict[str, str]:
+    return {run["name"]: run["id"] for run in data["replies"]["runs"]["runs"]}
 
 
 def test_one_file_holds_the_page_and_its_data(folder: Path, tmp_path: Path) -> None:
@@ -42,14 +76,13 @@ def test_one_file_holds_the_page_and_its_data(folder: Path, tmp_path: Path) -> N
     exported = data["rows"][run["id"]]
     assert exported["out"]["total"] == 30
     assert len(exported["out"]["rows"]) == 10
-    assert all(row["text"].endswith(HOSTILE) for _, row, _ in exported["out"]["rows"])
+    assert all(row["text"].endswith(HOSTILE) for _, row, _, _ in exported["out"]["rows"])
     assert exported["failures"]["rows"][0][1]["error"] == HOSTILE
     assert str(folder) not in page  # no folders of this machine
 
 
-def test_the_policy_permits_the_loader_and_no_request(folder: Path, tmp_path: Path) -> None:
-    export_page([folder], tmp_path / "page.html")
-    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+def test_the_policy_permits_the_loader_and_no_request(exported: Path) -> None:
+    page = exported.read_text(encoding="utf-8")
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
     loader = re.findall(r"<script>(.*?)</script>", page, re.S)[-1]
     style = re.findall(r"<style>(.*?)</style>", page, re.S)[-1]
@@ -60,27 +93,41 @@ def test_the_policy_permits_the_loader_and_no_request(folder: Path, tmp_path: Pa
     assert "require-trusted-types-for 'script'" in policy[1]
 
 
-def test_each_module_comes_after_those_that_it_imports(folder: Path, tmp_path: Path) -> None:
-    export_page([folder], tmp_path / "page.html")
-    block = re.search(
-        r'id="manycall-modules">(.*?)</script>', (tmp_path / "page.html").read_text(encoding="utf-8"), re.S
-    )
+def test_each_module_comes_after_those_that_it_imports(exported: Path) -> None:
+    block = re.search(r'id="manycall-modules">(.*?)</script>', exported.read_text(encoding="utf-8"), re.S)
     assert block is not None
     seen = set[str]()
-    for name, source, imports in json.loads(block[1]):
+    for name, _, imports in json.loads(block[1]):
         assert {imported for _, imported in imports} <= seen, name
-        assert not re.search(r"\bimport\(", source), name
         seen.add(name)
     assert "main.js" in seen
 
 
-def test_a_filter_chooses_the_rows(folder: Path, tmp_path: Path) -> None:
-    export_page([folder], tmp_path / "page.html", where='id = "7" or id = "8"')
+def test_a_filter_chooses_the_rows(tmp_path: Path) -> None:
+    folder = tmp_path / "runs"
+    scored(folder, "a.jsonl", range(10))
+    scored(folder, "b.jsonl", range(25))
+    export_page([folder], tmp_path / "page.html", where='id = "q7" or id = "q8"')
     data = data_of((tmp_path / "page.html").read_text(encoding="utf-8"))
-    (rows,) = (files["out"]["rows"] for files in data["rows"].values())
-    assert [n for n, _, _ in rows] == [7, 8]
+    rows, _ = (files["out"]["rows"] for files in data["rows"].values())
+    assert [n for n, *_ in rows] == [7, 8]
+    assert not [name for name in data["replies"] if name.startswith("compare")]  # which would show other rows
     with pytest.raises(UsageError, match="Expected a value"):
         export_page([folder], tmp_path / "page.html", where="id =")
+
+
+def test_comparisons_and_the_calls_of_rows_are_exported_within_bounds(exported: Path, tmp_path: Path) -> None:
+    data = data_of(exported.read_text(encoding="utf-8"))
+    ids = ids_of(data)
+    a, b = ids["a.jsonl"], ids["b.jsonl"]
+    replies = data["replies"]
+    assert replies[f"compare?runs={a},{b}"]["state"] == "done"
+    won = replies[f"compare/rows?runs={a},{b}&side=won"]
+    assert (won["counts"]["won"], won["kept"], len(won["rows"])) == (15, 20, 15)
+    assert len(replies[f"compare/rows?runs={b},{a}&side=both_right"]["rows"]) == 10
+    assert replies[f"compare/difference?runs={a},{b}&n=10,10"]["texts"][0].startswith("a.jsonl")
+    assert [len(calls) for _, _, _, calls in data["rows"][a]["out"]["rows"][:4]] == [2, 1, 1, 0]
+    assert "body" not in data["rows"][a]["out"]["rows"][0][3][0]
 
 
 def test_a_folder_holds_the_same_files_for_a_web_host(folder: Path, tmp_path: Path) -> None:
@@ -95,19 +142,25 @@ def test_an_export_overwrites_no_run(folder: Path) -> None:
         export_page([folder], folder / "out.jsonl.run" / "page.html")
 
 
-def test_an_exported_page_opens_from_disk_filters_and_sends_no_request(folder: Path, tmp_path: Path) -> None:
-    export_page([folder], tmp_path / "page.html")
-    faults: list[str] = []
+def test_an_exported_page_opens_from_disk_filters_and_sends_no_request(exported: Path) -> None:
+    ids, faults = ids_of(data_of(exported.read_text(encoding="utf-8"))), list[str]()
     with browser() as chromium:
         page = chromium.new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("dialog", lambda dialog: faults.extend([dialog.message, dialog.dismiss()]))
         page.on("request", lambda request: faults.extend([request.url] * request.url.startswith("http")))
-        page.goto((tmp_path / "page.html").as_uri())
+        page.goto(exported.as_uri())
         page.locator("#title").wait_for()
-        (run_id,) = data_of((tmp_path / "page.html").read_text(encoding="utf-8"))["rows"]
-        page.goto(f"{(tmp_path / 'page.html').as_uri()}#/run/{run_id}/rows?where=n+%3C+5&sort=-n&q=ALERT(1)")
+        page.goto(f"{exported.as_uri()}#/run/{ids['out.jsonl']}/rows?where=n+%3C+5&sort=-n&q=ALERT(1)")
         page.locator(".grid-row").nth(4).wait_for()
         assert page.locator(".grid-row").count() == 5
         assert "4 </script>" in page.locator(".grid-row").first.inner_text()
+        page.goto(f"{exported.as_uri()}#/compare?runs={ids['a.jsonl']},{ids['b.jsonl']}")
+        page.get_by_text("is better by 0.5000 in strict-match.").wait_for()
+        page.locator(".grid").focus()
+        page.keyboard.press("Enter")
+        page.locator(".difference.first", has_text="a").first.wait_for()
+        page.goto(f"{exported.as_uri()}#/run/{ids['a.jsonl']}/row/0")
+        page.locator("td", has_text="</script><script>alert(1)").nth(1).wait_for()
+        assert page.locator("main script, main img, td a").count() == 0
     assert faults == []

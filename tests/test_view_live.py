@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from view_browser import browser
 
 ROWS = 120
 WAIT_MS = 15_000
+DETAIL_MS = 10_000
+"""How often a page asks for the details of its run."""
 
 
 @pytest.fixture(scope="module")
@@ -62,17 +66,21 @@ def serving(folder: Path) -> Iterator[str]:
 class RealTab:
     """A tab that notes errors and requests to other places than its server."""
 
-    def __init__(self, chromium: Any, url: str) -> None:
+    def __init__(self, chromium: Any, url: str, has_clock: bool = False) -> None:
         self.faults: list[str] = []
         self.origin = url.partition("/#")[0]
         self.context = chromium.new_context(locale="en-GB", timezone_id="UTC")
         self.page = self.context.new_page()
+        if has_clock:
+            self.page.clock.install()  # a test may then skip the time between two polls
         self.page.set_default_timeout(WAIT_MS)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on(
             "console", lambda message: self.faults.append(message.text) if "Content Security" in message.text else None
         )
         self.page.on("request", self._request)
+        self.loads = 0
+        self.page.on("load", lambda _: setattr(self, "loads", self.loads + 1))
         self.page.goto(url)
 
     def _request(self, request: Any) -> None:
@@ -89,6 +97,13 @@ class RealTab:
             "number => +document.querySelector('[role=progressbar]').getAttribute('aria-valuenow') >= number",
             arg=number,
         )
+
+    def wait_for_status(self, is_wanted: Callable[[int], bool]) -> None:
+        """Wait until the page of rows says a wanted number of rows."""
+        status, deadline = self.page.locator("p.status"), time.monotonic() + WAIT_MS / 1000
+        while not is_wanted(int(re.match(r"\d*", status.inner_text())[0] or 0)):  # type: ignore[index]
+            assert time.monotonic() < deadline, status.inner_text()
+            time.sleep(0.05)
 
     def wait_for_state(self, state: str) -> None:
         self.page.locator(f"h1 .state-{state}").wait_for()
@@ -121,6 +136,8 @@ def test_a_run_that_is_killed_resumed_and_started_over_under_an_open_page(chromi
         tab.wait_for_state("running")
         tab.page.locator(".chart canvas").first.wait_for()
         tab.wait_for_rows(tab.rows() + 8)
+        rows = RealTab(chromium, url + "&" + tab.page.url.partition("#")[2].replace("/live", "/rows"), has_clock=True)
+        rows.wait_for_status(lambda shown: 0 < shown < ROWS)
         kill(run)
         tab.wait_for_state("killed")
         assert 0 < tab.rows() < ROWS
@@ -128,6 +145,8 @@ def test_a_run_that_is_killed_resumed_and_started_over_under_an_open_page(chromi
             resumed.wait(timeout=30)
         tab.wait_for_state("finished")
         tab.wait_for_rows(ROWS)
+        rows.page.clock.fast_forward(DETAIL_MS)
+        rows.wait_for_status(lambda shown: shown == ROWS)
         with command(*generate(0.2, "--overwrite"), folder=tmp_path):
             tab.wait_for_state("running")
             tab.page.wait_for_function(
@@ -135,8 +154,11 @@ def test_a_run_that_is_killed_resumed_and_started_over_under_an_open_page(chromi
             )
             tab.wait_for_rows(8)
             assert tab.rows() < ROWS
-        assert tab.faults == []
-        tab.context.close()
+            rows.page.clock.fast_forward(DETAIL_MS)
+            rows.wait_for_status(lambda shown: 0 < shown < ROWS)
+        for each in (tab, rows):
+            assert (each.faults, each.loads) == ([], 1)
+            each.context.close()
 
 
 def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from view_browser import ORIGIN, Tab, browser
+from view_browser import ORIGIN, SET_HIDDEN, Tab, browser
 from view_fixtures import EVAL, FAILED, JUDGED, NOW, OTHER, RUNS, STORY, FixtureApi, detail, timeline
 
 PAGES = {
@@ -99,6 +99,17 @@ def test_a_page_is_accessible_in_light_and_dark(tab: Tab, name: str) -> None:
     page.get_by_role("button", name="Dark", exact=True).click()
     page.get_by_role("button", name="Light", exact=True).wait_for()
     assert violations(page, CONTRAST) == []
+
+
+def test_charts_take_the_colors_of_the_theme_that_a_button_chooses(tab: Tab) -> None:
+    page = tab.open(PAGES["live"])
+    page.locator(READY["live"]).first.wait_for()
+    page.get_by_role("button", name="Dark", exact=True).click()
+    page.get_by_role("button", name="Light", exact=True).wait_for()
+    color = "each => getComputedStyle(each).borderTopColor"
+    assert page.locator(".u-marker").last.evaluate(color) == page.locator(".top nav a").first.evaluate(
+        "each => (each.style.color = 'var(--accent)', getComputedStyle(each).color)"
+    )
 
 
 def hostile_api() -> FixtureApi:
@@ -340,6 +351,22 @@ def test_the_address_alone_restores_a_view(tab: Tab) -> None:
     assert tab.page.locator(".chip").inner_text().startswith("score.strict-match < 1")
 
 
+def test_sentences_of_the_server_are_chinese_on_the_chinese_page(chromium: Any) -> None:
+    tab = Tab(chromium, locale="zh-CN")
+    page = tab.open(f"/run/{EVAL}/rows?where=score.strict-match+%3D")
+    page.get_by_text("缺少值").wait_for()
+    page = tab.open(f"/run/{EVAL}/row/2")
+    page.get_by_text("这正是发送的内容").wait_for()
+    said = page.evaluate(
+        "async (texts) => { const { say } = await import('/static/words.js'); return texts.map(say); }",
+        ["The prompt cannot be shown. This needs too much memory.", "window 8, server at capacity", *HOSTILE, None],
+    )
+    assert said[:2] == ["无法显示提示。需要的内存太多。", "并发窗口 8，服务端已达上限"]
+    assert said[2:] == [*HOSTILE, ""]
+    assert tab.faults == []
+    tab.close()
+
+
 def test_back_and_forward_change_the_page(tab: Tab) -> None:
     page = tab.open("/")
     page.locator(".grid-row").nth(0).dblclick()
@@ -448,6 +475,27 @@ def test_a_query_that_was_too_slow_is_asked_again(chromium: Any) -> None:
     page.get_by_text("This took too long").wait_for()
     tab.api.replies = {}
     page.get_by_text("1,319 of 1,319 rows").wait_for()
+    tab.close()
+
+
+@pytest.mark.parametrize(("name", "last"), [("live", ".chart canvas"), ("rows", ".column")])
+def test_a_hidden_tab_sends_no_request_and_continues_when_it_is_shown(chromium: Any, name: str, last: str) -> None:
+    tab = Tab(chromium)
+    tab.page.clock.install(time=NOW)
+    sent: list[str] = []
+    tab.page.on("request", lambda request: sent.append(request.url))
+    page = tab.open(PAGES[name].replace(EVAL, RUNS[0]["id"]))
+    page.locator(last).first.wait_for()
+    page.evaluate(SET_HIDDEN, True)
+    page.clock.run_for(100)
+    sent.clear()
+    for _ in range(6):
+        page.clock.run_for(10_000)
+        page.evaluate("1")  # what the page has sent by now has been noted
+    assert sent == []
+    page.evaluate(SET_HIDDEN, False)
+    with page.expect_request("**/api/**"):
+        page.clock.run_for(5000)
     tab.close()
 
 

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from manycall.view.child_work import EXACT
+from manycall.view.run_state import RESUME
+
 NOW = 1795816416.0
 """Wall time of the fixtures: 2026-11-27 21:53:36 UTC."""
 STORY = "5b1e000000000005"
@@ -17,6 +20,7 @@ EVAL = "5b1e000000000002"
 OTHER = "5b1e000000000003"
 JUDGED = "5b1e000000000004"
 TOTAL = 1319
+EXAMPLE = 'For example: score = 0 and answer.len > 2000 and "word"'
 Reply = dict[str, Any]
 
 
@@ -74,7 +78,7 @@ RUNS = [
         1_000_000,
         updated_at=NOW - 70_000,
         state_text="Stopped: http://gpu1:8000/v1 refused the API key (401).",
-        remedy="export OPENAI_API_KEY=… and rerun the same command",
+        remedy=RESUME,
     ),
     _run(
         6,
@@ -86,8 +90,8 @@ RUNS = [
         20_000,
         updated_at=NOW - 5000,
         cost=3.71,
-        state_text="The process was killed. Nothing is lost.",
-        remedy="Rerun the same command",
+        state_text="Its process was killed; the last update was 1h23m ago.",
+        remedy=RESUME,
     ),
     _run(
         4,
@@ -100,8 +104,8 @@ RUNS = [
         failed=880,
         cost=4.2,
         note="A 0.52, B 0.41, tie 0.07",
-        state_text="Finished, 880 rows failed.",
-        remedy="Rerun the same command to ask for them again",
+        state_text="880 rows failed.",
+        remedy=f"{RESUME} Failed rows are tried again.",
         updated_at=NOW - 90_000,
     ),
     _run(
@@ -275,12 +279,12 @@ FAILED = [
 
 
 def flat(row: Reply) -> Reply:
-    """Return a row with the names of nested values joined by a dot, texts cut to 300 characters."""
+    """Return a row with the names of nested values joined by a dot, texts cut to 200 characters."""
     cells: Reply = {}
     for name, value in row.items():
         for key, each in value.items() if isinstance(value, dict) else [(None, value)]:
             cells[f"{name}.{key}" if key else name] = (
-                each[:300] if isinstance(each, str) else each[0]["text"] if isinstance(each, list) else each
+                each[:200] if isinstance(each, str) else each[0]["text"] if isinstance(each, list) else each
             )
     return cells
 
@@ -497,7 +501,7 @@ class FixtureApi:
 
     def _page(self, query: dict[str, str]) -> Reply:
         if "where" in query and query["where"].endswith("="):
-            return {"error": "Expected a value after '=' at character 12.", "hint": "Write score = 0.", "status": 400}
+            return {"error": "Expected a value after '=' at character 12.", "hint": EXAMPLE, "status": 400}
         found = self._matching(query)
         offset, limit = int(query.get("offset") or 0), int(query.get("limit") or 50)
         rows = [
@@ -609,7 +613,7 @@ class FixtureApi:
             return {
                 "known": True,
                 "messages": messages,
-                "note": "The hash equals that of the journaled call: this is exactly what was sent.",
+                "note": EXACT,
             }
         if query.get("file") == "failures":
             return {

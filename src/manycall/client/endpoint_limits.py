@@ -4,6 +4,8 @@ import math
 from collections import deque
 from typing import NamedTuple
 
+import msgspec
+
 from manycall import clock
 from manycall.client.limit_headers import AdvertisedLimitReader
 from manycall.control.concurrency_limit import ConcurrencyLimit
@@ -38,7 +40,7 @@ class EndpointEvent(NamedTuple):
     what: str
 
 
-class SendTime(NamedTuple):
+class SendTime(msgspec.Struct, frozen=True, gc=False):
     """When a call was sent, and the number of other calls that were in flight at the endpoint."""
 
     at: float
@@ -124,11 +126,14 @@ class EndpointLimits:
             room = max(room, self.concurrency_limit.earliest(self.in_flight))
         quota = self.quota.earliest(cost) if self.quota.has_limits else -math.inf
         throttle = self.throttle.earliest(now)
-        if max(quota, throttle) > max(now, room):
+        paced = throttle if throttle > quota else quota
+        if paced <= room:
+            return room
+        if paced > now:
             self.paced_at, self._learned = now, throttle > quota
             if self.window is not None and self._learned and self.throttle.rate is not None:
                 self.window.step_aside(now)
-        return max(room, quota, throttle)
+        return paced
 
     def open_window_to_quota(self, now: float, max_calls: int) -> None:
         """Open the window at once, so that a known quota paces the calls instead of a window that opens gradually.

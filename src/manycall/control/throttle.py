@@ -125,12 +125,14 @@ class Throttle:
 
     def record_sent(self, now: float) -> None:
         """Record a call that is sent at a time permitted by `earliest`."""
+        self._accepted.record_sent(now)
+        if self._closed_at == -math.inf:  # no call was refused
+            return
         self._probe_sent_at, self._needs_probe = (now if self._needs_probe else None), False
         if self._limiter is not None:
             self._limiter.consume(1.0, now)
         self._calls_since_change += 1
         self._random_refusals.record_sent()
-        self._accepted.record_sent(now)
 
     def record_429(self, sent: float, now: float, wait: float | None, *, has_limit: bool = False) -> bool:
         """Record that a call was refused with 429.

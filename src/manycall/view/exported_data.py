@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from itertools import permutations
 from typing import Any
 
 import msgspec
@@ -10,9 +11,11 @@ from manycall import clock
 from manycall.errors import UsageError
 from manycall.option_flags import option
 from manycall.view.open_indexes import OpenIndex
+from manycall.view.paired_rows import SIDES
 from manycall.view.replies import PageReply, ViewRefused
 from manycall.view.routes import ViewRoutes
-from manycall.view.row_about import row_about
+from manycall.view.row_about import id_of, row_about
+from manycall.view.row_calls import calls_of_rows
 from manycall.view.row_query import row_query
 from manycall.view.row_values import decode_row
 from manycall.view.run_list import FoundRun
@@ -21,6 +24,8 @@ EXPORTED_FILES = ("out", "failures", "rejected")
 SLOW_ROUTES = {"rows": "scores", "judge": "judge", "data": "data"}
 """Page → the slow answer that it shows."""
 SLOW_SECONDS, STEP_SECONDS = 600.0, 0.05
+MAX_COMPARED_RUNS, COMPARED_ROWS = 4, 20
+"""Runs with scores that are compared with each other, the first of the list; questions of each kind that are shown."""
 _HASH = "(n * 2654435761) % 4294967296"
 """Knuth's multiplicative hash: the same rows in every export, spread over the file."""
 
@@ -51,6 +56,8 @@ def exported_data(routes: ViewRoutes, found: Sequence[FoundRun], max_rows: int, 
             if run.file(file).exists():
                 rows[run.id][file] = _rows(routes, run, file, max_rows, where if file == "out" else "")
                 replies[f"{base}/columns?file={file}"] = _reply(routes, f"{base}/columns", f"file={file}")
+    if not where:  # with a filter, questions of a comparison would show other rows than those that it selects
+        replies |= _comparisons(routes, found, replies, min(COMPARED_ROWS, max_rows))
     ids = {run.id for run in found}
     listed = _reply(routes, "runs")
     replies["runs"] = listed | {"folder": "", "runs": [run for run in listed["runs"] if run["id"] in ids]}
@@ -63,35 +70,69 @@ def _reply(routes: ViewRoutes, path: str, query: str = "") -> dict[str, Any]:
     return msgspec.json.decode(answer.body, type=dict[str, Any])
 
 
-def _slow_reply(routes: ViewRoutes, path: str) -> dict[str, Any]:
+def _slow_reply(routes: ViewRoutes, path: str, query: str = "") -> dict[str, Any]:
     deadline = clock.thread_seconds() + SLOW_SECONDS
-    while (reply := _reply(routes, path))["state"] == "working":
+    while (reply := _reply(routes, path, query))["state"] == "working":
         if clock.thread_seconds() > deadline:
             return {"state": "refused", "error": "This took too long for the export.", "hint": ""}
         threading.Event().wait(STEP_SECONDS)
     return reply
 
 
+def _comparisons(
+    routes: ViewRoutes, found: Sequence[FoundRun], replies: dict[str, Any], max_rows: int
+) -> dict[str, Any]:
+    """Return the replies of the page that compares two runs, for both orders of each pair."""
+    scored = [run.id for run in found if _has_score(replies.get(f"runs/{run.id}/columns?file=out", {}))]
+    compared: dict[str, Any] = {}
+    for pair in (f"runs={a},{b}" for a, b in permutations(scored[:MAX_COMPARED_RUNS], 2)):
+        compared[f"compare?{pair}"] = _slow_reply(routes, "compare", pair)
+        for side in SIDES:
+            try:
+                reply = _reply(routes, "compare/rows", f"{pair}&side={side}&limit={max_rows}")
+            except ViewRefused:  # no common score
+                break
+            compared[f"compare/rows?{pair}&side={side}"] = reply | {"metrics": [reply["metric"]], "kept": max_rows}
+            for numbers in (",".join(map(str, row["n"])) for row in reply["rows"] if None not in row["n"]):
+                difference = _reply(routes, "compare/difference", f"{pair}&n={numbers}")
+                compared[f"compare/difference?{pair}&n={numbers}"] = difference
+    return compared
+
+
+def _has_score(columns: dict[str, Any]) -> bool:
+    return any(column["role"] == "score" for column in columns.get("columns", ()))
+
+
 def _rows(routes: ViewRoutes, run: FoundRun, file: str, max_rows: int, where: str) -> dict[str, Any]:
-    """Return the number of rows of a file, and some of them as [n, row, what is known of it]."""
+    """Return the number of rows of a file, and some of them as [n, row, what is known of it, its calls]."""
     with routes.context.indexes.use(run, file) as opened:
         try:
             numbers = _numbers(opened, max_rows, where)
         except ViewRefused as refused:
             raise UsageError(f"{option('where')}: {refused} {refused.hint}") from None
         lines = opened.rows.lines
-        rows = ((n, decode_row(line)) for n, line in zip(numbers, lines.select(numbers), strict=True))
+        decoded = ((n, decode_row(line)) for n, line in zip(numbers, lines.select(numbers), strict=True))
+        rows = [(n, row, id_of(opened, row)) for n, row in decoded if row is not None]
+        calls = _calls(run, {row_id for _, _, row_id in rows}) if file == "out" else {}
         return {
             "total": len(lines),
-            "rows": [[n, row, row_about(run, opened, n)] for n, row in rows if row is not None],
+            "rows": [[n, row, row_about(run, opened, n), calls.get(row_id, [])] for n, row, row_id in rows],
         }
+
+
+def _calls(run: FoundRun, ids: set[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return the calls of some rows. Their responses are not part of the export: they have no `n`."""
+    if run.kind != "run" or not run.file("calls").exists():
+        return {}
+    found = calls_of_rows(run.file("calls"), ids)
+    return {row_id: [{**call, "n": None} for call in calls] for row_id, calls in found.items()}
 
 
 def _numbers(opened: OpenIndex, max_rows: int, where: str) -> list[int]:
     index = opened.rows
     query = row_query(index, where)
     for search in query.searches:
-        index.advance(search, float("inf"))
+        index.finish(search)
     while not index.is_complete:
         index.refresh()
         threading.Event().wait(STEP_SECONDS)

@@ -13,6 +13,8 @@ from manycall.view.line_offsets import LineOffsets
 SCAN_SECONDS = 5.0
 BLOCK_BYTES = 1 << 20
 MAX_CALLS = 200
+_START = b'{"id":'
+"""How a journal line begins."""
 
 
 class _StoredLine(msgspec.Struct):
@@ -45,9 +47,26 @@ def row_calls(journal: Path, row_id: str) -> dict[str, Any]:
     try:
         while lines.extend():
             continue
-        return _scan(lines, b'{"id":' + msgspec.json.encode(row_id) + b",")
+        return _scan(lines, _START + msgspec.json.encode(row_id) + b",")
     finally:
         lines.close()
+
+
+def calls_of_rows(journal: Path, ids: set[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return the calls of some rows by id, from one pass over the journal; at most 200 of each row.
+
+    Raises:
+        OSError: the journal cannot be read.
+    """
+    wanted = {msgspec.json.encode(row_id): row_id for row_id in ids}
+    calls: dict[str, list[dict[str, Any]]] = {}
+    with journal.open("rb") as file:
+        for n, line in enumerate(file):
+            row_id = wanted.get(line[len(_START) : line.find(b'","key":') + 1])
+            if row_id is not None and line.startswith(_START) and (call := _shown(n, line)) is not None:
+                found = calls.setdefault(row_id, [])
+                found += [call] * (len(found) < MAX_CALLS)
+    return calls
 
 
 def _scan(lines: LineOffsets, start: bytes) -> dict[str, Any]:

@@ -27,9 +27,9 @@ MAX_PAGE_BYTES = 20 << 20
 """Above this, a folder is asked for."""
 COMPRESSED_FROM_BYTES = 2 << 20
 ENTRY = "main.js"
-REPLACED = {"api.js": "api_export.js", "pages.js": "pages_all.js"}
+REPLACED = {"api.js": "api_export.js"}
 """Modules that need a server → those that take their place."""
-_IMPORT = re.compile(r'(\bfrom\s*|\bimport\s*)"(\.[^"]+)"')
+_IMPORT = re.compile(r'\b(?:from\s*|import\s*|import\()"(\.[^"]+)"')
 LOADER = """\
 const modules = JSON.parse(document.getElementById("manycall-modules").textContent);
 const urls = {};
@@ -150,7 +150,7 @@ def _hash(text: str) -> str:
 def _imports(files: Mapping[str, str], name: str) -> list[tuple[str, str]]:
     """Return (specifier, name of the file) of each module that a module imports."""
     folder = Path(name).parent
-    found = dict.fromkeys(match[2] for match in _IMPORT.finditer(files[name]))
+    found = dict.fromkeys(match[1] for match in _IMPORT.finditer(files[name]))
     return [(each, _normal(folder / each)) for each in found]
 
 

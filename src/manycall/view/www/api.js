@@ -14,7 +14,7 @@ export function takeToken(hash = location.hash) {
 const headers = () => ({ Authorization: `Bearer ${localStorage.getItem(STORED_TOKEN) || ""}` });
 
 /** Return the URL of a route. Parameters that are null or empty are left out. */
-export function url(path, params = {}) {
+function url(path, params = {}) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(params)) {
     if (value !== null && value !== undefined && value !== "") query.set(name, value);

@@ -2,7 +2,7 @@
 
 import { ApiError } from "./shared.js";
 
-const MAX_CHARACTERS = 300;
+const MAX_CHARACTERS = 200;
 const NOT_EXPORTED = "This is not part of the export.";
 
 let loading = null;
@@ -19,11 +19,6 @@ async function read() {
 }
 
 export function takeToken() {}
-
-export function url(path, params = {}) {
-  const query = new URLSearchParams(Object.entries(params).filter(([, value]) => value !== null && value !== undefined && value !== ""));
-  return `api/${path}${query.size ? `?${query}` : ""}`;
-}
 
 export async function request(path, params = {}) {
   if (path.endsWith("/events")) return new Response(new ReadableStream()); // nothing will happen any more
@@ -44,15 +39,22 @@ async function answer(path, params = {}) {
   const file = params.file || "out";
   const stored = exported.replies[`${path}?file=${file}`] || exported.replies[path];
   if (stored) return stored;
+  if (path.startsWith("compare")) return comparison(exported.replies, path, params);
   const [, run, route, n, detail] = /^runs\/(\w+)\/(\w+)(?:\/(\d+)\/(\w+))?$/.exec(path) || [];
   if (route === "rows" && detail === "about") return rowOf(exported, run, file, Number(n))[2] || { n: Number(n), roles: {}, read: [], samples: [], failure: null };
-  if (route === "rows" && detail === "calls") return { calls: [], complete: true };
+  if (route === "rows" && detail === "calls") return { calls: rowOf(exported, run, file, Number(n))[3] || [], complete: true };
   if (route === "rows" && detail === "prompt") return { known: false, messages: null, note: NOT_EXPORTED };
   const columns = exported.replies[`runs/${run}/columns?file=${file}`]?.columns || [];
   if (route === "rows") return page(exported.rows[run]?.[file], columns, params);
   if (route === "facets") return facets(exported.rows[run]?.[file], columns, params);
   if (route === "histogram") return histogram(exported.rows[run]?.[file], columns, params);
   throw new ApiError(404, NOT_EXPORTED);
+}
+
+function comparison(replies, path, { runs, side, n, offset = 0, limit }) {
+  const found = replies[`${path}?runs=${runs}${side ? `&side=${side}` : n ? `&n=${n}` : ""}`];
+  if (!found) throw new ApiError(404, NOT_EXPORTED);
+  return found.rows ? { ...found, rows: found.rows.slice(offset, offset + limit) } : found;
 }
 
 function rowOf(exported, run, file, n) {

@@ -1,12 +1,16 @@
 // Time series on a canvas. A canvas says nothing to a screen reader, so each chart has a sentence and a table.
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./dom.js";
 import uPlot from "./vendor/uplot.js";
-import { t } from "./words.js";
+import { say, t } from "./words.js";
 import { clockTime, compact, duration, measure } from "./format.js";
 import { Table } from "./parts.js";
 
 const HEIGHT_PX = 150;
 const TABLE_ROWS = 60;
+
+if (document.querySelector("link[href$='style.css']")) { // A page in one file has all sheets.
+  document.head.prepend(Object.assign(document.createElement("link"), { rel: "stylesheet", href: "static/vendor/uplot.css" }));
+}
 
 /** Return the resolved color of a CSS variable: `light-dark()` is only resolved in a property. */
 function resolve(name) {
@@ -137,7 +141,7 @@ export function Ribbon({ spans, from, to }) {
   return html`<figure class="ribbon-figure"><figcaption><strong>${t("Limited by")}</strong></figcaption>
     <div class="ribbon" role="list" aria-label=${t("What limited the throughput over time")}>
       ${gaps.map((span) => span.reason
-        ? html`<span role="listitem" class=${`reason reason-${REASONS.indexOf(span.reason)}`} title=${`${span.text} · ${clockTime(span.from, true)}–${clockTime(span.to, true)}`}
+        ? html`<span role="listitem" class=${`reason reason-${REASONS.indexOf(span.reason)}`} title=${`${say(span.text)} · ${clockTime(span.from, true)}–${clockTime(span.to, true)}`}
             style=${{ width: `${width(span)}%` }}>${width(span) > 6 ? reasonWord(span.reason) : html`<span class="sr">${reasonWord(span.reason)}</span>`}</span>`
         : html`<span class="reason-none" role="presentation" style=${{ width: `${width(span)}%` }}></span>`)}
     </div></figure>`;

@@ -1,6 +1,6 @@
 // Two or more runs: which is better, by how much, and on which questions?
 import { html, useEffect, useRef, useState } from "./dom.js";
-import { t } from "./words.js";
+import { say, t } from "./words.js";
 import { count, measure, pValue, score } from "./format.js";
 import { go } from "./route.js";
 import { get } from "./api.js";
@@ -44,7 +44,7 @@ function Differences({ result, names }) {
   return html`<${Verdict} each=${result.differences[0]} nameOf=${nameOf} />
     <${Table} label=${t("Differences")} columns=${columns} rows=${result.differences} empty=${t("The runs have no score in common.")} />
     ${result.setting_differences?.length > 0 && html`<p class="muted">${t("The settings differ in:")} ${result.setting_differences.map((each) => html`<code><${Line} value=${asText(each)} /></code> `)}</p>`}
-    ${result.runs.map((run) => run.incomplete && html`<p class="note"><${Line} value=${run.incomplete} /></p>`)}`;
+    ${result.runs.map((run) => run.incomplete && html`<p class="note"><${Line} value=${say(run.incomplete)} /></p>`)}`;
 }
 
 /** Say in a sentence which run is better, and whether that is more than chance. */
@@ -78,7 +78,8 @@ function Questions({ route, runs, names }) {
   const first = useData("compare/rows", { ...query, side: params.side || "won", limit: 1 }, (data) => (data.complete ? 0 : INDEXING_MS));
   const counts = first.data?.counts || {};
   const side = params.side || (counts.won === 0 && counts.lost > 0 ? "lost" : "won");
-  const total = counts[side] ?? 0;
+  const kept = first.data?.kept; // A static export has only so many questions of each kind.
+  const total = Math.min(counts[side] ?? 0, kept ?? Infinity);
   const [selected, setSelected] = useState(0);
   const [error, setError] = useState(null);
   const [opened, setOpened] = useState(null);
@@ -106,6 +107,7 @@ function Questions({ route, runs, names }) {
       ${runs.length > 2 && html`<label>${t("Other run")} <select value=${other} onChange=${(event) => set({ other: event.target.value })}>
         ${runs.slice(1).map((id, index) => html`<option value=${id}>${names[index + 1]?.name || id}</option>`)}</select></label>`}
       <span class="muted">${t("On the scores as written. Enter shows both answers and their difference.")}</span>
+      ${kept && html`<span class="muted">${t("This page has {n} of each kind.", { n: count(kept) })}</span>`}
       ${first.data && !first.data.complete && html`<span role="status">${t("The rows are being read …")}</span>`}
     </div>
     <${Grid} label=${t("Questions")} columns=${columns} total=${total} version=${JSON.stringify([query, side, first.data?.complete])} fetchRows=${fetchRows}

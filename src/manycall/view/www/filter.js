@@ -1,6 +1,6 @@
 // The filter as chips. The chips and the text of `where` are the same thing: a conjunction of conditions.
 import { html, useEffect, useRef, useState } from "./dom.js";
-import { t } from "./words.js";
+import { say, t } from "./words.js";
 import { Line } from "./text.js";
 
 /** Return the conditions that a filter joins with `and` at its top level; a single one if it has an `or` there. */
@@ -63,6 +63,6 @@ export function Filter({ where, onChange, error, inputRef }) {
       ${conditions.map((condition, index) => html`<li class="chip"><${Line} value=${condition} />
         <button type="button" aria-label=${t("Remove the condition {condition}", { condition })} onClick=${() => remove(index)}>×</button></li>`)}
     </ul>`}
-    ${error && html`<p id="where-error" class="error" role="alert"><${Line} value=${error.message} />${error.hint && html` <${Line} value=${error.hint} />`}</p>`}
+    ${error && html`<p id="where-error" class="error" role="alert"><${Line} value=${say(error.message)} />${error.hint && html` <${Line} value=${say(error.hint)} />`}</p>`}
   </form>`;
 }

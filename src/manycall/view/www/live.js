@@ -1,6 +1,6 @@
 // A run: is it well, when is it done, what limits it, what does it cost?
 import { html, useEffect, useMemo, useState } from "./dom.js";
-import { language, t } from "./words.js";
+import { say, t } from "./words.js";
 import { ago, bytes, clockTime, compact, count, duration, measure, money, percent } from "./format.js";
 import { Chart, Ribbon } from "./chart.js";
 import { useData } from "./load.js";
@@ -29,7 +29,7 @@ export function LivePage({ route, theme }) {
     <h1 id="title" tabindex="-1"><${Line} value=${run.name} /> <${State} state=${now.state} /></h1>
     <${ErrorBox} error=${detail.error || live.error} />
     <${Summary} run=${now} link=${live.link} />
-    ${run.damage.map((each) => html`<${ErrorBox} error=${{ status: -1, message: `${each.file}: ${each.error}`, hint: each.hint }} />`)}
+    ${run.damage.map((each) => html`<${ErrorBox} error=${{ status: -1, message: `${each.file}: ${say(each.error)}`, hint: each.hint }} />`)}
     <${Charts} route=${route} timeline=${live.timeline} theme=${theme} isLive=${now.state === "running"} />
     <div class="columns-2">
       <${Endpoints} run=${now} />
@@ -79,7 +79,7 @@ function Summary({ run, link }) {
   const cost = figures.total_cost ?? run.cost;
   const budgets = (figures.budget_usage || run.figures.budget_usage || []).map(asBudget).filter(Boolean);
   return html`<div class="summary">
-    <p class="lead" aria-live="polite">${stateText(run)}
+    <p class="lead" aria-live="polite"><${Line} value=${say(run.state_text)} />
       ${run.state === "running" && run.eta && html` <strong>${eta(run.eta)}</strong>`}
       ${linkWord(link, run.state) && html` <small class="muted">${linkWord(link, run.state)}</small>`}</p>
     ${run.remedy && html`<${Remedy} text=${run.remedy} />`}
@@ -91,15 +91,12 @@ function Summary({ run, link }) {
       <${Figure} label=${t("truncated")} bad=${truncated > 0}>${truncated > 0 ? html`<${Link} to=${{ page: "rows", run: run.id, params: { where: "ending = length" } }}>${count(truncated)}<//>` : count(truncated)}<//>
       ${run.state === "running" && html`<${Figure} label=${t("calls/s")} note=${`${compact(figures.tokens_per_s)} tok/s`}>${measure(figures.calls_per_s)}<//>
       <${Figure} label=${t("in flight")}>${count(figures.in_flight)}${figures.window ? ` / ${count(figures.window)}` : ""}<//>`}
-      <${Figure} label=${run.state === "running" ? t("limited by") : t("was limited by")} note=${figures.limited_by && run.state === "running" ? reasonNote(reasonOf(figures.limited_by)) : ""}>${figures.limited_by ? html`<${Line} value=${figures.limited_by} />` : t("nothing known")}<//>
+      <${Figure} label=${run.state === "running" ? t("limited by") : t("was limited by")} note=${figures.limited_by && run.state === "running" ? reasonNote(reasonOf(figures.limited_by)) : ""}>${figures.limited_by ? html`<${Line} value=${say(figures.limited_by)} />` : t("nothing known")}<//>
       <${Figure} label=${t("cost")} note=${budgets.join(", ")}>${cost == null ? t("no price known") : money(cost, run.currency || figures.currency)}<//>
       ${(figures.note || run.note) && html`<${Figure} label=${run.state === "running" ? t("result so far") : t("result")}><${Line} value=${figures.note || run.note} /><//>`}
     </dl>
   </div>`;
 }
-
-/** The server's sentence about the state. It is in English; another language has the word beside the title. */
-const stateText = (run) => (language() === "en" || !["running", "finished"].includes(run.state)) && run.state_text && html`<${Line} value=${run.state_text} />`;
 
 /** What a limit means for the reader. */
 function reasonNote(reason) {
@@ -169,7 +166,7 @@ function Endpoints({ run }) {
     { label: t("Calls/s"), number: true, cell: (each) => measure(each.calls_per_s) },
     { label: t("Errors"), number: true, cell: (each) => count(each.errors) },
     { label: t("Queue"), number: true, cell: (each) => count(each.queue) },
-    { label: t("Limited by"), cell: (each) => html`<${Line} value=${each.limited_by} />` },
+    { label: t("Limited by"), cell: (each) => html`<${Line} value=${say(each.limited_by)} />` },
   ];
   return html`<section class="panel wide"><h2>${t("Endpoints")}</h2>
     <${Table} label=${t("Endpoints")} columns=${columns} rows=${run.endpoints} empty=${t("The files of this run have no state of endpoints.")} /></section>`;

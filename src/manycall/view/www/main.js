@@ -1,5 +1,5 @@
 // The frame of all pages: header, navigation, language, theme, keys.
-import { html, render, useEffect, useRef, useState } from "./dom.js";
+import { html, render, useEffect, useLayoutEffect, useRef, useState } from "./dom.js";
 import { takeToken } from "./api.js";
 import { ApiError } from "./shared.js";
 import { go, useRoute } from "./route.js";
@@ -18,10 +18,8 @@ const pageWord = (page) => ({ runs: t("Runs"), live: t("Live"), rows: t("Rows"),
 /** The theme: "" follows the system. */
 function useTheme() {
   const [theme, setTheme] = useState(localStorage.getItem(STORED_THEME) || "");
-  useEffect(() => {
-    document.documentElement.dataset.theme = theme;
-    localStorage.setItem(STORED_THEME, theme);
-  }, [theme]);
+  document.documentElement.dataset.theme = theme; // While drawing: a chart reads its colors before effects of the frame run.
+  useEffect(() => localStorage.setItem(STORED_THEME, theme), [theme]);
   const isDark = theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   return [isDark ? "dark" : "light", () => setTheme(isDark ? "light" : "dark")];
 }
@@ -34,6 +32,7 @@ function App() {
   const detail = useData(route.run ? `runs/${route.run}` : null, {}, 10_000);
   const { Page, error } = usePage(route.page);
   const run = route.run && detail.data;
+  useSession(route.run, run?.started_at);
   const pages = run?.pages || RUN_PAGES.filter((page) => page === route.page);
   const open = (page) => route.run && go({ page, run: route.run });
   const toggleLanguage = async () => {
@@ -69,11 +68,25 @@ function App() {
     ${help && html`<${KeyHelp} onClose=${() => setHelp(false)} />`}`;
 }
 
+/** Tell the page to load its data again when the run that it shows was resumed or started over. */
+function useSession(run, startedAt) {
+  const seen = useRef([]);
+  useEffect(() => {
+    if (!startedAt) return;
+    const [other, earlier] = seen.current;
+    seen.current = [run, startedAt];
+    if (other === run && earlier !== startedAt) dispatchEvent(new Event("session"));
+  }, [run, startedAt]);
+}
+
 /** The component of a page, once its module is there. */
 function usePage(name) {
   const [loaded, setLoaded] = useState({});
-  useEffect(() => {
-    loadPage(name).then((Page) => setLoaded({ name, Page }), () => setLoaded({ error: new ApiError(0, "offline") }));
+  useLayoutEffect(() => {
+    let isShown = true; // A late module must not replace a later page.
+    const show = (state) => isShown && setLoaded(state);
+    loadPage(name).then((Page) => show({ name, Page }), () => show({ error: new ApiError(0, "offline") }));
+    return () => (isShown = false);
   }, [name]);
   return loaded.name === name ? loaded : { error: loaded.error };
 }
@@ -101,7 +114,7 @@ function useFocusOnPage(route, name, lang, Page) {
 
 /** Load the texts of the language of the page. */
 async function prepareWords() {
-  if (language() === "zh") addWords("zh", await loadChinese());
+  if (language() === "zh") addWords("zh", ...(await loadChinese()));
 }
 
 takeToken();

@@ -1,5 +1,4 @@
-// The pages and the Chinese texts, each loaded when it is first needed. A static export uses pages_all.js in its place: it has no server to load
-// modules from.
+// The pages and the Chinese texts, each loaded when it is first needed.
 const PAGES = {
   runs: async () => (await import("./runs.js")).RunsPage,
   live: async () => (await import("./live.js")).LivePage,
@@ -13,5 +12,8 @@ const PAGES = {
 /** Return the component of a page; unknown names are the list of runs. */
 export const loadPage = (name) => (PAGES[name] || PAGES.runs)();
 
-/** Return the Chinese texts. */
-export const loadChinese = async () => (await import("./words_zh.js")).CHINESE;
+/** Return the Chinese texts and sentences. */
+export async function loadChinese() {
+  const { CHINESE, SENTENCES } = await import("./words_zh.js");
+  return [CHINESE, SENTENCES];
+}

@@ -1,6 +1,6 @@
 // Small parts that several pages share: errors, states, copy buttons, figures, tables.
 import { html, useState, Component, classes } from "./dom.js";
-import { t } from "./words.js";
+import { say, t } from "./words.js";
 import { Line } from "./text.js";
 import { formatRoute, go } from "./route.js";
 
@@ -27,14 +27,14 @@ export function ErrorBox({ error }) {
     return html`<div class="box" role="alert"><h2>${t("This page needs the address that the command printed")}</h2>
       <p>${t("The address contains a token, so that nobody else on this machine can read your runs. Copy it from the terminal in which manycall view runs. It ends with #t= and 43 characters.")}</p></div>`;
   }
-  const text = error.status === 0 ? t("The server does not answer. Is manycall view still running?") : error.message;
+  const text = error.status === 0 ? t("The server does not answer. Is manycall view still running?") : say(error.message);
   return html`<div class="box bad" role="alert"><p><${Line} value=${text} /></p>
     ${error.hint && html`<${Remedy} text=${error.hint} />`}</div>`;
 }
 
 /** What to do: a command with a button that copies it, or a sentence. */
 export const Remedy = ({ text }) =>
-  text.startsWith("manycall ") ? html`<p class="remedy"><code><${Line} value=${text} /></code> <${Copy} text=${text} /></p>` : html`<p class="remedy"><${Line} value=${text} /></p>`;
+  text.startsWith("manycall ") ? html`<p class="remedy"><code><${Line} value=${text} /></code> <${Copy} text=${text} /></p>` : html`<p class="remedy"><${Line} value=${say(text)} /></p>`;
 
 /** Catches an error while a page is drawn, so that a row that nobody foresaw does not leave an empty page. */
 export class Boundary extends Component {

@@ -1,6 +1,6 @@
 // The calls of a row and the prompt that they sent.
 import { html } from "./dom.js";
-import { t } from "./words.js";
+import { say, t } from "./words.js";
 import { clockTime, count, duration } from "./format.js";
 import { useData } from "./load.js";
 import { asText, Line, Text } from "./text.js";
@@ -16,7 +16,7 @@ export function Prompt({ run, n, file, question }) {
     ${data?.messages
       ? data.messages.map((message) => html`<div class="message"><h3><${Line} value=${message.role} /></h3><${Text} value=${messageText(message.content)} /></div>`)
       : question !== undefined && html`<${Text} value=${asText(question)} label=${t("Question")} />`}
-    ${data?.note && html`<p class="muted">${data.known ? "✓ " : ""}<${Line} value=${data.note} /></p>`}</section>`;
+    ${data?.note && html`<p class="muted">${data.known ? "✓ " : ""}<${Line} value=${say(data.note)} /></p>`}</section>`;
 }
 
 /** The text of a message; parts that are no text as JSON. Images are never loaded. */
@@ -36,7 +36,7 @@ export function Calls({ run, n }) {
     { label: t("Ending"), cell: (call) => html`<${Line} value=${call.finish_reason || ""} />` },
     { label: t("Attempts"), cell: (call) => attempts(call) },
     { label: t("Endpoint"), cell: (call) => html`<${Line} value=${[call.endpoint, call.model].filter(Boolean).join(" · ")} />` },
-    { label: t("Response"), cell: (call) => html`<${Link} to=${{ page: "row", run, row: call.n, params: { file: "calls" } }}>${t("show")}<//>` },
+    { label: t("Response"), cell: (call) => call.n !== null && html`<${Link} to=${{ page: "row", run, row: call.n, params: { file: "calls" } }}>${t("show")}<//>` },
   ];
   return html`<section class="panel"><h2>${t("Calls")}</h2>
     <${Table} label=${t("Calls")} columns=${columns} rows=${data.calls} empty=${data.complete ? t("The journal has no call of this row.") : t("Reading the journal …")} /></section>`;

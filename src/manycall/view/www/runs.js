@@ -1,6 +1,6 @@
 // All runs of a folder: what is there, and what needs attention.
 import { html, useMemo, useRef } from "./dom.js";
-import { t } from "./words.js";
+import { say, t } from "./words.js";
 import { clockTime, count, measure, money, percent, bytes, ago } from "./format.js";
 import { go } from "./route.js";
 import { Grid } from "./grid.js";
@@ -22,7 +22,7 @@ function problems(run) {
     .filter(([number]) => number > 0)
     .map(([number, word]) => `${count(number)} ${word}`)
     .join(", ");
-  return ["stopped", "killed", "silent"].includes(run.state) ? [run.state_text, counts].filter(Boolean).join(" · ") : counts;
+  return ["stopped", "killed", "silent"].includes(run.state) ? [say(run.state_text), counts].filter(Boolean).join(" · ") : counts;
 }
 
 const matches = (run, text) => [run.name, run.job, run.model, run.note].join(" ").toLowerCase().includes(text.toLowerCase());
@@ -89,7 +89,7 @@ const firstPage = (run) => ({ page: run.kind === "run" ? "live" : "rows", run: r
 function Details({ run, isMarked, onMark }) {
   return html`<aside class="details" aria-label=${t("Selected run")}>
     <h2><${Line} value=${run.name} /></h2>
-    <p><${State} state=${run.state} /> <${Line} value=${run.state_text || stateWord(run.state)} />
+    <p><${State} state=${run.state} /> <${Line} value=${say(run.state_text) || stateWord(run.state)} />
       ${run.updated_at && run.state !== "running" && html` <span class="muted">${t("Last update {ago} ago.", { ago: ago(run.updated_at) })}</span>`}</p>
     ${run.remedy && html`<${Remedy} text=${run.remedy} />`}
     <p class="actions"><${Link} to=${firstPage(run)} class="button">${t("Open")}<//>

@@ -17,7 +17,7 @@ export const CHINESE = {
   "only in the first": "只在第一个", "only in the other": "只在另一个", "close the answers": "关闭回答", Id: "id", Question: "问题", "Right answer": "标准答案",
   first: "第一个", answer: "回答", Questions: "题目", "Which questions": "哪些题目", "Other run": "另一次运行",
   "On the scores as written. Enter shows both answers and their difference.": "按文件中的得分。按 Enter 显示两个回答及其差异。",
-  "The rows are being read …": "正在读取各行……", "not in this run": "这次运行没有这一行", Row: "行", "mark the words that differ": "标出不同的词",
+  "The rows are being read …": "正在读取各行……", "This page has {n} of each kind.": "本页每类有 {n} 题。", "not in this run": "这次运行没有这一行", Row: "行", "mark the words that differ": "标出不同的词",
   "row of the other": "另一次运行的行", "row of the first": "第一次运行的行", "copy the command that does more": "复制功能更多的命令",
   Data: "数据", "Looking for duplicates …": "正在查找重复……", Distributions: "分布", "A bar shows its rows.": "点击条形查看对应的行。",
   Reason: "原因", Rows: "行", rows: "行", "exact duplicates": "完全重复", "distinct words": "不重复的词", "distinct word pairs": "不重复的词对",
@@ -71,3 +71,33 @@ export const CHINESE = {
   "The provider: its rate limit is used up.": "服务商：速率限制已用满。", "An option or the provider limits the number of calls at once.": "并发数受选项或服务商限制。",
   "This machine: its processor or its open files are used up.": "本机：处理器或打开的文件数已用满。", "The budget is nearly spent.": "预算即将用完。",
 };
+
+// Sentences of the server and of the run's files, as [pattern, Chinese]. $1 is what the first group matched, put into Chinese as well if it is
+// such a sentence. Patterns are short: tests/test_view_sources.py compares them with the sentences that the server can send.
+export const SENTENCES = [
+  ["Running, last update (\\d+) s ago.", "运行中，$1 秒前更新。"], ["No update for (.+), but .*", "已有 $1没有更新，但进程还在。"], ["Is it suspended.", "是否被挂起？"],
+  ["Its process was killed; .* was (.+) ago.", "进程被终止，最后一次更新在 $1前。"], ["Run the same .* stopped.", "重新运行同一命令，会从中断处继续。"],
+  ["Run the same .* tried again.", "重新运行同一命令，会从中断处继续并重试失败行。"], ["(\\S+) rows failed.", "$1 行失败。"],
+  ["(\\S+) rows failed, (\\S+) were not started.", "$1 行失败，$2 行没有开始。"], ["Finished.", "已完成。"], ["Not written by .*", "不是 manycall 运行的输出。"],
+  ["interrupted", "被中断"], ["Stopped: the time limit of (\\S+) s .*", "已停止：达到 $1 秒的时间上限。"],
+  ["window (\\d+)", "并发窗口 $1"], ["window (\\d+), (.+)", "并发窗口 $1，$2"], ["server at capacity", "服务端已达上限"], ["quota (.+)", "速率限制 $1"],
+  ["learned quota (.+)", "推断的速率限制 $1"], ["concurrency limit (\\d+) .*", "并发上限 $1（由 429 推断）"], ["refusals .*", "被拒绝（429）"], ["this machine: (.+)", "本机：$1"],
+  ["There is no row (\\d+).", "没有第 $1 行。"], ["The file has (\\S+) rows so far.", "文件目前有 $1 行。"], ["There is no such run.", "没有这个运行。"],
+  ["It may have been moved.*", "它可能被移走了。请回到运行列表。"], ["The file was replaced.", "文件已被替换。"], ["Ask again.", "请重试。"],
+  ["The row at byte (\\S+) is damaged.", "第 $1 字节处的行已损坏。"], ["The index could not be built: (.+).", "无法建立索引：$1。"], ["Start .manycall view. again.", "请重新启动 manycall view。"],
+  ["There is too little space .*", "空间不足，无法建立索引。"], ["Free some in (.+).", "请在 $1 中释放空间。"], ["The query took too long.", "查询用时太长。"], ["Narrow it .*", "请用筛选缩小范围。"],
+  ["Search for a text .* to (\\S+) characters.", "请搜索 1 到 $1 个字符的文本。"], ["There is no column (.+).", "没有列 $1。"], ["Columns: (.+). NAME.*", "可用的列：$1。NAME.len 是文本的长度。"],
+  ["(.+) is a number and .* with (.+).", "$1 是数值，不能与 $2 比较。"], ["null can only .* not (.+).", "null 只能用 = 和 != 比较，不能用 $1。"],
+  ["(.+) at character (\\d+).", "第 $2 个字符处：$1。"], ["(.+) at part (\\d+) of the filter.", "筛选条件的第 $2 个词：$1。"], ["For example: (.+)", "例如：$1"],
+  ["Unexpected character, .*", "意外的字符，或缺少右引号"], ["Unexpected (.+)", "意外的 $1"], ["Expected '\\)'", "缺少 )"], ["Expected a field .*", "缺少字段或带引号的文本"],
+  ["Expected a comparison.*", "缺少比较运算符"], ["Expected a value.*", "缺少值"], ["The \\w+ is too long.", "筛选条件太长。"], ["The filter is nested .*", "筛选条件嵌套太深。"],
+  ["The hash equals .*", "哈希与日志中的调用相同：这正是发送的内容。"], ["Rendered again. .*", "重新渲染的提示。日志中没有相同哈希的调用，发送的内容可能不同。"],
+  ["The prompt cannot be shown. (.+)", "无法显示提示。$1"], ["The manifest names a file .*", "提示在另一个文件中，不会读取。"], ["The prompts of this run are .*", "这次运行的提示由函数生成，没有保存。"],
+  ["Rendering the prompt .*", "渲染提示用时太长。"], ["The work was stopped: .*", "计算已停止：时间或内存超限。"], ["This needs too much memory.", "需要的内存太多。"],
+  ["This run has no judge.", "这次运行没有裁判。"], ["This run has no file (.+).", "这次运行没有文件 $1。"], ["Choose one of: (.+).", "可选：$1。"], ["The run has no (.+).", "这次运行没有 $1。"],
+  ["The runs have no score in common.*", "这些运行没有共同的得分。"], ["Compare outputs of .*", "请比较 manycall eval 或 judge 的输出。"],
+  ["(.+) and (.+) used different settings \\((.+)\\). To .*: (.+).", "$1 与 $2 的设置不同（$3）。仍要比较：$4"], ["(.+) and (.+) have no id in common .*", "$1 与 $2 没有相同的 id。"],
+  ["Row (.+) has a different .* in (.+) than in (.+?). To .*: (.+).", "$1 的题目或答案在 $2 与 $3 中不同。仍要比较：$4"], ["(.+) has no run folder (.+) with .*: (.+).", "$1 没有记录设置的目录 $2。仍要比较：$3"],
+  ["Incomplete: (\\S+) of (\\S+) rows.*", "未完成：$1 / $2 行。重新运行同一命令即可完成。"], ["This is not part of the export.", "导出的页面不含此内容。"],
+  ["This took too long for the export.", "导出时用时太长。"], ["(.+) is corrupt at byte (\\S+): (.+). Run: (.+)", "$1 在第 $2 字节处损坏：$3。请运行：$4"], ["(.+) cannot be read: (.+).", "无法读取 $1：$2。"],
+];
