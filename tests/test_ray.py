@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from manycall import generate
+from manycall.cluster.worker_messages import decode_report
 from manycall.errors import UsageError
+from manycall.python_api.job_call import JobCall
+from manycall.python_api.worker_jobs import RayTask, work_on_ray
 from shell import manycall
 
 REQUIRED = "MANYCALL_RAY_TESTS"
@@ -53,3 +56,28 @@ def test_without_ray_the_command_says_how_to_install_it(tmp_path: Path) -> None:
 def test_a_key_given_in_python_is_not_sent_to_a_cluster() -> None:
     with pytest.raises(UsageError, match="api_key= is not sent to other machines"):
         generate("hi", samples=3, model="any", base_url="sim", out="out.jsonl", api_key="secret", cluster="auto")
+
+
+class NoDriver:
+    """A link whose other end is gone. It keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    async def receive(self) -> bytes | None:
+        return None
+
+    def send(self, message: bytes) -> None:
+        self.sent.append(message)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("prompt", "problem"), [("Tell of {{ q }}", ""), ("Tell of {{ other }}", "other")])
+def test_a_worker_that_does_not_see_the_file_of_the_rows_checks_the_job_with_a_row(prompt: str, problem: str) -> None:
+    arguments = {"prompt": prompt, "rows": Path("elsewhere.jsonl"), "model": "any", "base_url": "sim", "out": "o.jsonl"}
+    link = NoDriver()
+    work_on_ray(RayTask(JobCall("generate", arguments), {"q": "tea"}, is_command_line=False), link)
+    stopped = [decode_report(each).stopped for each in link.sent]
+    assert [problem in reason.message for reason in stopped if reason is not None] == [True] * bool(problem)
