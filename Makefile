@@ -60,7 +60,7 @@ lowest:
 
 # Writes constraints-lowest.txt. Run it after a lower bound has changed. Needs uv.
 lowest-versions:
-	uv pip compile pyproject.toml --extra dev --extra datasets --extra frames --extra ifeval --extra browser --resolution lowest-direct --python-version 3.11 \
+	uv pip compile pyproject.toml --extra dev --extra datasets --extra frames --extra ifeval --extra browser --extra ray --resolution lowest-direct --python-version 3.11 \
 		--no-header --no-annotate --quiet --output-file constraints-lowest.txt
 	echo hatchling==1.27.0 >> constraints-lowest.txt
 

@@ -42,7 +42,7 @@ NAMES: dict[str, tuple[str, str, float, str]] = {
     ),
     "list": (f"list of {RUNS:,} runs", f"{RUNS:,} 个运行的列表", 0.3, "s"),
     "line": ("a line in the timeline to the figure on the page (95 %)", "时间线的一行到页面上的数字（95 %）", 0.3, "s"),
-    "hidden": (f"a hidden tab sends in {HIDDEN_SECONDS} s", f"隐藏的标签页 {HIDDEN_SECONDS} 秒内发送", 0, "requests"),
+    "hidden": (f"requests of a hidden tab in {HIDDEN_SECONDS} s", f"隐藏的标签页 {HIDDEN_SECONDS} 秒内的请求数", 0, ""),
     "heap": ("heap of the page afterwards", "此后页面的堆内存", 30, "MB"),
 }
 """Names in English and Chinese, goal, unit."""
@@ -146,7 +146,7 @@ def table(found: dict[str, float], language: int) -> str:
     """Return the table in English (0) or Chinese (1)."""
     head = (["", "measured", "goal"], ["", "实测", "目标"])[language]
     cells = [
-        [names[language], f"{found[key]:.{2 if unit == 's' else 0}f} {unit}", f"{goal:g} {unit}"]
+        [names[language], f"{found[key]:.{2 if unit == 's' else 0}f} {unit}".strip(), f"{goal:g} {unit}".strip()]
         for key, (*names, goal, unit) in NAMES.items()
     ]
     return markdown([head, *cells])
