@@ -112,7 +112,7 @@ WITHOUT_AUTHORITY = {
     ("cmath", "last-number"): "our own",
 }
 """Filters of tasks with an authority that are not compared, with the reason."""
-FEWER_RESPONSES = ("bbh_cot_zeroshot", "math500", "mgsm_", "minerva_math500")
+FEWER_RESPONSES = ("bbh_cot_zeroshot", "math500", "mgsm_direct", "mgsm_en", "mgsm_native", "minerva_math500")
 """Beginnings of the tasks of which fewer than ENOUGH responses were compared. `make crosscheck` shortens the list."""
 
 

@@ -38,10 +38,11 @@ def main(names: list[str]) -> int:
         nodes.add(CORES)
         answers = undisturbed(Path(name))
         print(f"a cluster and a run in one process: {time.monotonic() - began:.1f} s", flush=True)
+        attempt = partial(_try, nodes, Path(name), answers)
+        succeeded: list[bool] = []
         with ThreadPoolExecutor() as threads:
-            succeeded = [
-                each for group in groups for each in threads.map(partial(_try, nodes, Path(name), answers), group)
-            ]
+            for group in groups:  # Ray adds nodes in the main thread only
+                succeeded += threads.map(attempt, group) if len(group) > 1 else map(attempt, group)
     return 0 if all(succeeded) else 1
 
 

@@ -49,7 +49,7 @@ class _View:
         self._file.close()
 
     def page(self, offset: int, limit: int) -> Sequence[int]:
-        found = array("Q")
+        found = array("I")
         found.frombytes(os.pread(self._file.fileno(), limit * found.itemsize, offset * found.itemsize))
         return found
 
@@ -131,4 +131,5 @@ class RowViews:
 
 
 def _numbers(rows: Iterable[tuple[Any, ...]]) -> "array[int]":
-    return array("Q", chain.from_iterable(rows))
+    """Return line numbers in four bytes each: the offsets of 2**32 lines would not fit into memory."""
+    return array("I", chain.from_iterable(rows))
