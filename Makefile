@@ -14,9 +14,11 @@ WORKERS ?= 2
 DEPENDENCIES := $(patsubst %,tests/test_%.py,batch cli docstrings evals export exports files fuzz launch notebook openai progress \
 	python_api quality row_frames schema store templates transport)
 
+# For make crosscheck: a folder with the real GSM8K; where the code of the other authorities is (downloaded if it is
+# missing); responses for each filter.
 GSM8K ?=
-# A folder with the code of simple-evals, MMLU-Pro and OpenCompass (docs/evaluate.md), for make crosscheck.
-AUTHORITIES ?=
+AUTHORITIES ?= .crosscheck/authorities
+COUNT ?= 20000
 LM_EVAL := .venv-lmeval/bin/python
 
 .PHONY: help setup demo test lowest lowest-versions package gsm8k mutants torture crosscheck check docs sim workers bench short-runs format clean
@@ -29,7 +31,7 @@ help:
 	@echo "make gsm8k   download the pinned GSM8K into data/gsm8k, for the tests that need it"
 	@echo "make mutants changes the code in one place at a time and lists what no test notices (a sample, at most 30 minutes; MUTANTS=--help)"
 	@echo "make torture kill -9, full disks, frozen processes, lost servers, every ending: nothing lost, nothing twice (25 minutes)"
-	@echo "make crosscheck  lm-evaluation-harness's own code beside ours, and writes down what it says (GSM8K=FOLDER: on the real set)"
+	@echo "make crosscheck  the code of lm-eval and of the other authorities beside ours, on 20,000 responses for each filter (one to two hours; COUNT=500: for daily use)"
 	@echo "make check   lint, types, layers, laws, names, docs, wording"
 	@echo "make docs    build the documentation site into site/, and fail on a broken link or anchor (under a minute)"
 	@echo "make sim     how well it finds limits, in virtual time: writes the tables of docs/limits.md (25 minutes; SIM=--help)"
@@ -58,7 +60,7 @@ lowest:
 
 # Writes constraints-lowest.txt. Run it after a lower bound has changed. Needs uv.
 lowest-versions:
-	uv pip compile pyproject.toml --extra dev --extra datasets --extra frames --extra ifeval --extra browser --resolution lowest-direct --python-version 3.11 \
+	uv pip compile pyproject.toml --extra dev --extra datasets --extra frames --extra ifeval --extra browser --extra ray --resolution lowest-direct --python-version 3.11 \
 		--no-header --no-annotate --quiet --output-file constraints-lowest.txt
 	echo hatchling==1.27.0 >> constraints-lowest.txt
 
@@ -76,19 +78,29 @@ torture: setup
 
 .venv-lmeval/ready:
 	$(PYTHON) -m venv .venv-lmeval
-	$(LM_EVAL) -m pip install --quiet --disable-pip-version-check 'lm_eval[api,ifeval,math]==0.4.13' nltk==3.10.4 word2number scipy
+	$(LM_EVAL) -m pip install --quiet --disable-pip-version-check 'lm_eval[api,ifeval,math]==0.4.13' nltk==3.10.4 word2number scipy pydantic
 	@touch $@
 
-crosscheck: setup .venv-lmeval/ready
-	PYTHONPATH=tests $(BIN)/python -m crosscheck --python $(LM_EVAL) $(if $(GSM8K),--gsm8k $(GSM8K) --record)
-	PYTHONPATH=tests $(BIN)/python -m crosscheck.tasks --python $(LM_EVAL) $(CROSSCHECK)
-	PYTHONPATH=tests $(BIN)/python -m crosscheck.over_http --python $(LM_EVAL) $(if $(GSM8K),--gsm8k $(GSM8K))
-	PYTHONPATH=tests $(BIN)/python -m crosscheck.choices --python $(LM_EVAL) $(if $(AUTHORITIES),--authorities $(AUTHORITIES) --record)
-	PYTHONPATH=tests $(BIN)/python -m crosscheck.choices_over_http --python $(LM_EVAL)
-	$(PIP) install --quiet --editable '.[ifeval]'
-	PYTHONPATH=tests $(BIN)/python -m crosscheck.texts --python $(LM_EVAL) --record
-	PYTHONPATH=tests $(BIN)/python -m crosscheck.texts_over_http --python $(LM_EVAL)
-	$(if $(AUTHORITIES),PYTHONPATH=tests $(BIN)/python -m crosscheck.graded --python $(LM_EVAL) --authorities $(AUTHORITIES) --record)
+$(AUTHORITIES)/ready: .venv-lmeval/ready
+	@mkdir -p $(AUTHORITIES)
+	$(LM_EVAL) tests/crosscheck/fetch_authorities.py $(AUTHORITIES)
+	@touch $@
+
+# Finished parts of the long comparison stay in .crosscheck, so that the same command continues after an interruption.
+COMPARE = PYTHONPATH=tests nice $(BIN)/python -m
+FULL = --python $(LM_EVAL) --count $(COUNT) $(if $(filter 20000,$(COUNT)),--record)
+crosscheck: setup .venv-lmeval/ready $(AUTHORITIES)/ready
+	$(PIP) install --quiet --editable '.[ifeval,math]'
+	$(COMPARE) crosscheck $(FULL) $(if $(GSM8K),--gsm8k $(GSM8K))
+	$(COMPARE) crosscheck.choices $(FULL) --authorities $(AUTHORITIES)
+	$(COMPARE) crosscheck.texts $(FULL)
+	$(COMPARE) crosscheck.graded $(FULL) --authorities $(AUTHORITIES)
+	$(COMPARE) crosscheck.variants $(FULL) --authorities $(AUTHORITIES)
+	$(COMPARE) crosscheck.over_http --python $(LM_EVAL) $(if $(GSM8K),--gsm8k $(GSM8K))
+	$(COMPARE) crosscheck.choices_over_http --python $(LM_EVAL)
+	$(COMPARE) crosscheck.texts_over_http --python $(LM_EVAL)
+	$(COMPARE) crosscheck.in_parts $(FULL) --keep .crosscheck/parts
+	$(COMPARE) crosscheck.at_sim --python $(LM_EVAL)
 
 check: setup
 	$(BIN)/ruff check

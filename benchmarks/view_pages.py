@@ -22,11 +22,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from scenarios.page import markdown, replace_between
 from view import DOCS, RUNS, viewer, write_output, write_runs
-from view_browser import browser
+from view_browser import SET_HIDDEN, browser
 from view_runs import figures, write_run
 
 TABLE = "benchmarks/view_pages.py"
-LINES = 40
+LINES, HIDDEN_SECONDS = 40, 5
 NAMES: dict[str, tuple[str, str, float, str]] = {
     "first": ("from the command to the first rows on the page", "从命令到页面显示前几行", 1.0, "s"),
     "bytes": ("bytes until then", "此前传输的字节", 150, "kB"),
@@ -34,8 +34,15 @@ NAMES: dict[str, tuple[str, str, float, str]] = {
     "filter": ("a quick filter", "快速筛选", 0.3, "s"),
     "sort": ("order by length", "按长度排序", 1.2, "s"),
     "search": ("text search, from the last letter to the count of all hits", "文本搜索，从输入完到全部结果", 1.0, "s"),
+    "pasted": (
+        "text search, from a word that is pasted to the count of all hits",
+        "文本搜索，从粘贴一个词到全部结果",
+        1.0,
+        "s",
+    ),
     "list": (f"list of {RUNS:,} runs", f"{RUNS:,} 个运行的列表", 0.3, "s"),
     "line": ("a line in the timeline to the figure on the page (95 %)", "时间线的一行到页面上的数字（95 %）", 0.3, "s"),
+    "hidden": (f"requests of a hidden tab in {HIDDEN_SECONDS} s", f"隐藏的标签页 {HIDDEN_SECONDS} 秒内的请求数", 0, ""),
     "heap": ("heap of the page afterwards", "此后页面的堆内存", 30, "MB"),
 }
 """Names in English and Chinese, goal, unit."""
@@ -81,6 +88,12 @@ def measure_rows(chromium: Any, out: Path) -> dict[str, float]:
         found["search"] = seconds(
             lambda: (page.keyboard.type("a"), page.wait_for_url("**hyperbola**"), complete.wait_for())
         )
+        field = page.locator("input[type=search]")
+        field.fill("")
+        row.filter(has_text="q-0").wait_for()
+        found["pasted"] = seconds(
+            lambda: (field.fill("yperbola"), page.wait_for_url("**yperbola**"), complete.wait_for())
+        )
         session = page.context.new_cdp_session(page)
         session.send("HeapProfiler.collectGarbage")
         found["heap"] = session.send("Runtime.getHeapUsage")["usedSize"] / 1e6
@@ -114,15 +127,26 @@ def measure_lines(chromium: Any, folder: Path) -> dict[str, float]:
                 file.write(json.dumps(figures(time.time(), number, 10**6)) + "\n")
             lags.append(seconds(page.locator(f"[role=progressbar][aria-valuenow='{number}']").wait_for))
             time.sleep(0.05)
+        hidden = count_hidden_requests(page)
         page.close()
-    return {"line": sorted(lags)[int(0.95 * LINES)]}
+    return {"line": sorted(lags)[int(0.95 * LINES)], "hidden": hidden}
+
+
+def count_hidden_requests(page: Any) -> int:
+    """Return how many requests the page sends while it takes itself for hidden: without a window, no tab is hidden."""
+    page.evaluate(SET_HIDDEN, True)
+    page.wait_for_timeout(500)
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url))
+    page.wait_for_timeout(HIDDEN_SECONDS * 1000)
+    return len(sent)
 
 
 def table(found: dict[str, float], language: int) -> str:
     """Return the table in English (0) or Chinese (1)."""
     head = (["", "measured", "goal"], ["", "实测", "目标"])[language]
     cells = [
-        [names[language], f"{found[key]:.{2 if unit == 's' else 0}f} {unit}", f"{goal:g} {unit}"]
+        [names[language], f"{found[key]:.{2 if unit == 's' else 0}f} {unit}".strip(), f"{goal:g} {unit}".strip()]
         for key, (*names, goal, unit) in NAMES.items()
     ]
     return markdown([head, *cells])
@@ -148,8 +172,13 @@ def main() -> None:
     found = {key: statistics.median(each[key] for each in measured) for key in NAMES}
     print(table(found, 0))
     if given.write:
+        day, load = time.strftime("%Y-%m-%d"), f"{os.getloadavg()[0]:.0f}"
+        lead = (
+            f"On the page, with Chromium, {day}, load average {load}:",
+            f"页面上（Chromium），{day}，平均负载 {load}：",
+        )
         for language, page in enumerate((DOCS / "view.md", DOCS / "zh" / "view.md")):
-            replace_between(TABLE, [table(found, language)], page)
+            replace_between(TABLE, [lead[language], table(found, language)], page)
 
 
 if __name__ == "__main__":

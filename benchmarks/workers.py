@@ -5,7 +5,7 @@ Writes a table of docs/limits.md. Run it with `make workers`.
 
 import argparse
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from manycall.limits import RateLimits
 from scenarios import page
@@ -15,6 +15,16 @@ from simulate import Script
 
 MARKER = "make workers"
 HEADS = ("scenario", "1 worker", "2 workers", "8 workers")
+
+
+class Scenario(Protocol):
+    """A row of the table."""
+
+    @property
+    def name(self) -> str: ...
+
+    def measure(self, workers: int) -> str:
+        """Return a cell: the figures with this number of workers."""
 
 
 class Quota(NamedTuple):
@@ -116,7 +126,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"write the table to {page.PAGE.name}")
     args = parser.parse_args()
     table: list[list[str]] = [[*HEADS]]
-    for scenario in [*budgets(args.scale), *self_hosted(args.scale), *quotas(args.scale)]:
+    scenarios: list[Scenario] = [*quotas(args.scale), *self_hosted(args.scale), *budgets(args.scale)]
+    for scenario in scenarios:
         if args.only in scenario.name:
             table.append([scenario.name, *(scenario.measure(workers) for workers in (1, 2, 8))])
             print(f"| {' | '.join(table[-1])} |", flush=True)

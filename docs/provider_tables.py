@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from task_tables import benchmark_rows
+from task_tables import benchmark_rows, crosscheck_rows
 
 from manycall.errors import UsageError
 from manycall.providers.catalog import PROVIDERS
@@ -199,6 +199,7 @@ TABLES: dict[str, Callable[[], Iterable[Row]]] = {
     "apis": api_rows,
     "tests": lambda: _per_provider(test_row),
     "benchmarks": benchmark_rows,
+    "crosscheck": crosscheck_rows,
 }
 """Name in the marker of a table -> its rows, without the header."""
 

@@ -5,14 +5,14 @@ import sys
 from pathlib import Path
 
 from manycall.errors import UsageError
-from manycall.evals.tasks import gsm8k
+from manycall.evals.tasks.gsm8k_data import FILES
 
 
 def fetch(folder: Path) -> None:
     """Write test.jsonl and train.jsonl; both are checked against their SHA-256."""
     folder.mkdir(parents=True, exist_ok=True)
-    for split in ("test", "train"):
-        shutil.copyfile(gsm8k.download(split), folder / f"{split}.jsonl")
+    for split, file in FILES.items():
+        shutil.copyfile(file.fetch(), folder / f"{split}.jsonl")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path("src/manycall")
 CRASHES = "store crashes"
+SEGMENTS = "segments segment_crashes"
 WORKERS = "divided_limits shared_work"
 TESTS = {
     "control/prefix_affinity.py": "affinity permits",
@@ -78,6 +79,13 @@ TESTS = {
     "store/row_parts.py": "parts",
     "store/jsonl.py": CRASHES,
     "store/repair.py": CRASHES,
+    "store/row_store.py": f"{CRASHES} parts",
+    "store/segment_folder.py": SEGMENTS,
+    "store/segment_fold.py": SEGMENTS,
+    "store/segment_merge.py": SEGMENTS,
+    "store/segment_mirror.py": SEGMENTS,
+    "store/segment_reader.py": SEGMENTS,
+    "store/segments.py": SEGMENTS,
     "store/run_folder.py": f"{CRASHES} parts batch states",
     "client/window_cache.py": "limits",
     "run/read_ahead.py": "scheduler order",

@@ -14,11 +14,13 @@ import pytest
 import manycall
 from fakes import answer, asked, refusal
 from manycall.errors import UsageError
+from manycall.evals.eval_result import MeanEstimate
+from manycall.evals.lm_eval.results_file import lm_eval_mean
 from manycall.evals.scoring.scorers import SCORERS, get_scorer
 from manycall.evals.scoring.text_answers import UNPARSED
 from manycall.evals.tasks import mmlu
 from manycall.evals.tasks.benchmark import LM_EVAL
-from manycall.evals.tasks.gsm8k import FewshotSampler
+from manycall.evals.tasks.gsm8k_data import FewshotSampler
 from manycall.evals.tasks.gsm8k_exemplars import EXEMPLARS
 from manycall.evals.tasks.registry import BENCHMARKS, TASKS
 from manycall.evals.tasks.task import Task
@@ -390,7 +392,7 @@ def test_a_slow_scorer_holds_no_call_up() -> None:
         (("bench.py:nosuch",), "no task 'nosuch'"),
         (("bench.py",), "bench.py is Python: which task in it? Name it as in bench.py:task"),
         (("bench.py:manycall",), "not a manycall.Task, but module"),
-        (("mmlu_generative",), "needs local files"),
+        (("mmlu_generative",), "Download the authors' data.tar and pass its files with --data"),
         (("gsm8k_platinum",), "pass a local copy with --data"),
         (("gsm8k_platinum", "--data", "q.jsonl"), "need 6 problems, but the data has 1"),
         (("q.jsonl", "--scorer", "exact", "-n", "0"), "--samples must be at least 1"),
@@ -695,7 +697,8 @@ def test_mmlu_is_read_from_the_authors_files() -> None:
     Path("dev").mkdir()
     for subject in ("high_school_physics", "anatomy"):
         Path(f"dev/{subject}_dev.csv").write_text("".join(f"{subject}{n}?,a,b,c,d,A\n" for n in range(6)))
-    task = mmlu.load(mmlu.TASK, "test", "dev")
+    assert mmlu.TASK.loader is not None
+    task = mmlu.TASK.loader(mmlu.TASK, "test", "dev")
     assert isinstance(task.rows, list)
     assert [row["id"] for row in task.rows] == ["anatomy-0", "high_school_physics-0"]
     messages = TaskPrompt(task).messages(Row("x", dict(task.rows[1]), 1))
@@ -717,14 +720,15 @@ def test_mmlu_is_read_from_the_authors_files() -> None:
         ("Why?,a,b,c,d,AB\n", "line 1: expected a question, four choices"),
         ("Why?,a,b,c,D\n", "line 1: expected a question, four choices"),
         ('Why?,"a,b,c,d,D\n', "line 1"),
-        ("", "fewer than 5 examples for the subject anatomy"),
+        ("", "fewer than 5 few-shot examples for the subject anatomy"),
     ],
 )
 def test_files_that_are_not_mmlus_are_refused(text: str, said: str) -> None:
     Path("anatomy_dev.csv").write_text(text)
     Path("anatomy_test.csv").write_text("Why?,a,b,c,d,D\n")
+    assert mmlu.TASK.loader is not None
     with pytest.raises(UsageError, match=said):
-        mmlu.load(mmlu.TASK, "anatomy_test.csv", "anatomy_dev.csv")
+        mmlu.TASK.loader(mmlu.TASK, "anatomy_test.csv", "anatomy_dev.csv")
 
 
 def test_the_simulated_endpoint_answers_every_variant_of_gsm8k() -> None:
@@ -795,6 +799,39 @@ def test_an_output_is_written_as_lm_eval_would_have_and_read_again(gsm8k: Path) 
     assert [(s.filter, s.value, s.count) for s in again.scores] == [
         (s.filter, s.value, s.count) for s in manycall.score(OUT).scores
     ]
+
+
+def test_a_group_is_written_with_its_subtasks_under_the_names_of_lm_eval() -> None:
+    task = TASKS["mmlu_generative"]
+    assert task.loader is not None
+    table: Any = task.loader(task, "sample").rows
+    Path("m.jsonl.run").mkdir()
+    settings = {"job": "eval mmlu_generative", "samples": False, "made_up_rows": True}
+    Path("m.jsonl.run/manifest.json").write_text(json.dumps({"manycall_version": "0", "settings": settings}))
+    answered = [row for row in table if row["subject"] != "sociology" and row["id"] != "nutrition-2"]
+    Path("m.jsonl").write_text("".join(json.dumps({**row, "response": "A"}) + "\n" for row in answered))
+    results, *samples = manycall.export_lm_eval("m.jsonl", "lm")
+    said = json.loads(results.read_bytes())
+    names = [f"mmlu_{subject}_generative" for subject in ("anatomy", "nutrition", "philosophy")]
+    assert [path.name.partition("_2")[0] for path in samples] == [f"samples_{name}" for name in names]
+    assert [row["doc_id"] for row in rows(samples[1])] == [0, 1]
+    assert sorted(said["results"]) == sorted(said["n-samples"]) == names
+    assert said["results"][names[0]] == {
+        "name": names[0], "alias": "anatomy", "sample_len": 3, "exact_match,get_response": 1 / 3,
+        "exact_match_stderr,get_response": pytest.approx(1 / 3),
+    }  # fmt: skip
+    assert said["group_subtasks"] == {
+        "mmlu_generative": [f"mmlu_generative::{group}" for group in ("stem", "other", "humanities")],
+        **{f"mmlu_generative::{g}": [n] for g, n in zip(("stem", "other", "humanities"), names, strict=True)},
+    }
+    whole = said["groups"]["mmlu_generative"]
+    assert (whole["sample_len"], whole["exact_match,get_response"]) == (8, pytest.approx(1 / 8))
+    pooled = 2 * (1 / 9) * 3 / 5 / 8  # lm-eval's pooled_sample_stderr of ±1/3, ±0 and ±0 with 3, 2 and 3 rows
+    assert whole["exact_match_stderr,get_response"] == pytest.approx(pooled**0.5)
+
+
+def test_the_mean_of_parts_is_weighted_by_their_number() -> None:
+    assert lm_eval_mean([1, 0.5, 0], [1, 2, 3]) == MeanEstimate(2 / 6, None, 3)
 
 
 def test_ones_own_output_is_exported_by_its_manifest_and_without_what_failed() -> None:

@@ -9,7 +9,7 @@ import pytest
 from fakes import FakeTransport, answer, calls_of, refusal
 from manycall import clock
 from manycall.client.call_client import CallClient
-from manycall.client.call_history import CallInFlight, CallsInFlight, EarlierAttempts
+from manycall.client.call_history import CallInFlight, EarlierAttempts
 from manycall.data.row_source import RowSource
 from manycall.errors import ConnectError, HttpStatusError, InvalidResponse
 from manycall.records import Row
@@ -33,13 +33,6 @@ def test_failed_attempts_are_recorded_with_their_statuses() -> None:
     assert EarlierAttempts().statuses == []
 
 
-def test_the_oldest_calls_in_flight_come_first() -> None:
-    calls, endpoint = CallsInFlight(), object()
-    numbers = [calls.add(CallInFlight(name, endpoint, 1.0)) for name in "abcd"]  # type: ignore[arg-type]
-    calls.remove(numbers[1])
-    assert [call.origin for call in calls.oldest(2)] == ["a", "c"]
-
-
 @pytest.mark.usefixtures("no_key")
 def test_a_run_records_retries_health_and_the_oldest_calls(tmp_path: Path) -> None:
     replies = iter([refusal(429, headers={"retry-after": "2"}), refusal(503), *[answer()] * 5])
@@ -57,9 +50,15 @@ def test_a_run_records_retries_health_and_the_oldest_calls(tmp_path: Path) -> No
             health = EndpointHealth(client.pool.endpoints)
             lines.extend(health.lines(clock.now()))
             await scheduler.run(RowSource([{"id": "a"}]).pending_rows(run.ids))
-            number = calls.in_flight.add(CallInFlight(CallOrigin("b", 1), client.pool.endpoints[0], clock.now() - 7))
-            assert scheduler.oldest_calls(clock.now()) == [{"id": "b", "endpoint": "http://a/v1", "seconds": 7.0}]
-            calls.in_flight.remove(number)
+            assert calls.in_flight == {}
+            for number in range(4):
+                origin = CallOrigin(f"r{number}", 1)
+                calls.in_flight[number] = CallInFlight(origin, client.pool.endpoints[0], clock.now() - 9 + number)
+            del calls.in_flight[1]
+            oldest = scheduler.oldest_calls(clock.now())
+            assert [(call["id"], call["seconds"]) for call in oldest] == [("r0", 9.0), ("r2", 7.0), ("r3", 6.0)]
+            assert oldest[0]["endpoint"] == "http://a/v1"
+            calls.in_flight.clear()
             assert scheduler.oldest_calls(clock.now()) == []
             lines.extend(health.lines(clock.now()))
             assert list(health.lines(clock.now())) == []

@@ -258,3 +258,15 @@ def test_mmlu_redux_is_read_from_the_folders_of_the_dataset(tmp_path: Path) -> N
     rows = resolve_task("mmlu_redux", data=tmp_path).rows
     assert isinstance(rows, list)
     assert [(row["id"], row["answer"]) for row in rows] == [("anatomy-0", "B"), ("virology-0", "B")]
+
+
+@pytest.mark.parametrize("name", ["gpqa_diamond", "mmlu_redux", "ceval", "cmmlu"])
+def test_our_own_variants_read_no_letter_in_the_thinking_text(name: str) -> None:
+    task = resolve_task(name, data="sample")
+    assert isinstance(task.rows, list)
+    row = task.rows[0] if task.vary is None else task.vary(task.rows[0], 0)
+    read = {
+        text: task.score_response(text, row)["choice"][0]
+        for text in (r"<think>\boxed{A}, no</think> Answer: B", "<think>The answer is C", "Answer: D")
+    }
+    assert [*read.values()] == ["B", "[invalid]", "D"]

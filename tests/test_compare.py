@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 import manycall
 from manycall.comparison.compare_runs import compare
 from manycall.errors import UsageError
+from manycall.evals.stats.paired_tests import paired_difference, weighted_difference
+from manycall.evals.tasks.task import Filter, Task
 from manycall.judging import verdict_format
 from manycall.judging.judge_result import read_judge_result
 from shell import manycall as command
@@ -113,6 +115,30 @@ def test_samples_of_a_question_are_meaned_before_they_are_paired() -> None:
     assert versus.difference.count == 3
     assert versus.difference.value == pytest.approx((-0.5 + 0 + 0) / 3)
     assert versus.difference.test == "Student's t of the differences"
+
+
+def test_a_score_with_weights_is_compared_by_its_weighted_means() -> None:
+    task = Task(
+        [], "", {"parts": Filter(lambda text, fields: (text, float(text.split()[-1])), weight=lambda row: row["n"])},
+        lambda answer, target: 0.0,
+    )  # fmt: skip
+    paths = []
+    for name, scores in (("a", [0, 1, 0.5, 0]), ("b", [1, 1, 0, 0])):
+        paths.append(run(name, scores))
+        lines = [{**row, "n": 1 + 2 * number} for number, row in enumerate(rows(paths[-1]))]
+        paths[-1].write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = compare(*paths, scorer=task)
+    (versus,) = found.differences
+    assert [side.scores[0].value for side in found.runs] == [5.5 / 16, 4 / 16]
+    assert [side.scores[0].stderr for side in found.runs] == [None, None]
+    paired, change = versus.difference, -1.5 / 16
+    assert (paired.first, paired.second, paired.value) == pytest.approx((5.5 / 16, 4 / 16, change))
+    assert (paired.wins, paired.losses, paired.ties) == (1, 1, 2)
+    residuals = [n * (d - change) / 4 for n, d in ((1, 1), (3, 0), (5, -0.5), (7, 0))]
+    assert paired.stderr == pytest.approx((sum(r * r for r in residuals) / 3 / 4) ** 0.5)
+    assert paired.test == "Student's t of the differences"
+    equal = weighted_difference([(0, 1), (1, 0), (0.5, 0)], [2, 2, 2])
+    assert equal.stderr == pytest.approx(paired_difference([(0, 1), (1, 0), (0.5, 0)], binary=False).stderr)
 
 
 def test_the_order_in_which_samples_finished_is_no_difference() -> None:

@@ -8,12 +8,15 @@ import json
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from crosscheck import __main__ as check
-from crosscheck import ours, over_http, tasks
+from crosscheck import in_parts, ours, over_http, tasks, variants
+from crosscheck.compared import ENOUGH, Comparison, note, noted
 from crosscheck.task_cases import CASES
+from crosscheck.variant_cases import VARIANT_CASES, Graded
 from manycall.evals.tasks.registry import BENCHMARKS
 
 SAID = json.loads(check.RECORDED.read_text())
@@ -102,3 +105,66 @@ def test_a_difference_of_a_task_is_seen(tmp_path: Path) -> None:
 
 def test_lm_eval_still_agrees_on_the_other_tasks(lm_eval: str, tmp_path: Path) -> None:
     assert tasks.compare(lm_eval, ["aime24", "mgsm_direct_zh", "mgsm_native_cot_ja"], 200, tmp_path) == []
+
+
+WITHOUT_AUTHORITY = {
+    ("simpleqa", "answer-in-text"): "the grade of the judge is compared",
+    ("cmath", "last-number"): "our own",
+}
+"""Filters of tasks with an authority that are not compared, with the reason."""
+FEWER_RESPONSES = ("bbh_cot_zeroshot", "math500", "mgsm_direct", "mgsm_en", "mgsm_native", "minerva_math500")
+"""Beginnings of the tasks of which fewer than ENOUGH responses were compared. `make crosscheck` shortens the list."""
+
+
+def test_every_filter_of_an_authority_was_compared() -> None:
+    compared = {(each.task, each.filter) for each in noted()}
+    filters = {
+        (name, each)
+        for name, benchmark in BENCHMARKS.items()
+        if benchmark.authority != "manycall" and "judge" not in benchmark.authority
+        for each in ours.filters_of(name)
+    }
+    assert filters - compared - WITHOUT_AUTHORITY.keys() == set()
+    assert {
+        each.task for each in noted() if each.responses < ENOUGH and not each.task.startswith(FEWER_RESPONSES)
+    } == set()
+
+
+def test_our_variants_send_and_score_as_when_they_were_compared(tmp_path: Path) -> None:
+    has_math = find_spec("math_verify") is not None
+    cases = [case for case in VARIANT_CASES if has_math or BENCHMARKS[case.task].extra != "math"]
+    recorded = json.loads(variants.RECORDED.read_text())
+    now = {f"{case.task}/{case.filter}": variants.recorded_now(case, tmp_path) for case in cases}
+    assert now == {name: recorded[name] for name in now}
+
+
+def test_only_a_named_difference_explains_another_score() -> None:
+    case = next(each for each in VARIANT_CASES if each.task == "cmath")
+    row = {"answer": "48"}
+    same = Graded(row, "\\boxed{48元}", "48", 1.0, "", 1.0)
+    assert variants.reason(case, same) == variants.EQUAL
+    assert variants.reason(case, same._replace(their_score=0.0)) in case.deliberate
+    assert variants.reason(case, same._replace(score=0.0)) == variants.UNEXPLAINED
+
+
+def test_an_interrupted_comparison_continues_after_its_last_part(tmp_path: Path, monkeypatch: Any) -> None:
+    compared = list[int]()
+
+    def compare(python: str, names: list[str], count: int, folder: Path, seed: int) -> list[str]:
+        if len(compared) == 2:
+            raise KeyboardInterrupt
+        compared.append(seed)
+        return [f"difference in part {seed}"] if seed == 1 else []
+
+    monkeypatch.setattr(in_parts, "compare", compare)
+    with pytest.raises(KeyboardInterrupt):
+        in_parts.compare_in_parts("", "minerva_math500", 1500, tmp_path)
+    monkeypatch.setattr(in_parts, "compare", lambda *arguments: [])
+    assert in_parts.compare_in_parts("", "minerva_math500", 1500, tmp_path) == (1500, ["difference in part 1"])
+
+
+def test_what_was_compared_is_noted_once_for_each_filter_and_authority(tmp_path: Path) -> None:
+    path = tmp_path / "compared.json"
+    note([Comparison("b", "x", "lm-eval", 500), Comparison("a", "x", "lm-eval", 500)], path)
+    note([Comparison("b", "x", "lm-eval", 20_000, {"units": 3})], path)
+    assert noted(path) == [Comparison("a", "x", "lm-eval", 500), Comparison("b", "x", "lm-eval", 20_000, {"units": 3})]

@@ -104,12 +104,19 @@ def test_pages_lead_somewhere_and_match_the_commands() -> None:
     run(ROOT / "docs" / "generate.py", "--check")
 
 
+RAYS_AND_SLURMS = {
+    "--address", "--cpus-per-task", "--disable-usage-stats", "--generate", "--head", "--min-nodes", "--nodes",
+    "--ntasks-per-node", "--num-cpus", "--port", "--time",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("path", [path for path in PAGES if path.name != "log.md"], ids=lambda path: str(path.name))
 def test_options_named_in_the_pages_exist(path: Path) -> None:
     known = (ROOT / "docs" / "cli.md").read_text()
     lm_evals = {"--apply_chat_template", "--log_samples", "--output_path"}
     theirs = {
         *lm_evals,
+        *RAYS_AND_SLURMS,
         "--reasoning-parser",
         "--cases",
         "--check",

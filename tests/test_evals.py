@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from manycall.errors import UsageError
 from manycall.evals.rescore import score
 from manycall.evals.scoring.text_answers import UNPARSED, exact_match
 from manycall.evals.stats.mean import Mean
-from manycall.evals.tasks import download, gsm8k, wordmath
+from manycall.evals.tasks import download, gsm8k, gsm8k_data, hub_files, wordmath
 from manycall.evals.tasks.custom import custom_task
 from manycall.evals.tasks.registry import TASKS
 from manycall.evals.tasks.task import Task
@@ -99,7 +100,7 @@ def loaded(name: str, data: Path | None = None, shots: Path | None = None) -> Ta
 
 
 def test_the_shots_are_those_that_lm_eval_draws() -> None:
-    draws = gsm8k.FewshotSampler([{"question": str(n)} for n in range(7473)], 5)
+    draws = gsm8k_data.FewshotSampler([{"question": str(n)} for n in range(7473)], 5)
     drawn = [[int(shot["question"]) for shot in draws[index]] for index in (2, 0, 1)]
     assert drawn == [[5677, 687, 806, 6279, 2905], [6374, 3610, 957, 61, 742], [7462, 6610, 4769, 286, 5501]]
 
@@ -139,7 +140,7 @@ def test_the_right_answers_score_one_under_their_own_protocol(gsm8k: Path) -> No
 
 def test_files_of_the_wrong_kind_are_refused(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text('{"question":"q","answer":"a"}\n{"question":"q"}\n')
-    with pytest.raises(UsageError, match=r"line 2.*question and answer"):
+    with pytest.raises(UsageError, match=r"line 2: missing field 'answer'"):
         loaded("gsm8k_cot_zeroshot", tmp_path / "r.jsonl")
     with pytest.raises(UsageError, match="does not support fewshot_data="):
         loaded("gsm8k_cot_zeroshot", tmp_path / "r.jsonl", tmp_path / "r.jsonl")
@@ -158,17 +159,17 @@ def test_a_download_is_checked_and_kept(tmp_path: Path) -> None:
     body = b"the data"
     checksum = sha256(body).hexdigest()
     with serving(saying(http(200, body))) as url:
-        path = download.download_file(url, checksum, "data.jsonl")
+        path = download.cached_download(url, checksum, "data.jsonl")
     assert path.read_bytes() == body
     assert path.is_relative_to(tmp_path / "cache")
-    assert download.download_file("http://127.0.0.1:1/", checksum, "data.jsonl") == path  # from the cache
+    assert download.cached_download("http://127.0.0.1:1/", checksum, "data.jsonl") == path  # from the cache
     path.write_bytes(b"damaged")
-    with pytest.raises(UsageError, match=r"Cannot download.*data="):
-        download.download_file("http://127.0.0.1:1/", checksum, "data.jsonl")
-    with serving(saying(http(200, b"other"))) as url, pytest.raises(UsageError, match="has changed"):
-        download.download_file(url, checksum, "data.jsonl")
-    with serving(saying(http(404, b""))) as url, pytest.raises(UsageError, match="status 404"):
-        download.download_file(url, checksum, "data.jsonl")
+    with pytest.raises(download.DownloadFailed, match="Cannot download"):
+        download.cached_download("http://127.0.0.1:1/", checksum, "data.jsonl")
+    with serving(saying(http(200, b"other"))) as url, pytest.raises(download.DownloadFailed, match="has changed"):
+        download.cached_download(url, checksum, "data.jsonl")
+    with serving(saying(http(404, b""))) as url, pytest.raises(download.DownloadFailed, match="status 404"):
+        download.cached_download(url, checksum, "data.jsonl")
 
 
 def test_rows_come_from_the_hubs_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +181,8 @@ def test_rows_come_from_the_hubs_library(tmp_path: Path, monkeypatch: pytest.Mon
     (folder / "test.jsonl").write_text('{"question":"q","answer":"a"}\n')
     (folder / "README.md").write_text("---\nconfigs:\n- config_name: main\n  data_files: test.jsonl\n---\n")
     assert download.load_from_hub(str(folder), "main", "train") == [{"question": "q", "answer": "a"}]
+    path = gsm8k_data.HubRows(str(folder), "main", "train").fetch()
+    assert path.read_text() == '{"question":"q","answer":"a"}\n'
     with pytest.raises(UsageError, match=r"Cannot load.*data="):
         download.load_from_hub(str(folder), "other", "train")
 
@@ -193,19 +196,21 @@ def test_the_tests_own_copy_of_gsm8k_is_fetched_from_its_pinned_place(
     from servers import http, saying, serving
 
     body = b'{"question":"q","answer":"#### 1"}\n'
-    monkeypatch.setattr(gsm8k, "_SHA256", dict.fromkeys(("test", "train"), sha256(body).hexdigest()))
-    with serving(saying(http(200, body))) as url:
-        monkeypatch.setattr(gsm8k, "_URL", url)
-        fetch(tmp_path / "data")
+    for expected in (body, b"other"):
+        for split, file in list(gsm8k_data.FILES.items()):
+            pinned = replace(file, sha256=sha256(expected).hexdigest())
+            monkeypatch.setitem(gsm8k_data.FILES, split, pinned)
+        with serving(saying(http(200, body))) as url:
+            monkeypatch.setattr(hub_files, "GITHUB", url)
+            if expected == body:
+                fetch(tmp_path / "data")
+                continue
+            with pytest.raises(UsageError, match="its SHA-256 differs"):
+                fetch(tmp_path / "data")
     assert {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()} == {
         "test.jsonl": body,
         "train.jsonl": body,
     }
-    monkeypatch.setattr(gsm8k, "_SHA256", dict.fromkeys(("test", "train"), sha256(b"other").hexdigest()))
-    with serving(saying(http(200, body))) as url:
-        monkeypatch.setattr(gsm8k, "_URL", url)
-        with pytest.raises(UsageError, match="its SHA-256 differs"):
-            fetch(tmp_path / "data")
 
 
 # wordmath

@@ -101,7 +101,7 @@ def test_the_fields_of_all_files_and_results_are_documented() -> None:
     for name in ("failures.jsonl", "calls.jsonl"):
         assert (name, found(lines(folder / name), tables[name])) == (name, tables[name])
     timeline = found(lines(folder / "timeline.jsonl"), tables["timeline.jsonl"])
-    assert timeline | {"endpoint", "event"} == tables["timeline.jsonl"]  # a run may have no event
+    assert timeline | {"endpoint", "event", "worker"} == tables["timeline.jsonl"]  # a run may have no event, no workers
     (rejected,) = lines(Path("s.jsonl.run/rejected.jsonl"))
     assert tables["rejected.jsonl"] < rejected.keys()
 

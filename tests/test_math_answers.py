@@ -10,10 +10,11 @@ from manycall.evals.scoring.math_equality import (
     equal_expressions,
     verify_response,
 )
-from manycall.evals.scoring.minerva_answers import INVALID_ANSWER, final_answer, normalize_answer
+from manycall.evals.scoring.minerva_answers import INVALID_ANSWER, equal_minerva, final_answer, normalize_answer
 from manycall.evals.scoring.scorer_process import ScorerProcesses, ScorerTooSlow
 from manycall.evals.scoring.text_answers import UNPARSED, after_thinking
 from manycall.evals.tasks.aime import boxed_integer
+from manycall.evals.tasks.cmath import boxed_value
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,26 @@ def test_latex_is_normalised_and_what_cannot_be_is_compared_as_it_is() -> None:
 )
 def test_our_variant_of_aime_reads_the_number_in_the_last_box(response: str, answer: str) -> None:
     assert boxed_integer(response) == answer
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        (r"\boxed{48元}", "48"),
+        (r"\boxed{x = 4.5}", "4.5"),
+        (r"\boxed{1,200.0 \text{ 元}}", "1,200.0"),
+        (r"\boxed{3/4}", "3/4"),
+        (r"\boxed{2小时30分}", "2小时30分"),
+        ("48元", UNPARSED),
+    ],
+)
+def test_cmath_reads_the_only_number_in_the_last_box_or_the_box(response: str, answer: str) -> None:
+    assert boxed_value(response) == answer
+
+
+def test_a_missing_final_answer_is_wrong_without_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("manycall.evals.scoring.minerva_answers.equal_by_sympy", None)
+    assert equal_minerva(final_answer("I cannot say."), "5") == 0.0
 
 
 def test_text_after_the_thinking_is_kept() -> None:

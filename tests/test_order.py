@@ -144,15 +144,17 @@ def test_nothing_is_kept_of_questions_whose_samples_have_started() -> None:
 
 def test_reading_ahead_is_limited_in_rows_and_in_characters() -> None:
     order = RowOrder()
-    assert order.fill_level == 0
+    assert not order.is_filled(0.5)
     for index in range(MAX_ROWS):
+        assert not order.is_filled(1.0)
         order.add(row(1, index))
-    assert order.fill_level >= 1
+    assert order.is_filled(0.5)
+    assert order.is_filled(1.0)
     big = RowOrder()
     big.add(row(MAX_CHARACTERS))
-    assert big.fill_level >= 1
+    assert big.is_filled(1.0)
     big.pop(few)
-    assert big.fill_level == 0
+    assert not big.is_filled(0.5)
 
 
 @given(
@@ -182,7 +184,8 @@ def test_every_row_starts_exactly_once_and_no_sample_before_an_earlier_one(
     for index in range(len(questions)):
         samples = [one.sample for one in started if one.index == index]
         assert samples == sorted(samples)
-    assert order.fill_level == 0
+    assert not order
+    assert not order.is_filled(0.001)
 
 
 @given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min_size=1, max_size=20))

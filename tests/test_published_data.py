@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+import runpy
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,14 @@ import pytest
 import manycall
 from manycall.errors import UsageError
 from manycall.evals.evaluate import evaluate_job
-from manycall.evals.tasks import extras
+from manycall.evals.tasks import extras, published_data
 from manycall.evals.tasks.hub_files import GitHubFile, HubFile
 from manycall.evals.tasks.published_data import PublishedData
 from manycall.evals.tasks.refused import REFUSED, refusal_reason
 from manycall.evals.tasks.registry import BENCHMARKS, TASKS
 from manycall.evals.tasks.task import Task
+from manycall.evals.tasks.task_prompt import TaskPrompt
+from manycall.records import Row
 from servers import http, serving
 from shell import manycall as command
 
@@ -207,6 +211,26 @@ def test_what_is_left_out_is_refused_with_the_reason() -> None:
     assert all(reason.endswith(".") for reason in REFUSED.values())
     assert refusal_reason("MBPP-plus") == REFUSED["mbpp"]
     assert refusal_reason("mine") is None
+
+
+def test_the_example_of_a_benchmark_works_as_contributing_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    example = re.search(r"```python\n(.*?)```", page[page.index("### A benchmark") :], re.DOTALL)
+    assert example is not None
+    (tmp_path / "example.py").write_text(example[1])
+    (tmp_path / "example.jsonl").write_text('{"problem": "What is 17 + 25?", "answer": 42}\n')
+    monkeypatch.setattr(published_data, "SAMPLES_FOLDER", tmp_path)
+    (benchmark,) = runpy.run_path(str(tmp_path / "example.py"))["BENCHMARKS"]
+    task = benchmark.task.loader(benchmark.task, "sample")
+    assert TaskPrompt(task).messages(Row("x", task.rows[0], 0))[0]["content"].startswith("What is 17 + 25?\nReason")
+    scores = [task.score_response(text, task.rows[0])["boxed"][1] for text in task.planted(task.rows[0])]
+    assert scores == [1.0, 0.0]
+
+
+def test_the_list_says_which_files_have_no_confirmed_checksum() -> None:
+    unconfirmed = {name for name, each in BENCHMARKS.items() if each.source.endswith("(checksum not confirmed)")}
+    assert {"aime24", "cmath", "mmlu_pro", "gsm8k_platinum"} <= unconfirmed
+    assert not {"aime25", "math500", "gsm8k", "ifeval", "wordmath", "ceval"} & unconfirmed
 
 
 def test_the_list_names_every_benchmark_its_protocol_and_its_extra() -> None:

@@ -1,6 +1,8 @@
 import asyncio
 import contextlib
+import errno
 import json
+import os
 import re
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
@@ -111,6 +113,39 @@ def test_every_row_is_done_once_and_all_slots_are_used(tmp_path: Path) -> None:
     world.go(questions(20))
     assert {name: row["text"] for name, row in world.rows.items()} == {f"r{n}": f"to q{n}" for n in range(20)}
     assert (world.took, world.transport.most) == (5.0, 4)
+
+
+def test_rows_that_finish_in_one_turn_of_the_loop_are_written_together(tmp_path: Path) -> None:
+    rows_per_write: list[int] = []
+
+    class Counting(Disk):
+        def write(self, fd: int, data: bytes | memoryview) -> int:
+            if b'"text":' in bytes(data):
+                rows_per_write.append(bytes(data).count(b"\n"))
+            return super().write(fd, data)
+
+    world = World(tmp_path, concurrency=4, disk=Counting())
+    world.go(questions(12))
+    assert (len(world.rows), rows_per_write) == (12, [4, 4, 4])
+
+
+def test_rows_that_could_not_be_written_end_the_run_and_the_next_one_makes_no_call_for_them(tmp_path: Path) -> None:
+    class FullForRows(Disk):
+        is_full = True
+
+        def write(self, fd: int, data: bytes | memoryview) -> int:
+            if self.is_full and b'"text":' in bytes(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(fd, data)
+
+    disk = FullForRows()
+    world = World(tmp_path, concurrency=4, disk=disk)
+    with pytest.raises(errors.StorageError, match="no space left"):
+        world.go(questions(4))
+    assert (world.rows, world.scheduler._counters.done, len(world.transport.log)) == ({}, 0, 4)
+    disk.is_full = False
+    world.go(questions(4))
+    assert (len(world.rows), len(world.transport.log)) == (4, 4)
 
 
 def test_rows_begin_in_order(tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def every_state(seed: int, step: int = 1, share: float = 1.0) -> int:
 
 
 def test_every_state_that_a_crash_leaves_of_a_run_with_workers_is_recovered_from() -> None:
-    assert every_state(0, step=7, share=0.1) > 100
+    assert every_state(0, step=7, share=0.03) > 100
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1), st.randoms(use_true_random=False))

@@ -1,6 +1,7 @@
 """Segments: what workers write, how it becomes part of the run, and that nothing is lost or doubled on the way."""
 
 import asyncio
+import errno
 import json
 import os
 import random
@@ -13,11 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from disks import Remembering
-from manycall.errors import CorruptFile, RowRejected, SegmentInUse
+from manycall.errors import CorruptFile, RowRejected, SegmentInUse, StorageError
 from manycall.records import Failure, Row, Success
 from manycall.run.ending_workers import when_workers_ended
 from manycall.run.run_status import run_status
 from manycall.sim.virtual_time import run_virtual
+from manycall.store import segment_fold
+from manycall.store.batch_layout import OutputLayout
+from manycall.store.cache_writer import SessionProgress
 from manycall.store.journal_line import SentCall, request_hash
 from manycall.store.manifest import Manifest
 from manycall.store.output_reader import OutputReader
@@ -29,6 +33,7 @@ from manycall.store.segment_folder import segment_numbers, take_number
 from manycall.store.segment_mirror import FilePiece, SegmentFeed, SegmentMirror
 from manycall.store.segments import Segment
 from manycall.store.stored_calls import StoredCalls
+from test_crashes import without_cache
 
 OUT = Path("/folder/out.jsonl")
 FOLDER = OUT.with_name("out.jsonl.run")
@@ -106,6 +111,14 @@ def test_a_row_that_two_workers_have_done_is_in_the_output_once_and_both_calls_i
     run.close()
     assert ids(disk) == ["a"]
     assert ids(disk, "calls.jsonl") == ["a", "a", "a"]
+
+
+def test_a_row_that_two_workers_have_failed_is_one_failure() -> None:
+    disk = Remembering()
+    run = open_run(disk)
+    for _ in range(2):
+        open_segment(run, disk).write_failed(Failure(Row("a", {}), "call_error", "503", 4))
+    assert [run.segments.merge(number).failed for number in (1, 2)] == [[("a", "call_error")], []]
 
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
@@ -334,3 +347,118 @@ def test_start_over_moves_segments_aside_with_the_run(tmp_path: Path) -> None:
     old = RunFolder(tmp_path / "out.jsonl.old", Manifest("0", {"job": "test"}))
     assert old.done_before == 1
     old.close()
+
+
+def test_the_resume_cache_knows_what_was_merged_and_folded() -> None:
+    disk = Remembering()
+    for session in range(2):
+        run = open_run(disk)
+        run.cache_with(SessionProgress, min_rows=0)
+        segment = open_segment(run, disk)
+        answer(segment, f"done {session}")
+        call(segment, f"begun {session}")
+        segment.close()
+        if session:
+            continue  # killed
+        run.close()
+    plain, run = open_run(Remembering(without_cache(disk.files))), open_run(disk)
+    assert run.cached is not None
+    assert (run.done_before, run.journal._offsets) == (plain.done_before, plain.journal._offsets)
+    for row_id in ("begun 0", "begun 1"):
+        assert run.journal.replay(row_id, request_hash("chat", row_id.encode()), 1) == b"{}"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"keeps_rows_apart": True},
+        {"layout": OutputLayout(failed=lambda line: {"id": line["id"]}, is_failed=lambda line: b'"b"' in line)},
+    ],
+)
+def test_rows_are_merged_into_outputs_of_other_formats(options: dict[str, Any]) -> None:
+    disk = Remembering()
+    run = open_run(disk, **options)
+    segment = open_segment(run, disk, run._layout)
+    answer(segment, "a")
+    segment.write_failed(Failure(Row("b", {}), "call_error", "503", 4))
+    segment.close()
+    run.segments.merge(1)
+    run.mark_ended()
+    run.close()
+    if "layout" in options:
+        assert ids(disk) == ["a", "b"]
+    else:
+        assert ids(disk, "rows.jsonl") == ["a"]
+    assert open_run(disk, **options).done_before == 1
+
+
+def test_rows_that_are_asked_for_again_replace_the_old_ones() -> None:
+    disk, suffix = Remembering(), b'"finish":"length"}\n'
+    first, larger = ({"job": "test", "params": {"max_tokens": limit}} for limit in (10, 20))
+    run = open_run(disk, truncated_suffix=suffix, settings=first)
+    for row_id in ("a", "b"):
+        run.write_row(Success(Row(row_id, {}), {"finish": "length"}))
+    run.close()
+    run = open_run(disk, truncated_suffix=suffix, settings=larger, retries_truncated=True)
+    segment = open_segment(run, disk)
+    segment.write_row(Success(Row("a", {}), {"finish": "stop"}))
+    assert run.segments.merge(1).done == ["a"]
+    segment.close()
+    run.close()
+    assert {line["id"]: line["finish"] for line in lines(disk, OUT)} == {"a": "stop", "b": "length"}
+
+
+class FullDisk(Remembering):
+    """A disk on which calls.jsonl takes some writes, and then no more until it has room again."""
+
+    writes_left: int | None = None
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        if self.writes_left is not None and self._open[fd] == self._names.get(FOLDER / "calls.jsonl"):
+            if not self.writes_left:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self.writes_left -= 1
+        return super().write(fd, data)
+
+
+def test_a_full_disk_while_journals_are_folded_leaves_each_call_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segment_fold, "MAX_BATCH_BYTES", 1)
+    disk = FullDisk()
+    run = open_run(disk)
+    for number in (1, 2):
+        segment = open_segment(run, disk)
+        for n in range(3):
+            answer(segment, f"{number}-{n}")
+        segment.close()
+    disk.writes_left = 2
+    with pytest.raises(StorageError, match="no space left"):
+        run.segments.absorb(1)  # its worker was killed
+    disk.writes_left = 3
+    run.segments.absorb(2)
+    disk.writes_left = None
+    run.close()
+    assert ids(disk) == ids(disk, "calls.jsonl") == [f"{number}-{n}" for number in (1, 2) for n in range(3)]
+
+
+def test_a_fold_that_cannot_be_undone_is_undone_by_the_next_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    class BrokenDisk(FullDisk):
+        def truncate(self, fd: int, size: int) -> None:
+            if self.writes_left == 0:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            super().truncate(fd, size)
+
+    monkeypatch.setattr(segment_fold, "MAX_BATCH_BYTES", 1)
+    disk = BrokenDisk()
+    run = open_run(disk)
+    for number in (1, 2):
+        segment = open_segment(run, disk)
+        for n in range(3):
+            answer(segment, f"{number}-{n}")
+        segment.close()
+    disk.writes_left = 2
+    for number in (1, 2):
+        with pytest.raises(StorageError):
+            segment_fold.fold_journals(run.folder, [number], run.journal.file, disk)
+    disk.writes_left = None
+    open_run(disk)
+    assert ids(disk) == ids(disk, "calls.jsonl") == [f"{number}-{n}" for number in (1, 2) for n in range(3)]

@@ -20,7 +20,8 @@ MISSING = {
     "judge": {"dry_run"}, "run_batch": {"id_field", "reasoning", "retry"}, "map": {"reasoning", "retry"},
     "run_steps": {"retry"},
     "embed": {
-        "dry_run", "from_", "idle_timeout", "max_tokens", "processes", "reasoning", "retry", "temperature", "thinking",
+        "cluster", "dry_run", "from_", "idle_timeout", "max_tokens", "processes", "reasoning", "retry", "temperature",
+        "thinking",
     },
 }  # fmt: skip
 
@@ -71,7 +72,7 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
         "timeout": 9.0, "idle_timeout": 8.0, "temperature": 0.5, "max_tokens": 7, "params": {"top_p": 1}, "limit": 2,
         "id_field": "name", "drop": ["stop"], "thinking": "off", "reasoning": "drop",
         "max_total_tokens": 5, "max_cost": 1.5, "price": "1/2", "prices": "p.json", "max_time": "3h", "dry_run": True,
-        "from_": "old", "retry": "truncated", "processes": 2, "overwrite": True,
+        "from_": "old", "retry": "truncated", "processes": 2, "cluster": "auto", "overwrite": True,
         "progress": False,
     }  # fmt: skip
     manycall.generate("{{ name }}", [{"name": "a"}], **given)  # type: ignore[arg-type]

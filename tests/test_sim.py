@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from manycall.errors import UsageError
 from manycall.evals.tasks import wordmath
-from manycall.evals.tasks.gsm8k import load
 from manycall.evals.tasks.registry import TASKS
 from manycall.evals.tasks.task import Task
 from manycall.evals.tasks.task_prompt import TaskPrompt
@@ -37,7 +36,7 @@ def test_every_question_of_a_task_is_recognised_in_its_prompt(gsm8k: Path) -> No
     tasks = [gsm8k_of("gsm8k", test, train), *(gsm8k_of(name, test) for name in names)]
     rows = [json.loads(line) for line in test.read_bytes().splitlines()]
     for task in tasks:
-        model, asker = TextGenerator(SimSettings(accuracy=1), load_answer_key(task.answer_key)), TaskPrompt(task)
+        model, asker = TextGenerator(SimSettings(accuracy=1), load_answer_key(str(test))), TaskPrompt(task)
         for index, row in enumerate(rows):
             prompt = "\n\n".join(message["content"] for message in asker.messages(Row("x", row, index)))
             found = task.score_response(model.answer(prompt, task.params).text, row)
@@ -50,7 +49,9 @@ def test_every_question_of_a_task_is_recognised_in_its_prompt(gsm8k: Path) -> No
 
 def gsm8k_of(name: str, data: Path, fewshot_data: Path | None = None) -> Task:
     """A GSM8K task with its rows."""
-    return load(TASKS[name], data, fewshot_data, platinum="plat" in name)
+    task = TASKS[name]
+    assert task.loader is not None
+    return task.loader(task, data, fewshot_data)
 
 
 def test_the_same_seed_gives_the_same_answers_in_any_order() -> None:

@@ -162,6 +162,26 @@ def test_a_broken_or_repeated_id_in_a_file_is_found_before_anything_else(tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("names", "repeated"),
+    [
+        (["r1", "r2", "r9", "r10", "r10"], 5),
+        (["r1", "r2", "r9", "r10", "r2"], 5),
+        (["b", "a", "c", "d", "a"], 5),
+        ([7, "b", "10", 10], 4),
+        (["r1", "r10", "r2", "r9", "a", "r3"], None),
+    ],
+)
+def test_a_repeated_id_is_found_in_any_order_of_the_ids(tmp_path: Path, names: list[Any], repeated: int | None) -> None:
+    path = write(tmp_path / "r.jsonl", [{"id": name} for name in names])
+    if repeated is None:
+        assert RowSource(path).total == len(names)
+        return
+    with pytest.raises(UsageError, match=f"line {repeated}: duplicate id '{names[-1]}'"):
+        RowSource(path)
+    assert RowSource(path, limit=repeated - 1).total == repeated - 1
+
+
+@pytest.mark.parametrize(
     ("rows", "said"),
     [
         ([{"id": "a"}, {"id": "a"}], "duplicate id"),

@@ -11,12 +11,10 @@ PARALLEL_FUNCTIONS = {
     "convert": "a published row of each benchmark -> a row of its task",
     "decode": "the reply of each API -> a chat completion",
     "encode": "a request -> the body of each API",
-    "load": "the loader of each benchmark",
     "main": "the entry point of each process",
     "now": "seconds of the real and of the virtual clock",
     "url": "the address of each API",
     "planted": "a right and a wrong response to a row of each benchmark",
-    "problems": "the questions of each benchmark",
 }
 PARALLEL_CLASSES = {
     "_Content": "typed parts of the body of each API",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from view_browser import ORIGIN, Tab, browser
+from view_browser import ORIGIN, SET_HIDDEN, Tab, browser
 from view_fixtures import EVAL, FAILED, JUDGED, NOW, OTHER, RUNS, STORY, FixtureApi, detail, timeline
 
 PAGES = {
@@ -475,6 +475,27 @@ def test_a_query_that_was_too_slow_is_asked_again(chromium: Any) -> None:
     page.get_by_text("This took too long").wait_for()
     tab.api.replies = {}
     page.get_by_text("1,319 of 1,319 rows").wait_for()
+    tab.close()
+
+
+@pytest.mark.parametrize(("name", "last"), [("live", ".chart canvas"), ("rows", ".column")])
+def test_a_hidden_tab_sends_no_request_and_continues_when_it_is_shown(chromium: Any, name: str, last: str) -> None:
+    tab = Tab(chromium)
+    tab.page.clock.install(time=NOW)
+    sent: list[str] = []
+    tab.page.on("request", lambda request: sent.append(request.url))
+    page = tab.open(PAGES[name].replace(EVAL, RUNS[0]["id"]))
+    page.locator(last).first.wait_for()
+    page.evaluate(SET_HIDDEN, True)
+    page.clock.run_for(100)
+    sent.clear()
+    for _ in range(6):
+        page.clock.run_for(10_000)
+        page.evaluate("1")  # what the page has sent by now has been noted
+    assert sent == []
+    page.evaluate(SET_HIDDEN, False)
+    with page.expect_request("**/api/**"):
+        page.clock.run_for(5000)
     tab.close()
 
 

@@ -1,14 +1,17 @@
 """The rows of `manycall view`: pages, filters, order, search, counts, one row. The files may grow and be damaged."""
 
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
 
+from manycall.view.query_turns import QueryTurns
 from manycall.view.replies import ViewRefused
+from manycall.view.row_index import FIRST_LINES, RowIndex
 from manycall.view.text_search import json_spellings
 from manycall.view.where import parse_filter
 from view_client import ViewClient
@@ -55,7 +58,7 @@ def test_a_page_has_flat_cells_and_cut_texts(client: ViewClient) -> None:
     assert [row["id"] for row in page["rows"]] == ["a/1", "b#<2>", "c"]
     second = page["rows"][1]
     assert second["cells"]["score.strict"] == 0.0
-    assert len(second["cells"]["response"]) == 300
+    assert len(second["cells"]["response"]) == 200
     assert second["lengths"] == {"response": len(ROWS[1]["response"])}
     assert page["total"] == 3
     assert page["counted"]
@@ -314,3 +317,69 @@ def test_a_row_with_thousands_of_fields_does_not_fill_the_page(tmp_path: Path) -
         assert len(page["rows"][0]["cells"]) == 500
         columns = client.get(f"/api/runs/{client.run_ids()['out.jsonl']}/columns")["columns"]
     assert len(columns) == 300
+
+
+def test_a_longer_text_is_searched_in_what_a_shorter_one_has_found(tmp_path: Path) -> None:
+    texts = ["nothing " * 120] * 90
+    texts[3], texts[70], texts[80] = "hyper", "Hyperbola", "hyperbole"
+    index = RowIndex(write_run(tmp_path / "out.jsonl", [{"text": text} for text in texts]), {}, "out")
+    try:
+        index.finish(short := index.search("hyper", ""))
+        longer = index.search("hyperb", "")
+        assert not longer.is_complete
+        assert index.advance(longer, 10.0) == [70, 80]
+        assert (short.hits, longer.hits, longer.scanned) == (3, 2, 1.0)
+        index.finish(other := index.search("othing", ""))  # no part of it was searched for
+        assert other.hits == 87
+    finally:
+        index.close()
+
+
+def test_long_queries_make_room_for_those_that_a_user_waits_for() -> None:
+    turns, order = QueryTurns(), list[str]()
+
+    def use(name: str, patient: bool) -> None:
+        with turns.take(patient=patient):
+            order.append(name)
+
+    with turns.take(patient=True):
+        assert not turns.is_awaited
+        patient = threading.Thread(target=use, args=("counts", True))
+        patient.start()
+        user = threading.Thread(target=use, args=("page", False))
+        user.start()
+        while not turns.is_awaited:
+            threading.Event().wait(0.001)
+    user.join(5)
+    patient.join(5)
+    assert order == ["page", "counts"]
+
+
+def test_an_interrupted_count_starts_again_and_is_complete(tmp_path: Path) -> None:
+    index = RowIndex(write_run(tmp_path / "out.jsonl", [{"n": k % 7} for k in range(600)]), {}, "out")
+    passes = list[int]()
+
+    def collect(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        passes.append(1)
+        if len(passes) == 1:
+            threading.Thread(target=index.table.query, args=("select 1",)).start()
+            while not index.table.turns.is_awaited:
+                threading.Event().wait(0.001)
+        return list(rows)
+
+    try:
+        while not index.is_complete:
+            index.refresh()
+        slow = "select count(b.n) from lines a, lines b group by a.n"
+        assert index.table.patient_query(collect, slow) == [(600,)] * 600
+        assert len(passes) == 2
+    finally:
+        index.close()
+
+
+def test_a_row_far_down_is_there_although_the_file_has_just_been_opened(tmp_path: Path) -> None:
+    write_run(tmp_path / "out.jsonl", [{"id": str(k)} for k in range(FIRST_LINES + 500)])
+    with ViewClient(tmp_path) as client:
+        base = f"/api/runs/{client.run_ids()['out.jsonl']}/rows"
+        assert client.ask(f"{base}/{FIRST_LINES + 499}").json == {"id": str(FIRST_LINES + 499)}
+        assert client.ask(f"{base}/{FIRST_LINES + 500}").status == 404

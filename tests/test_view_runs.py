@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from manycall.view.listed_runs import ListedRuns
+from manycall.view.run_list import RunList
 from manycall.view.run_state import Progress, run_state
 from manycall.view.tail import read_new_lines
 from manycall.view.time_left import time_left
@@ -66,6 +68,18 @@ def test_the_list_shows_first_what_needs_attention(tmp_path: Path) -> None:
         "samples_x_2026-01-01T00-00-00.jsonl": "lm-eval",
     }
     assert runs[0]["state_text"] == "401: key refused"
+
+
+def test_a_run_is_read_again_only_if_its_files_changed(tmp_path: Path) -> None:
+    out = write_run(tmp_path / "a.jsonl", [{"id": "1"}], timeline=[figures(1.0, 1, 1)])
+    write_run(tmp_path / "b.jsonl", [], sessions=[RUNNING])
+    runs, listed = RunList([tmp_path]), ListedRuns()
+    first, again = ({run["name"]: run for run in listed.summaries(runs.scan())} for _ in range(2))
+    assert again["a.jsonl"] is first["a.jsonl"]
+    assert again["b.jsonl"] is not first["b.jsonl"]  # its state depends on the time
+    timeline = out.with_name("a.jsonl.run") / "timeline.jsonl"
+    timeline.write_bytes(json_lines([figures(2.0, 7, 9)]))
+    assert {run["ended"] for run in listed.summaries(runs.scan())} == {7, None}
 
 
 def test_an_id_survives_a_run_that_is_started_over(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import manycall.view
 from manycall.store.manifest import NOT_FINISHED
 from manycall.view import child_work, column_table
 from manycall.view.run_state import Progress, run_state
+from manycall.view.static_files import page_files, static_replies
 
 VIEW = Path(manycall.view.__file__).parent
 WWW = VIEW / "www"
@@ -58,10 +59,15 @@ def imports(name: str) -> set[str]:
 
 
 def test_the_list_of_runs_and_the_rows_need_few_bytes() -> None:
-    files = {"index.html", "style.css", "vendor/uplot.css"}
+    files = {"index.html", "style.css"}
     for name in ("main.js", "runs.js", "rows.js"):
         files |= imports(name)
     assert sum((WWW / name).stat().st_size for name in files) < FIRST_PAGE_BYTES
+
+
+def test_the_start_page_names_the_modules_of_the_first_pages() -> None:
+    named = re.findall(r"<static/([^>]+)>; rel=modulepreload", static_replies(page_files())["/"].headers["link"])
+    assert sorted(named) == sorted(imports("main.js") | imports("runs.js") | imports("rows.js"))
 
 
 def test_all_files_of_the_page_are_small() -> None:

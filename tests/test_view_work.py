@@ -1,19 +1,24 @@
 """Slow answers of `manycall view`, from child processes; one row's prompt and calls; the addresses it listens on."""
 
+import asyncio
 import socket
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 
 from manycall.errors import UsageError
 from manycall.option_flags import spelled_as_flags
 from manycall.providers import openai
 from manycall.records import Request
 from manycall.store.journal_line import request_hash
+from manycall.view.serve import THREADS
 from manycall.view.web_server import _listeners
-from view_client import ViewClient
+from view_client import HEADERS, ViewClient
 from view_runs import write_run
 
 PROMPT = "Write about {{ topic }}."
@@ -102,3 +107,50 @@ def test_the_server_listens_on_loopback_only() -> None:
         for listener in listeners:
             listener.close()
     assert socket.has_ipv6 or len(listeners) == 1
+
+
+async def settled(is_so: Callable[[], bool]) -> None:
+    """Wait until something is so, for at most five seconds."""
+    for _ in range(1000):
+        if is_so():
+            return
+        await asyncio.sleep(0.005)
+
+
+async def open_and_close_tabs(client: ViewClient, paths: list[str], tabs: int) -> tuple[int, int, int]:
+    """Serve real sockets. Return how many connections, tasks and streams are left after all clients have gone."""
+    server = uvicorn.Server(uvicorn.Config(client.app, log_level="critical", lifespan="off", ws="none"))
+    connections, streams = server.server_state.connections, client.routes.context.streams
+    head = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        await settled(lambda: server.started)
+        before = len(asyncio.all_tasks())
+        for _ in range(tabs):
+            opened = [await asyncio.open_connection(*listener.getsockname()) for _ in paths]
+            for path, (reader, writer) in zip(paths, opened, strict=True):
+                writer.write(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
+                assert b" 200 " in await reader.readline()
+            for _, writer in opened:
+                writer.transport.abort()
+            await settled(lambda: not streams.open)
+        await settled(lambda: not connections and len(asyncio.all_tasks()) == before)
+        left = len(connections), len(asyncio.all_tasks()) - before, streams.open
+        server.should_exit = True
+        await serving
+    return left
+
+
+def test_fifty_tabs_that_are_opened_and_closed_leave_nothing(tmp_path: Path) -> None:
+    write_run(tmp_path / "out.jsonl", [ROW] * 3, timeline=[{"time": 1.0, "total_ended": 1}])
+
+    def view_threads() -> list[str]:
+        return [each.name for each in threading.enumerate() if each.name.startswith(("view_", "index of"))]
+
+    with ViewClient(tmp_path) as client:
+        base = f"/api/runs/{client.run_ids()['out.jsonl']}"
+        paths = ["/", "/static/main.js", "/api/runs", f"{base}/rows", f"{base}/events"]
+        assert asyncio.run(open_and_close_tabs(client, paths, 50)) == (0, 0, 0)
+        assert view_threads().count("index of out.jsonl") == 1
+        assert len(view_threads()) <= 1 + THREADS
+    assert view_threads() == []

@@ -162,11 +162,12 @@ def test_eight_workers_use_a_quota_that_nobody_knows_as_one_would() -> None:
     assert refused_share(outcome) <= 0.03  # of 600 calls; 0.8 % of 3,000
 
 
-def test_rows_that_have_begun_end_although_their_worker_loses_its_share_after_refusals() -> None:
-    servers = hosted(rpm=600, tokens=15, latency=0.05, burst=30, rate_limit_headers="none")
-    outcome = run_workers(servers, 600, 4)
-    assert (outcome.failed, sum(outcome.ended)) == (0, 600)
-    assert min(outcome.ended) > 0
+def test_after_refusals_one_worker_finds_the_whole_quota_while_the_others_finish_their_rows() -> None:
+    servers = hosted(rpm=1200, tokens=15, latency=0.05, burst=20, rate_limit_headers="none")
+    alone, together = (run_workers(servers, 700, workers) for workers in (1, 4))
+    assert (together.failed, sum(together.ended)) == (0, 700)
+    assert sorted(together.ended)[2] < 100 < max(together.ended)
+    assert together.seconds < alone.seconds + 3
 
 
 def test_two_workers_share_an_advertised_quota() -> None:

@@ -30,6 +30,12 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
 ]
 
+SET_HIDDEN = """hidden => {
+  Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+  document.dispatchEvent(new Event('visibilitychange'));
+}"""
+"""Hides the page, or shows it again: a browser without a window shows all tabs."""
+
 
 def need_browser() -> str:
     """Return the path of Chromium; skip, or fail in CI, if it or Playwright is missing."""

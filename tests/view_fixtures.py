@@ -279,12 +279,12 @@ FAILED = [
 
 
 def flat(row: Reply) -> Reply:
-    """Return a row with the names of nested values joined by a dot, texts cut to 300 characters."""
+    """Return a row with the names of nested values joined by a dot, texts cut to 200 characters."""
     cells: Reply = {}
     for name, value in row.items():
         for key, each in value.items() if isinstance(value, dict) else [(None, value)]:
             cells[f"{name}.{key}" if key else name] = (
-                each[:300] if isinstance(each, str) else each[0]["text"] if isinstance(each, list) else each
+                each[:200] if isinstance(each, str) else each[0]["text"] if isinstance(each, list) else each
             )
     return cells
 

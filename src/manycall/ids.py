@@ -6,7 +6,7 @@ that inserting or reordering rows never invalidates finished work.
 
 import enum
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from itertools import accumulate, pairwise
 from typing import Any, Self
@@ -144,8 +144,13 @@ class IdTable:
 
     def dump(self) -> bytes:
         """Return the table as bytes, which have the same meaning on every machine."""
-        sizes = struct.pack(f"<I{len(self._buckets)}I", len(self._buckets), *map(len, self._buckets))
-        return b"".join((sizes, *self._buckets))
+        return b"".join(self.pieces())
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield what `dump` returns in pieces, so that a table that no longer changes need not be copied as a whole."""
+        yield struct.pack(f"<I{len(self._buckets)}I", len(self._buckets), *map(len, self._buckets))
+        for start in range(0, len(self._buckets), MIN_BUCKETS):
+            yield b"".join(self._buckets[start : start + MIN_BUCKETS])
 
     @classmethod
     def load(cls, data: bytes | memoryview) -> Self:

@@ -9,4 +9,6 @@ __main__.py    compares, and notes what lm-eval said in recorded.json, for `make
 
 choices.py and choices_over_http.py do the same for multiple choice, with letters.py and choice_data.py as the input;
 choice_harness.py asks lm-eval, authority_harness.py the code of simple-evals, OpenCompass and MMLU-Pro.
+
+at_sim.py runs `lm_eval` and `manycall eval` at the simulated endpoint, with sim_cases.py as the data of each task.
 """

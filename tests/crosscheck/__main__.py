@@ -1,4 +1,4 @@
-"""python -m crosscheck [--python LM_EVALS_PYTHON] [--gsm8k FOLDER] [--fuzz 100000] [--record] [--http]"""
+"""python -m crosscheck [--python LM_EVALS_PYTHON] [--gsm8k FOLDER] [--count 20000] [--record]"""
 
 import argparse
 import csv
@@ -8,29 +8,35 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from crosscheck import ours, responses
+from crosscheck.compared import ENOUGH, Comparison, note
 from manycall.evals.tasks import mmlu
+from manycall.evals.tasks.benchmark import LM_EVAL
+from manycall.evals.tasks.registry import TASKS
 
 HARNESS = Path(__file__).with_name("harness.py")
 RECORDED = Path(__file__).with_name("recorded.json")
 SECONDS = 1800
 SEED = 20_26
 TENTHS = [0.1] * 10
+VOTED = "votes"
+"""Name of the larger set for votes, which need all samples of a question."""
 
 Files = dict[str, tuple[Path, Path]]
 """Family ("gsm8k", "mmlu") -> its questions and its examples."""
 
 
-def made_up(folder: Path) -> Files:
-    """Small data in the formats of the real, the same everywhere."""
+def made_up(folder: Path, count: int = 80) -> Files:
+    """Small data in the formats of the real, the same everywhere: `count` problems of GSM8K, 60 questions of MMLU."""
     test, dev = folder / "anatomy_test.csv", folder / "anatomy_dev.csv"
-    for path, count, seed in ((test, 60, 1), (dev, 6, 2)):
+    for path, rows, seed in ((test, 60, 1), (dev, 6, 2)):
         with path.open("w", newline="") as file:
-            csv.writer(file).writerows(responses.choices(count, seed))
-    problems = [*responses.made_up(80, 3), *responses.made_up(4, 3)]  # four stand there twice
+            csv.writer(file).writerows(responses.choices(rows, seed))
+    problems = [*responses.made_up(count, 3), *responses.made_up(4, 3)]  # four stand there twice
     questions = responses.write(folder / "test.jsonl", problems)
     return {
         "gsm8k": (questions, responses.write(folder / "train.jsonl", responses.made_up(40, 4))),
@@ -92,21 +98,20 @@ def _as_lm_eval_has_it(name: str, test: Path, examples: Path, folder: Path) -> d
     for split, path in (("test", test), ("dev", examples)):
         rows = [
             {"question": row["question"], "choices": row["choices"], "answer": "ABCD".index(row["answer"])}
-            for row in mmlu.questions(path)
+            for _, row in mmlu.read_questions(path)
         ]
         paths[split] = str(responses.write(folder / f"mmlu-{split}.jsonl", rows))
     return paths
 
 
-def fuzz(python: str, count: int, files: Files, folder: Path) -> int:
-    """Compare so many made-up responses; how many extractions and scores that was.
+def fuzz(python: str, count: int, files: Files, folder: Path, names: Sequence[str] = ours.NAMES) -> int:
+    """Compare `count` made-up responses with each filter; return the number of extractions and scores.
 
     Raises:
         SystemExit: one differs; it is shown.
     """
     pairs = list(responses.fuzz(count))
     path = responses.write(folder / "pairs.jsonl", pairs)
-    names = [name for name in ours.NAMES if "platinum" not in name]  # whose filters are the same
     out = harness(python, {"do": "fuzz", "tasks": dict.fromkeys(names, ""), "pairs": str(path)}, files, folder)
     compared = 0
     with out.open() as lines:
@@ -157,18 +162,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="crosscheck")
     parser.add_argument("--python", type=os.path.abspath, default=sys.executable, help="the Python that has lm_eval")
     parser.add_argument("--gsm8k", type=Path, help="a folder with the real test.jsonl and train.jsonl")
-    parser.add_argument("--fuzz", type=int, default=100_000, help="made-up responses")
-    parser.add_argument("--record", action="store_true", help="write recorded.json")
+    parser.add_argument("--count", type=int, default=ENOUGH, help="made-up responses for each filter")
+    parser.add_argument("--record", action="store_true", help="write recorded.json, and record what was compared")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        bad = compare(options.python, Path(name), options.gsm8k, options.fuzz, options.record)
+        bad = compare(options.python, Path(name), options.gsm8k, options.count, options.record)
     sys.exit("\n".join(bad) or 0)
 
 
-def compare(python: str, folder: Path, gsm8k: Path | None, fuzzed: int, record: bool) -> list[str]:
+def compare(python: str, folder: Path, gsm8k: Path | None, count: int, record: bool) -> list[str]:
     """All of it; what differs."""
-    small = made_up(folder)
-    sets: dict[str, tuple[list[str], Files]] = {"made-up": (list(ours.NAMES), small)}
+    small, voted = made_up(folder), folder / "voted"
+    voted.mkdir()
+    sets: dict[str, tuple[list[str], Files]] = {
+        "made-up": (list(ours.NAMES), small),
+        VOTED: ([name for name in ours.NAMES if TASKS[name].votes], made_up(voted, count // ours.MOST_SAMPLES + 1)),
+    }
     if gsm8k:
         sets["gsm8k"] = (list(ours.GSM8K), {"gsm8k": (gsm8k / "test.jsonl", gsm8k / "train.jsonl")})
     noted: dict[str, Any] = {}
@@ -180,13 +189,15 @@ def compare(python: str, folder: Path, gsm8k: Path | None, fuzzed: int, record: 
         noted |= {**theirs, title: theirs["tasks"]}
         bad += differences(said_by_us(names, files, place), theirs["tasks"], theirs["adds_up"])
         show(title, theirs["tasks"])
+    noted.pop(VOTED)
     if not bad:
         print(f"lm-eval {noted['version']} and ours: the same messages, answers, scores, means and standard errors")
     noted.pop("tasks")
+    print(f"{fuzz(python, count, small, folder):,} extractions and scores of made-up responses are the same")
     if record and not bad:
-        RECORDED.write_text(json.dumps(noted, indent=1, sort_keys=True) + "\n")
-    if fuzzed:
-        print(f"{fuzz(python, fuzzed, small, folder):,} extractions and scores of made-up responses are the same")
+        note(Comparison(name, each, LM_EVAL, count) for name in ours.NAMES for each in ours.filters_of(name))
+        if gsm8k:
+            RECORDED.write_text(json.dumps(noted, indent=1, sort_keys=True) + "\n")
     return bad
 
 

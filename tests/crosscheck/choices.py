@@ -1,6 +1,6 @@
 """Comparison of multiple choice with its authorities.
 
-python -m crosscheck.choices --python LM_EVALS_PYTHON --authorities FOLDER [--fuzz 20000] [--record]
+python -m crosscheck.choices --python LM_EVALS_PYTHON --authorities FOLDER [--count 20000] [--record]
 """
 
 import argparse
@@ -10,11 +10,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from crosscheck import letters, responses
 from crosscheck.choice_data import OPENCOMPASS, chinese_files
+from crosscheck.compared import ENOUGH, Comparison, note
 from crosscheck.our_choices import (
     LM_EVAL,
     SIMPLE_EVALS_SAMPLES,
@@ -30,6 +32,7 @@ from crosscheck.our_choices import (
     rows_of,
     simple_evals_input,
 )  # fmt: skip
+from manycall.evals.tasks.benchmark import LM_EVAL as HARNESS
 from manycall.evals.tasks.gpqa_data import COLUMNS
 from manycall.evals.tasks.registry import TASKS
 from manycall.evals.tasks.task import Task
@@ -39,6 +42,11 @@ from manycall.records import Fields, Row
 FOLDER = Path(__file__).parent
 RECORDED = FOLDER / "recorded_choices.json"
 SECONDS = 3600
+READERS = {
+    "gpqa_diamond_simple_evals/first": "openai/simple-evals", "mmlu_pro/official": "MMLU-Pro, evaluate_from_local.py",
+    "ceval_opencompass/first-capital": "OpenCompass 0.5.4", "cmmlu_opencompass/first-answer": "OpenCompass 0.5.4",
+}  # fmt: skip
+"""Our task and filter -> the authority whose reader it is."""
 
 
 def run_harness(python: str, script: str, job: dict[str, Any], folder: Path) -> Path:
@@ -172,13 +180,24 @@ def _turn(turn: dict[str, str], row: Fields) -> dict[str, str]:
     return {"role": {"HUMAN": "user", "BOT": "assistant"}[turn["role"]], "content": text}
 
 
+def compared(count: int) -> Iterator[Comparison]:
+    """Yield what has been compared, with `count` made-up responses for each filter."""
+    for name in LM_EVAL:
+        for each in TASKS[name].filters:
+            if each != "official":
+                yield Comparison(name, each, HARNESS, count)
+    for reader, authority in READERS.items():
+        name, _, each = reader.partition("/")
+        yield Comparison(name, each, authority, count)
+
+
 def main() -> None:
     """Compare, say what was compared, and fail if anything differs."""
     parser = argparse.ArgumentParser(prog="crosscheck.choices")
     parser.add_argument("--python", type=os.path.abspath, required=True, help="the Python that has lm_eval")
     parser.add_argument("--authorities", type=os.path.abspath, help="folder with the code of the other authorities")
-    parser.add_argument("--fuzz", type=int, default=20_000, help="made-up responses for each task and reader")
-    parser.add_argument("--record", action="store_true", help="write recorded_choices.json")
+    parser.add_argument("--count", type=int, default=ENOUGH, help="made-up responses for each task and reader")
+    parser.add_argument("--record", action="store_true", help="write recorded_choices.json, and what was compared")
     options = parser.parse_args()
     bad: list[str] = []
     with tempfile.TemporaryDirectory() as name:
@@ -189,14 +208,15 @@ def main() -> None:
             theirs = lm_eval_whole(options.python, task, data, said, folder / f"{task_name}-lm-eval")
             found = compare_whole(task, ours, theirs)
             rows = sum(map(len, said.values()))
-            fuzzed = compare_fuzz(options.python, task_name, options.fuzz, folder / f"{task_name}-fuzz")
-            print(f"{task_name}: {rows} rows and {options.fuzz:,} responses, {len(found) + len(fuzzed)} differences")
+            fuzzed = compare_fuzz(options.python, task_name, options.count, folder / f"{task_name}-fuzz")
+            print(f"{task_name}: {rows} rows and {options.count:,} responses, {len(found) + len(fuzzed)} differences")
             bad += [*found, *fuzzed]
         if options.authorities:
-            found = compare_authorities(options.python, options.authorities, options.fuzz, folder / "authorities")
-            print(f"simple-evals, OpenCompass, MMLU-Pro: {options.fuzz:,} responses each, {len(found)} differences")
+            found = compare_authorities(options.python, options.authorities, options.count, folder / "authorities")
+            print(f"simple-evals, OpenCompass, MMLU-Pro: {options.count:,} responses each, {len(found)} differences")
             bad += found
         if options.record and options.authorities and not bad:
+            note(compared(options.count))
             RECORDED.write_text(json.dumps(recorded_forms(folder / "recorded"), indent=1, sort_keys=True) + "\n")
     sys.exit("\n".join(bad[:20]) or 0)
 

@@ -1,6 +1,6 @@
 """DROP and SimpleQA next to OpenAI's simple-evals.
 
-python -m crosscheck.graded --python PYTHON --authorities FOLDER [--fuzz 20000] [--record]
+python -m crosscheck.graded --python PYTHON --authorities FOLDER [--count 20000] [--record]
 
 FOLDER contains a checkout of openai/simple-evals.
 """
@@ -18,6 +18,7 @@ from typing import Any
 
 from crosscheck import responses
 from crosscheck.choices import run_harness
+from crosscheck.compared import ENOUGH, Comparison, note
 from crosscheck.texts import close, digest
 from manycall.data.prompt_template import PromptTemplate
 from manycall.evals.tasks.registry import TASKS
@@ -28,6 +29,7 @@ from manycall.records import Fields, Row
 
 RECORDED = Path(__file__).with_name("recorded_graded.json")
 RECORDED_PAIRS, RECORDED_SEED = 2000, 75
+COMPARED_FILTERS = (("drop_simple_evals", "em"), ("drop_simple_evals", "f1"), ("simpleqa", "grade of the judge"))
 SPANS = (
     "21",
     "21 yards",
@@ -251,13 +253,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="crosscheck.graded")
     parser.add_argument("--python", type=os.path.abspath, required=True, help="a Python with pandas and scipy")
     parser.add_argument("--authorities", type=os.path.abspath, required=True, help="the folder of simple-evals")
-    parser.add_argument("--fuzz", type=int, default=20_000, help="made-up responses")
-    parser.add_argument("--record", action="store_true", help="write recorded_graded.json")
+    parser.add_argument("--count", type=int, default=ENOUGH, help="made-up responses")
+    parser.add_argument("--record", action="store_true", help="write recorded_graded.json, and what was compared")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        bad = differences(options.python, options.authorities, options.fuzz, Path(name))
-    print(f"DROP, SimpleQA: {options.fuzz:,} made-up responses and replies of judges each, {len(bad)} differences")
+        bad = differences(options.python, options.authorities, options.count, Path(name))
+    print(f"DROP, SimpleQA: {options.count:,} made-up responses and replies of judges each, {len(bad)} differences")
     if options.record and not bad:
+        note(Comparison(*each, "openai/simple-evals", options.count) for each in COMPARED_FILTERS)
         RECORDED.write_text(json.dumps(recorded(), indent=1, sort_keys=True) + "\n")
     sys.exit("\n".join(bad[:20]) or 0)
 

@@ -6,12 +6,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from manycall.data.row_files import read_rows
 from manycall.data.row_source import RowSource
 from manycall.evals.lm_eval.export_files import export_lm_eval
 from manycall.evals.rescore import score
 from manycall.evals.stats.repeated_samples import ScoredSample, majority_score
 from manycall.evals.tasks import mmlu
-from manycall.evals.tasks.gsm8k import problems
 from manycall.evals.tasks.registry import TASKS
 from manycall.evals.tasks.task import Task
 from manycall.evals.tasks.task_prompt import TaskPrompt
@@ -29,6 +29,11 @@ def samples_of(name: str) -> int:
     return TASKS[name].samples or 1
 
 
+def filters_of(name: str) -> list[str]:
+    """The names of its filters and votes."""
+    return [*TASKS[name].filters, *TASKS[name].votes]
+
+
 def loaded(name: str, test: Path, train: Path) -> Task:
     """The task on these files."""
     task = TASKS[name]
@@ -43,7 +48,8 @@ def examples_of(name: str, train: Path, num_fewshot: int | None = None) -> Path 
 
 def rows_of(name: str, test: Path) -> list[dict[str, Any]]:
     """Its questions."""
-    return list(mmlu.questions(test)) if name == "mmlu_generative" else [fields for _, fields in problems(test)]
+    read = mmlu.read_questions if name == "mmlu_generative" else read_rows
+    return [fields for _, fields in read(test)]
 
 
 def digest(lines: Iterator[str]) -> str:
@@ -69,7 +75,7 @@ def whole(name: str, test: Path, train: Path, responses: list[list[str]], folder
     for said in score(out, scorer=name).scores:
         filters[said.filter] |= {"shown": (said.value, said.stderr), "count": said.count}
     results, _ = export_lm_eval(out, folder / "exported", scorer=name, data=test, fewshot_data=examples_of(name, train))
-    numbers = json.loads(results.read_text())["results"][name]
+    (numbers,) = json.loads(results.read_text())["results"].values()  # MMLU has one subject here
     for key, found in filters.items():
         found |= {"mean": numbers[f"exact_match,{key}"], "stderr": numbers[f"exact_match_stderr,{key}"]}
     return {"prompts": prompts, "filters": filters}

@@ -21,6 +21,7 @@ class TaskCase(NamedTuple):
         reads: what a filter extracts is compared too. lm-eval extracts nothing in a task with `process_results`.
         file: name of the file of rows without its suffix, if it matters.
         more_splits: further splits that lm-eval loads; they get the same rows.
+        part: number of rows that are compared in one run of lm-eval, about a minute.
     """
 
     yaml: str
@@ -31,6 +32,7 @@ class TaskCase(NamedTuple):
     reads: bool = False
     file: str = "test"
     more_splits: tuple[str, ...] = ()
+    part: int = 20_000
 
 
 LATEX_PIECES = (
@@ -198,11 +200,15 @@ CASES: dict[str, TaskCase] = {
         _math_rows,
         _math_response,
         {"exact_match": ("exact_match", "none"), "math_verify": ("math_verify", "none")},
+        part=500,
     ),
     "aime24": TaskCase(
         "aime/aime24.yaml", "train", _aime24_rows, _aime_response("Answer"), {"none": ("exact_match", "none")}
     ),
     "aime25": TaskCase(
+        "aime/aime25.yaml", "test", _aime25_rows, _aime_response("answer"), {"none": ("exact_match", "none")}
+    ),
+    "aime26": TaskCase(  # lm-eval has no such task: its aime25 on other rows
         "aime/aime25.yaml", "test", _aime25_rows, _aime_response("answer"), {"none": ("exact_match", "none")}
     ),
 }

@@ -16,6 +16,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,31 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALL
 os.environ.setdefault("HF_HOME", str(Path.cwd() / "hf"))
 
 import lm_eval
+import lm_eval.utils
+import sympy
 from lm_eval.api.model import LM
 from lm_eval.models.openai_completions import LocalChatCompletion
 from lm_eval.tasks import TaskManager
 
 SHIPPED = Path(lm_eval.__file__).parent / "tasks"
+lm_eval.utils.env.from_string = cache(lm_eval.utils.env.from_string)
+"""lm-eval compiles the same few templates for every row, which is most of its time."""
+
+
+def remember_mathematics() -> None:
+    """Have sympy parse each text and simplify each expression once. Responses without an answer are all the same."""
+    import math_verify.grader  # noqa: F401  it keeps sympy's own function
+    from sympy.parsing import latex
+
+    simplify, results = sympy.simplify, dict[str, Any]()
+
+    def remembering(expression: Any) -> Any:
+        key = sympy.srepr(expression)
+        if key not in results:
+            results[key] = simplify(expression)
+        return results[key]
+
+    latex.parse_latex, sympy.simplify = cache(latex.parse_latex), remembering
 
 
 class Recorded(LM):  # type: ignore[misc]
@@ -92,6 +113,7 @@ def main(job_file: str) -> None:
     """Do a job."""
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     folder = Path(job["folder"])
+    remember_mathematics()
     manager = write_tasks(folder / "tasks", job)
     responses = {
         name: [json.loads(line) for line in Path(each["responses"]).read_text(encoding="utf-8").splitlines()]

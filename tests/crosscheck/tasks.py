@@ -1,24 +1,22 @@
-"""python -m crosscheck.tasks [--python LM_EVALS_PYTHON] [--rows 20000] [--record] [TASK ...]
+"""Comparison of the tasks of task_cases.py with lm-eval's own, as in_parts.py runs it.
 
-Compares the tasks of task_cases.py with lm-eval's own: messages, request bodies, what is extracted, each score, the
-means and the standard errors. Each made-up row has one made-up response.
+Messages, request bodies, what is extracted, each score, the means and the standard errors are compared. Each made-up
+row has one made-up response.
 """
 
-import argparse
 import json
 import math
 import os
 import random
 import subprocess
 import sys
-import tempfile
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from crosscheck.task_cases import CASES, TaskCase
 from manycall.client.encoded_call import encode_call
-from manycall.evals.lm_eval.export_files import lm_eval_mean
+from manycall.evals.lm_eval.results_file import lm_eval_mean
 from manycall.evals.tasks.registry import TASKS
 from manycall.evals.tasks.task_prompt import TaskPrompt
 from manycall.records import Request, Row
@@ -151,28 +149,3 @@ def recorded_now(names: list[str], folder: Path) -> dict[str, Any]:
     """Return what is recorded, as our code says it now."""
     made = {name: make_case(name, CASES[name], RECORDED_ROWS, folder) for name in names}
     return {name: summary(CASES[name], ask_ours(name, job)) for name, job in made.items()}
-
-
-def main() -> None:
-    """Compare, and fail if anything differs."""
-    parser = argparse.ArgumentParser(prog="crosscheck.tasks")
-    parser.add_argument("--python", type=os.path.abspath, default=sys.executable, help="the Python that has lm_eval")
-    parser.add_argument("--rows", type=int, default=20_000, help="made-up rows and responses of each task")
-    parser.add_argument("--seed", type=int, default=0, help="other made-up rows and responses")
-    parser.add_argument("--record", action="store_true", help="write recorded_tasks.json, if nothing differs")
-    parser.add_argument("names", nargs="*", default=[*CASES])
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        bad = compare(options.python, options.names, options.rows, folder / "all", options.seed)
-        if options.record and not bad:
-            bad = compare(options.python, options.names, RECORDED_ROWS, folder / "recorded")
-        if options.record and not bad:
-            RECORDED.write_text(
-                json.dumps(recorded_now(options.names, folder / "now"), indent=1, sort_keys=True) + "\n"
-            )
-    sys.exit("\n".join(bad) or 0)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """IFEval and BIG-Bench Hard next to lm-eval.
 
-python -m crosscheck.texts --python LM_EVALS_PYTHON [--bbh FOLDER] [--ifeval FILE] [--fuzz 20000] [--record]
+python -m crosscheck.texts --python LM_EVALS_PYTHON [--bbh FOLDER] [--ifeval FILE] [--count 20000] [--record]
 
 --bbh is a copy of suzgunmirac/BIG-Bench-Hard, --ifeval the published file of prompts. Without them only made-up
 questions are compared, with made-up descriptions and few-shot examples of BIG-Bench Hard's subtasks.
@@ -20,10 +20,12 @@ from typing import Any
 
 from crosscheck import bbh_responses, ifeval_responses, responses
 from crosscheck.choices import run_harness
+from crosscheck.compared import ENOUGH, Comparison, note
 from manycall.evals.ifeval.instruction_checks import followed_instructions
 from manycall.evals.rescore import score
 from manycall.evals.scoring.bbh_answers import READERS
 from manycall.evals.tasks.bbh_files import PROMPTS, QUESTIONS
+from manycall.evals.tasks.benchmark import LM_EVAL
 from manycall.evals.tasks.registry import TASKS
 from manycall.evals.tasks.task import Task
 from manycall.evals.tasks.task_prompt import TaskPrompt
@@ -280,10 +282,10 @@ def main() -> None:
     parser.add_argument("--python", type=os.path.abspath, required=True, help="the Python that has lm_eval[ifeval]")
     parser.add_argument("--bbh", type=Path, help="a copy of suzgunmirac/BIG-Bench-Hard")
     parser.add_argument("--ifeval", type=Path, help="the published file of prompts")
-    parser.add_argument("--fuzz", type=int, default=20_000, help="made-up responses of each task")
-    parser.add_argument("--record", action="store_true", help="write recorded_texts.json")
+    parser.add_argument("--count", type=int, default=ENOUGH, help="made-up responses of each task")
+    parser.add_argument("--record", action="store_true", help="write recorded_texts.json, and what was compared")
     options = parser.parse_args()
-    bad, noted = list[str](), dict[str, Any]()
+    bad, noted, compared = list[str](), dict[str, Any](), list[Comparison]()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data = {"ifeval": responses.write(folder / "ifeval.jsonl", ifeval_responses.made_up_rows(100, 21))}
@@ -302,13 +304,16 @@ def main() -> None:
                 noted |= {f"{title}/{each}": digest(ours)} if title == "made-up" else {}
                 print(f"{title:8} {each:18} {theirs['figures'].get(each, {})}")
         for each in data:
-            found, failed = compare_fuzz(options.python, each, options.fuzz, folder / f"fuzz-{each}")
+            count = options.count * 51 // 50
+            found, failed = compare_fuzz(options.python, each, count, folder / f"fuzz-{each}")
             bad += found
-            print(f"{each}: {options.fuzz:,} made-up responses, {len(found)} differences, lm-eval fails in {failed}")
+            print(f"{each}: {count:,} made-up responses, {len(found)} differences, lm-eval fails in {failed}")
+            compared += [Comparison(each, name, LM_EVAL, count - failed) for name in TASKS[each].filters]
             same, _ = compare_fuzz(options.python, each, RECORDED_PAIRS, folder / f"record-{each}", 51)
             bad += same
             noted[f"fuzz/{each}"] = recorded_digest(each)
     if options.record and not bad:
+        note(compared)
         RECORDED.write_text(json.dumps(noted, indent=1, sort_keys=True) + "\n")
     sys.exit("\n".join(bad[:20]) or 0)
 

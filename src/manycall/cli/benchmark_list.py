@@ -10,6 +10,8 @@ def print_benchmarks(wanted: bool) -> None:
     from manycall.evals.tasks.registry import BENCHMARKS
     from manycall.render import markdown_table
 
-    cells = [(name, f"{each.questions:,}", each.authority, each.extra, each.data) for name, each in BENCHMARKS.items()]
+    cells = [
+        (name, f"{each.questions:,}", each.authority, each.extra, each.source) for name, each in BENCHMARKS.items()
+    ]
     print(markdown_table(("task", "questions", "protocol", "extra", "data"), cells))
     raise typer.Exit

@@ -170,7 +170,7 @@ def evaluate(
         result = jobs.evaluate(loaded[0], model=models[0], data=data, fewshot_data=fewshot_data, **shared)
     else:
         single = {"data": data, "fewshot_data": fewshot_data}
-        single |= {name: shared.pop(name) for name in ("from_", "processes")}
+        single |= {name: shared.pop(name) for name in ("from_", "processes", "cluster")}
         for name, value in single.items():
             if value is not None:
                 raise UsageError(f"{option(name, value)} is for one task and one model, and an output that is a file.")
@@ -249,7 +249,8 @@ def judge(
 
 @with_run_flags(
     exclude={
-        "processes", "dry_run", "from_", "idle_timeout", "max_tokens", "reasoning", "retry", "temperature", "thinking",
+        "cluster", "dry_run", "from_", "idle_timeout", "max_tokens", "processes", "reasoning", "retry", "temperature",
+        "thinking",
     }
 )  # fmt: skip
 def embed(

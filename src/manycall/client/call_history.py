@@ -1,8 +1,6 @@
-"""The calls in flight, and the failed attempts of a call before its answer."""
+"""A call in flight, and the failed attempts of a call before its answer."""
 
-from collections.abc import Iterator
-from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -34,7 +32,7 @@ class EarlierAttempts(msgspec.Struct):
         self.waited += now - self.failed_at
 
 
-class CallInFlight(NamedTuple):
+class CallInFlight(msgspec.Struct, frozen=True, gc=False):
     """A call that was sent.
 
     Attributes:
@@ -45,28 +43,3 @@ class CallInFlight(NamedTuple):
     origin: Any
     endpoint: Endpoint
     since: float
-
-
-class CallsInFlight:
-    """The calls of a job that are in flight, the oldest first."""
-
-    def __init__(self) -> None:
-        self._calls: dict[int, CallInFlight] = {}
-        self._last = 0
-
-    def __repr__(self) -> str:
-        return f"<CallsInFlight: {len(self._calls)}>"
-
-    def add(self, call: CallInFlight) -> int:
-        """Record a call that is sent. Return its number, for `remove`."""
-        self._last += 1
-        self._calls[self._last] = call
-        return self._last
-
-    def remove(self, number: int) -> None:
-        """Record that a call has ended."""
-        del self._calls[number]
-
-    def oldest(self, count: int) -> Iterator[CallInFlight]:
-        """Yield the calls that were sent first."""
-        return islice(self._calls.values(), count)

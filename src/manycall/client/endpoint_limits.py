@@ -4,6 +4,8 @@ import math
 from collections import deque
 from typing import NamedTuple
 
+import msgspec
+
 from manycall import clock
 from manycall.client.limit_headers import AdvertisedLimitReader
 from manycall.control.concurrency_limit import ConcurrencyLimit
@@ -25,6 +27,8 @@ MAX_OPENING_CONFIGURED, MAX_OPENING_ADVERTISED = 256, 64
 """Upper limits of that number of calls for a configured and for an advertised quota."""
 MAX_PACED_SECONDS = 2.0
 """The quota counts as the limiting factor for 2 seconds after a call had to wait for it."""
+GROWN_SHARE = 1.5
+"""If this process may use so many times the share of a quota for which a rate was learned, the rate is learned anew."""
 AT_CAPACITY = "server at capacity"
 """`limiting_factor` of an endpoint whose window has reached the knee."""
 
@@ -36,7 +40,7 @@ class EndpointEvent(NamedTuple):
     what: str
 
 
-class SendTime(NamedTuple):
+class SendTime(msgspec.Struct, frozen=True, gc=False):
     """When a call was sent, and the number of other calls that were in flight at the endpoint."""
 
     at: float
@@ -84,6 +88,7 @@ class EndpointLimits:
         self.disabled_reason: str | None = None
         self.is_closed = False
         self.refusals = 0
+        self._measured_share = 1.0
         self.paced_at = -math.inf
         self.cached_knee = None if window is None else window.cached_knee
         self._learned = False
@@ -121,11 +126,14 @@ class EndpointLimits:
             room = max(room, self.concurrency_limit.earliest(self.in_flight))
         quota = self.quota.earliest(cost) if self.quota.has_limits else -math.inf
         throttle = self.throttle.earliest(now)
-        if max(quota, throttle) > max(now, room):
+        paced = throttle if throttle > quota else quota
+        if paced <= room:
+            return room
+        if paced > now:
             self.paced_at, self._learned = now, throttle > quota
             if self.window is not None and self._learned and self.throttle.rate is not None:
                 self.window.step_aside(now)
-        return max(room, quota, throttle)
+        return paced
 
     def open_window_to_quota(self, now: float, max_calls: int) -> None:
         """Open the window at once, so that a known quota paces the calls instead of a window that opens gradually.
@@ -146,6 +154,10 @@ class EndpointLimits:
         self.is_closed = self.disabled_reason is not None or share <= 0
         if share > 0:
             self.quota.set_share(share, now)
+        if not self._measured_share <= share < GROWN_SHARE * self._measured_share:
+            if share > self._measured_share:
+                self.throttle.measure_again(now)
+            self._measured_share = share
 
     def pause(self, until: float, why: str) -> None:
         """Send no calls to the endpoint until then, because a quota of its key is used up."""

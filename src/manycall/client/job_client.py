@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from manycall import clock, errors
 from manycall.client.attempt import Answered
 from manycall.client.call_counters import CallCounters
-from manycall.client.call_history import CallInFlight, CallsInFlight, EarlierAttempts
+from manycall.client.call_history import CallInFlight, EarlierAttempts
 from manycall.client.encoded_call import EncodedCall, encode_call
 from manycall.client.endpoint import Endpoint
 from manycall.client.endpoint_limits import SendTime
@@ -79,7 +79,7 @@ class JobClient(LLM):
         permits: the job's part of the pools' permits.
         had_success: a call was answered before the job began, by another job of the pool or in an earlier session.
         storage_error: why a response could not be stored; None if all were.
-        in_flight: the calls that were sent and have not ended.
+        in_flight: the calls that were sent and have not ended, by a number; the oldest first.
     """
 
     def __init__(
@@ -106,11 +106,11 @@ class JobClient(LLM):
         others = [each.permits for each in self._named.values()]
         self.permits = PermitGroup(pool.permits, budget, wants_rows, others)
         self.storage_error: StorageError | None = None
-        self.in_flight = CallsInFlight()
+        self.in_flight: dict[int, CallInFlight] = {}
         self._charge, self._log = charge, log
         self._shielded = ShieldedExchanges(self.permits, self.counters) if finish_cancelled_calls else None
         self._first_priority = next(pool.job_numbers) * JOB_STEP
-        self._count = 0
+        self._count = self._attempts = 0
 
     def __repr__(self) -> str:
         return f"<JobClient {self.model}, {self.permits!r}>"
@@ -189,10 +189,11 @@ class JobClient(LLM):
         prompt = pool.selector.prompt_hashes(call.body)
         endpoint = permits.try_acquire(shared, cost, prompt) or await permits.acquire(shared, priority, cost, prompt)
         interval = endpoint.window.interval if endpoint.window is not None else None
-        now = clock.now()
+        now = pool.now()
         if earlier is not None:
             earlier.record_sent(now)
-        number = self.in_flight.add(CallInFlight(origin, endpoint, now))
+        self._attempts = number = self._attempts + 1
+        self.in_flight[number] = CallInFlight(origin, endpoint, now)
         try:
             if shielded is not None:
                 response = await shielded.run(self._exchange(pool, call, endpoint, origin, earlier), shared, endpoint)
@@ -203,7 +204,7 @@ class JobClient(LLM):
                 finally:
                     permits.release(shared, endpoint)
         finally:
-            self.in_flight.remove(number)
+            del self.in_flight[number]
         return self._read(pool, call, cost, endpoint, interval, response)
 
     def _after_failure(

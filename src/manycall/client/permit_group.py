@@ -32,7 +32,7 @@ class PermitGroup:
     Attributes:
         in_flight: calls of this job that have a permit or wait for one.
         closed: why the job makes no more calls; None while it does.
-        rows_left: number of rows that have not started yet; inf if their calls cannot be counted.
+        count_rows_left: returns the number of rows that have not started yet; inf if their calls cannot be counted.
         expected_rows: number of rows that the job had to do at its start; 0 if it is unknown.
         changed: set when a row may be able to start, and when a call has ended. The scheduler clears it.
         wake_event: set when the job is closed. At the end of an outage it is set and replaced by a new event, so that
@@ -51,7 +51,7 @@ class PermitGroup:
         self._used: dict[Permits, int] = {}  # pool → number of the last row that has begun there, 0: none has
         self._begun, self._newest = 0, -1
         self.in_flight = 0
-        self.rows_left = math.inf
+        self.count_rows_left: Callable[[], float] = lambda: math.inf
         self.expected_rows = 0
         self.changed = asyncio.Event()
         self.wake_event = asyncio.Event()
@@ -174,9 +174,9 @@ class PermitGroup:
         """Record the number of rows that the job has still to do, at its start."""
         self.expected_rows = rows
 
-    def record_rows_left(self, rows: float) -> None:
-        """Record how many rows have not started yet, each of which makes one call; inf if they make more."""
-        self.rows_left = rows
+    def count_rows_with(self, count: Callable[[], float]) -> None:
+        """Set what returns how many rows have not started yet, each of which makes one call; inf if they make more."""
+        self.count_rows_left = count
 
     def recheck(self) -> None:
         """Check for room after a window has changed, or because a result was read."""

@@ -23,12 +23,12 @@ class Group(Protocol):
 
     Attributes:
         changed: set when a row may be able to start.
-        rows_left: number of rows that have not started yet; inf if their calls cannot be counted.
+        count_rows_left: returns the number of rows that have not started yet; inf if their calls cannot be counted.
         expected_rows: number of rows that the job had to do at its start; 0 if it is unknown.
     """
 
     changed: asyncio.Event
-    rows_left: float
+    count_rows_left: Callable[[], float]
     expected_rows: int
 
     def end_outage(self) -> None:
@@ -191,8 +191,8 @@ class Permits:
             endpoint, at = self._only, self._only.earliest(cost, now)
         else:
             endpoint, at = self._selector.find(cost, now, self._turn, self._calls_left)
-        if self.in_flight >= CANARY_CALLS:
-            at = max(at, self._canary_ends)
+        if self._canary_ends > at and self.in_flight >= CANARY_CALLS:
+            at = self._canary_ends
         if at > now:
             if at < float("inf") and (self._timer is None or self._timer_at > at):
                 self._stop_timer()
@@ -203,7 +203,7 @@ class Permits:
     @property
     def _calls_left(self) -> float:
         """Number of calls that have not been sent yet; inf if it is unknown."""
-        return sum([group.rows_left for group in self._groups], float(len(self._waiting)))
+        return sum([group.count_rows_left() for group in self._groups], float(len(self._waiting)))
 
     def _reserve(self, endpoint: Endpoint, cost: CallCost, prompt: Sequence[int], now: float) -> None:
         if self._turn == 0 and not self.has_answer:

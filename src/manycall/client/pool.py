@@ -73,6 +73,7 @@ class EndpointPool:
         cpu_load: the CPU load of this process.
         estimate: expected tokens of a call.
         job_numbers: numbers the jobs of the client; calls of earlier jobs go first.
+        now: returns the time; faster than `clock.now`.
     """
 
     def __init__(
@@ -93,7 +94,8 @@ class EndpointPool:
         self.cpu_load = CpuLoad()
         self.estimate = TokenEstimator()
         self.job_numbers = count()
-        sender = AttemptSender(transport, timeout, permits.end_outage, clock.running_clock())
+        self.now = clock.running_clock()
+        sender = AttemptSender(transport, timeout, permits.end_outage, self.now)
         self.hedger = HedgingSender(sender, endpoints, permits) if len(endpoints) > 1 else None
         self.sender: Sender = self.hedger or sender
         self.model = model

@@ -10,6 +10,7 @@ from manycall import clock
 from manycall.client.pool import ClientStatus
 from manycall.cluster.driven_worker import DrivenWorker
 from manycall.cluster.group_figures import GroupFigures
+from manycall.cluster.mirrored_link import mark_of
 from manycall.cluster.row_book import RowBook
 from manycall.cluster.shared_limits import SharedLimits
 from manycall.cluster.starting import WorkerStarter
@@ -44,7 +45,6 @@ class WorkerGroup:
         self._changed = asyncio.Event()
         self._rows = RowBook(session.folder, session.counters, session.rows_left, self._changed.set)
         self._pool = WorkerPool(starter, self._setup, self)
-        self._shares_disk = starter.shares_disk
         self._leases = WorkerLeases()
         self._budget = None if session.budget is None else session.budget.budget
         self._limits = SharedLimits(
@@ -64,9 +64,10 @@ class WorkerGroup:
 
     def _setup(self, number: int) -> Setup:
         session, client = self._session, self._session.client
+        run_folder = session.folder.folder.resolve()
         return Setup(
-            number, str(session.folder.folder.resolve()), self._shares_disk, client.started_sims,
-            client.key_marks(self._salt), self._salt, self._had_success, session.rows_left or 0,
+            number, str(run_folder), mark_of(run_folder), client.started_sims, client.key_marks(self._salt), self._salt,
+            self._had_success, session.rows_left or 0,
         )  # fmt: skip
 
     async def run(self, rows: AsyncIterator[Row]) -> None:

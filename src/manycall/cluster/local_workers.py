@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from functools import partial
 
+from manycall.client.system_limits import available_cores
 from manycall.client.threads import in_own_thread
 from manycall.cluster.link import Link, open_socket_link
 from manycall.sim.process import PACKAGE_FOLDER
@@ -60,12 +61,13 @@ class LocalStarter:
     Args:
         call: the call that builds the job, encoded (python_api/job_call.py).
         key: the API key that was given in Python; None if there is none.
+
+    Attributes:
+        cores: number of cores of this machine that may be used.
     """
 
-    shares_disk = True
-
     def __init__(self, call: bytes, key: str | None) -> None:
-        self._call = call
+        self._call, self.cores = call, available_cores()
         self._environment = {**os.environ, **({} if key is None else {KEY_VARIABLE: key})}
 
     async def start(self, number: int) -> LocalWorker:

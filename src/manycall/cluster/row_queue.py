@@ -14,7 +14,7 @@ class RowQueue:
 
     Attributes:
         begun: number of rows that were taken from it.
-        low: set when the worker should get more rows: half of the last unit has begun.
+        low: set when the worker should get more rows: when half of the rows have begun, and when all have.
     """
 
     def __init__(self) -> None:
@@ -69,6 +69,6 @@ class RowQueue:
                 continue
             sent = self._rows.popleft()
             self.begun += 1
-            if len(self._rows) <= self._low_level:
+            if len(self._rows) in (self._low_level, 0):
                 self.low.set()
             yield Row(sent.id, sent.fields, sent.index, sent.sample)

@@ -23,13 +23,13 @@ class StartedWorker(Protocol):
 
 
 class WorkerStarter(Protocol):
-    """Starts workers: on this machine (local_workers.py) or on others.
+    """Starts workers: on this machine (local_workers.py) or on others (ray_workers.py).
 
     Attributes:
-        shares_disk: whether the workers see the run folder.
+        cores: number of cores that workers may use.
     """
 
-    shares_disk: bool
+    cores: int
 
     async def start(self, number: int) -> StartedWorker:
         """Start a worker. It builds the job and then waits for its setup.

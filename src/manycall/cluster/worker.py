@@ -15,6 +15,7 @@ from manycall.client.job_client import JobClient
 from manycall.client.leased_budget import LeasedBudget
 from manycall.client.leases import apply_shares, endpoint_reports
 from manycall.cluster.link import Link
+from manycall.cluster.mirrored_link import segment_place
 from manycall.cluster.row_queue import RowQueue
 from manycall.cluster.worker_messages import (
     Grant,
@@ -56,10 +57,18 @@ async def run_worker(job: Job[Any], options: RunOptions, link: Link) -> None:
     if message is None:
         return
     setup = decode_setup(message)
+    with segment_place(link, Path(setup.run_folder), setup.segment, setup.mark) as (folder, outlet):
+        last = await _work(job, options, setup, folder, outlet)
+        outlet.send(encode_message(replace(last, ended=True)))
+        outlet.close()
+
+
+async def _work(job: Job[Any], options: RunOptions, setup: Setup, folder: Path, link: Link) -> Report:
+    """Process the rows that the driver sends. Return the last report."""
     last = Report(1)
     try:
         client = _checked_client(job, options, setup)
-        with closing(_open_segment(job, setup)) as segment:
+        with closing(_open_segment(job, folder, setup.segment)) as segment:
             async with client:
                 worker = Worker(job, with_model(options, client), client, segment, link, setup)
                 try:
@@ -68,8 +77,7 @@ async def run_worker(job: Job[Any], options: RunOptions, link: Link) -> None:
                     last = worker.make_report()
     except Exception as error:  # also a bug, so that the driver can say it
         last = replace(last, stopped=reason_of(error))
-    link.send(encode_message(replace(last, ended=True)))
-    link.close()
+    return last
 
 
 def _checked_client(job: Job[Any], options: RunOptions, setup: Setup) -> CallClient:
@@ -89,9 +97,9 @@ def _checked_client(job: Job[Any], options: RunOptions, setup: Setup) -> CallCli
     return client
 
 
-def _open_segment(job: Job[Any], setup: Setup) -> Segment:
+def _open_segment(job: Job[Any], folder: Path, number: int) -> Segment:
     layout = job.layout or (PartsLayout() if job.rows_may_split else PlainLayout())
-    return Segment(Path(setup.run_folder), setup.segment, layout=layout, truncated_suffix=job.truncated_suffix)
+    return Segment(folder, number, layout=layout, truncated_suffix=job.truncated_suffix)
 
 
 class Worker:

@@ -2,8 +2,6 @@
 
 from collections import deque
 
-from manycall.client.system_limits import available_cores
-
 BOUND_SECONDS, BOUND_SHARE, MIN_SECONDS_LEFT = 4.0, 0.75, 30.0
 """A worker is added if all workers were the limit for this share of this time, and the rows take so much longer."""
 
@@ -13,9 +11,11 @@ class WorkerCount:
 
     Args:
         processes: the number of workers; None: one, and more while they are the limit, up to the number of cores.
+        cores: number of cores where the workers run.
     """
 
-    def __init__(self, processes: int | None) -> None:
+    def __init__(self, processes: int | None, cores: int) -> None:
+        self._cores = cores
         self._is_fixed = processes is not None
         self._wanted = processes or 1
         self._history: deque[tuple[float, float]] = deque()  # (time, seconds in which the workers were the limit)
@@ -30,7 +30,7 @@ class WorkerCount:
             bound_seconds: for how long all workers have been the limit so far.
             seconds_left: how long the rows will take at the present speed; inf if it is unknown.
         """
-        if self._is_fixed or self._wanted >= available_cores():
+        if self._is_fixed or self._wanted >= self._cores:
             return self._wanted
         history = self._history
         history.append((now, bound_seconds))

@@ -12,6 +12,7 @@ import msgspec
 
 from manycall import errors
 from manycall.client.leases import EndpointReport, EndpointShare
+from manycall.cluster.mirrored_link import FolderMark
 from manycall.control.amounts import AmountUse
 from manycall.control.work_units import ReturnRequest, RowsReport
 from manycall.errors import ManycallError, RunStopped, StorageError, UsageError
@@ -51,8 +52,7 @@ class Setup(msgspec.Struct, frozen=True):
     Attributes:
         segment: number of the worker's segment.
         run_folder: path of the run folder.
-        is_shared: whether the worker sees that folder. Otherwise it writes to a folder of its own, and the driver
-            copies what it writes.
+        mark: by which a worker recognises that folder (mirrored_link.py).
         sims: the URLs of the simulated endpoints that the driver has started, in the order of the endpoints.
         key_marks: a keyed hash of each endpoint's key.
         salt: the key of that hash.
@@ -62,7 +62,7 @@ class Setup(msgspec.Struct, frozen=True):
 
     segment: int
     run_folder: str
-    is_shared: bool
+    mark: FolderMark | None
     sims: list[str]
     key_marks: dict[str, str]
     salt: bytes
@@ -98,14 +98,6 @@ class Grant(msgspec.Struct, frozen=True):
     stop: StopReason | None = None
     cancel: bool = False
     finish: bool = False
-
-
-class SegmentPiece(msgspec.Struct, frozen=True, array_like=True):
-    """Bytes of a file of a segment that the driver does not see."""
-
-    file: str
-    offset: int
-    content: bytes
 
 
 class WorkerFigures(msgspec.Struct, frozen=True):
@@ -147,7 +139,6 @@ class Report(msgspec.Struct, frozen=True):
         figures: what it shows of itself.
         lines: lines for the timeline, each sent once.
         had_success: a call was answered.
-        pieces: what it has written, if the driver does not see its files.
         stopped: why it makes no more calls; None while it does.
         ended: this is the last report. Its files are closed.
     """
@@ -162,7 +153,6 @@ class Report(msgspec.Struct, frozen=True):
     figures: WorkerFigures = WorkerFigures()
     lines: list[dict[str, Any]] = []
     had_success: bool = False
-    pieces: list[SegmentPiece] = []
     stopped: StopReason | None = None
     ended: bool = False
 

@@ -102,7 +102,10 @@ class WorkerPool:
             worker.started.kill()
 
     async def close(self) -> None:
-        """Wait for the workers that have not ended, and kill them if that takes too long."""
+        """Kill the workers that have not begun. Wait for the others, and kill them if that takes too long."""
+        for worker in self._workers.values():
+            if worker.report is None:
+                worker.started.kill()
         for _ in range(2):
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=KILL_SECONDS)

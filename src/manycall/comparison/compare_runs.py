@@ -14,7 +14,7 @@ from manycall.comparison.run_scores import RunScores, row_scorer, sample_mean
 from manycall.errors import UsageError
 from manycall.evals.lm_eval.samples import open_output
 from manycall.evals.no_answer import NoAnswer
-from manycall.evals.stats.paired_tests import holm_adjust, paired_difference, score_change
+from manycall.evals.stats.paired_tests import holm_adjust, paired_difference, score_change, weighted_difference
 from manycall.evals.tasks.task import Task
 from manycall.option_flags import option
 from manycall.store.atomic_write import replace_file, storage_errors
@@ -110,10 +110,14 @@ class RunPair(NamedTuple):
 
     def difference(self) -> RunDifference:
         """Return the paired difference of the scores, other run minus first run."""
-        pairs = self.paired_scores()
-        binary = self.first.possible_scores | self.other.possible_scores <= {0.0, 1.0}
+        pairs, weights = self.paired_scores(), self.first.weights.get(self.name)
         unpaired = [len(run.scores[self.name]) - len(pairs) for run in (self.first, self.other)]
-        return RunDifference(self.number, self.name, paired_difference(pairs.values(), binary=binary), *unpaired)
+        if weights is not None and pairs:
+            difference = weighted_difference([*pairs.values()], [weights[question] for question in pairs])
+        else:
+            binary = self.first.possible_scores | self.other.possible_scores <= {0.0, 1.0}
+            difference = paired_difference(pairs.values(), binary=binary)
+        return RunDifference(self.number, self.name, difference, *unpaired)
 
     def changed_questions(self) -> list[str]:
         """Return the ids of the questions whose scores differ."""

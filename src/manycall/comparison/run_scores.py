@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from manycall.comparison.comparison_result import ComparedRun
@@ -11,7 +11,8 @@ from manycall.evals.eval_result import Score
 from manycall.evals.no_answer import NoAnswer, UnansweredRows, no_answer_grades
 from manycall.evals.rescore import task_of
 from manycall.evals.row_grades import PROMPT_FIELDS, RowGrader, RowGrades, stored_grader, task_grader
-from manycall.evals.stats.intervals import BINARY_SCALE
+from manycall.evals.stats.group_means import WeightedMean
+from manycall.evals.stats.intervals import BINARY_SCALE, Scale
 from manycall.evals.stats.mean import Mean
 from manycall.evals.tasks.custom import find_scorer
 from manycall.evals.tasks.task import Task
@@ -28,11 +29,13 @@ class RowScorer(NamedTuple):
         grade: scores a row.
         possible_scores: worst, best, any between; empty if unknown.
         answer_scores: names of the scores in which a row without an answer can count as wrong.
+        weigh: returns the weights of a row, by the names of the scores that have weights.
     """
 
     grade: RowGrader
     possible_scores: set[float]
     answer_scores: tuple[str, ...]
+    weigh: Callable[[Fields], Mapping[str, float]] = lambda row: {}
 
 
 def row_scorer(output: OutputReader, scorer: str | Task | None, metric: str | None, force: bool) -> RowScorer:
@@ -62,8 +65,9 @@ def row_scorer(output: OutputReader, scorer: str | Task | None, metric: str | No
     grade, selected = task_grader(output.path, task), metric or only_filter
     names = tuple(name for name in task.filters if selected in ("", name))
     return RowScorer(
-        lambda offset, row: {k: v for k, v in grade(offset, row).items() if k in names}, set(BINARY_SCALE), names
-    )
+        lambda offset, row: {k: v for k, v in grade(offset, row).items() if k in names}, set(BINARY_SCALE), names,
+        task.weights,
+    )  # fmt: skip
 
 
 def _stored_names(output: OutputReader, metric: str | None) -> tuple[str, ...]:
@@ -80,6 +84,8 @@ class RunScores:
         self.output, self.grade, self.possible_scores = output, scorer.grade, scorer.possible_scores
         self.unanswered = UnansweredRows(output, no_answer if scorer.answer_scores else "exclude")
         self.scores: dict[str, dict[str, array[float]]] = {}  # name -> question -> the score of each sample
+        self.weights: dict[str, dict[str, float]] = {}  # name -> question -> weight, of the scores that have weights
+        self._weigh = scorer.weigh
         self._row_offsets: dict[str, int] = {}
         self._unanswered_fields: dict[str, Fields] = {}
         self.prompt_hashes: dict[str, tuple[int | None, ...]] = {}
@@ -104,6 +110,9 @@ class RunScores:
         self.prompt_hashes[question] = tuple(hash(repr(row[name])) if name in row else None for name in PROMPT_FIELDS)
         for name, (_, value) in grades.items():
             self.scores.setdefault(name, {}).setdefault(question, array("d")).append(value)
+        for name, weight in self._weigh(dict(row)).items():
+            if name in grades:
+                self.weights.setdefault(name, {})[question] = weight
 
     def first_row(self, question: str) -> tuple[Mapping[str, Any], RowGrades]:
         """Return the first row of a question that was written, and its grades; the row's own fields if none was."""
@@ -117,12 +126,7 @@ class RunScores:
         output = self.output
         task = str(output.settings.get("job", "?"))
         scale = (min(self.possible_scores), max(self.possible_scores)) if self.possible_scores else None
-        scores = []
-        for name in names:
-            mean = Mean()
-            for question in self.scores[name].values():
-                mean.add(sample_mean(question))
-            scores.append(Score(task, name, mean.value, mean.stderr, mean.count, mean.interval(scale)))
+        scores = [self._score(task, name, scale) for name in names]
         model = str(output.settings.get("model", "?"))
         return ComparedRun(
             out=output.path,
@@ -134,6 +138,15 @@ class RunScores:
             failed=self.unanswered.failed,
             incomplete=output.incomplete_message(self.rows),
         )
+
+    def _score(self, task: str, name: str, scale: Scale | None) -> Score:
+        mean, weighted = Mean(), WeightedMean()
+        for question, samples in self.scores[name].items():
+            mean.add(sample_mean(samples))
+            weighted.add(sample_mean(samples), self.weights.get(name, {}).get(question, 1.0))
+        if name in self.weights:
+            return Score(task, name, weighted.value, None, mean.count)
+        return Score(task, name, mean.value, mean.stderr, mean.count, mean.interval(scale))
 
 
 def sample_mean(samples: Sequence[float]) -> float:

@@ -20,10 +20,8 @@ How the driver uses it, for each limit in tokens or money:
 
 from typing import NamedTuple
 
+from manycall.control.budget import ROUNDING
 from manycall.control.promises import Promises
-
-ROUNDING = 1e-9
-"""Part of the maximum that is not worth a call. Sums of money are not exact."""
 
 
 class AmountUse(NamedTuple):
@@ -106,23 +104,23 @@ class DividedAmount:
         self._uses.pop(worker, None)
         self._promises.remove(worker)
 
+    def _bound(self, worker: int) -> float:
+        return self._uses.get(worker, AmountUse()).bound
+
     def _held(self, worker: int) -> float:
-        """Return the amount that must be kept for a worker: what it may use, and what it uses beyond that."""
-        return max(self._promises.largest(worker), self._uses.get(worker, AmountUse()).bound)
+        """Return the amount that no other worker can get: the largest allowance, or the use beyond it."""
+        return max(self._promises.largest(worker), self._bound(worker))
 
     def _allowance(self, worker: int) -> float:
-        use = self._uses.get(worker, AmountUse())
+        """Return the use of the worker, with its calls in flight, plus its part of the unused amount."""
         workers = {*self._uses, *self._promises.workers, worker}
-        kept = sum(self._used_by_gone.values()) + sum(self._held(each) for each in workers)
-        unheld = self._maximum - kept  # negative if calls cost more than expected
-        available = unheld + self._held(worker) - use.bound
-        unused = unheld + sum(self._held(each) - self._uses.get(each, AmountUse()).bound for each in workers)
+        left = self._maximum - sum(self._used_by_gone.values())
+        unused = left - sum(map(self._bound, workers))  # negative if calls cost more than expected
         ahead = unused / (2 * len(workers))
         if ahead < self._per_call:
-            ahead = available if worker == self._last_worker else 0.0
-        if available <= self._maximum * ROUNDING:
-            ahead = 0.0
-        return max(0.0, use.bound + min(ahead, available))
+            ahead = unused if worker == self._last_worker else 0.0
+        not_held = left - sum(map(self._held, workers - {worker}))
+        return max(0.0, min(self._bound(worker) + ahead, not_held))
 
     @property
     def _per_call(self) -> float:

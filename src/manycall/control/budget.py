@@ -14,6 +14,8 @@ from being used up at once because the first few answers were short.
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+ROUNDING = 1e-9
+"""Part of a limit that is not worth a call: sums of money are not exact, and depend on the order of the calls."""
 MAX_IN_FLIGHT_UNPRICED = 8
 """Calls in flight until the first response arrives, because the cost of a call is not known before."""
 
@@ -45,7 +47,11 @@ class SpendLimit(NamedTuple):
     format: Callable[[float], str]
     flag: str
 
-    def reached(self, spent: float) -> str:
+    def is_reached(self, spent: float) -> bool:
+        """Return whether nothing is left for another call."""
+        return spent >= self.maximum * (1 - ROUNDING)
+
+    def message(self, spent: float) -> str:
         """Return the message that ends a run when this much was spent."""
         maximum = self.format(self.maximum)
         return f"Stopped: {self.flag} {maximum} reached ({self.format(spent)} spent in all sessions)."
@@ -102,7 +108,7 @@ class Budget:
         if in_flight >= MAX_IN_FLIGHT_UNPRICED and not self._responses:
             return False
         for limit, spent, reserved in zip(self._limits, self.spent(), self.reserved(in_flight), strict=True):
-            if spent + reserved >= limit.maximum:
+            if limit.is_reached(spent + reserved):
                 return False
         return True
 
@@ -128,8 +134,8 @@ class Budget:
     def exhausted(self) -> str | None:
         """The error message if the amount spent has reached a limit; None while it is below all limits."""
         for limit, spent in zip(self._limits, self.spent(), strict=True):
-            if spent >= limit.maximum:
-                return limit.reached(spent)
+            if limit.is_reached(spent):
+                return limit.message(spent)
         return None
 
     def usage_lines(self) -> list[str]:

@@ -83,10 +83,9 @@ class RowOrder:
     def __len__(self) -> int:
         return len(self._rows)
 
-    @property
-    def fill_level(self) -> float:
-        """How much was read ahead, as a fraction of what should be; at least 1 if no more rows should be read."""
-        return max(len(self._rows) / MAX_ROWS, self._characters / MAX_CHARACTERS)
+    def is_filled(self, share: float) -> bool:
+        """Return whether this share of the rows that should be read ahead was read. With 1, no more should be read."""
+        return len(self._rows) >= share * MAX_ROWS or self._characters >= share * MAX_CHARACTERS
 
     def add(self, row: Row) -> None:
         """Add a row that was read."""
@@ -150,7 +149,10 @@ class RowOrder:
 
 def row_size(row: Row) -> int:
     """Return the number of text characters in a row."""
-    return sum([len(value) if isinstance(value, str) else _characters(value) for value in row.fields.values()])
+    size = 0
+    for value in row.fields.values():
+        size += len(value) if isinstance(value, str) else _characters(value)
+    return size
 
 
 def _characters(value: Any) -> int:

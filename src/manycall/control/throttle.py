@@ -101,6 +101,13 @@ class Throttle:
         """Pause all calls until the time at which the server's quota is reset."""
         self._closed_until = max(self._closed_until, until)
 
+    def measure_again(self, now: float) -> None:
+        """Measure the rate anew, from the present one, because others no longer use a part of the quota."""
+        if self._limiter is not None and not self._is_measuring:
+            self._base_rate = self._current_rate(now)
+            self._is_measuring, self._doubling_seconds = True, SLOW_DOUBLING_SECONDS
+            self._growth_started_at = self._exhausted_at = now
+
     def _current_rate(self, now: float) -> float:
         """Return the rate now: the rate after the last refusal, plus its growth since then.
 
@@ -118,12 +125,14 @@ class Throttle:
 
     def record_sent(self, now: float) -> None:
         """Record a call that is sent at a time permitted by `earliest`."""
+        self._accepted.record_sent(now)
+        if self._closed_at == -math.inf:  # no call was refused
+            return
         self._probe_sent_at, self._needs_probe = (now if self._needs_probe else None), False
         if self._limiter is not None:
             self._limiter.consume(1.0, now)
         self._calls_since_change += 1
         self._random_refusals.record_sent()
-        self._accepted.record_sent(now)
 
     def record_429(self, sent: float, now: float, wait: float | None, *, has_limit: bool = False) -> bool:
         """Record that a call was refused with 429.

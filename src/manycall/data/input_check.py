@@ -1,16 +1,15 @@
 """What is known of the rows before the first call: a file is checked as a whole, as far as the last session has not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
 from manycall.data.input_record import EarlierInput, InputPosition
 from manycall.data.prompt_error import PromptError
-from manycall.data.row_files import LineCursor
-from manycall.data.row_ids import RowIds
+from manycall.data.row_files import LineCursor, LocatedRow
+from manycall.data.row_ids import RowIds, SeenIds
 from manycall.data.row_input import RowInput
 from manycall.errors import UsageError
-from manycall.ids import IdState, IdTable
 from manycall.records import Fields
 
 
@@ -90,15 +89,15 @@ class InputCheck(NamedTuple):
     ) -> CheckedInput | None:
         """Check the rows from a position on; None if an id may occur before the position, too."""
         assert self.input.file is not None
-        seen, rows, first_row = IdTable(), start.index, self._first_row() if start.index else None
-        located = self.input.located(start=start.index, cursor=LineCursor(start.at.offset, start.at.line))
-        for location, fields in islice(located, None if self.limit is None else self.limit - start.index):
+        rows, first_row = start.index, self._first_row() if start.index else None
+        seen = SeenIds(lambda: self._ids_between(start, rows))
+        for location, fields in self._located(start, self.limit):
             first_row = fields if first_row is None else first_row
             name = self.ids.explicit(fields, location)
             if name is None:
                 self.ids.from_content(fields, location)  # reports a text that cannot be encoded
                 all_have_ids = False
-            elif seen.mark_seen(name) is not IdState.UNKNOWN:
+            elif not seen.add(name):
                 raise UsageError(f"{self.input.name}, {location}: duplicate id {name!r:.100}. Ids must be unique.")
             elif may_occur_before(name):
                 return None
@@ -106,6 +105,16 @@ class InputCheck(NamedTuple):
                 self._check_use(self.use, location, fields)
             rows += 1
         return CheckedInput(rows, first_row, self.input.file.fingerprint, all_have_ids, start.index > 0)
+
+    def _located(self, start: InputPosition, end: int | None) -> Iterator[LocatedRow]:
+        located = self.input.located(start=start.index, cursor=LineCursor(start.at.offset, start.at.line))
+        return islice(located, None if end is None else end - start.index)
+
+    def _ids_between(self, start: InputPosition, end: int) -> Iterator[str]:
+        """Yield the ids of the rows from a position up to row `end`, which are read again."""
+        for location, fields in self._located(start, end):
+            if (name := self.ids.explicit(fields, location)) is not None:
+                yield name
 
     def _check_use(self, use: Callable[[Fields], object], location: str, fields: Fields) -> None:
         try:

@@ -4,19 +4,25 @@ from typing import Any
 
 MAX_NESTING = 200
 """Maximum number of nested arrays and objects in a row and in the result of a row function."""
+_CONTAINERS = (dict, list)
 TOO_DEEP = f"nested more than {MAX_NESTING} levels deep. Flatten it."
 
 
-def is_too_deep(value: Any, text: str | bytes) -> bool:
-    """Return whether a value is nested more than MAX_NESTING levels deep.
+def is_too_deep(value: dict[str, Any], text: str | bytes) -> bool:
+    """Return whether an object is nested more than MAX_NESTING levels deep.
 
     Args:
-        text: the value as JSON text. If it has at most MAX_NESTING brackets, the value is not searched.
+        text: the object as JSON text. If it has at most MAX_NESTING brackets, the object is not searched.
     """
+    for each in value.values():
+        if isinstance(each, _CONTAINERS):
+            break
+    else:  # a flat row, as most are: counting the brackets of 1 KB takes 0.4 µs
+        return False
     brackets = text.count("{") + text.count("[") if isinstance(text, str) else text.count(b"{") + text.count(b"[")
     if brackets <= MAX_NESTING:
         return False
-    level = [value]
+    level: list[Any] = [value]
     for _ in range(MAX_NESTING):
         level = [each for outer in level for each in (outer.values() if isinstance(outer, dict) else outer)]
         level = [each for each in level if isinstance(each, dict | list)]

@@ -283,17 +283,17 @@ class RowSource:
         rows = []
         for sample in range(self._samples or 1):
             row_id = self._ids.of_sample(name, sample)
-            before = self._done_state(row_id, known) if self._all_have_ids else known.mark_seen(row_id)
-            if before is IdState.SEEN:
-                raise UsageError(f"{self.name}, {location}: duplicate id {row_id!r:.100}. Ids must be unique.")
-            if before is IdState.UNKNOWN:
+            if self._all_have_ids:  # they differ; and no id need be looked up if no row was done before
+                is_pending = not (self._may_be_done and known.is_done(row_id))
+            else:
+                before = known.mark_seen(row_id)
+                if before is IdState.SEEN:
+                    raise UsageError(f"{self.name}, {location}: duplicate id {row_id!r:.100}. Ids must be unique.")
+                is_pending = before is IdState.UNKNOWN
+            if is_pending:
                 with_variables = fields if self._sampler is None else self._sampler.sample(row_id, fields)
                 rows.append(Row(row_id, with_variables, index, sample))
         return rows
-
-    def _done_state(self, row_id: str, known: IdTable) -> IdState:
-        """Return DONE or UNKNOWN. If no row was done when the session began, no hash is computed."""
-        return IdState.DONE if self._may_be_done and known.is_done(row_id) else IdState.UNKNOWN
 
 
 async def _first(rows: AsyncIterable[T], limit: int | None) -> AsyncIterator[T]:

@@ -28,7 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 ROWS_ARGUMENTS = ("rows", "answers")
 """Arguments with rows. A worker needs only the first row of them."""
-DRIVER_ARGUMENTS = ("api_key", "processes", "progress", "overwrite", "dry_run")
+DRIVER_ARGUMENTS = ("api_key", "processes", "cluster", "progress", "overwrite", "dry_run")
 """Arguments that do not concern a worker. It finds the key where the driver found it."""
 USER_MODULE = "_user_"
 """Beginning of the name of a module that was loaded from the path of its file, and is not on the import path."""

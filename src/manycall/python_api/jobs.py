@@ -86,6 +86,7 @@ def generate(
     dry_run: bool = False,
     retry: Retry | None = None,
     processes: int | str | None = None,
+    cluster: str | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> RunResult:
@@ -142,7 +143,7 @@ def generate(
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
         price=price, prices=prices, max_time=max_time, from_=from_, dry_run=dry_run, retry=retry,
-        processes=processes, overwrite=overwrite, progress=progress,
+        processes=processes, cluster=cluster, overwrite=overwrite, progress=progress,
     )  # fmt: skip
     job = generate_job(
         prompt, rows, options, messages=messages, images=images, samples=samples, system=system,
@@ -188,6 +189,7 @@ def run_steps(
     from_: str | PathLike[str] | None = None,
     dry_run: bool = False,
     processes: int | str | None = None,
+    cluster: str | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> RunResult:
@@ -223,7 +225,7 @@ def run_steps(
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
         price=price, prices=prices, max_time=max_time, from_=from_, dry_run=dry_run,
-        processes=processes, overwrite=overwrite, progress=progress,
+        processes=processes, cluster=cluster, overwrite=overwrite, progress=progress,
     )  # fmt: skip
     job = steps_job(
         steps, rows, options, samples=samples, reask=reask, random_vars=random_vars, grid_vars=grid_vars, seed=seed
@@ -262,6 +264,7 @@ def map(
     from_: str | PathLike[str] | None = None,
     dry_run: bool = False,
     processes: int | str | None = None,
+    cluster: str | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> RunResult:
@@ -303,7 +306,7 @@ def map(
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
         price=price, prices=prices, max_time=max_time, from_=from_, dry_run=dry_run,
-        processes=processes, overwrite=overwrite, progress=progress,
+        processes=processes, cluster=cluster, overwrite=overwrite, progress=progress,
     )  # fmt: skip
     return dispatch.run(map_job(function, rows, options, samples=samples), options)
 
@@ -346,6 +349,7 @@ def evaluate(
     dry_run: bool = False,
     retry: Retry | None = None,
     processes: int | str | None = None,
+    cluster: str | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> EvalResult:
@@ -384,7 +388,7 @@ def evaluate(
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
         price=price, prices=prices, max_time=max_time, from_=from_, dry_run=dry_run, retry=retry,
-        processes=processes, overwrite=overwrite, progress=progress,
+        processes=processes, cluster=cluster, overwrite=overwrite, progress=progress,
     )  # fmt: skip
     job = evaluate_job(
         task, options, data=data, fewshot_data=fewshot_data, num_fewshot=num_fewshot, prompt=prompt, scorer=scorer,
@@ -432,6 +436,7 @@ def judge(
     from_: str | PathLike[str] | None = None,
     retry: Retry | None = None,
     processes: int | str | None = None,
+    cluster: str | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> JudgeResult:
@@ -470,7 +475,7 @@ def judge(
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking, reasoning=reasoning,
         limit=limit, id_field=id_field, max_total_tokens=max_total_tokens, max_cost=max_cost,
         price=price, prices=prices, max_time=max_time, from_=from_, retry=retry,
-        processes=processes, overwrite=overwrite, progress=progress,
+        processes=processes, cluster=cluster, overwrite=overwrite, progress=progress,
     )  # fmt: skip
     job = judge_job(
         answers, rubric, options, against=against, scale=scale, labels=labels, both_orders=both_orders,
@@ -508,6 +513,7 @@ def run_batch(
     from_: str | PathLike[str] | None = None,
     dry_run: bool = False,
     processes: int | str | None = None,
+    cluster: str | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> RunResult:
@@ -538,7 +544,7 @@ def run_batch(
         max_tokens=max_tokens, params=params, drop=drop, thinking=thinking,
         limit=limit, max_total_tokens=max_total_tokens, max_cost=max_cost,
         price=price, prices=prices, max_time=max_time, from_=from_, dry_run=dry_run,
-        processes=processes, overwrite=overwrite, progress=progress,
+        processes=processes, cluster=cluster, overwrite=overwrite, progress=progress,
     )  # fmt: skip
     return dispatch.run(batch_job(requests, options, samples=samples), options)
 

@@ -10,8 +10,12 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-PLOT_WIDTH = 720
-_LABELS = 210
+PLOT_WIDTH = 770
+_LABELS = 260
+_LABEL_LENGTH = 40
+"""Maximum length of a label. The middle of a longer one is left out: it often ends with the name of a filter."""
+_FITTING_LENGTH = 34
+"""Maximum length of a label that is not condensed to the width of the labels."""
 _RIGHT = 96
 _ROW = 34
 _TOP = 10
@@ -144,8 +148,10 @@ def _line(axis: _Axis, ends: tuple[float, float], y: float, colour: str, width: 
 
 
 def _label(text: str, y: float) -> Markup:
-    shown = text if len(text) <= 30 else f"{text[:29]}…"
-    return svg_tag("text", shown, svg_tag("title", text), x=_LABELS - 14, y=y + 4, text_anchor="end")
+    half = _LABEL_LENGTH // 2
+    shown = text if len(text) <= _LABEL_LENGTH else f"{text[: half - 1]}…{text[-half:]}"
+    fit = {"textLength": _LABELS - 18, "lengthAdjust": "spacingAndGlyphs"} if len(shown) > _FITTING_LENGTH else {}
+    return svg_tag("text", shown, svg_tag("title", text), x=_LABELS - 14, y=y + 4, text_anchor="end", **fit)
 
 
 def _svg(what: str, height: float, elements: Sequence[Markup]) -> Markup:

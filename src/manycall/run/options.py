@@ -146,13 +146,21 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
             parse_as=str | None,
         ),
     ] = None
+    cluster: Annotated[
+        str | None,
+        Flag(
+            "Make the calls on a Ray cluster: auto for the one of this machine or of RAY_ADDRESS, or HOST:PORT of its "
+            "head. --processes is the number of workers.",
+            metavar="auto|HOST:PORT",
+        ),
+    ] = None
     overwrite: Annotated[bool, Flag("Start over. An existing output is moved to OUT.old.")] = False
     progress: Annotated[bool, Flag("Show a status line.")] = True
 
 
 CONNECTION_OPTIONS = (
     "model", "base_url", "endpoint", "api_key", "plain_http", "concurrency", "timeout", "idle_timeout", "drop",
-    "thinking", "processes",
+    "thinking", "processes", "cluster",
 )  # fmt: skip
 """Options that belong to a client; a job on an existing client does not take them."""
 

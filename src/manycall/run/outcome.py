@@ -92,7 +92,7 @@ def validate_result(row: Row, result: Any, may_be_many: bool = False) -> RowOutp
         return result
     if not isinstance(result, dict):
         raise TypeError(f"the row function must return a dict of fields, not {type(result).__name__}")
-    if str(result.get("id", row.id)) != row.id:
+    if "id" in result and str(result["id"]) != row.id:
         raise ValueError("the row function returned another 'id', which is the row's name")
     for value in result.values():
         if not isinstance(value, str) and _not_finite(value):

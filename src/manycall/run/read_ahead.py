@@ -85,7 +85,11 @@ class ReadAhead:
             async with aclosing(rows):  # type: ignore[type-var]
                 async for row in rows:
                     self._on_read(row.id, row.index)
-                    self._add((row,) if self._grouper is None else self._grouper.add(row))
+                    if self._grouper is None:
+                        self._rows.add(row)
+                        self._changed.set()
+                    else:
+                        self._add(self._grouper.add(row))
                     if not self._wants_more(1.0):
                         await self._wait_until_wanted()
             if self._grouper is not None:
@@ -110,4 +114,4 @@ class ReadAhead:
 
     def _wants_more(self, level: float) -> bool:
         """Whether less than this fraction of the read-ahead is full."""
-        return not self._rows or (self._total is not None and self._rows.fill_level < level)
+        return not self._rows if self._total is None else not self._rows.is_filled(level)

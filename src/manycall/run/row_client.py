@@ -131,8 +131,10 @@ class RowClient(LLM):
     async def _call(self, request: Request) -> ModelReply:
         if self.stopped or self.over:
             await clock.sleep(REFUSED_SECONDS)  # a function that retries without end must not keep the loop busy
-        if self.over:
-            raise UsageError("A task made a call after its row function had returned. Await all tasks in the function.")
+            if self.over:
+                raise UsageError(
+                    "A task made a call after its row function had returned. Await all tasks in the function."
+                )
         self.calls_made += 1
         call = encode_call(request)
         occurrence = self._occurrences[call.key] = self._occurrences.get(call.key, 0) + 1

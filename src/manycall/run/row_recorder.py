@@ -1,5 +1,11 @@
-"""Record the outcome of each row in the output, the failures and the counters."""
+"""Record the outcome of each row in the output, the failures and the counters.
 
+The rows that finish in one turn of the event loop are written together: one write instead of one for each row saves
+2 µs of a row. Their answers are in the journal already, so a kill in between costs no call: the next session repeats
+these rows from the journal.
+"""
+
+import asyncio
 from collections.abc import Callable
 
 from manycall.client.call_counters import CallCounters
@@ -9,10 +15,15 @@ from manycall.records import Failure, Row, RowOutput, Success
 from manycall.run.outcome import make_failure
 from manycall.run.row_blocks import BlockOutcome, rows_of
 from manycall.run.row_client import RowClient
-from manycall.store.row_store import RowStore
+from manycall.store.row_store import EncodedRow, RowStore
 
+GatheredRow = tuple[Success, EncodedRow, bool]
+"""A row that will be written, its lines, and whether an answer was truncated."""
 ResultListener = Callable[[Success | Failure], None]
 """Called with each result after it was written."""
+
+MAX_GATHERED_ROWS = 64
+"""Rows that are written together at most. A row function that never waits may end many rows in one turn."""
 
 MAX_INITIAL_FAILURES = 10
 """If the first 10 rows fail, stop the run: the other rows would probably fail, too."""
@@ -26,45 +37,74 @@ class RowRecorder:
         counters: counts them.
         listener: called with each result after it was written; None if there is none.
         had_success: a call was answered before this run.
+        stop: called with the error if rows could not be written.
 
     Attributes:
         hopeless: why the run should stop, because its first rows all failed; None if they did not.
     """
 
     def __init__(
-        self, run: RowStore, counters: CallCounters, listener: ResultListener | None, *, had_success: bool
+        self,
+        run: RowStore,
+        counters: CallCounters,
+        listener: ResultListener | None,
+        *,
+        had_success: bool,
+        stop: Callable[[Exception], None],
     ) -> None:
         self._run, self._counters, self._listener, self._had_success = run, counters, listener, had_success
+        self._stop = stop
+        self._gathered: list[GatheredRow] = []
+        self._has_failed = False
         self.hopeless: RunStopped | None = None
 
     def record(self, row: Row, llm: RowClient, result: RowOutput | BlockOutcome) -> None:
-        """Record a finished row, or the outcome of each row of a block.
+        """Record a finished row, or the outcome of each row of a block. The next `flush` writes it.
 
         Raises:
-            StorageError: it could not be written.
+            StorageError: a failed row of a block could not be written.
             TypeError, ValueError, RecursionError: the result cannot be written as JSON; nothing was recorded.
         """
         if isinstance(result, BlockOutcome):
             self._record_block(result)
             return
         done = Success(row, result)
-        self._run.write_row(done)
-        if self._listener is not None:
-            self._listener(done)
-        self._counters.record_done(truncated=llm.truncated)
+        encoded = self._run.encode_row(done)
+        if not self._gathered:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._gathered.append((done, encoded, llm.truncated))
+        if len(self._gathered) >= MAX_GATHERED_ROWS:
+            self.flush()
 
     def _record_block(self, result: BlockOutcome) -> None:
         done = [each for each in result.outcomes if isinstance(each, Success)]
-        self._run.write_rows(
-            [self._run.encode_row(each) for each in done]
-        )  # at once, so that a kill does not split the block
-        for each in done:
-            if self._listener is not None:
-                self._listener(each)
-            self._counters.record_done(truncated=False)
+        encoded = [self._run.encode_row(each) for each in done]
+        self._gathered += [(each, lines, False) for each, lines in zip(done, encoded, strict=True)]
+        self.flush()  # a kill must not split the block
         for failed in result.outcomes:
             if isinstance(failed, Failure):
                 self._record_failed(failed)
+
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether rows are recorded, but not written."""
+        return bool(self._gathered)
+
+    def flush(self) -> None:
+        """Write the rows that have finished since the last time, and count them. Call this once more at the end."""
+        if self._has_failed:
+            return
+        gathered, self._gathered = self._gathered, []
+        try:
+            self._run.write_rows([encoded for _, encoded, _ in gathered])
+        except Exception as error:  # a disk error, or a bug
+            self._gathered, self._has_failed = gathered, True
+            self._stop(error)
+            return
+        for done, _, truncated in gathered:
+            if self._listener is not None:
+                self._listener(done)
+            self._counters.record_done(truncated=truncated)
 
     def record_error(self, row: Row, llm: RowClient, error: BaseException) -> None:
         """Record the row as rejected or failed, after its function raised this error; each row of a block as failed.
@@ -72,6 +112,7 @@ class RowRecorder:
         Raises:
             StorageError: it could not be written.
         """
+        self.flush()
         if isinstance(error, RowRejected):
             try:
                 self._run.write_rejected(row, error)

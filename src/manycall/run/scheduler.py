@@ -12,6 +12,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from manycall import clock
@@ -76,9 +77,10 @@ class Scheduler:
         if total is not None:
             client.expect_rows(total if block_size is None else block_size.count(total))
         self._may_be_many = may_be_many
+        client.permits.count_rows_with(lambda: self._rows_left if self._makes_one_call else math.inf)
         self._changed = client.permits.changed
         self._ahead = ReadAhead(self._total, self._changed, run.unfinished.record_read, block_size)
-        self._recorder = RowRecorder(run, client.counters, listener, had_success=client.had_success)
+        self._recorder = RowRecorder(run, client.counters, listener, had_success=client.had_success, stop=self.stop)
         self._counters = client.counters
         self._workers: set[asyncio.Task[None]] = set()
         self._started = self._ended_rows = 0
@@ -108,7 +110,7 @@ class Scheduler:
         """Return the calls that have been in flight for the longest time, for the timeline."""
         return [
             {"id": call.origin.row_id, "endpoint": call.endpoint.url, "seconds": round(now - call.since, 1)}
-            for call in self._client.in_flight.oldest(SHOWN_CALLS)
+            for call in islice(self._client.in_flight.values(), SHOWN_CALLS)
             if call.origin is not None
         ]
 
@@ -168,7 +170,8 @@ class Scheduler:
                 await self._until(lambda: not self._workers)
 
     async def _cancel_tasks(self, reader: asyncio.Task[None]) -> None:
-        """Cancel the tasks that are still running. Nothing is written from now on."""
+        """Write the last rows and cancel the tasks that are still running. Nothing is written from now on."""
+        self._recorder.flush()
         self.forget_rows()
         running = {reader, *self._workers}
         for task in running:
@@ -178,7 +181,8 @@ class Scheduler:
     def _raise_reason(self) -> None:
         """Raise the reason why the run ended before all rows were processed, if there is one."""
         self._reason = self._reason or self._client.storage_error
-        finished = self._ahead.all_read and not self._ahead and self._started == self._ended_rows
+        ended = self._started == self._ended_rows and not self._recorder.has_unwritten
+        finished = self._ahead.all_read and not self._ahead and ended
         if self._reason is not None and not (isinstance(self._reason, TimeLimitReached) and finished):
             raise self._reason.with_traceback(None)
         if self._ahead.error is not None:
@@ -217,7 +221,6 @@ class Scheduler:
         while self._ahead and self._has_room(len(self._workers)) and not worker.cancelling():
             row = self._ahead.take(self._remaining_rows_per_call)
             self._started += 1
-            self._client.permits.record_rows_left(self._rows_left if self._makes_one_call else math.inf)
             llm = RowClient(self._client, row.id, self._started, self._run.journal)
             await self._do(row, llm)
             llm.end()

@@ -79,6 +79,19 @@ class AppendLog:
         if self.count >= self._sync_at_count or self.end >= self._sync_at_end:
             self._on_sync_needed()
 
+    def cut(self, end: int, count: int) -> None:
+        """Remove the lines that were appended after the file had this end and count.
+
+        Raises:
+            StorageError: they could not be removed; this file accepts no more lines.
+        """
+        try:
+            self._disk.truncate(self._fd, end)
+        except OSError as error:
+            self._failed = write_error(self.path, error)
+            raise self._failed from error
+        self.end, self.count, self._dirty = end, count, True
+
     def sync_mark(self) -> int:
         """Return how many lines will be on disk after a `sync` that starts now."""
         self._sync_at_count, self._sync_at_end = self.count + SYNC_AFTER_LINES, self.end + SYNC_AFTER_BYTES

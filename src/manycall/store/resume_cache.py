@@ -9,8 +9,9 @@ not exist.
 A change in the middle of a file is therefore not noticed. `manycall repair` reads everything and removes the cache.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
@@ -150,11 +151,12 @@ class CachedFiles(NamedTuple):
         marks = ((self.output, record.output), (self.rejected, record.rejected), (self.journal, record.journal))
         return cache if all(mark.matches(path, disk) for path, mark in marks) else None
 
-    def write(self, record: CacheRecord, table: bytes, disk: Disk) -> None:
+    def write(self, record: CacheRecord, table: Callable[[], Iterable[bytes]], disk: Disk) -> None:
         """Replace the cache atomically. Everything before the marks of the record must be synced.
 
         Args:
             record: its marks need no hashes.
+            table: returns the pieces of the table of ids; called twice.
 
         Raises:
             OSError: it could not be written.
@@ -165,8 +167,9 @@ class CachedFiles(NamedTuple):
             rejected=FileMark.at(self.rejected, record.rejected.size, disk),
             journal=FileMark.at(self.journal, record.journal.size, disk),
         )
-        pieces = [msgspec.json.encode(complete) + b"\n", table]
-        replace_file(self.folder / CACHE, [_checksum(pieces), *pieces], disk)
+        head = msgspec.json.encode(complete) + b"\n"
+        checksum = _checksum(chain([head], table()))
+        replace_file(self.folder / CACHE, chain([checksum, head], table()), disk)
 
 
 def _checksum(pieces: Iterable[bytes]) -> bytes:

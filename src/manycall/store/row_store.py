@@ -56,7 +56,6 @@ class RowStore:
         self._rows, self._rejected_rows = self._file(rows), self._file(rejected)
         self._timeline = self._file(self.folder / "timeline.jsonl")
         self._done, self.ids = done, done.ids
-        self._count_done()
 
     def _count_done(self) -> None:
         self.rows_synced = self.done_before = self.ids.count_done()

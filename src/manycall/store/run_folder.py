@@ -229,7 +229,7 @@ class RunFolder(RowStore):
             self._merge_retried, self._replace_output, self._append_failed, self.save_manifest,
         )  # fmt: skip
         if self._cache_writer is not None and self.journal.is_saved and not errors:
-            self._cache_writer.write(self._cache_writer.snapshot())
+            self._cache_writer.write(self._cache_writer.snapshot(is_final=True))
         self._unlock()
         if errors:
             raise errors[0]

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
+from manycall.errors import StorageError
 from manycall.store.append_log import AppendLog
 from manycall.store.atomic_write import replace_file
 from manycall.store.disk import REAL_DISK, Disk
@@ -39,7 +40,7 @@ def _record_path(run_folder: Path) -> Path:
 
 
 def _killed_fold(run_folder: Path, disk: Disk) -> _Folding | None:
-    """Return the record of a fold that was killed before its end; None if there is none."""
+    """Return the record of a fold that was killed; None if there is none."""
     for _, _, folding in decode_lines(_record_path(run_folder), _decode_record, disk=disk):
         if disk.exists(segment_path(run_folder, folding.segment) / CALLS):
             return folding
@@ -90,7 +91,8 @@ def fold_journals(run_folder: Path, numbers: Iterable[int], journal: AppendLog, 
         journal: the open calls.jsonl of the run.
 
     Raises:
-        StorageError: a line could not be written. The next session folds the rest.
+        StorageError: a line could not be written. No line of its segment is in calls.jsonl, or the next session
+            removes them.
     """
     record = _record_path(run_folder)
     for number in numbers:
@@ -100,23 +102,30 @@ def fold_journals(run_folder: Path, numbers: Iterable[int], journal: AppendLog, 
         calls = AppendLog(segment / CALLS, disk)  # repairs a torn tail
         import_rescued(calls, disk)
         calls.close()
+        journal.sync()  # fails if an earlier fold could not be undone, whose record must stay
         replace_file(record, [msgspec.json.encode(_Folding(number, journal.end)), b"\n"], disk)
         _append_lines(segment / CALLS, journal, disk)
-        journal.sync()
         remove_files(segment, [CALLS], disk)
         _remove_record(record, disk)
 
 
 def _append_lines(path: Path, journal: AppendLog, disk: Disk) -> None:
+    """Append the lines of a file and sync them; all or none."""
+    end, count = journal.end, journal.count
     batch, size = list[bytes](), 0
-    for _, line in read_lines(path, disk):
-        batch.append(line)
-        size += len(line)
-        if size >= MAX_BATCH_BYTES:
+    try:
+        for _, line in read_lines(path, disk):
+            batch.append(line)
+            size += len(line)
+            if size >= MAX_BATCH_BYTES:
+                journal.append(b"".join(batch), len(batch))
+                batch, size = [], 0
+        if batch:
             journal.append(b"".join(batch), len(batch))
-            batch, size = [], 0
-    if batch:
-        journal.append(b"".join(batch), len(batch))
+        journal.sync()
+    except StorageError:
+        journal.cut(end, count)
+        raise
 
 
 def _remove_record(record: Path, disk: Disk) -> None:

@@ -37,6 +37,12 @@ def segment_numbers(run_folder: Path, disk: Disk = REAL_DISK) -> list[int]:
     return sorted(int(path.name) for path in disk.list_files(folder) if path.name.isdecimal())
 
 
+def journal_paths(run_folder: Path, disk: Disk = REAL_DISK) -> list[Path]:
+    """Return the journals of a run that exist: calls.jsonl, and those of segments that are not folded yet."""
+    segments = [segment_path(run_folder, number) for number in segment_numbers(run_folder, disk)]
+    return [path for folder in (run_folder, *segments) if disk.exists(path := folder / CALLS)]
+
+
 def take_number(run_folder: Path, disk: Disk = REAL_DISK) -> int:
     """Return the number of a new segment, which no segment of this run has had.
 

@@ -111,7 +111,7 @@ class SegmentMerger:
         self._failed -= recovered
         failed = self._merge_failed(reader)
         if done and number not in self._journals:
-            with self._syncing:
+            with storage_errors(segment), self._syncing:
                 self._journals[number] = self._disk.open(segment / CALLS)
         return MergedRows(done, rejected, failed, [*recovered], self._run.truncated_rows - truncated)
 
@@ -174,16 +174,17 @@ class SegmentMerger:
         segment, journal = segment_path(self._folder, number), self._run.journal
         if lock_holder_of(segment, self._disk):
             return MergedRows([], [], [], [], 0)
-        for name in ROW_FILES:
-            if self._disk.exists(segment / name):
-                AppendLog(segment / name, self._disk).close()  # repairs a torn tail
-        merged = self.merge(number)
-        self._run.sync()
-        folded_from = journal.file.end
-        fold_journals(self._folder, [number], journal.file, self._disk)
-        journal.read_from(folded_from)
-        self._forget(number)
-        remove_segment(segment, self._disk)
+        with storage_errors(segment):
+            for name in ROW_FILES:
+                if self._disk.exists(segment / name):
+                    AppendLog(segment / name, self._disk).close()  # repairs a torn tail
+            merged = self.merge(number)
+            self._run.sync()
+            folded_from = journal.file.end
+            fold_journals(self._folder, [number], journal.file, self._disk)
+            journal.read_from(folded_from)
+            self._forget(number)
+            remove_segment(segment, self._disk)
         return merged
 
     def absorb_all(self) -> None:

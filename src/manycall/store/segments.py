@@ -116,6 +116,7 @@ class Segment(RowStore):
             on_sync_needed=self.sync_needed.set,
         )  # fmt: skip
         self._open_failures(folder / FAILURES, folder)
+        self._count_done()
         self._reserve_space()
         self._disk.sync_folder(folder)
 

@@ -1,6 +1,5 @@
 """Answers that take long, from child processes. A client asks again until one is done."""
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ import msgspec
 from manycall import clock
 from manycall.records import DECODE_ERRORS
 from manycall.sim.process import PACKAGE_FOLDER
+from manycall.view.tail import FileStamps, file_stamps
 
 START = """\
 import sys
@@ -23,14 +23,13 @@ from manycall.view.child_work import main
 main()
 """
 MAX_RUNNING, MAX_KEPT = 2, 32
-Stamp = tuple[tuple[int, int, int], ...]
 
 
 class _Child(NamedTuple):
     process: subprocess.Popen[bytes]
     output: IO[bytes]
     started_at: float
-    stamp: Stamp
+    stamp: FileStamps
 
 
 class BackgroundWork:
@@ -38,7 +37,7 @@ class BackgroundWork:
 
     def __init__(self) -> None:
         self._children: dict[bytes, _Child] = {}
-        self._done: dict[bytes, tuple[Stamp, dict[str, Any]]] = {}
+        self._done: dict[bytes, tuple[FileStamps, dict[str, Any]]] = {}
         self._lock = threading.Lock()
 
     def state(self, work: str, given: Mapping[str, Any], reads: Iterable[Path]) -> dict[str, Any]:
@@ -49,7 +48,7 @@ class BackgroundWork:
             given: its arguments.
             reads: the files that it reads. After one of them has changed, the work is done again.
         """
-        key, stamp = msgspec.json.encode({"work": work, **given}, order="sorted"), _stamp(reads)
+        key, stamp = msgspec.json.encode({"work": work, **given}, order="sorted"), file_stamps(reads)
         with self._lock:
             self._collect()
             if key in self._done and self._done[key][0] == stamp:
@@ -93,7 +92,7 @@ class BackgroundWork:
             self._children.clear()
 
 
-def _start(given: bytes, stamp: Stamp) -> _Child:
+def _start(given: bytes, stamp: FileStamps) -> _Child:
     output = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the answer)
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", START, str(PACKAGE_FOLDER)],
@@ -115,15 +114,3 @@ def _answer(child: _Child) -> dict[str, Any]:
     if "error" in reply:
         return {"state": "refused", **reply}
     return {"state": "done", "seconds": round(clock.thread_seconds() - child.started_at, 2), "result": reply["result"]}
-
-
-def _stamp(reads: Iterable[Path]) -> Stamp:
-    return tuple(map(_file_stamp, reads))
-
-
-def _file_stamp(path: Path) -> tuple[int, int, int]:
-    try:
-        status = os.stat(path)  # noqa: PTH116 (one system call)
-    except OSError:
-        return (0, 0, 0)
-    return (status.st_ino, status.st_size, status.st_mtime_ns)

@@ -3,12 +3,12 @@
 import shutil
 import sqlite3
 import tempfile
-import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from manycall import clock
+from manycall.view.query_turns import QueryTurns
 from manycall.view.replies import ViewRefused
 from manycall.view.row_columns import Column, ColumnType
 
@@ -18,17 +18,19 @@ BYTES_PER_ROW = 100
 """More than a row of ten columns takes."""
 _PROGRESS_STEPS = 10_000
 _AFFINITY: dict[ColumnType, str] = {"text": "text", "category": "text", "number": "numeric", "boolean": "numeric"}
-TOO_SLOW = "The query took too long."
+TOO_SLOW, INTERRUPTED = "The query took too long.", "interrupted"
+Collected = TypeVar("Collected")
 
 
 class ColumnTable:
-    """A table with one row for each line of a file, behind one lock.
+    """A table with one row for each line of a file. One query at a time; `query` goes before `patient_query`.
 
     Args:
         expected_rows: about how many rows there will be.
 
     Attributes:
         columns: the columns by name.
+        turns: whose query comes next.
 
     Raises:
         ViewRefused: there is too little space for temporary files.
@@ -38,7 +40,7 @@ class ColumnTable:
         if shutil.disk_usage(tempfile.gettempdir()).free < BYTES_PER_ROW * expected_rows:
             raise ViewRefused(507, "There is too little space for the index.", f"Free some in {tempfile.gettempdir()}.")
         self.columns = {column.name: column for column in columns}
-        self._lock = threading.Lock()
+        self.turns = QueryTurns()
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         for pragma in ("journal_mode=off", "synchronous=off", f"cache_size=-{CACHE_KIB}", "temp_store=file"):
             self._database.execute(f"pragma {pragma}")
@@ -53,7 +55,7 @@ class ColumnTable:
     def insert(self, first: int, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert the values of consecutive lines."""
         marks = ", ?" * len(self.columns)
-        with self._lock:
+        with self.turns.take(patient=True):
             self._database.execute("begin")
             self._database.executemany(
                 f"insert into lines values (?{marks})",  # noqa: S608 (the text has marks only)
@@ -64,7 +66,7 @@ class ColumnTable:
     def add_column(self, column: Column) -> None:
         """Add a column, empty for all rows."""
         number = len(self.columns)
-        with self._lock:
+        with self.turns.take(patient=False):
             self._database.execute(f"alter table lines add column c{number} {_AFFINITY[column.type]}")
             self.columns = {**self.columns, column.name: column}
 
@@ -84,7 +86,7 @@ class ColumnTable:
         self._write_many("delete from hits where search = ?", [(search,)])
 
     def _write_many(self, sql: str, parameters: Iterable[tuple[Any, ...]]) -> None:
-        with self._lock:
+        with self.turns.take(patient=False):
             self._database.execute("begin")
             self._database.executemany(sql, parameters)
             self._database.execute("commit")
@@ -98,21 +100,32 @@ class ColumnTable:
         Raises:
             ViewRefused: the query took longer.
         """
-        with self._lock, self._limit(seconds):
+        with self.turns.take(patient=False):
+            deadline = None if seconds is None else clock.thread_cpu_seconds() + seconds  # busy machines are not slow
             try:
-                return self._database.execute(sql, parameters).fetchall()
+                with self._stopping(None if deadline is None else lambda: clock.thread_cpu_seconds() > deadline):
+                    return self._database.execute(sql, parameters).fetchall()
             except sqlite3.OperationalError as error:
-                if "interrupted" not in str(error):
+                if INTERRUPTED not in str(error):
                     raise
                 raise ViewRefused(503, TOO_SLOW, "Narrow it with a filter.") from None
 
+    def patient_query(
+        self, collect: Callable[[Iterable[tuple[Any, ...]]], Collected], sql: str, parameters: Sequence[Any] = ()
+    ) -> Collected:
+        """Return what `collect` makes of the rows of a query that only reads. It starts again for any other query."""
+        while True:
+            with self.turns.take(patient=True), self._stopping(lambda: self.turns.is_awaited):
+                try:
+                    return collect(self._database.execute(sql, parameters))
+                except sqlite3.OperationalError as error:
+                    if INTERRUPTED not in str(error):
+                        raise
+
     @contextmanager
-    def _limit(self, seconds: float | None) -> Iterator[None]:
-        if seconds is None:
-            yield
-            return
-        deadline = clock.thread_cpu_seconds() + seconds  # a busy machine makes no query too slow
-        self._database.set_progress_handler(lambda: clock.thread_cpu_seconds() > deadline, _PROGRESS_STEPS)
+    def _stopping(self, is_over: Callable[[], bool] | None) -> Iterator[None]:
+        """Interrupt a statement when its time is over."""
+        self._database.set_progress_handler(is_over, _PROGRESS_STEPS)
         try:
             yield
         finally:
@@ -120,5 +133,5 @@ class ColumnTable:
 
     def close(self) -> None:
         """Close the database, which removes it."""
-        with self._lock:
+        with self.turns.take(patient=False):
             self._database.close()

@@ -132,7 +132,7 @@ def _numbers(opened: OpenIndex, max_rows: int, where: str) -> list[int]:
     index = opened.rows
     query = row_query(index, where)
     for search in query.searches:
-        index.advance(search, float("inf"))
+        index.finish(search)
     while not index.is_complete:
         index.refresh()
         threading.Event().wait(STEP_SECONDS)

@@ -54,11 +54,11 @@ class LineOffsets:
             return True
         return not os.path.samestat(status, self._status) or status.st_size < self.end
 
-    def extend(self) -> bool:
-        """Find the next lines. Return whether there were any."""
+    def extend(self, most: int = READ_LINES) -> bool:
+        """Find the next `most` lines, or fewer. Return whether there were any."""
         size = self.size
         self._file.seek(self.end)
-        lengths = list(map(len, islice(self._file, READ_LINES)))
+        lengths = list(map(len, islice(self._file, most)))
         if not lengths:
             self._seen = size
             return False

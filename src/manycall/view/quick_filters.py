@@ -47,8 +47,7 @@ def _count(context: ViewContext, found: FoundRun, file: str, where: str) -> int 
         return 0
     try:
         with context.indexes.use(found, file) as opened:
-            is_complete = opened.rows.is_complete  # before the query
-            count = opened.views.page(row_query(opened.rows, where), 0, 1).total
-            return count if is_complete else None
+            query = row_query(opened.rows, where)
+            return opened.views.total(query) if opened.rows.is_complete else None
     except ViewRefused:
         return None

@@ -5,13 +5,15 @@ Line offsets come first, so that any row can be read at once. The columns follow
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from manycall import clock
 from manycall.view.column_reader import ColumnReader
 from manycall.view.column_table import ColumnTable
 from manycall.view.line_offsets import LineOffsets
+from manycall.view.query_turns import QueryTurns
 from manycall.view.replies import ViewRefused
 from manycall.view.row_columns import SAMPLE_ROWS, Column, Layout, file_layout
 from manycall.view.row_values import decode_row
@@ -19,9 +21,11 @@ from manycall.view.text_search import MAX_NEEDLE_CHARACTERS, TextSearch
 
 BATCH_LINES, BATCH_BYTES = 2000, 4 << 20
 SAMPLE_BYTES = 16 << 20
-UNUSED_SECONDS = 600.0
-"""An index is closed when no request has used it for this time."""
-MAX_SEARCHES = 6
+FIRST_LINES = 2 * SAMPLE_ROWS
+"""The first request waits for these only."""
+UNUSED_SECONDS, QUIET_SECONDS = 600.0, 0.5
+"""An index is closed when no request has used it for the first time; jobs begin after the second."""
+MAX_SEARCHES, MAX_WAIT_SECONDS = 6, 10.0
 ASSUMED_LINE_BYTES = 200
 
 
@@ -48,15 +52,15 @@ class RowIndex:
 
     def __init__(self, path: Path, settings: Mapping[str, Any], file: str) -> None:
         self.lines = LineOffsets(path)
-        self.lines.extend()
+        self.lines.extend(FIRST_LINES)
         self._settings, self._file = settings, file
-        self.is_closed, self.generation = False, 0
+        self.is_closed, self.generation, self._used_at = False, 0, clock.thread_seconds()
         self._failure: Exception | None = None
         self._searches: dict[tuple[str, str], TextSearch] = {}
         self._jobs: deque[Callable[[], None]] = deque()
         self._filling: deque[tuple[Column, int]] = deque()  # columns added later, and the next line of each
         self._wake = threading.Event()
-        self._table_lock, self._search_lock = threading.Lock(), threading.Lock()
+        self._table_lock, self._search_turns = threading.Lock(), QueryTurns()
         self._start_table()
         self._thread = threading.Thread(target=self._run, name=f"index of {path.name}", daemon=True)
         self._thread.start()
@@ -87,6 +91,19 @@ class RowIndex:
             return self._filling[0][1] / max(len(self.lines), 1)
         return 1.0 if self.lines.is_current else self.lines.end / self.lines.size
 
+    def line(self, n: int) -> bytes:
+        """Return a line. Waits until the thread has read the file so far.
+
+        Raises:
+            ViewRefused: there is no such line.
+        """
+        deadline = clock.thread_seconds() + MAX_WAIT_SECONDS
+        while n >= len(self.lines) and not self.lines.is_current and clock.thread_seconds() < deadline:
+            threading.Event().wait(0.005)
+        if n >= len(self.lines):
+            raise ViewRefused(404, f"There is no row {n}.", f"The file has {len(self.lines):,} rows so far.")
+        return self.lines.lines(n, n + 1)[0]
+
     def refresh(self) -> None:
         """Let the thread look for new lines.
 
@@ -95,10 +112,11 @@ class RowIndex:
         """
         if self._failure is not None:
             raise ViewRefused(500, f"The index could not be built: {self._failure}.", "Start `manycall view` again.")
+        self._used_at = clock.thread_seconds()
         self._wake.set()
 
     def run_later(self, job: Callable[[], None]) -> None:
-        """Run a job in the thread once all lines are indexed."""
+        """Run a job in the thread once all lines are indexed and no request has come for a moment."""
         self._jobs.append(job)
         self._wake.set()
 
@@ -120,21 +138,28 @@ class RowIndex:
         """
         if not needle or len(needle) > MAX_NEEDLE_CHARACTERS:
             raise ViewRefused(400, f"Search for a text of 1 to {MAX_NEEDLE_CHARACTERS:,} characters.")
-        with self._search_lock:
+        with self._search_turns.take(patient=False):
             search = self._searches.pop((needle, field), None)
             if search is None:
                 number = max((each.number for each in self._searches.values()), default=0) + 1
                 search = TextSearch(number, needle, field, self.lines, self.table)
+                for other in self._searches.values():
+                    search.start_from(other)
             while len(self._searches) >= MAX_SEARCHES:
                 oldest = self._searches.pop(next(iter(self._searches)))
                 self.table.forget_hits(oldest.number)
             self._searches[needle, field] = search
             return search
 
-    def advance(self, search: TextSearch, seconds: float) -> list[int]:
-        """Advance a search; one at a time."""
-        with self._search_lock:
-            return search.advance(seconds)
+    def advance(self, search: TextSearch, seconds: float) -> Sequence[int]:
+        """Advance a search; one at a time. It stops early for another one that begins."""
+        with self._search_turns.take(patient=True):
+            return search.advance(seconds, lambda: self._search_turns.is_awaited)
+
+    def finish(self, search: TextSearch) -> None:
+        """Advance a search until it is complete."""
+        while not search.is_complete:
+            self.advance(search, 1.0)
 
     def close(self) -> None:
         """End the thread and remove the table."""
@@ -145,7 +170,8 @@ class RowIndex:
     def _run(self) -> None:
         try:
             while not self.is_closed:
-                if not self._work() and not self._wake.wait(UNUSED_SECONDS):
+                seconds = QUIET_SECONDS if self._jobs else UNUSED_SECONDS
+                if not self._work() and not self._wake.wait(seconds) and not self._jobs:
                     break
                 self._wake.clear()
         except Exception as error:
@@ -164,7 +190,7 @@ class RowIndex:
             self._index_batch()
         elif self._filling:
             self._fill_batch()
-        elif self._jobs:
+        elif self._jobs and clock.thread_seconds() - self._used_at >= QUIET_SECONDS:
             self._jobs.popleft()()
         else:
             return False
@@ -172,7 +198,7 @@ class RowIndex:
 
     def _restart(self) -> None:
         """Choose the columns again, because there were fewer rows than a sample has."""
-        with self._search_lock, self._table_lock:
+        with self._search_turns.take(patient=False), self._table_lock:
             old, self._searches = self.table, {}
             self._filling.clear()
             self._start_table()

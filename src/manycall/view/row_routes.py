@@ -17,8 +17,8 @@ from manycall.view.view_context import Answer, Handler, ViewContext
 from manycall.view.view_request import ViewRequest, path_number
 
 MAX_LIMIT, MAX_REPLY_BYTES = 500, 1 << 20
-SEARCH_SECONDS = 0.15
-"""How long one request continues a search."""
+SEARCH_SECONDS, LONG_SEARCH_SECONDS = 0.15, 0.4
+"""How long one request continues a search; longer once the page of rows is full."""
 SAVE_BATCH = 50
 MAX_CELLS = 500
 FILE_BYTES = 1 << 18
@@ -42,7 +42,7 @@ def _rows(context: ViewContext, request: ViewRequest) -> Answer:
     with context.indexes.use(found, file) as opened:
         index, query = opened.rows, _query(opened, request)
         for search in query.searches:
-            index.advance(search, SEARCH_SECONDS)
+            index.advance(search, SEARCH_SECONDS if search.hits < offset + limit else LONG_SEARCH_SECONDS)
         is_complete, is_searched, searches = index.is_complete, query.is_searched, query.searches  # before the query
         page = opened.views.page(query, offset, limit, refresh=request.text("refresh") == "1")
         return json_reply({
@@ -118,9 +118,7 @@ def _histogram(context: ViewContext, request: ViewRequest) -> Answer:
 def _row(context: ViewContext, request: ViewRequest) -> Answer:
     n, begin = path_number(request.words[1]), request.integer("from", 0, 0, 1 << 50)
     with context.indexes.use(context.run(request), _file(request)) as opened:
-        if n >= len(opened.rows.lines):
-            raise ViewRefused(404, f"There is no row {n}.", f"The file has {len(opened.rows.lines):,} rows so far.")
-        (line,) = opened.rows.lines.lines(n, n + 1)
+        line = opened.rows.line(n)
     headers = {"x-total-bytes": str(len(line))}
     return PageReply(line[begin : begin + MAX_ROW_BYTES], "application/octet-stream", headers=headers)
 
@@ -162,7 +160,7 @@ def _matching_batch(context: ViewContext, request: ViewRequest, offset: int) -> 
     with context.indexes.use(context.run(request), _file(request)) as opened:
         query = _query(opened, request)
         for search in query.searches:
-            opened.rows.advance(search, float("inf"))
+            opened.rows.finish(search)
         return opened.rows.lines.select(opened.views.page(query, offset, SAVE_BATCH).numbers)
 
 

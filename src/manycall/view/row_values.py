@@ -8,7 +8,8 @@ import msgspec
 
 from manycall.records import DECODE_ERRORS
 
-MAX_SHOWN_CHARACTERS = 300
+MAX_SHOWN_CHARACTERS, MAX_CELL_CHARACTERS = 300, 200
+"""How much of a text the index has, and a table of rows: more than a cell of 1,300 pixels can show."""
 MAX_SQL_INTEGER = 2**63 - 1
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -68,7 +69,7 @@ def shown_cell(value: Any) -> tuple[Any, int | None]:
     if isinstance(value, int) and abs(value) <= 1 << 53:  # exact in JavaScript
         return value, None
     text = shown_text(value)
-    return text[:MAX_SHOWN_CHARACTERS], len(text) if len(text) > MAX_SHOWN_CHARACTERS else None
+    return text[:MAX_CELL_CHARACTERS], len(text) if len(text) > MAX_CELL_CHARACTERS else None
 
 
 def shown_text(value: Any) -> str:

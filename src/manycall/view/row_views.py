@@ -1,18 +1,22 @@
 """Pages of filtered and sorted rows.
 
-The first page comes from a query with LIMIT. Meanwhile the index's thread stores the numbers of all matching rows in
-order, so that any other page is one look-up, also of a sorted million.
+The first page comes from a query with LIMIT. While no request comes, the index's thread stores the numbers of all
+matching rows in order, in a temporary file, so that any other page is one look-up, also of a sorted million.
 """
 
+import os
+import tempfile
 import threading
-from collections.abc import Sequence
-from typing import NamedTuple
+from array import array
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
 
 from manycall.view.column_table import ColumnTable
 from manycall.view.row_index import RowIndex
 from manycall.view.row_query import RowQuery
 
-MAX_VIEWS = 6
+MAX_VIEWS, MAX_COUNTS = 6, 60
 DIRECT_ROWS = 1000
 """Rows up to this place are found by a query with LIMIT until the view is stored."""
 Key = tuple[object, ...]
@@ -32,10 +36,22 @@ class RowPage(NamedTuple):
     behind: int = 0
 
 
-class _View(NamedTuple):
-    number: int
-    total: int
-    rows: int
+class _View:
+    """A stored order: the numbers of all matching rows, and how many rows were indexed when it was made."""
+
+    def __init__(self, numbers: "array[int]", rows: int) -> None:
+        self.total, self.rows = len(numbers), rows
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the last reference: requests may be reading)
+        self._file.write(numbers)
+        self._file.flush()
+
+    def __del__(self) -> None:
+        self._file.close()
+
+    def page(self, offset: int, limit: int) -> Sequence[int]:
+        found = array("I")
+        found.frombytes(os.pread(self._file.fileno(), limit * found.itemsize, offset * found.itemsize))
+        return found
 
 
 class RowViews:
@@ -46,7 +62,6 @@ class RowViews:
         self._views: dict[Key, _View] = {}
         self._wanted: set[Key] = set()
         self._counts: dict[Key, int] = {}
-        self._last_number = 0
         self._lock = threading.Lock()
 
     def page(self, query: RowQuery, offset: int, limit: int, refresh: bool = False) -> RowPage:
@@ -72,14 +87,13 @@ class RowViews:
             elif key not in self._wanted:
                 self._wanted.add(key)
                 self._index.run_later(lambda: self._store(key, query))
-        return self._direct_page(query, offset, limit) if view is None else self._stored_page(view, offset, limit)
+        if view is not None:
+            return RowPage(view.page(offset, limit), view.total, self._index.indexed - view.rows)
+        return self._direct_page(query, offset, limit)
 
-    def _stored_page(self, view: _View, offset: int, limit: int) -> RowPage:
-        found = self._index.table.query(
-            f"select n from view{view.number} where rowid > ? and rowid <= ? order by rowid",  # noqa: S608 (a number)
-            (offset, offset + limit),
-        )
-        return RowPage([n for (n,) in found], view.total, self._index.indexed - view.rows)
+    def total(self, query: RowQuery) -> int:
+        """Return the number of matching rows."""
+        return len(self._index.lines) if query.is_everything else self._count(self._index.table, query)
 
     def _direct_page(self, query: RowQuery, offset: int, limit: int) -> RowPage:
         table = self._index.table
@@ -93,7 +107,7 @@ class RowViews:
         hits = tuple(search.hits for search in query.searches)
         key: Key = (query.where, hits, self._index.indexed, self._index.generation)
         if key not in self._counts:
-            while len(self._counts) >= MAX_VIEWS:
+            while len(self._counts) >= MAX_COUNTS:
                 del self._counts[next(iter(self._counts))]
             sql = f"select count(*) from lines{query.condition}"  # noqa: S608 (bound parameters)
             self._counts[key] = table.query(sql, query.parameters)[0][0]
@@ -106,20 +120,16 @@ class RowViews:
                 self._store_locked(key, query)
 
     def _store_locked(self, key: Key, query: RowQuery) -> None:
-        table, rows = self._index.table, self._index.indexed
-        self._last_number += 1
-        number = self._last_number
-        table.query(f"create table view{number} (n integer)")
-        table.query(
-            f"insert into view{number} select n from lines{query.condition} order by {query.order or 'n'}",  # noqa: S608
-            query.parameters,
-            seconds=None,
-        )
-        total = table.query(f"select count(*) from view{number}")[0][0]  # noqa: S608 (a number)
+        rows = self._index.indexed
+        sql = f"select n from lines{query.condition} order by {query.order or 'n'}"  # noqa: S608 (bound parameters)
+        found = self._index.table.patient_query(_numbers, sql, query.parameters)
         self._wanted.discard(key)
-        old = [self._views.pop(key)] if key in self._views else []
+        self._views.pop(key, None)
         while len(self._views) >= MAX_VIEWS:
-            old.append(self._views.pop(next(iter(self._views))))
-        self._views[key] = _View(number, total, rows)
-        for view in old:
-            table.query(f"drop table if exists view{view.number}")
+            self._views.pop(next(iter(self._views)))
+        self._views[key] = _View(found, rows)
+
+
+def _numbers(rows: Iterable[tuple[Any, ...]]) -> "array[int]":
+    """Return line numbers in four bytes each: the offsets of 2**32 lines would not fit into memory."""
+    return array("I", chain.from_iterable(rows))

@@ -6,7 +6,7 @@ from manycall import clock
 from manycall._version import __version__
 from manycall.view.event_stream import new_lines
 from manycall.view.replies import StreamedReply, json_reply
-from manycall.view.run_summary import list_runs, run_detail
+from manycall.view.run_summary import run_detail
 from manycall.view.tail import read_new_lines
 from manycall.view.timeline_buckets import TimelineLine, bucket_timeline, decode_timeline
 from manycall.view.view_context import Answer, Handler, ViewContext
@@ -16,7 +16,7 @@ QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95}
 
 
 def _runs(context: ViewContext, request: ViewRequest) -> Answer:
-    runs = list_runs(context.runs.scan())
+    runs = context.listed.summaries(context.runs.scan())
     return json_reply({
         "version": __version__, "folder": context.runs.folder, "time": clock.wall_time(),
         "complete": context.runs.is_complete, "runs": runs,

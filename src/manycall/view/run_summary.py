@@ -1,6 +1,5 @@
 """Summary and details of a run, from its manifest and the ends of its files."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from manycall.records import DECODE_ERRORS
 from manycall.store.manifest import NOT_FINISHED, Manifest
 from manycall.view.replies import plain
 from manycall.view.run_list import FILES, FoundRun
-from manycall.view.run_state import NO_RUN, STATES, Progress, RunState, is_process_here, lock_holder, run_state
+from manycall.view.run_state import NO_RUN, Progress, RunState, is_process_here, lock_holder, run_state
 from manycall.view.tail import last_lines
 from manycall.view.time_left import RATE_SECONDS, time_left
 
@@ -113,12 +112,6 @@ class RunFacts:
             "eta": self.eta(),
             "sessions": len(self.manifest.sessions if self.manifest else ()),
         }
-
-
-def list_runs(found: Sequence[FoundRun]) -> list[dict[str, Any]]:
-    """Return the summaries of runs: first those that need attention, then the newest."""
-    runs = [RunFacts(each, LIST_TAIL_BYTES).summary() for each in found]
-    return sorted(runs, key=lambda run: (STATES.index(run["state"]), -(run["updated_at"] or 0.0)))
 
 
 def run_detail(found: FoundRun) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from manycall.view.view_context import Answer
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-THREADS = 4
+THREADS = 8
 
 
 class ViewApp:
@@ -33,6 +33,10 @@ class ViewApp:
     def __init__(self, routes: ViewRoutes, statics: Mapping[str, PageReply], token: str) -> None:
         self._routes, self._statics, self._token = routes, statics, token
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="view")
+
+    def prepare(self) -> None:
+        """Read the list of runs in a thread, while the browser opens the page that will ask for it."""
+        self._threads.submit(self._routes.answer, "runs", "")
 
     def close(self) -> None:
         """End the threads after their current requests, and close all files."""

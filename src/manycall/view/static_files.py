@@ -1,11 +1,17 @@
 """The files of the page. They are read once, so that no request ever becomes a path."""
 
+import posixpath
+import re
+from collections.abc import Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from manycall.view.replies import PageReply
 
 START_PAGE = "/"
+FIRST_MODULES = ("main.js", "runs.js", "rows.js")
+"""The modules of the pages that are opened first."""
+_STATIC_IMPORT = re.compile(r'\b(?:from|import)\s*"(\.[^"]+)"')
 CONTENT_TYPES = {
     "css": "text/css; charset=utf-8",
     "html": "text/html; charset=utf-8",
@@ -22,12 +28,28 @@ def page_files() -> dict[str, bytes]:
 
 
 def static_replies(contents: dict[str, bytes]) -> dict[str, PageReply]:
-    """Return the reply of each URL path: `/` for index.html and `/static/NAME` for the others."""
+    """Return the reply of each URL path: `/` for index.html and `/static/NAME` for the others.
+
+    The start page names the modules that it needs in a header, so that browsers ask for all at once and not for each
+    after they have read the one that imports it.
+    """
     replies = {
         f"/static/{name}": PageReply(content, CONTENT_TYPES[name.rpartition(".")[2]])
         for name, content in contents.items()
     }
-    return {START_PAGE if path == "/static/index.html" else path: reply for path, reply in replies.items()}
+    del replies["/static/index.html"]
+    links = {"link": ", ".join(f"<static/{name}>; rel=modulepreload" for name in _first_modules(contents))}
+    return {**replies, START_PAGE: PageReply(contents["index.html"], CONTENT_TYPES["html"], headers=links)}
+
+
+def _first_modules(contents: Mapping[str, bytes]) -> list[str]:
+    """Return the modules of the first pages and all that these import statically."""
+    found = list(FIRST_MODULES)
+    for name in found:  # which grows
+        folder, text = posixpath.dirname(name), contents[name].decode()
+        imported = (posixpath.normpath(posixpath.join(folder, each)) for each in _STATIC_IMPORT.findall(text))
+        found += [each for each in dict.fromkeys(imported) if each not in found]
+    return found
 
 
 def _read(folder: Traversable, prefix: str) -> list[tuple[str, bytes]]:

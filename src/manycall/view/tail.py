@@ -6,11 +6,14 @@ files; a cursor of the earlier file is then not valid.
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 MAX_READ_BYTES = 1 << 20
 """How much is read at a time. A longer line is read in full."""
+FileStamps = tuple[tuple[int, int, int], ...]
+"""Inode, size and time of the last change of some files; zeros for those that do not exist."""
 
 
 class NewLines(NamedTuple):
@@ -93,3 +96,16 @@ def _read_lines(fd: int, offset: int, size: int) -> bytes:
         if (end := data.rfind(b"\n")) >= 0:
             return data[: end + 1]
     return b""
+
+
+def file_stamps(paths: Iterable[Path]) -> FileStamps:
+    """Return what changes whenever one of some files does."""
+    return tuple(map(_file_stamp, paths))
+
+
+def _file_stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        status = os.stat(path)  # noqa: PTH116 (one system call)
+    except OSError:
+        return (0, 0, 0)
+    return (status.st_ino, status.st_size, status.st_mtime_ns)

@@ -6,7 +6,8 @@ and neighbouring fields do not count.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from manycall import clock
@@ -16,6 +17,8 @@ from manycall.view.row_values import decode_row, flat_value, leaf_strings
 
 BLOCK_BYTES = 1 << 20
 MAX_NEEDLE_CHARACTERS = 1000
+CHECKED_LINES, CHECK_BYTES = 200, 10_000
+"""Lines of a narrower search that are checked at a time, and bytes that are scanned in the time of one check."""
 
 
 class TextSearch:
@@ -28,38 +31,54 @@ class TextSearch:
 
     Attributes:
         number: as above.
-        hits: number of lines found so far.
     """
 
     def __init__(self, number: int, needle: str, field: str, lines: LineOffsets, table: ColumnTable) -> None:
-        self.number, self.hits = number, 0
-        self._needle, self._field = needle.casefold(), field
+        self.number, self._found = number, array("Q")
+        self._typed, self._needle, self._field = needle, needle.casefold(), field
         self._spellings = json_spellings(needle)
         self._lines, self._table = lines, table
-        self._next = 0
+        self._next, self._unchecked = 0, array("Q")
+
+    @property
+    def hits(self) -> int:
+        """Number of lines found so far."""
+        return len(self._found)
+
+    def start_from(self, other: "TextSearch") -> None:
+        """Check only the hits of a wider search in the part that it has searched, if that takes less time."""
+        is_wider = other._field == self._field and other._typed in self._typed and self._typed.isascii()
+        begin = self._lines.start(other._next - 1) if other._next else 0
+        if is_wider and other._next > self._next and other.hits * CHECK_BYTES < begin:
+            self._next, self._unchecked = other._next, other._found + other._unchecked
 
     @property
     def is_complete(self) -> bool:
         """Whether all lines that are known have been searched."""
-        return self._next >= len(self._lines)
+        return self._next >= len(self._lines) and not self._unchecked
 
     @property
     def scanned(self) -> float:
         """The share of the file that has been searched, from 0 to 1."""
-        return 1.0 if self.is_complete else self._lines.start(self._next) / self._lines.size
+        return 1.0 if self._next >= len(self._lines) else self._lines.start(self._next) / self._lines.size
 
-    def advance(self, seconds: float) -> list[int]:
-        """Search for about `seconds`. Return the lines that were found; the table has them too."""
-        deadline, found = clock.thread_seconds() + seconds, list[int]()
-        while not self.is_complete and clock.thread_seconds() < deadline:
-            first = self._next
-            block, stop = self._lines.block(first, BLOCK_BYTES)
-            numbers = [n for n in self._candidates(block, self._lines.start(first)) if self._is_hit(n)]
-            self._table.add_hits(self.number, numbers)
-            found += numbers
-            self._next = stop
-        self.hits += len(found)
-        return found
+    def advance(self, seconds: float, is_over: Callable[[], bool] = lambda: False) -> list[int]:
+        """Search for about `seconds`, or until `is_over`. Return the lines that were found; the table has them too."""
+        deadline, before = clock.thread_seconds() + seconds, self.hits
+        while not self.is_complete and clock.thread_seconds() < deadline and not is_over():
+            candidates, unchecked, following = self._next_piece()
+            if numbers := [n for n in candidates if self._is_hit(n)]:
+                self._table.add_hits(self.number, numbers)
+                self._found.extend(numbers)
+            self._unchecked, self._next = unchecked, following  # last, because other threads ask whether it is complete
+        return self._found[before:].tolist()
+
+    def _next_piece(self) -> tuple[Sequence[int], "array[int]", int]:
+        """Return the next lines to check, and what is left after them: lines of a wider search, and the next line."""
+        if self._unchecked:
+            return self._unchecked[:CHECKED_LINES], self._unchecked[CHECKED_LINES:], self._next
+        block, stop = self._lines.block(self._next, BLOCK_BYTES)
+        return self._candidates(block, self._lines.start(self._next)), self._unchecked, stop
 
     def _candidates(self, block: bytes, begin: int) -> Sequence[int]:
         """Return the lines of a block that contain a spelling of the needle."""

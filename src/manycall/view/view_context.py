@@ -5,6 +5,7 @@ from collections.abc import Callable
 from manycall.view.background_work import BackgroundWork
 from manycall.view.call_latency import CallLatency
 from manycall.view.event_stream import EventStreams
+from manycall.view.listed_runs import ListedRuns
 from manycall.view.open_indexes import OpenIndexes
 from manycall.view.paired_rows import KeptPairs
 from manycall.view.replies import PageReply, StreamedReply
@@ -25,6 +26,7 @@ class ViewContext:
 
     def __init__(self, runs: RunList) -> None:
         self.runs = runs
+        self.listed = ListedRuns()
         self.streams = EventStreams()
         self.indexes = OpenIndexes()
         self.work = BackgroundWork()

@@ -52,7 +52,12 @@ def view_runs(paths: Sequence[Path], *, port: int | None, opens_browser: bool) -
             app, log_level="critical", access_log=False, lifespan="off", ws="none", server_header=False,
             timeout_graceful_shutdown=1,
         )  # fmt: skip
-        server = _AnnouncedServer(config, lambda: _announce(url, number, stack, opens_browser))
+
+        def begin() -> None:
+            _announce(url, number, stack, opens_browser)
+            app.prepare()
+
+        server = _AnnouncedServer(config, begin)
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(server.serve(sockets=listeners))
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from manycall.store.segment_folder import journal_paths
 from manycall.view.replies import ViewRefused, json_reply
 from manycall.view.row_about import id_of, row_about, row_at
 from manycall.view.row_calls import row_calls
@@ -36,16 +37,23 @@ def _about(context: ViewContext, request: ViewRequest) -> Answer:
 
 
 def _calls(context: ViewContext, request: ViewRequest) -> Answer:
-    found = context.run(request)
-    if found.kind != "run" or not found.file("calls").exists():
-        return json_reply({"calls": [], "complete": True})
-    return json_reply(row_calls(found.file("calls"), _row(context, request)[1]))
+    return json_reply(_journaled(context.run(request), _row(context, request)[1]))
+
+
+def _journaled(found: FoundRun, row_id: str) -> dict[str, Any]:
+    """Return the calls of a row, also those that are still in segments of workers."""
+    journals = journal_paths(found.folder) if found.kind == "run" else []
+    parts = [row_calls(path, row_id) for path in journals]
+    return {
+        "calls": [call for part in parts for call in part["calls"]],
+        "complete": all(part["complete"] for part in parts),
+    }
 
 
 def _prompt(context: ViewContext, request: ViewRequest) -> Answer:
     found = context.run(request)
     row, row_id = _row(context, request)
-    keys = [call["key"] for call in row_calls(found.file("calls"), row_id)["calls"]] if found.kind == "run" else []
+    keys = [call["key"] for call in _journaled(found, row_id)["calls"]]
     given = {"path": str(found.path), "row": row, "id": row_id, "keys": keys}
     state = context.work.wait("prompt", given, _reads(found)[-1:], PROMPT_SECONDS)
     if state["state"] == "done":

@@ -4,13 +4,15 @@
     FOLDER/<model>/samples_gsm8k_2026-01-31T12-00-00.000000.jsonl
 
 These are the files that `--output_path FOLDER --log_samples` writes, so tools that read lm-eval's files can read them.
+A benchmark with groups of subtasks, such as `mmlu_pro`, has a samples file and a result for each subtask, and its
+groups are in `groups` and `group_subtasks`.
+
 As in lm-eval, a question without an answer has an empty text and score 0. Questions whose call failed are in neither
 file. `n-samples` contains the number of questions with and without these, and the key `manycall` the number of failed
 rows and the scores that lm-eval would have reported.
 """
 
 import json
-import math
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,9 +23,11 @@ import msgspec
 from manycall import clock
 from manycall._version import __version__
 from manycall.errors import UsageError
-from manycall.evals.eval_result import EvalResult, MeanEstimate
+from manycall.evals.eval_result import EvalResult
 from manycall.evals.evaluate import resolve_task
-from manycall.evals.lm_eval.export_samples import SamplesWriter, WrittenSamples, metric_name, sha256_hex
+from manycall.evals.lm_eval.export_samples import SamplesWriter, TaskSamples, sha256_hex
+from manycall.evals.lm_eval.results_file import group_entries, group_members, task_entry
+from manycall.evals.lm_eval.task_names import metric_name
 from manycall.evals.protocol_changes import sent_params
 from manycall.evals.rescore import num_fewshot, score, task_of
 from manycall.evals.tasks.custom import custom_task, find_scorer
@@ -58,7 +62,7 @@ def export_lm_eval(
             and contain the prompts that were sent.
 
     Returns:
-        The paths of the results file and the samples file.
+        The paths of the results file and of the samples files.
 
     Raises:
         UsageError: the output or the task does not exist, or the output contains none of the questions.
@@ -70,15 +74,14 @@ def export_lm_eval(
     model = str(reader.settings.get("model", "unknown"))
     model_folder = Path(folder) / _sanitized(model)
     date = datetime.fromtimestamp(clock.wall_time(), UTC).replace(tzinfo=None).isoformat().replace(":", "-")
-    samples = model_folder / f"samples_{_sanitized(task.name)}_{date}.jsonl"
     results = model_folder / f"results_{date}.json"
     with storage_errors(model_folder):
         model_folder.mkdir(parents=True, exist_ok=True)
-        with samples.open("w", encoding="utf-8") as file:
-            written = run_blocking(SamplesWriter(reader, task).write(file))
-        summary = _results(reader, task, result, model, written)
+        writer = SamplesWriter(reader, task, lambda name: model_folder / f"samples_{_sanitized(name)}_{date}.jsonl")
+        parts = run_blocking(writer.write())
+        summary = _results(reader, task, result, model, parts)
         results.write_text(json.dumps(summary, indent=2, ensure_ascii=False), encoding="utf-8")
-    return [results, samples]
+    return [results, *(part.path for part in parts if part.answered)]
 
 
 def _task(
@@ -111,38 +114,23 @@ def _sanitized(name: str) -> str:
     return safe
 
 
-def lm_eval_mean(scores: list[float]) -> MeanEstimate:
-    """Return mean and standard error as lm-eval computes them (`mean`, `mean_stderr` in its api/metrics.py).
-
-    The scores are added in the order of the questions, so that the results are equal to the last bit.
-    """
-    count = len(scores)
-    mean = sum(scores) / count
-    variance = sum([(x - mean) ** 2 for x in scores]) / (count - 1) if count > 1 else None
-    return MeanEstimate(mean, None if variance is None else math.sqrt(variance) / math.sqrt(count), count)
-
-
 def _results(
-    output: OutputReader, task: Task, result: EvalResult, model: str, written: WrittenSamples
+    output: OutputReader, task: Task, result: EvalResult, model: str, parts: list[TaskSamples]
 ) -> dict[str, Any]:
     sessions = output.manifest.sessions if output.manifest else []
-    numbers: dict[str, Any] = {}
-    for name, scores in written.scores.items():
-        estimate = lm_eval_mean(scores)
-        metric, filter_name = metric_name(task, name), "none" if metric_name(task, name) == name else name
-        numbers[f"{metric},{filter_name}"] = estimate.value
-        numbers[f"{metric}_stderr,{filter_name}"] = "N/A" if estimate.stderr is None else estimate.stderr
-    answered = max(map(len, written.scores.values()), default=0)
     fewshot = task.fewshot(0) if callable(task.fewshot) else task.fewshot
+    version = BENCHMARKS[task.name].version if task.name in BENCHMARKS else None
+    params, metrics = sent_params(output, task.params), {metric_name(task, name): True for name in task.filters}
     return {
-        "results": {task.name: {"name": task.name, "alias": task.name, "sample_len": answered, **numbers}},
-        "group_subtasks": {task.name: []},
-        "configs": {task.name: {"task": task.name, "generation_kwargs": sent_params(output, task.params)}},
-        "versions": {task.name: BENCHMARKS[task.name].version if task.name in BENCHMARKS else None},
-        "task_hashes": {task.name: written.digest},
-        "n-shot": {task.name: len(fewshot) // 2},
-        "higher_is_better": {task.name: {metric_name(task, name): True for name in written.scores}},
-        "n-samples": {task.name: {"original": written.questions, "effective": answered}},
+        "results": {part.name: task_entry(task, part) for part in parts},
+        **({"groups": group_entries(task, parts)} if task.groups else {}),
+        "group_subtasks": group_members(task, parts) if task.groups else {task.name: []},
+        "configs": {part.name: {"task": part.name, "generation_kwargs": params} for part in parts},
+        "versions": {part.name: version for part in parts},
+        "task_hashes": {part.name: part.digest for part in parts},
+        "n-shot": {part.name: len(fewshot) // 2 for part in parts},
+        "higher_is_better": {part.name: metrics for part in parts},
+        "n-samples": {part.name: {"original": part.questions, "effective": part.answered} for part in parts},
         "config": {"model": "manycall", "model_args": {"model": model}, "limit": None},
         "date": sessions[0]["started_at"] if sessions else None,
         "model_source": "manycall",

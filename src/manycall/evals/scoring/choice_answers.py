@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from string import ascii_uppercase
 from typing import Any
 
-from manycall.evals.scoring.text_answers import UNPARSED
+from manycall.evals.scoring.text_answers import UNPARSED, after_thinking
 
 _BEFORE = r"(?:[\s*_`\"'“‘「(（\[{$]|\\[(\[]|\\(?:text|textbf|mathbf|mathrm|bf|rm)\b){0,9}"
 _LETTER = r"([A-Z])(?![A-Za-z0-9]|['’][A-Za-z]|\s+(?:think|believe|guess|would)\b)"
@@ -42,6 +42,11 @@ def chosen_letter(response: str) -> str:
         if len(named := set(pattern.findall(response))) == 1:
             return str(named.pop())
     return UNPARSED
+
+
+def final_letter(response: str) -> str:
+    """Return the letter that a model has chosen after its thinking text (`chosen_letter`)."""
+    return chosen_letter(after_thinking(response))
 
 
 def equal_letter(answer: str, target: str) -> float:

@@ -3,6 +3,7 @@
 import logging
 import resource
 import signal
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -23,6 +24,7 @@ SIMPLIFY_SECONDS = 5
 def worker_task() -> Task:
     """Return the task whose only filter makes the comparison that a row asks for. Limits the memory of the process."""
     logging.disable()  # math-verify logs every timeout, and the terminal belongs to the user
+    warnings.simplefilter("ignore")  # math-verify uses sympy in ways that sympy warns of
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     _warm_up()

@@ -106,5 +106,11 @@ def _with_braces_after_index(text: str) -> str:
 
 
 def equal_minerva(answer: str, target: str) -> float:
-    """Return 1.0 if two normalised answers are the same text, or if sympy finds that they are equal."""
+    """Return 1.0 if two normalised answers are the same text, or if sympy finds that they are equal.
+
+    A missing answer is wrong. lm-eval lets sympy read INVALID_ANSWER as a product of letters, which takes 30 ms and
+    equals no right answer.
+    """
+    if answer == INVALID_ANSWER:
+        return 0.0
     return 1.0 if answer and answer == target else equal_by_sympy(answer, target)

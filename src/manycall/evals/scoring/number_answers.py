@@ -43,14 +43,19 @@ def _normalized(text: str) -> str:
     return _POWER.sub("", _TIMES_TEN.sub(r"e\1", plain))
 
 
+def all_numbers(text: str) -> list[str]:
+    """Return the numbers in a text, in the notations of `last_number`."""
+    return _NUMBER.findall(_normalized(text))
+
+
 def last_number(text: str) -> str:
     """Return the last number in a text, with sign, commas, decimals and exponent; UNPARSED if there is none.
 
     A minus sign after a digit or a letter is not part of the number: 10-4 ends in 4. Digits after a letter (CO2) and
     powers (m^2) are not numbers.
     """
-    numbers = _NUMBER.findall(_normalized(text))
-    return str(numbers[-1]) if numbers else UNPARSED
+    numbers = all_numbers(text)
+    return numbers[-1] if numbers else UNPARSED
 
 
 def equal_number(answer: str, target: str) -> float:
@@ -60,7 +65,7 @@ def equal_number(answer: str, target: str) -> float:
         ValueError: the target does not contain exactly one number. If it is a solution in the format of GSM8K, only
             the text after #### counts.
     """
-    numbers = _NUMBER.findall(_normalized(target.rpartition("####")[2]))
+    numbers = all_numbers(target.rpartition("####")[2])
     if len(numbers) != 1:
         raise ValueError(
             f"the right answer {target!r:.100} must contain exactly one number, but contains {len(numbers)}"

@@ -78,6 +78,24 @@ def paired_difference(pairs: Iterable[tuple[float, float]], *, binary: bool = Tr
     return PairedDifference(first.value, second.value, value, stderr, unpaired, interval, p, test, wins, losses, ties)
 
 
+def weighted_difference(pairs: Sequence[tuple[float, float]], weights: Sequence[float]) -> PairedDifference:
+    """Compare (first, second) scores of the same rows by the difference of their weighted means, Σw(y - x) / Σw.
+
+    The difference d is a ratio, because the weights depend on the rows. Its standard error is that of the mean of
+    w(y - x - d) / mean(w): Cochran (1977), Sampling Techniques, chapter 6. p and the interval use Student's t.
+    """
+    total = math.fsum(weights)
+    shares = [weight * len(weights) / total for weight in weights]
+    scaled = [(share * a, share * b) for share, (a, b) in zip(shares, pairs, strict=True)]
+    value = math.fsum(b - a for a, b in scaled) / len(scaled)
+    residuals = ((0.0, b - a + (1 - share) * value) for share, (a, b) in zip(shares, scaled, strict=True))
+    linear, plain, counted = (paired_difference(each, binary=False) for each in (residuals, scaled, pairs))
+    return msgspec.structs.replace(
+        linear, first=plain.first, second=plain.second, value=value, unpaired_stderr=None,
+        wins=counted.wins, losses=counted.losses, ties=counted.ties,
+    )  # fmt: skip
+
+
 def score_change(first: float, second: float) -> float:
     """Return second - first, rounded to twelve decimals, so that rounding errors do not count as a change."""
     return round(second - first, 12)

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from manycall.evals.tasks.published_data import PublishedData
 from manycall.evals.tasks.task import Task
 
 LM_EVAL = "lm-evaluation-harness 0.4.13"
@@ -18,6 +19,8 @@ class Benchmark(msgspec.Struct, frozen=True):
         extra: the optional dependencies that the task needs, for example "math"; "": none.
         metric: lm-eval's name of the metric of every filter. "": the name of each filter is that of a metric.
         version: version of the task in lm-eval; None if lm-eval has no such task.
+        subtask_name: lm-eval's name of a subtask, with {} for the value of `Task.subtask`. "": the name of the task and
+            the value.
     """
 
     task: Task
@@ -27,3 +30,11 @@ class Benchmark(msgspec.Struct, frozen=True):
     extra: str = ""
     metric: str = "exact_match"
     version: float | None = None
+    subtask_name: str = ""
+
+    @property
+    def source(self) -> str:
+        """Where the questions come from, and whether a download of them can be verified."""
+        loader = self.task.loader
+        is_verified = not isinstance(loader, PublishedData) or loader.is_verified
+        return self.data if is_verified else f"{self.data} (checksum not confirmed)"

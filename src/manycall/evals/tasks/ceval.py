@@ -13,7 +13,7 @@ them unasked: `val/logic_val.csv` and so on, `dev/logic_dev.csv` for the example
 
 from msgspec.structs import replace
 
-from manycall.evals.scoring.choice_answers import chosen_letter, equal_letter
+from manycall.evals.scoring.choice_answers import equal_letter, final_letter
 from manycall.evals.scoring.text_answers import UNPARSED
 from manycall.evals.tasks.benchmark import Benchmark
 from manycall.evals.tasks.chinese_subjects import CEVAL_HARD, CEVAL_SUBJECTS
@@ -101,7 +101,7 @@ OPENCOMPASS = Task(
     loader=WITH_SHOTS,
 )
 OURS = replace(
-    OPENCOMPASS, prompt=step_by_step_prompt, extract={"choice": chosen_letter}, scorer=equal_letter, name="ceval",
+    OPENCOMPASS, prompt=step_by_step_prompt, extract={"choice": final_letter}, scorer=equal_letter, name="ceval",
     num_fewshot=None, groups=(SubtaskGroup("ceval"),), planted=planted_letter("答案：{}"), loader=DATA,
 )  # fmt: skip
 BENCHMARKS = (

@@ -2,13 +2,14 @@ r"""CMATH: 1,098 Chinese word problems of grades 1 to 6 (Wei et al., 2023, arXiv
 
     {"grade": 3, "reasoning_step": 2, "num_digits": 2, "question": "...", "golden": "48"}
 
-`cmath` is our own variant: the prompt of evalscope, zero-shot. `boxed` reads the last box and compares it by value, or
-as a text; `last-number` reads the last number, as the authors do. Scores are also reported for each grade. evalscope
-reads a box in the same way, but also other phrases, and its comparison goes through sympy.
+`cmath` is our own variant: the prompt of evalscope, zero-shot. `boxed` reads the last box, of which a unit or a name
+does not count (`48元`, `x=48`), and compares it by value, or as a text; `last-number` reads the last number. Scores are
+also reported for each grade. evalscope also reads answers outside a box, and compares with math-verify. The authors
+accept any of the last two numbers, within 1 %.
 """
 
 from manycall.evals.scoring.math_answers import equal_value, last_boxed
-from manycall.evals.scoring.number_answers import last_number
+from manycall.evals.scoring.number_answers import all_numbers, last_number
 from manycall.evals.scoring.text_answers import after_thinking
 from manycall.evals.tasks.benchmark import Benchmark
 from manycall.evals.tasks.hub_files import HubFile
@@ -33,8 +34,10 @@ def convert(fields: Fields, file: str) -> Fields:
 
 
 def boxed_value(response: str) -> str:
-    """Return the last box after the thinking text."""
-    return last_boxed(after_thinking(response))
+    """Return the only number in the last box after the thinking text; the box, if it does not have exactly one."""
+    box = last_boxed(after_thinking(response))
+    numbers = all_numbers(box)
+    return numbers[0] if len(numbers) == 1 else box
 
 
 def last_value(response: str) -> str:

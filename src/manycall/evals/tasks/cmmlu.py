@@ -14,7 +14,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from manycall.evals.scoring.choice_answers import chosen_letter, equal_letter
+from manycall.evals.scoring.choice_answers import equal_letter, final_letter
 from manycall.evals.scoring.text_answers import extract_regex
 from manycall.evals.tasks.benchmark import Benchmark
 from manycall.evals.tasks.ceval import chinese_row, equal, groups_of, step_by_step_prompt
@@ -59,7 +59,7 @@ OPENCOMPASS = Task(
     ),
 )  # fmt: skip
 OURS = replace(
-    OPENCOMPASS, prompt=step_by_step_prompt, extract={"choice": chosen_letter}, scorer=equal_letter, name="cmmlu",
+    OPENCOMPASS, prompt=step_by_step_prompt, extract={"choice": final_letter}, scorer=equal_letter, name="cmmlu",
     groups=(SubtaskGroup("cmmlu"),), planted=planted_letter("答案：{}"),
 )  # fmt: skip
 BENCHMARKS = (

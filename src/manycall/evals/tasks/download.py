@@ -62,21 +62,6 @@ def load_from_hub(dataset: str, config: str, split: str) -> list[dict[str, Any]]
         ) from None
 
 
-def download_file(url: str, checksum: str, name: str) -> Path:
-    """Return the cached file of a URL, downloaded if needed. See `cached_download`.
-
-    Raises:
-        UsageError: the file cannot be downloaded, or its checksum differs.
-    """
-    try:
-        return cached_download(url, checksum, name)
-    except DownloadFailed as failed:
-        raise UsageError(
-            f"{failed} Pass a local copy with {option('data')} and {option('fewshot_data')}, or use wordmath, which is "
-            "built in."
-        ) from None
-
-
 def cached_download(url: str, checksum: str, name: str, key: Secret | None = None) -> Path:
     """Return the cached file of a URL, downloaded if needed.
 

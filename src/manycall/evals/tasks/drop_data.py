@@ -13,8 +13,7 @@ from manycall.data.row_files import LocatedRow, read_rows
 from manycall.errors import UsageError
 from manycall.evals.tasks.download import checksum
 from manycall.evals.tasks.fewshot import record_num_fewshot
-from manycall.evals.tasks.hub_files import PinnedFile
-from manycall.evals.tasks.published_data import PublishedData, is_sample
+from manycall.evals.tasks.published_data import PublishedData
 from manycall.evals.tasks.task import Task
 from manycall.option_flags import option
 from manycall.records import Fields
@@ -26,13 +25,9 @@ class DropData(PublishedData, frozen=True, kw_only=True):
     """Loader of the questions. The task's `num_fewshot` is the number of examples in a prompt.
 
     Attributes:
-        fewshot_files: the training set.
-        fewshot_sample: file of made-up examples in `samples/`.
         make_prompt: function of (row, examples) that returns the user message.
     """
 
-    fewshot_files: Sequence[PinnedFile]
-    fewshot_sample: str
     make_prompt: Callable[[Fields, Sequence[Fields]], str]
 
     def __call__(
@@ -49,12 +44,7 @@ class DropData(PublishedData, frozen=True, kw_only=True):
         """
         task = self.with_rows(task, data)
         count = (task.num_fewshot or 0) if num_fewshot is None else num_fewshot
-        pool: list[Fields] = []
-        if count:
-            training = replace(self, files=self.fewshot_files, sample=self.fewshot_sample)
-            pool = list(
-                training.rows(training.paths(data if fewshot_data is None and is_sample(data) else fewshot_data))
-            )
+        pool = list(self.fewshot_rows(data, fewshot_data)) if count else []
         if len(pool) < count:
             raise UsageError(
                 f"{task.name} needs {count} examples, but the file has {len(pool)}. "

@@ -18,7 +18,7 @@ from string import punctuation
 
 from msgspec.structs import replace
 
-from manycall.evals.scoring.choice_answers import chosen_letter, equal_letter
+from manycall.evals.scoring.choice_answers import equal_letter, final_letter
 from manycall.evals.scoring.choice_texts import letter_or_choice
 from manycall.evals.scoring.text_answers import exact_match, extract_regex
 from manycall.evals.tasks.benchmark import LM_EVAL, Benchmark
@@ -78,7 +78,7 @@ SIMPLE_EVALS = Task(
     loader=DATA,
 )
 OURS = replace(
-    SIMPLE_EVALS, extract={"choice": chosen_letter}, scorer=equal_letter, name="gpqa_diamond", samples=None,
+    SIMPLE_EVALS, extract={"choice": final_letter}, scorer=equal_letter, name="gpqa_diamond", samples=None,
     loader=replace(DATA, arrange=by_hash),
 )  # fmt: skip
 BENCHMARKS = (

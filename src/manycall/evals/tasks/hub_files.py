@@ -29,8 +29,16 @@ MODELSCOPE_REVISION = "master"
 class PinnedFile(Protocol):
     """A file whose content does not change."""
 
-    def fetch(self) -> Path:
+    @property
+    def sha256(self) -> str:
+        """Its checksum, in hex. "": not confirmed; the checksum of the first download holds then."""
+        ...
+
+    def fetch(self, *, passed_as: str = "data") -> Path:
         """Return the file in the cache, downloaded if needed.
+
+        Args:
+            passed_as: the option with which the user passes a local copy, for messages.
 
         Raises:
             UsageError: the file cannot be downloaded, or its checksum differs.
@@ -51,7 +59,7 @@ class GitHubFile(msgspec.Struct, frozen=True):
     path: str
     sha256: str
 
-    def fetch(self) -> Path:
+    def fetch(self, *, passed_as: str = "data") -> Path:
         """Return the file in the cache, downloaded if needed. See `PinnedFile`."""
         folder = PurePosixPath("github", self.repo.replace("/", "--"), self.commit[:12])
         try:
@@ -59,7 +67,7 @@ class GitHubFile(msgspec.Struct, frozen=True):
                 f"{GITHUB}/{self.repo}/{self.commit}/{self.path}", self.sha256, str(folder / self.path)
             )
         except DownloadFailed as failed:
-            raise UsageError(f"{failed} Try again, or {_local_copy(self.path)}") from None
+            raise UsageError(f"{failed} Try again, or {_local_copy(self.path, passed_as)}") from None
 
 
 class HubFile(msgspec.Struct, frozen=True):
@@ -98,7 +106,7 @@ class HubFile(msgspec.Struct, frozen=True):
         endpoint = environ.get("HF_ENDPOINT") or HUGGING_FACE
         return f"{endpoint.rstrip('/')}/datasets/{quote(self.repo)}/resolve/{self.revision}/{quote(self.path)}"
 
-    def fetch(self, environ: Mapping[str, str] = os.environ) -> Path:
+    def fetch(self, environ: Mapping[str, str] = os.environ, *, passed_as: str = "data") -> Path:
         """Return the file in the cache, downloaded if needed.
 
         Raises:
@@ -115,13 +123,13 @@ class HubFile(msgspec.Struct, frozen=True):
             if failed.status in (401, 403) and self.gated:
                 raise UsageError(
                     f"{self.repo} is gated. Accept its conditions at {HUGGING_FACE}/datasets/{self.repo} and set "
-                    f"HF_TOKEN, or {_local_copy(self.path)}"
+                    f"HF_TOKEN, or {_local_copy(self.path, passed_as)}"
                 ) from None
             mirrors = ", or set MANYCALL_HUB=modelscope" if self.modelscope and not is_modelscope else ""
             raise UsageError(
-                f"{failed} Set HF_ENDPOINT to the address of a mirror{mirrors}, or {_local_copy(self.path)}"
+                f"{failed} Set HF_ENDPOINT to the address of a mirror{mirrors}, or {_local_copy(self.path, passed_as)}"
             ) from None
 
 
-def _local_copy(path: str) -> str:
-    return f"pass a local copy with {option('data', PurePosixPath(path).name)}."
+def _local_copy(path: str, passed_as: str = "data") -> str:
+    return f"pass a local copy with {option(passed_as, PurePosixPath(path).name)}."

@@ -20,18 +20,19 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from string import punctuation
-from typing import Any
 
 from msgspec.structs import replace
 
+from manycall.data.row_files import LocatedRow
 from manycall.errors import UsageError
 from manycall.evals.scoring.text_answers import exact_match
 from manycall.evals.tasks.benchmark import LM_EVAL, Benchmark
-from manycall.evals.tasks.download import checksum
-from manycall.evals.tasks.fewshot import record_num_fewshot
-from manycall.evals.tasks.task import Task
+from manycall.evals.tasks.choice_prompts import lettered, planted_letter
+from manycall.evals.tasks.mmlu_subjects import MMLU_SUBJECTS
+from manycall.evals.tasks.subject_shots import SubjectData
+from manycall.evals.tasks.task import SubtaskGroup, Task
 from manycall.option_flags import option
-from manycall.records import Messages
+from manycall.records import Fields
 
 CHOICES = "ABCD"
 NUM_FEWSHOT = 5
@@ -46,80 +47,60 @@ def parse_letter(response: str) -> str:
     return response.partition("\n")[0].strip()
 
 
-def load(
-    task: Task,
-    data: str | Path | None = None,
-    fewshot_data: str | Path | None = None,
-    num_fewshot: int | None = None,
-) -> Task:
-    """Return the task with the questions in the file of one subject, or in all `*.csv` files of a folder.
+class MmluData(SubjectData, frozen=True, kw_only=True):
+    """Loader of MMLU. Few-shot examples are used only if a file with them is given."""
 
-    `fewshot_data` is also a file or a folder.
-    """
-    if data is None:
-        raise UsageError(
-            f"{task.name} needs local files from the authors' data.tar. Pass {option('data', 'test')} (and optionally "
-            f"{option('fewshot_data', 'dev')})."
-        )
-    count = NUM_FEWSHOT if num_fewshot is None and fewshot_data is not None else num_fewshot or 0
-    if (count > 0) != (fewshot_data is not None):
-        raise UsageError(
-            f"{task.name}: {option('num_fewshot', count)} and {option('fewshot_data')} need each other. "
-            f"Pass {option('fewshot_data', 'dev')} with 1 or more examples, and neither of them for none."
-        )
-    rows = list(questions(Path(data)))
-    task = replace(task, rows=rows, identity={"data": checksum(rows)})
-    if fewshot_data is None:
-        return task
-    task = record_num_fewshot(task, count, NUM_FEWSHOT)
-    fewshot: dict[str, Messages] = {}
-    examples = list(questions(Path(fewshot_data)))
-    for row in examples:
-        turns = fewshot.setdefault(row["subject"], [])
-        if len(turns) < 2 * count:
-            turns += [{"role": "user", "content": question_text(row)}, {"role": "assistant", "content": row["answer"]}]
-    subjects = [row["subject"] for row in rows]
-    if missing := next((name for name in subjects if len(fewshot.get(name, ())) < 2 * count), None):
-        raise UsageError(f"{fewshot_data} has fewer than {count} examples for the subject {missing}.")
-    return replace(
-        task, fewshot=lambda index: fewshot[subjects[index]], identity={**task.identity, "fewshot": checksum(examples)}
-    )
+    def __call__(
+        self,
+        task: Task,
+        data: str | Path | None = None,
+        fewshot_data: str | Path | None = None,
+        num_fewshot: int | None = None,
+    ) -> Task:
+        """Return the task with the questions of one subject or of a folder, and the first examples of each subject.
+
+        Raises:
+            UsageError: a file is missing or not in the published form, or a subject has too few examples.
+        """
+        count = NUM_FEWSHOT if num_fewshot is None and fewshot_data is not None else num_fewshot or 0
+        if (count > 0) != (fewshot_data is not None):
+            raise UsageError(
+                f"{task.name}: {option('num_fewshot', count)} and {option('fewshot_data')} need each other. "
+                f"Pass {option('fewshot_data', 'dev')} with 1 or more examples, and neither of them for none."
+            )
+        if not count:
+            return self.with_rows(task, data)
+        return super().__call__(replace(task, num_fewshot=NUM_FEWSHOT), data, fewshot_data, count)
 
 
-def questions(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file in MMLU's format, or of all files in a folder in the order of their names.
+def read_questions(path: Path) -> Iterator[LocatedRow]:
+    """Yield the rows of a file in MMLU's format, whose name begins with the subject.
 
     Raises:
         UsageError: the file does not exist, or a line is not a question, four choices and a letter.
     """
-    if not path.exists():
-        raise UsageError(f"{path}: file or folder not found.")
-    files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
-    if not files:
-        raise UsageError(f"{path} contains no .csv files.")
-    for file in files:
-        subject = re.sub(r"_(test|dev|val)$", "", file.stem)
-        with file.open(encoding="utf-8-sig", newline="") as lines:
+    subject = re.sub(r"_(test|dev|val)$", "", path.stem)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.reader(lines, strict=True)
-            try:
-                for number, cells in enumerate(reader):
-                    if len(cells) != 6 or cells[5].strip() not in [*CHOICES]:
-                        raise UsageError(
-                            f"{file}, line {reader.line_num}: expected a question, four choices, and A, B, C or D."
-                        )
-                    question, *choices, answer = cells
-                    yield {
-                        "id": f"{subject}-{number}", "subject": subject.replace("_", " "), "question": question,
-                        "choices": choices, "answer": answer.strip(),
-                    }  # fmt: skip
-            except (csv.Error, UnicodeDecodeError) as error:
-                raise UsageError(f"{file}, line {reader.line_num}: {error}") from None
+            for number, cells in enumerate(reader):
+                where = f"line {reader.line_num}"
+                if len(cells) != 6 or cells[5].strip() not in [*CHOICES]:
+                    raise UsageError(f"{path}, {where}: expected a question, four choices, and A, B, C or D.")
+                question, *choices, answer = cells
+                yield where, {
+                    "id": f"{subject}-{number}", "subject": subject.replace("_", " "), "question": question,
+                    "choices": choices, "answer": answer.strip(),
+                }  # fmt: skip
+    except FileNotFoundError:
+        raise UsageError(f"{path}: file or folder not found.") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}, line {reader.line_num}: {error}") from None
 
 
-def question_text(fields: dict[str, Any]) -> str:
+def question_text(fields: Fields) -> str:
     """Return the user message: the question and its choices."""
-    choices = (f"{letter}. {text}" for letter, text in zip(CHOICES, fields["choices"], strict=True))
-    return "\n".join([fields["question"].strip(), *choices, "Answer:"])
+    return f"{fields['question'].strip()}\n{lettered(fields['choices'])}\nAnswer:"
 
 
 TASK = Task(
@@ -133,6 +114,19 @@ TASK = Task(
     body_format="lm-eval",
     is_fast=True,
     subtask="subject",
-    loader=load,
+    groups=(
+        *(
+            SubtaskGroup(name, frozenset(subject.replace("_", " ") for subject in subjects))
+            for name, subjects in MMLU_SUBJECTS.items()
+        ),
+        SubtaskGroup("mmlu_generative"),
+    ),
+    planted=planted_letter("{}"),
+    loader=MmluData(
+        files=(), convert=lambda fields, _: fields, sample="mmlu", read=read_questions, suffixes=(".csv",),
+        source="the authors' data.tar", make_shot=lambda fields: (question_text(fields), fields["answer"]),
+    ),
+)  # fmt: skip
+BENCHMARKS = (
+    Benchmark(TASK, 14_042, LM_EVAL, "the authors' data.tar (--data)", version=3.0, subtask_name="mmlu_{}_generative"),
 )
-BENCHMARKS = (Benchmark(TASK, 14_042, LM_EVAL, "the authors' data.tar (--data)", version=3.0),)

@@ -18,7 +18,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from manycall.evals.scoring.choice_answers import chosen_letter, equal_letter
+from manycall.evals.scoring.choice_answers import equal_letter, final_letter
 from manycall.evals.scoring.text_answers import any_target, exact_match, extract_regex
 from manycall.evals.tasks.benchmark import LM_EVAL, Benchmark
 from manycall.evals.tasks.choice_prompts import lettered, planted_letter
@@ -112,12 +112,12 @@ GENERATIVE = Task(
     loader=DATA,
 )
 OURS = replace(
-    GENERATIVE, prompt=reasoned_prompt, extract={"choice": chosen_letter}, scorer=any_target(equal_letter),
+    GENERATIVE, prompt=reasoned_prompt, extract={"choice": final_letter}, scorer=any_target(equal_letter),
     name="mmlu_redux", system=None, params={}, body_format="compact",
     groups=(*CATEGORIES, SubtaskGroup("mmlu_redux")), planted=planted_letter("ANSWER: {}"),
     loader=replace(DATA, convert=repaired),
 )  # fmt: skip
 BENCHMARKS = (
     Benchmark(OURS, 5_700, "manycall", NAME, "parquet"),
-    Benchmark(GENERATIVE, 5_330, LM_EVAL, NAME, "parquet", version=4.0),
+    Benchmark(GENERATIVE, 5_330, LM_EVAL, NAME, "parquet", version=4.0, subtask_name="mmlu_redux_{}_generative"),
 )

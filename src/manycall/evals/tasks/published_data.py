@@ -41,6 +41,9 @@ class PublishedData(msgspec.Struct, frozen=True):
         read: reader of a file; yields (location, row) pairs.
         suffixes: suffixes of the files that are read if `data` is a folder.
         extra: the optional dependencies without which no answer can be scored; "": none.
+        fewshot_files: the published files with the few-shot examples, if they are not in the prompt of the task.
+        fewshot_sample: the made-up examples: a file or a folder in `samples/`.
+        passed_as: the option with which the user passes local copies of `files`.
     """
 
     files: Sequence[PinnedFile]
@@ -49,6 +52,14 @@ class PublishedData(msgspec.Struct, frozen=True):
     read: Callable[[Path], Iterator[LocatedRow]] = read_rows
     suffixes: Sequence[str] = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
     extra: str = ""
+    fewshot_files: Sequence[PinnedFile] = ()
+    fewshot_sample: str = ""
+    passed_as: str = "data"
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the checksums of all published files are known, so that every download is compared with them."""
+        return all(file.sha256 for file in (*self.files, *self.fewshot_files))
 
     def __call__(
         self,
@@ -83,7 +94,7 @@ class PublishedData(msgspec.Struct, frozen=True):
                 made-up rows.
         """
         if data is None:
-            return [file.fetch() for file in self.files]
+            return [file.fetch(passed_as=self.passed_as) for file in self.files]
         if is_sample(data):
             if not self.sample:
                 raise UsageError(f"There are no made-up rows for this task. Pass a file with {option('data')}.")
@@ -94,6 +105,15 @@ class PublishedData(msgspec.Struct, frozen=True):
         if found := sorted(each for each in path.iterdir() if each.suffix.lower() in self.suffixes):
             return found
         raise UsageError(f"{path} contains no file with one of the suffixes {', '.join(self.suffixes)}.")
+
+    def fewshot_rows(self, data: str | Path | None, fewshot_data: str | Path | None) -> Iterator[Fields]:
+        """Return the rows with the few-shot examples: made-up ones, if `data` means the made-up rows.
+
+        Raises:
+            UsageError: a file cannot be downloaded or read, or a row is not in the published form.
+        """
+        examples = replace(self, files=self.fewshot_files, sample=self.fewshot_sample, passed_as="fewshot_data")
+        return examples.rows(examples.paths(SAMPLE if fewshot_data is None and is_sample(data) else fewshot_data))
 
     def rows(self, paths: Sequence[Path]) -> Iterator[Fields]:
         """Yield the rows of the task that are in these files.

@@ -10,8 +10,7 @@ from manycall.data.row_files import LocatedRow, read_rows
 from manycall.errors import UsageError
 from manycall.evals.tasks.download import checksum
 from manycall.evals.tasks.fewshot import record_num_fewshot
-from manycall.evals.tasks.hub_files import HubFile
-from manycall.evals.tasks.published_data import SAMPLE, SAMPLES_FOLDER, PublishedData, is_sample, with_row_ids
+from manycall.evals.tasks.published_data import SAMPLES_FOLDER, PublishedData, is_sample, with_row_ids
 from manycall.evals.tasks.task import Task
 from manycall.option_flags import option
 from manycall.records import Fields, Messages
@@ -26,14 +25,10 @@ class SubjectData(PublishedData, frozen=True, kw_only=True):
     Attributes:
         source: what to download, if there are no `files` because the license does not allow it to be automatic.
         make_shot: makes the few-shot examples; None: the task has none.
-        fewshot_files: the published files with the examples.
-        fewshot_sample: the made-up examples: a file or a folder in `samples/`.
     """
 
     source: str = ""
     make_shot: Shot | None = None
-    fewshot_files: Sequence[HubFile] = ()
-    fewshot_sample: str = ""
 
     def __call__(
         self,
@@ -51,18 +46,12 @@ class SubjectData(PublishedData, frozen=True, kw_only=True):
         if self.make_shot is None or not count:
             loaded = super().__call__(task, data, fewshot_data, None if self.make_shot else num_fewshot)
             return record_num_fewshot(loaded, 0, task.num_fewshot) if self.make_shot else loaded
-        if fewshot_data is None and is_sample(data):
-            fewshot_data = SAMPLE
-        examples = replace(self, files=self.fewshot_files, sample=self.fewshot_sample)
+        loaded = self.with_rows(task, data)
         try:
-            paths = examples.paths(fewshot_data)
+            examples = with_row_ids(self.fewshot_rows(data, fewshot_data), task.subtask)
         except UsageError as error:
-            raise UsageError(
-                f"{error} The file contains the few-shot examples: {option('fewshot_data', 'FILE')}, or "
-                f"{option('num_fewshot', 0)} for none."
-            ) from None
-        rows = with_row_ids(examples.rows(paths), task.subtask)
-        return with_subject_shots(self.with_rows(task, data), rows, count, self.make_shot)
+            raise UsageError(f"{error} {option('num_fewshot', 0)} leaves out the few-shot examples.") from None
+        return with_subject_shots(loaded, examples, count, self.make_shot)
 
     def paths(self, data: str | Path | None) -> list[Path]:
         """Return the files to read: those of a folder, or those in its folders if it has one for each subject.

@@ -19,10 +19,10 @@ class UrlFile(msgspec.Struct, frozen=True):
     url: str
     sha256: str = ""
 
-    def fetch(self) -> Path:
+    def fetch(self, *, passed_as: str = "data") -> Path:
         """Return the file in the cache, downloaded if needed. See `PinnedFile`."""
         name = PurePosixPath(self.url).name
         try:
             return cached_download(self.url, self.sha256, f"web/{name}")
         except DownloadFailed as failed:
-            raise UsageError(f"{failed} Pass a local copy with {option('data', name)}.") from None
+            raise UsageError(f"{failed} Pass a local copy with {option(passed_as, name)}.") from None

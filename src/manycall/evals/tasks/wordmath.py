@@ -65,28 +65,7 @@ def problems(count: int = COUNT, seed: int = SEED) -> list[dict[str, str]]:
     return rows
 
 
-NAMES = [
-    "Ana",
-    "Ben",
-    "Chen",
-    "Dana",
-    "Emeka",
-    "Farid",
-    "Gita",
-    "Hugo",
-    "Ines",
-    "Jun",
-    "Kofi",
-    "Lena",
-    "Mei",
-    "Noor",
-    "Omar",
-    "Pia",
-    "Quinn",
-    "Rosa",
-    "Sami",
-    "Tara",
-]
+NAMES = "Ana Ben Chen Dana Emeka Farid Gita Hugo Ines Jun Kofi Lena Mei Noor Omar Pia Quinn Rosa Sami Tara".split()
 THINGS = ["apples", "stickers", "marbles", "pencils", "shells", "buttons", "postcards", "walnuts", "coins", "beads"]
 
 

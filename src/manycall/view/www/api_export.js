@@ -2,7 +2,7 @@
 
 import { ApiError } from "./shared.js";
 
-const MAX_CHARACTERS = 300;
+const MAX_CHARACTERS = 200;
 const NOT_EXPORTED = "This is not part of the export.";
 
 let loading = null;

@@ -8,6 +8,10 @@ import { Table } from "./parts.js";
 const HEIGHT_PX = 150;
 const TABLE_ROWS = 60;
 
+if (document.querySelector("link[href$='style.css']")) { // A page in one file has all sheets.
+  document.head.prepend(Object.assign(document.createElement("link"), { rel: "stylesheet", href: "static/vendor/uplot.css" }));
+}
+
 /** Return the resolved color of a CSS variable: `light-dark()` is only resolved in a property. */
 function resolve(name) {
   const probe = document.createElement("i");

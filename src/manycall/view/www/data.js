@@ -3,9 +3,9 @@ import { html, useState } from "./dom.js";
 import { t } from "./words.js";
 import { count, percent } from "./format.js";
 import { go } from "./route.js";
-import { useData, useSlow } from "./load.js";
+import { untilCounted, useData, useSlow } from "./load.js";
 import { useKeys } from "./keys.js";
-import { Group, groupsOf } from "./distributions.js";
+import { Groups } from "./distributions.js";
 import { addCondition } from "./filter.js";
 import { Line } from "./text.js";
 import { Copy, copyText, Figure, Link, Slow, Table } from "./parts.js";
@@ -14,17 +14,15 @@ const SHOWN_GROUPS = 20;
 
 export function DataPage({ route }) {
   const answer = useSlow(`runs/${route.run}/data`);
-  const info = useData(`runs/${route.run}/columns`);
-  const view = { file: "out", where: "", sort: "", q: "" };
+  const info = useData(`runs/${route.run}/columns`, {}, untilCounted);
   const pick = (condition) => go({ page: "rows", run: route.run, params: { where: addCondition("", condition) } });
-  const columns = info.data?.columns || [];
   useKeys([["c", () => answer.data?.result?.near && copyText(answer.data.result.near), t("copy the command that does more")]]);
   return html`<section class="page scroll" aria-labelledby="title">
     <h1 id="title" tabindex="-1">${t("Data")}</h1>
     <${Slow} answer=${answer} what=${t("Looking for duplicates …")}>${(result) => html`<${Result} result=${result} run=${route.run} />`}<//>
     <h2>${t("Distributions")}</h2>
     <p class="muted">${t("A bar shows its rows.")}</p>
-    <div class="histograms">${groupsOf(columns).map((group) => html`<${Group} key=${group.field} run=${route.run} group=${group} view=${view} onPick=${pick} />`)}</div>
+    <${Groups} run=${route.run} columns=${info.data?.columns || []} isComplete=${info.data && !untilCounted(info.data)} onPick=${pick} />
   </section>`;
 }
 

@@ -93,7 +93,7 @@ export function Grid({ columns, total, version, fetchRows, selected, onSelect, o
   const store = useRef(null);
   if (store.current?.version !== version) store.current = Object.assign(new Pages(fetchRows), { version });
   store.current.fetchRows = fetchRows;
-  if (seed?.length && !store.current.pages.has(0)) store.current.pages.set(0, seed);
+  if (seed?.length && seed !== store.current.seed) store.current.pages.set(0, (store.current.seed = seed));
   const current = useRef(selected); // Keys may come faster than the table is drawn.
   current.current = selected;
   const rowAt = (index) => (inMemory ? inMemory[index] : store.current.row(index));

@@ -1,25 +1,24 @@
 // Hooks that load JSON for a component and cancel when it changes or goes away.
-import { useEffect, useRef, useState } from "./dom.js";
+import { useEffect, useLayoutEffect, useState } from "./dom.js";
 import { get } from "./api.js";
 
 const WORKING_MS = 1000;
 const RETRY_MS = 2000;
 
 /**
- * Load a route. Returns {data, error, loading, reload}. On a reload the old data stay until the new ones arrive.
+ * Load a route. Returns {data, error, reload}. On a reload the old data stay until the new ones arrive.
  *
  * `every` (ms, or a function of the data that returns ms or 0) asks again while the tab is visible. A null path loads
  * nothing.
  */
 export function useData(path, params = {}, every = 0) {
   const key = path === null ? null : path + JSON.stringify(params);
-  const [state, setState] = useState({ key, data: null, error: null, loading: true });
+  const [state, setState] = useState({ key, data: null, error: null });
   const [round, setRound] = useState(0);
-  useEffect(() => {
+  useLayoutEffect(() => { // Before the next paint.
     if (path === null) return undefined;
     const abort = new AbortController();
     let timer = 0;
-    const keep = (change) => setState((old) => ({ key, data: old.key === key ? old.data : null, ...change }));
     const later = (ms) => {
       if (ms && !abort.signal.aborted) timer = setTimeout(load, ms);
     };
@@ -27,16 +26,15 @@ export function useData(path, params = {}, every = 0) {
       if (document.hidden) return later(WORKING_MS);
       try {
         const data = await get(path, params, abort.signal);
-        setState({ key, data, error: null, loading: false });
+        setState({ key, data, error: null });
         return later(typeof every === "function" ? every(data) : every);
       } catch (error) {
         if (error.name === "AbortError") return undefined;
-        keep({ error, loading: false });
+        setState((old) => ({ key, data: old.key === key ? old.data : null, error }));
         if (typeof every !== "function") return later(every);
         return later(error.status === 0 || error.status >= 500 ? RETRY_MS : 0); // Not there, or too slow just now.
       }
     };
-    keep({ error: null, loading: true });
     load();
     return () => (abort.abort(), clearTimeout(timer));
   }, [key, round]);
@@ -45,12 +43,15 @@ export function useData(path, params = {}, every = 0) {
     addEventListener("session", reload);
     return () => removeEventListener("session", reload);
   }, []);
-  const current = state.key === key ? state : { data: null, error: null, loading: true }; // Never the data of another route.
+  const current = state.key === key ? state : { data: null, error: null }; // Never the data of another route.
   return { ...current, reload };
 }
 
 /** Load an answer that the server computes in the background; ask once a second while it works. */
 export const useSlow = (path, params) => useData(path, params, (data) => (data.state === "working" ? WORKING_MS : 0));
+
+/** How long to wait before the columns are asked for again: 0 once the rows of each quick filter are counted. */
+export const untilCounted = ({ quick }) => (quick.some((each) => each.count === null) ? WORKING_MS : 0);
 
 /** Return a value that follows another one after it has not changed for this many milliseconds. */
 export function useSettled(value, ms) {

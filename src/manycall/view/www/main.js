@@ -1,5 +1,5 @@
 // The frame of all pages: header, navigation, language, theme, keys.
-import { html, render, useEffect, useRef, useState } from "./dom.js";
+import { html, render, useEffect, useLayoutEffect, useRef, useState } from "./dom.js";
 import { takeToken } from "./api.js";
 import { ApiError } from "./shared.js";
 import { go, useRoute } from "./route.js";
@@ -82,8 +82,11 @@ function useSession(run, startedAt) {
 /** The component of a page, once its module is there. */
 function usePage(name) {
   const [loaded, setLoaded] = useState({});
-  useEffect(() => {
-    loadPage(name).then((Page) => setLoaded({ name, Page }), () => setLoaded({ error: new ApiError(0, "offline") }));
+  useLayoutEffect(() => {
+    let isShown = true; // A late module must not replace a later page.
+    const show = (state) => isShown && setLoaded(state);
+    loadPage(name).then((Page) => show({ name, Page }), () => show({ error: new ApiError(0, "offline") }));
+    return () => (isShown = false);
   }, [name]);
   return loaded.name === name ? loaded : { error: loaded.error };
 }

@@ -14,7 +14,6 @@ import { Copy, copyText, ErrorBox, Link, Table } from "./parts.js";
 import { Calls, Prompt } from "./row_calls.js";
 import { viewOf } from "./rows.js";
 
-
 /** Load the whole line of a row, in parts of 1 MiB as the server gives them. */
 function useLine(run, n, file) {
   const [state, setState] = useState({ text: "", size: 0, error: null });

@@ -4,7 +4,7 @@ import { t } from "./words.js";
 import { count, percent } from "./format.js";
 import { go } from "./route.js";
 import { get, download } from "./api.js";
-import { useData, useSettled } from "./load.js";
+import { untilCounted, useData, useSettled } from "./load.js";
 import { useKeys } from "./keys.js";
 import { Grid } from "./grid.js";
 import { addCondition, Filter } from "./filter.js";
@@ -13,8 +13,10 @@ import { Distributions } from "./distributions.js";
 import { Choice, copyText, ErrorBox, leaveField } from "./parts.js";
 
 const INDEXING_MS = 250;
+const SEARCHING_MS = 1; // The server searches while a request waits.
 const GROWING_MS = 4000;
 const URL_DELAY_MS = 250;
+const TYPING_MS = 120;
 
 /** Return the parameters that identify a view of rows. */
 export const viewOf = ({ file = "out", where = "", sort = "", q = "" }) => ({ file, where, sort, q });
@@ -31,8 +33,9 @@ export function RowsBody({ route, runState, isShort = false }) {
   const { params } = route;
   const view = viewOf(params);
   const set = (changes, replace = true) => go({ ...route, params: { ...params, ...changes } }, replace);
-  const info = useData(`runs/${route.run}/columns`, { file: view.file });
-  const filters = useData(`runs/${route.run}/columns`, { file: "out" }, (data) => (data.quick.some((each) => each.count === null) ? 1000 : 0));
+  const filters = useData(`runs/${route.run}/columns`, {}, untilCounted);
+  const others = useData(view.file === "out" ? null : `runs/${route.run}/columns`, { file: view.file });
+  const info = view.file === "out" ? filters : others;
   const columns = info.data?.columns || [];
   const chosen = chosenColumns(columns, params.cols || "", view.file);
   const fields = chosen.map(({ name }) => name).join(",");
@@ -80,16 +83,17 @@ export function RowsBody({ route, runState, isShort = false }) {
       <button onClick=${() => download(`runs/${route.run}/export`, view, "rows.jsonl").catch(setError)}>${t("Save these rows")}</button>
     </div>
     ${info.data?.duplicate_ids > 0 && html`<p class="note">${t("{n} ids occur more than once.", { n: count(info.data.duplicate_ids) })}</p>`}
-    ${!isShort && status.data && html`<${Distributions} run=${route.run} columns=${columns} view=${view} onPick=${pick} round=${status.data?.complete} />`}
+    ${!isShort && shown.current.data && html`<${Distributions} run=${route.run} columns=${columns} ...${shown.current.view} onPick=${pick} isComplete=${shown.current.data.complete} />`}
     ${shown.current.data && !filterError && html`<${Grid} label=${t("Rows")} columns=${chosen.map((column) => gridColumn(column, view.q))} total=${total} version=${shown.current.version} seed=${shown.current.data.rows}
       fetchRows=${fetchRows} selected=${selected} onSelect=${setSelected} onOpen=${open} sort=${view.sort} onSort=${sortBy} onError=${setError} />`}
     ${status.data?.behind > 0 && html`<p class="note" role="status">${t("{n} more rows have come.", { n: count(status.data.behind) })} <button class="small" onClick=${() => setRound(round + 1)}>${t("Show them")}</button></p>`}
-    <${Status} data=${status.data} view=${view} selected=${selected} loading=${status.loading} />`;
+    <${Status} data=${status.data} view=${view} selected=${selected} loading=${!status.error} />`;
 }
 
 /** How long to wait before the server is asked again: it indexes, searches, or the file grows. */
 function pause(data, runState) {
-  if (!data.complete || (data.search && !data.search.complete) || !data.counted) return INDEXING_MS;
+  if (data.search && !data.search.complete) return SEARCHING_MS;
+  if (!data.complete || !data.counted) return INDEXING_MS;
   return runState === "running" ? GROWING_MS : 0;
 }
 
@@ -126,7 +130,7 @@ function Quick({ quick, view, onPick }) {
 
 function SearchField({ value, onChange, inputRef }) {
   const [draft, setDraft] = useState(value);
-  const settled = useSettled(draft, 250);
+  const settled = useSettled(draft, TYPING_MS);
   useEffect(() => setDraft(value), [value]);
   useEffect(() => {
     if (settled !== value && settled === draft) onChange(settled);
