@@ -233,7 +233,7 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except OSError as error:
         raise UsageError(
-            f"No Ray cluster answers at {address} ({error.strerror or error}). Start one with `ray start --head`, or "
+            f"No Ray cluster answers at {address} ({error.strerror or error}). Start one as docs/scale.md says, or "
             f"use {option('processes', 'auto')} for this machine only."
         ) from None
 
