@@ -3,13 +3,11 @@
 import asyncio
 import math
 import secrets
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from manycall import clock
-from manycall.client.pool import ClientStatus
 from manycall.cluster.driven_worker import DrivenWorker
-from manycall.cluster.group_figures import GroupFigures
+from manycall.cluster.group_status import GroupStatus
 from manycall.cluster.mirrored_link import mark_of
 from manycall.cluster.row_book import RowBook
 from manycall.cluster.shared_limits import SharedLimits
@@ -20,7 +18,6 @@ from manycall.cluster.worker_pool import WorkerPool
 from manycall.control.budget import Charge
 from manycall.control.worker_leases import WorkerLeases
 from manycall.errors import BudgetExceeded, ManycallError, RunStopped, StorageError, TimeLimitReached
-from manycall.providers.parameter_lesson import ParameterChange
 from manycall.records import Row
 from manycall.run.session import JobSession
 from manycall.run.spending import SessionTotals
@@ -31,7 +28,7 @@ MAX_DEATHS = 5
 SILENT = StopReason(RunStopped.__name__, "the worker was silent for too long, so its rows were given to others")
 
 
-class WorkerGroup:
+class WorkerGroup(GroupStatus):
     """The workers of a session. It is the session's `run.row_engine.RowEngine`.
 
     Args:
@@ -41,6 +38,7 @@ class WorkerGroup:
     """
 
     def __init__(self, session: JobSession, starter: WorkerStarter, count: WorkerCount) -> None:
+        super().__init__(session)
         self._session, self._count = session, count
         self._changed = asyncio.Event()
         self._rows = RowBook(session.folder, session.counters, session.rows_left, self._changed.set)
@@ -50,8 +48,6 @@ class WorkerGroup:
         self._limits = SharedLimits(
             session.options.concurrency, [] if self._budget is None else self._budget.remaining()
         )
-        self._figures = GroupFigures()
-        self._lines: list[dict[str, Any]] = []
         self._salt = secrets.token_bytes(16)
         self._reason: BaseException | None = None
         self._storage_error: StorageError | None = None
@@ -104,11 +100,11 @@ class WorkerGroup:
         rate = sum(each.rate for each in self._pool.active)
         seconds_left = self._rows.rows_left / rate if rate else math.inf
         while self._reason is None and not self._is_finishing:
-            if len(self._pool.active) >= self._count.wanted(clock.now(), self._figures.bound[0], seconds_left):
+            if len(self._pool.active) >= self._count.wanted(clock.now(), self.figures.bound[0], seconds_left):
                 return
             number = self._session.folder.segments.begin_segment()
             await self._pool.start(number)
-            self._note(number, "started")
+            self.note(number, "started")
 
     def _step(self, now: float) -> None:
         """Do what is due."""
@@ -116,7 +112,7 @@ class WorkerGroup:
             worker = self._pool[number]
             self._rows.merge(number)  # what it wrote before it fell silent
             self._lose(worker, None)
-            self._note(number, "was silent for too long")
+            self.note(number, "was silent for too long")
         self._pool.kill_silent(now)
         if self._budget is not None and (why := self._budget.exhausted) is not None:
             self.stop(BudgetExceeded(why))
@@ -138,14 +134,14 @@ class WorkerGroup:
         if self._is_over:
             return
         self._changed.set()
-        self._lines += report.lines
+        self.add_lines(report.lines)
         self._had_success |= report.had_success
         if report.stopped is not None:
             self._take_stop(worker, error_of(report.stopped))
         if self._rows.merge(worker.number):
             self._deaths = 0
-        self._figures.record(worker.number, report.figures)
-        self._count_figures()
+        self.figures.record(worker.number, report.figures)
+        self.count_figures()
         if report.ended:
             return
         if not self._leases.renew(worker.number, clock.now()):
@@ -174,16 +170,16 @@ class WorkerGroup:
         except ManycallError as error:
             self.take_error(error)
             used = [each.bound for each in worker.used]
-        self._figures.deactivate(worker.number)
-        self._count_figures()
+        self.figures.deactivate(worker.number)
+        self.count_figures()
         self._lose(worker, used)
-        self._note(worker.number, died or "ended")
+        self.note(worker.number, died or "ended")
 
     def _count_again(self, worker: DrivenWorker, died: str) -> list[float]:
         """Count the calls of a worker that has died. Return what they have used of each budget."""
         self._count_death(died)
         totals = self._session.spending.recount(self._rows.calls(worker.number))
-        self._figures.correct(worker.number, totals)
+        self.figures.correct(worker.number, totals)
         return [] if self._budget is None else self._budget.measure(_charge_of(totals))
 
     def _count_death(self, why: str) -> None:
@@ -263,53 +259,6 @@ class WorkerGroup:
 
     def leave(self) -> None:
         """Nothing: `run` ends the workers."""
-
-    @property
-    def bound_seconds(self) -> float:
-        """For how long all workers have been the limit."""
-        return self._figures.bound[0]
-
-    @property
-    def bound_detail(self) -> str:
-        """The worst load in that time."""
-        return self._figures.bound[1]
-
-    @property
-    def calls_in_flight(self) -> int:
-        """Number of calls in flight."""
-        return self._figures.calls_in_flight
-
-    @property
-    def total_window(self) -> int:
-        """Number of calls that may be in flight."""
-        return self._figures.status.window
-
-    @property
-    def parameter_changes(self) -> Sequence[ParameterChange]:
-        """How workers have changed parameters."""
-        return self._figures.parameter_changes
-
-    def status(self, now: float) -> ClientStatus:
-        """Return the calls in flight, the window, and what limits the throughput."""
-        return self._figures.status
-
-    def timeline_lines(self, now: float) -> Iterator[dict[str, Any]]:
-        """Yield what the workers have written for the timeline, and when they started and ended."""
-        lines, self._lines = self._lines, []
-        yield from lines
-
-    def oldest_calls(self, now: float) -> list[dict[str, Any]]:
-        """Return the calls that have been in flight for the longest time."""
-        return self._figures.oldest_calls
-
-    def _count_figures(self) -> None:
-        session = self._session
-        self._figures.sum_counters(session.counters)
-        self._figures.sum_counts(session.job.counts)
-        session.spending.set_session(self._figures.totals, session.counters)
-
-    def _note(self, number: int, what: str) -> None:
-        self._lines.append({"time": clock.wall_time(), "worker": number, "event": what})
 
 
 def _charge_of(totals: SessionTotals) -> Charge:

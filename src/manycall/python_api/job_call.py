@@ -49,7 +49,9 @@ class JobCall(NamedTuple):
         """Return the call that a worker makes: with the same arguments, but reading one row only."""
         arguments = {name: value for name, value in self.arguments.items() if name not in DRIVER_ARGUMENTS}
         for name in ROWS_ARGUMENTS:
-            if not isinstance(arguments.get(name), str | Path | None):
+            if isinstance(arguments.get(name), str | Path):
+                arguments["limit"] = 1
+            elif arguments.get(name) is not None:
                 arguments[name] = [] if first_row is None else [first_row]
         return JobCall(self.function, arguments)
 
