@@ -19,7 +19,7 @@ HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028 
 
 def written(folder: Path) -> Path:
     """Write a run whose texts are hostile."""
-    rows = [{"id": str(n), "text": f"{n} {HOSTILE}", "text_finish_reason": "stop"} for n in range(30)]
+    rows = [{"id": str(n), "n": 100 + n, "text": f"{n} {HOSTILE}", "text_finish_reason": "stop"} for n in range(30)]
     failure = {"id": "x", "kind": "invalid", "error": HOSTILE, "row": {}}
     write_run(folder / "out.jsonl", rows, timeline=[figures(1.0, 30, 30)], failures=[failure])
     return folder
@@ -151,7 +151,7 @@ def test_an_exported_page_opens_from_disk_filters_and_sends_no_request(exported:
         page.on("request", lambda request: faults.extend([request.url] * request.url.startswith("http")))
         page.goto(exported.as_uri())
         page.locator("#title").wait_for()
-        page.goto(f"{exported.as_uri()}#/run/{ids['out.jsonl']}/rows?where=n+%3C+5&sort=-n&q=ALERT(1)")
+        page.goto(f"{exported.as_uri()}#/run/{ids['out.jsonl']}/rows?where=n+%3C+105&sort=-n&q=ALERT(1)")
         page.locator(".grid-row").nth(4).wait_for()
         assert page.locator(".grid-row").count() == 5
         assert "4 </script>" in page.locator(".grid-row").first.inner_text()

@@ -67,7 +67,7 @@ class PairedRows:
 def _scores(opened: OpenIndex, metric: str, has_samples: bool) -> Iterator[tuple[str, int, Any]]:
     """Yield (question, n, score) of each row."""
     index = opened.rows
-    identifier, score = column_sql(index, "id"), column_sql(index, metric)
+    identifier, score = column_sql(index, index.layout.roles.get("id", "id")), column_sql(index, metric)
     sql = f"select {identifier}, n, {score} from lines where n >= ? and n < ? and {identifier} is not null"  # noqa: S608
     for first in range(0, index.indexed, _BATCH):
         for row_id, n, value in index.table.query(sql, (first, first + _BATCH), seconds=None):

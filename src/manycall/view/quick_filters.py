@@ -28,12 +28,13 @@ def _filters(layout: Layout, columns: set[str]) -> Iterator[tuple[str, str]]:
     by_role = {role: [field.name for field in layout.fields if field.role == role] for role in ("score", "extracted")}
     if by_role["score"] and "verdict" not in layout.roles:
         yield "wrong", f"{_quoted(by_role['score'][0])} < 1"
-    if "ending" in columns:
-        yield "truncated", "ending = length"
+    if "ending" in layout.roles:
+        name = "ending" if layout.field("ending") is None else _quoted(layout.roles["ending"])
+        yield "truncated", f"{name} = length"
     if by_role["extracted"] and by_role["extracted"][0] in columns:
         name = _quoted(by_role["extracted"][0])
         yield "unread", f'{name} = "" or {name} = null or {name} = "[invalid]"'
-    if "flipped" in columns:
+    if "flipped" in columns and layout.field("flipped") is None:
         yield "flipped", "flipped = true"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from manycall.view.open_indexes import OpenIndex
 from manycall.view.replies import ViewRefused
+from manycall.view.row_query import column_sql
 from manycall.view.row_values import decode_row, flat_value, shown_cell, shown_text
 from manycall.view.run_list import FoundRun
 
@@ -76,9 +77,9 @@ def _span(answer: str, value: Any) -> dict[str, int | None]:
 def _samples(opened: OpenIndex, question: str) -> list[dict[str, Any]]:
     table, layout = opened.rows.table, opened.rows.layout
     names = [field.name for field in layout.fields if field.role == "score" and field.name in table.columns]
-    columns = ", ".join(["n", table.expression("id"), *map(table.expression, names)])
+    identifier = column_sql(opened.rows, layout.roles["id"])
+    columns = ", ".join(["n", identifier, *map(table.expression, names)])
     low, high = f"{question}#", f"{question}$"  # "$" follows "#"
-    identifier = table.expression("id")
     found = table.query(
         f"select {columns} from lines where {identifier} >= ? and {identifier} < ? limit ?",  # noqa: S608 (by number)
         (low, high, MAX_SAMPLES),

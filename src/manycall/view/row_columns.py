@@ -129,7 +129,19 @@ def _type(values: Iterable[Any]) -> ColumnType:
     return "category" if short and len({str(value) for value in present}) < MAX_CATEGORIES else "text"
 
 
-def _columns(fields: Iterable[Field], roles: Mapping[str, str], file: str) -> Iterable[Column]:
+def _columns(fields: Sequence[Field], roles: Mapping[str, str], file: str) -> Iterable[Column]:
+    """Yield the built-in columns, then the small fields. A field of the rows has its name, also that of a built-in one."""
+    own = {field.name for field in fields}
+    named = (each if each.name not in own else each._replace(name=each.source) for each in _built_in(roles, file))
+    built_in = [each for each in named if each.name not in own or each.derivation == "value"]
+    yield from built_in
+    taken = {"key", *(each.source for each in built_in if each.derivation == "value")}
+    small = [field for field in fields if field.type != "text" and field.name not in taken]
+    for field in sorted(small, key=lambda field: not field.role):  # those with a role first
+        yield Column(field.name, field.name, field.type)
+
+
+def _built_in(roles: Mapping[str, str], file: str) -> Iterable[Column]:
     if "id" in roles:
         yield Column("id", roles["id"], "text")
     if "ending" in roles:
@@ -143,7 +155,3 @@ def _columns(fields: Iterable[Field], roles: Mapping[str, str], file: str) -> It
         yield Column("completion_tokens", "body", "number", "completion_tokens")
     if "replies" in roles:
         yield Column("flipped", roles["replies"], "boolean", "flipped")
-    taken = {roles.get("id"), roles.get("ending"), "key"}
-    small = [field for field in fields if field.type != "text" and field.name not in taken]
-    for field in sorted(small, key=lambda field: not field.role):  # those with a role first
-        yield Column(field.name, field.name, field.type)

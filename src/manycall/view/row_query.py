@@ -117,8 +117,6 @@ class _Compiler:
         Raises:
             ViewRefused: there is no such column.
         """
-        if name == "n":
-            return "n", True
         columns = self._index.table.columns
         same = (each for each in columns.values() if each.source == name and each.derivation == "value")
         column = columns.get(name) or next(same, None) or self._new_column(name)

@@ -101,11 +101,11 @@ function shownRow(n, row, columns, names) {
 function select(rows, columns, { where = "", sort = "", q = "", qfield = "" }) {
   const test = compile(where, columns);
   const needle = q.toLowerCase();
-  const found = (rows?.rows || []).filter(([n, row]) => test(n, row) && (!q || contains(qfield ? value(n, row, qfield, columns) : row, needle)));
+  const found = (rows?.rows || []).filter(([, row]) => test(row) && (!q || contains(qfield ? value(row, qfield, columns) : row, needle)));
   if (!sort) return found;
   const name = sort.replace(/^-/, "");
   const sign = sort.startsWith("-") ? -1 : 1;
-  const key = (entry) => value(entry[0], entry[1], name, columns);
+  const key = (entry) => value(entry[1], name, columns);
   return found.map((entry) => [key(entry), entry]).sort(([a, x], [b, y]) => compareKeys(a, b, sign) || x[0] - y[0]).map(([, entry]) => entry);
 }
 
@@ -115,8 +115,7 @@ function compareKeys(a, b, sign) {
 }
 
 /** Return the value of a column in a row, null if it has none. `NAME.len` is the length of a text. */
-export function value(n, row, name, columns) {
-  if (name === "n") return n;
+export function value(row, name, columns) {
   const flat = Object.fromEntries(flatEntries(row));
   const byRole = (role) => columns.find((column) => column.role === role && column.name in flat)?.name;
   if (name === "ending" && !("ending" in flat)) return flat[byRole("ending")] ?? null;
@@ -133,8 +132,8 @@ function contains(searched, needle) {
 
 function facets(rows, columns, params) {
   const counts = new Map();
-  for (const [n, row] of select(rows, columns, params)) {
-    const each = value(n, row, params.field, columns);
+  for (const [, row] of select(rows, columns, params)) {
+    const each = value(row, params.field, columns);
     counts.set(each, (counts.get(each) || 0) + 1);
   }
   const missing = counts.get(null) || 0;
@@ -145,7 +144,7 @@ function facets(rows, columns, params) {
 }
 
 function histogram(rows, columns, params) {
-  const all = select(rows, columns, params).map(([n, row]) => value(n, row, params.field, columns));
+  const all = select(rows, columns, params).map(([, row]) => value(row, params.field, columns));
   const numbers = all.filter((each) => typeof each === "number");
   const missing = all.length - numbers.length;
   if (!numbers.length) return { field: params.field, edges: [], counts: [], missing, partial: false };
@@ -170,7 +169,7 @@ const OPERATORS = {
   "~": (a, b) => contains(typeof a === "number" ? String(a) : a, String(b).toLowerCase()),
 };
 
-/** Return a function of (n, row) for a filter; the language is that of the server's where.py. */
+/** Return a function of a row for a filter; the language is that of the server's where.py. */
 export function compile(text, columns = []) {
   const tokens = [];
   TOKEN.lastIndex = 0;
@@ -194,14 +193,14 @@ export function compile(text, columns = []) {
   const joined = (word, part, join) => {
     const parts = [part()];
     while (take(word)) parts.push(part());
-    return (n, row) => parts[join]((each) => each(n, row));
+    return (row) => parts[join]((each) => each(row));
   };
   const or = () => joined("or", and, "some");
   const and = () => joined("and", not, "every");
   const not = () => {
     if (take("not")) {
       const inner = not();
-      return (n, row) => !inner(n, row);
+      return (row) => !inner(row);
     }
     if (!take("(")) return comparison();
     const inner = or();
@@ -215,13 +214,13 @@ export function compile(text, columns = []) {
     if (!operator) {
       if (!name.text) fail("Expected a comparison");
       const needle = unquoted(name).toLowerCase();
-      return (n, row) => contains(row, needle);
+      return (row) => contains(row, needle);
     }
     const constant = tokens[next + 1];
     next += 2;
     if (!constant || constant.mark) fail("Expected a value");
     const wanted = constantOf(constant);
-    return (n, row) => operator(value(n, row, unquoted(name), columns), wanted);
+    return (row) => operator(value(row, unquoted(name), columns), wanted);
   };
   if (!tokens.length) return () => true;
   const test = or();
