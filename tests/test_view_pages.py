@@ -542,3 +542,14 @@ def test_pure_functions_of_the_page(tab: Tab) -> None:
         "found": [6, 7],
         "live": [[2, 4], [None, 3], [{"from": 1, "to": 2, "reason": "window", "text": "window 8"}], 1, 1],
     }
+
+
+def test_words_that_differ_are_marked_without_a_judgement(tab: Tab) -> None:
+    page = tab.open(PAGES["compare"])
+    page.locator(READY["compare"]).first.wait_for()
+    page.locator(".grid-row").first.dblclick()
+    page.locator(".difference.other").first.wait_for()
+    style = "each => [getComputedStyle(each).backgroundColor, getComputedStyle(each).textDecorationLine]"
+    first, other = (page.locator(f".difference.{side}").first.evaluate(style) for side in ("first", "other"))
+    assert first == other
+    assert "line-through" not in first[1]

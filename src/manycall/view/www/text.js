@@ -110,12 +110,12 @@ export function Text({ value, found = "", search = "", label }) {
 
 /** One side of a difference by words: a list of ["=" | "-" | "+", text] as the server computed it. */
 export function Difference({ parts, side }) {
-  const [mark, label] = side === "first" ? ["-", t("only here:")] : ["+", t("only here:")];
+  const mark = side === "first" ? "-" : "+";
   return html`<bdi class="text">
     ${parts.map(([operation, text]) => {
       if (operation === "=") return visible(text);
       if (operation !== mark) return null;
-      return html`<span class=${classes("difference", side)}><span class="sr">${label} </span>${visible(text)}</span>`;
+      return html`<span class=${classes("difference", side)}><span class="sr">${t("only here:")} </span>${visible(text)}</span>`;
     })}
   </bdi>`;
 }
