@@ -156,7 +156,7 @@ def test_an_exported_page_opens_from_disk_filters_and_sends_no_request(exported:
         assert page.locator(".grid-row").count() == 5
         assert "4 </script>" in page.locator(".grid-row").first.inner_text()
         page.goto(f"{exported.as_uri()}#/compare?runs={ids['a.jsonl']},{ids['b.jsonl']}")
-        page.get_by_text("is better by 0.5000 in strict-match.").wait_for()
+        page.get_by_text("is better by 0.5000 in strict-match").wait_for()
         page.locator(".grid").focus()
         page.keyboard.press("Enter")
         page.locator(".difference.first", has_text="a").first.wait_for()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from view_browser import ORIGIN, SET_HIDDEN, Tab, browser
-from view_fixtures import EVAL, FAILED, JUDGED, NOW, OTHER, RUNS, STORY, FixtureApi, detail, timeline
+from view_fixtures import COUNTS, EVAL, FAILED, JUDGED, NOW, OTHER, RUNS, STORY, FixtureApi, compared, detail, timeline
 
 PAGES = {
     "runs": "/",
@@ -553,3 +553,22 @@ def test_words_that_differ_are_marked_without_a_judgement(tab: Tab) -> None:
     first, other = (page.locator(f".difference.{side}").first.evaluate(style) for side in ("first", "other"))
     assert first == other
     assert "line-through" not in first[1]
+
+
+def test_a_comparison_uses_the_names_of_the_runs_and_says_what_is_significant(chromium: Any) -> None:
+    more_lost = {**compared({}), "counts": {**COUNTS, "won": 3, "lost": 24}}
+    tab = Tab(chromium, FixtureApi(replies={"compare/rows": more_lost}))
+    page = tab.open(PAGES["compare"])
+    page.get_by_role("radio", name="small is better 24", checked=True).wait_for()
+    page.get_by_role("radio", name="different 27", checked=False).wait_for()
+    page.get_by_text("large is better by 0.0159 in strict-match (significant, p = 4.9e-5)").wait_for()
+    page.get_by_role("cell", name="not significant, p = 0.210").wait_for()
+    heads = page.locator("th").all_inner_texts()
+    assert heads[1:4] == ["small", "large", "large − small [95 %]"]
+    assert {"small", "large"} <= set(page.get_by_role("columnheader").all_inner_texts())
+    page.locator(".grid-row").first.dblclick()
+    page.get_by_role("link", name="row of large").wait_for()
+    words = " ".join(page.locator("main :is(h1, h2, h3, th, button, a, [role=columnheader])").all_inner_texts())
+    assert not re.search(r"\b(first|other)\b", words, re.I)
+    assert tab.faults == []
+    tab.close()

@@ -304,9 +304,10 @@ def test_two_runs_are_compared_row_by_row(tmp_path: Path) -> None:
     with ViewClient(tmp_path) as client:
         won = compared(client)
         assert won["counts"] == {
-            "won": 1, "lost": 0, "both_right": 1, "both_wrong": 0, "same": 0, "only_first": 1, "only_other": 1,
+            "differ": 1, "won": 1, "lost": 0, "both_right": 1, "both_wrong": 0, "same": 0, "only_first": 1, "only_other": 1,
         }  # fmt: skip
         assert (won["rows"][0]["id"], won["rows"][0]["n"], won["rows"][0]["scores"]) == ("b#<2>", [1, 0], [0.0, 1.0])
+        assert compared(client, side="differ")["rows"] == won["rows"]
         assert compared(client, side="only_other")["rows"][0]["answers"] == [None, ""]
         ids = client.run_ids()
         path = f"/api/compare/difference?runs={ids['out.jsonl']},{ids['other.jsonl']}&n=1,0"

@@ -9,8 +9,8 @@ from manycall.view.column_table import CACHE_KIB
 from manycall.view.open_indexes import OpenIndex
 from manycall.view.row_query import column_sql
 
-SIDES = ("won", "lost", "both_right", "both_wrong", "same", "only_first", "only_other")
-"""Won: the other run has the higher score."""
+SIDES = ("differ", "won", "lost", "both_right", "both_wrong", "same", "only_first", "only_other")
+"""Won: the other run has the higher score. Differ: won or lost."""
 _BATCH = 50_000
 _SIDE = """case when b.n is null then 'only_first'
     when a.score is null or b.score is null then 'unscored'
@@ -50,13 +50,15 @@ class PairedRows:
         )
         self._database.execute("create index sides on pairs (side, an, bn)")
         counted = dict(self._database.execute("select side, count(*) from pairs group by side"))
+        counted["differ"] = counted.get("won", 0) + counted.get("lost", 0)
         self.counts: dict[str, int] = {side: counted.get(side, 0) for side in SIDES}
 
     def questions(self, side: str, offset: int, limit: int) -> list[tuple[Any, ...]]:
         """Return (id, n, n, score, score) of some questions, in the order of the first file."""
         with self._lock:
-            sql = "select id, an, bn, ascore, bscore from pairs where side = ? order by an, bn limit ? offset ?"
-            return self._database.execute(sql, (side, limit, offset)).fetchall()
+            sql = "select id, an, bn, ascore, bscore from pairs where side in (?, ?) order by an, bn limit ? offset ?"
+            sides = ("won", "lost") if side == "differ" else (side, side)
+            return self._database.execute(sql, (*sides, limit, offset)).fetchall()
 
     def close(self) -> None:
         """Close the database, which removes it."""

@@ -130,7 +130,7 @@ def _type(values: Iterable[Any]) -> ColumnType:
 
 
 def _columns(fields: Sequence[Field], roles: Mapping[str, str], file: str) -> Iterable[Column]:
-    """Yield the built-in columns, then the small fields. A field of the rows has its name, also that of a built-in one."""
+    """Yield the built-in columns, then the small fields. A field goes before a built-in column of the same name."""
     own = {field.name for field in fields}
     named = (each if each.name not in own else each._replace(name=each.source) for each in _built_in(roles, file))
     built_in = [each for each in named if each.name not in own or each.derivation == "value"]

@@ -11,7 +11,7 @@ import { asText, Difference, Line, Text } from "./text.js";
 import { Choice, Copy, copyText, ErrorBox, Link, Slow, Table } from "./parts.js";
 
 const INDEXING_MS = 500;
-const SIDES = ["lost", "won", "both_wrong", "both_right", "same", "only_first", "only_other"];
+const SIDES = ["differ", "lost", "won", "both_wrong", "both_right", "same", "only_first", "only_other"];
 
 export function ComparePage({ route }) {
   const { params } = route;
@@ -19,27 +19,37 @@ export function ComparePage({ route }) {
   const list = useData("runs");
   const names = runs.map((id) => list.data?.runs.find((run) => run.id === id));
   const answer = useSlow(runs.length > 1 ? "compare" : null, { runs: params.runs, allow: params.allow, force: params.force });
+  const labels = shortNames(runs.map((id, index) => names[index]?.name || id));
   const command = `manycall compare ${names.map((run) => run?.name || "?").join(" ")}`;
   useKeys([["c", () => copyText(command), t("copy the command that does the same")]]);
   if (runs.length < 2) return html`<section class="page"><h1 id="title" tabindex="-1">${t("Compare")}</h1><p>${t("Mark two runs in the list with x and press c.")}</p></section>`;
   return html`<section class="page scroll" aria-labelledby="title">
     <h1 id="title" tabindex="-1">${t("Compare")} <small class="muted">${names.map((run, index) => html`${index ? ` ${t("against")} ` : ""}<${Line} value=${run?.name || runs[index]} />`)}</small></h1>
-    <${Slow} answer=${answer} what=${t("Comparing …")}>${(result) => html`<${Differences} result=${result} names=${names} />`}<//>
+    <${Slow} answer=${answer} what=${t("Comparing …")}>${(result) => html`<${Differences} result=${result} labels=${labels} />`}<//>
     <p class="muted"><code><${Line} value=${command} /></code> <${Copy} text=${command} /></p>
-    <${Questions} route=${route} runs=${runs} names=${names} />
+    <${Questions} route=${route} runs=${runs} labels=${labels} />
   </section>`;
 }
 
-function Differences({ result, names }) {
-  const nameOf = (number) => names[number - 1]?.name || result.runs[number - 1]?.out; // Runs are numbered from 1.
+/** Return the names of runs without the folder that all of them are in. */
+function shortNames(names) {
+  let end = 0;
+  while (end < names[0]?.length && names.every((name) => name[end] === names[0][end])) end += 1;
+  const from = names[0]?.lastIndexOf("/", end - 1) + 1;
+  return names.map((name) => name.slice(from).replace(/\.jsonl$/, ""));
+}
+
+function Differences({ result, labels }) {
+  const nameOf = (number) => labels[number - 1]; // Runs are numbered from 1.
+  const [first, other] = [nameOf(1), result.runs.length > 2 ? t("other") : nameOf(2)];
   const columns = [
     { label: t("Score"), cell: (each) => html`<${Line} value=${each.metric} />` },
     ...(result.runs.length > 2 ? [{ label: t("Run"), cell: (each) => html`<${Line} value=${nameOf(each.run)} />` }] : []),
-    { label: t("First"), number: true, cell: (each) => score(each.difference.first) },
-    { label: t("Other"), number: true, cell: (each) => score(each.difference.second) },
-    { label: t("Difference [95 %]"), number: true, cell: (each) => `${signed(each.difference.value)} ${interval(each.difference.interval)}` },
-    { label: "p", number: true, cell: (each) => pValue(each.p_value_holm ?? each.difference.p_value) },
-    { label: t("Better · worse · equal"), number: true, cell: ({ difference }) => [difference.wins, difference.losses, difference.ties].map(count).join(" · ") },
+    { label: html`<${Line} value=${first} />`, number: true, cell: (each) => score(each.difference.first) },
+    { label: html`<${Line} value=${other} />`, number: true, cell: (each) => score(each.difference.second) },
+    { label: html`<${Line} value=${`${other} − ${first}`} /> [95 %]`, number: true, cell: (each) => `${signed(each.difference.value)} ${interval(each.difference.interval)}` },
+    { label: t("Significance"), cell: significance },
+    { label: html`<${Line} value=${t("{other} better · {first} better · equal", { first, other })} />`, number: true, cell: ({ difference }) => [difference.wins, difference.losses, difference.ties].map(count).join(" · ") },
   ];
   return html`<${Verdict} each=${result.differences[0]} nameOf=${nameOf} />
     <${Table} label=${t("Differences")} columns=${columns} rows=${result.differences} empty=${t("The runs have no score in common.")} />
@@ -47,37 +57,42 @@ function Differences({ result, names }) {
     ${result.runs.map((run) => run.incomplete && html`<p class="note"><${Line} value=${say(run.incomplete)} /></p>`)}`;
 }
 
+function significance(each) {
+  const p = each.p_value_holm ?? each.difference.p_value;
+  if (p == null) return "–";
+  return p < 0.05 ? t("significant, p = {p}", { p: pValue(p) }) : t("not significant, p = {p}", { p: pValue(p) });
+}
+
 /** Say in a sentence which run is better, and whether that is more than chance. */
 function Verdict({ each, nameOf }) {
   if (!each) return null;
-  const { value, interval: range, p_value: p } = each.difference;
+  const { value } = each.difference;
   const better = value === 0 ? null : nameOf(value > 0 ? each.run : 1);
-  const isClear = range ? range[0] > 0 || range[1] < 0 : p !== null && p < 0.05;
   if (!better) return html`<p class="lead">${t("Both runs have the same {metric}.", { metric: each.metric })}</p>`;
-  return html`<p class="lead"><strong><${Line} value=${better} /></strong> ${t("is better by {difference} in {metric}.", { difference: score(Math.abs(value)), metric: each.metric })}${" "}
-    ${isClear ? t("The 95 % interval does not contain 0.") : t("The 95 % interval contains 0: this may be chance.")}</p>`;
+  return html`<p class="lead"><strong><${Line} value=${better} /></strong> ${t("is better by {difference} in {metric}", { difference: score(Math.abs(value)), metric: each.metric })} (${significance(each)})</p>`;
 }
 
 const signed = (value) => (value > 0 ? "+" : value < 0 ? "−" : "") + score(Math.abs(value));
 const interval = (range) => (range ? `[${range.map(signed).join(", ")}]` : "");
 
-function sideWord(side) {
+function sideWord(side, [first, other]) {
   const words = {
-    won: t("other is better"), lost: t("first is better"), both_right: t("both right"), both_wrong: t("both wrong"), same: t("equal"),
-    only_first: t("only in the first"), only_other: t("only in the other"),
+    won: t("{run} is better", { run: other }), lost: t("{run} is better", { run: first }), differ: t("different"), both_right: t("both right"), both_wrong: t("both wrong"), same: t("equal"),
+    only_first: t("only in {run}", { run: first }), only_other: t("only in {run}", { run: other }),
   };
-  return words[side] || side;
+  return words[side];
 }
 
-function Questions({ route, runs, names }) {
+function Questions({ route, runs, labels }) {
   const { params } = route;
   const other = params.other || runs[1];
   const pair = `${runs[0]},${other}`;
+  const shown = [labels[0], labels[runs.indexOf(other)]];
   const set = (changes) => go({ ...route, params: { ...params, ...changes } }, true);
   const query = { runs: pair, metric: params.metric || "" };
   const first = useData("compare/rows", { ...query, side: params.side || "won", limit: 1 }, (data) => (data.complete ? 0 : INDEXING_MS));
   const counts = first.data?.counts || {};
-  const side = params.side || (counts.won === 0 && counts.lost > 0 ? "lost" : "won");
+  const side = params.side || (counts.lost > counts.won ? "lost" : "won");
   const kept = first.data?.kept; // A static export has only so many questions of each kind.
   const total = Math.min(counts[side] ?? 0, kept ?? Infinity);
   const [selected, setSelected] = useState(0);
@@ -91,12 +106,12 @@ function Questions({ route, runs, names }) {
     { label: t("Question"), width: 330, cell: (row) => html`<${Line} value=${row.question ?? ""} />` },
     { label: t("Right answer"), width: 110, cell: (row) => html`<${Line} value=${asText(row.target)} />` },
     ...[0, 1].flatMap((index) => [
-      { label: index ? t("other") : t("first"), width: 90, number: true, cell: (row) => scoreMark(row.scores[index]) },
+      { label: html`<${Line} value=${shown[index]} />`, width: 130, number: true, cell: (row) => scoreMark(row.scores[index]) },
       { label: t("read"), width: 100, cell: (row) => html`<${Line} value=${asText(row.extracted?.[index])} />` },
       { label: t("answer"), width: 220, cell: (row) => html`<${Line} value=${row.answers?.[index] ?? ""} />` },
     ]),
   ];
-  const options = SIDES.filter((name) => counts[name]).map((name) => ({ value: name, label: html`${sideWord(name)} <small>${count(counts[name])}</small>` }));
+  const options = SIDES.filter((name) => counts[name]).map((name) => ({ value: name, label: html`<${Line} value=${sideWord(name, shown)} /> <small>${count(counts[name])}</small>` }));
   const fetchRows = async (offset, limit, signal) => (await get("compare/rows", { ...query, side, offset, limit }, signal)).rows;
   return html`<h2>${t("Questions")}</h2>
     <${ErrorBox} error=${first.error || error} />
@@ -105,20 +120,20 @@ function Questions({ route, runs, names }) {
       ${first.data?.metrics.length > 1 && html`<label>${t("Score")} <select value=${first.data.metric} onChange=${(event) => set({ metric: event.target.value })}>
         ${first.data.metrics.map((name) => html`<option value=${name}>${name}</option>`)}</select></label>`}
       ${runs.length > 2 && html`<label>${t("Other run")} <select value=${other} onChange=${(event) => set({ other: event.target.value })}>
-        ${runs.slice(1).map((id, index) => html`<option value=${id}>${names[index + 1]?.name || id}</option>`)}</select></label>`}
+        ${runs.slice(1).map((id, index) => html`<option value=${id}>${labels[index + 1]}</option>`)}</select></label>`}
       <span class="muted">${t("On the scores as written. Enter shows both answers and their difference.")}</span>
       ${kept && html`<span class="muted">${t("This page has {n} of each kind.", { n: count(kept) })}</span>`}
       ${first.data && !first.data.complete && html`<span role="status">${t("The rows are being read …")}</span>`}
     </div>
     <${Grid} label=${t("Questions")} columns=${columns} total=${total} version=${JSON.stringify([query, side, first.data?.complete])} fetchRows=${fetchRows}
       selected=${Math.min(selected, Math.max(0, total - 1))} onSelect=${setSelected} onOpen=${open} actions=${{ d: open }} onError=${setError} />
-    ${opened !== null && html`<${Both} pair=${pair} row=${opened} runs=${[runs[0], other]} />`}`;
+    ${opened !== null && html`<${Both} pair=${pair} row=${opened} runs=${[runs[0], other]} labels=${shown} />`}`;
 }
 
 const scoreMark = (value) => (value == null ? "–" : html`<span class=${value >= 1 ? "good" : value <= 0 ? "bad" : "warn"}>${value >= 1 ? "✓ 1" : value <= 0 ? "✗ 0" : measure(value)}</span>`);
 
 /** Both answers to one question, with the words that differ. */
-function Both({ pair, row, runs }) {
+function Both({ pair, row, runs, labels }) {
   const { data, error } = useData("compare/difference", { runs: pair, n: row.n.map((n) => n ?? "").join(",") });
   const id = row.id;
   const [isDifference, setDifference] = useState(true);
@@ -127,11 +142,11 @@ function Both({ pair, row, runs }) {
   if (error) return html`<${ErrorBox} error=${error} />`;
   if (!data) return null;
   const show = data.difference && isDifference;
-  const side = (index, name) => html`<section class="panel"><h3>${index ? t("other") : t("first")}</h3>
+  const side = (index, name) => html`<section class="panel"><h3><${Line} value=${labels[index]} /></h3>
     ${row.n[index] == null ? html`<p class="muted">${t("not in this run")}</p>` : show ? html`<${Difference} parts=${data.difference} side=${name} />` : html`<${Text} value=${asText(data.texts[index])} />`}
   </section>`;
   return html`<div class="both" ref=${panel}><div class="toolbar"><h2>${t("Row")} <${Line} value=${id} /></h2>
     <label class="check"><input type="checkbox" checked=${show} disabled=${!data.difference} onChange=${(event) => setDifference(event.target.checked)} />${t("mark the words that differ")}</label>
-    ${runs.map((run, index) => html`<${Link} class="button" to=${{ page: "rows", run, params: { where: `id = "${String(id).replace(/[\\"]/g, "\\$&")}"` } }}>${index ? t("row of the other") : t("row of the first")}<//>`)}</div>
+    ${runs.map((run, index) => row.n[index] != null && html`<${Link} class="button" to=${{ page: "row", run, row: row.n[index] }}><${Line} value=${t("row of {run}", { run: labels[index] })} /><//>`)}</div>
     <div class="columns-2">${side(0, "first")}${side(1, "other")}</div></div>`;
 }
