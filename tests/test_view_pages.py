@@ -572,3 +572,17 @@ def test_a_comparison_uses_the_names_of_the_runs_and_says_what_is_significant(ch
     assert not re.search(r"\b(first|other)\b", words, re.I)
     assert tab.faults == []
     tab.close()
+
+
+def test_clicks_on_the_boxes_mark_runs_for_a_comparison(tab: Tab) -> None:
+    page = tab.open("/")
+    page.locator(".grid-row").first.wait_for()
+    page.get_by_role("button", name="Compare: mark two runs", disabled=True).wait_for()
+    boxes = page.locator(".grid").get_by_role("checkbox")
+    for box in (2, 1, 2):
+        boxes.nth(box).click()
+    boxes.nth(0).dblclick()  # marked and not marked, and still this page
+    boxes.nth(2).click()
+    page.locator(".grid").get_by_role("checkbox", checked=True).nth(1).wait_for()
+    page.get_by_role("button", name="Compare 2 marked").click()
+    page.locator("h1", has_text="Compare").wait_for()

@@ -45,10 +45,9 @@ async function answer(path, params = {}) {
   if (route === "rows" && detail === "calls") return { calls: rowOf(exported, run, file, Number(n))[3] || [], complete: true };
   if (route === "rows" && detail === "prompt") return { known: false, messages: null, note: NOT_EXPORTED };
   const columns = exported.replies[`runs/${run}/columns?file=${file}`]?.columns || [];
-  if (route === "rows") return page(exported.rows[run]?.[file], columns, params);
-  if (route === "facets") return facets(exported.rows[run]?.[file], columns, params);
-  if (route === "histogram") return histogram(exported.rows[run]?.[file], columns, params);
-  throw new ApiError(404, NOT_EXPORTED);
+  const found = { rows: page, facets, histogram }[route];
+  if (!found) throw new ApiError(404, NOT_EXPORTED);
+  return found(exported.rows[run]?.[file], columns, params);
 }
 
 function comparison(replies, path, { runs, side, n, offset = 0, limit }) {

@@ -59,13 +59,15 @@ function cell(column, row, search) {
   if ("damaged_at" in row && column.role === "id") return html`<span class="bad">${t("damaged at byte {n}", { n: count(row.damaged_at) })}</span>`;
   const value = row.cells[column.name] ?? (column.role === "id" ? row.id : null);
   if (value === null || value === undefined) return "";
-  if (column.role === "score" && typeof value === "number") return html`<span class=${value >= 1 ? "good" : value <= 0 ? "bad" : "warn"}>${scoreWord(value)}</span>`;
+  if (column.role === "score" && typeof value === "number") return scoreMark(value);
   if (typeof value === "number") return Number.isInteger(value) ? count(value) : measure(value);
   if (column.role === "ending" && value === "length") return html`<span class="warn">${t("truncated")}</span>`;
   return html`<${Line} value=${value} search=${search} />`;
 }
 
-const scoreWord = (value) => (value === 1 ? `✓ 1` : value === 0 ? `✗ 0` : measure(value));
+/** A score in the colour of right or wrong. */
+export const scoreMark = (value) =>
+  html`<span class=${value >= 1 ? "good" : value <= 0 ? "bad" : "warn"}>${value === 1 ? "✓ 1" : value === 0 ? "✗ 0" : measure(value)}</span>`;
 
 /** The dialog with a check box and widths for each column. */
 export function ColumnChooser({ columns, chosen, onChange }) {

@@ -1,12 +1,13 @@
 // Two or more runs: which is better, by how much, and on which questions?
 import { html, useEffect, useRef, useState } from "./dom.js";
 import { say, t } from "./words.js";
-import { count, measure, pValue, score } from "./format.js";
+import { count, pValue, score } from "./format.js";
 import { go } from "./route.js";
 import { get } from "./api.js";
 import { useData, useSlow } from "./load.js";
 import { useKeys } from "./keys.js";
 import { Grid } from "./grid.js";
+import { scoreMark } from "./columns.js";
 import { asText, Difference, Line, Text } from "./text.js";
 import { Choice, Copy, copyText, ErrorBox, Link, Slow, Table } from "./parts.js";
 
@@ -106,7 +107,7 @@ function Questions({ route, runs, labels }) {
     { label: t("Question"), width: 330, cell: (row) => html`<${Line} value=${row.question ?? ""} />` },
     { label: t("Right answer"), width: 110, cell: (row) => html`<${Line} value=${asText(row.target)} />` },
     ...[0, 1].flatMap((index) => [
-      { label: html`<${Line} value=${shown[index]} />`, width: 130, number: true, cell: (row) => scoreMark(row.scores[index]) },
+      { label: html`<${Line} value=${shown[index]} />`, width: 130, number: true, cell: (row) => (row.scores[index] == null ? "–" : scoreMark(row.scores[index])) },
       { label: t("read"), width: 100, cell: (row) => html`<${Line} value=${asText(row.extracted?.[index])} />` },
       { label: t("answer"), width: 220, cell: (row) => html`<${Line} value=${row.answers?.[index] ?? ""} />` },
     ]),
@@ -129,8 +130,6 @@ function Questions({ route, runs, labels }) {
       selected=${Math.min(selected, Math.max(0, total - 1))} onSelect=${setSelected} onOpen=${open} actions=${{ d: open }} onError=${setError} />
     ${opened !== null && html`<${Both} pair=${pair} row=${opened} runs=${[runs[0], other]} labels=${shown} />`}`;
 }
-
-const scoreMark = (value) => (value == null ? "–" : html`<span class=${value >= 1 ? "good" : value <= 0 ? "bad" : "warn"}>${value >= 1 ? "✓ 1" : value <= 0 ? "✗ 0" : measure(value)}</span>`);
 
 /** Both answers to one question, with the words that differ. */
 function Both({ pair, row, runs, labels }) {

@@ -176,7 +176,7 @@ export function Grid({ columns, total, version, fetchRows, selected, onSelect, o
     const row = rowAt(index);
     rows.push(html`<div role="row" key=${index} id=${`row-${index}`} aria-rowindex=${index + 2}
       aria-selected=${index === selected ? "true" : "false"} class=${classes("grid-row", index === selected && "selected", row?.damaged && "damaged")}
-      style=${{ gridTemplateColumns: template }} onClick=${() => onSelect(index)} onDblClick=${() => onOpen(row, index)}>
+      style=${{ gridTemplateColumns: template }} onClick=${(event) => isControl(event) || onSelect(index)} onDblClick=${(event) => isControl(event) || onOpen(row, index)}>
       ${columns.map((column) => html`<span role="gridcell" class=${classes("cell", column.number && "number")}>
         ${row ? column.cell(row, index) : html`<span class="placeholder" aria-hidden="true"></span>`}</span>`)}
     </div>`);
@@ -195,6 +195,7 @@ export function Grid({ columns, total, version, fetchRows, selected, onSelect, o
   </div>`;
 }
 
+const isControl = (event) => event.target.closest("button, a"); // It does something itself.
 const sortState = (column, sort) =>
   !column.sort ? null : sort === column.sort ? "ascending" : sort === `-${column.sort}` ? "descending" : "none";
 const arrow = (column, sort) => ({ ascending: " ↑", descending: " ↓" })[sortState(column, sort)] || "";

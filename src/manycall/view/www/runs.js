@@ -27,8 +27,11 @@ function problems(run) {
 
 const matches = (run, text) => [run.name, run.job, run.model, run.note].join(" ").toLowerCase().includes(text.toLowerCase());
 
-const columns = (marked) => [
-  { label: html`<span class="sr">${t("Marked")}</span>`, width: 36, cell: (run) => (marked.includes(run.id) ? html`<span role="img" aria-label=${t("marked")}>☑</span>` : html`<span aria-hidden="true" class="muted">☐</span>`) },
+const Mark = ({ isMarked, onMark }) =>
+  html`<button class="mark" role="checkbox" tabindex="-1" aria-checked=${`${isMarked}`} aria-label=${t("Mark for a comparison")} onClick=${onMark}>${isMarked ? "☑" : "☐"}</button>`;
+
+const columns = (marked, mark) => [
+  { label: html`<span class="sr">${t("Marked")}</span>`, width: 48, cell: (run, index) => run.kind !== "file" && html`<${Mark} isMarked=${marked.includes(run.id)} onMark=${() => mark(run, index)} />` },
   { label: t("State"), width: 100, cell: (run) => html`<${State} state=${run.state} />` },
   { label: t("Output"), width: 180, cell: (run) => html`<${Line} value=${run.name} />` },
   { label: t("Job"), width: 100, cell: (run) => html`<${Line} value=${run.job} />` },
@@ -52,9 +55,9 @@ export function RunsPage({ route }) {
   const shown = useMemo(() => all.filter((run) => (!state || run.state === state) && matches(run, q)), [data, state, q]);
   const selected = Math.min(Number(at) || 0, Math.max(0, shown.length - 1));
   const run = shown[selected];
-  const mark = (one) => {
+  const mark = (one, index = selected) => {
     if (!one || one.kind === "file") return;
-    set({ marked: (marked.includes(one.id) ? marked.filter((id) => id !== one.id) : [...marked, one.id]).join(",") });
+    set({ at: index || "", marked: (marked.includes(one.id) ? marked.filter((id) => id !== one.id) : [...marked, one.id]).join(",") });
   };
   const compare = () => marked.length > 1 && go({ page: "compare", params: { runs: marked.join(",") } });
   useKeys([
@@ -74,10 +77,10 @@ export function RunsPage({ route }) {
       <${Choice} label=${t("State")} options=${options} value=${state} onChange=${(value) => set({ state: value, at: "" })} />
       <label class="search"><span class="sr">${t("Search")}</span><input type="search" ref=${search} placeholder=${t("Search names, jobs and models")} value=${q}
         onInput=${(event) => set({ q: event.target.value, at: "" })} onKeyDown=${leaveField} /></label>
-      <button disabled=${marked.length < 2} onClick=${compare}>${t("Compare {n} marked", { n: marked.length })}</button>
+      <button disabled=${marked.length < 2} onClick=${compare}>${marked.length < 2 ? t("Compare: mark two runs") : t("Compare {n} marked", { n: marked.length })}</button>
     </div>
     ${data && !data.complete && html`<p class="note">${t("There are more than {n} outputs. Name a folder further down.", { n: count(all.length) })}</p>`}
-    ${data && html`<${Grid} label=${t("Runs")} columns=${columns(marked)} total=${shown.length} version=${JSON.stringify([state, q])} inMemory=${shown} selected=${selected} onSelect=${(index) => set({ at: index || "" })}
+    ${data && html`<${Grid} label=${t("Runs")} columns=${columns(marked, mark)} total=${shown.length} version=${JSON.stringify([state, q])} inMemory=${shown} selected=${selected} onSelect=${(index) => set({ at: index || "" })}
       onOpen=${(one) => one && go(firstPage(one))} actions=${{ x: mark, " ": mark }} onError=${() => {}} />`}
     ${run && html`<${Details} run=${run} isMarked=${marked.includes(run.id)} onMark=${() => mark(run)} />`}
   </section>`;
