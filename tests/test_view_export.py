@@ -151,10 +151,10 @@ def test_an_exported_page_opens_from_disk_filters_and_sends_no_request(exported:
         page.on("request", lambda request: faults.extend([request.url] * request.url.startswith("http")))
         page.goto(exported.as_uri())
         page.locator("#title").wait_for()
-        page.goto(f"{exported.as_uri()}#/run/{ids['out.jsonl']}/rows?where=n+%3C+105&sort=-n&q=ALERT(1)")
-        page.locator(".grid-row").nth(4).wait_for()
-        assert page.locator(".grid-row").count() == 5
-        assert "4 </script>" in page.locator(".grid-row").first.inner_text()
+        page.goto(f"{exported.as_uri()}#/run/{ids['out.jsonl']}/rows?where=n+%3C+111&sort=-id&q=ALERT(1)")
+        page.locator(".grid-row").nth(10).wait_for()
+        assert page.locator(".grid-row").count() == 11
+        assert "10 </script>" in page.locator(".grid-row").first.inner_text()
         page.goto(f"{exported.as_uri()}#/compare?runs={ids['a.jsonl']},{ids['b.jsonl']}")
         page.get_by_text("is better by 0.5000 in strict-match").wait_for()
         page.locator(".grid").focus()

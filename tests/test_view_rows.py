@@ -121,6 +121,14 @@ def test_rows_are_sorted_with_missing_values_last(client: ViewClient) -> None:
     assert ids(client, sort="-question") == ["b#<2>", "c", "a/1"]  # added to the index on first use
 
 
+def test_numbers_in_texts_are_sorted_as_numbers_before_other_texts(tmp_path: Path) -> None:
+    read = ["9", "18", "[invalid]", "-7", "1,800", "$9.50", None, "a2"]
+    write_run(tmp_path / "out.jsonl", [{"id": str(each), "extracted": {"strict": each}} for each in read])
+    with ViewClient(tmp_path) as client:
+        assert ids(client, sort="extracted.strict") == ["-7", "9", "$9.50", "18", "1,800", "[invalid]", "a2", "None"]
+        assert ids(client, sort="-extracted.strict") == ["1,800", "18", "$9.50", "9", "-7", "a2", "[invalid]", "None"]
+
+
 def test_a_stored_order_gives_the_same_pages_as_a_query(tmp_path: Path) -> None:
     values = [{"id": n, "text": "x" * (n * 7 % 101)} for n in range(3000)]
     write_run(tmp_path / "out.jsonl", values)

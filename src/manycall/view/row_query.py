@@ -12,6 +12,11 @@ from manycall.view.where import Junction, Sql, Test, compile_filter, parse_filte
 COMPARISONS = {"=": "= ?", "!=": "is not ?", "<": "< ?", "<=": "<= ?", ">": "> ?", ">=": ">= ?"}
 NULL_COMPARISONS = {"=": "is null", "!=": "is not null"}
 LENGTH = ".len"
+_NUMBER_IN_TEXT = (
+    "case when {0} glob '*[0-9]*' and {0} not glob '*[^-+0-9.,$]*' "
+    "then cast(replace(replace({0}, ',', ''), '$', '') as real) end"
+)
+"""The number that a text is, such as `1,800` or `$9.50`, as SQL; null for any other text."""
 MAX_NAMES_IN_MESSAGE = 30
 
 
@@ -105,11 +110,13 @@ class _Compiler:
         return Sql(f"coalesce({column} {COMPARISONS[test.operator]}, 0)", (value,))
 
     def order(self, sort: str) -> str:
-        """Return the columns to sort by. Missing values come last."""
+        """Return the columns to sort by. Numbers in texts come before other texts, missing values last."""
         if not sort:
             return ""
-        column, _ = self.column(sort.removeprefix("-"))
-        return f"{column} desc, n" if sort.startswith("-") else f"{column} nulls last, n"
+        column, is_number = self.column(sort.removeprefix("-"))
+        keys = [column] if is_number else [_NUMBER_IN_TEXT.format(column), column]
+        direction = "desc" if sort.startswith("-") else "nulls last"
+        return ", ".join([*(f"{key} {direction}" for key in keys), "n"])
 
     def column(self, name: str) -> tuple[str, bool]:
         """Return a column as SQL, and whether it holds numbers.

@@ -109,9 +109,13 @@ function select(rows, columns, { where = "", sort = "", q = "", qfield = "" }) {
 }
 
 function compareKeys(a, b, sign) {
-  if (a === null || b === null) return (a === null) - (b === null);
-  return sign * (a < b ? -1 : a > b ? 1 : 0);
+  const [x, y] = [numberIn(a), numberIn(b)];
+  return (a === null) - (b === null) || (x === null) - (y === null) || sign * (x - y || (a < b ? -1 : a > b ? 1 : 0));
 }
+
+/** Return the number that a value or text is, else null. */
+const numberIn = (value) =>
+  typeof value === "number" ? value : /\d/.test(value) && !/[^-+\d.,$]/.test(value) ? parseFloat(`${value}`.replace(/[,$]/g, "")) : null;
 
 /** Return the value of a column in a row, null if it has none. `NAME.len` is the length of a text. */
 export function value(row, name, columns) {

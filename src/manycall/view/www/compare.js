@@ -8,7 +8,7 @@ import { useData, useSlow } from "./load.js";
 import { useKeys } from "./keys.js";
 import { Grid } from "./grid.js";
 import { scoreMark } from "./columns.js";
-import { asText, Difference, Line, Text } from "./text.js";
+import { asText, Difference, Line, line, Text } from "./text.js";
 import { Choice, Copy, copyText, ErrorBox, Link, Slow, Table } from "./parts.js";
 
 const INDEXING_MS = 500;
@@ -44,10 +44,10 @@ function Differences({ result, labels }) {
   const nameOf = (number) => labels[number - 1]; // Runs are numbered from 1.
   const [first, other] = [nameOf(1), result.runs.length > 2 ? t("other") : nameOf(2)];
   const columns = [
-    { label: t("Score"), cell: (each) => html`<${Line} value=${each.metric} />` },
-    ...(result.runs.length > 2 ? [{ label: t("Run"), cell: (each) => html`<${Line} value=${nameOf(each.run)} />` }] : []),
-    { label: html`<${Line} value=${first} />`, number: true, cell: (each) => score(each.difference.first) },
-    { label: html`<${Line} value=${other} />`, number: true, cell: (each) => score(each.difference.second) },
+    { label: t("Score"), cell: (each) => line(each.metric) },
+    ...(result.runs.length > 2 ? [{ label: t("Run"), cell: (each) => line(nameOf(each.run)) }] : []),
+    { label: line(first), number: true, cell: (each) => score(each.difference.first) },
+    { label: line(other), number: true, cell: (each) => score(each.difference.second) },
     { label: html`<${Line} value=${`${other} − ${first}`} /> [95 %]`, number: true, cell: (each) => `${signed(each.difference.value)} ${interval(each.difference.interval)}` },
     { label: t("Significance"), cell: significance },
     { label: html`<${Line} value=${t("{other} better · {first} better · equal", { first, other })} />`, number: true, cell: ({ difference }) => [difference.wins, difference.losses, difference.ties].map(count).join(" · ") },
@@ -103,13 +103,13 @@ function Questions({ route, runs, labels }) {
   const open = (row) => row && setOpened(row);
   useKeys([["Escape", () => setOpened(null), t("close the answers")]]);
   const columns = [
-    { label: t("Id"), width: 120, cell: (row) => html`<${Line} value=${row.id} />` },
-    { label: t("Question"), width: 330, cell: (row) => html`<${Line} value=${row.question ?? ""} />` },
-    { label: t("Right answer"), width: 110, cell: (row) => html`<${Line} value=${asText(row.target)} />` },
+    { label: t("Id"), width: 120, cell: (row) => line(row.id) },
+    { label: t("Question"), width: 330, cell: (row) => line(row.question ?? "") },
+    { label: t("Right answer"), width: 110, cell: (row) => line(asText(row.target)) },
     ...[0, 1].flatMap((index) => [
-      { label: html`<${Line} value=${shown[index]} />`, width: 130, number: true, cell: (row) => (row.scores[index] == null ? "–" : scoreMark(row.scores[index])) },
-      { label: t("read"), width: 100, cell: (row) => html`<${Line} value=${asText(row.extracted?.[index])} />` },
-      { label: t("answer"), width: 220, cell: (row) => html`<${Line} value=${row.answers?.[index] ?? ""} />` },
+      { label: line(shown[index]), width: 130, number: true, cell: (row) => (row.scores[index] == null ? "–" : scoreMark(row.scores[index])) },
+      { label: t("read"), width: 100, cell: (row) => line(asText(row.extracted?.[index])) },
+      { label: t("answer"), width: 220, cell: (row) => line(row.answers?.[index] ?? "") },
     ]),
   ];
   const options = SIDES.filter((name) => counts[name]).map((name) => ({ value: name, label: html`<${Line} value=${sideWord(name, shown)} /> <small>${count(counts[name])}</small>` }));

@@ -7,7 +7,7 @@ import { untilCounted, useData, useSlow } from "./load.js";
 import { useKeys } from "./keys.js";
 import { Groups } from "./distributions.js";
 import { addCondition } from "./filter.js";
-import { Line } from "./text.js";
+import { Line, line } from "./text.js";
 import { Copy, copyText, Figure, Link, Slow, Table } from "./parts.js";
 
 const SHOWN_GROUPS = 20;
@@ -29,7 +29,7 @@ export function DataPage({ route }) {
 function Result({ result, run }) {
   const share = result.rows ? result.duplicates / result.rows : 0;
   const rejects = [
-    { label: t("Reason"), cell: (each) => html`<${Line} value=${each.reason} />` },
+    { label: t("Reason"), cell: (each) => line(each.reason) },
     { label: t("Rows"), number: true, cell: (each) => count(each.count) },
   ];
   return html`<dl class="figures">
@@ -51,7 +51,7 @@ function Duplicates({ groups, run }) {
   const [shown, setShown] = useState(SHOWN_GROUPS);
   const columns = [
     { label: t("Rows"), number: true, cell: (group) => count(group.count) },
-    { label: t("Text"), cell: (group) => html`<${Line} value=${group.text} />` },
+    { label: t("Text"), cell: (group) => line(group.text) },
     { label: t("First rows"), cell: (group) => group.n.slice(0, 4).map((n) => html`<${Link} class="button small" to=${{ page: "row", run, row: n }}>${count(n + 1)}<//> `) },
   ];
   return html`<${Table} label=${t("Duplicates")} columns=${columns} rows=${groups.slice(0, shown)} empty=${t("No two rows are equal.")} />

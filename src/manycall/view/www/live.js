@@ -5,7 +5,7 @@ import { ago, bytes, clockTime, compact, count, duration, measure, money, percen
 import { Chart, Ribbon } from "./chart.js";
 import { useData } from "./load.js";
 import { follow } from "./stream.js";
-import { Line } from "./text.js";
+import { Line, line } from "./text.js";
 import { quoteName, quoteValue } from "./bars.js";
 import { go } from "./route.js";
 import { ErrorBox, Figure, Link, Remedy, State, Table } from "./parts.js";
@@ -91,7 +91,7 @@ function Summary({ run, link }) {
       <${Figure} label=${t("truncated")} bad=${truncated > 0}>${truncated > 0 ? html`<${Link} to=${{ page: "rows", run: run.id, params: { where: "ending = length" } }}>${count(truncated)}<//>` : count(truncated)}<//>
       ${run.state === "running" && html`<${Figure} label=${t("calls/s")} note=${`${compact(figures.tokens_per_s)} tok/s`}>${measure(figures.calls_per_s)}<//>
       <${Figure} label=${t("in flight")}>${count(figures.in_flight)}${figures.window ? ` / ${count(figures.window)}` : ""}<//>`}
-      <${Figure} label=${run.state === "running" ? t("limited by") : t("was limited by")} note=${figures.limited_by && run.state === "running" ? reasonNote(reasonOf(figures.limited_by)) : ""}>${figures.limited_by ? html`<${Line} value=${say(figures.limited_by)} />` : t("nothing known")}<//>
+      <${Figure} label=${run.state === "running" ? t("limited by") : t("was limited by")} note=${figures.limited_by && run.state === "running" ? reasonNote(reasonOf(figures.limited_by)) : ""}>${figures.limited_by ? line(say(figures.limited_by)) : t("nothing known")}<//>
       <${Figure} label=${t("cost")} note=${budgets.join(", ")}>${cost == null ? t("no price known") : money(cost, run.currency || figures.currency)}<//>
       ${(figures.note || run.note) && html`<${Figure} label=${run.state === "running" ? t("result so far") : t("result")}><${Line} value=${figures.note || run.note} /><//>`}
     </dl>
@@ -160,13 +160,13 @@ const spanFilter = ([from, to]) => `at >= ${from.toFixed(1)} and at <= ${to.toFi
 
 function Endpoints({ run }) {
   const columns = [
-    { label: t("Endpoint"), cell: (each) => html`<${Line} value=${each.endpoint} />` },
+    { label: t("Endpoint"), cell: (each) => line(each.endpoint) },
     { label: t("Health"), cell: (each) => (each.is_ejected || each.ejected_for > 0 ? html`<span class="state-killed">✕ ${each.ejected_for > 0 ? t("ejected for {duration}", { duration: duration(each.ejected_for) }) : t("ejected")}</span>` : html`<span class="state-running">● ${t("in use")}</span>`) },
     { label: t("In flight"), number: true, cell: (each) => `${count(each.in_flight)} / ${count(each.window)}` },
     { label: t("Calls/s"), number: true, cell: (each) => measure(each.calls_per_s) },
     { label: t("Errors"), number: true, cell: (each) => count(each.errors) },
     { label: t("Queue"), number: true, cell: (each) => count(each.queue) },
-    { label: t("Limited by"), cell: (each) => html`<${Line} value=${say(each.limited_by)} />` },
+    { label: t("Limited by"), cell: (each) => line(say(each.limited_by)) },
   ];
   return html`<section class="panel wide"><h2>${t("Endpoints")}</h2>
     <${Table} label=${t("Endpoints")} columns=${columns} rows=${run.endpoints} empty=${t("The files of this run have no state of endpoints.")} /></section>`;
@@ -175,8 +175,8 @@ function Endpoints({ run }) {
 function Oldest({ run }) {
   if (!run.oldest.length || run.state !== "running") return null;
   const columns = [
-    { label: t("Row"), cell: (each) => html`<${Line} value=${each.id} />` },
-    { label: t("Endpoint"), cell: (each) => html`<${Line} value=${each.endpoint} />` },
+    { label: t("Row"), cell: (each) => line(each.id) },
+    { label: t("Endpoint"), cell: (each) => line(each.endpoint) },
     { label: t("For"), number: true, cell: (each) => duration(each.seconds) },
   ];
   return html`<section class="panel"><h2>${t("The run waits longest for")}</h2><${Table} label=${t("Oldest calls in flight")} columns=${columns} rows=${run.oldest} empty="" /></section>`;
@@ -186,8 +186,8 @@ function Failures({ run }) {
   const link = (params) => ({ page: "rows", run: run.id, params: { file: "failures", ...params } });
   const columns = [
     { label: t("Row"), cell: (each) => html`<${Link} to=${link({ where: `id = ${quoteValue(String(each.id))}` })}><${Line} value=${each.id} /><//>` },
-    { label: t("Kind"), cell: (each) => html`<${Line} value=${each.kind} />` },
-    { label: t("Error"), cell: (each) => html`<${Line} value=${each.error} />` },
+    { label: t("Kind"), cell: (each) => line(each.kind) },
+    { label: t("Error"), cell: (each) => line(each.error) },
   ];
   const kinds = Object.entries(run.figures.failure_counts || {}).sort(([, a], [, b]) => b - a);
   return html`<section class="panel"><h2>${t("Failed rows, newest first")}</h2>
@@ -206,7 +206,7 @@ function Events({ events }) {
 function About({ run }) {
   const rows = run.files.filter((file) => file.exists !== false);
   const columns = [
-    { label: t("File"), cell: (file) => html`<${Line} value=${file.path} />` },
+    { label: t("File"), cell: (file) => line(file.path) },
     { label: t("Size"), number: true, cell: (file) => bytes(file.bytes) },
   ];
   const session = run.sessions.at(-1);

@@ -3,7 +3,7 @@ import { html } from "./dom.js";
 import { say, t } from "./words.js";
 import { clockTime, count, duration } from "./format.js";
 import { useData } from "./load.js";
-import { asText, Line, Text } from "./text.js";
+import { asText, Line, line, Text } from "./text.js";
 import { ErrorBox, Link, Table } from "./parts.js";
 
 const AGAIN_MS = 1000;
@@ -33,9 +33,9 @@ export function Calls({ run, n }) {
     { label: t("Took"), number: true, cell: (call) => duration(call.seconds) },
     { label: t("First token"), number: true, cell: (call) => (call.ttft == null ? "–" : duration(call.ttft)) },
     { label: t("Tokens in + out"), number: true, cell: (call) => `${count(call.prompt_tokens)} + ${count(call.completion_tokens)}` },
-    { label: t("Ending"), cell: (call) => html`<${Line} value=${call.finish_reason || ""} />` },
+    { label: t("Ending"), cell: (call) => line(call.finish_reason || "") },
     { label: t("Attempts"), cell: (call) => attempts(call) },
-    { label: t("Endpoint"), cell: (call) => html`<${Line} value=${[call.endpoint, call.model].filter(Boolean).join(" · ")} />` },
+    { label: t("Endpoint"), cell: (call) => line([call.endpoint, call.model].filter(Boolean).join(" · ")) },
     { label: t("Response"), cell: (call) => call.n !== null && html`<${Link} to=${{ page: "row", run, row: call.n, params: { file: "calls" } }}>${t("show")}<//>` },
   ];
   return html`<section class="panel"><h2>${t("Calls")}</h2>

@@ -4,7 +4,7 @@ import { say, t } from "./words.js";
 import { clockTime, count, measure, money, percent, bytes, ago } from "./format.js";
 import { go } from "./route.js";
 import { Grid } from "./grid.js";
-import { Line } from "./text.js";
+import { Line, line } from "./text.js";
 import { useData } from "./load.js";
 import { useKeys } from "./keys.js";
 import { Choice, ErrorBox, leaveField, Link, Remedy, State, STATES, stateWord } from "./parts.js";
@@ -33,12 +33,12 @@ const Mark = ({ isMarked, onMark }) =>
 const columns = (marked, mark) => [
   { label: html`<span class="sr">${t("Marked")}</span>`, width: 48, cell: (run, index) => run.kind !== "file" && html`<${Mark} isMarked=${marked.includes(run.id)} onMark=${() => mark(run, index)} />` },
   { label: t("State"), width: 100, cell: (run) => html`<${State} state=${run.state} />` },
-  { label: t("Output"), width: 180, cell: (run) => html`<${Line} value=${run.name} />` },
-  { label: t("Job"), width: 100, cell: (run) => html`<${Line} value=${run.job} />` },
-  { label: t("Model"), width: 110, cell: (run) => html`<${Line} value=${run.model} />` },
+  { label: t("Output"), width: 180, cell: (run) => line(run.name) },
+  { label: t("Job"), width: 100, cell: (run) => line(run.job) },
+  { label: t("Model"), width: 110, cell: (run) => line(run.model) },
   { label: t("Rows"), width: 200, number: true, cell: progress },
-  { label: t("Result"), width: 230, cell: (run) => html`<${Line} value=${run.note} />` },
-  { label: t("Problems"), width: 330, cell: (run) => html`<${Line} value=${problems(run)} />` },
+  { label: t("Result"), width: 230, cell: (run) => line(run.note) },
+  { label: t("Problems"), width: 330, cell: (run) => line(problems(run)) },
   { label: t("Calls/s"), width: 70, number: true, cell: (run) => (run.state === "running" ? measure(run.calls_per_s) : "") },
   { label: t("Done about"), width: 96, number: true, cell: (run) => (run.done_at && run.state === "running" ? clockTime(run.done_at) : "") },
   { label: t("Cost"), width: 80, number: true, cell: (run) => (run.cost == null ? "" : money(run.cost, run.currency)) },

@@ -83,6 +83,9 @@ export function Line({ value, search = "" }) {
   return html`<bdi class="line">${cut(text, 0, text.length, occurrences(text, search, 20), "hit")}</bdi>`;
 }
 
+/** A value as a line, for cells. */
+export const line = (value) => html`<${Line} value=${value} />`;
+
 /**
  * A whole text with its line breaks. `found` is marked at its last occurrence (what the scorer read), `search`
  * everywhere. Fenced code gets a background. Long texts begin with their first 100,000 characters.
