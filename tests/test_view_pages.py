@@ -586,3 +586,12 @@ def test_clicks_on_the_boxes_mark_runs_for_a_comparison(tab: Tab) -> None:
     page.locator(".grid").get_by_role("checkbox", checked=True).nth(1).wait_for()
     page.get_by_role("button", name="Compare 2 marked").click()
     page.locator("h1", has_text="Compare").wait_for()
+
+
+def test_a_click_on_an_id_opens_its_row(tab: Tab) -> None:
+    page = tab.open(f"/run/{EVAL}/rows?where=ending+%3D+length")
+    row = page.locator(".grid-row").nth(2)
+    row.locator(".cell").nth(1).click()
+    page.locator(".grid-row.selected").nth(0).wait_for()
+    row.get_by_role("link").click()
+    page.get_by_text("3 of 27").wait_for()

@@ -3,6 +3,7 @@ import { html } from "./dom.js";
 import { t } from "./words.js";
 import { count, measure } from "./format.js";
 import { Line } from "./text.js";
+import { Link } from "./parts.js";
 
 const SHOWN_ROLES = ["id", "score", "verdict", "ending", "extracted", "target", "question", "answer"];
 const JUDGED_ROLES = ["id", "verdict", "replies", "question", "answer"];
@@ -43,15 +44,15 @@ export function columnWord(name) {
   return words[name] || name.replace(/^(score|extracted|scores)\./, "");
 }
 
-/** Return a column of the grid for a column of the file. */
-export function gridColumn(column, search) {
+/** Return a column of the grid for a column of the file. The id links to its row. */
+export function gridColumn(column, search, toRow) {
   const prefix = { extracted: `${t("read")}: `, target: `${t("right")}: ` }[column.role] || "";
   return {
     label: html`${prefix}<${Line} value=${columnWord(column.name)} />`,
     width: column.width,
     number: column.type === "number",
     sort: column.indexed || column.type === "number" ? column.name : null,
-    cell: (row) => cell(column, row, search),
+    cell: (row, index) => (column.role === "id" ? html`<${Link} tabindex="-1" to=${toRow(row, index)}>${cell(column, row, search)}<//>` : cell(column, row, search)),
   };
 }
 

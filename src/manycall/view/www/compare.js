@@ -8,7 +8,7 @@ import { useData, useSlow } from "./load.js";
 import { useKeys } from "./keys.js";
 import { Grid } from "./grid.js";
 import { scoreMark } from "./columns.js";
-import { asText, Difference, Line, line, Text } from "./text.js";
+import { asText, Difference, line, Text } from "./text.js";
 import { Choice, Copy, copyText, ErrorBox, Link, Slow, Table } from "./parts.js";
 
 const INDEXING_MS = 500;
@@ -25,9 +25,9 @@ export function ComparePage({ route }) {
   useKeys([["c", () => copyText(command), t("copy the command that does the same")]]);
   if (runs.length < 2) return html`<section class="page"><h1 id="title" tabindex="-1">${t("Compare")}</h1><p>${t("Mark two runs in the list with x and press c.")}</p></section>`;
   return html`<section class="page scroll" aria-labelledby="title">
-    <h1 id="title" tabindex="-1">${t("Compare")} <small class="muted">${names.map((run, index) => html`${index ? ` ${t("against")} ` : ""}<${Line} value=${run?.name || runs[index]} />`)}</small></h1>
+    <h1 id="title" tabindex="-1">${t("Compare")} <small class="muted">${names.map((run, index) => html`${index ? ` ${t("against")} ` : ""}${line(run?.name || runs[index])}`)}</small></h1>
     <${Slow} answer=${answer} what=${t("Comparing …")}>${(result) => html`<${Differences} result=${result} labels=${labels} />`}<//>
-    <p class="muted"><code><${Line} value=${command} /></code> <${Copy} text=${command} /></p>
+    <p class="muted"><code>${line(command)}</code> <${Copy} text=${command} /></p>
     <${Questions} route=${route} runs=${runs} labels=${labels} />
   </section>`;
 }
@@ -48,14 +48,14 @@ function Differences({ result, labels }) {
     ...(result.runs.length > 2 ? [{ label: t("Run"), cell: (each) => line(nameOf(each.run)) }] : []),
     { label: line(first), number: true, cell: (each) => score(each.difference.first) },
     { label: line(other), number: true, cell: (each) => score(each.difference.second) },
-    { label: html`<${Line} value=${`${other} − ${first}`} /> [95 %]`, number: true, cell: (each) => `${signed(each.difference.value)} ${interval(each.difference.interval)}` },
+    { label: line(`${other} − ${first} [95 %]`), number: true, cell: (each) => `${signed(each.difference.value)} ${interval(each.difference.interval)}` },
     { label: t("Significance"), cell: significance },
-    { label: html`<${Line} value=${t("{other} better · {first} better · equal", { first, other })} />`, number: true, cell: ({ difference }) => [difference.wins, difference.losses, difference.ties].map(count).join(" · ") },
+    { label: line(t("{other} better · {first} better · equal", { first, other })), number: true, cell: ({ difference }) => [difference.wins, difference.losses, difference.ties].map(count).join(" · ") },
   ];
   return html`<${Verdict} each=${result.differences[0]} nameOf=${nameOf} />
     <${Table} label=${t("Differences")} columns=${columns} rows=${result.differences} empty=${t("The runs have no score in common.")} />
-    ${result.setting_differences?.length > 0 && html`<p class="muted">${t("The settings differ in:")} ${result.setting_differences.map((each) => html`<code><${Line} value=${asText(each)} /></code> `)}</p>`}
-    ${result.runs.map((run) => run.incomplete && html`<p class="note"><${Line} value=${say(run.incomplete)} /></p>`)}`;
+    ${result.setting_differences?.length > 0 && html`<p class="muted">${t("The settings differ in:")} ${result.setting_differences.map((each) => html`<code>${line(asText(each))}</code> `)}</p>`}
+    ${result.runs.map((run) => run.incomplete && html`<p class="note">${line(say(run.incomplete))}</p>`)}`;
 }
 
 function significance(each) {
@@ -70,7 +70,7 @@ function Verdict({ each, nameOf }) {
   const { value } = each.difference;
   const better = value === 0 ? null : nameOf(value > 0 ? each.run : 1);
   if (!better) return html`<p class="lead">${t("Both runs have the same {metric}.", { metric: each.metric })}</p>`;
-  return html`<p class="lead"><strong><${Line} value=${better} /></strong> ${t("is better by {difference} in {metric}", { difference: score(Math.abs(value)), metric: each.metric })} (${significance(each)})</p>`;
+  return html`<p class="lead"><strong>${line(better)}</strong> ${t("is better by {difference} in {metric}", { difference: score(Math.abs(value)), metric: each.metric })} (${significance(each)})</p>`;
 }
 
 const signed = (value) => (value > 0 ? "+" : value < 0 ? "−" : "") + score(Math.abs(value));
@@ -112,7 +112,7 @@ function Questions({ route, runs, labels }) {
       { label: t("answer"), width: 220, cell: (row) => line(row.answers?.[index] ?? "") },
     ]),
   ];
-  const options = SIDES.filter((name) => counts[name]).map((name) => ({ value: name, label: html`<${Line} value=${sideWord(name, shown)} /> <small>${count(counts[name])}</small>` }));
+  const options = SIDES.filter((name) => counts[name]).map((name) => ({ value: name, label: html`${line(sideWord(name, shown))} <small>${count(counts[name])}</small>` }));
   const fetchRows = async (offset, limit, signal) => (await get("compare/rows", { ...query, side, offset, limit }, signal)).rows;
   return html`<h2>${t("Questions")}</h2>
     <${ErrorBox} error=${first.error || error} />
@@ -141,11 +141,11 @@ function Both({ pair, row, runs, labels }) {
   if (error) return html`<${ErrorBox} error=${error} />`;
   if (!data) return null;
   const show = data.difference && isDifference;
-  const side = (index, name) => html`<section class="panel"><h3><${Line} value=${labels[index]} /></h3>
+  const side = (index, name) => html`<section class="panel"><h3>${line(labels[index])}</h3>
     ${row.n[index] == null ? html`<p class="muted">${t("not in this run")}</p>` : show ? html`<${Difference} parts=${data.difference} side=${name} />` : html`<${Text} value=${asText(data.texts[index])} />`}
   </section>`;
-  return html`<div class="both" ref=${panel}><div class="toolbar"><h2>${t("Row")} <${Line} value=${id} /></h2>
+  return html`<div class="both" ref=${panel}><div class="toolbar"><h2>${t("Row")} ${line(id)}</h2>
     <label class="check"><input type="checkbox" checked=${show} disabled=${!data.difference} onChange=${(event) => setDifference(event.target.checked)} />${t("mark the words that differ")}</label>
-    ${runs.map((run, index) => row.n[index] != null && html`<${Link} class="button" to=${{ page: "row", run, row: row.n[index] }}><${Line} value=${t("row of {run}", { run: labels[index] })} /><//>`)}</div>
+    ${runs.map((run, index) => row.n[index] != null && html`<${Link} class="button" to=${{ page: "row", run, row: row.n[index] }}>${line(t("row of {run}", { run: labels[index] }))}<//>`)}</div>
     <div class="columns-2">${side(0, "first")}${side(1, "other")}</div></div>`;
 }

@@ -7,7 +7,7 @@ import { untilCounted, useData, useSlow } from "./load.js";
 import { useKeys } from "./keys.js";
 import { Groups } from "./distributions.js";
 import { addCondition } from "./filter.js";
-import { Line, line } from "./text.js";
+import { line } from "./text.js";
 import { Copy, copyText, Figure, Link, Slow, Table } from "./parts.js";
 
 const SHOWN_GROUPS = 20;
@@ -41,7 +41,7 @@ function Result({ result, run }) {
     </dl>
     <div class="columns-2">
       <section class="panel"><h2>${t("Duplicates, largest group first")}</h2><${Duplicates} groups=${result.groups} run=${run} />
-        ${result.near && html`<p class="muted">${t("Near duplicates and contamination:")} <code><${Line} value=${result.near} /></code> <${Copy} text=${result.near} /></p>`}</section>
+        ${result.near && html`<p class="muted">${t("Near duplicates and contamination:")} <code>${line(result.near)}</code> <${Copy} text=${result.near} /></p>`}</section>
       <section class="panel"><h2>${t("Rejected rows by reason")}</h2><${Table} label=${t("Rejected rows by reason")} columns=${rejects} rows=${result.rejects} empty=${t("No row was rejected.")} />
         ${result.rejects.length > 0 && html`<p><${Link} to=${{ page: "rows", run, params: { file: "rejected" } }}>${t("all rejected rows →")}<//></p>`}</section>
     </div>`;

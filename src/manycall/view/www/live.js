@@ -5,7 +5,7 @@ import { ago, bytes, clockTime, compact, count, duration, measure, money, percen
 import { Chart, Ribbon } from "./chart.js";
 import { useData } from "./load.js";
 import { follow } from "./stream.js";
-import { Line, line } from "./text.js";
+import { line } from "./text.js";
 import { quoteName, quoteValue } from "./bars.js";
 import { go } from "./route.js";
 import { ErrorBox, Figure, Link, Remedy, State, Table } from "./parts.js";
@@ -26,7 +26,7 @@ export function LivePage({ route, theme }) {
   if (!run) return html`<section class="page"><h1 id="title" tabindex="-1">${t("Live")}</h1><${ErrorBox} error=${detail.error} /></section>`;
   const now = { ...run, ...live.state, figures: live.figures || run.figures || {}, endpoints: live.endpoints || run.endpoints, oldest: live.oldest || run.oldest };
   return html`<section class="page scroll" aria-labelledby="title">
-    <h1 id="title" tabindex="-1"><${Line} value=${run.name} /> <${State} state=${now.state} /></h1>
+    <h1 id="title" tabindex="-1">${line(run.name)} <${State} state=${now.state} /></h1>
     <${ErrorBox} error=${detail.error || live.error} />
     <${Summary} run=${now} link=${live.link} />
     ${run.damage.map((each) => html`<${ErrorBox} error=${{ status: -1, message: `${each.file}: ${say(each.error)}`, hint: each.hint }} />`)}
@@ -79,7 +79,7 @@ function Summary({ run, link }) {
   const cost = figures.total_cost ?? run.cost;
   const budgets = (figures.budget_usage || run.figures.budget_usage || []).map(asBudget).filter(Boolean);
   return html`<div class="summary">
-    <p class="lead" aria-live="polite"><${Line} value=${say(run.state_text)} />
+    <p class="lead" aria-live="polite">${line(say(run.state_text))}
       ${run.state === "running" && run.eta && html` <strong>${eta(run.eta)}</strong>`}
       ${linkWord(link, run.state) && html` <small class="muted">${linkWord(link, run.state)}</small>`}</p>
     ${run.remedy && html`<${Remedy} text=${run.remedy} />`}
@@ -93,7 +93,7 @@ function Summary({ run, link }) {
       <${Figure} label=${t("in flight")}>${count(figures.in_flight)}${figures.window ? ` / ${count(figures.window)}` : ""}<//>`}
       <${Figure} label=${run.state === "running" ? t("limited by") : t("was limited by")} note=${figures.limited_by && run.state === "running" ? reasonNote(reasonOf(figures.limited_by)) : ""}>${figures.limited_by ? line(say(figures.limited_by)) : t("nothing known")}<//>
       <${Figure} label=${t("cost")} note=${budgets.join(", ")}>${cost == null ? t("no price known") : money(cost, run.currency || figures.currency)}<//>
-      ${(figures.note || run.note) && html`<${Figure} label=${run.state === "running" ? t("result so far") : t("result")}><${Line} value=${figures.note || run.note} /><//>`}
+      ${(figures.note || run.note) && html`<${Figure} label=${run.state === "running" ? t("result so far") : t("result")}>${line(figures.note || run.note)}<//>`}
     </dl>
   </div>`;
 }
@@ -185,14 +185,14 @@ function Oldest({ run }) {
 function Failures({ run }) {
   const link = (params) => ({ page: "rows", run: run.id, params: { file: "failures", ...params } });
   const columns = [
-    { label: t("Row"), cell: (each) => html`<${Link} to=${link({ where: `id = ${quoteValue(String(each.id))}` })}><${Line} value=${each.id} /><//>` },
+    { label: t("Row"), cell: (each) => html`<${Link} to=${link({ where: `id = ${quoteValue(String(each.id))}` })}>${line(each.id)}<//>` },
     { label: t("Kind"), cell: (each) => line(each.kind) },
     { label: t("Error"), cell: (each) => line(each.error) },
   ];
   const kinds = Object.entries(run.figures.failure_counts || {}).sort(([, a], [, b]) => b - a);
   return html`<section class="panel"><h2>${t("Failed rows, newest first")}</h2>
     ${kinds.length > 0 && html`<p class="actions">${kinds.map(([kind, number]) => html`<${Link} class="button" to=${link({ where: `${quoteName("kind")} = ${quoteValue(kind)}` })}>
-      <${Line} value=${kind} /> ${count(number)}<//> `)}</p>`}
+      ${line(kind)} ${count(number)}<//> `)}</p>`}
     <${Table} label=${t("Failed rows")} columns=${columns} rows=${run.failures} empty=${t("No row has failed.")} />
     ${run.failures.length > 0 && html`<p><${Link} to=${link({})}>${t("all failed rows →")}<//></p>`}</section>`;
 }
@@ -200,7 +200,7 @@ function Failures({ run }) {
 function Events({ events }) {
   return html`<section class="panel"><h2>${t("What changed, newest first")}</h2>
     ${events.length ? html`<ol class="events" tabindex="0" aria-label=${t("Events")}>${events.toReversed().slice(0, 100).map((each) => html`<li><time>${clockTime(each.time, true)}</time>
-      <${Line} value=${each.event} /> <small class="muted"><${Line} value=${each.endpoint || ""} /></small></li>`)}</ol>` : html`<p class="muted">${t("Nothing has changed.")}</p>`}</section>`;
+      ${line(each.event)} <small class="muted">${line(each.endpoint || "")}</small></li>`)}</ol>` : html`<p class="muted">${t("Nothing has changed.")}</p>`}</section>`;
 }
 
 function About({ run }) {
@@ -213,6 +213,6 @@ function About({ run }) {
   return html`<section class="columns-2">
     <div class="panel"><h2>${t("Files")}</h2><${Table} label=${t("Files")} columns=${columns} rows=${rows} empty="" />
       <p class="muted">${t("Session {n} of {total}", { n: count(run.session ?? run.sessions.length), total: count(run.sessions.length) })}${session?.started_at ? `, ${t("started {time}, {ago} ago", { time: clockTime(session.started_at), ago: ago(session.started_at) })}` : ""}${run.process ? ` · ${run.process}` : ""}</p></div>
-    <details class="panel"><summary>${t("Settings")}</summary><pre class="text"><${Line} value=${JSON.stringify(run.settings, null, 1)} /></pre></details>
+    <details class="panel"><summary>${t("Settings")}</summary><pre class="text">${line(JSON.stringify(run.settings, null, 1))}</pre></details>
   </section>`;
 }

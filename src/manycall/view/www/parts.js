@@ -64,13 +64,13 @@ export async function copyText(text) {
 }
 
 /** A link to a route. */
-export function Link({ to, class: className, children, current }) {
+export function Link({ to, class: className, children, current, tabindex }) {
   const onClick = (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     go(to);
   };
-  return html`<a href=${formatRoute(to)} class=${className} aria-current=${current ? "page" : null} onClick=${onClick}>${children}</a>`;
+  return html`<a href=${formatRoute(to)} class=${className} tabindex=${tabindex} aria-current=${current ? "page" : null} onClick=${onClick}>${children}</a>`;
 }
 
 /** A figure with its label. */

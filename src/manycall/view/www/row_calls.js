@@ -3,7 +3,7 @@ import { html } from "./dom.js";
 import { say, t } from "./words.js";
 import { clockTime, count, duration } from "./format.js";
 import { useData } from "./load.js";
-import { asText, Line, line, Text } from "./text.js";
+import { asText, line, Text } from "./text.js";
 import { ErrorBox, Link, Table } from "./parts.js";
 
 const AGAIN_MS = 1000;
@@ -14,9 +14,9 @@ export function Prompt({ run, n, file, question }) {
   if (error && question === undefined) return null;
   return html`<section class="panel"><h2>${t("Asked")}</h2>
     ${data?.messages
-      ? data.messages.map((message) => html`<div class="message"><h3><${Line} value=${message.role} /></h3><${Text} value=${messageText(message.content)} /></div>`)
+      ? data.messages.map((message) => html`<div class="message"><h3>${line(message.role)}</h3><${Text} value=${messageText(message.content)} /></div>`)
       : question !== undefined && html`<${Text} value=${asText(question)} label=${t("Question")} />`}
-    ${data?.note && html`<p class="muted">${data.known ? "✓ " : ""}<${Line} value=${say(data.note)} /></p>`}</section>`;
+    ${data?.note && html`<p class="muted">${data.known ? "✓ " : ""}${line(say(data.note))}</p>`}</section>`;
 }
 
 /** The text of a message; parts that are no text as JSON. Images are never loaded. */

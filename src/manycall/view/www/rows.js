@@ -54,7 +54,8 @@ export function RowsBody({ route, runState, isShort = false }) {
     const { view: shownView, fields: shownFields } = shown.current;
     return (await get(`runs/${route.run}/rows`, { ...shownView, fields: shownFields, offset, limit }, signal)).rows;
   };
-  const open = (row, index) => row && go({ page: "row", run: route.run, row: row.n, params: { ...view, file: view.file === "out" ? "" : view.file, at: index } });
+  const toRow = (row, index) => ({ page: "row", run: route.run, row: row.n, params: { ...view, file: view.file === "out" ? "" : view.file, at: index } });
+  const open = (row, index) => row && go(toRow(row, index));
   const quick = filters.data?.quick || [];
   const wrong = quick.find((each) => each.name === "wrong");
   const sortBy = (name) => set({ sort: view.sort === name ? `-${name}` : view.sort === `-${name}` ? "" : name, at: "" });
@@ -84,7 +85,7 @@ export function RowsBody({ route, runState, isShort = false }) {
     </div>
     ${info.data?.duplicate_ids > 0 && html`<p class="note">${t("{n} ids occur more than once.", { n: count(info.data.duplicate_ids) })}</p>`}
     ${!isShort && shown.current.data && html`<${Distributions} run=${route.run} columns=${columns} ...${shown.current.view} onPick=${pick} isComplete=${shown.current.data.complete} />`}
-    ${shown.current.data && !filterError && html`<${Grid} label=${t("Rows")} columns=${chosen.map((column) => gridColumn(column, view.q))} total=${total} version=${shown.current.version} seed=${shown.current.data.rows}
+    ${shown.current.data && !filterError && html`<${Grid} label=${t("Rows")} columns=${chosen.map((column) => gridColumn(column, view.q, toRow))} total=${total} version=${shown.current.version} seed=${shown.current.data.rows}
       fetchRows=${fetchRows} selected=${selected} onSelect=${setSelected} onOpen=${open} sort=${view.sort} onSort=${sortBy} onError=${setError} />`}
     ${status.data?.behind > 0 && html`<p class="note" role="status">${t("{n} more rows have come.", { n: count(status.data.behind) })} <button class="small" onClick=${() => setRound(round + 1)}>${t("Show them")}</button></p>`}
     <${Status} data=${status.data} view=${view} selected=${selected} loading=${!status.error} />`;

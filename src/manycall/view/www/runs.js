@@ -4,7 +4,7 @@ import { say, t } from "./words.js";
 import { clockTime, count, measure, money, percent, bytes, ago } from "./format.js";
 import { go } from "./route.js";
 import { Grid } from "./grid.js";
-import { Line, line } from "./text.js";
+import { line } from "./text.js";
 import { useData } from "./load.js";
 import { useKeys } from "./keys.js";
 import { Choice, ErrorBox, leaveField, Link, Remedy, State, STATES, stateWord } from "./parts.js";
@@ -71,7 +71,7 @@ export function RunsPage({ route }) {
     ...states.map((name) => ({ value: name, className: `state-${name}`, label: html`<${State} state=${name} /> ${count(all.filter((each) => each.state === name).length)}` })),
   ];
   return html`<section class="page" aria-labelledby="title">
-    <h1 id="title" tabindex="-1">${t("Runs")} ${data && html`<small class="muted"><${Line} value=${data.folder} /></small>`}</h1>
+    <h1 id="title" tabindex="-1">${t("Runs")} ${data && html`<small class="muted">${line(data.folder)}</small>`}</h1>
     <${ErrorBox} error=${error} />
     <div class="toolbar">
       <${Choice} label=${t("State")} options=${options} value=${state} onChange=${(value) => set({ state: value, at: "" })} />
@@ -91,8 +91,8 @@ const firstPage = (run) => ({ page: run.kind === "run" ? "live" : "rows", run: r
 
 function Details({ run, isMarked, onMark }) {
   return html`<aside class="details" aria-label=${t("Selected run")}>
-    <h2><${Line} value=${run.name} /></h2>
-    <p><${State} state=${run.state} /> <${Line} value=${say(run.state_text) || stateWord(run.state)} />
+    <h2>${line(run.name)}</h2>
+    <p><${State} state=${run.state} /> ${line(say(run.state_text) || stateWord(run.state))}
       ${run.updated_at && run.state !== "running" && html` <span class="muted">${t("Last update {ago} ago.", { ago: ago(run.updated_at) })}</span>`}</p>
     ${run.remedy && html`<${Remedy} text=${run.remedy} />`}
     <p class="actions"><${Link} to=${firstPage(run)} class="button">${t("Open")}<//>
