@@ -595,3 +595,13 @@ def test_a_click_on_an_id_opens_its_row(tab: Tab) -> None:
     page.locator(".grid-row.selected").nth(0).wait_for()
     row.get_by_role("link").click()
     page.get_by_text("3 of 27").wait_for()
+
+
+def test_cost_and_problems_of_runs_are_visible_on_a_small_screen(chromium: Any) -> None:
+    tab = Tab(chromium, viewport={"width": 1366, "height": 768})
+    page = tab.open("/")
+    page.locator(".grid-row").first.wait_for()
+    for name in ("Cost", "Problems"):
+        box = page.get_by_role("columnheader", name=name).bounding_box()
+        assert box["x"] + box["width"] <= 1366 - 16, name
+    tab.close()

@@ -38,10 +38,10 @@ const columns = (marked, mark) => [
   { label: t("Model"), width: 110, cell: (run) => line(run.model) },
   { label: t("Rows"), width: 200, number: true, cell: progress },
   { label: t("Result"), width: 230, cell: (run) => line(run.note) },
-  { label: t("Problems"), width: 330, cell: (run) => line(problems(run)) },
+  { label: t("Cost"), width: 80, number: true, cell: (run) => (run.cost == null ? "" : money(run.cost, run.currency)) },
+  { label: t("Problems"), width: 260, cell: (run) => line(problems(run)) },
   { label: t("Calls/s"), width: 70, number: true, cell: (run) => (run.state === "running" ? measure(run.calls_per_s) : "") },
   { label: t("Done about"), width: 96, number: true, cell: (run) => (run.done_at && run.state === "running" ? clockTime(run.done_at) : "") },
-  { label: t("Cost"), width: 80, number: true, cell: (run) => (run.cost == null ? "" : money(run.cost, run.currency)) },
   { label: t("Updated"), width: 120, number: true, cell: (run) => (run.updated_at ? clockTime(run.updated_at) : "") },
 ];
 
