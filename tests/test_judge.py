@@ -158,7 +158,7 @@ def test_a_judge_without_a_verdict_fails_the_row_and_scores_it_nothing() -> None
         assert (found.score.value, found.score.count, found.score.worst_case) == (5, 1, (3, 5))
         (failure,) = rows(Path("judged.jsonl.run/failures.jsonl"))
         assert failure["kind"] == "invalid"
-        assert failure["error"].startswith("No valid answer after 2 requests. Last error: there is no line")
+        assert failure["error"].startswith("No valid answer after 2 calls. Last error: there is no line")
         assert failure["last_text"] == "Who am I to judge?"
         assert len(asked) == 3
         manycall.judge(given, RUBRIC, base_url=url, **OPTIONS)

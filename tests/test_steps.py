@@ -211,7 +211,7 @@ def test_a_scale_may_go_further_than_one_digit_and_below_nothing() -> None:
 def test_a_judge_that_gives_no_score_is_asked_again_and_then_the_row_has_failed() -> None:
     made, asked_for = through(manycall.steps.Judge("Good?"), {}, "Well", "Hm, 9", "4")
     assert (made, len(asked_for)) == ({"score": 4}, 3)
-    with pytest.raises(AnswerInvalid, match="No valid answer after 3 requests"):
+    with pytest.raises(AnswerInvalid, match="No valid answer after 3 calls"):
         through(manycall.steps.Judge("Good?"), {}, "a", "b", "c")
 
 

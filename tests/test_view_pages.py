@@ -456,6 +456,7 @@ def test_a_failed_row_says_why(tab: Tab) -> None:
     page = tab.open(f"/run/{EVAL}/row/1?file=failures")
     page.get_by_text("This row failed").wait_for()
     page.get_by_text(FAILED[1]["error"]).first.wait_for()
+    page.get_by_text("attempts of the last call: ").wait_for()
 
 
 def test_an_error_of_the_server_is_shown_with_its_hint(chromium: Any) -> None:
@@ -563,6 +564,7 @@ def test_a_comparison_uses_the_names_of_the_runs_and_says_what_is_significant(ch
     page.get_by_role("radio", name="different 27", checked=False).wait_for()
     page.get_by_text("large is better by 0.0159 in strict-match (significant, p = 4.9e-5)").wait_for()
     page.get_by_role("cell", name="not significant, p = 0.210").wait_for()
+    page.get_by_text("manycall compare runs/small.jsonl runs/large.jsonl").wait_for()
     heads = page.locator("th").all_inner_texts()
     assert heads[1:4] == ["small", "large", "large − small [95 %]"]
     assert {"small", "large"} <= set(page.get_by_role("columnheader").all_inner_texts())

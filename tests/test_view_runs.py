@@ -82,6 +82,21 @@ def test_a_run_is_read_again_only_if_its_files_changed(tmp_path: Path) -> None:
     assert {run["ended"] for run in listed.summaries(runs.scan())} == {7, None}
 
 
+def test_commands_name_a_run_as_seen_from_the_folder_of_the_user(tmp_path: Path) -> None:
+    out = write_run(tmp_path / "my runs" / "out.jsonl", [{"id": 1}])
+    (tmp_path / "my runs" / "out.jsonl.run" / "manifest.json").write_bytes(b"{")
+
+    def command(start: Path | None) -> str:
+        (run,) = ListedRuns().summaries(RunList([out.parent], start).scan())
+        assert run["remedy"] == f"manycall repair {run['argument']}"
+        return str(run["argument"])
+
+    assert command(tmp_path) == "'my runs/out.jsonl'"
+    assert command(out.parent) == "out.jsonl"
+    assert command(tmp_path / "elsewhere") == f"'{out}'"
+    assert command(None) == "out.jsonl"  # an exported page
+
+
 def test_an_id_survives_a_run_that_is_started_over(tmp_path: Path) -> None:
     out = write_run(tmp_path / "out.jsonl", [{"id": 1}])
     with ViewClient(tmp_path) as client:

@@ -28,6 +28,7 @@ def _run(number: int, name: str, job: str, model: str, state: str, ended: int, t
     return {
         "id": f"5b1e{number:012d}",
         "name": name,
+        "argument": f"runs/{name}",
         "kind": "run",
         "job": job,
         "model": model,
@@ -665,7 +666,16 @@ PAIRS = [
     for n in range(TOTAL)
 ]
 WON = [(n, first, other) for n, first, other in PAIRS if first["score"]["strict-match"] == 0][:24]
-COUNTS = {"differ": 27, "won": 24, "lost": 3, "both_right": 921, "both_wrong": 371, "same": 0, "only_first": 0, "only_other": 0}
+COUNTS = {
+    "differ": 27,
+    "won": 24,
+    "lost": 3,
+    "both_right": 921,
+    "both_wrong": 371,
+    "same": 0,
+    "only_first": 0,
+    "only_other": 0,
+}
 
 
 def compared(query: dict[str, str]) -> Reply:

@@ -44,7 +44,8 @@ async def ask_until_valid(
                 raise AnswerInvalid(f"{why}: raise {option('max_tokens')}", body=reply.body)
         asked += not reply.replayed
         if asked > reask:
-            raise AnswerInvalid(f"No valid answer after {reask + 1} requests. Last error: {why}", body=reply.body)
+            calls = f"{reask + 1} calls" if reask else "1 call"
+            raise AnswerInvalid(f"No valid answer after {calls}. Last error: {why}", body=reply.body)
         tally[REASK_COUNTS] = tally.get(REASK_COUNTS, 0) + (not reply.replayed)
         again = f"That cannot be used: {why}. {less or IN_FULL}"
         tried = [*messages, {"role": "assistant", "content": reply.text}, {"role": "user", "content": again}]

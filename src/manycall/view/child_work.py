@@ -76,7 +76,7 @@ def _data(given: Mapping[str, Any]) -> Any:
             for key in largest[:MAX_GROUPS]
         ],
         "rejects": [{"reason": reason, "count": count} for reason, count in rejects.items()],
-        "near": f"manycall check-data {given['name']} --near-duplicates 0.7 --flagged flagged.jsonl",
+        "near": f"manycall check-data {given['argument']} --near-duplicates 0.7 --flagged flagged.jsonl",
     }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Find the runs below the folders that the user named. Runs are known by an opaque id, never by a path."""
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
@@ -33,12 +34,14 @@ class FoundRun(NamedTuple):
         id: hash of the resolved path, so that links stay valid when the run is started over.
         name: path relative to the named folder, for display.
         kind: `run` has a run folder, `lm-eval` is a samples file of lm-eval.
+        argument: what a command in a shell calls it, with quotes if it needs them.
     """
 
     id: str
     path: Path
     name: str
     kind: RunKind
+    argument: str
 
     @property
     def folder(self) -> Path:
@@ -64,12 +67,14 @@ class RunList:
 
     Args:
         paths: files and folders that the user named.
+        start: the folder in which the user enters commands; None: commands on the page have the displayed names.
 
     Raises:
         UsageError: a path does not exist.
     """
 
-    def __init__(self, paths: Iterable[Path]) -> None:
+    def __init__(self, paths: Iterable[Path], start: Path | None = None) -> None:
+        self._start = start
         self._paths = [Path(os.path.realpath(path)) for path in paths]
         if missing := next((path for path in self._paths if not _exists(path)), None):
             raise UsageError(f"{missing}: no such file, folder or run.")
@@ -110,22 +115,24 @@ class RunList:
         for path in self._paths:
             if path.is_dir() and path.suffix != RUN_SUFFIX:
                 for each in _outputs(path, MAX_DEPTH):
-                    run = found_run(each, str(each.relative_to(path)))
+                    run = found_run(each, str(each.relative_to(path)), self._start)
                     if run.kind == "run" or each.is_file():  # a folder of another program may end in .run
                         yield run
             else:
                 out = path.with_suffix("") if path.is_dir() else path
-                yield found_run(out, out.name)
+                yield found_run(out, out.name, self._start)
 
 
-def found_run(path: Path, name: str) -> FoundRun:
+def found_run(path: Path, name: str, start: Path | None) -> FoundRun:
     """Return a file as a run."""
     kind: RunKind = "file"
     if (run_folder_path(path) / FILES["manifest"]).is_file():
         kind = "run"
     elif is_lm_eval_samples(path):
         kind = "lm-eval"
-    return FoundRun(blake2b(os.fsencode(path), digest_size=8).hexdigest(), path, plain(name), kind)
+    argument = name if start is None else path.relative_to(start) if path.is_relative_to(start) else path
+    digest = blake2b(os.fsencode(path), digest_size=8).hexdigest()
+    return FoundRun(digest, path, plain(name), kind, shlex.quote(plain(str(argument))))
 
 
 def _exists(path: Path) -> bool:

@@ -63,7 +63,7 @@ class RunFacts:
     def state(self) -> RunState:
         """Return whether the run is alive, and how it ended."""
         if self.manifest is None:
-            return RunState("none", self.damage, f"manycall repair {self._found.name}") if self.damage else NO_RUN
+            return RunState("none", self.damage, f"manycall repair {self._found.argument}") if self.damage else NO_RUN
         figures = self.figures
         progress = Progress(
             figures.get("total_ended", 0), figures.get("failed", 0), self.total, figures.get("time", 0.0)
@@ -76,7 +76,7 @@ class RunFacts:
         found, figures, state = self._found, self.figures, self.state()
         settings = self.manifest.settings if self.manifest is not None else {}
         return {
-            "id": found.id, "name": found.name, "kind": found.kind,
+            "id": found.id, "name": found.name, "argument": found.argument, "kind": found.kind,
             "job": settings.get("job", ""), "model": settings.get("model", ""), **state._asdict(),
             "started_at": self.session.get("started_at"),
             "updated_at": figures.get("time") or _modified_at(found.path),
@@ -136,7 +136,7 @@ def run_detail(found: FoundRun) -> dict[str, Any]:
         "events": events[-SHOWN_EVENTS:],
         "failures": _newest_failures(found),
         "files": [_file(found, name) for name in files],
-        "damage": [{"file": "manifest", "at": 0, "error": facts.damage, "hint": f"manycall repair {found.name}"}]
+        "damage": [{"file": "manifest", "at": 0, "error": facts.damage, "hint": f"manycall repair {found.argument}"}]
         if facts.damage
         else [],
         "pages": _pages(found, str(manifest.settings.get("job", "")) if manifest is not None else ""),

@@ -38,7 +38,7 @@ def view_runs(paths: Sequence[Path], *, port: int | None, opens_browser: bool) -
         UsageError: a path does not exist, or the port cannot be used.
     """
     token = secrets.token_urlsafe(32)
-    app = ViewApp(ViewRoutes(RunList(paths)), static_replies(page_files()), token)
+    app = ViewApp(ViewRoutes(RunList(paths, Path.cwd())), static_replies(page_files()), token)
     with ExitStack() as stack:
         stack.callback(app.close)
         listeners = _listeners(port)

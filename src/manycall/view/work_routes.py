@@ -19,7 +19,7 @@ def _of_run(work: str) -> Handler:
 
     def handler(context: ViewContext, request: ViewRequest) -> Answer:
         found = context.run(request)
-        given = {"path": str(found.path), "name": found.name}
+        given = {"path": str(found.path), "argument": found.argument}
         return json_reply(context.work.state(work, given, _reads(found)))
 
     return handler

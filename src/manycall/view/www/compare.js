@@ -21,7 +21,7 @@ export function ComparePage({ route }) {
   const names = runs.map((id) => list.data?.runs.find((run) => run.id === id));
   const answer = useSlow(runs.length > 1 ? "compare" : null, { runs: params.runs, allow: params.allow, force: params.force });
   const labels = shortNames(runs.map((id, index) => names[index]?.name || id));
-  const command = `manycall compare ${names.map((run) => run?.name || "?").join(" ")}`;
+  const command = `manycall compare ${names.map((run) => run?.argument || "?").join(" ")}`;
   useKeys([["c", () => copyText(command), t("copy the command that does the same")]]);
   if (runs.length < 2) return html`<section class="page"><h1 id="title" tabindex="-1">${t("Compare")}</h1><p>${t("Mark two runs in the list with x and press c.")}</p></section>`;
   return html`<section class="page scroll" aria-labelledby="title">

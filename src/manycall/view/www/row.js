@@ -120,7 +120,7 @@ function Scores({ row, info }) {
 function Failure({ failure }) {
   return html`<section class="panel bad"><h2>${t("This row failed")}: <${Line} value=${failure.kind} /></h2>
     <p><${Line} value=${failure.error} /></p>
-    <p class="muted">${failure.status ? `${t("status {n}", { n: failure.status })} · ` : failure.kind === "call_error" ? `${t("no response")} · ` : ""}${t("attempts: {n}", { n: count(failure.attempts) })}</p>
+    <p class="muted">${failure.status ? `${t("status {n}", { n: failure.status })} · ` : failure.kind === "call_error" ? `${t("no response")} · ` : ""}${t("attempts of the last call: {n}", { n: count(failure.attempts) })}</p>
     ${failure.last_text && html`<h3>${t("The last text of the server")}</h3><${Text} value=${failure.last_text} />`}</section>`;
 }
 

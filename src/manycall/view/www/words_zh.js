@@ -54,7 +54,7 @@ export const CHINESE = {
   previous: "上一行", "{n} of {total}": "第 {n} 行，共 {total} 行", next: "下一行", "copy a link": "复制链接",
   "This row has {size}. The first part is below as it is in the file.": "这一行有 {size}。下面是文件中的开头部分。", "Load all of it": "全部加载", "This line is not valid JSON.": "这一行不是有效的 JSON。",
   "The line as it is in the file": "文件中的原文", save: "保存", wrong: "错误", "read:": "提取：", "nothing read": "未提取到", "right answer:": "标准答案：",
-  "This row failed": "这一行失败了", "status {n}": "状态码 {n}", "no response": "没有响应", "attempts: {n}": "尝试 {n} 次", "The last text of the server": "服务端最后返回的文本",
+  "This row failed": "这一行失败了", "status {n}": "状态码 {n}", "no response": "没有响应", "attempts of the last call: {n}": "最后一次调用尝试 {n} 次", "The last text of the server": "服务端最后返回的文本",
   Answer: "回答", "{n} characters": "{n} 个字符", "truncated at max_tokens": "在 max_tokens 处被截断", "Marked: what {name} read.": "标出的是 {name} 提取的内容。",
   "What was read is not in the text as it stands.": "提取的内容没有原样出现在文本中。", "Thinking text": "思考内容", "Samples of the same question": "同一题的样本",
   Field: "字段", Value: "值", Fields: "字段", Asked: "提问", At: "时间", Took: "用时", "First token": "首 token", "Tokens in + out": "输入 + 输出 token", Ending: "结束原因", Attempts: "尝试",
