@@ -1,5 +1,6 @@
 """The rows of `manycall view`: pages, filters, order, search, counts, one row. The files may grow and be damaged."""
 
+import io
 import json
 import threading
 from collections.abc import Iterable, Iterator
@@ -9,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
+from manycall.view.line_offsets import LineOffsets
 from manycall.view.query_turns import QueryTurns
 from manycall.view.replies import ViewRefused
 from manycall.view.row_index import FIRST_LINES, RowIndex
@@ -163,6 +165,28 @@ def test_a_streamed_search_ends_with_the_total(client: ViewClient) -> None:
     assert json.loads(last) == {"hits": [1, 2], "scanned": 1.0, "complete": True, "total": 2}
 
 
+def test_a_line_that_is_written_between_two_reads_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_bytes(b'{"id": 1}\n{"id"')
+
+    class File(io.FileIO):
+        def readinto(self, buffer: Any) -> int:
+            count = super().readinto(buffer)
+            if not count and path.stat().st_size < 20:
+                path.write_bytes(b'{"id": 1}\n{"id": 2}\n')
+            return count or 0
+
+    class FilePath(type(path)):  # type: ignore[misc]
+        def open(self, mode: str, buffering: int) -> Any:
+            return io.BufferedReader(File(self), buffering)
+
+    lines = LineOffsets(FilePath(path))
+    while not lines.is_current:
+        lines.extend()
+    assert lines.lines(0, 9) == [b'{"id": 1}', b'{"id": 2}']
+    lines.close()
+
+
 def test_a_growing_file_shows_complete_lines_only(out: Path, client: ViewClient) -> None:
     assert rows(client, where="score.strict = 0")["total"] == 2
     line = json_lines([{**ROWS[1], "id": "d"}])
@@ -312,7 +336,8 @@ def test_two_runs_are_compared_row_by_row(tmp_path: Path) -> None:
     with ViewClient(tmp_path) as client:
         won = compared(client)
         assert won["counts"] == {
-            "differ": 1, "won": 1, "lost": 0, "both_right": 1, "both_wrong": 0, "same": 0, "only_first": 1, "only_other": 1,
+            "differ": 1, "won": 1, "lost": 0,
+            "both_right": 1, "both_wrong": 0, "same": 0, "only_first": 1, "only_other": 1,
         }  # fmt: skip
         assert (won["rows"][0]["id"], won["rows"][0]["n"], won["rows"][0]["scores"]) == ("b#<2>", [1, 0], [0.0, 1.0])
         assert compared(client, side="differ")["rows"] == won["rows"]
