@@ -63,9 +63,8 @@ class LineOffsets:
             self._seen = size
             return False
         ends = list(accumulate(lengths, initial=self.end))
-        known = max(
-            bisect_right(ends, size) - 1, 0
-        )  # later lines may have come in two reads, which look like two lines
+        known = max(bisect_right(ends, size) - 1, 0)
+        # A later line may have come in two reads, which look like two lines.
         del ends[known + 1 :], lengths[known:]
         if lengths and os.pread(self._file.fileno(), 1, ends[-1] - 1) != b"\n":  # a line that is being written
             ends.pop()
