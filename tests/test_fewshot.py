@@ -87,7 +87,7 @@ def test_mmlu_takes_the_first_examples_of_the_subject() -> None:
     assert not isinstance(task.fewshot, list)
     shots = task.fewshot(0)  # type: ignore[operator]
     assert [each["content"].split("\n")[0] for each in shots[::2]] == ["anatomy_dev.csv 0", "anatomy_dev.csv 1"]
-    with pytest.raises(UsageError, match="has fewer than 5 examples for the subject anatomy"):
+    with pytest.raises(UsageError, match="fewer than 5 few-shot examples for the subject anatomy"):
         resolve_task("mmlu_generative", **files)
     with pytest.raises(UsageError, match="num_fewshot=2 and fewshot_data= need each other"):
         resolve_task("mmlu_generative", data="anatomy_test.csv", num_fewshot=2)

@@ -1,9 +1,12 @@
 """Runs with several processes: the same rows, the same files, and nothing lost or doubled if one is killed."""
 
+import asyncio
 import json
 import os
+import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +16,9 @@ from subprocess import Popen
 
 import pytest
 
+import manycall as manycall_api
+from manycall.cluster import local_workers
+from manycall.cluster.link import Link, open_socket_link
 from shell import Ended, finish, manycall, rows, sim, start
 
 OUT = Path("out.jsonl")
@@ -202,3 +208,57 @@ def test_a_script_runs_its_own_function_in_the_workers() -> None:
     script.write_text(UNGUARDED.replace("manycall.map", 'if __name__ == "__main__":\n    manycall.map'))
     assert run_script(script) == ""
     assert sorted(row["length"] > 0 for row in rows(OUT)) == [True] * 20
+
+
+class FaultyLink:
+    """Drops, delays and doubles messages both ways, a tenth of them each. The first ones, with the job, arrive."""
+
+    def __init__(self, link: Link, rng: random.Random) -> None:
+        self._link, self._rng = link, rng
+        self._sent = self.faults = 0
+        self._late = asyncio.Queue[bytes | None]()
+        self._reader: asyncio.Task[None] | None = None
+
+    def _times(self) -> list[float]:
+        """When a message arrives, in seconds from now; [] if it is lost."""
+        fault = self._rng.random()
+        self.faults += fault < 0.3
+        return [] if fault < 0.1 else [0.5] if fault < 0.2 else [0, 0.2] if fault < 0.3 else [0]
+
+    def send(self, message: bytes) -> None:
+        self._sent += 1
+        for seconds in self._times() if self._sent > 2 else [0]:
+            asyncio.get_running_loop().call_later(seconds, self._link.send, message)
+
+    async def receive(self) -> bytes | None:
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._read())
+        return await self._late.get()
+
+    async def _read(self) -> None:
+        while (message := await self._link.receive()) is not None:
+            for seconds in self._times():
+                asyncio.get_running_loop().call_later(seconds, self._late.put_nowait, message)
+        self._late.put_nowait(None)
+
+    def close(self) -> None:
+        self._link.close()
+
+
+def test_a_link_that_drops_delays_and_doubles_messages_loses_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, links = random.Random(7), list[FaultyLink]()
+
+    async def open_faulty_link(connected: socket.socket) -> FaultyLink:
+        links.append(FaultyLink(await open_socket_link(connected), rng))
+        return links[-1]
+
+    monkeypatch.setattr(local_workers, "open_socket_link", open_faulty_link)
+    with sim("--latency", "0.02") as endpoint:
+        result = manycall_api.generate(
+            "Say {{ id }}.", samples=1200, concurrency=24, base_url=endpoint.url, model="any", out=OUT, processes=2,
+            progress=False,
+        )  # fmt: skip
+        assert endpoint.stats["finished"] == result.calls == 1200
+    assert sum(each.faults for each in links) >= 10
+    assert sorted(map(str, ids())) == sorted(map(str, range(1200)))
+    assert lines(Path("out.jsonl.run/calls.jsonl")) == 1200

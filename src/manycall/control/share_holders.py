@@ -110,7 +110,9 @@ def _assign_pool(
             if free:
                 fewest(free).append(worker)
             else:  # then another worker holds several
-                holders[max(usable, key=lambda name: held(holders[name][-1]))][-1] = worker
+                places = [(name, place) for name in usable for place in range(len(holders[name]))]
+                name, place = max(places, key=lambda at: held(holders[at[0]][at[1]]))
+                holders[name][place] = worker
     for worker in finishing:
         fewest(usable).append(worker)
     return {name: tuple(found) for name, found in holders.items()}

@@ -22,6 +22,7 @@ from manycall.errors import UsageError
 from manycall.evals.tasks.task import Task
 from manycall.option_flags import is_command_line, option
 from manycall.records import Fields
+from manycall.run.options import wrap_api_key
 from manycall.synth.step_base import Step
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -75,6 +76,8 @@ def job_function(function: F) -> F:
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        if "api_key" in kwargs:
+            kwargs["api_key"] = wrap_api_key(kwargs["api_key"])  # first, so that no traceback shows it
         if _is_loading.get():
             raise UsageError(
                 f"{function.__name__} is called when the script is imported, which each worker process does. Put the "
