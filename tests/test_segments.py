@@ -421,15 +421,21 @@ class FullDisk(Remembering):
         return super().write(fd, data)
 
 
-def test_a_full_disk_while_journals_are_folded_leaves_each_call_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segment_fold, "MAX_BATCH_BYTES", 1)
-    disk = FullDisk()
+def run_with_two_segments(disk: FullDisk) -> RunFolder:
+    """A run whose first two workers have each answered three calls and ended."""
     run = open_run(disk)
     for number in (1, 2):
         segment = open_segment(run, disk)
         for n in range(3):
             answer(segment, f"{number}-{n}")
         segment.close()
+    return run
+
+
+def test_a_full_disk_while_journals_are_folded_leaves_each_call_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segment_fold, "MAX_BATCH_BYTES", 1)
+    disk = FullDisk()
+    run = run_with_two_segments(disk)
     disk.writes_left = 2
     with pytest.raises(StorageError, match="no space left"):
         run.segments.absorb(1)  # its worker was killed
@@ -449,12 +455,7 @@ def test_a_fold_that_cannot_be_undone_is_undone_by_the_next_session(monkeypatch:
 
     monkeypatch.setattr(segment_fold, "MAX_BATCH_BYTES", 1)
     disk = BrokenDisk()
-    run = open_run(disk)
-    for number in (1, 2):
-        segment = open_segment(run, disk)
-        for n in range(3):
-            answer(segment, f"{number}-{n}")
-        segment.close()
+    run = run_with_two_segments(disk)
     disk.writes_left = 2
     for number in (1, 2):
         with pytest.raises(StorageError):

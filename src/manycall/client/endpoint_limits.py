@@ -28,7 +28,7 @@ MAX_OPENING_CONFIGURED, MAX_OPENING_ADVERTISED = 256, 64
 MAX_PACED_SECONDS = 2.0
 """The quota counts as the limiting factor for 2 seconds after a call had to wait for it."""
 GROWN_SHARE = 1.5
-"""If this process may use so many times the share of a quota for which a rate was learned, the rate is learned anew."""
+"""If the share of a quota has grown by this factor since a rate was learned, the rate is learned anew."""
 AT_CAPACITY = "server at capacity"
 """`limiting_factor` of an endpoint whose window has reached the knee."""
 

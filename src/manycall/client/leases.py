@@ -19,7 +19,7 @@ class EndpointShare(msgspec.Struct, frozen=True):
 
     Attributes:
         share: share of all its limits, from 0 to 1.
-        disabled_reason: why nobody sends calls to it any more, because another worker found out; None: they may.
+        disabled_reason: why no worker sends calls to it any more, as one of them has found out; None: they may.
     """
 
     share: float

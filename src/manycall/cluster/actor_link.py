@@ -35,7 +35,7 @@ class FromWorker(NamedTuple):
 
 
 class ActorEnd:
-    """The worker's end, in the actor's process. Ray calls `take` and `next_messages` in threads of its own."""
+    """The worker's end, in the actor's process. Ray calls `take` and `next_messages` in separate threads."""
 
     def __init__(self) -> None:
         self._changed = Condition()

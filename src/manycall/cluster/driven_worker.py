@@ -52,6 +52,11 @@ class DrivenWorker:
         self.is_lost = True
 
     @property
+    def has_ended(self) -> bool:
+        """Whether its newest report is its last one."""
+        return self.report is not None and self.report.ended
+
+    @property
     def is_resting(self) -> bool:
         """Whether it has reported that it works on no row."""
         return self.report is not None and not self.report.working

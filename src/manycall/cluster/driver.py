@@ -80,8 +80,6 @@ class WorkerGroup(GroupStatus):
                 self._changed.clear()
                 self._step(clock.now())
                 await self._start_workers()
-        except ManycallError as error:
-            self.stop(error)
         finally:
             reader.cancel()
             await self._pool.close()
@@ -99,19 +97,21 @@ class WorkerGroup(GroupStatus):
         """Start workers until there are as many as there should be."""
         rate = sum(each.rate for each in self._pool.active)
         seconds_left = self._rows.rows_left / rate if rate else math.inf
-        while self._reason is None and not self._is_finishing:
-            if len(self._pool.active) >= self._count.wanted(clock.now(), self.figures.bound[0], seconds_left):
-                return
-            number = self._session.folder.segments.begin_segment()
-            await self._pool.start(number)
-            self.note(number, "started")
+        try:
+            while self._reason is None and not self._is_finishing:
+                if len(self._pool.active) >= self._count.wanted(clock.now(), self.figures.bound[0], seconds_left):
+                    return
+                number = self._session.folder.segments.begin_segment()
+                await self._pool.start(number)
+                self.note(number, "started")
+        except ManycallError as error:
+            self.stop(error)
 
     def _step(self, now: float) -> None:
         """Do what is due."""
         for number in self._leases.expire(now):
-            worker = self._pool[number]
-            self._rows.merge(number)  # what it wrote before it fell silent
-            self._lose(worker, None)
+            self._merge(number)  # what it wrote before it fell silent
+            self._lose(self._pool[number], None)
             self.note(number, "was silent for too long")
         self._pool.kill_silent(now)
         if self._budget is not None and (why := self._budget.exhausted) is not None:
@@ -138,18 +138,26 @@ class WorkerGroup(GroupStatus):
         self._had_success |= report.had_success
         if report.stopped is not None:
             self._take_stop(worker, error_of(report.stopped))
-        if self._rows.merge(worker.number):
-            self._deaths = 0
+        has_lease = report.ended or self._leases.renew(worker.number, clock.now())
+        self._merge(worker.number)
         self.figures.record(worker.number, report.figures)
         self.count_figures()
         if report.ended:
             return
-        if not self._leases.renew(worker.number, clock.now()):
+        if not has_lease:
             self._send(worker, SILENT)
             return
         self._rows.record_orders(worker)
         self._limits.record(worker.number, report)
         self._send_to(self._pool[number] for number in {worker.number, *self._assign(worker)})
+
+    def _merge(self, number: int) -> None:
+        """Write the rows that a worker has finished to the output. If that fails, all workers finish their calls."""
+        try:
+            if self._rows.merge(number):
+                self._deaths = 0
+        except ManycallError as error:
+            self.stop(error)
 
     def _take_stop(self, worker: DrivenWorker, error: ManycallError) -> None:
         """A worker makes no more calls. Stop the others too, unless only its disk is to blame."""

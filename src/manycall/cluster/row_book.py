@@ -136,7 +136,7 @@ class RowBook:
         return bool(ended)
 
     def absorb(self, number: int) -> None:
-        """Merge the rows and the journal of a worker that has ended. Whoever gets its other rows repeats no call.
+        """Merge the rows and the journal of a worker that has ended, so that its calls are not repeated.
 
         Raises:
             CorruptFile: a line cannot be decoded.

@@ -54,7 +54,7 @@ class RowFeed:
             self.error = error  # raised after the rows before it are done
 
     def want(self, rows: int) -> None:
-        """Let so many further rows be read."""
+        """Let this number of further rows be read."""
         self._wanted = rows
         if rows > 0:
             self._may_read.set()

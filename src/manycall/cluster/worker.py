@@ -1,4 +1,4 @@
-"""A worker: makes the calls of the rows that its driver sends, and writes them to a segment of its own."""
+"""A worker: makes the calls of the rows that its driver sends, and writes them to its segment."""
 
 import asyncio
 from collections.abc import AsyncIterator

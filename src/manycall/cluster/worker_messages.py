@@ -1,4 +1,4 @@
-"""What a driver and its workers tell each other.
+"""Messages between a driver and its workers.
 
 A worker sends a `Report` once a second, and at once if it needs something. The driver answers with a `Grant`, and sends
 one without being asked if something is urgent. Both contain totals, not differences: a message that is lost, late or

@@ -75,18 +75,16 @@ class WorkerPool:
 
     async def _follow(self, worker: DrivenWorker) -> None:
         """Receive the reports of a worker until its process has ended."""
-        died = ""
-        try:
-            while (message := await worker.started.link.receive()) is not None:
+        while (message := await worker.started.link.receive()) is not None:
+            try:
                 report = decode_report(message)
                 if worker.record(report, clock.now()):
                     self._listener.take_report(worker, report)
-                if report.ended:
-                    break
-            died = await worker.started.wait()
-        except Exception as error:
-            self._listener.take_error(error)
-            worker.started.kill()
+            except Exception as error:  # the worker goes on: it finishes the calls in flight and journals them
+                self._listener.take_error(error)
+            if worker.has_ended:
+                break
+        died = await worker.started.wait()
         del self._workers[worker.number]
         self._listener.take_end(worker, died)
 

@@ -1,4 +1,4 @@
-"""What each worker process was told that it may use, and may therefore still be using.
+"""The amounts that each worker process was granted, and may therefore still be using.
 
 The driver changes a worker's share by a grant with a serial number, and the worker reports the number of the newest
 grant that it has applied. Until then it may be using the old share or any newer one. Only what no worker may be using

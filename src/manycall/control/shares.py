@@ -73,7 +73,7 @@ class DividedLimit:
         self._targets = share_out(self.total, demands, self._minimum)
 
     def _next_part(self, worker: int) -> int:
-        """Return the part that the worker can get now: its target, as far as nobody else may be using it."""
+        """Return the part that the worker can get now: its target, as far as no other worker may be using it."""
         free = self.total - self._promises.total + self._promises.largest(worker)
         part = min(self._targets.get(worker, 0), int(free))
         return part if part >= self._minimum else 0

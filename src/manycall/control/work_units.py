@@ -11,7 +11,7 @@ How the driver uses it:
 
 * `offer` rows as it reads them, so that a few units' worth are always waiting.
 * For each report that is newer than the last one of that worker: `record_report`, with what the worker says of itself,
-  and `record_done` with the ids that its segment has gained. Done is what stands in a segment or in the output,
+  and `record_done` with the ids that its segment has gained. A row is done when it is in a segment or in the output,
   whichever worker wrote it.
 * Then `assign` for each worker that holds a share of the limits. If nothing is left to read, also `steal_for` each
   worker that could begin a row and has none; it names the worker that must return some.
@@ -55,7 +55,7 @@ class ReturnRequest(NamedTuple):
 
 
 class Orders(NamedTuple):
-    """What a grant tells a worker about rows: the units to add, then the request to return rows, if there is one."""
+    """The part of a grant about rows: the units to add, then the request to return rows, if there is one."""
 
     units: tuple[WorkUnit, ...]
     give_back: ReturnRequest | None
@@ -155,7 +155,7 @@ class WorkUnits:
         return [row for row, holder in self._worker_of.items() if holder == worker]
 
     def not_begun(self, worker: int) -> int:
-        """Return how many rows a worker has not begun, as far as its last report tells."""
+        """Return how many rows a worker has not begun, according to its last report."""
         return self._of(worker).not_begun
 
     def orders(self, worker: int) -> Orders:
@@ -178,7 +178,7 @@ class WorkUnits:
         rows = unit_rows(rate, rows_left, workers)
         if assignment.not_begun > rows // 2:
             return ()
-        # Not more than an equal part of what nobody has begun, so that rows that were stolen do not go back.
+        # Not more than an equal part of the rows that no worker has begun, so that stolen rows do not go back.
         idle = sum(each.not_begun for each in self._assignments.values())
         rows = min(rows, math.ceil(min(rows_left + idle, MAX_UNIT_ROWS * workers) / workers))
         count = min(rows - assignment.not_begun, len(self._waiting))
@@ -195,7 +195,7 @@ class WorkUnits:
         self._wait_again([row for row in returned if row in self._worker_of])
 
     def record_done(self, row_ids: Iterable[str]) -> None:
-        """Record rows that are done, whoever had them. Rows that are unknown or already done are ignored."""
+        """Record rows that are done, whichever worker had them. Rows that are unknown or already done are ignored."""
         for row in row_ids:
             if self._worker_of.pop(row, None) is None:
                 self._waiting.pop(row, None)

@@ -40,7 +40,7 @@ class WorkerLeases:
     def renew(self, worker: int, now: float) -> bool:
         """Record that a report arrived, perhaps the first. Return whether the worker has a lease.
 
-        If it has none, its lease was over before: it must get no grant, and should be told to end.
+        If it has none, its lease was over before: it must get no grant, and should be sent a stop.
         """
         if worker in self._gone:
             return False

@@ -1,6 +1,6 @@
 """The folders of segments: their numbers, names and locks.
 
-A worker process writes into a segment of its own, `OUT.run/segments/000007`. Its number is used once: the counter in
+A worker process writes into its own segment, `OUT.run/segments/000007`. Its number is used once: the counter in
 `segments/last-number` is increased, and synced, before a segment is begun.
 """
 

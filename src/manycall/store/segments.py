@@ -1,8 +1,8 @@
 """The segment of a worker process: the only files that it writes.
 
 A run with several processes has one driver, which writes the output, and workers, which make the calls. Each worker
-writes rows, rejected rows, failures and the journal into a folder of its own. The driver merges the rows into the
-output while the run goes on (store/segment_merge.py), and folds the journals into calls.jsonl at its end
+writes rows, rejected rows, failures and the journal into its own folder. The driver merges the rows into the
+output while the run goes on (store/segment_merge.py), and folds the journals into calls.jsonl when it ends
 (store/segment_fold.py). If the run is killed, the next session of any kind does both when it opens the run folder.
 """
 
