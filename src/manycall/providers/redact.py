@@ -6,8 +6,11 @@ forms before the journal or any other code receives them, so that no later decod
 
 Almost no response contains the key. Therefore the redactor first searches for indications of it: the longest run of
 letters and digits of each form, an escaped letter or digit, or strings that a reader would join. These are a dozen
-short searches, about 1 µs for a response of 1 KB. A response without any indication is returned unchanged. Only the
+short searches, about 0.5 µs for a response of 1 KB. A response without any indication is returned unchanged. Only the
 others are unescaped and searched completely.
+
+The searches use `find`: before `x in text` searches, CPython tries to convert x to an integer, which raises and discards
+a TypeError each time.
 
 Error bodies are also searched for fragments of the key, because servers mask a part of it or insert line breaks.
 """
@@ -30,6 +33,8 @@ MAX_FIELDS = 100_000
 """Most strings of one response that are searched for a key split over several of them. It limits the memory needed."""
 HEAD_BYTES = 1024
 """Number of bytes within which the `content` or `embedding` field of a response usually starts."""
+INDICATION_CHARACTERS = 16
+"""Length of the part of the key that is searched for. The time to prepare a search is proportional to it."""
 MAX_ESCAPE_DEPTH = 4
 """Number of nested escape levels (such as JSON within JSON) that are unescaped."""
 
@@ -41,15 +46,15 @@ def make_redactor(key: Secret | None) -> Redactor:
     """Return a function that redacts this key. The function keeps the key in a closure, so that it is not printed."""
     if key is None or not _is_secret(key.reveal()):
         return _no_redaction
-    runs = tuple({_longest_run(form) for form in _forms(key.reveal())})
+    indications = tuple({_longest_run(form)[:INDICATION_CHARACTERS] for form in _forms(key.reveal())})
 
     @cache
     def patterns() -> list[re.Pattern[bytes]]:
         return [_pattern(form) for form in _forms(key.reveal())]
 
     def redact_if_indicated(text: bytes, fragments: bool = False) -> bytes:
-        for run in runs:
-            if run in text:
+        for indication in indications:
+            if text.find(indication) >= 0:
                 return redact(text, fragments)
         return redact(text, fragments) if fragments or _may_disguise(text) else text
 
@@ -126,9 +131,9 @@ def _may_disguise(text: bytes) -> bool:
     """Return whether a letter or digit is escaped, which servers normally do not do, or strings may be joined."""
     return bool(
         not text.startswith(b"{")  # an event stream or an HTML page
-        or (b"\\" in text and b"\\u00" in text and _JSON_SIGN.search(text))
-        or (b"%" in text and _URL_SIGN.search(text))
-        or (b"&" in text and _HTML_SIGN.search(text))
+        or (text.find(b"\\") >= 0 and text.find(b"\\u00") >= 0 and _JSON_SIGN.search(text))
+        or (text.find(b"%") >= 0 and _URL_SIGN.search(text))
+        or (text.find(b"&") >= 0 and _HTML_SIGN.search(text))
         or _has_parts(text)
     )
 
@@ -136,9 +141,11 @@ def _may_disguise(text: bytes) -> bool:
 def _has_parts(text: bytes) -> bool:
     """Return whether the content of a chat completion is a list of parts."""
     at = text.find(b'"content"', 0, HEAD_BYTES)
-    if at < 0 and b'"embedding"' not in text[:HEAD_BYTES]:
+    if at < 0 and text.find(b'"embedding"', 0, HEAD_BYTES) < 0:
         at = text.find(b'"content"', HEAD_BYTES)
-    return at >= 0 and not text[at + 9 : at + 17].lstrip(b" \t\r\n:").startswith(b'"')
+    if at < 0 or text.startswith((b':"', b': "'), at + 9):  # the usual cases
+        return False
+    return not text[at + 9 : at + 17].lstrip(b" \t\r\n:").startswith(b'"')
 
 
 _ESCAPE = re.compile(
