@@ -52,12 +52,18 @@ def row(size: int, index: int = 0, sample: int = 0) -> Row:
     return Row(f"{index}#{sample}", {"text": "x" * size}, index, sample)
 
 
+def pop(order: RowOrder, rows_per_call: Callable[[], float] = few) -> Row:
+    found = order.pop(rows_per_call)
+    assert found is not None
+    return found
+
+
 def sizes_of(order: RowOrder, rows_per_call: Callable[[], float] = few) -> list[int]:
-    return [row_size(order.pop(rows_per_call)) for _ in range(len(order))]
+    return [row_size(pop(order, rows_per_call)) for _ in range(len(order))]
 
 
 def names_of(order: RowOrder, rows_per_call: Callable[[], float] = few) -> list[str]:
-    return [order.pop(rows_per_call).id for _ in range(len(order))]
+    return [pop(order, rows_per_call).id for _ in range(len(order))]
 
 
 def order_of(sizes: list[int], length: Callable[[int], float]) -> RowOrder:
@@ -92,7 +98,7 @@ def test_rows_keep_their_order_as_long_as_nothing_is_known() -> None:
 
 def test_if_long_rows_have_long_answers_they_go_first_once_few_rows_remain() -> None:
     order = order_of([3] * MIN_ROWS_PER_SORT + [1, 5, 2], lambda size: 10.0 * size)
-    assert [row_size(order.pop(many)) for _ in range(MIN_ROWS_PER_SORT)] == [3] * MIN_ROWS_PER_SORT
+    assert [row_size(pop(order, many)) for _ in range(MIN_ROWS_PER_SORT)] == [3] * MIN_ROWS_PER_SORT
     assert sizes_of(order) == [5, 2, 1]
 
 
@@ -153,7 +159,7 @@ def test_reading_ahead_is_limited_in_rows_and_in_characters() -> None:
     big = RowOrder()
     big.add(row(MAX_CHARACTERS))
     assert big.is_filled(1.0)
-    big.pop(few)
+    pop(big, few)
     assert not big.is_filled(0.5)
 
 
@@ -171,14 +177,14 @@ def test_every_row_starts_exactly_once_and_no_sample_before_an_earlier_one(
     waiting = iter(todo)
     for left in lefts:
         if left > 50 and order:
-            started.append(order.pop(partial(float, left)))
+            started.append(pop(order, partial(float, left)))
             order.learn(started[-1], next(answers, 1))
         elif (read := next(waiting, None)) is not None:
             order.add(read)
     for read in waiting:
         order.add(read)
     while order:
-        started.append(order.pop(few))
+        started.append(pop(order, few))
         order.learn(started[-1], next(answers, 1))
     assert sorted(one.id for one in started) == sorted(one.id for one in todo)
     for index in range(len(questions)):

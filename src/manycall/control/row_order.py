@@ -98,12 +98,14 @@ class RowOrder:
                 self._sampled_characters += characters
             self._samples[row.index].change_count(1)
 
-    def pop(self, rows_per_call: Callable[[], float]) -> Row:
-        """Remove and return the next row: in input order, or the longest first if few rows remain.
+    def pop(self, rows_per_call: Callable[[], float]) -> Row | None:
+        """Remove and return the next row: in input order, or the longest first if few remain; None if none is left.
 
         Args:
             rows_per_call: returns the number of remaining rows per call in flight; it is called occasionally.
         """
+        if not self._rows:
+            return None
         if self._until_sort <= 0:
             is_sorted = rows_per_call() < MAX_ROWS_PER_CALL and self._sort()
             self._until_sort = max(MIN_ROWS_PER_SORT, is_sorted * len(self._rows) // SORTS_PER_READ_AHEAD)

@@ -63,7 +63,7 @@ class InputCheck(NamedTuple):
         if earlier is not None and (record := earlier.record).limit == self.limit and file.is_same(record):
             return CheckedInput(record.rows, self._first_row(), file.fingerprint, record.all_have_ids, True)
         checked = None if earlier is None else self._check_behind(earlier)
-        checked = checked or self._check_rows(InputPosition(index=0), True, lambda _: False)
+        checked = checked or self._check_rows(InputPosition(index=0), True, None)
         assert checked is not None
         if not checked.rows:
             raise UsageError(f"{file.path} contains no rows.")
@@ -85,7 +85,7 @@ class InputCheck(NamedTuple):
         return self._check_rows(position, record.all_have_ids, may_occur_before)
 
     def _check_rows(
-        self, start: InputPosition, all_have_ids: bool, may_occur_before: Callable[[str], bool]
+        self, start: InputPosition, all_have_ids: bool, may_occur_before: Callable[[str], bool] | None
     ) -> CheckedInput | None:
         """Check the rows from a position on; None if an id may occur before the position, too."""
         assert self.input.file is not None
@@ -99,7 +99,7 @@ class InputCheck(NamedTuple):
                 all_have_ids = False
             elif not seen.add(name):
                 raise UsageError(f"{self.input.name}, {location}: duplicate id {name!r:.100}. Ids must be unique.")
-            elif may_occur_before(name):
+            elif may_occur_before is not None and may_occur_before(name):
                 return None
             if self.use is not None:
                 self._check_use(self.use, location, fields)

@@ -32,9 +32,11 @@ class InputProgress:
         """Record that the unfinished rows before the start were read, if they are among the first `end` rows."""
         self._waiting = [each for each in self._waiting if each[0] >= end]
 
-    def count_row(self) -> None:
-        """Record that an input row was read."""
-        self.index += 1
+    def count_row(self) -> int:
+        """Record that an input row was read. Return its index."""
+        index = self.index
+        self.index = index + 1
+        return index
 
     def expand_to(self, rows: list[Row]) -> list[Row]:
         """Record the rows that the last input row has become, and return them."""

@@ -101,7 +101,7 @@ class PromptTemplate:
             PromptError: the row lacks a field, or the prompt function failed.
         """
         rendered = self._render(row)
-        messages = rendered if isinstance(rendered, list) else [{"role": "user", "content": rendered}]
+        messages = [{"role": "user", "content": rendered}] if isinstance(rendered, str) else rendered
         if self._system is not None:
             return [{"role": "system", "content": self._system(row)}, *messages]
         return messages
@@ -202,12 +202,14 @@ def _reject_containers(text: str, render: Callable[[Row], Any]) -> Callable[[Row
     expression = jinja_sandbox.compile_expression(text) if name is None else operator.methodcaller("get", name[1])
     if expression is None:
         return render
-    value, is_bare = rendered_for(expression), name is not None and name[0] == name[0].strip()
+    value, field = rendered_for(expression), name[1] if name is not None and name[0] == name[0].strip() else None
 
     def function(row: Row) -> Any:
+        if field is not None:
+            found = row.fields.get(field)
+            if type(found) is str and len(found) <= jinja_sandbox.MAX_PROMPT_CHARACTERS:
+                return found  # Jinja would return the same text
         result = value(row)
-        if is_bare and type(result) is str and len(result) <= jinja_sandbox.MAX_PROMPT_CHARACTERS:
-            return result  # Jinja would return the same text
         if isinstance(result, list | dict | tuple):
             raise PromptError(_not_text(text.strip(), result))
         return render(row)

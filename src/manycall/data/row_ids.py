@@ -18,6 +18,7 @@ class RowIds:
 
     def __init__(self, source: str, id_field: str | None, samples: int | None) -> None:
         self._source, self._id_field, self._samples = source, id_field, samples
+        self._first_field = id_field or "id"
 
     def __repr__(self) -> str:
         return f"<RowIds of {self._source}>"
@@ -28,6 +29,9 @@ class RowIds:
         Raises:
             UsageError: the id is not valid.
         """
+        value = fields.get(self._first_field)
+        if type(value) is str and value:  # the usual case
+            return value
         try:
             return explicit_id(fields, self._id_field)
         except ValueError as error:

@@ -173,8 +173,9 @@ class RowPrompt:
         Raises:
             PromptError: as `messages`; or an image cannot be loaded.
         """
-        messages = self.messages(row)
-        return load_images(messages, self._folder) if self.has_images else messages
+        if not self.has_images:
+            return self.template.messages(row)
+        return load_images(self.messages(row), self._folder)
 
     def check_row(self, fields: Fields) -> Any:
         """Check the conversation of a row of the input, before any call.

@@ -178,10 +178,10 @@ class RowSource:
         progress.begin_rows(self._input_rows)
         progress.mark()
         for located in self._located(known, progress):
-            progress.count_row()
+            index = progress.count_row()
             if located is not SKIPPED_ROW:
-                rows = self._expand(*located, progress.index - 1, known, progress.repeats)
-                for row in progress.expand_to(rows):
+                location, fields = located
+                for row in progress.expand_to(self._expand(location, fields, index, known, progress.repeats)):
                     yield row
             if not progress.index % MARK_ROWS:
                 progress.mark()
@@ -280,11 +280,14 @@ class RowSource:
             name = self._ids.deduplicated(self._ids.from_content(fields, location), repeats, known)
         elif suffix:
             name += suffix
+        is_new = self._all_have_ids and not self._may_be_done  # then no id need be looked up
+        if is_new and self._samples is None and self._sampler is None:  # the usual case
+            return [Row(name, fields, index)]
         rows = []
         for sample in range(self._samples or 1):
             row_id = self._ids.of_sample(name, sample)
-            if self._all_have_ids:  # they differ; and no id need be looked up if no row was done before
-                is_pending = not (self._may_be_done and known.is_done(row_id))
+            if self._all_have_ids:  # they differ
+                is_pending = is_new or not known.is_done(row_id)
             else:
                 before = known.mark_seen(row_id)
                 if before is IdState.SEEN:

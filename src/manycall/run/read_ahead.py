@@ -1,7 +1,7 @@
 """Rows that were read but have not started yet."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 
 from manycall.control.row_order import RowOrder
@@ -64,14 +64,14 @@ class ReadAhead:
         """Whether there is a row, or may be one later."""
         return bool(self._rows) or self._task is None or not self._task.done()
 
-    def take(self, rows_per_call: Callable[[], float]) -> Row:
-        """Return the next row to start.
+    def take(self, rows_per_call: Callable[[], float]) -> Row | None:
+        """Return the next row to start; None if there is none.
 
         Args:
             rows_per_call: returns the number of rows still to start, per call of the concurrency window.
         """
         row = self._rows.pop(rows_per_call)
-        if self._wants_more(REFILL_LEVEL):
+        if not self._rows.is_filled(REFILL_LEVEL):
             self._wanted.set()
         return row
 
@@ -86,14 +86,15 @@ class ReadAhead:
                 async for row in rows:
                     self._on_read(row.id, row.index)
                     if self._grouper is None:
-                        self._rows.add(row)
-                        self._changed.set()
+                        self._add(row)
                     else:
-                        self._add(self._grouper.add(row))
-                    if not self._wants_more(1.0):
+                        for block in self._grouper.add(row):
+                            self._add(block)
+                    if self._total is None or self._rows.is_filled(1.0):
                         await self._wait_until_wanted()
             if self._grouper is not None:
-                self._add(self._grouper.flush())
+                for block in self._grouper.flush():
+                    self._add(block)
             self.all_read = True
         except asyncio.CancelledError:
             if not self._is_cancelled:  # the user's own iterator raised it
@@ -101,17 +102,13 @@ class ReadAhead:
         except BaseException as error:
             self.error = error  # raised after the rows before it are done
 
-    def _add(self, rows: Iterable[Row]) -> None:
-        for row in rows:
-            self._rows.add(row)
+    def _add(self, row: Row) -> None:
+        if not self._rows:  # otherwise a row was available before
             self._changed.set()
+        self._rows.add(row)
 
     async def _wait_until_wanted(self) -> None:
-        """Wait until the number of rows read ahead has fallen to the refill level."""
-        while not self._wants_more(REFILL_LEVEL):
+        """Wait until the number of rows read ahead has fallen to the refill level, or to 0 if the total is unknown."""
+        while self._rows if self._total is None else self._rows.is_filled(REFILL_LEVEL):
             self._wanted.clear()
             await self._wanted.wait()
-
-    def _wants_more(self, level: float) -> bool:
-        """Whether less than this fraction of the read-ahead is full."""
-        return not self._rows if self._total is None else not self._rows.is_filled(level)
