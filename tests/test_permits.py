@@ -64,7 +64,7 @@ def test_no_permit_is_lost_or_doubled_under_cancellation(limit: int, calls: list
             tasks.append(task)
         await asyncio.gather(*tasks, return_exceptions=True)
         assert permits.in_flight == 0
-        assert permits.has_room
+        assert permits.has_room()
 
     virtual_time.run_virtual(main())
 
@@ -201,7 +201,7 @@ def test_none_is_lost_or_doubled_with_windows_and_prompts_that_are_known(
         await asyncio.gather(*tasks, return_exceptions=True)
         assert permits.in_flight == 0
         assert [endpoint.in_flight for endpoint in endpoints] == [0, 0]
-        assert permits.has_room
+        assert permits.has_room()
 
     virtual_time.run_virtual(main())
 

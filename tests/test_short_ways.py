@@ -176,10 +176,10 @@ LIMIT = {"x-ratelimit-limit-tokens": "100000", "x-ratelimit-remaining-tokens": "
 def test_tokens_are_estimated_until_eight_answers_have_advertised_no_limit() -> None:
     endpoint = endpoint_at("http://h", Secret("k"))
     for n in range(FIRST_ANSWERS):
-        assert endpoint.may_count_tokens
+        assert endpoint.may_count_tokens()
         endpoint.record_response(refusal(500), 0.0, float(n))  # such a response says nothing about limits
         endpoint.record_response(answer(), 0.0, float(n))
-    assert not endpoint.may_count_tokens
+    assert not endpoint.may_count_tokens()
 
 
 def test_a_limit_that_is_advertised_late_is_obeyed() -> None:
@@ -189,7 +189,7 @@ def test_a_limit_that_is_advertised_late_is_obeyed() -> None:
             endpoint.record_response(answer(), 0.0, n / 100)
         assert endpoint.earliest(CallCost(1.0, 1e9), 1.0) == float("-inf")
         endpoint.record_response(HttpResponse(200, b"{}", LIMIT.get), 0.0, 1.0)
-        assert endpoint.may_count_tokens
+        assert endpoint.may_count_tokens()
         endpoint.reserve(CallCost(1.0, 50_000.0), 1.0)
         assert endpoint.earliest(CallCost(1.0, 50_000.0), 1.0) > 10.0
 

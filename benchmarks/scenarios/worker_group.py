@@ -107,7 +107,7 @@ class SimulatedWorker:
         return Report(
             self._serial, self._applied,
             RowsReport(self._last_unit, len(self._not_begun), self._last_return, self._returned),
-            self._calls.permits.has_room, self._begun, self._begun - self.ended, endpoint_reports(self._client),
+            self._calls.permits.has_room(), self._begun, self._begun - self.ended, endpoint_reports(self._client),
             None if self._budget is None else self._budget.uses()[0],
         )  # fmt: skip
 
@@ -123,7 +123,7 @@ class SimulatedWorker:
         """Begin rows while there is room, as the scheduler does."""
         changed = self._calls.permits.changed
         while True:
-            while self._not_begun and self._calls.permits.has_room:
+            while self._not_begun and self._calls.permits.has_room():
                 task = asyncio.create_task(self._row(self._not_begun.popleft()))
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)

@@ -13,7 +13,6 @@ from manycall.client.endpoint import Endpoint
 from manycall.client.endpoint_limits import SendTime
 from manycall.client.permit_group import PermitGroup
 from manycall.client.refusal import assess_failure, read_refusal
-from manycall.client.stream_reader import StreamReader
 from manycall.control.retry import FailedAttempt
 from manycall.errors import (
     CallError,
@@ -28,7 +27,7 @@ from manycall.providers.error_codes import classify
 from manycall.transport.messages import HttpResponse, Transport, no_header
 
 
-class Answered(msgspec.Struct, frozen=True):
+class Answered(msgspec.Struct, frozen=True, gc=False):
     """A response with status 200.
 
     Attributes:
@@ -88,7 +87,7 @@ class AttemptSender:
         owner.counters.record_attempt()
         if endpoint.listener is not None:
             endpoint.listener.record_sent(call, prepared.reader, owner.counters)
-        sent = SendTime(self._now(), endpoint.in_flight - 1)
+        sent_at, others = self._now(), endpoint.in_flight - 1
         try:
             response = await self._transport.send(prepared.request)
             if prepared.translate is not None and response.status == 200:
@@ -99,28 +98,25 @@ class AttemptSender:
         except HttpStatusError as reported:  # in the body of a response with status 200
             response = HttpResponse(reported.status, reported.body, no_header)
         except InvalidResponse as invalid:
-            return assess_failure(endpoint, _redacted(endpoint, invalid), sent, self._now())
-        reader = prepared.reader
-        body = endpoint.redact(response.body, fragments=response.status != 200)  # it is written to disk
+            return assess_failure(endpoint, _redacted(endpoint, invalid), SendTime(sent_at, others), self._now())
+        reader, status = prepared.reader, response.status
+        body = endpoint.redact(response.body, status != 200)  # it is written to disk
         now = self._now()
-        if endpoint.record_response(response, sent.at, now):
+        if endpoint.record_response(response, sent_at, now):
             self._on_recovery()
-        if response.status != 200:
+        if status != 200:
             has_begun = reader is not None and reader.events > 0
             error = read_refusal(endpoint, response, body, ErrorInStream if has_begun else HttpStatusError)
-            failure = assess_failure(endpoint, error, sent, now)
+            failure = assess_failure(endpoint, error, SendTime(sent_at, others), now)
             return failure._replace(adapted=_learn(endpoint, error, call, prepared.version))
-        endpoint.record_success(now - sent.at)
-        return _answered(endpoint, body, reader, sent.at, now)
-
-
-def _answered(endpoint: Endpoint, body: bytes, reader: StreamReader | None, sent: float, now: float) -> Answered:
-    """Return the answer in a response with status 200."""
-    if reader is None or reader.first_event_at is None:
-        return Answered(body, endpoint, now - sent)
-    if endpoint.listener is not None:
-        endpoint.listener.record_stream(reader.first_event_at - sent, now - sent)
-    return Answered(body, endpoint, now - sent, reader.first_event_at - sent)
+        seconds = now - sent_at
+        endpoint.record_success(seconds)
+        if reader is None or reader.first_event_at is None:
+            return Answered(body, endpoint, seconds)
+        ttft = reader.first_event_at - sent_at
+        if endpoint.listener is not None:
+            endpoint.listener.record_stream(ttft, seconds)
+        return Answered(body, endpoint, seconds, ttft)
 
 
 def _learn(endpoint: Endpoint, error: HttpStatusError, call: EncodedCall, version: int) -> bool:

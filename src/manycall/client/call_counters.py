@@ -107,7 +107,7 @@ class CallCounters(msgspec.Struct):
         self.completion_tokens += usage.completion_tokens
         self.cached_tokens += usage.cached_tokens
 
-    def record_done(self, *, truncated: bool) -> None:
+    def record_done(self, truncated: bool) -> None:
         """Count a finished row."""
         self.done += 1
         self.truncated += truncated

@@ -115,9 +115,8 @@ class Endpoint(EndpointLimits):
             return LOCAL_CANARY_SECONDS
         return HOSTED_CANARY_SECONDS if self.is_hosted else CANARY_SECONDS
 
-    @property
     def may_count_tokens(self) -> bool:
-        """Whether the quota counts tokens, or may turn out to: hosted APIs advertise it with their first answers."""
+        """Return whether the quota counts tokens, or may turn out to: hosted APIs advertise it with first answers."""
         return self.quota.counts_tokens or (self.key is not None and self._headers.may_still_appear)
 
     def is_ejected(self, now: float) -> bool:
@@ -159,16 +158,16 @@ class Endpoint(EndpointLimits):
 
     def record_response(self, response: HttpResponse, sent: float, now: float) -> bool:
         """Record a response, before its status is judged. Return whether it ends an outage."""
-        recovered = False
-        if response.status != 200:
+        recovered, status = False, response.status
+        if status != 200:
             self.errors += 1
-        if response.status >= 500:
+        if status >= 500:
             self.health.record_failure(now)
-        elif response.status in HEALTHY_STATUSES:
+        elif status in HEALTHY_STATUSES:
             recovered = self.health.record_success(sent, now)
         if self._headers.is_due(response, now):
             self._apply_advertised(response, now)
-        if self.concurrency_limit.is_active and self.concurrency_limit.update(self.in_flight, now):
+        if self.refusals and self.concurrency_limit.is_active and self.concurrency_limit.update(self.in_flight, now):
             self._apply_concurrency_limit(now)
         return recovered
 

@@ -17,7 +17,7 @@ from manycall.records import Secret
 from manycall.transport.messages import HttpRequest
 
 
-class PreparedCall(msgspec.Struct, frozen=True):
+class PreparedCall(msgspec.Struct, frozen=True, gc=False):
     """A call as it is sent to one endpoint.
 
     Attributes:

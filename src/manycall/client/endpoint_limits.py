@@ -29,6 +29,7 @@ MAX_PACED_SECONDS = 2.0
 """The quota counts as the limiting factor for 2 seconds after a call had to wait for it."""
 GROWN_SHARE = 1.5
 """If the share of a quota has grown by this factor since a rate was learned, the rate is learned anew."""
+_NOW, _NEVER = -math.inf, math.inf
 AT_CAPACITY = "server at capacity"
 """`limiting_factor` of an endpoint whose window has reached the knee."""
 
@@ -119,12 +120,12 @@ class EndpointLimits:
 
     def earliest(self, cost: CallCost, now: float) -> float:
         """Return the earliest time at which a call may be sent; inf if another call must finish first."""
-        room = self.window.earliest(self.in_flight, now) if self.window is not None else -math.inf
-        if room == math.inf or self.is_closed:
-            return math.inf
+        room = self.window.earliest(self.in_flight, now) if self.window is not None else _NOW
+        if room == _NEVER or self.is_closed:
+            return _NEVER
         if self.concurrency_limit.size is not None:
             room = max(room, self.concurrency_limit.earliest(self.in_flight))
-        quota = self.quota.earliest(cost) if self.quota.has_limits else -math.inf
+        quota = self.quota.earliest(cost) if self.quota.has_limits else _NOW
         throttle = self.throttle.earliest(now)
         paced = throttle if throttle > quota else quota
         if paced <= room:

@@ -30,7 +30,7 @@ from manycall.control.retry import FailedAttempt, RetryRule
 from manycall.errors import FailureAction, ManycallError, StorageError
 from manycall.limits import CallCost
 from manycall.providers import openai
-from manycall.records import Request
+from manycall.records import Completion, Embeddings, Request
 
 JOB_STEP = 1 << 40
 """Distance between the priorities of two jobs: calls of the job that started first go first."""
@@ -58,6 +58,7 @@ class NamedPools(NamedTuple):
 
 
 ONLY_DEFAULT = NamedPools()
+_ANSWERS = (Completion, Embeddings)
 
 
 class JobClient(LLM):
@@ -169,7 +170,7 @@ class JobClient(LLM):
         while True:
             sent += 1
             outcome = await self._attempt(pool, call, priority, origin, earlier)
-            if not isinstance(outcome, FailedAttempt):
+            if isinstance(outcome, _ANSWERS):
                 return outcome
             failures = {} if failures is None else failures
             self._after_failure(pool, outcome, sent, failures)
@@ -185,7 +186,7 @@ class JobClient(LLM):
     ) -> ModelReply | FailedAttempt:
         """Make one attempt. A separate frame, so that a large response is freed before the backoff (measured)."""
         permits, shared, shielded = self.permits, pool.permits, self._shielded
-        cost = pool.cost(call) if pool.may_count_tokens else ONE_CALL
+        cost = pool.cost(call)
         prompt = pool.selector.prompt_hashes(call.body)
         endpoint = permits.try_acquire(shared, cost, prompt) or await permits.acquire(shared, priority, cost, prompt)
         interval = endpoint.window.interval if endpoint.window is not None else None
@@ -241,10 +242,10 @@ class JobClient(LLM):
         response: Answered | FailedAttempt,
     ) -> ModelReply | FailedAttempt:
         """Decode a response and count its answer. Return the answer, or the failure if there is none."""
-        if isinstance(response, FailedAttempt):
+        if not isinstance(response, Answered):
             return response
         try:
-            answer = self.decode(call, response.body)
+            answer = openai.decode(call.api, response.body, False, pool.is_thinker(call.model))
         except errors.InvalidResponse as error:
             return self._unanswered(pool, error.with_traceback(None), response)  # a variable would be part of a cycle
         self.counters.answer(answer)
@@ -270,7 +271,7 @@ class JobClient(LLM):
             InvalidResponse: there is none.
         """
         pool = self._named[call.pool] if call.pool else self.pool
-        return openai.decode(call.api, body, replayed, is_thinker=pool.is_thinker(call.model))
+        return openai.decode(call.api, body, replayed, pool.is_thinker(call.model))
 
     async def _exchange(
         self, pool: EndpointPool, call: EncodedCall, endpoint: Endpoint, origin: Any, earlier: EarlierAttempts | None
@@ -288,7 +289,7 @@ class JobClient(LLM):
         response: Answered | FailedAttempt,
     ) -> Answered | FailedAttempt:
         """Store a response before anything reads it, and charge it."""
-        if isinstance(response, FailedAttempt):
+        if not isinstance(response, Answered):
             return pool.fail_over(endpoint, response, any_success=self.any_success(pool))
         if earlier is not None:
             response = replace(response, earlier=earlier)

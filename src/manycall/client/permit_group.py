@@ -70,12 +70,11 @@ class PermitGroup:
         for each in self._all:
             each.leave(self)
 
-    @property
     def has_room(self) -> bool:
-        """Whether a new row of this job could call."""
+        """Return whether a new row of this job could call."""
         if self.closed is not None or self._waiting_for_budget:
             return False
-        if not (self._pools_have_room if self._used else self._shared.has_room):
+        if not (self._pools_have_room if self._used else self._shared.has_room()):
             return False
         return self._wants_rows is None or self._wants_rows()
 
@@ -85,7 +84,7 @@ class PermitGroup:
         if sum(each.waiting for each in self._used) > self.total_window:
             return False
         oldest = max(0, self._begun - ENTRY_ROWS)
-        return any(row > oldest and each.has_room for each, row in self._used.items())
+        return any(row > oldest and each.has_room() for each, row in self._used.items())
 
     def record_call(self, shared: Permits, priority: int) -> None:
         """Record that a call will need a permit of this pool. A job with one pool need not record its calls."""

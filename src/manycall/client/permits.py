@@ -243,9 +243,8 @@ class Permits:
         windows = [endpoint.window for endpoint in self._endpoints if not endpoint.is_closed]
         return min(self.max_permits, sum(self.max_permits if window is None else window.size for window in windows))
 
-    @property
     def has_room(self) -> bool:
-        """Whether a new row could call now, or would be one of the calls that the selector chooses from."""
+        """Return whether a new row could call now, or would be one of the calls that the selector chooses from."""
         if self.in_flight < self.max_permits and not self._waiting:
             return True
         return self.waiting < self._selector.max_waiting

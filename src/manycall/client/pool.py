@@ -159,8 +159,14 @@ class EndpointPool:
             await in_own_thread(sim.stop)
 
     def cost(self, call: EncodedCall) -> CallCost:
-        """Return what a call may take from the quotas, including all output tokens that it permits."""
-        return CallCost(1.0, self.estimate.estimate(text_size(call.body), call.max_output_tokens))
+        """Return what a call may take from the quotas, including all output tokens that it permits.
+
+        ONE_CALL if no endpoint has a token quota, and none may still advertise one.
+        """
+        for each in self.endpoints:
+            if each.may_count_tokens():
+                return CallCost(1.0, self.estimate.estimate(text_size(call.body), call.max_output_tokens))
+        return ONE_CALL
 
     def learn(
         self,
@@ -188,14 +194,6 @@ class EndpointPool:
             endpoint.quota.settle(cost, CallCost(1.0, used.prompt_tokens + (output or used.completion_tokens)))
             if endpoint.quota.counts_tokens:
                 self.permits.recheck()  # the next call may use the unused part of the reservation
-
-    @property
-    def may_count_tokens(self) -> bool:
-        """Whether an endpoint has a token quota, or may still advertise one."""
-        for each in self.endpoints:  # noqa: SIM110 (on the path of every call; a generator takes three times as long)
-            if each.may_count_tokens:
-                return True
-        return False
 
     @property
     def parameter_changes(self) -> list[ParameterChange]:

@@ -16,23 +16,25 @@ HISTORY_SECONDS = 60.0
 class AcceptedCalls:
     """The accepted calls of the last minute, by the time at which they were sent."""
 
-    __slots__ = ("_bins", "first_at")
+    __slots__ = ("_bins", "_newest_ends", "first_at")
 
     def __init__(self) -> None:
         self.first_at: float | None = None
         self._bins: deque[list[int]] = deque()  # [number of the bin, accepted calls]
+        self._newest_ends = -math.inf
 
     def __repr__(self) -> str:
         return f"<AcceptedCalls in {len(self._bins)} bins>"
 
     def record_sent(self, now: float) -> None:
         """Count a call."""
-        bins, number = self._bins, int(now / BIN_SECONDS)
-        if bins and bins[-1][0] == number:
-            bins[-1][1] += 1
+        if now < self._newest_ends:
+            self._bins[-1][1] += 1
             return
         if self.first_at is None:
             self.first_at = now
+        bins, number = self._bins, int(now / BIN_SECONDS)
+        self._newest_ends = (number + 1) * BIN_SECONDS
         bins.append([number, 1])
         while number - bins[0][0] > HISTORY_SECONDS / BIN_SECONDS:
             bins.popleft()

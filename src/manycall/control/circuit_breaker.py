@@ -61,6 +61,8 @@ class CircuitBreaker:
         Returns:
             Whether an outage has ended.
         """
+        if not (self._failure_rate or self._ejections):
+            return False  # it has never failed
         self._failures = 0
         self._failure_rate -= SMOOTHING * self._failure_rate
         if not self._ejections or sent <= self._ejected_at:

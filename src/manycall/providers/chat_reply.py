@@ -22,14 +22,14 @@ ABSENT = msgspec.Raw()
 EMPTY_JSON_VALUES = (b"", b"null", b'""', b"{}", b"[]", b"false")
 
 
-class Part(msgspec.Struct):
+class Part(msgspec.Struct, gc=False):
     """One part of a `content` list. Mistral sends thinking text as a part."""
 
     text: str = ""
     thinking: Any = None
 
 
-class Message(msgspec.Struct):
+class Message(msgspec.Struct, gc=False):
     """The message of a choice."""
 
     content: str | list[Part] | None = None
@@ -40,7 +40,7 @@ class Message(msgspec.Struct):
     reasoning_details: Any = None
 
 
-class Choice(msgspec.Struct):
+class Choice(msgspec.Struct, gc=False):
     """One answer. `error` is OpenRouter's description of the finish reason "error"."""
 
     message: Message | None = None
@@ -49,14 +49,14 @@ class Choice(msgspec.Struct):
     error: msgspec.Raw = ABSENT
 
 
-class Vector(msgspec.Struct):
+class Vector(msgspec.Struct, gc=False):
     """One embedding: a list of numbers, or their base64 form. `index` is the position of its text in the request."""
 
     embedding: list[float] | str | None = None
     index: int | None = None
 
 
-class ReplyWithoutUsage(msgspec.Struct):
+class ReplyWithoutUsage(msgspec.Struct, gc=False):
     """A reply of any of the three APIs. `base_resp` is MiniMax's error, which has status 200."""
 
     choices: list[Choice] | None = None

@@ -64,7 +64,7 @@ def _as_lm_eval(body: dict[str, Any]) -> bytes:
 
 
 _ENCODERS: dict[BodyFormat, Callable[[dict[str, Any]], bytes]] = {
-    "compact": msgspec.json.encode,
+    "compact": msgspec.json.Encoder().encode,
     "lm-eval": _as_lm_eval,
 }
 
@@ -154,7 +154,7 @@ def total_usage(bodies: Iterable[bytes]) -> tuple[int, Usage]:
     return responses, Usage(prompt, completion, reasoning, cached)
 
 
-def decode(api: Api, body: bytes, replayed: bool = False, *, is_thinker: bool = False) -> Completion | Embeddings:
+def decode(api: Api, body: bytes, replayed: bool = False, is_thinker: bool = False) -> Completion | Embeddings:
     """Return the answer in a response with status 200.
 
     Args:

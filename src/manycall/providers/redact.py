@@ -9,8 +9,8 @@ letters and digits of each form, an escaped letter or digit, or strings that a r
 short searches, about 0.5 µs for a response of 1 KB. A response without any indication is returned unchanged. Only the
 others are unescaped and searched completely.
 
-The searches use `find`: before `x in text` searches, CPython tries to convert x to an integer, which raises and discards
-a TypeError each time.
+The searches use `find`: for `x in text`, CPython first tries to convert x to an integer, which raises and discards a
+TypeError each time.
 
 Error bodies are also searched for fragments of the key, because servers mask a part of it or insert line breaks.
 """

@@ -7,7 +7,7 @@ from manycall.records import Usage
 Count = int | float | None
 
 
-class BasicUsage(msgspec.Struct):
+class BasicUsage(msgspec.Struct, gc=False):
     """The two totals that every provider reports."""
 
     prompt_tokens: Count = None
@@ -20,11 +20,11 @@ class BasicUsageOnly(msgspec.Struct):
     usage: BasicUsage
 
 
-class _PromptDetails(msgspec.Struct):
+class _PromptDetails(msgspec.Struct, gc=False):
     cached_tokens: Count = None
 
 
-class _CompletionDetails(msgspec.Struct):
+class _CompletionDetails(msgspec.Struct, gc=False):
     reasoning_tokens: Count = None
 
 

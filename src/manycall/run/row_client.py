@@ -47,14 +47,14 @@ class JournalLog:
         Raises:
             StorageError: it could not be written.
         """
+        endpoint = response.endpoint.name if self._names_endpoints else ""
+        model = "" if call.model == self._model else call.model
         earlier = response.earlier
+        statuses = () if earlier is None else tuple(earlier.statuses)
+        waited = None if earlier is None else round(earlier.waited, 3)
         self._journal.append(
             origin.row_id, call.key, origin.occurrence, response.body,
-            at=self._wall_time(), seconds=response.seconds, ttft=response.ttft,
-            endpoint=response.endpoint.name if self._names_endpoints else "",
-            model="" if call.model == self._model else call.model,
-            earlier_statuses=() if earlier is None else tuple(earlier.statuses),
-            waited=None if earlier is None else round(earlier.waited, 3),
+            self._wall_time(), response.seconds, response.ttft, endpoint, model, statuses, waited,
         )  # fmt: skip
 
 
@@ -100,7 +100,7 @@ class RowClient(LLM):
     """
 
     def __init__(self, client: RowCalls, row_id: str, age: int, journal: Replays) -> None:
-        super().__init__(client.model, client.params, client.pools)
+        self.model, self.params, self.pools = client.model, client.params, client.pools
         self._client, self._id, self._age, self._journal = client, row_id, age, journal
         self._occurrences: dict[str, int] = {}
         self.calls_made = self.tokens = 0
@@ -147,7 +147,8 @@ class RowClient(LLM):
                 answer = await self._client.call(call, self._age, CallOrigin(self._id, occurrence))
                 self.tokens += answer.usage.completion_tokens
                 self.last_body = answer.body[:MAX_KEPT_BODY_BYTES]
-                self.truncated |= isinstance(answer, Completion) and answer.truncated
+                if isinstance(answer, Completion) and answer.truncated:
+                    self.truncated = True
         except CallError as error:
             self._keep(error.body)
             raise

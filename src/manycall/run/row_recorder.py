@@ -37,10 +37,7 @@ class RowRecorder:
         counters: counts them.
         listener: called with each result after it was written; None if there is none.
         had_success: a call was answered before this run.
-        stop: called with the error if rows could not be written.
-
-    Attributes:
-        hopeless: why the run should stop, because its first rows all failed; None if they did not.
+        stop: called with the reason why the run should stop: rows could not be written, or the first rows all failed.
     """
 
     def __init__(
@@ -56,7 +53,6 @@ class RowRecorder:
         self._stop = stop
         self._gathered: list[GatheredRow] = []
         self._has_failed = False
-        self.hopeless: RunStopped | None = None
 
     def record(self, row: Row, llm: RowClient, result: RowOutput | BlockOutcome) -> None:
         """Record a finished row, or the outcome of each row of a block. The next `flush` writes it.
@@ -104,7 +100,7 @@ class RowRecorder:
         for done, _, truncated in gathered:
             if self._listener is not None:
                 self._listener(done)
-            self._counters.record_done(truncated=truncated)
+            self._counters.record_done(truncated)
 
     def record_error(self, row: Row, llm: RowClient, error: BaseException) -> None:
         """Record the row as rejected or failed, after its function raised this error; each row of a block as failed.
@@ -131,7 +127,9 @@ class RowRecorder:
         self._counters.record_failed(failed.kind)
         c = self._counters
         if c.failed >= MAX_INITIAL_FAILURES and not c.done and not c.rejected and not self._had_success:
-            self.hopeless = RunStopped(
-                f"the first {MAX_INITIAL_FAILURES} rows all failed. Last error: {failed.error.rstrip('.')}. "
-                f"{rerun().capitalize()} to try all rows anyway."
+            self._stop(
+                RunStopped(
+                    f"the first {MAX_INITIAL_FAILURES} rows all failed. Last error: {failed.error.rstrip('.')}. "
+                    f"{rerun().capitalize()} to try all rows anyway."
+                )
             )

@@ -207,7 +207,7 @@ class Scheduler:
 
     def _has_room(self, rows: int) -> bool:
         """Whether another row may start, which makes `rows` in total."""
-        if self._reason is not None or not self._client.permits.has_room:
+        if self._reason is not None or not self._client.permits.has_room():
             return False
         return rows <= MAX_WAITING_ROWS or rows <= 8 * self._client.permits.total_window + MAX_WAITING_ROWS
 
@@ -218,8 +218,10 @@ class Scheduler:
         """
         worker = asyncio.current_task()
         assert worker is not None
-        while self._ahead and self._has_room(len(self._workers)) and not worker.cancelling():
+        while self._has_room(len(self._workers)) and not worker.cancelling():
             row = self._ahead.take(self._remaining_rows_per_call)
+            if row is None:
+                return
             self._started += 1
             llm = RowClient(self._client, row.id, self._started, self._run.journal)
             await self._do(row, llm)
@@ -242,7 +244,6 @@ class Scheduler:
                 self._recorder.record(row, llm, result)
                 self._ended_rows += 1
                 self._ahead.learn(row, llm.tokens)
-                self._stop_if_hopeless()
         except BaseException as raised:  # the user's code may raise anything, for example SystemExit
             error = cause(raised)
             if isinstance(error, StorageError):
@@ -250,11 +251,6 @@ class Scheduler:
             elif not (llm.stopped or self._over):
                 self._recorder.record_error(row, llm, error)
                 self._ended_rows += 1
-                self._stop_if_hopeless()
-
-    def _stop_if_hopeless(self) -> None:
-        if (why := self._recorder.hopeless) is not None:
-            self.stop(why)
 
     @property
     def _rows_left(self) -> float:

@@ -16,7 +16,7 @@ from manycall.store.append_log import AppendLog
 from manycall.store.atomic_write import replace_file
 from manycall.store.disk import Disk
 from manycall.store.jsonl import decode_lines, read_lines
-from manycall.store.row_layout import DoneRow, encode_json
+from manycall.store.row_layout import DoneRow, encode_lines
 
 
 class OutputLayout(NamedTuple):
@@ -48,11 +48,11 @@ class OutputLayout(NamedTuple):
     def encode(self, row: Row, result: RowOutput) -> list[bytes]:
         """Return the line of the row: its id and the result, without the row's own fields."""
         assert isinstance(result, dict)
-        return [encode_json({"id": row.id, **result}) + b"\n"]
+        return [encode_lines([{"id": row.id, **result}])]
 
     def append_failed(self, out: Path, failures: Path, disk: Disk) -> None:
         """Append one line for each failed row to the output."""
         file = AppendLog(out, disk)
         for _, line in read_lines(failures, disk):
-            file.append(encode_json(self.failed(msgspec.json.decode(line))) + b"\n")
+            file.append(encode_lines([self.failed(msgspec.json.decode(line))]))
         file.close()

@@ -26,7 +26,7 @@ from manycall.store.journal_line import (
     decode_journaled,
     decode_key,
     decode_response,
-    encode_stored,
+    encode_calls,
     lookup_key,
 )
 from manycall.store.jsonl import corrupt_file, decode_lines, read_lines
@@ -112,7 +112,6 @@ class Journal:
         key: str,
         occurrence: int,
         body: bytes,
-        *,
         at: float,
         seconds: float,
         ttft: float | None = None,
@@ -137,12 +136,26 @@ class Journal:
             StorageError: the line could not be written. It is kept, and `close` writes it to rescued.jsonl.
         """
         attempts = 1 + len(earlier_statuses)
-        fields = (row_id, key, occurrence, at, seconds, ttft, endpoint, model, attempts, waited, earlier_statuses)
         try:
-            call = StoredCall(*fields, body_text(body))
+            text, encoded = body_text(body), ""
         except UnicodeDecodeError:
-            call = StoredCall(*fields, body64=b64encode(body).decode())
-        line, offset = encode_stored(call) + b"\n", self.file.end
+            text, encoded = "", b64encode(body).decode()
+        call = StoredCall(
+            row_id,
+            key,
+            occurrence,
+            at,
+            seconds,
+            ttft,
+            endpoint,
+            model,
+            attempts,
+            waited,
+            earlier_statuses,
+            text,
+            encoded,
+        )
+        line, offset = encode_calls([call]), self.file.end
         try:
             self.file.append(line)
         except StorageError:

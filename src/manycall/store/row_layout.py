@@ -16,8 +16,8 @@ from manycall.records import Row, RowOutput
 from manycall.store.disk import Disk
 from manycall.store.jsonl import decode_lines
 
-encode_json = msgspec.json.Encoder(enc_hook=json_value).encode
-"""Encodes a value as JSON, numpy scalars and dates included."""
+encode_lines = msgspec.json.Encoder(enc_hook=json_value).encode_lines
+"""Encodes each value of a list as a JSON line with its newline, numpy scalars and dates included."""
 
 
 class DoneRow(NamedTuple):
@@ -113,4 +113,4 @@ def row_line(row: Row, row_id: str, result: dict[str, Any]) -> bytes:
         line.setdefault("original_id", own_id)
     line.update(result)
     line["id"] = output_id
-    return encode_json(line) + b"\n"
+    return encode_lines([line])

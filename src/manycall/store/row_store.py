@@ -18,7 +18,7 @@ from manycall.store.disk import Disk
 from manycall.store.done_rows import DoneRows
 from manycall.store.failures import FailureLog
 from manycall.store.journal import Journal
-from manycall.store.row_layout import RowLayout, encode_json, row_line
+from manycall.store.row_layout import RowLayout, encode_lines, row_line
 from manycall.store.unfinished_rows import UnfinishedRows
 
 RESERVED_BYTES = 4 << 20
@@ -160,7 +160,7 @@ class RowStore:
 
     def timeline(self, event: dict[str, Any]) -> None:
         """Append an event to timeline.jsonl."""
-        self._timeline.append(encode_json(event) + b"\n")
+        self._timeline.append(encode_lines([event]))
 
     def mark(self) -> tuple[int, int]:
         """Return what a `sync` that starts now will make durable. Pass it to `synced` when the sync has finished."""

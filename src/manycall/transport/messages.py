@@ -9,7 +9,7 @@ from manycall.providers.provider import BEARER
 from manycall.records import Secret
 
 
-class HttpRequest(msgspec.Struct, frozen=True):
+class HttpRequest(msgspec.Struct, frozen=True, gc=False):
     """An HTTP request.
 
     Attributes:
@@ -30,7 +30,7 @@ class HttpRequest(msgspec.Struct, frozen=True):
     on_chunk: Callable[[bytes], None] | None = None
 
 
-class HttpResponse(msgspec.Struct, frozen=True):
+class HttpResponse(msgspec.Struct, frozen=True, gc=False):
     """An HTTP response. `header` looks up a header by name; the case of the name does not matter."""
 
     status: int
