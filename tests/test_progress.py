@@ -1,6 +1,6 @@
 import io
+from dataclasses import asdict
 
-import msgspec
 import pytest
 
 from fakes import FakeTransport, answer
@@ -122,8 +122,8 @@ def test_the_rate_of_fast_rows_is_over_the_last_seconds() -> None:
 def test_answers_are_counted_with_their_tokens() -> None:
     counters = CallCounters()
     counters.answer(Completion("x", "length", Usage(3, 4), b""))
-    assert msgspec.structs.asdict(counters) == {
-        **msgspec.structs.asdict(CallCounters()),
+    assert asdict(counters) == {
+        **asdict(CallCounters()),
         "calls": 1,
         "responses": 1,
         "prompt_tokens": 3,

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -87,7 +88,7 @@ def outcome_of(replies: list[HttpResponse | Exception], *, shielded: bool) -> Ou
         virtual_time.run_virtual(main(Path(folder)))
         names = ("out.jsonl", "out.jsonl.run/calls.jsonl", "out.jsonl.run/failures.jsonl")
         files = {name: [msgspec.json.decode(line) for line in lines_of(Path(folder) / name)] for name in names}
-    return Outcome([each.body for each in transport.requests], msgspec.structs.asdict(client.counters), files)
+    return Outcome([each.body for each in transport.requests], asdict(client.counters), files)
 
 
 def lines_of(path: Path) -> list[bytes]:

@@ -13,6 +13,7 @@ from manycall.client.endpoint import Endpoint
 from manycall.client.endpoint_limits import SendTime
 from manycall.client.permit_group import PermitGroup
 from manycall.client.refusal import assess_failure, read_refusal
+from manycall.client.stream_reader import StreamReader
 from manycall.control.retry import FailedAttempt
 from manycall.errors import (
     CallError,
@@ -111,12 +112,17 @@ class AttemptSender:
             return failure._replace(adapted=_learn(endpoint, error, call, prepared.version))
         seconds = now - sent_at
         endpoint.record_success(seconds)
-        if reader is None or reader.first_event_at is None:
-            return Answered(body, endpoint, seconds)
-        ttft = reader.first_event_at - sent_at
-        if endpoint.listener is not None:
-            endpoint.listener.record_stream(ttft, seconds)
-        return Answered(body, endpoint, seconds, ttft)
+        return Answered(body, endpoint, seconds, None if reader is None else _ttft(endpoint, reader, sent_at, seconds))
+
+
+def _ttft(endpoint: Endpoint, reader: StreamReader, sent_at: float, seconds: float) -> float | None:
+    """Return the seconds until the first event of a streamed response; None if it was not streamed."""
+    if reader.first_event_at is None:
+        return None
+    ttft = reader.first_event_at - sent_at
+    if endpoint.listener is not None:
+        endpoint.listener.record_stream(ttft, seconds)
+    return ttft
 
 
 def _learn(endpoint: Endpoint, error: HttpStatusError, call: EncodedCall, version: int) -> bool:

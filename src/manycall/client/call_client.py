@@ -222,5 +222,6 @@ class CallClient(LLM):
             self._calls = JobClient(self.pool, self.model, self.params, counters=self.counters, named=self.named_pools)
         return self._calls
 
-    async def _call(self, request: Request) -> ModelReply:
+    async def send(self, request: Request) -> ModelReply:
+        """Send a request unchanged. The client's own parameters are not added."""
         return await self._single_calls().send(request)

@@ -145,7 +145,8 @@ class JobClient(LLM):
             self.storage_error = why
         self.permits.close(why)
 
-    async def _call(self, request: Request) -> ModelReply:
+    async def send(self, request: Request) -> ModelReply:
+        """Send a request unchanged. The client's own parameters are not added."""
         self._count += 1
         return await self.call(encode_call(request), self._count)
 

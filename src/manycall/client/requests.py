@@ -1,11 +1,11 @@
 """The calls that a model supports: chat, complete, embed."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from manycall import errors
 from manycall.client.pool_names import ONE_POOL, PoolNames
-from manycall.records import Completion, Embeddings, Messages, Request
+from manycall.records import Api, Completion, Embeddings, Messages, Request
 
 T = TypeVar("T")
 ModelReply = Completion | Embeddings
@@ -52,17 +52,13 @@ class LLM:
             UsageError: no endpoint has this name. In a row function, the run stops.
         """
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        pool, own = self.find_pool(endpoint) if endpoint else ("", self.model)
-        request = Request("chat", model or own, messages, {**self.params, **params}, "compact", pool)
-        answer = await self._call(request)
+        answer = await self.send(text_request(self, "chat", messages, params, endpoint, model))
         assert isinstance(answer, Completion)
         return answer
 
     async def complete(self, prompt: str, *, model: str = "", endpoint: str = "", **params: Any) -> Completion:
         """Ask for a text completion (base models). Otherwise like `chat`."""
-        pool, own = self.find_pool(endpoint) if endpoint else ("", self.model)
-        request = Request("completions", model or own, prompt, {**self.params, **params}, "compact", pool)
-        answer = await self._call(request)
+        answer = await self.send(text_request(self, "completions", prompt, params, endpoint, model))
         assert isinstance(answer, Completion)
         return answer
 
@@ -80,7 +76,7 @@ class LLM:
             RunStopped: no call can succeed because of the key, the model, the quota or the URL.
         """
         pool, own = self.find_pool(endpoint) if endpoint else ("", self.model)
-        answer = await self._call(Request("embeddings", model or own, texts, params, pool=pool))
+        answer = await self.send(Request("embeddings", model or own, texts, params, pool=pool))
         assert isinstance(answer, Embeddings)
         expected = 1 if isinstance(texts, str) else len(texts)
         if len(answer.vectors) != expected:
@@ -91,11 +87,20 @@ class LLM:
 
     async def send(self, request: Request) -> ModelReply:
         """Send a request unchanged, to any model. The client's own parameters are not added."""
-        return await self._call(request)
+        raise NotImplementedError
 
     async def find_journaled(self, requests: Iterable[Request]) -> ModelReply | None:
         """Return the journaled answer to the first of these requests that has one; None without a journal."""
         return None
 
-    async def _call(self, request: Request) -> ModelReply:
-        raise NotImplementedError
+
+def text_request(
+    llm: LLM, api: Api, content: Messages | str, params: Mapping[str, Any], endpoint: str = "", model: str = ""
+) -> Request:
+    """Return the request of a text call. Its parameters override those of the client; see also `LLM.chat`.
+
+    Raises:
+        UsageError: no endpoint has this name.
+    """
+    pool, own = llm.find_pool(endpoint) if endpoint else ("", llm.model)
+    return Request(api, model or own, content, {**llm.params, **params}, "compact", pool)

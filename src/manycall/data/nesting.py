@@ -10,7 +10,7 @@ TOO_DEEP = f"nested more than {MAX_NESTING} levels deep. Flatten it."
 
 def is_flat(value: dict[str, Any]) -> bool:
     """Return whether no value of an object is a list or an object."""
-    for each in value.values():
+    for each in value.values():  # noqa: SIM110 (for each row; a generator takes twice as long)
         if type(each) is not str and isinstance(each, _CONTAINERS):
             return False
     return True

@@ -25,7 +25,7 @@ def row_from_mapping(fields: Any) -> Fields:
     try:
         text = _encode(dict(fields))
         decoded: Fields = msgspec.json.decode(text)
-        if b"null" in text and has_infinity(fields):
+        if text.find(b"null") >= 0 and has_infinity(fields):
             raise ValueError("infinity is not a JSON number")
     except RecursionError:
         raise ValueError(f": {TOO_DEEP}") from None

@@ -158,7 +158,8 @@ class Client(LLM):
         await session.open()
         return session
 
-    async def _call(self, request: Request) -> ModelReply:
+    async def send(self, request: Request) -> ModelReply:
+        """Send a request unchanged. The client's own parameters are not added."""
         return await (await self._open()).call(request)
 
     def _options(self, out: str | PathLike[str], *, params: Mapping[str, Any] | None, **options: Any) -> RunOptions:

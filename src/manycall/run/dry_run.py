@@ -91,7 +91,8 @@ class RecordingLLM(LLM):
             self.error = unknown
             raise
 
-    async def _call(self, request: Request) -> ModelReply:
+    async def send(self, request: Request) -> ModelReply:
+        """Record a request. Return a placeholder answer."""
         text = PLACEHOLDER.format(PLACEHOLDER_LETTERS[len(self.requests) % len(PLACEHOLDER_LETTERS)])
         self.requests.append(request)
         return Completion(text, "length", Usage(), b"{}")

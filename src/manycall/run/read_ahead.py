@@ -20,6 +20,7 @@ class ReadAhead:
         total: number of rows; None if unknown.
         changed: set when a row is available, and when all were read.
         on_read: called with the id and the index of each row that was read.
+        rows_per_call: returns the number of rows still to start, per call of the concurrency window.
         block_size: how rows are grouped, if they are processed in blocks. Blocks are read one at a time.
 
     Attributes:
@@ -32,10 +33,11 @@ class ReadAhead:
         total: int | None,
         changed: asyncio.Event,
         on_read: Callable[[str, int], None],
+        rows_per_call: Callable[[], float],
         block_size: BlockSize | None = None,
     ) -> None:
         self._total = total if block_size is None else None
-        self._changed, self._on_read = changed, on_read
+        self._changed, self._on_read, self._rows_per_call = changed, on_read, rows_per_call
         self._grouper = None if block_size is None else RowGrouper(block_size)
         self._rows = RowOrder()
         self._wanted = asyncio.Event()
@@ -64,13 +66,9 @@ class ReadAhead:
         """Whether there is a row, or may be one later."""
         return bool(self._rows) or self._task is None or not self._task.done()
 
-    def take(self, rows_per_call: Callable[[], float]) -> Row | None:
-        """Return the next row to start; None if there is none.
-
-        Args:
-            rows_per_call: returns the number of rows still to start, per call of the concurrency window.
-        """
-        row = self._rows.pop(rows_per_call)
+    def take(self) -> Row | None:
+        """Return the next row to start; None if there is none."""
+        row = self._rows.pop(self._rows_per_call)
         if not self._rows.is_filled(REFILL_LEVEL):
             self._wanted.set()
         return row

@@ -128,7 +128,8 @@ class RowClient(LLM):
             self._stop(unknown)
             raise
 
-    async def _call(self, request: Request) -> ModelReply:
+    async def send(self, request: Request) -> ModelReply:
+        """Send a request unchanged, or answer it from the journal."""
         if self.stopped or self.over:
             await clock.sleep(REFUSED_SECONDS)  # a function that retries without end must not keep the loop busy
             if self.over:

@@ -79,7 +79,9 @@ class Scheduler:
         self._may_be_many = may_be_many
         client.permits.count_rows_with(lambda: self._rows_left if self._makes_one_call else math.inf)
         self._changed = client.permits.changed
-        self._ahead = ReadAhead(self._total, self._changed, run.unfinished.record_read, block_size)
+        self._ahead = ReadAhead(
+            self._total, self._changed, run.unfinished.record_read, self._remaining_rows_per_call, block_size
+        )
         self._recorder = RowRecorder(run, client.counters, listener, had_success=client.had_success, stop=self.stop)
         self._counters = client.counters
         self._workers: set[asyncio.Task[None]] = set()
@@ -219,12 +221,17 @@ class Scheduler:
         worker = asyncio.current_task()
         assert worker is not None
         while self._has_room(len(self._workers)) and not worker.cancelling():
-            row = self._ahead.take(self._remaining_rows_per_call)
+            row = self._ahead.take()
             if row is None:
                 return
             self._started += 1
             llm = RowClient(self._client, row.id, self._started, self._run.journal)
-            await self._do(row, llm)
+            try:
+                if not self._writes.isdisjoint(row.fields):
+                    raise PromptError(f"the row already has a field {self._conflicting_field(row)!r}, the output field")
+                self._finish(row, llm, await self._function(row, llm))
+            except BaseException as raised:  # the user's code may raise anything, for example SystemExit
+                self._fail(row, llm, cause(raised))
             llm.end()
             self._makes_one_call = self._makes_one_call and llm.calls_made <= 1
             if self._over:
@@ -232,25 +239,22 @@ class Scheduler:
             if not llm.has_sent:
                 await clock.sleep(0)  # a row answered from the journal never waits: let other tasks run
 
-    async def _do(self, row: Row, llm: RowClient) -> None:
-        """Process a row. It ends as one success, rejected row or failure; or as none of them if the run stops."""
-        try:
-            if not self._writes.isdisjoint(row.fields):
-                raise PromptError(f"the row already has a field {self._conflicting_field(row)!r}, the output field")
-            result = await self._function(row, llm)
-            if not isinstance(result, BlockOutcome):
-                result = validate_result(row, result, self._may_be_many)
-            if not (llm.stopped or self._over):
-                self._recorder.record(row, llm, result)
-                self._ended_rows += 1
-                self._ahead.learn(row, llm.tokens)
-        except BaseException as raised:  # the user's code may raise anything, for example SystemExit
-            error = cause(raised)
-            if isinstance(error, StorageError):
-                self.stop(error)
-            elif not (llm.stopped or self._over):
-                self._recorder.record_error(row, llm, error)
-                self._ended_rows += 1
+    def _finish(self, row: Row, llm: RowClient, result: RowOutput | BlockOutcome) -> None:
+        """Record the result of a row as one success, or as the outcomes of a block; as nothing if the run stops."""
+        if not isinstance(result, BlockOutcome):
+            result = validate_result(row, result, self._may_be_many)
+        if not (llm.stopped or self._over):
+            self._recorder.record(row, llm, result)
+            self._ended_rows += 1
+            self._ahead.learn(row, llm.tokens)
+
+    def _fail(self, row: Row, llm: RowClient, error: BaseException) -> None:
+        """Record a row as rejected or failed; as nothing if the run stops."""
+        if isinstance(error, StorageError):
+            self.stop(error)
+        elif not (llm.stopped or self._over):
+            self._recorder.record_error(row, llm, error)
+            self._ended_rows += 1
 
     @property
     def _rows_left(self) -> float:

@@ -107,6 +107,8 @@ class PlainLayout:
 def row_line(row: Row, row_id: str, result: dict[str, Any]) -> bytes:
     """Return a line with this id, the row's own fields and the result."""
     own_id = row.fields.get("id")
+    if own_id == row_id and "id" not in result:  # the usual case
+        return encode_lines([{"id": row_id, **row.fields, **result}])
     output_id = own_id if isinstance(own_id, int) and str(own_id) == row_id else row_id  # a numeric id stays a number
     line = {"id": output_id, **row.fields}
     if "id" in row.fields and own_id != output_id:  # it is a sample, or id_field is another field

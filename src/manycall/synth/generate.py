@@ -103,7 +103,7 @@ def generate_job(
         name="generate",
         settings=settings,
         source=source,
-        process_row=call if parse is None else generate_and_parse,
+        process_row=call.process_row if parse is None else generate_and_parse,
         finish=lambda result: result,
         status_note=lambda: reask_note(counts),
         output_fields=call.writes if parse is None else (PARTS, *call.thinking.writes, *call.parts.writes),

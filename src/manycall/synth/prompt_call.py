@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
-from manycall.client.requests import LLM
+from manycall.client.requests import LLM, ModelReply, text_request
 from manycall.data.answer_schema import SchemaLike
 from manycall.data.row_prompt import RowPrompt
 from manycall.dataset.duplicates import Duplicates
@@ -114,7 +114,7 @@ class PromptCall:
     def __repr__(self) -> str:
         return f"<PromptCall {self.prompt!r} for {', '.join(self.writes)}>"
 
-    async def __call__(self, row: Row, llm: LLM) -> RowOutput:
+    async def process_row(self, row: Row, llm: LLM) -> RowOutput:
         """Send the prompt for a row and return the fields of the output row, or those of each output row.
 
         Raises: see `answer`.
@@ -126,17 +126,18 @@ class PromptCall:
                 result[self.finish_reason_field] = reply.finish_reason
             return result
         try:
-            reply = await self._send(row, llm)
+            answer = await self._send(row, llm)
         except Declined as refusal:
             return {**self.parts.refused(refusal), self.finish_reason_field: "refusal"}
+        assert isinstance(answer, Completion)
         if self._choices > 1:
-            return self._all_choices(reply)
-        if self._answers_seen.add(reply.text):
+            return self._all_choices(answer)
+        if self._answers_seen.add(answer.text):
             self._count(DUPLICATE_REASON)
-        if not reply.reasoning and not self.parts.keep:  # the usual case
-            return {self._output_field: reply.text, self.finish_reason_field: reply.finish_reason}
-        text, others = self.thinking.text(reply), self.reply_fields(reply)
-        return {self._output_field: text, **others, self.finish_reason_field: reply.finish_reason}
+        if not answer.reasoning and not self.parts.keep:  # the usual case
+            return {self._output_field: answer.text, self.finish_reason_field: answer.finish_reason}
+        text, others = self.thinking.text(answer), self.reply_fields(answer)
+        return {self._output_field: text, **others, self.finish_reason_field: answer.finish_reason}
 
     def _all_choices(self, reply: Completion) -> list[dict[str, Any]]:
         """Return the fields of each answer to a call with several choices, and count those that are missing."""
@@ -173,17 +174,17 @@ class PromptCall:
             return fields[self._output_field], reply
         if self.form is not None:
             return await self._ask(self.form, row, llm)
-        reply = await self._send(row, llm)
-        if self._answers_seen.add(reply.text):
+        answer = await self._send(row, llm)
+        assert isinstance(answer, Completion)
+        if self._answers_seen.add(answer.text):
             self._count(DUPLICATE_REASON)
-        return reply.text, reply
+        return answer.text, answer
 
-    def _send(self, row: Row, llm: LLM) -> Awaitable[Completion]:
-        """Send the prompt without a form. Not a separate coroutine, because each costs about 1 µs per row."""
+    def _send(self, row: Row, llm: LLM) -> Awaitable[ModelReply]:
+        """Send the prompt without a form. Not a separate coroutine, because each takes 0.3 µs per row."""
         messages = self.prompt.load(row)
-        if self._api == "completions":
-            return llm.complete(messages[-1]["content"], endpoint=self._endpoint, **self._params)
-        return llm.chat(messages, endpoint=self._endpoint, **self._params)
+        content = messages[-1]["content"] if self._api == "completions" else messages
+        return llm.send(text_request(llm, self._api, content, self._params, self._endpoint))
 
     async def _ask(self, form: AnswerForm, row: Row, llm: LLM) -> tuple[RowOutput, Completion]:
         """Send the prompt until an answer has the form. Return its fields, or those of each part; and the reply."""

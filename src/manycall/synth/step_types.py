@@ -74,7 +74,7 @@ class Generate(Step):
             )
 
         async def function(row: Row, llm: LLM) -> dict[str, Any]:
-            fields = await call(row, llm)
+            fields = await call.process_row(row, llm)
             assert isinstance(fields, dict)
             return fields
 

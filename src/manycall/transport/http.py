@@ -81,7 +81,7 @@ class HttpTransport:
         started = 0.0 if on_chunk is None else clock.now()
         try:
             out = self._client_for(request).request(request.method, request.url)
-            out = out.timeout(_as_timedelta(seconds=request.timeout))
+            out = out.timeout(_as_timedelta(request.timeout))
             if request.key is not None:
                 out = _with_key(out, request.key_header, request.key)
             for name, value in request.headers:
@@ -176,7 +176,9 @@ class BodyMemoryLimit:
         self._changed = asyncio.Event()
 
 
-_as_timedelta = lru_cache(timedelta)  # almost all calls have the same timeout
+@lru_cache
+def _as_timedelta(seconds: float) -> timedelta:
+    return timedelta(seconds=seconds)  # almost all calls have the same timeout
 
 
 def _builder() -> ClientBuilder:
