@@ -5,7 +5,7 @@ its calls in the journal.
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 import msgspec
 
@@ -18,6 +18,7 @@ class RowBlock(Row, frozen=True, gc=False):
     rows: tuple[Row, ...] = ()
 
 
+@final
 class BlockOutcome(msgspec.Struct, frozen=True, gc=False):
     """What the function of a block returns: the outcome of each of its rows."""
 

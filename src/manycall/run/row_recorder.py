@@ -61,7 +61,7 @@ class RowRecorder:
             StorageError: a failed row of a block could not be written.
             TypeError, ValueError, RecursionError: the result cannot be written as JSON; nothing was recorded.
         """
-        if isinstance(result, BlockOutcome):
+        if type(result) is BlockOutcome:
             self._record_block(result)
             return
         done = Success(row, result)
