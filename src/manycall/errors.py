@@ -87,6 +87,8 @@ class FailureClass(enum.Enum):
     """The URL, the model or a permission is wrong, if no call has succeeded yet."""
     BAD_KEY = "bad key"
     """The key is not accepted."""
+    KEY_REFUSED = "key refused"
+    """The key is not accepted although it has worked: most likely a fault of the server."""
     OUT_OF_MONEY = "out of money"
     """The balance of the account, or its spend limit, is used up."""
 
