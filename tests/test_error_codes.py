@@ -95,8 +95,8 @@ def test_every_provider_with_a_table_is_in_the_catalog_and_every_meaning_is_reco
         <= names
     )
     assert all(code == code.lower() for codes in provider_errors.CLASS_BY_PROVIDER_CODE.values() for code in codes)
-    from_history = FailureClass.KEY_REFUSED
-    from_bodies = set(FailureClass) - {FailureClass.UNREACHABLE, FailureClass.UNTRUSTED_SERVER, from_history}
+    from_history = {FailureClass.OUTAGE, FailureClass.GONE}
+    from_bodies = set(FailureClass) - {FailureClass.UNREACHABLE, FailureClass.UNTRUSTED_SERVER} - from_history
     assert {line.meaning for line in LINES} == {each.value for each in from_bodies}
 
 
@@ -220,7 +220,7 @@ def test_a_call_is_moved_from_key_to_key_without_a_limit_but_not_from_server_to_
     ("status", "code", "temporary"),
     [
         (429, "insufficient_quota", FailureClass.KEY_RATE_LIMITED),
-        (401, "invalid_api_key", FailureClass.KEY_REFUSED),
+        (401, "invalid_api_key", FailureClass.OUTAGE),
         (402, "", None),
     ],
 )

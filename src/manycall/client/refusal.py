@@ -15,6 +15,8 @@ from manycall.transport.messages import HttpResponse
 
 OVERLOAD_STATUSES = frozenset({498, 503, 529})
 """Statuses of a server that has too many calls in flight."""
+DUE_TO_ROW_OR_OUTAGE = (FailureClass.SERVER_ERROR, FailureClass.BAD_SETUP)
+"""What an error status means that may be due to its row."""
 SHOULD_RETRY = {"true": True, "false": False}
 """Values of the header x-should-retry, which OpenAI and Anthropic send and their SDKs obey."""
 
@@ -63,6 +65,10 @@ def assess_failure(endpoint: Endpoint, error: errors.CallError, sent: SendTime, 
             failure_class = FailureClass.BAD_KEY if is_bad_key else FailureClass.OUT_OF_MONEY
             if (seconds := endpoint.exhaustion.seconds(now)) > 0:
                 error = error.replace(f"{error} (no call with this key has succeeded for {seconds:.0f} s)")
+    elif isinstance(error, HttpStatusError) and failure_class in DUE_TO_ROW_OR_OUTAGE:
+        failure_class = endpoint.outage.judge(failure_class, endpoint.answers, now)
+        if failure_class is FailureClass.GONE:
+            error = error.replace(f"{error} (the last {endpoint.outage.refusals:,} attempts were all refused)")
     if failure_class is FailureClass.DAILY_QUOTA:
         return _out_of_quota(endpoint, error, now)
     delays_all = False

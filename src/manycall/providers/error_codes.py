@@ -195,7 +195,7 @@ def temporary_class(error: HttpStatusError, failure_class: FailureClass) -> Fail
     if error.should_retry is False:
         return None
     if failure_class is BAD_KEY:
-        return FailureClass.KEY_REFUSED
+        return FailureClass.OUTAGE
     is_quota = error.status == 429 and error.code == "insufficient_quota"
     return KEY_RATE_LIMITED if failure_class is OUT_OF_MONEY and is_quota else None
 
