@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from endpoints import endpoint_at
 from fakes import answer, refusal
+from manycall.client.endpoint_limits import SendTime
+from manycall.client.refusal import assess_failure
 from manycall.control.outage import MIN_REFUSALS, PATIENCE_SECONDS, Outage
-from manycall.errors import FailureClass
+from manycall.errors import ErrorInStream, FailureClass
 from manycall.transport.messages import HttpRequest, HttpResponse
 from test_exhaustion import ROWS, Trial
 
@@ -36,6 +39,13 @@ def test_an_outage_of_two_minutes_fails_few_rows_or_none(tmp_path: Path, status:
     assert end.failed <= most_failed
     assert end.done + end.failed == ROWS
     assert end.seconds < ROWS / 16 * 0.2 + 120 + 70
+
+
+def test_an_error_after_an_answer_had_begun_is_retried_as_often_as_ever() -> None:
+    endpoint, error = endpoint_at("https://h"), ErrorInStream("died", status=500)
+    endpoint.record_success(1.0)
+    failures = [assess_failure(endpoint, error, SendTime(0.0, 0), 1.0) for _ in range(2 * MIN_REFUSALS)]
+    assert {each.failure_class for each in failures} == {ERROR}
 
 
 def test_a_url_that_is_gone_stops_the_run_and_fails_few_rows(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def assess_failure(endpoint: Endpoint, error: errors.CallError, sent: SendTime, 
             failure_class = FailureClass.BAD_KEY if is_bad_key else FailureClass.OUT_OF_MONEY
             if (seconds := endpoint.exhaustion.seconds(now)) > 0:
                 error = error.replace(f"{error} (no call with this key has succeeded for {seconds:.0f} s)")
-    elif isinstance(error, HttpStatusError) and failure_class in DUE_TO_ROW_OR_OUTAGE:
+    elif isinstance(error, HttpStatusError) and failure_class in DUE_TO_ROW_OR_OUTAGE and not error.possibly_billed:
         failure_class = endpoint.outage.judge(failure_class, endpoint.answers, now)
         if failure_class is FailureClass.GONE:
             error = error.replace(f"{error} (the last {endpoint.outage.refusals:,} attempts were all refused)")
