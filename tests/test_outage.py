@@ -26,10 +26,13 @@ def test_refusals_without_an_answer_in_between_are_an_outage_for_five_minutes(me
 
 
 @pytest.mark.parametrize(("meaning", "expected"), [(ERROR, ERROR), (SETUP, GONE)])
-def test_a_session_without_any_answer_does_not_wait(meaning: FailureClass, expected: FailureClass) -> None:
+def test_a_session_without_any_answer_does_not_wait_and_ends_after_five_minutes(
+    meaning: FailureClass, expected: FailureClass
+) -> None:
     outage = Outage()
     assert {outage.judge(meaning, 0, 0.0) for _ in range(MIN_REFUSALS - 1)} == {meaning}
     assert outage.judge(meaning, 0, 0.0) is expected
+    assert outage.judge(meaning, 0, PATIENCE_SECONDS) is GONE
 
 
 @pytest.mark.parametrize(("status", "most_failed"), [(500, 0), (502, 0), (404, MIN_REFUSALS)])

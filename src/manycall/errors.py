@@ -90,7 +90,7 @@ class FailureClass(enum.Enum):
     OUTAGE = "outage"
     """The key is not accepted although it has worked, or all calls are refused: most likely a fault of the server."""
     GONE = "gone"
-    """The URL, the model or a permission is wrong for all calls, although calls of the run were answered before."""
+    """All calls have been refused for too long, although calls of the run were answered before."""
     OUT_OF_MONEY = "out of money"
     """The balance of the account, or its spend limit, is used up."""
 

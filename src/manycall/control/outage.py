@@ -35,14 +35,17 @@ class Outage:
             answers: number of answers of the endpoint so far, in this session.
 
         Returns:
-            OUTAGE for a refusal of all calls; GONE if that has lasted for too long, or if there was no answer before,
-            and the URL or the model is refused; otherwise `failure_class`.
+            OUTAGE for a refusal of all calls. GONE if that has lasted for too long and the URL or the model is refused,
+            or there was no answer in this session. In such a session, a URL or a model is GONE at once. Otherwise
+            `failure_class`.
         """
         if answers != self._answers or not self.refusals:
             self.refusals, self._answers, self._since = 0, answers, now
         self.refusals += 1
         if self.refusals < MIN_REFUSALS:
             return failure_class
-        if answers and now - self._since < PATIENCE_SECONDS:
+        has_lasted = now - self._since >= PATIENCE_SECONDS
+        if answers and not has_lasted:
             return FailureClass.OUTAGE
-        return FailureClass.GONE if failure_class is FailureClass.BAD_SETUP else failure_class
+        is_gone = failure_class is FailureClass.BAD_SETUP or (has_lasted and not answers)
+        return FailureClass.GONE if is_gone else failure_class
