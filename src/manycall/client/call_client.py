@@ -223,5 +223,5 @@ class CallClient(LLM):
         return self._calls
 
     async def send(self, request: Request) -> ModelReply:
-        """Send a request unchanged. The client's own parameters are not added."""
+        """Send a request unchanged, to any model. The client's own parameters are not added."""
         return await self._single_calls().send(request)

@@ -146,7 +146,7 @@ class JobClient(LLM):
         self.permits.close(why)
 
     async def send(self, request: Request) -> ModelReply:
-        """Send a request unchanged. The client's own parameters are not added."""
+        """Send a request unchanged, to any model. The client's own parameters are not added."""
         self._count += 1
         return await self.call(encode_call(request), self._count)
 

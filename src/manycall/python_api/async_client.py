@@ -159,7 +159,7 @@ class Client(LLM):
         return session
 
     async def send(self, request: Request) -> ModelReply:
-        """Send a request unchanged. The client's own parameters are not added."""
+        """Send a request unchanged, to any model. The client's own parameters are not added."""
         return await (await self._open()).call(request)
 
     def _options(self, out: str | PathLike[str], *, params: Mapping[str, Any] | None, **options: Any) -> RunOptions:

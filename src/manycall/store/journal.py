@@ -141,20 +141,9 @@ class Journal:
         except UnicodeDecodeError:
             text, encoded = "", b64encode(body).decode()
         call = StoredCall(
-            row_id,
-            key,
-            occurrence,
-            at,
-            seconds,
-            ttft,
-            endpoint,
-            model,
-            attempts,
-            waited,
-            earlier_statuses,
-            text,
-            encoded,
-        )
+            row_id, key, occurrence, at, seconds, ttft, endpoint, model, attempts, waited, earlier_statuses,
+            text, encoded,
+        )  # fmt: skip
         line, offset = encode_calls([call]), self.file.end
         try:
             self.file.append(line)
