@@ -182,6 +182,11 @@ def _unknown_task(name: str) -> str:
     """Return the message for a task that does not exist, with the reason if it is left out on purpose."""
     if reason := refusal_reason(name):
         return f"{name} is not included: {reason}"
+    names = [part.strip() for part in name.split(",")]
+    if len(names) > 1 and all(each in TASKS for each in names):
+        return f"{name!r} is several tasks. " + spelled(
+            f"Separate them with spaces: {' '.join(names)}.", "Pass a list of them to manycall.evaluate_all."
+        )
     similar = f" Similar names: {', '.join(found)}." if (found := similar_names(name)) else ""
     command = spelled("Run `manycall eval --list` to list the tasks", "manycall.evals.tasks.registry.TASKS lists them")
     return f"Unknown task {name!r:.100}.{similar} {command}, or pass a file of rows (.jsonl, .csv)."
