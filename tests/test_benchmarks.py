@@ -843,6 +843,7 @@ def test_ones_own_output_is_exported_by_its_manifest_and_without_what_failed() -
     ) as url:
         done = command("eval", "mine.jsonl", "--scorer", "numeric", "-m", "m", "-u", url, "-o", OUT, "-n", "2")
     assert done.code == 3, done.err
+    assert "numeric 1.000 ·" in command("status", OUT).out  # no standard error: the samples are not independent
     results, samples = map(Path, command("export-lm-eval", OUT, "lm").out.split())
     assert [row["doc_id"] for row in rows(samples)] == [0, 1, 2, 3, 5, 6, 7, 8]
     assert rows(samples)[0]["resps"] == [["0? 0?", "0? 0?"]]

@@ -98,7 +98,10 @@ def evaluate_job(
 
     def note() -> str:
         name, mean = list(running_means.items())[-1]
-        return f"{name} {mean}" if mean.count else ""
+        if not mean.count:
+            return ""
+        is_independent = (samples or 1) == 1  # the standard error would be too small for several samples of a question
+        return f"{name} {mean}" if is_independent else f"{name} {mean.value:.3f}"
 
     def finish(run: RunResult) -> EvalResult:
         if isinstance(run, DryRunResult):
