@@ -1,6 +1,7 @@
 """Build the job that sends the questions of a task and scores the answers."""
 
 import asyncio
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -96,13 +97,6 @@ def evaluate_job(
             "finish_reason": finish_reason,
         }
 
-    def note() -> str:
-        name, mean = list(running_means.items())[-1]
-        if not mean.count:
-            return ""
-        is_independent = (samples or 1) == 1  # the standard error would be too small for several samples of a question
-        return f"{name} {mean}" if is_independent else f"{name} {mean.value:.3f}"
-
     def finish(run: RunResult) -> EvalResult:
         if isinstance(run, DryRunResult):
             return EvalResult(task=resolved.name, out=run.out, scores=[], scored_rows=0, truncated=0, failed=0, run=run)
@@ -123,11 +117,22 @@ def evaluate_job(
         process_row=process_row,
         finish=finish,
         params=resolved.params,
-        status_note=note,
+        status_note=partial(_running_score, running_means, samples),
         output_fields=("response", *thinking.writes, "extracted", "score", "finish_reason"),
         finish_reason_field="finish_reason",
         answer_key=resolved.answer_key or (write_answer_key(resolved, options.limit, samples) if simulated else ""),
     )
+
+
+def _running_score(means: dict[str, Mean], samples: int | None) -> str:
+    """Return the score of the last filter so far, for the status line.
+
+    The standard error is left out if questions have several samples: it would be too small.
+    """
+    name, mean = list(means.items())[-1]
+    if not mean.count:
+        return ""
+    return f"{name} {mean}" if (samples or 1) == 1 else f"{name} {mean.value:.3f}"
 
 
 def _check_drop(task: Task, options: RunOptions) -> None:
