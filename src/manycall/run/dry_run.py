@@ -80,10 +80,8 @@ class DryRunResult(RunResult, kw_only=True, frozen=True):
 
 
 class RecordingLLM(LLM):
-    """An `llm` that records requests. It returns truncated placeholder answers, so that no row asks again.
-
-    An answer is JSON that fits the schema of the request, or a text.
-    """
+    """An `llm` that records requests. It returns truncated placeholder answers, so that no row asks again: a text, or
+    JSON that fits the schema of the request."""
 
     def __init__(self, model: str, params: dict[str, Any], pools: PoolNames) -> None:
         super().__init__(model, params, pools)
