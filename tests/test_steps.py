@@ -300,7 +300,7 @@ def test_a_field_that_cannot_be_made_is_the_rows_failure(template: str) -> None:
         ('[[steps]]\njudge = "x"\nscale = "5"', "scale '5' is not valid. Expected LOW-HIGH, for example 1-5"),
         ('[[steps]]\nkeep = "score >"', "keep = 'score >' is not a Jinja expression (line 1: "),
         ('[[steps]]\nevolve = "q"\noperations = ["sideways"]', "Unknown evolve operation 'sideways'"),
-        ('[[steps]]\ngenerate = "{{ x"', "keep = 'score >' is not a Jinja expression (line 1: "),
+        ('[[steps]]\ngenerate = "{{ x"', "The prompt, line 1"),
         ('[[stebs]]\ngenerate = "x"', "chain.toml: Object"),
         ("[[steps", "chain.toml: "),
         ('[[steps]]\ngenerate = "x"\nschema = {type = "array"}', "cannot split a row into several"),
