@@ -149,8 +149,8 @@ def _score_cells(run: SuiteRun) -> Iterator[tuple[str, str]]:
     if run.result is None:
         yield "", "stopped"
         return
-    for name, mean in _means(run.result):
-        yield name, f"{mean.value:.4f} {format_stderr(mean.stderr)}" if mean.count else NOT_SCORED
+    for title, estimate in _means(run.result):
+        yield title, f"{estimate.value:.4f} {format_stderr(estimate.stderr)}" if estimate.count else NOT_SCORED
     for name, means in run.result.aggregates.items():
         for mean in means:
             yield f"{name}: {mean.filter}", f"{mean.value:.4f} {format_stderr(mean.stderr)}"
