@@ -31,6 +31,7 @@ class OpeningRule(NamedTuple):
     """How a window opens.
 
     Attributes:
+        start: calls in flight at the start.
         doubling_seconds: shortest time in which the window doubles. After a wait, one doubling needs no time.
         reach: maximum calls in flight per call that the server works on; inf: first tokens cannot be observed.
         cap: size at which the opening ends, or at which the order of the answers is judged.
@@ -39,6 +40,7 @@ class OpeningRule(NamedTuple):
         next_phase: how the search for the knee continues at the cap.
     """
 
+    start: int
     doubling_seconds: float
     reach: float
     cap: int
@@ -47,15 +49,19 @@ class OpeningRule(NamedTuple):
     next_phase: Phase
 
 
-SELF_HOSTED = OpeningRule(0.05, 2.0, 1024, 1024, False, Phase.STEADY)
+INITIAL_WINDOW = 8
+"""Calls in flight at the start."""
+HOSTED_START = 3
+"""Calls in flight at the start at a hosted endpoint. If it permits one call per second, it refuses the others."""
+SELF_HOSTED = OpeningRule(INITIAL_WINDOW, 0.02, 2.0, 1024, 1024, False, Phase.STEADY)
 """A self-hosted server whose first tokens can be observed."""
-SELF_HOSTED_BLIND = OpeningRule(0.25, math.inf, 128, 1024, False, Phase.STEADY)
+SELF_HOSTED_BLIND = OpeningRule(INITIAL_WINDOW, 0.25, math.inf, 128, 1024, False, Phase.STEADY)
 """A self-hosted server whose first tokens cannot be observed. It queues calls instead of refusing them."""
-HOSTED = OpeningRule(0.35, math.inf, 8192, 8192, True, Phase.SLOW_START)
+HOSTED = OpeningRule(HOSTED_START, 0.25, math.inf, 8192, 8192, True, Phase.SLOW_START)
 """A hosted endpoint. It refuses the calls that are too many."""
 UNKNOWN_HOST = HOSTED._replace(cap=2048)
 """An endpoint with a key that may be a self-hosted server behind https."""
-HOSTED_STREAMED = OpeningRule(0.35, 4.0, 8192, 8192, True, Phase.SLOW_START)
+HOSTED_STREAMED = OpeningRule(HOSTED_START, 0.25, 4.0, 8192, 8192, True, Phase.SLOW_START)
 """An endpoint with a key whose calls are streamed: a hosted one, or a self-hosted server behind https."""
 
 MIN_GROWTH_PER_SECOND, GROWTH_PER_ROW_AND_SECOND = 50.0, 0.4
@@ -182,6 +188,8 @@ class WindowOpening:
 
     def record_sent(self, in_flight: int, now: float) -> None:
         """Record that a call may be sent now; `in_flight` includes it."""
+        if not self._sent:
+            self._growth_due = now  # the start is not a wait
         self._sent += 1
         if not self._is_paced:
             self._sent_at.append(now)
