@@ -22,9 +22,10 @@ from manycall.providers.prices import Price, Rates
 from manycall.records import Usage
 from manycall.render import format_money, format_tokens
 from manycall.reports.provenance import provenance_facts
+from manycall.run.options import RunOptions
 from manycall.run.scheduler import Scheduler
 from manycall.run.spending import EXPECTED_USAGE, Spending
-from manycall.run.spending_limits import SpendingLimits, parse_spending_limits
+from manycall.run.spending_limits import SpendingLimits, spending_limits
 from manycall.sim import virtual_time
 from manycall.store.manifest import Manifest
 from manycall.store.output_reader import OutputReader
@@ -162,8 +163,7 @@ def test_what_is_no_budget_is_said(given_: dict[str, Any], said: str) -> None:
 
 
 def allowed(**given_: Any) -> SpendingLimits:
-    names = ("max_total_tokens", "max_cost", "price", "prices", "max_time")
-    return parse_spending_limits(*(given_.get(name) for name in names))
+    return spending_limits(RunOptions(out="out.jsonl", **given_))
 
 
 # in motion

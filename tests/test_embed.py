@@ -19,8 +19,8 @@ from manycall.embedding.embed_job import embed_job
 from manycall.records import Row
 from manycall.run.options import RunOptions
 from manycall.run.row_blocks import BlockSize, RowGrouper
+from manycall.run.run_job import run_shared
 from manycall.run.run_result import RunResult
-from manycall.run.session import run_shared
 from manycall.run.session_handle import SessionHandle
 from manycall.sim import virtual_time
 from manycall.sim.sim_embeddings import vector

@@ -102,6 +102,7 @@ def test_comparisons_run_in_a_process_that_is_killed_when_it_takes_too_long() ->
     assert verify_response(r"so it is \boxed{\frac12}", "$0.5$") == (r"\frac{1}{2}", 1.0)
     assert verify_response("I cannot say.", "$0.5$") == (UNPARSED, 0.0)
     assert (equal_expressions(r"2\le x<5", "[2,5)"), equal_expressions("[2,5)", r"2\le x<5")) == (0, 1)
+    assert equal_expressions(r"\frac{1}{2}(1,2)", r"\frac12") == 0, "only a part of it is right"
     assert (equal_by_sympy(r"\frac{2}{4}", "0.5"), equal_by_sympy("(", "0.5")) == (1, 0)
     processes = ScorerProcesses(MATH_PREFIX, 0.3)
     with pytest.raises(ScorerTooSlow):

@@ -22,7 +22,7 @@ from manycall.providers.price_book import recorded_price_book
 from manycall.run.dry_run import PLACEHOLDER
 from manycall.run.map_rows import UserFunction, map_job
 from manycall.run.options import RunOptions
-from manycall.run.session import run_shared
+from manycall.run.run_job import run_shared
 from manycall.run.session_handle import SessionHandle
 from manycall.steps import Generate, Judge
 from manycall.store.journal_line import request_hash

@@ -22,18 +22,19 @@ from manycall.evals.tasks.registry import MODULES
 
 COMPARING = ("task_cases.py", "tasks.py", "task_harness.py")
 EVALS = Path(str(MODULES[0].__file__)).parents[1]
-MATH_WORKER = EVALS / "scoring" / "math_worker.py"
-"""It is loaded by its name, in a separate process."""
+BY_NAME = {EVALS / "scoring" / "math_equality.py": EVALS / "scoring" / "math_worker.py"}
+"""Module -> what it loads by its name, in a separate process."""
 
 
 def code_digest(name: str) -> str:
     """Return the SHA-256 of the module of a task, of the modules of evals/ that it imports, and of the comparison."""
     module = next(each for each in MODULES if name in {benchmark.task.name for benchmark in each.BENCHMARKS})
-    files, found = [Path(str(module.__file__)), MATH_WORKER], set[Path]()
+    files, found = [Path(str(module.__file__))], set[Path]()
     while files:
         found.add(file := files.pop())
         names = re.findall(r"(?m)^from manycall\.evals\.(\S+) import", file.read_text(encoding="utf-8"))
-        files += {EVALS / f"{each.replace('.', '/')}.py" for each in names} - found
+        imported = {EVALS / f"{each.replace('.', '/')}.py" for each in names}
+        files += (imported | {BY_NAME.get(file, file)}) - found
     return digest(path.read_text(encoding="utf-8") for path in (*sorted(found), *map(HARNESS.with_name, COMPARING)))
 
 

@@ -34,9 +34,10 @@ from manycall.run.job import Job, job_params
 from manycall.run.options import RunOptions
 from manycall.run.row_client import JournalLog
 from manycall.run.row_engine import LocalEngine
+from manycall.run.run_job import own_client, with_model
 from manycall.run.scheduler import Scheduler
-from manycall.run.session import own_client, session_limits, with_model
 from manycall.run.spending import Spending
+from manycall.run.spending_limits import spending_limits
 from manycall.run.ticker import group_commit
 from manycall.store.row_layout import PlainLayout
 from manycall.store.row_parts import PartsLayout
@@ -115,7 +116,7 @@ class Worker:
     ) -> None:
         self._job, self._client, self._segment, self._link = job, client, segment, link
         self._counters = CallCounters(had_success=setup.had_success)
-        limits = session_limits(options)
+        limits = spending_limits(options)
         self._spending = Spending(limits, limits.price_book(options.model, client.priced_endpoints))
         budget = self._spending.budget
         self._budget = None if budget is None else LeasedBudget(budget)

@@ -42,8 +42,8 @@ from manycall.run.options import (
     wrap_api_key,
 )
 from manycall.run.row_stream import RowStream, StreamState
+from manycall.run.run_job import run_shared
 from manycall.run.run_result import RunResult
-from manycall.run.session import run_shared
 from manycall.synth.call_checks import TextApi
 from manycall.synth.generate import Parse, Variables, generate_job
 from manycall.synth.prompt_call import DEFAULT_REASK

@@ -15,8 +15,9 @@ from manycall.run.async_bridge import run_blocking
 from manycall.run.job import Job
 from manycall.run.job_group import GroupMember, run_group
 from manycall.run.options import RunOptions
+from manycall.run.run_job import run_job
 from manycall.run.run_result import RunResult
-from manycall.run.session import JobSession, MakeEngine, run_job
+from manycall.run.session import JobSession, MakeEngine
 from manycall.run.signals import Interrupts
 
 R = TypeVar("R")

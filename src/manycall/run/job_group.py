@@ -16,8 +16,9 @@ from manycall.client.shared_budget import SharedBudget
 from manycall.errors import Interrupted, ManycallError
 from manycall.run.job import Job
 from manycall.run.options import RunOptions
+from manycall.run.run_job import client_arguments, open_session, own_client, run_job, with_model
 from manycall.run.run_result import RunResult
-from manycall.run.session import JobSession, client_arguments, open_session, own_client, run_job, with_model
+from manycall.run.session import JobSession
 from manycall.run.session_handle import SessionHandle
 from manycall.run.signals import Interrupts
 from manycall.run.status_display import StatusDisplay

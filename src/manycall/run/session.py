@@ -6,23 +6,15 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from manycall import clock
 from manycall._version import __version__
-from manycall.client.body_adapter import dropped_names
 from manycall.client.call_client import CallClient
 from manycall.client.call_counters import CallCounters
 from manycall.client.job_client import JobClient
-from manycall.client.pool_names import PoolNames
 from manycall.client.shared_budget import SharedBudget
 from manycall.data.input_record import InputRecord, read_record
-from manycall.errors import EndpointMissing, ManycallError, RunStopped, SettingsMismatch, StorageError
+from manycall.errors import ManycallError, RunStopped, StorageError
 from manycall.providers.parameter_lesson import change_sentences
-from manycall.providers.price_book import PricedEndpoint
-from manycall.run.call_forecast import KnownPrices
-from manycall.run.dry_run import dry_run
-from manycall.run.ending_workers import when_workers_ended
 from manycall.run.job import (
     Job,
     check_from,
@@ -34,7 +26,6 @@ from manycall.run.job import (
 )
 from manycall.run.options import RunOptions
 from manycall.run.parameter_log import ParameterLog
-from manycall.run.rehearsal import dry_run_from_journal, explain_refusal
 from manycall.run.row_client import JournalLog
 from manycall.run.row_engine import LocalEngine, RowEngine
 from manycall.run.row_recorder import ResultListener
@@ -43,11 +34,10 @@ from manycall.run.scheduler import Scheduler
 from manycall.run.session_handle import SessionHandle
 from manycall.run.signals import Interrupts
 from manycall.run.spending import Spending
-from manycall.run.spending_limits import SpendingLimits, parse_spending_limits
+from manycall.run.spending_limits import spending_limits
 from manycall.run.status_display import StatusDisplay
 from manycall.run.status_line import StatusLine
 from manycall.run.ticker import obeying, run_ticker
-from manycall.sim import process
 from manycall.store.cache_writer import CacheWriter, SessionProgress
 from manycall.store.manifest import NOT_FINISHED, Manifest
 from manycall.store.retried_rows import max_tokens_of
@@ -55,79 +45,6 @@ from manycall.store.run_folder import RunFolder
 
 MakeEngine = Callable[["JobSession"], RowEngine]
 """Returns what processes the rows of a session."""
-
-
-async def run_job(
-    job: Job[Any], options: RunOptions, interrupts: Interrupts, make_engine: MakeEngine | None = None
-) -> RunResult:
-    """Open a client and run a job on it. The first Ctrl-C stops it, the second one aborts it.
-
-    Args:
-        make_engine: returns what processes the rows; None: this process does.
-
-    Raises:
-        UsageError: before any call.
-        RunStopped: no call can succeed, a limit was reached, or the run was interrupted.
-        StorageError: the files cannot be read or written.
-    """
-    if options.dry_run:
-        return await _rehearse(job, options)
-    check_out_path(job, options)
-    session_limits(options)
-    client = own_client(job, options)
-    session = await open_session(job, with_model(options, client), client)
-    with session.recorded():
-        async with client:
-            await session.run(SessionHandle(), interrupts=interrupts, make_engine=make_engine)
-    return session.result()
-
-
-async def run_shared(
-    job: Job[Any],
-    options: RunOptions,
-    client: CallClient,
-    handle: SessionHandle,
-    *,
-    listener: ResultListener | None = None,
-    wants_rows: Callable[[], bool] | None = None,
-) -> RunResult:
-    """Run a job on a client that is open already and may serve other jobs too. Signals are left to the caller.
-
-    Args:
-        handle: stops the session.
-        listener: called with each result after it was written.
-        wants_rows: whether another row may start; False while the results are not read fast enough.
-    """
-    if options.dry_run:
-        return await _rehearse(job, options, client)
-    handle.raise_if_stopped()
-    session = await open_session(job, options, client)
-    with session.recorded():
-        await session.run(handle, listener=listener, wants_rows=wants_rows)
-    return session.result()
-
-
-async def open_session(
-    job: Job[Any],
-    options: RunOptions,
-    client: CallClient,
-    *,
-    display: StatusDisplay | None = None,
-    budget: SharedBudget | None = None,
-) -> "JobSession":
-    """Open the files of a session. See `JobSession` for the arguments.
-
-    Raises:
-        SettingsMismatch: the output was created with other settings. The message says how many new calls they need.
-        SegmentInUse: workers of a killed run still have calls in flight after a minute.
-    """
-    try:
-        return await when_workers_ended(lambda: JobSession(job, options, client, display, budget))
-    except SettingsMismatch as refusal:
-        if job.block_size is not None:  # it has no option `from_`
-            raise
-        explained = await explain_refusal(refusal, job, options, client.pools)
-    raise explained
 
 
 class JobSession:
@@ -158,7 +75,7 @@ class JobSession:
     ) -> None:
         self.job, self.options, self.client = job, options, client
         self._display = display or StatusDisplay(sys.stderr if options.progress else None)
-        self._limits = session_limits(options)
+        self._limits = spending_limits(options)
         check_retry(job, options)
         check_from(options)
         check_pools(job, client.pools)
@@ -336,64 +253,3 @@ class JobSession:
             sim=sims[0].stats if sims else None,
             **self.spending.cost_figures(c),
         )  # fmt: skip
-
-
-def own_client(job: Job[Any], options: RunOptions) -> CallClient:
-    """Return a client for a job, which is not open yet.
-
-    Raises:
-        UsageError: an argument that cannot be used, or no endpoint.
-    """
-    return CallClient(
-        options.model, base_url=_urls(job, options), api_key=options.api_key, plain_http=options.plain_http,
-        concurrency=options.concurrency, timeout=options.timeout, idle_timeout=options.idle_timeout,
-        params=job_params(job, options),
-        drop=options.drop, thinking=options.thinking, endpoint=options.endpoint, pools=job.endpoints,
-    )  # fmt: skip
-
-
-def client_arguments(job: Job[Any], options: RunOptions) -> tuple[str, tuple[str, ...]]:
-    """Return by what the clients of several jobs with otherwise equal options differ: the model and the endpoints."""
-    return options.model, tuple(_urls(job, options))
-
-
-def _urls(job: Job[Any], options: RunOptions) -> list[str]:
-    """Return the endpoints. A simulated one gets the answer key, to answer correctly, or wrongly on purpose."""
-    given = options.base_url
-    urls = [given] if isinstance(given, str) else list(given or ())
-    if not job.answer_key:
-        return urls
-    return [process.with_option(url, "answer_key", job.answer_key) if process.is_sim(url) else url for url in urls]
-
-
-async def _rehearse(job: Job[Any], options: RunOptions, client: CallClient | None = None) -> RunResult:
-    out, params = check_out_path(job, options), job_params(job, options)
-    limits = session_limits(options)
-    try:
-        client = client or own_client(job, options)
-    except EndpointMissing:  # a dry run needs no endpoint and no key, but then it knows fewer prices
-        if not options.model:
-            raise
-        pools = PoolNames(models=dict.fromkeys(job.endpoints or (), options.model))
-        known = KnownPrices(pools, limits.price_book(options.model, [PricedEndpoint("")]))
-    else:
-        check_pools(job, client.pools)
-        options = with_model(options, client)
-        known = KnownPrices(client.pools, limits.price_book(options.model, client.priced_endpoints))
-    if options.from_ is not None:
-        return await dry_run_from_journal(job, options, Path(options.from_), known)
-    return await dry_run(
-        job.name, job.process_row, job.source, out, options.model, params, known, options.concurrency,
-        dropped_names(options.drop),
-    )  # fmt: skip
-
-
-def with_model(options: RunOptions, client: CallClient) -> RunOptions:
-    """Return the options with the client's model, which may come from endpoints.toml."""
-    return msgspec.structs.replace(options, model=client.model)
-
-
-def session_limits(options: RunOptions) -> SpendingLimits:
-    return parse_spending_limits(
-        options.max_total_tokens, options.max_cost, options.price, options.prices, options.max_time
-    )

@@ -11,7 +11,8 @@ from manycall.errors import TimeLimitReached, UsageError
 from manycall.option_flags import option
 from manycall.providers.price_book import PriceBook, PricedEndpoint, make_price_book
 from manycall.providers.price_file import PriceFile
-from manycall.providers.prices import GivenPrice, Price, parse_price
+from manycall.providers.prices import Price, parse_price
+from manycall.run.options import RunOptions
 
 UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
@@ -59,24 +60,18 @@ class SpendingLimits(NamedTuple):
             timer.cancel()
 
 
-def parse_spending_limits(
-    max_total_tokens: float | None,
-    max_cost: float | None,
-    price: GivenPrice | None,
-    prices: str | Path | None,
-    max_time: str | float | None,
-) -> SpendingLimits:
+def spending_limits(options: RunOptions) -> SpendingLimits:
     """Return the limits given by the options.
 
     Raises:
         UsageError: an amount is invalid, or the file of prices cannot be read.
     """
     return SpendingLimits(
-        _positive("max_total_tokens", max_total_tokens),
-        _positive("max_cost", max_cost),
-        None if price is None else parse_price(price),
-        None if prices is None else _read_prices(Path(prices)),
-        None if max_time is None else _seconds(max_time),
+        _positive("max_total_tokens", options.max_total_tokens),
+        _positive("max_cost", options.max_cost),
+        None if options.price is None else parse_price(options.price),
+        None if options.prices is None else _read_prices(Path(options.prices)),
+        None if options.max_time is None else _seconds(options.max_time),
     )
 
 

@@ -28,7 +28,7 @@ def verify_response(response: str, gold: str) -> tuple[str, float]:
 
 
 def equal_expressions(answer: str, target: str) -> float:
-    """Return 1.0 if math-verify finds that two expressions in LaTeX are equal, else 0.0."""
+    """Return 1.0 if math-verify reads two whole expressions in LaTeX and finds that they are equal, else 0.0."""
     return _ask("equal_expressions", answer, target)[1]
 
 

@@ -49,7 +49,8 @@ def _verify_response(response: str, gold: str) -> tuple[str, float]:
 
 
 def _equal_expressions(answer: str, target: str) -> tuple[str, float]:
-    return answer, float(verify(gold=parse(f"${target}$"), target=parse(rf"\boxed{{{answer}}}")))
+    read = parse(rf"\boxed{{{answer}}}", extraction_mode="first_match")  # all of it: the default tries parts as well
+    return answer, float(verify(gold=parse(f"${target}$"), target=read))
 
 
 def _equal_by_sympy(answer: str, target: str) -> tuple[str, float]:
