@@ -168,6 +168,14 @@ def test_a_stream_without_a_finish_reason_is_incomplete(
         folded.finish()
 
 
+def test_a_stream_that_divides_a_surrogate_pair_is_an_answer() -> None:
+    folded = ChatFold()
+    for piece in (rb"a \ud83d", rb"\ude00 b"):
+        folded.push(SseEvent("", b'{"choices":[{"delta":{"content":"' + piece + b'"}}]}'))
+    folded.push(SseEvent("", b'{"choices":[{"delta":{},"finish_reason":"stop"}]}'))
+    assert json.loads(folded.finish())["choices"][0]["message"]["content"] == "a \ufffd\ufffd b"
+
+
 MUTATIONS = st.sampled_from(
     [b"null", b"[]", b"{}", b"1e999", b'"x"', b"[[[[", b"\xff", b'"\\ud800"', b"{", b"[" * 5000]
 )

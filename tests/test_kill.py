@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from manycall.run.signals import Interrupts
 from shell import finish, manycall, rows, sim, start
 
 OUT = Path("out.jsonl")
@@ -55,6 +56,28 @@ def test_ctrl_c_lets_the_calls_in_flight_finish_and_says_how_to_go_on() -> None:
         assert 16 <= len(rows(OUT)) < 60
         assert manycall(*command).code == 0
         assert endpoint.stats["finished"] == len(rows(OUT)) == 60
+
+
+def test_a_closed_terminal_lets_the_calls_in_flight_finish() -> None:
+    with sim("--latency", "1", "--token-latency", "0") as endpoint:
+        process = start("generate", "-p", "x", "-n", "60", "-j", "8", "-m", "any", "-u", endpoint.url, "-o", OUT)
+        deadline = time.monotonic() + 20
+        while endpoint.stats["started"] < 8:
+            assert time.monotonic() < deadline
+        for _ in range(3):  # from the kernel and from the shell
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.05)
+        assert finish(process).code == 130
+        assert endpoint.stats["finished"] == endpoint.stats["started"] == len(rows(OUT)) == 8
+
+
+def test_a_hangup_that_the_process_ignores_stays_ignored() -> None:
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts().received():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, previous)
 
 
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])

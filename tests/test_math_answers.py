@@ -1,7 +1,10 @@
 """Mathematical answers: boxes and LaTeX as lm-eval reads them, and comparisons in processes that can be killed."""
 
+from pathlib import Path
+
 import pytest
 
+from manycall.errors import UsageError
 from manycall.evals.scoring.latex_answers import dollar_or_box, equal_latex, hendrycks_box, normalize_latex
 from manycall.evals.scoring.math_equality import (
     MATH_PREFIX,
@@ -11,10 +14,11 @@ from manycall.evals.scoring.math_equality import (
     verify_response,
 )
 from manycall.evals.scoring.minerva_answers import INVALID_ANSWER, equal_minerva, final_answer, normalize_answer
-from manycall.evals.scoring.scorer_process import ScorerProcesses, ScorerTooSlow
+from manycall.evals.scoring.scorer_process import ScorerNotLoaded, ScorerProcesses, ScorerTooSlow
 from manycall.evals.scoring.text_answers import UNPARSED, after_thinking
 from manycall.evals.tasks.aime import boxed_integer
 from manycall.evals.tasks.cmath import boxed_value
+from manycall.evals.tasks.extras import require_extra
 
 
 @pytest.mark.parametrize(
@@ -109,3 +113,23 @@ def test_comparisons_run_in_a_process_that_is_killed_when_it_takes_too_long() ->
         processes.grade("9^{9^{9^{9}}}", {"way": "equal_expressions", "answer": "3"})
     assert TIMED_OUT != UNPARSED
     processes.close()
+
+
+def test_an_answer_is_not_wrong_when_the_comparison_cannot_be_loaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("math_verify")
+    (tmp_path / "math_verify.py").write_text("raise ImportError('another version is needed')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    broken = ScorerProcesses(MATH_PREFIX, 10)
+    monkeypatch.setattr("manycall.evals.scoring.math_equality._processes", lambda: broken)
+    with pytest.raises(ScorerNotLoaded, match="could not be loaded: ImportError: another version is needed"):
+        equal_expressions("1", "1")
+
+
+def test_another_version_of_antlr_is_refused_before_any_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("math_verify")
+    require_extra("math", "math500")
+    monkeypatch.setattr("manycall.evals.tasks.extras.version", lambda package: "4.13.2")
+    with pytest.raises(UsageError, match=r"math500 needs antlr4-python3-runtime 4\.11, and 4\.13\.2 is installed"):
+        require_extra("math", "math500")

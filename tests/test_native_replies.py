@@ -70,6 +70,11 @@ def meaning(body: bytes) -> dict[str, Any]:
     return found
 
 
+def test_a_native_reply_that_was_cut_inside_a_surrogate_pair_is_an_answer() -> None:
+    reply = {"content": [{"type": "text", "text": "a \ud83d"}], "stop_reason": "max_tokens"}
+    assert json.loads(decode("anthropic", reply))["choices"][0]["message"]["content"] == "a \ufffd"
+
+
 @pytest.mark.parametrize(("name", "line"), recorded("expect"))
 def test_a_reply_becomes_the_equivalent_chat_completion(name: str, line: dict[str, Any]) -> None:
     assert meaning(decode(name, line["reply"])) == line["expect"]

@@ -169,6 +169,17 @@ def test_tokens_are_read_from_a_reply_without_an_answer(body: bytes, tokens: tup
     assert openai.usage(body) == Usage(*tokens)
 
 
+def test_an_answer_that_was_cut_inside_a_surrogate_pair_is_an_answer_with_its_tokens_and_cost() -> None:
+    text = rb'{"choices":[{"message":{"content":"a\\ud83d \ud83d\ude00 \ud83d"},"finish_reason":"length"}],'
+    body = text + b'"usage":{"prompt_tokens":3,"completion_tokens":4,"cost":0.5}}'
+    answer = openai.decode("chat", body)
+    assert isinstance(answer, Completion)
+    assert answer.text == "a\\ud83d \U0001f600 \ufffd"
+    assert answer.usage == openai.usage(body) == Usage(3, 4)
+    assert openai.billed_usage(body) == (Usage(3, 4), "", 0.5)
+    assert answer.raw["choices"][0]["message"]["content"] == answer.text
+
+
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda t: t.encode("utf-8", "surrogatepass")))
 def test_no_bytes_at_all_can_do_more_than_raise_bad_reply(body: bytes) -> None:
     for api in openai.API_PATHS:

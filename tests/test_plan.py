@@ -103,6 +103,14 @@ def test_all_requests_of_a_chain_are_seen_and_none_is_asked_again() -> None:
     assert plan.seconds == ASSUMED_BASE_SECONDS + DEFAULT_OUTPUT_TOKENS / ASSUMED_TOKENS_PER_SECOND
     assert ASSUMED_IN_FLIGHT > 40
     assert "Dry run: no calls were made." in str(plan)
+    assert "| at least 40 " in str(plan)
+
+
+def test_the_steps_after_a_structured_answer_are_counted_too() -> None:
+    schema = {"type": "object", "properties": {"task": {"type": "string"}}, "required": ["task"]}
+    chain = [manycall.steps.Generate("A", schema=schema), manycall.steps.Generate("Solve {{ task }}.")]
+    plan = manycall.run_steps(chain, samples=10, model="m", base_url="http://127.0.0.1:1", out=OUT, dry_run=True)
+    assert (plan.calls, "| about 20 " in str(plan)) == (20, True)
 
 
 def test_what_a_real_run_would_refuse_a_dry_run_refuses_too() -> None:

@@ -123,11 +123,21 @@ def test_a_reported_cost_counts_more_than_the_price() -> None:
     assert bill(book, tokens) == 1
     assert bill(book, {**tokens, "cost": 0.25}) == 0.25
     assert bill(book, {**tokens, "cost_in_usd_ticks": 5_000_000_000}) == pytest.approx(0.5)
+    assert bill(book, {**tokens, "cost": 0.25, "is_byok": False, "cost_details": "none"}) == 0.25
     assert bill(book, {**tokens, "cost": -1}) == 1
     assert bill(book, {**tokens, "cost": "much"}) == 1
     assert bill(book, tokens, service_tier="flex") == 0.5
     yuan = make_price_book("m", [PricedEndpoint("a", price=Price(Rates(7, 7), "CNY"))])
     assert bill(yuan, {**tokens, "cost": 0.25}) == 7
+
+
+def test_with_a_key_of_the_users_own_at_openrouter_the_cost_includes_that_of_the_other_provider() -> None:
+    book = make_price_book("m", [PricedEndpoint("e", reports_cost=True)], parse_price("1/1"))
+    tokens = {"prompt_tokens": 1_000_000, "completion_tokens": 0, "is_byok": True}
+    assert bill(book, {**tokens, "cost": 0, "cost_details": {"upstream_inference_cost": 0.036}}) == 0.036
+    assert bill(book, {**tokens, "cost": 0.5, "cost_details": {"upstream_inference_cost": 2}}) == 2.5
+    for unknown in ({}, {"cost_details": None}, {"cost_details": {"upstream_inference_cost": None}}):
+        assert bill(book, {**tokens, "cost": 0, **unknown}) == 1
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,24 @@ def test_an_error_in_python_names_no_flag_and_no_command(
     assert "command" not in message, message
 
 
+@pytest.mark.parametrize(
+    ("function", "wrong", "expected"),
+    [
+        (manycall.generate, {"reasoning": "seperate"}, "Expected separate or inline or drop."),
+        (manycall.generate, {"retry": "failed"}, "Expected truncated."),
+        (manycall.generate, {"api": "completion"}, "Expected chat or completions."),
+        (manycall.evaluate, {"no_answer": "worng"}, "Expected wrong or exclude."),
+    ],
+)
+def test_a_misspelled_choice_is_refused_before_any_call(
+    function: Callable[..., Any], wrong: dict[str, Any], expected: str
+) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(manycall.errors.UsageError, match=f"{name}='{value}' is not valid. {expected}"):
+        function("wordmath", **RUN, **wrong)
+    assert not Path("o.jsonl.run").exists()
+
+
 def test_an_error_on_the_command_line_names_the_flag() -> None:
     assert (option("max_cost"), option("overwrite", True)) == ("max_cost=", "overwrite=True")
     assert rerun() == "make the same call again"

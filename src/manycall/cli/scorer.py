@@ -28,7 +28,11 @@ def main() -> None:
     """Grade one answer after the other."""
     requests, replies = _own_pipes()
     origin, timeout = sys.argv[1:]
-    task = _load(origin)
+    try:
+        task = _load(origin)
+    except Exception as error:  # the user's own code, or an incomplete installation
+        write(replies, ScorerReply(error=located(error)))
+        return
     write(replies, ScorerReply())
     for line in requests:
         signal.setitimer(signal.ITIMER_PROF, ORPHAN_FACTOR * float(timeout))

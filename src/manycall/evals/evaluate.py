@@ -30,7 +30,7 @@ from manycall.records import NO_ANSWER_KINDS, Completion, Request, Row
 from manycall.run.dry_run import DryRunResult
 from manycall.run.input_rows import files_folder, open_rows
 from manycall.run.job import Job
-from manycall.run.options import RunOptions
+from manycall.run.options import RunOptions, check_choice
 from manycall.run.outcome import failure_kind
 from manycall.run.reasoning_field import ReasoningField, refuse_inline
 from manycall.run.row_client import RowClient
@@ -54,6 +54,7 @@ def evaluate_job(
     Raises:
         UsageError: an argument is not valid, or no prompt can be made for the first row.
     """
+    check_choice("no_answer", no_answer, NoAnswer)
     simulated = uses_sim(options)
     if simulated and data is None and isinstance(task, str) and task in TASKS and has_sample(TASKS[task]):
         data = SAMPLE  # a score of the simulated endpoint means nothing, so nothing is downloaded for it

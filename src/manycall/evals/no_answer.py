@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
-from manycall.errors import UsageError
 from manycall.evals.scoring.text_answers import UNPARSED
-from manycall.option_flags import option
 from manycall.records import NO_ANSWER_KINDS, Fields
+from manycall.run.options import check_choice
 from manycall.store.output_reader import OutputReader
 
 NoAnswer = Literal["wrong", "exclude"]
@@ -34,8 +33,7 @@ class UnansweredRows:
     """
 
     def __init__(self, output: OutputReader, no_answer: NoAnswer) -> None:
-        if no_answer not in ("wrong", "exclude"):
-            raise UsageError(f"{option('no_answer', no_answer)} must be wrong or exclude.")
+        check_choice("no_answer", no_answer, NoAnswer)
         self._kinds = NO_ANSWER_KINDS if no_answer == "wrong" else ()
         self._rows: dict[str, UnansweredRow] = {}
         for name, kind, fields in output.failed_rows():  # the last failure of a row counts

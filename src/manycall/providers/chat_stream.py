@@ -11,6 +11,7 @@ import msgspec
 
 from manycall import errors
 from manycall.providers.error_body import parse_error_body
+from manycall.providers.lone_surrogates import without_lone_surrogates
 from manycall.providers.stream_choice import ChoiceChunk, StreamedChoice
 from manycall.providers.stream_events import SseEvent
 from manycall.records import DECODE_ERRORS
@@ -58,11 +59,10 @@ class ChatFold:
             self._done = True
             return
         try:
-            chunk = _decode_chunk(event.data)
-            if event.event == "error" or chunk.object == "error" or chunk.error or chunk.x_groq or chunk.base_resp:
-                _raise_reported_error(event, chunk)
-            # The first and the last chunk have all fields, so the chunks between are not searched for others.
-            fields = {} if self._fields and _is_plain(chunk) else _decode_fields(event.data)
+            try:
+                chunk, fields = self._read(event)
+            except DECODE_ERRORS:
+                chunk, fields = self._read(event._replace(data=without_lone_surrogates(event.data)))
         except DECODE_ERRORS as error:
             if self._is_complete():  # the chunk can contain no more than token counts
                 return
@@ -71,6 +71,13 @@ class ChatFold:
             self._choices.setdefault(choice.index, StreamedChoice()).push(choice)
         if fields:
             self._add_fields(fields, chunk)
+
+    def _read(self, event: SseEvent) -> tuple[_Chunk, dict[str, msgspec.Raw]]:
+        chunk = _decode_chunk(event.data)
+        if event.event == "error" or chunk.object == "error" or chunk.error or chunk.x_groq or chunk.base_resp:
+            _raise_reported_error(event, chunk)
+        # The first and the last chunk have all fields, so the chunks between are not searched for others.
+        return chunk, {} if self._fields and _is_plain(chunk) else _decode_fields(event.data)
 
     def finish(self) -> bytes:
         """Return the body of the unstreamed reply.

@@ -7,7 +7,7 @@ response stays bytes.
 import json
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +25,7 @@ from manycall.providers.chat_reply import (
 )
 from manycall.providers.embeddings_reply import read_vectors
 from manycall.providers.error_body import parse_error_body
+from manycall.providers.lone_surrogates import without_lone_surrogates
 from manycall.providers.token_usage import (
     BasicUsageOnly,
     BilledReply,
@@ -123,21 +124,23 @@ MAX_VALUES = 1_000_000
 
 def usage(body: bytes) -> Usage:
     """Return the tokens that a response reports, with or without an answer; zero if it reports none."""
-    body = _without_prelude(body)
-    with suppress(*DECODE_ERRORS):
-        return read_usage(_decode_usage_only(body).usage or _NO_USAGE)
-    with suppress(*DECODE_ERRORS):  # malformed details must not lose the totals
-        totals = _decode_basic_usage(body).usage
-        return read_usage(ReportedUsage(totals.prompt_tokens, totals.completion_tokens))
+    for readable in _readings(body):
+        with suppress(*DECODE_ERRORS):
+            return read_usage(_decode_usage_only(readable).usage or _NO_USAGE)
+        with suppress(*DECODE_ERRORS):  # malformed details must not lose the totals
+            totals = _decode_basic_usage(readable).usage
+            return read_usage(ReportedUsage(totals.prompt_tokens, totals.completion_tokens))
     return Usage()
 
 
 def billed_usage(body: bytes) -> tuple[Usage, str, float | None]:
     """Return the tokens that a response reports, its service tier, and its cost in dollars if it reports that."""
-    with suppress(*DECODE_ERRORS):
-        reply = _decode_billed(_without_prelude(body))
-        if (reported := reply.usage) is not None:
-            return read_usage(reported), reply.service_tier or "", read_cost(reported)
+    for readable in _readings(body):
+        with suppress(*DECODE_ERRORS):
+            reply = _decode_billed(readable)
+            if (reported := reply.usage) is not None:
+                return read_usage(reported), reply.service_tier or "", read_cost(reported)
+            break
     return usage(body), "", None
 
 
@@ -197,18 +200,24 @@ def _decode_large(body: bytes) -> Reply:
     return _decode_reply(body)
 
 
+def _readings(body: bytes) -> Iterator[bytes]:
+    """Yield the body without its prelude; if that cannot be decoded, also without lone surrogates."""
+    yield (readable := _without_prelude(body))
+    yield without_lone_surrogates(readable)
+
+
 def _without_prelude(body: bytes) -> bytes:
     prelude = _PRELUDE.match(body)
     return body[prelude.end() :] if prelude is not None else body
 
 
 def _decode_repaired(body: bytes, error: Exception) -> tuple[ReplyWithoutUsage, bytes]:
-    """Decode a body again without its prelude and its usage, because its answer was paid for.
+    """Decode a body again without its prelude, lone surrogates and its usage, because its answer was paid for.
 
     Returns:
         The response, and its bytes without the prelude.
     """
-    repaired = _without_prelude(body)
+    repaired = without_lone_surrogates(_without_prelude(body))
     with suppress(*DECODE_ERRORS):
         return _decode_without_usage(repaired), repaired
     why = f"The response does not have the expected format: {error}"

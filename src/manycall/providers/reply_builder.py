@@ -7,6 +7,7 @@ import msgspec
 
 from manycall import errors
 from manycall.providers.error_body import MAX_ERROR_CHARACTERS, one_line
+from manycall.providers.lone_surrogates import without_lone_surrogates
 from manycall.providers.openai import MAX_VALUES
 from manycall.providers.stream_events import SseEvent
 from manycall.records import DECODE_ERRORS
@@ -114,7 +115,10 @@ def parse_reply(body: bytes, decoder: msgspec.json.Decoder[T], statuses: Mapping
     if len(body) > MAX_VALUES and body.count(b",") > MAX_VALUES:
         raise errors.InvalidResponse(f"The response contains more than {MAX_VALUES:,} values.", body=body)
     try:
-        reply = decoder.decode(body)
+        try:
+            reply = decoder.decode(body)
+        except DECODE_ERRORS:
+            reply = decoder.decode(without_lone_surrogates(body))
     except DECODE_ERRORS as error:
         if (reported := reported_error(body, statuses)) is not None:
             raise reported from None

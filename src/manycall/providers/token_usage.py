@@ -1,5 +1,7 @@
 """Token counts of a reply, in every spelling that providers use."""
 
+from typing import Any
+
 import msgspec
 
 from manycall.records import Usage
@@ -46,9 +48,15 @@ class UsageOnly(msgspec.Struct):
 
 
 class BilledUsage(ReportedUsage):
-    """Token counts, and what the call cost if the provider reports it: OpenRouter in dollars, xAI in "ticks"."""
+    """Token counts, and what the call cost if the provider reports it: OpenRouter in dollars, xAI in "ticks".
+
+    With `is_byok`, OpenRouter has used the user's own key of another provider. `cost` is then only OpenRouter's fee,
+    often 0, and the other provider charges `upstream_inference_cost` in addition.
+    """
 
     cost: Count = None
+    is_byok: Any = None
+    cost_details: Any = None
     cost_in_usd_ticks: Count = None
 
 
@@ -67,7 +75,13 @@ def read_cost(reported: BilledUsage) -> float | None:
     """Return the cost in dollars that the provider reports; None if it reports none."""
     if reported.cost_in_usd_ticks is not None and reported.cost_in_usd_ticks >= 0:
         return reported.cost_in_usd_ticks * USD_PER_TICK
-    return reported.cost if reported.cost is not None and reported.cost >= 0 else None
+    if reported.cost is None or reported.cost < 0:
+        return None
+    if not reported.is_byok:
+        return reported.cost
+    details = reported.cost_details if isinstance(reported.cost_details, dict) else {}
+    upstream = details.get("upstream_inference_cost")
+    return reported.cost + upstream if isinstance(upstream, int | float) and upstream >= 0 else None
 
 
 MAX_TOKENS_PER_CALL = 10_000_000

@@ -25,6 +25,7 @@ from manycall.render import format_money
 from manycall.run.call_forecast import CallForecast, KnownPrices, forecast_from_journal, forecast_from_requests
 from manycall.run.run_result import RunResult
 from manycall.run.scheduler import RowFunction
+from manycall.sim.schema_instances import asked_schema, example_json
 from manycall.store.paths import run_folder_path
 from manycall.store.row_parts import input_row_ids
 
@@ -44,10 +45,12 @@ class DryRunResult(RunResult, kw_only=True, frozen=True):
         requests: the bodies of the first rows' requests, as they would be sent, without the data of images.
         calls, prompt_tokens, completion_tokens, cost, seconds: estimates for all remaining rows.
         estimate_basis: what the estimate is based on.
+        is_lower_bound: rows may make more calls: some ended at an answer that a dry run cannot make up.
     """
 
     requests: list[dict[str, Any]] = msgspec.field(default_factory=list)
     estimate_basis: str = ""
+    is_lower_bound: bool = False
 
     def lines(self) -> list[tuple[str, str]]:
         """Return the lines of the table as (label, value)."""
@@ -56,17 +59,18 @@ class DryRunResult(RunResult, kw_only=True, frozen=True):
         if self.total_rows is None:
             return [("rows", total), ("estimate based on", self.estimate_basis)]
         tokens = self.prompt_tokens + self.completion_tokens
+        about = "at least" if self.is_lower_bound else "about"
         return [
             ("rows", f"{total}{done}"),
-            ("calls", f"about {self.calls:,}"),
-            ("tokens", f"about {tokens:,} ({self.prompt_tokens:,} in, {self.completion_tokens:,} out)"),
+            ("calls", f"{about} {self.calls:,}"),
+            ("tokens", f"{about} {tokens:,} ({self.prompt_tokens:,} in, {self.completion_tokens:,} out)"),
             (
                 "cost",
                 f"unknown; pass {option('price', 'IN/OUT')}"
                 if self.cost is None
-                else f"about {format_money(self.cost, self.currency)}",
+                else f"{about} {format_money(self.cost, self.currency)}",
             ),
-            ("time", f"about {_time(self.seconds)}"),
+            ("time", f"{about} {_time(self.seconds)}"),
             ("estimate based on", self.estimate_basis),
         ]
 
@@ -76,7 +80,8 @@ class DryRunResult(RunResult, kw_only=True, frozen=True):
 
 
 class RecordingLLM(LLM):
-    """An `llm` that records requests. It returns truncated placeholder answers, so that no row asks again."""
+    """An `llm` that records requests. It returns truncated placeholder answers, so that no row asks again: a text, or
+    JSON that fits the schema of the request."""
 
     def __init__(self, model: str, params: dict[str, Any], pools: PoolNames) -> None:
         super().__init__(model, params, pools)
@@ -93,6 +98,9 @@ class RecordingLLM(LLM):
 
     async def _call(self, request: Request) -> ModelReply:
         text = PLACEHOLDER.format(PLACEHOLDER_LETTERS[len(self.requests) % len(PLACEHOLDER_LETTERS)])
+        if (schema := asked_schema(request.params)) is not None:
+            with suppress(Exception):  # a schema that is not made of common parts
+                text = example_json(schema, len(self.requests))
         self.requests.append(request)
         return Completion(text, "length", Usage(), b"{}")
 
@@ -118,14 +126,16 @@ async def dry_run(
         UsageError: a row cannot be used, or a call names an endpoint that does not exist.
     """
     recorded: list[list[Request]] = []
-    done_ids, pending = _done(out), 0
+    done_ids, pending, is_cut_short = _done(out), 0, False
     must_count = source.total is not None and len(done_ids) > 0
     async for row in source.pending_rows(done_ids):
         pending += 1
         if pending <= SAMPLED_ROWS:
             llm = RecordingLLM(model, params, known.pools)
-            with suppress(Exception, SystemExit, GeneratorExit):  # the function may not cope with a placeholder answer
+            try:
                 await function(row, llm)  # type: ignore[arg-type]
+            except (Exception, SystemExit, GeneratorExit):  # the function may not cope with a placeholder answer
+                is_cut_short = True
             if llm.error is not None:
                 raise llm.error
             recorded.append(llm.requests)
@@ -148,6 +158,7 @@ async def dry_run(
         seconds=forecast.seconds * -(-calls // concurrency),
         requests=[without_image_data(_without(msgspec.json.decode(openai.encode(r)), drop)) for r in shown],
         estimate_basis=f"{forecast.basis}, {concurrency} calls in flight{advice}",
+        is_lower_bound=is_cut_short and measured is None,
     )  # fmt: skip
 
 

@@ -6,11 +6,12 @@ The flags of the command line, the keywords' documentation in Python and docs/cl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 
-from manycall.option_flags import Flag
+from manycall.errors import UsageError
+from manycall.option_flags import Flag, option
 from manycall.providers.prices import GivenPrice
 from manycall.records import Secret
 
@@ -157,6 +158,11 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     overwrite: Annotated[bool, Flag("Start over. An existing output is moved to OUT.old.")] = False
     progress: Annotated[bool, Flag("Show a status line.")] = True
 
+    def __post_init__(self) -> None:
+        check_choice("reasoning", self.reasoning, Reasoning)
+        if self.retry is not None:
+            check_choice("retry", self.retry, Retry)
+
 
 CONNECTION_OPTIONS = (
     "model", "base_url", "endpoint", "api_key", "plain_http", "concurrency", "timeout", "idle_timeout", "drop",
@@ -171,6 +177,19 @@ def declared_options() -> Iterator[tuple[str, Any, Any, Flag]]:
     for field in msgspec.structs.fields(RunOptions):
         annotated = hints[field.name]
         yield field.name, annotated.__origin__, field.default, annotated.__metadata__[0]
+
+
+def check_choice(name: str, value: object, choices: Any) -> None:
+    """Check the value of an option that has a few possible values. The command line has checked it already.
+
+    Args:
+        choices: a `Literal` of the values.
+
+    Raises:
+        UsageError: it has another value.
+    """
+    if value not in get_args(choices):
+        raise UsageError(f"{option(name, value)} is not valid. Expected {' or '.join(get_args(choices))}.")
 
 
 def wrap_api_key(key: str | Secret | None) -> Secret | None:

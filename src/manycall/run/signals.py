@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the signal handlers, which run in the main thread, pass signals to the event loop of a run."""
+"""Ctrl-C, SIGTERM and SIGHUP: the handlers, which run in the main thread, pass signals to the event loop of a run."""
 
 import asyncio
 import signal
@@ -7,7 +7,9 @@ from contextlib import contextmanager, suppress
 from threading import current_thread, main_thread
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+HANGUP = getattr(signal, "SIGHUP", None)
+"""Sent when the terminal is closed, by the kernel and often once more by the shell. Windows has no such signal."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([] if HANGUP is None else [HANGUP]))
 FORCED = 3
 """The third signal raises KeyboardInterrupt in the main thread at once, because the event loop may be blocked."""
 
@@ -15,8 +17,8 @@ FORCED = 3
 class Interrupts:
     """The signals received while a coroutine runs.
 
-    A run handles them within `handled_by`. At other times Ctrl-C raises KeyboardInterrupt, and SIGTERM has its previous
-    effect.
+    A run handles them within `handled_by`. At other times Ctrl-C raises KeyboardInterrupt, and the others have their
+    previous effect. A hangup only counts as the first signal, and not at all if the process ignores it (nohup).
 
     Attributes:
         forced: three signals have arrived, so the run ends without waiting.
@@ -58,11 +60,12 @@ class Interrupts:
         if current_thread() is not main_thread():
             yield
             return
-        self._previous = {each: signal.signal(each, self._receive) for each in SIGNALS}
+        received = [each for each in SIGNALS if each != HANGUP or signal.getsignal(each) != signal.SIG_IGN]
+        self._previous = {each: signal.signal(each, self._receive) for each in received}
         try:
             yield
         finally:
-            for each in SIGNALS:
+            for each in received:
                 self._restore(each)
 
     def _receive(self, number: int, frame: object) -> None:
@@ -71,6 +74,8 @@ class Interrupts:
                 raise KeyboardInterrupt
             self._restore(number)
             signal.raise_signal(number)
+            return
+        if number == HANGUP and self._count:
             return
         self._count += 1
         with suppress(RuntimeError):  # the loop has just been closed

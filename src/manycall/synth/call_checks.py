@@ -7,6 +7,7 @@ from manycall.data.row_prompt import RowPrompt
 from manycall.errors import UsageError
 from manycall.option_flags import option
 from manycall.providers.reply_parts import ReplyPart
+from manycall.run.options import check_choice
 
 TextApi = Literal["chat", "completions"]
 """API of the call. With "completions" the prompt is sent as plain text, without a chat template."""
@@ -18,8 +19,9 @@ def check_call(
     """Check that the arguments can be combined.
 
     Raises:
-        UsageError: they cannot, or the name of the output field is reserved.
+        UsageError: they cannot, the API is unknown, or the name of the output field is reserved.
     """
+    check_choice("api", api, TextApi)
     if output_field in ("", "id"):
         raise UsageError(f"The output field cannot be {output_field!r}. Choose another name.")
     if api == "completions" and (schema is not None or not prompt.is_plain_text):

@@ -7,7 +7,7 @@ of a process. Therefore each comparison runs in a process of a separate pool (sc
 
 from functools import cache
 
-from manycall.evals.scoring.scorer_process import ScorerFailed, ScorerProcesses, ScorerTooSlow
+from manycall.evals.scoring.scorer_process import ScorerFailed, ScorerNotLoaded, ScorerProcesses, ScorerTooSlow
 from manycall.evals.tasks.extras import require_extra
 
 MATH_PREFIX = "math:"
@@ -43,6 +43,8 @@ def _ask(way: str, answer: str, target: str) -> tuple[str, float]:
             return _processes().grade(answer, {"way": way, "answer": target})["score"]
         except ScorerTooSlow:
             break
+        except ScorerNotLoaded:  # the row has failed: an answer that was not compared is not wrong
+            raise
         except ScorerFailed:  # the process has ended, perhaps long before this answer
             continue
     return TIMED_OUT, 0.0

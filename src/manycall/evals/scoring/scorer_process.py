@@ -40,8 +40,13 @@ class ScorerTooSlow(ScorerFailed):
     """The user's scorer did not finish in time."""
 
 
+class ScorerNotLoaded(ScorerFailed):
+    """A process could not load the scorer. No answer was graded, and the next process will fail as well."""
+
+
 class ScorerReply(msgspec.Struct):
-    """Reply of a process for one answer: its grades, or the error that the scorer raised."""
+    """Reply of a process for one answer: its grades, or the error that the scorer raised. The first one, before any
+    answer, says that the scorer is loaded, or why not."""
 
     grades: dict[str, tuple[Any, float]] = {}
     error: str = ""
@@ -79,7 +84,7 @@ class ScorerProcesses:
         """Grade one response to a row with these fields, as `Task.score_response` does.
 
         Raises:
-            ScorerFailed: the scorer raised an exception, took too long, or ended its process.
+            ScorerFailed: the scorer raised an exception, took too long, ended its process, or could not be loaded.
         """
         request = msgspec.json.encode((response, fields)) + b"\n"
         with self._free:
@@ -120,7 +125,8 @@ class _Process:
     def ask(self, request: bytes) -> bytes:
         """Send a request and return the line with the reply."""
         if not self._is_loaded:  # no time limit, because the user's imports can take long
-            self._read_line(None)
+            if error := _reply.decode(self._read_line(None)).error:
+                raise ScorerNotLoaded(f"the scorer could not be loaded: {error}")
             self._is_loaded = True
         with suppress(BrokenPipeError):  # the process has ended; `_read_line` raises for that
             while request:
