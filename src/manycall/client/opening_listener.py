@@ -163,11 +163,8 @@ class OpeningListener:
             self._last = (call, counters)
 
     async def _probe_later(self) -> None:
-        """Send the first probe after a delay, or none if the server answers at once.
-
-        At least a short pause lets all calls start that are permitted at this moment, so that the mark is the last one.
-        """
-        await clock.sleep(max(PROBE_GAP_SECONDS, self._began + PROBE_DELAY_SECONDS - clock.now()))
+        """Send the first probe after a delay, or none if the server answers at once."""
+        await clock.sleep(max(0.0, self._began + PROBE_DELAY_SECONDS - clock.now()))
         last, self._last, self._may_probe_now = self._last, None, True
         opening = self._window.opening
         if opening is None or last is None:
@@ -187,7 +184,8 @@ class OpeningListener:
             self._start(self._probe(probe, counters))
 
     async def _probe(self, probe: EncodedCall, counters: CallCounters) -> None:
-        """Send a probe. It marks the last call that was started before it, which may be a later one than its own."""
+        """Send a probe. It marks the last of the calls that are permitted at this moment, all of which start first."""
+        await clock.sleep(PROBE_GAP_SECONDS)
         self._is_probe_starting = False
         opening = self._window.opening
         place = None if opening is None else opening.take_mark(clock.now())
