@@ -53,6 +53,7 @@ TESTS = {
     "providers/server_metrics.py": "gauges",
     "control/circuit_breaker.py": "balance",
     "control/exhaustion.py": "exhaustion",
+    "control/outage.py": "outage",
     "providers/rate_limit_dialects.py": "hints",
     "providers/rate_limit_headers.py": "hints",
     "control/regression.py": "order window",

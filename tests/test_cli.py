@@ -345,7 +345,7 @@ def to_full(*words: str, stderr: bool = False) -> tuple[int, str]:
     return done.returncode, done.stderr or ""
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)])
+@pytest.mark.parametrize("words", [["-h"], ["--version"], *([verb, "--help"] for verb in VERBS)])
 def test_help_on_a_full_disk_is_one_sentence_and_an_exit_code(words: list[str]) -> None:
     assert to_full(*words) == (4, NO_SPACE)
 

@@ -19,7 +19,7 @@ from manycall.errors import CallError, FailureAction, FailureClass
 from manycall.providers import openai, provider_errors, quota_resets
 from manycall.providers.catalog import GENERIC, PROVIDERS, find_preset
 from manycall.providers.error_body import ErrorBody, read_error_body
-from manycall.providers.error_codes import classify, is_throttle, may_be_rate_limit
+from manycall.providers.error_codes import classify, is_throttle, temporary_class
 from manycall.providers.provider import Provider
 from manycall.records import Secret
 from manycall.run.outcome import failure_kind
@@ -95,7 +95,8 @@ def test_every_provider_with_a_table_is_in_the_catalog_and_every_meaning_is_reco
         <= names
     )
     assert all(code == code.lower() for codes in provider_errors.CLASS_BY_PROVIDER_CODE.values() for code in codes)
-    from_bodies = set(FailureClass) - {FailureClass.UNREACHABLE, FailureClass.UNTRUSTED_SERVER}
+    from_history = {FailureClass.OUTAGE, FailureClass.GONE}
+    from_bodies = set(FailureClass) - {FailureClass.UNREACHABLE, FailureClass.UNTRUSTED_SERVER} - from_history
     assert {line.meaning for line in LINES} == {each.value for each in from_bodies}
 
 
@@ -214,10 +215,20 @@ def test_a_call_is_moved_from_key_to_key_without_a_limit_but_not_from_server_to_
     assert retry.decide(wrong_model, retry.MAX_FAILOVERS + 1, any_success=True) is FailureAction.FAIL
 
 
-@pytest.mark.parametrize(("should_retry", "expected"), [(None, True), (True, True), (False, False)])
-def test_a_server_that_forbids_a_retry_means_a_used_up_quota(should_retry: bool | None, expected: bool) -> None:
-    error = errors.HttpStatusError("no", status=429, code="insufficient_quota", should_retry=should_retry)
-    assert may_be_rate_limit(error, classify(error)) is expected
+@pytest.mark.parametrize("should_retry", [None, True, False])
+@pytest.mark.parametrize(
+    ("status", "code", "temporary"),
+    [
+        (429, "insufficient_quota", FailureClass.KEY_RATE_LIMITED),
+        (401, "invalid_api_key", FailureClass.OUTAGE),
+        (402, "", None),
+    ],
+)
+def test_a_server_that_forbids_a_retry_means_that_its_refusal_is_final(
+    status: int, code: str, temporary: FailureClass | None, should_retry: bool | None
+) -> None:
+    error = errors.HttpStatusError("no", status=status, code=code, should_retry=should_retry)
+    assert temporary_class(error, classify(error)) is (None if should_retry is False else temporary)
 
 
 @pytest.mark.parametrize(("status", "expected"), [(429, True), (498, False), (503, False)])

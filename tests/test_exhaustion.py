@@ -23,21 +23,22 @@ from manycall.transport.messages import HttpRequest, HttpResponse
 ROWS = 1_319
 NO_QUOTA = refusal(429, "You exceeded your current quota", "insufficient_quota")
 IN_FLIGHT_BUDGET = refusal(402, "Your budget is reserved by calls in flight", "", {"retry-after": "2"})
+BAD_KEY = refusal(401, "No connected db", "invalid_api_key")
 
 
 def test_before_any_success_the_refusal_means_that_the_quota_is_used_up() -> None:
-    assert not Exhaustion().is_throttle(100.0)
+    assert not Exhaustion().is_temporary(100.0)
 
 
 def test_after_a_success_it_means_a_throttle_until_the_key_had_no_success_for_five_minutes() -> None:
     key = Exhaustion()
     key.succeeded()
-    assert key.is_throttle(1000.0)  # the key may have been idle before: the time runs from the first refusal
-    assert key.is_throttle(1000.0 + PATIENCE_SECONDS - 1)
-    assert not key.is_throttle(1000.0 + PATIENCE_SECONDS)
+    assert key.is_temporary(1000.0)  # the key may have been idle before: the time runs from the first refusal
+    assert key.is_temporary(1000.0 + PATIENCE_SECONDS - 1)
+    assert not key.is_temporary(1000.0 + PATIENCE_SECONDS)
     key.succeeded()
-    assert key.is_throttle(1000.0 + PATIENCE_SECONDS + 1)
-    assert key.is_throttle(1000.0 + 2 * PATIENCE_SECONDS)
+    assert key.is_temporary(1000.0 + PATIENCE_SECONDS + 1)
+    assert key.is_temporary(1000.0 + 2 * PATIENCE_SECONDS)
 
 
 class Trial:
@@ -96,7 +97,7 @@ async def ask(row: Row, llm: RowClient) -> dict[str, Any]:
     return {"text": (await llm.chat(row.id)).text}
 
 
-@pytest.mark.parametrize("refused", [NO_QUOTA, IN_FLIGHT_BUDGET])
+@pytest.mark.parametrize("refused", [NO_QUOTA, IN_FLIGHT_BUDGET, BAD_KEY])
 @pytest.mark.parametrize("seconds", [5, 60, 240])
 def test_a_throttle_in_the_middle_of_a_run_costs_no_row(tmp_path: Path, refused: HttpResponse, seconds: float) -> None:
     end = Trial(tmp_path, lambda now, _: refused if 5 <= now < 5 + seconds else answer())
@@ -119,6 +120,40 @@ def test_an_account_that_runs_out_of_money_stops_the_run_within_the_bound_and_sa
     assert PATIENCE_SECONDS < end.seconds < PATIENCE_SECONDS + 60
     assert "no call with this key has succeeded for 3" in end.stopped
     assert refused.body.decode().split('"')[5][:8] in end.stopped
+
+
+def test_a_few_refusals_of_a_key_that_works_cost_as_many_retries(tmp_path: Path) -> None:
+    refused = iter([BAD_KEY] * 4)
+    end = Trial(tmp_path, lambda now, _: next(refused, answer()) if now >= 5 else answer())
+    assert (end.done, end.failed, end.stopped) == (ROWS, 0, "")
+    assert ROWS < end.client.counters.attempts <= ROWS + 4
+
+
+def test_a_key_that_is_revoked_stops_the_run_within_the_bound_and_says_so(tmp_path: Path) -> None:
+    end = Trial(tmp_path, lambda now, _: BAD_KEY if now >= 5 else answer())
+    assert 0 < end.done < ROWS
+    assert end.failed == 0
+    assert PATIENCE_SECONDS < end.seconds < PATIENCE_SECONDS + 60
+    assert "No connected db (no call with this key has succeeded for 3" in end.stopped
+    assert "Check the API key" in end.stopped
+
+
+def test_a_server_that_says_that_its_refusal_of_a_key_is_final_is_believed(tmp_path: Path) -> None:
+    final = refusal(401, "revoked", "", {"x-should-retry": "false"})
+    end = Trial(tmp_path, lambda now, _: final if now >= 5 else answer())
+    assert "revoked" in end.stopped
+    assert end.seconds < 6
+
+
+@pytest.mark.parametrize("second", ["k2", "slow"])
+def test_the_other_key_does_the_rows_while_one_is_refused(tmp_path: Path, second: str) -> None:
+    def reply(now: float, request: HttpRequest) -> HttpResponse:
+        assert request.key is not None
+        return BAD_KEY if request.key.reveal() == "k1" and now >= 2 else answer()
+
+    end = Trial(tmp_path, reply, keys=f'"k1", "{second}"')
+    assert (end.done, end.failed, end.stopped) == (ROWS, 0, "")
+    assert end.client.counters.attempts < ROWS + 100
 
 
 def test_an_account_without_money_stops_the_run_at_once(tmp_path: Path) -> None:

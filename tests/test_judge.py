@@ -64,6 +64,8 @@ def answers(name: str, *texts: str) -> Path:
         ("1-5", "Verdict: 2\nNo, wait.\nverdict:  5 \n", "5"),
         ("1-5", "**Verdict:** 4", "4"),
         ("1-5", "**Verdict: 4/5**", "4"),
+        ("1-5", "**Verdict:**\n\n**4**\n", "4"),
+        ("1-5", "Verdict:\nVerdict: 4\n2", "4"),
         ("1-5", "Verdict: 4.0", "4"),
         ("1-5", "Verdict: 4 / 5.", "4"),
         ("1-5", "Verdict： 4。", "4"),

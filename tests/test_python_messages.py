@@ -107,6 +107,7 @@ def test_a_misspelled_choice_is_refused_before_any_call(
 
 def test_an_error_on_the_command_line_names_the_flag() -> None:
     assert (option("max_cost"), option("overwrite", True)) == ("max_cost=", "overwrite=True")
+    assert option("from_", Path("a.jsonl")) == "from_='a.jsonl'"
     assert rerun() == "make the same call again"
     with spelled_as_flags():
         assert rerun() == "rerun the same command"

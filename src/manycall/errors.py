@@ -87,6 +87,10 @@ class FailureClass(enum.Enum):
     """The URL, the model or a permission is wrong, if no call has succeeded yet."""
     BAD_KEY = "bad key"
     """The key is not accepted."""
+    OUTAGE = "outage"
+    """The key is not accepted although it has worked, or all calls are refused: most likely a fault of the server."""
+    GONE = "gone"
+    """All calls have been refused for too long, although calls of the run were answered before."""
     OUT_OF_MONEY = "out of money"
     """The balance of the account, or its spend limit, is used up."""
 

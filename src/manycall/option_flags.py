@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 _SINGULAR = {
@@ -63,7 +64,8 @@ def option(name: str, value: object = None) -> str:
     `option("overwrite", True)` is `--overwrite` or `overwrite=True`.
     """
     if not _Spelling.is_command_line:
-        return f"{name}=" if value is None else f"{name}={value!r}"
+        shown = str(value) if isinstance(value, PurePath) else value
+        return f"{name}=" if value is None else f"{name}={shown!r}"
     flag = flag_name(name)
     return flag if value is None or value is True else f"{flag} {value}"
 

@@ -23,6 +23,7 @@ app = typer.Typer(
     name="manycall",
     help="Make many LLM calls: fast, resumable, scored.",
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

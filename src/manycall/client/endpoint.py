@@ -11,6 +11,7 @@ from manycall.client.stream_reader import StreamReader
 from manycall.control.circuit_breaker import CircuitBreaker
 from manycall.control.exhaustion import Exhaustion
 from manycall.control.load_balance import MeanDuration
+from manycall.control.outage import Outage
 from manycall.control.retry import MAX_RETRY_AFTER_SECONDS
 from manycall.control.window_opening import HOSTED, SELF_HOSTED, UNKNOWN_HOST, OpeningRule
 from manycall.errors import AttemptTimeout, TransportError
@@ -61,6 +62,7 @@ class Endpoint(EndpointLimits):
         latency_p99: estimated 99th percentile of the duration in seconds; None before the first answer.
         health: the circuit breaker.
         exhaustion: whether the key's quota is used up, for refusals that do not state it.
+        outage: whether all calls are refused.
         listener: observes first tokens while the window opens; None afterwards.
         answers, errors: number of responses with status 200, and of attempts without one.
         queue: calls in the server's queue when its metrics were last read; None if it publishes none.
@@ -79,6 +81,7 @@ class Endpoint(EndpointLimits):
         super().__init__(settings.limits, address.parse(self.url).host, window, self._opening_rule)
         self.health = CircuitBreaker(self.note)
         self.exhaustion = Exhaustion()
+        self.outage = Outage()
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.url}, {self.in_flight} in flight>"

@@ -219,6 +219,9 @@ class EndpointPool:
             has_alternative = any(each is not endpoint and each.is_usable(now) for each in self.endpoints)
             if rule.disables_key and has_alternative and endpoint.disabled_reason is None:
                 endpoint.disable(str(failure.error))
+        elif failure.failure_class is FailureClass.OUTAGE:
+            has_alternative = any(each is not endpoint and not each.is_ejected(now) for each in self.endpoints)
+            endpoint.health.record_failure(now)
         elif rule.only_before_success and any_success:
             has_alternative = len(self.endpoints) > 1
             endpoint.health.record_failure(now)

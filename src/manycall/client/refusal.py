@@ -9,12 +9,14 @@ from manycall.limits import DAY_SECONDS
 from manycall.option_flags import option
 from manycall.providers import quota_resets, rate_limit_headers
 from manycall.providers.error_body import read_error_body
-from manycall.providers.error_codes import classify, is_throttle, may_be_rate_limit
+from manycall.providers.error_codes import classify, is_throttle, temporary_class
 from manycall.providers.remedies import remedy
 from manycall.transport.messages import HttpResponse
 
 OVERLOAD_STATUSES = frozenset({498, 503, 529})
 """Statuses of a server that has too many calls in flight."""
+DUE_TO_ROW_OR_OUTAGE = (FailureClass.SERVER_ERROR, FailureClass.BAD_SETUP)
+"""What an error status means that may be due to its row."""
 SHOULD_RETRY = {"true": True, "false": False}
 """Values of the header x-should-retry, which OpenAI and Anthropic send and their SDKs obey."""
 
@@ -54,13 +56,19 @@ def assess_failure(endpoint: Endpoint, error: errors.CallError, sent: SendTime, 
         now: when the response arrived.
     """
     failure_class = classify(error, endpoint.provider)
-    if isinstance(error, HttpStatusError) and may_be_rate_limit(error, failure_class):
-        if endpoint.exhaustion.is_throttle(now, says_when=error.retry_after is not None):
-            failure_class = FailureClass.KEY_RATE_LIMITED
+    if isinstance(error, HttpStatusError) and (temporary := temporary_class(error, failure_class)) is not None:
+        is_bad_key = failure_class is FailureClass.BAD_KEY
+        says_when = error.retry_after is not None and not is_bad_key
+        if endpoint.exhaustion.is_temporary(now, says_when=says_when):
+            failure_class = temporary
         else:
-            failure_class = FailureClass.OUT_OF_MONEY
+            failure_class = FailureClass.BAD_KEY if is_bad_key else FailureClass.OUT_OF_MONEY
             if (seconds := endpoint.exhaustion.seconds(now)) > 0:
                 error = error.replace(f"{error} (no call with this key has succeeded for {seconds:.0f} s)")
+    elif isinstance(error, HttpStatusError) and failure_class in DUE_TO_ROW_OR_OUTAGE and not error.possibly_billed:
+        failure_class = endpoint.outage.judge(failure_class, endpoint.answers, now)
+        if failure_class is FailureClass.GONE:
+            error = error.replace(f"{error} (the last {endpoint.outage.refusals:,} attempts were all refused)")
     if failure_class is FailureClass.DAILY_QUOTA:
         return _out_of_quota(endpoint, error, now)
     delays_all = False

@@ -1,17 +1,20 @@
-"""Decide whether a refusal means that a key's quota is used up, if the same response may also mean a throttle.
+"""Decide whether a refusal of a key is final, if the same response may also be temporary.
 
 OpenAI answers 429 `insufficient_quota` when an account has no money left; other servers answer the same to an ordinary
 throttle. (DashScope does, always; there it is not ambiguous.) OpenRouter answers 402 with `Retry-After` while calls in
 flight reserve the rest of a budget. A key that has just been working is most likely throttled; a key that never worked
 has no quota, unless the server says when to send the call again.
+
+Gateways answer 401 "invalid key" to every key while their database cannot be reached (LiteLLM before June 2026). One
+such answer must not end a run of a night.
 """
 
 PATIENCE_SECONDS = 300.0
-"""After refusals for this time without a success, the quota counts as used up. Throttles last about a minute."""
+"""After refusals for this time without a success, they count as final. Throttles last about a minute."""
 
 
 class Exhaustion:
-    """Whether one key's quota is used up."""
+    """Whether one key's quota is used up, or the key not accepted any more."""
 
     def __init__(self) -> None:
         self._has_succeeded = False
@@ -25,8 +28,8 @@ class Exhaustion:
         self._has_succeeded = True
         self._refused_since = None
 
-    def is_throttle(self, now: float, *, says_when: bool = False) -> bool:
-        """Note a refusal that may mean either; return whether to treat it as a throttle.
+    def is_temporary(self, now: float, *, says_when: bool = False) -> bool:
+        """Note a refusal that may be either; return whether to treat it as temporary.
 
         Args:
             says_when: the server says when to send the call again, so a key that never worked may be throttled too.

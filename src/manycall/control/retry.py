@@ -65,6 +65,7 @@ RULES: dict[FailureClass, RetryRule] = {
     FailureClass.CONCURRENCY_LIMITED: _PATIENT,
     # control/exhaustion.py limits the time. The attempts limit a call that is refused while other calls are answered.
     FailureClass.KEY_RATE_LIMITED: RetryRule(RETRY, 1000),
+    FailureClass.OUTAGE: _PATIENT,  # control/exhaustion.py and control/outage.py limit the time
     FailureClass.DAILY_QUOTA: RetryRule(RETRY, 100, max_wait_seconds=MAX_RETRY_AFTER_SECONDS),
     FailureClass.NO_ANSWER: RetryRule(RETRY, 4),  # each attempt may be billed
     # May be billed too, but fails fast. If 1 in 20 responses is malformed, 4 attempts lose rows.
@@ -77,6 +78,7 @@ RULES: dict[FailureClass, RetryRule] = {
     # first ten rows have failed (run/row_recorder.py).
     FailureClass.PARAMETER: RetryRule(FAIL),
     FailureClass.BAD_SETUP: RetryRule(STOP_RUN, only_before_success=True),
+    FailureClass.GONE: RetryRule(STOP_RUN, disables_key=True),
     FailureClass.BAD_KEY: RetryRule(STOP_RUN, disables_key=True),
     FailureClass.OUT_OF_MONEY: RetryRule(STOP_RUN, disables_key=True),
 }

@@ -21,7 +21,7 @@ PAIRWISE_LABELS: LabelValues = {"A": 1.0, "B": 0.0, "tie": 0.5}
 """Values for the answer that is shown first, which is called A."""
 MAX_LABELS = 101
 
-_LINE = re.compile(r"verdict[\s*_`]*[:：=]([^\n]*)", re.IGNORECASE)
+_HEADING = re.compile(r"verdict[\s*_`]*[:：=]", re.IGNORECASE)
 _AROUND = " \t\r\n*_`'\"“”[]()<>.。!"
 
 
@@ -54,20 +54,20 @@ class VerdictFormat(msgspec.Struct, frozen=True):
         return append_text(messages, f"End with {self.line}")
 
     def parse(self, reply: str) -> str:
-        """Return the label in a reply: from the last line with `Verdict:`, or from a reply that is only a label.
+        """Return the label in a reply: what follows the last `Verdict:`, or a reply that is only a label.
 
         Case and surrounding punctuation are ignored. "4.0" and "4/5" are read as 4 on a scale up to 5.
 
         Raises:
             ValueError: The reply contains no label. The message gives the reason and can be sent to the judge.
         """
-        lines: list[str] = _LINE.findall(reply)
-        verdict = _bare(lines[-1] if lines else reply)
+        headings = [heading.end() for heading in _HEADING.finditer(reply)]
+        verdict = _bare(reply[headings[-1] :].lstrip(_AROUND).partition("\n")[0] if headings else reply)
         labels_by_text = {_bare(label): label for label in self.labels}
         for spelling in (verdict, _without_scale(verdict, _bare(list(self.labels)[-1]))):
             if spelling in labels_by_text:
                 return labels_by_text[spelling]
-        if lines:
+        if headings:
             raise ValueError(f"the verdict {verdict[:60]!r} is not one of {', '.join(self.labels)}")
         raise ValueError('there is no line that begins with "Verdict:"')
 

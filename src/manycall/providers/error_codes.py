@@ -185,12 +185,19 @@ def _obey_should_retry(error: HttpStatusError, found: FailureClass) -> FailureCl
     return found
 
 
-def may_be_rate_limit(error: HttpStatusError, failure_class: FailureClass) -> bool:
-    """Whether this refusal means a rate limit on some servers and a used-up quota on others (control/exhaustion.py)."""
+def temporary_class(error: HttpStatusError, failure_class: FailureClass) -> FailureClass | None:
+    """Return the class of a refusal of a key if it is temporary; None if it cannot be (control/exhaustion.py).
+
+    `insufficient_quota` means a rate limit on some servers and a used-up quota on others.
+    """
     if failure_class is KEY_RATE_LIMITED:
-        return True
-    is_quota = error.status == 429 and error.code == "insufficient_quota" and error.should_retry is not False
-    return failure_class is OUT_OF_MONEY and is_quota
+        return KEY_RATE_LIMITED
+    if error.should_retry is False:
+        return None
+    if failure_class is BAD_KEY:
+        return FailureClass.OUTAGE
+    is_quota = error.status == 429 and error.code == "insufficient_quota"
+    return KEY_RATE_LIMITED if failure_class is OUT_OF_MONEY and is_quota else None
 
 
 def is_throttle(error: errors.CallError, failure_class: FailureClass) -> bool:
