@@ -101,6 +101,14 @@ def test_a_missing_field_is_an_error_that_lists_the_fields() -> None:
         PromptTemplate("{{ topick }}").messages(row(topic=1, id="x"))
 
 
+@pytest.mark.parametrize("prompt", ["{{ q }}", "Q: {{ q }}", "{% if id %}Q: {{ q }}{% endif %}", "{{ more.q }}"])
+def test_a_null_is_an_error_and_not_the_word_none(prompt: str) -> None:
+    said = r"null in this row.* To send nothing instead: \{\{ q or '' \}\}\. Its fields that are null: q\."
+    with pytest.raises(PromptError, match=said):
+        PromptTemplate(prompt).messages(row(q=None, more={"q": None}, id="x"))
+    assert PromptTemplate("Q: {{ q or '' }}{{ q | tojson }}").messages(row(q=None))[0]["content"] == "Q: null"
+
+
 @pytest.mark.parametrize(
     "prompt",
     [
@@ -195,7 +203,7 @@ ODD = ["{{ a }}", "{{ b }}", "{{a}}", "%", "%s", "{ ", "x\n", "{# no #}", "{% ra
 @given(st.lists(st.sampled_from(ODD)))
 def test_a_template_of_nothing_but_names_is_as_jinja_would_have_it(parts: list[str]) -> None:
     text = "".join(["x", *parts])
-    fields = {"a": "{{ b }} %s", "b": None}
+    fields = {"a": "{{ b }} %s", "b": 7}
     assert PromptTemplate(text).messages(row(**fields))[0]["content"] == ENVIRONMENT.from_string(text).render(fields)
 
 

@@ -1,4 +1,4 @@
-"""The sandboxed, strict and bounded Jinja environment: a field that the row does not have is an error.
+"""The sandboxed, strict and bounded Jinja environment: a field that is null or that the row does not have is an error.
 
 A template cannot read files, attributes that start with an underscore or API keys, and cannot change rows. The length
 of its result is limited.
@@ -17,6 +17,16 @@ RenderFunction = Callable[[Mapping[str, Any]], Any]
 _OPTIONAL_TESTS = ("defined", "undefined", "default", "d")
 MAX_PROMPT_CHARACTERS = 20_000_000
 """Maximum length of a prompt, which is more than any model accepts. It stops a runaway loop before memory is full."""
+
+
+class NullInPrompt(Exception):
+    """A template prints null, which Jinja would print as the word None."""
+
+
+def _not_null(value: Any) -> Any:
+    if value is None:
+        raise NullInPrompt
+    return value
 
 
 class _Jinja(ImmutableSandboxedEnvironment):
@@ -42,7 +52,7 @@ def _size(operator: str, left: Any, right: Any) -> int:
     return 0
 
 
-ENVIRONMENT = _Jinja(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+ENVIRONMENT = _Jinja(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=_not_null)
 del ENVIRONMENT.globals["lipsum"]  # random text, so no request could be replayed from the journal
 
 
@@ -108,7 +118,7 @@ class _SimpleTemplate:
         self.referenced_names = frozenset(self._order)
 
     def render(self, fields: Mapping[str, Any]) -> str:
-        values = tuple([str(fields[name]) for name in self._order])
+        values = tuple([str(_not_null(fields[name])) for name in self._order])
         if sum(map(len, values)) > MAX_PROMPT_CHARACTERS:
             raise _too_long()
         return self._format % values

@@ -1,4 +1,4 @@
-"""A prompt that does not fit a row: which field is missing, or why the template fails."""
+"""A prompt that does not fit a row: which field is missing or null, or why the template fails."""
 
 import re
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import UndefinedError
 
-from manycall.data.jinja_sandbox import RenderFunction
+from manycall.data.jinja_sandbox import NullInPrompt, RenderFunction
 from manycall.records import Row
 
 _UNDEFINED = re.compile(r"('.+') is undefined")
@@ -24,6 +24,8 @@ def rendered_for(render: RenderFunction) -> Callable[[Row], Any]:
             return render(row.fields)
         except UndefinedError as error:
             raise PromptError(_undefined_message(str(error), row)) from None
+        except NullInPrompt:
+            raise PromptError(_null_message(row)) from None
         except Exception as error:
             raise PromptError(f"The prompt cannot be rendered for this row: {type(error).__name__}: {error}") from None
 
@@ -45,6 +47,15 @@ def _undefined_message(error: str, row: Row) -> str:
     if match := _UNDEFINED.fullmatch(error):
         return _missing(f"the field {match[1]}", row)
     return f"The prompt cannot be rendered for this row: {error}. {_fields_of(row)}"
+
+
+def _null_message(row: Row) -> str:
+    nulls = sorted(name for name, value in row.fields.items() if value is None)
+    fields = f"Its fields that are null: {', '.join(nulls)}." if nulls else _fields_of(row)
+    return (
+        "The prompt uses a value that is null in this row and would be sent as the word None. "
+        f"To send nothing instead: {{{{ {nulls[0] if nulls else 'FIELD'} or '' }}}}. {fields}"
+    )
 
 
 def _missing(what: str, row: Row) -> str:
