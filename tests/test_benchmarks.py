@@ -374,6 +374,8 @@ def test_a_slow_scorer_holds_no_call_up() -> None:
     ("words", "said"),
     [
         (("nosuch",), "Unknown task 'nosuch'. Run `manycall eval --list`"),
+        (("gsm8k,aime25",), "'gsm8k,aime25' is several tasks. Separate them with spaces: gsm8k aime25."),
+        (("wordmath", "--top_p=0.9"), "--top_p is not an option. Write for example --param top_p=0.9."),
         (("nosuch.jsonl", "--scorer", "exact"), "file not found"),
         (("q.jsonl",), r"--scorer exact|numeric"),
         (("q.jsonl", "--scorer", "nosuch"), "Unknown scorer 'nosuch'. Available scorers: exact"),
@@ -392,7 +394,7 @@ def test_a_slow_scorer_holds_no_call_up() -> None:
         (("bench.py:nosuch",), "no task 'nosuch'"),
         (("bench.py",), "bench.py is Python: which task in it? Name it as in bench.py:task"),
         (("bench.py:manycall",), "not a manycall.Task, but module"),
-        (("mmlu_generative",), "Download the authors' data.tar and pass its files with --data"),
+        (("mmlu_generative",), "Download the authors' data.tar, unpack it into a folder, and pass --data FOLDER/test"),
         (("gsm8k_platinum",), "pass a local copy with --data"),
         (("gsm8k_platinum", "--data", "q.jsonl"), "need 6 problems, but the data has 1"),
         (("q.jsonl", "--scorer", "exact", "-n", "0"), "--samples must be at least 1"),
@@ -841,6 +843,7 @@ def test_ones_own_output_is_exported_by_its_manifest_and_without_what_failed() -
     ) as url:
         done = command("eval", "mine.jsonl", "--scorer", "numeric", "-m", "m", "-u", url, "-o", OUT, "-n", "2")
     assert done.code == 3, done.err
+    assert "numeric 1.000 ·" in command("status", OUT).out  # no standard error: the samples are not independent
     results, samples = map(Path, command("export-lm-eval", OUT, "lm").out.split())
     assert [row["doc_id"] for row in rows(samples)] == [0, 1, 2, 3, 5, 6, 7, 8]
     assert rows(samples)[0]["resps"] == [["0? 0?", "0? 0?"]]

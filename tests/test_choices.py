@@ -201,14 +201,23 @@ def test_few_shot_examples_are_the_first_ones_of_the_subject() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("ceval", "Download ceval-exam.zip of the dataset ceval/ceval-exam"),
-        ("ceval_opencompass", "its files with data= and fewshot_data="),
-        ("cmmlu", "cmmlu_v1_0_1.zip"),
+        ("ceval", r"Download ceval-exam\.zip of the dataset ceval/ceval-exam .*, and pass data='FOLDER/val'\.$"),
+        ("ceval_opencompass", "pass data='FOLDER/val' and fewshot_data='FOLDER/dev'"),
+        ("cmmlu", r"cmmlu_v1_0_1\.zip .* pass data='FOLDER/test'"),
     ],
 )
 def test_data_that_must_not_be_downloaded_is_asked_for(name: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         resolve_task(name)
+
+
+def test_the_questions_of_several_splits_are_not_mixed(tmp_path: Path) -> None:
+    for split in ("dev", "val"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / f"logic_{split}.csv").write_text("id,question,A,B,C,D,answer\n0,q,a,b,c,d,A\n")
+    with pytest.raises(UsageError, match=r"has the folders dev, val\. Pass one of them\."):
+        resolve_task("ceval", data=tmp_path)
+    assert resolve_task("ceval", data=tmp_path / "val").identity["data"]
 
 
 def test_a_question_of_gpqa_has_other_orders_in_other_samples_and_the_same_in_part_of_the_set(tmp_path: Path) -> None:

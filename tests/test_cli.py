@@ -168,6 +168,13 @@ def test_run_takes_a_function_from_a_file() -> None:
         ),
         (("score", "a.jsonl", "--scorer", "exact", "--fail-under", "nan"), 2, r"--fail-under must be from 0 to 1"),
         (("score", "none.jsonl"), 2, "file not found"),
+        (("score", "."), 2, ". is a folder. Pass a file in it."),
+        (
+            ("generate", "-p", "x", "-m", "m", "-o", "o.csv", "-u", "sim"),
+            2,
+            r"Name it o.jsonl; `manycall export`",
+        ),
+        (("repair", "."), 2, ". is a folder. Pass an output."),
         (("sim", "--port", "99999"), 2, r"Cannot listen on"),
         (("sim", "--rate-limit-headers", "latin"), 2, r"'latin' is not one of"),
         (("nosuch",), 2, r"No such command"),

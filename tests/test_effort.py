@@ -47,7 +47,7 @@ def watched(share: float, late: float = 0.0, seconds: int = 5, waited: float = 0
     [
         (0.5, 0.0, 0.0, "50% of a core"),
         (0.97, 0.0, 5.0, "97% of a core"),
-        (0.1, 0.5, 7.5, "the loop is 0.5 s late"),
+        (0.1, 0.5, 7.5, "the event loop is 0.5 s late"),
         (0.1, 0.1, 0.0, "10% of a core"),
     ],
 )
@@ -61,7 +61,7 @@ def test_the_process_knows_when_it_is_the_limit(share: float, late: float, bound
 
 def test_a_thread_that_gets_no_core_is_the_limit_too() -> None:
     effort = watched(0.5, waited=0.45)
-    assert (effort.is_limiting, str(effort)) == (True, "50% of a core, and no core 45% of the time")
+    assert (effort.is_limiting, str(effort)) == (True, "50% of a core, and waiting for one 45% of the time")
     assert not watched(0.5, waited=0.2).is_limiting
 
 

@@ -15,6 +15,21 @@ from manycall.sim import virtual_time
 from manycall.transport.messages import HttpResponse
 
 
+def test_a_provider_and_a_url_together_say_what_a_server_is() -> None:
+    vllm, gateway = resolve_endpoints(
+        ["vllm=http://127.0.0.1:8000", "anthropic=https://gateway.example/v1"],
+        environment={"ANTHROPIC_API_KEY": "own"}.get,
+    )
+    assert (vllm.url, vllm.provider.name, vllm.api, vllm.key) == ("http://127.0.0.1:8000/v1", "vllm", "", None)
+    assert (gateway.url, gateway.api) == ("https://gateway.example/v1", "anthropic")
+    assert gateway.key
+    assert gateway.key.reveal() == "own"
+    with pytest.raises(UsageError, match="vlm"):
+        resolve_endpoints(["vlm=http://127.0.0.1:8000"])
+    with pytest.raises(UsageError, match="over unencrypted HTTP"):
+        resolve_endpoints(["anthropic=http://gateway.example"], environment={"ANTHROPIC_API_KEY": "own"}.get)
+
+
 def unset(name: str) -> None:
     """An environment with no variable."""
 

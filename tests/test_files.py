@@ -87,6 +87,7 @@ def test_an_array_is_the_same_for_every_chunk_size(
         ("r.csv", b"a,a\n1,2\n", "line 1"),
         ("r.csv", b'a,b\n1,"2\n', "line 2"),
         ("r.csv", b"a\n" + b"x\n" * 10_000 + b"\xff\n", "line 10002: not UTF-8"),
+        ("r.jsonl", '{"a":"茶"}\n'.encode("gb18030"), "line 1: not UTF-8: invalid start byte. Convert the file, "),
         ("r.json", b'[{"a":1},\n' + b" \n" * 10_000 + b'{"a":"\xff"}]', "line 10002: not UTF-8"),
         ("r.json", b'[{"id":"a"},\n{"id":"\\ud800"}]', "line 2 (item 2)"),
         ("r.json", b'[{"id":"a","n":1' + b"0" * 5000 + b"}]", "line 1 (item 1)"),

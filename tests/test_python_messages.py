@@ -32,6 +32,10 @@ MISTAKES: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = [
     (manycall.generate, ("x",), {**RUN, "concurrency": 0}),
     (manycall.generate, ("x",), {**RUN, "timeout": 0}),
     (manycall.generate, ("x",), {**RUN, "max_cost": 1}),
+    (manycall.generate, ("x",), {**RUN, "max_cost": "5"}),
+    (manycall.generate, ("x",), {**RUN, "concurrency": "8"}),
+    (manycall.generate, ("x",), {**RUN, "limit": 1e3}),
+    (manycall.generate, ("x",), {**RUN, "timeout": True}),
     (manycall.generate, ("x",), {**RUN, "max_total_tokens": 0}),
     (manycall.generate, ("x",), {**RUN, "price": "cheap"}),
     (manycall.generate, ("x",), {**RUN, "max_time": "soon"}),
@@ -71,6 +75,7 @@ MISTAKES: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = [
     (manycall.dataset_card, ("missing.jsonl",), {}),
     (client, (), {"base_url": "no-url"}),
     (client, (), {"base_url": "sim", "concurrency": 0}),
+    (client, (), {"base_url": "sim", "timeout": "8"}),
 ]
 
 

@@ -75,6 +75,8 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("{}\n")
     with pytest.raises(UsageError, match="is not the output of a run"):
         run_status(tmp_path / "rows.jsonl")
+    with pytest.raises(UsageError, match="is a folder"):
+        run_status(tmp_path)
 
 
 def test_the_command_prints_the_line_and_json(tmp_path: Path) -> None:

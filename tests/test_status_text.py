@@ -59,7 +59,7 @@ def test_only_what_limits_the_speed_is_cut_off() -> None:
 @pytest.mark.parametrize(
     ("limited_by", "short"),
     [
-        ("limited by this machine: 50% of a core, and no core 45% of the time", "limited by this machine"),
+        ("limited by this machine: 50% of a core, and waiting for one 45% of the time", "limited by this machine"),
         ("limited by this machine: 97% of 2 cores", "limited by this machine"),
         (
             "writer: window 9; judge: limited by this machine: 97% of a core",

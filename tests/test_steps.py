@@ -298,7 +298,7 @@ def test_a_field_that_cannot_be_made_is_the_rows_failure(template: str) -> None:
         ('[[steps]]\ngenerate = "x"\n[[steps]]\njudge = "x"\nmax = 3', "Step 2 (judge): Object contains unknown field"),
         ('[[steps]]\njudge = "x"\nmin_score = 7', "the scale is 1 to 5"),
         ('[[steps]]\njudge = "x"\nscale = "5"', "scale '5' is not valid. Expected LOW-HIGH, for example 1-5"),
-        ('[[steps]]\nkeep = "score >"', "The prompt, line 1"),
+        ('[[steps]]\nkeep = "score >"', "keep = 'score >' is not a Jinja expression (line 1: "),
         ('[[steps]]\nevolve = "q"\noperations = ["sideways"]', "Unknown evolve operation 'sideways'"),
         ('[[steps]]\ngenerate = "{{ x"', "The prompt, line 1"),
         ('[[stebs]]\ngenerate = "x"', "chain.toml: Object"),

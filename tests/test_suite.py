@@ -215,6 +215,18 @@ def test_models_are_ranked_and_their_differences_to_the_best_are_adjusted_for_al
     assert "| t    | score | 3    | poor  | 0.4000 |" in str(ranking)
 
 
+def test_several_samples_add_the_share_of_questions_that_any_and_most_of_them_solve() -> None:
+    def evaluate(samples: int | None) -> Any:
+        options: dict[str, Any] = {"base_url": "sim:accuracy=0.8", "limit": 10, "progress": False, "temperature": 1}
+        return manycall.evaluate_all(["wordmath"], ["a"], out=f"r{samples}", samples=samples, **options)
+
+    records = {each["filter"]: each for each in evaluate(4)}
+    names = ["strict-match", "strict-match pass@4", "strict-match maj@4"]
+    assert [*records][:3] == names
+    assert len({records[name]["stderr"] for name in names}) == 1  # equal samples: that of 10 questions, not of 40 rows
+    assert [each["filter"] for each in evaluate(None)] == ["strict-match", "last-number"]
+
+
 def test_models_with_the_same_score_have_the_same_rank() -> None:
     for model in ("a", "b"):
         run_output("r", model, [1, 0])

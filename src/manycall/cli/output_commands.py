@@ -54,7 +54,7 @@ def compare(
     report: Report = None,
     json: Json = False,
 ) -> None:
-    """Compare runs on the same rows: how much better is one, and on which rows?"""
+    """Compare runs on the same rows. How much better is one, and on which rows?"""
     from manycall.cli.user_code import load_task
     from manycall.comparison.compare_runs import compare as compare_runs
     from manycall.comparison.ranking import rank_models
@@ -81,7 +81,7 @@ def export_lm_eval(
     data: Data = None,
     fewshot_data: FewshotData = None,
 ) -> None:
-    """Write an output in the format of lm-evaluation-harness: results_*.json and samples_*.jsonl."""
+    """Write an output in the format of lm-evaluation-harness. The files are results_*.json and samples_*.jsonl."""
     from manycall.cli.user_code import load_task
     from manycall.evals.lm_eval.export_files import export_lm_eval as export_files
 
@@ -114,7 +114,7 @@ def check_data(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Count duplicates, distinct n-grams and benchmark contamination in an output."""
+    """Count duplicates and benchmark contamination in an output. Also count distinct n-grams."""
     from manycall.dataset.check_data import check_data as check
 
     result = check(
@@ -166,7 +166,7 @@ def export(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write an output in another format or order, in one file or several, for training."""
+    """Write an output in another format or order, for training. It may be one file or several."""
     from manycall.dataset.export import export as write
 
     result = write(
@@ -191,7 +191,7 @@ def dataset_card(
     price: Price = None,
     json: Json = False,
 ) -> None:
-    """Write a Hugging Face dataset card: model, prompt, counts, tokens, duplicates, failures."""
+    """Write a Hugging Face dataset card. It has model, prompt, counts, tokens, duplicates and failures."""
     from manycall.dataset.card import dataset_card as make_card
 
     card = make_card(
@@ -205,7 +205,7 @@ def status(
     output: Annotated[Path, typer.Argument(help="The output of a run, which may belong to another process.")],
     json: Json = False,
 ) -> None:
-    """Show how far a run is: its status line, its newest failures and its newest row."""
+    """Show how far a run is. Prints its status line, its newest failures and its newest row."""
     from manycall.run.run_status import run_status
 
     print_result(run_status(output), json)
@@ -214,7 +214,7 @@ def status(
 def repair(
     output: Annotated[Path, typer.Argument(help="The output of a run that reports a corrupt file.")],
 ) -> None:
-    """Move corrupt lines of an output and its run folder aside, so that the same command can resume."""
+    """Move corrupt lines of a run aside, so that it can resume."""
     from manycall.store.repair import repair as move_aside
 
     print_text("\n".join(move_aside(output)))

@@ -77,7 +77,7 @@ def generate(
     json: Json = False,
     **options: Any,
 ) -> None:
-    """Write one text for each row, or -n texts for a prompt without rows."""
+    """Write one text for each row, or -n texts for one prompt."""
     from manycall.python_api import jobs
 
     result = jobs.generate(
@@ -105,7 +105,10 @@ def steps(
     json: Json = False,
     **options: Any,
 ) -> None:
-    """Run several steps for each row: generate, evolve, judge, keep, assign. Rejected rows go to a separate file."""
+    """Run several steps for each row: generate, judge, keep.
+
+    Other steps are messages, evolve and assign. Rejected rows go to a separate file.
+    """
     from manycall.python_api import jobs
 
     result = jobs.run_steps(
@@ -187,7 +190,7 @@ def run(
     json: Json = False,
     **options: Any,
 ) -> None:
-    """Run your own async function for each row, with any number of calls."""
+    """Run your own async function for each row. It may make any number of calls."""
     from manycall.cli.user_code import load_function
     from manycall.python_api import jobs
 
@@ -237,7 +240,7 @@ def judge(
     json: Json = False,
     **options: Any,
 ) -> None:
-    """Let a model judge answers by a rubric, or the answers of two runs against each other."""
+    """Let a model judge answers by a rubric. With --against, it compares the answers of two runs."""
     from manycall.python_api import jobs
 
     result = jobs.judge(

@@ -63,9 +63,9 @@ class CpuLoad:
             self.loop_lag >= MAX_LOOP_LAG_SECONDS
             and max(self.thread + self.cpu_wait, self.process / self._cores) < BUSY_SHARE
         ):
-            return f"the loop is {self.loop_lag:.1f} s late"
+            return f"the event loop is {self.loop_lag:.1f} s late"
         if self.cpu_wait >= 1 - BUSY_SHARE and self.thread + self.cpu_wait >= self.process / self._cores:
-            return f"{self.thread:.0%} of a core, and no core {self.cpu_wait:.0%} of the time"
+            return f"{self.thread:.0%} of a core, and waiting for one {self.cpu_wait:.0%} of the time"
         if self.thread >= self.process / self._cores:
             return f"{self.thread:.0%} of a core"
         return f"{self.process / self._cores:.0%} of {self._cores} cores"

@@ -76,7 +76,7 @@ def read_rows(
         with (file or InputFile(path)).open() as opened:
             yield from reader(path, opened)
     except UnicodeDecodeError as error:  # its position is relative to a chunk, so the line is searched for
-        raise UsageError(f"{path}, line {_not_utf8(path)}: not UTF-8: {error.reason}") from None
+        raise UsageError(f"{path}, line {_not_utf8(path)}: {_encoding_problem(error)}") from None
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
 
@@ -117,6 +117,8 @@ def _lines(
         except RecursionError:
             raise UsageError(f"{path}, {location}: {TOO_DEEP}") from None
         except DECODE_ERRORS as error:
+            if isinstance(error, UnicodeDecodeError) and line.endswith(b"\n"):
+                raise UsageError(f"{path}, {location}: {_encoding_problem(error)}") from None
             remedy = (
                 f"Fix the line and {rerun()}."
                 if line.endswith(b"\n")
@@ -124,6 +126,10 @@ def _lines(
             )
             raise UsageError(f"{path}, {location}: not valid JSON: {_json_problem(error)}. {remedy}") from None
         yield location, _require_object(path, location, fields, line)
+
+
+def _encoding_problem(error: UnicodeDecodeError) -> str:
+    return f"not UTF-8: {error.reason}. Convert the file, for example with iconv -f ENCODING -t UTF-8."
 
 
 def _json_problem(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """Build the job that sends the questions of a task and scores the answers."""
 
 import asyncio
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -97,10 +98,6 @@ def evaluate_job(
             "finish_reason": finish_reason,
         }
 
-    def note() -> str:
-        name, mean = list(running_means.items())[-1]
-        return f"{name} {mean}" if mean.count else ""
-
     def finish(run: RunResult) -> EvalResult:
         if isinstance(run, DryRunResult):
             return EvalResult(task=resolved.name, out=run.out, scores=[], scored_rows=0, truncated=0, failed=0, run=run)
@@ -121,11 +118,22 @@ def evaluate_job(
         process_row=process_row,
         finish=finish,
         params=resolved.params,
-        status_note=note,
+        status_note=partial(_running_score, running_means, samples),
         output_fields=("response", *thinking.writes, "extracted", "score", "finish_reason"),
         finish_reason_field="finish_reason",
         answer_key=resolved.answer_key or (write_answer_key(resolved, options.limit, samples) if simulated else ""),
     )
+
+
+def _running_score(means: dict[str, Mean], samples: int | None) -> str:
+    """Return the score of the last filter so far, for the status line.
+
+    The standard error is left out if questions have several samples: it would be too small.
+    """
+    name, mean = list(means.items())[-1]
+    if not mean.count:
+        return ""
+    return f"{name} {mean}" if (samples or 1) == 1 else f"{name} {mean.value:.3f}"
 
 
 def _check_drop(task: Task, options: RunOptions) -> None:
@@ -183,6 +191,11 @@ def _unknown_task(name: str) -> str:
     """Return the message for a task that does not exist, with the reason if it is left out on purpose."""
     if reason := refusal_reason(name):
         return f"{name} is not included: {reason}"
+    names = [part.strip() for part in name.split(",")]
+    if len(names) > 1 and all(each in TASKS for each in names):
+        return f"{name!r} is several tasks. " + spelled(
+            f"Separate them with spaces: {' '.join(names)}.", "Pass a list of them to manycall.evaluate_all."
+        )
     similar = f" Similar names: {', '.join(found)}." if (found := similar_names(name)) else ""
     command = spelled("Run `manycall eval --list` to list the tasks", "manycall.evals.tasks.registry.TASKS lists them")
     return f"Unknown task {name!r:.100}.{similar} {command}, or pass a file of rows (.jsonl, .csv)."

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from manycall.evals.eval_result import EvalResult, Table
+from manycall.evals.eval_result import EvalResult, MeanEstimate, Table
 from manycall.option_flags import rerun
 from manycall.render import format_money, format_share, format_stderr, markdown_table
 from manycall.run.dry_run import DryRunResult
@@ -66,10 +66,10 @@ class SuiteResult(RecordViews, msgspec.Struct, frozen=True, kw_only=True):
 
     def _records(self) -> Iterator[dict[str, Any]]:
         for each in self.runs:
-            for score in each.result.scores if each.result is not None else ():
+            for name, mean in _means(each.result) if each.result is not None else ():
                 yield {
-                    "task": each.task, "model": each.model, "filter": score.filter, "score": score.value,
-                    "stderr": score.stderr, "rows": score.count, "out": str(each.out),
+                    "task": each.task, "model": each.model, "filter": name, "score": mean.value,
+                    "stderr": mean.stderr, "rows": mean.count, "out": str(each.out),
                 }  # fmt: skip
 
     def tables(self) -> list[Table]:
@@ -149,12 +149,22 @@ def _score_cells(run: SuiteRun) -> Iterator[tuple[str, str]]:
     if run.result is None:
         yield "", "stopped"
         return
-    for score in run.result.scores:
-        stderr = score.stderr if score.clustered_stderr is None else score.clustered_stderr
-        yield score.filter, f"{score.value:.4f} {format_stderr(stderr)}" if score.count else NOT_SCORED
+    for title, estimate in _means(run.result):
+        yield title, f"{estimate.value:.4f} {format_stderr(estimate.stderr)}" if estimate.count else NOT_SCORED
     for name, means in run.result.aggregates.items():
         for mean in means:
             yield f"{name}: {mean.filter}", f"{mean.value:.4f} {format_stderr(mean.stderr)}"
+
+
+def _means(result: EvalResult) -> Iterator[tuple[str, MeanEstimate]]:
+    """Yield each score, with the standard error of its table cell; then pass@k and maj@k over all k samples."""
+    for score in result.scores:
+        stderr = score.stderr if score.clustered_stderr is None else score.clustered_stderr
+        yield score.filter, MeanEstimate(score.value, stderr, score.count)
+        largest = max((int(each.name.partition("@")[2] or 0) for each in score.sample_metrics), default=0)
+        for each in score.sample_metrics:
+            if each.name in {f"pass@{largest}", f"maj@{largest}"}:
+                yield f"{score.filter} {each.name}", MeanEstimate(each.value, each.stderr, each.count)
 
 
 def _counts(run: SuiteRun) -> list[str]:

@@ -257,6 +257,14 @@ def _hosts(provider: Provider) -> tuple[str, ...]:
     return (*own, *provider.hosts)
 
 
+_BRANDS = {
+    "aliyun": "dashscope", "bailian": "dashscope", "qwen": "dashscope", "tongyi": "dashscope", "bigmodel": "zhipu",
+    "glm": "zhipu", "zai": "zhipu", "kimi": "moonshot", "doubao": "ark", "volcengine": "ark", "claude": "anthropic",
+    "google": "gemini", "gpt": "openai", "grok": "xai", "llama.cpp": "llamacpp",
+}  # fmt: skip
+"""Names of models and companies that users try -> the provider."""
+
+
 def find_preset(name: str) -> Provider:
     """Return the row of a name.
 
@@ -265,4 +273,8 @@ def find_preset(name: str) -> Provider:
     """
     if (provider := _BY_NAME.get(name.strip().lower())) is not None:
         return provider
-    raise UsageError(f"Unknown provider {one_line(name)[:100]!r}. Expected a URL, or one of {', '.join(_BY_NAME)}.")
+    meant = _BRANDS.get(name.strip().lower())
+    hint = f" Did you mean {meant}?" if meant else ""
+    raise UsageError(
+        f"Unknown provider {one_line(name)[:100]!r}.{hint} Expected a URL, or one of {', '.join(_BY_NAME)}."
+    )

@@ -38,6 +38,7 @@ from manycall.run.options import (
     Reasoning,
     Retry,
     RunOptions,
+    check_numbers,
     document_run_options,
     wrap_api_key,
 )
@@ -108,6 +109,7 @@ class Client(LLM):
         rng: random.Random | None = None,
     ) -> None:
         api_key = wrap_api_key(api_key)
+        check_numbers({"concurrency": concurrency, "timeout": timeout, "idle_timeout": idle_timeout})
         super().__init__(model, dict(params or {}))
         self._drop, self._thinking = drop, thinking
         self._make: Callable[[], CallClient] = partial(

@@ -11,6 +11,7 @@ import msgspec
 
 from manycall.client.body_adapter import dropped_names
 from manycall.client.pool_names import ONE_POOL, PoolNames
+from manycall.data.row_files import READERS
 from manycall.data.row_source import RowSource
 from manycall.errors import UsageError
 from manycall.option_flags import option
@@ -79,11 +80,19 @@ def check_out_path(job: Job[Any], options: RunOptions) -> Path:
     """Return the output's path.
 
     Raises:
-        UsageError: it is not a file, it is the input, or a row already has an output field.
+        UsageError: it is not a file, has the suffix of another format, is the input, or a row already has an output
+            field.
     """
     out, source = Path(options.out), job.source
     if not out.name or str(out) == "-" or (out.exists() and not out.is_file()):
         raise UsageError(f"{option('out', str(out))} is not the name of a file")
+    if (
+        not job.keeps_rows_apart and out.suffix.lower() in READERS
+    ):  # what reads the output would take it for such a file
+        raise UsageError(
+            f"{option('out', str(out))}: the output is JSON lines. Name it {out.stem}.jsonl; `manycall export` "
+            f"writes it as {out.suffix} when it is finished."
+        )
     if source.path is not None and source.path.resolve() == out.resolve():
         raise UsageError(f"{out} cannot be the rows and the output at once")
     if clash := set(job.output_fields) & (source.first_row or {}).keys():

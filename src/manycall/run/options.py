@@ -3,6 +3,7 @@
 The flags of the command line, the keywords' documentation in Python and docs/cli.md follow from `RunOptions`.
 """
 
+import numbers
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -40,9 +41,9 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     base_url: Annotated[
         str | Sequence[str] | None,
         Flag(
-            "The endpoint, for example http://localhost:8000/v1, or a provider, for example deepseek; several form one "
-            "pool. 'sim' is the simulated endpoint (sim:latency=0.2,slots=8 sets its options). Default: "
-            "OPENAI_BASE_URL, endpoints.toml, OpenAI.",
+            "The endpoint, for example http://localhost:8000/v1, or a provider, for example deepseek, or both, for "
+            "example vllm=http://gpu1:8000/v1; several form one pool. 'sim' is the simulated endpoint "
+            "(sim:latency=0.2,slots=8 sets its options). Default: OPENAI_BASE_URL, endpoints.toml, OpenAI.",
             short="-u",
             metavar="URL",
             parse_as=list[str] | None,
@@ -162,6 +163,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         check_choice("reasoning", self.reasoning, Reasoning)
         if self.retry is not None:
             check_choice("retry", self.retry, Retry)
+        check_numbers({name: getattr(self, name) for name in _NUMBERS})
 
 
 CONNECTION_OPTIONS = (
@@ -177,6 +179,26 @@ def declared_options() -> Iterator[tuple[str, Any, Any, Flag]]:
     for field in msgspec.structs.fields(RunOptions):
         annotated = hints[field.name]
         yield field.name, annotated.__origin__, field.default, annotated.__metadata__[0]
+
+
+_KINDS = {frozenset({int}): (numbers.Integral, "a whole number"), frozenset({float}): (numbers.Real, "a number")}
+_NUMBERS = {
+    name: _KINDS[kinds]
+    for name, kind, _, _ in declared_options()
+    if (kinds := frozenset(get_args(kind) or (kind,)) - {type(None)}) in _KINDS
+}
+
+
+def check_numbers(values: Mapping[str, Any]) -> None:
+    """Check that options that are numbers, or None, have such values. The command line has checked them already.
+
+    Raises:
+        UsageError: one has another type, for example "8" or 8.0 for a whole number.
+    """
+    for name, value in values.items():
+        kind, expected = _NUMBERS[name]
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise UsageError(f"{option(name)} must be {expected}, not {value!r}.")
 
 
 def check_choice(name: str, value: object, choices: Any) -> None:

@@ -46,7 +46,8 @@ async def ask_until_valid(
         if asked > reask:
             calls = f"{reask + 1} calls" if reask else "1 call"
             raise AnswerInvalid(f"No valid answer after {calls}. Last error: {why}", body=reply.body)
-        tally[REASK_COUNTS] = tally.get(REASK_COUNTS, 0) + (not reply.replayed)
+        if not reply.replayed:
+            tally[REASK_COUNTS] = tally.get(REASK_COUNTS, 0) + 1
         again = f"That cannot be used: {why}. {less or IN_FULL}"
         tried = [*messages, {"role": "assistant", "content": reply.text}, {"role": "user", "content": again}]
 

@@ -74,6 +74,8 @@ def run_status(output: str | Path) -> RunStatus:
         CorruptFile: the manifest is damaged.
     """
     out = Path(output)
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder. Pass the output of one run, or open the folder with `manycall view`.")
     folder = run_folder_path(out)
     manifest = Manifest.load(folder / "manifest.json")
     if manifest is None:

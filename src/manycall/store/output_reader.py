@@ -49,13 +49,15 @@ class OutputReader:
         reads: every file that is read: the output, the excluded files, and the input file of the run.
 
     Raises:
-        UsageError: a file does not exist.
+        UsageError: a file does not exist, or is a folder.
         CorruptFile: the manifest or an excluded row cannot be decoded. The methods that read files raise it as well.
     """
 
     def __init__(self, path: str | Path, exclude: Iterable[str | Path] = ()) -> None:
         self.path, excluded_files = Path(path), [Path(each) for each in exclude]
         for each in (self.path, *excluded_files):
+            if each.is_dir():
+                raise UsageError(f"{each} is a folder. Pass a file in it.")
             if not each.is_file():
                 raise UsageError(f"{each}: file not found.")
         self._stat = self.path.stat()

@@ -9,8 +9,14 @@ from manycall.store.manifest import real_output
 
 
 def run_folder_path(out: Path) -> Path:
-    """Return the run folder of an output, which contains the manifest, the journal and the other files of the run."""
+    """Return the run folder of an output, which contains the manifest, the journal and the other files of the run.
+
+    Raises:
+        UsageError: the path names no file, like `.` or `/`.
+    """
     real = real_output(out)
+    if not real.name:
+        raise UsageError(f"{out} is a folder. Pass an output.")
     return real.with_name(real.name + ".run")
 
 

@@ -150,7 +150,7 @@ class Keep(Step):
     reason: str = ""
 
     def compile(self, context: StepContext) -> CompiledStep:
-        template = None if callable(self.keep) else PromptTemplate(f"{{% if {self.keep} %}}yes{{% endif %}}")
+        template = None if callable(self.keep) else _condition(self.keep)
         condition = getattr(self.keep, "__name__", "a function") if template is None else str(self.keep)
 
         def is_kept(fields: dict[str, Any]) -> bool:
@@ -164,6 +164,14 @@ class Keep(Step):
         return CompiledStep(
             function, (), set() if template is None else template.required_fields - {"id"}, {"keep": condition}
         )
+
+
+def _condition(expression: Any) -> PromptTemplate:
+    try:
+        return PromptTemplate(f"{{% if {expression} %}}yes{{% endif %}}")
+    except UsageError as error:
+        reason = str(error).removeprefix("The prompt, ")
+        raise UsageError(f"keep = {str(expression)!r:.200} is not a Jinja expression ({reason}).") from None
 
 
 class Assign(Step):

@@ -81,7 +81,8 @@ def export_page(paths: list[Path], target: Path, *, rows: int = 1000, where: str
         with storage_errors(path):
             replace_file(path, [content])
     size = sum(map(len, written.values()))
-    return f"{target}: {len(found)} runs, {size:,} bytes. It contains your rows and the answers of models."
+    number = "1 run" if len(found) == 1 else f"{len(found)} runs"
+    return f"{target}: {number}, {size:,} bytes. It contains your rows and the answers of models."
 
 
 def _exported_files(files: Mapping[str, bytes]) -> dict[str, str]:

@@ -85,6 +85,7 @@ DATA = SubjectData(
     convert=convert,
     sample="ceval_val",
     source="ceval-exam.zip of the dataset ceval/ceval-exam (license CC BY-NC-SA 4.0)",
+    questions_folder="val",
 )
 WITH_SHOTS = replace(DATA, make_shot=lambda fields: (exam_prompt(fields), fields["answer"]), fewshot_sample="ceval_dev")
 OPENCOMPASS = Task(

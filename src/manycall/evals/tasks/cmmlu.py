@@ -56,6 +56,7 @@ OPENCOMPASS = Task(
     loader=SubjectData(
         files=(), convert=convert, sample="cmmlu",
         source="cmmlu_v1_0_1.zip of the dataset haonan-li/cmmlu (license CC BY-NC-SA 4.0)",
+        questions_folder="test",
     ),
 )  # fmt: skip
 OURS = replace(

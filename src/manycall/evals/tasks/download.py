@@ -97,12 +97,12 @@ def _download(url: str, name: str, key: Secret | None) -> bytes:
         try:
             status, body, location = run_blocking(_get(url, key if _host(url) == _host(first) else None))
         except TransportError as error:
-            raise DownloadFailed(f"Cannot download {name} ({error}).") from None
+            raise DownloadFailed(f"Cannot download {name} from {first} ({error}).") from None
         if status not in REDIRECTS or location is None:
             break
         url = urljoin(url, location)
     if status != 200:
-        raise DownloadFailed(f"Cannot download {name} (status {status} for {first}).", status)
+        raise DownloadFailed(f"Cannot download {name} from {first} (status {status}).", status)
     return body
 
 

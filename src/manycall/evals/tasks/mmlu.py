@@ -124,7 +124,8 @@ TASK = Task(
     planted=planted_letter("{}"),
     loader=MmluData(
         files=(), convert=lambda fields, _: fields, sample="mmlu", read=read_questions, suffixes=(".csv",),
-        source="the authors' data.tar", make_shot=lambda fields: (question_text(fields), fields["answer"]),
+        source="the authors' data.tar", questions_folder="test",
+        make_shot=lambda fields: (question_text(fields), fields["answer"]),
     ),
 )  # fmt: skip
 BENCHMARKS = (

@@ -15,6 +15,8 @@ from manycall.evals.tasks.task import Task
 from manycall.option_flags import option
 from manycall.records import Fields, Messages
 
+SPLIT_FOLDERS = frozenset({"dev", "test", "train", "val", "validation"})
+"""Names of folders that hold questions of different purposes. A run takes the questions of one of them."""
 Shot = Callable[[Fields], tuple[str, str]]
 """Returns the user message and the assistant message of a few-shot example."""
 
@@ -24,10 +26,12 @@ class SubjectData(PublishedData, frozen=True, kw_only=True):
 
     Attributes:
         source: what to download, if there are no `files` because the license does not allow it to be automatic.
+        questions_folder: the folder in `source` with the questions that reports use. The examples are in `dev`.
         make_shot: makes the few-shot examples; None: the task has none.
     """
 
     source: str = ""
+    questions_folder: str = ""
     make_shot: Shot | None = None
 
     def __call__(
@@ -57,16 +61,19 @@ class SubjectData(PublishedData, frozen=True, kw_only=True):
         """Return the files to read: those of a folder, or those in its folders if it has one for each subject.
 
         Raises:
-            UsageError: there are none.
+            UsageError: there are none, or those of several splits.
         """
         if data is None and not self.files:
-            options = f"{option('data')} and {option('fewshot_data')}" if self.make_shot else option("data")
-            raise UsageError(f"Download {self.source} and pass its files with {options}.")
+            options = option("data", f"FOLDER/{self.questions_folder}")
+            options += f" and {option('fewshot_data', 'FOLDER/dev')}" if self.make_shot else ""
+            raise UsageError(f"Download {self.source}, unpack it into a folder, and pass {options}.")
         if is_sample(data):
             data = SAMPLES_FOLDER / self.sample
         if data is not None and Path(data).is_dir():
             nested = (path for path in Path(data).glob("*/*") if path.suffix.lower() in self.suffixes)
             if found := sorted(nested):
+                if splits := SPLIT_FOLDERS.intersection(path.parent.name for path in found):
+                    raise UsageError(f"{data} has the folders {', '.join(sorted(splits))}. Pass one of them.")
                 return found
         return super().paths(data)
 
