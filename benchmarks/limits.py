@@ -90,7 +90,8 @@ def main() -> None:
             if count % 100 == 0:
                 print(f"{count} of {len(futures)} runs", file=sys.stderr, flush=True)
     seeds = f"Seeds 1 to {args.seeds}" if args.seeds > 1 else "Seed 1"
-    heading = f"{seeds}; run time of both tables {(time.monotonic() - began) / 60:.0f} minutes."
+    made = "both tables" if "," in args.tables else "this table"
+    heading = f"{seeds}; run time of {made} {(time.monotonic() - began) / 60:.0f} minutes."
     for kind, make, marker in (("long", long_text, page.LONG), ("short", short_text, page.SHORT)):
         if any(job.kind == kind for job in measured):
             parts = [heading, *make(args, measured)]

@@ -64,6 +64,8 @@ def main() -> int:
             sys.executable,
             "-m",
             "pytest",
+            "-n",
+            "2",
             "--answer-key",
             key,
             "--basetemp",

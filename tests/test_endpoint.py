@@ -5,7 +5,7 @@ import pytest
 from endpoints import endpoint_at
 from fakes import FakeTransport, answer, attempt
 from manycall.client.endpoint_config import resolve_endpoints
-from manycall.client.endpoint_limits import MAX_RESET_PAUSE_SECONDS
+from manycall.client.endpoint_limits import MAX_OPENING_ADVERTISED, MAX_RESET_PAUSE_SECONDS, WindowRange
 from manycall.control.concurrency_window import ConcurrencyWindow
 from manycall.errors import UsageError
 from manycall.limits import CallCost, RateLimits
@@ -13,6 +13,21 @@ from manycall.providers.provider import BEARER
 from manycall.records import Secret
 from manycall.sim import virtual_time
 from manycall.transport.messages import HttpResponse
+
+
+def test_a_provider_and_a_url_together_say_what_a_server_is() -> None:
+    vllm, gateway = resolve_endpoints(
+        ["vllm=http://127.0.0.1:8000", "anthropic=https://gateway.example/v1"],
+        environment={"ANTHROPIC_API_KEY": "own"}.get,
+    )
+    assert (vllm.url, vllm.provider.name, vllm.api, vllm.key) == ("http://127.0.0.1:8000/v1", "vllm", "", None)
+    assert (gateway.url, gateway.api) == ("https://gateway.example/v1", "anthropic")
+    assert gateway.key
+    assert gateway.key.reveal() == "own"
+    with pytest.raises(UsageError, match="vlm"):
+        resolve_endpoints(["vlm=http://127.0.0.1:8000"])
+    with pytest.raises(UsageError, match="over unencrypted HTTP"):
+        resolve_endpoints(["anthropic=http://gateway.example"], environment={"ANTHROPIC_API_KEY": "own"}.get)
 
 
 def unset(name: str) -> None:
@@ -269,3 +284,23 @@ def test_faults_of_the_new_settings_are_named(tmp_path: Path, line: str, said: s
     (tmp_path / "endpoints.toml").write_text(f'[[endpoint]]\nbase_url = "http://a"\n{line}\n')
     with pytest.raises(UsageError, match=said):
         resolve_endpoints([], environment=unset, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "headers", "size"),
+    [
+        ("https://h", Secret("k"), {"x-ratelimit-limit-requests": "6000"}, 980),  # 10 s of 98 calls per second
+        ("http://h", None, {"x-ratelimit-limit-requests": "6000"}, MAX_OPENING_ADVERTISED),  # may be a small server
+        ("https://h", Secret("k"), {"x-ratelimit-limit-tokens": "6000000"}, MAX_OPENING_ADVERTISED),  # calls unlimited?
+    ],
+)
+def test_a_hosted_endpoint_that_advertises_its_calls_per_minute_gets_the_calls_of_ten_seconds(
+    url: str, key: Secret | None, headers: dict[str, str], size: int
+) -> None:
+    async def main() -> None:
+        endpoint = endpoint_at(url, key, window=WindowRange(None, 8192))
+        endpoint.record_response(HttpResponse(200, b"", headers.get), 0.0, 0.1)
+        assert endpoint.window is not None
+        assert endpoint.window.size == pytest.approx(size, rel=0.02)
+
+    virtual_time.run_virtual(main())

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manycall.control.concurrency_window import INITIAL_WINDOW, ConcurrencyWindow
+from manycall.control.concurrency_window import ConcurrencyWindow
 from manycall.control.knee_search import Resize
 from manycall.control.regression import MonitorInterval
-from manycall.control.window_opening import HOSTED, SELF_HOSTED
+from manycall.control.window_opening import HOSTED, INITIAL_WINDOW, SELF_HOSTED
 from manycall.limits import ServerLoad
 from manycall.sim.continuous_batching import BatchedCall, ContinuousBatch
 from manycall.sim.sim_settings import SimSettings

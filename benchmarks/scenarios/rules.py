@@ -39,8 +39,13 @@ def run_with_rule(
     script: Script | None = None,
     hosted: bool = False,
     timeout: float = 600.0,
+    total: int | None = None,
 ) -> Witness:
-    """Run the rows once with the rule "blind", "gauges", "inspect", "gradient2" or "fixed N"."""
+    """Run the rows once with the rule "blind", "gauges", "inspect", "gradient2" or "fixed N".
+
+    Args:
+        total: Number of rows, if the run knows it, as it does for most input files.
+    """
     seeded = {name: msgspec.structs.replace(each, seed=each.seed + 100 * seed) for name, each in servers.items()}
     is_own = rule in OWN
     with nullcontext() if is_own else _scripted():
@@ -54,6 +59,7 @@ def run_with_rule(
             prepare=(lambda endpoints: None) if is_own else partial(_replace_control, _maker(rule, len(servers))),
             hosted=hosted,
             timeout=timeout,
+            total=total,
         )
 
 

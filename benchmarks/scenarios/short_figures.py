@@ -72,7 +72,7 @@ def measure(run: ShortRun, rule: str, seed: int) -> Times:
     other = OtherClient(run.other_client) if run.other_client else None
     witness = run_with_rule(
         run.servers, run.rows, run.prompt, rule, seed,
-        params=GREEDY, script=other, hosted=run.is_hosted, timeout=run.timeout,
+        params=GREEDY, script=other, hosted=run.is_hosted, timeout=run.timeout, total=run.rows,
     )  # fmt: skip
     assert hasattr(witness.pool, "servers")
     return Times(

@@ -15,7 +15,6 @@ from manycall.client.permits import Permits
 from manycall.client.pool import EndpointPool
 from manycall.client.pool_names import ALL_POOLS, PoolChoice, PoolNames
 from manycall.client.requests import LLM, ModelReply
-from manycall.control.concurrency_window import INITIAL_WINDOW
 from manycall.errors import ManycallError, UsageError
 from manycall.option_flags import option
 from manycall.providers.parameter_lesson import ParameterChange
@@ -48,7 +47,7 @@ class CallClient(LLM):
         pools: names of the other pools that calls may name; default: all.
         transport: sends the HTTP requests; for tests.
         rng: source of the jitter in the backoff between attempts.
-        initial_window: the concurrency window at the start.
+        initial_window: the concurrency window at the start; None: 8, or 3 at hosted endpoints.
         prefix_affinity: prefer self-hosted servers that have cached the prefix of a prompt.
 
     Attributes:
@@ -78,7 +77,7 @@ class CallClient(LLM):
         pools: Collection[str] | None = None,
         transport: Transport | None = None,
         rng: random.Random | None = None,
-        initial_window: int = INITIAL_WINDOW,
+        initial_window: int | None = None,
         prefix_affinity: bool = True,
     ) -> None:
         api_key = None if api_key is None else Secret(api_key)  # first, so that no traceback shows it

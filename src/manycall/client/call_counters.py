@@ -10,7 +10,7 @@ from manycall.records import Completion, Embeddings, FailureKind, Usage
 
 @dataclass(slots=True)
 class CallCounters:
-    """Counters of this session. Not a `msgspec.Struct`, in which setting an attribute takes ten times as long.
+    """Counters of this session. Not a `msgspec.Struct`: Python does not specialise setting its attributes.
 
     Attributes:
         attempts: attempts, including retries and hedges.

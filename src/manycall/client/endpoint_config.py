@@ -54,7 +54,7 @@ def resolve_endpoints(
     """Return the endpoints to use.
 
     Args:
-        urls: the URLs of `-u`, names of providers, or simulated endpoints.
+        urls: the URLs of `-u`, names of providers, PROVIDER=URL, or simulated endpoints.
         api_key: a key given in Python, for all of them; default: the variable of each provider.
         plain_http: keys may be sent unencrypted to other machines.
         choice: the pools that are used.
@@ -82,13 +82,17 @@ def resolve_endpoints(
 
 
 def locate(name_or_url: str, environment: GetEnv) -> Location:
-    """Return the location of a provider's name, a URL or a simulated endpoint.
+    """Return the location of a provider's name, a URL, PROVIDER=URL or a simulated endpoint.
 
     Raises:
         UsageError: there is no such provider, its variable is not set, or the URL is not valid.
     """
     if process.is_sim(name_or_url):
         return locate_sim(name_or_url)
+    name, equals, given_url = name_or_url.partition("=")
+    if equals and _PRESET.fullmatch(name):
+        provider = find_preset(name)
+        return locate_url(given_url)._replace(provider=provider, api=provider.wire)
     if not _PRESET.fullmatch(name_or_url):
         return locate_url(name_or_url)
     provider = find_preset(name_or_url)

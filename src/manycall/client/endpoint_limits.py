@@ -49,9 +49,10 @@ class SendTime(msgspec.Struct, frozen=True, gc=False):
 
 
 class WindowRange(NamedTuple):
-    """Size of a concurrency window at the start, its maximum, and the knee that an earlier run has found, if any."""
+    """Size of a concurrency window at the start (None: that of the endpoint's rule), its maximum, and the knee that an
+    earlier run has found, if any."""
 
-    initial: int
+    initial: int | None
     maximum: int
     cached_knee: int | None = None
 
@@ -93,10 +94,11 @@ class EndpointLimits:
         self.paced_at = -math.inf
         self.cached_knee = None if window is None else window.cached_knee
         self._learned = False
+        self._hosted_cap = rule.cap if rule.limits_growth else 0
         self._headers = AdvertisedLimitReader(host)
         if window is not None:
             used_rule = None if limits != RateLimits() else rule
-            self.window = ConcurrencyWindow(window.initial, window.maximum, self.note, used_rule)
+            self.window = ConcurrencyWindow(window.initial or rule.start, window.maximum, self.note, used_rule)
             self.open_window_to_quota(clock.now(), MAX_OPENING_CONFIGURED)
 
     def note(self, now: float, what: str) -> None:
@@ -140,9 +142,12 @@ class EndpointLimits:
         """Open the window at once, so that a known quota paces the calls instead of a window that opens gradually.
 
         Args:
-            max_calls: upper limit for the window, because a small server may have a generous quota.
+            max_calls: upper limit for the window, because a small server may have a generous quota. At a hosted
+                endpoint with a known number of calls per minute, it is that of an opening by the clock.
         """
         if self.window is not None and (calls := self.quota.calls_within(ASSUMED_CALL_SECONDS)) < math.inf:
+            if self.quota.limits.rpm is not None:
+                max_calls = max(max_calls, self._hosted_cap)
             self.window.open_to(min(calls, max_calls), now)
 
     def disable(self, why: str) -> None:

@@ -37,7 +37,7 @@ class PoolSettings(NamedTuple):
         model: the model of the pool's calls, if they do not name another one.
         endpoints: the endpoints, simulated ones among them.
         concurrency: maximum calls in flight; None: adapted to what the endpoints can serve.
-        initial_window: the concurrency window at the start.
+        initial_window: the concurrency window at the start; None: what suits the endpoint.
         timeout: seconds for one attempt.
         drop: names of parameters that are not sent.
         thinking: value of the option `thinking`; None: as the model does by default.
@@ -48,7 +48,7 @@ class PoolSettings(NamedTuple):
     model: str
     endpoints: tuple[EndpointSettings, ...]
     concurrency: int | None
-    initial_window: int
+    initial_window: int | None
     timeout: float
     drop: tuple[str, ...] = ()
     thinking: str | int | None = None

@@ -13,6 +13,7 @@ If none of them is possible, the window opens by the clock.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -30,11 +31,12 @@ from manycall.control.window_opening import HOSTED_STREAMED, SELF_HOSTED_BLIND, 
 from manycall.errors import ManycallError
 from manycall.transport.messages import Transport
 
-POLL_SECONDS = 0.1
-"""Interval between two polls of /metrics while the window waits for them."""
+POLL_SECONDS, MAX_POLL_SECONDS = 0.03, 0.5
+"""Interval between two polls of /metrics while the window waits for them: at first, and at most. It doubles with each
+poll after which the window still waits."""
 PROBE_DELAY_SECONDS = 0.05
-"""The first probe is sent this long after the first call that exceeds the initial window. If a whole round of calls was
-answered by then, no probe is needed: the window doubles for each round of answers."""
+"""The first probe is sent this long after the first call, and not before a call exceeds the initial window. If a whole
+round of calls was answered by then, no probe is needed: the window doubles for each round of answers."""
 PROBE_GAP_SECONDS = 0.005
 """A probe is sent this long after its call, so that it does not overtake it on the way to the server."""
 MAX_STREAMS_JUDGED, MAX_FIRST_EVENT_SHARE = 3, 0.8
@@ -82,6 +84,7 @@ class OpeningListener:
         self._tasks: set[asyncio.Task[None]] = set()
         self._last: tuple[EncodedCall, CallCounters] | None = None  # the last call, until the first probe is sent
         self._may_probe_now = False  # the delay is over
+        self._began = math.inf  # when the first call was sent
         self._is_probe_starting = False  # its task was created
         self._streams = 0
 
@@ -101,6 +104,7 @@ class OpeningListener:
             self.close()
             return
         opening.record_started()
+        self._began = min(self._began, clock.now())
         if reader is not None:
             self._observe_stream(opening, reader)
         elif self._poll.has_metrics is False:
@@ -139,11 +143,14 @@ class OpeningListener:
         last, self._last = self._last, None
         if not self._poll.has_metrics and last is not None and self._window.opening is not None:
             self._probe_if_due(self._window.opening, *last)
+        seconds = POLL_SECONDS
         while self._poll.has_metrics and (opening := self._window.opening) is not None:
             if opening.is_blocked(self._endpoint.in_flight):
                 await self._poll.poll()
+                still_waits = opening.is_blocked(self._endpoint.in_flight)
+                seconds = min(2 * seconds, MAX_POLL_SECONDS) if still_waits else POLL_SECONDS
                 self._on_change()
-            await clock.sleep(POLL_SECONDS)
+            await clock.sleep(seconds)
 
     def _probe_if_due(self, opening: WindowOpening, call: EncodedCall, counters: CallCounters) -> None:
         """Send a probe for the call if it is a mark. The first one is delayed, and is for the last call until then."""
@@ -157,7 +164,7 @@ class OpeningListener:
 
     async def _probe_later(self) -> None:
         """Send the first probe after a delay, or none if the server answers at once."""
-        await clock.sleep(PROBE_DELAY_SECONDS)
+        await clock.sleep(max(0.0, self._began + PROBE_DELAY_SECONDS - clock.now()))
         last, self._last, self._may_probe_now = self._last, None, True
         opening = self._window.opening
         if opening is None or last is None:
@@ -177,7 +184,8 @@ class OpeningListener:
             self._start(self._probe(probe, counters))
 
     async def _probe(self, probe: EncodedCall, counters: CallCounters) -> None:
-        """Send a probe. It marks the last call that was started before it, which may be a later one than its own."""
+        """Send a probe. It marks the last of the calls that are permitted at this moment, all of which start first."""
+        await clock.sleep(PROBE_GAP_SECONDS)
         self._is_probe_starting = False
         opening = self._window.opening
         place = None if opening is None else opening.take_mark(clock.now())

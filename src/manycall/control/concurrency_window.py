@@ -23,13 +23,12 @@ from collections.abc import Callable
 from manycall.control import knee_search
 from manycall.control.knee_search import Observation, Phase, Resize
 from manycall.control.regression import LatencyFit, MonitorInterval
-from manycall.control.window_opening import HOSTED, OpeningEnd, OpeningRule, WindowOpening
+from manycall.control.window_opening import HOSTED, INITIAL_WINDOW, OpeningEnd, OpeningRule, WindowOpening
 from manycall.limits import ServerLoad
 
 NoteChange = Callable[[float, str], None]
 """Callback that takes the time and the description of a change."""
 
-INITIAL_WINDOW = 8
 MAX_WINDOW = 8192
 MIN_UTILIZATION = 0.8
 """Share of the window that must have been in use before it is evaluated. Below it, the number of rows, a quota or this

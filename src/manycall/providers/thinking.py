@@ -84,8 +84,8 @@ def _no_such_switch(provider: str, switch: ThinkingSwitch, value: str | int) -> 
     if not known:
         return (
             f"manycall does not know how this server switches thinking ({option('thinking', value)}). "
-            f"Pass the server's own field with {option('params')}, or name its provider in endpoints.toml, for example "
-            'provider = "vllm".'
+            f"Say what it is, for example {option('base_url', 'vllm=http://host:8000/v1')}, or pass its own field "
+            f"with {option('params')}."
         )
     allowed = f"{', '.join(known[:-1])} or {known[-1]}" if known[:-1] else known[0]
     return f"{option('thinking', value)} has no equivalent at {provider}. Use {allowed}."

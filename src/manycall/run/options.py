@@ -41,9 +41,9 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     base_url: Annotated[
         str | Sequence[str] | None,
         Flag(
-            "The endpoint, for example http://localhost:8000/v1, or a provider, for example deepseek; several form one "
-            "pool. 'sim' is the simulated endpoint (sim:latency=0.2,slots=8 sets its options). Default: "
-            "OPENAI_BASE_URL, endpoints.toml, OpenAI.",
+            "The endpoint, for example http://localhost:8000/v1, or a provider, for example deepseek, or both, for "
+            "example vllm=http://gpu1:8000/v1; several form one pool. 'sim' is the simulated endpoint "
+            "(sim:latency=0.2,slots=8 sets its options). Default: OPENAI_BASE_URL, endpoints.toml, OpenAI.",
             short="-u",
             metavar="URL",
             parse_as=list[str] | None,
