@@ -1,4 +1,4 @@
-"""Run a job: with a client of its own, on an open client, or as a rehearsal without calls."""
+"""Run a job: with a separate client, on an open client, or as a rehearsal without calls."""
 
 from collections.abc import Callable
 from pathlib import Path
