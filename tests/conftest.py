@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 from leaks import Search, holds, search
+from manycall.providers.urls import is_loopback
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a command starts a quarter of a second faster with cached bytecode
 settings.register_profile("here", deadline=None)  # a busy machine is not a failed test
@@ -58,8 +59,9 @@ def no_process_is_left() -> Iterator[None]:
 
 @pytest.fixture
 def no_key(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests of what is so only without a key, such as a server of one's own."""
+    """For tests of self-hosted servers, of a missing key, and of keys that are not sent over plain http."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setattr("manycall.client.endpoint_settings.is_loopback", is_loopback)
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ def test_an_example_runs(name: str) -> None:
     assert run(ROOT / "examples" / f"{name}.py").strip()
 
 
+@pytest.mark.usefixtures("no_key")
 def test_the_tests_of_the_testing_page_pass(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)

@@ -15,6 +15,7 @@ from manycall.sim import virtual_time
 from manycall.transport.messages import HttpResponse
 
 
+@pytest.mark.usefixtures("no_key")
 def test_a_provider_and_a_url_together_say_what_a_server_is() -> None:
     vllm, gateway = resolve_endpoints(
         ["vllm=http://127.0.0.1:8000", "anthropic=https://gateway.example/v1"],
@@ -280,6 +281,7 @@ def test_the_file_sets_provider_api_headers_query_and_stream(tmp_path: Path) -> 
         ('query = { api-key = "k" }', "query must not contain a key"),
     ],
 )
+@pytest.mark.usefixtures("no_key")
 def test_faults_of_the_new_settings_are_named(tmp_path: Path, line: str, said: str) -> None:
     (tmp_path / "endpoints.toml").write_text(f'[[endpoint]]\nbase_url = "http://a"\n{line}\n')
     with pytest.raises(UsageError, match=said):

@@ -248,6 +248,7 @@ def test_a_step_that_names_an_unknown_endpoint_is_refused_before_the_first_call(
     assert not OUT.exists()
 
 
+@pytest.mark.usefixtures("no_key")
 def test_only_the_endpoints_that_are_used_need_a_key_and_a_common_currency() -> None:
     hosted = '[[endpoint]]\nname = "paid"\nprovider = "openai"\nprice = { input = 1, output = 1, currency = "CNY" }\n'
     configure(THREE + hosted)
