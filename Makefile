@@ -30,7 +30,7 @@ help:
 	@echo "make package build the wheel and the sdist, install and try both elsewhere"
 	@echo "make gsm8k   download the pinned GSM8K into data/gsm8k, for the tests that need it"
 	@echo "make mutants changes the code in one place at a time and lists what no test notices (a sample, at most 30 minutes; MUTANTS=--help)"
-	@echo "make torture kill -9, full disks, frozen processes, lost servers, every ending: nothing lost, nothing twice (25 minutes)"
+	@echo "make torture kill -9, full disks, frozen processes, lost servers, every ending: nothing lost, nothing twice (50 minutes)"
 	@echo "make crosscheck  the code of lm-eval and of the other authorities beside ours, on 20,000 responses for each filter (one to two hours; COUNT=500: for daily use)"
 	@echo "make check   lint, types, layers, laws, names, docs, wording"
 	@echo "make docs    build the documentation site into site/, and fail on a broken link or anchor (under a minute)"
