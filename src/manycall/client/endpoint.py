@@ -61,7 +61,7 @@ class Endpoint(EndpointLimits):
         mean_duration: of its calls; measured only if there are several endpoints.
         latency_p99: estimated 99th percentile of the duration in seconds; None before the first answer.
         health: the circuit breaker.
-        exhaustion: whether the key's quota is used up, for refusals that do not state it.
+        exhaustion: whether a refusal of the key is final, for refusals that may also be temporary.
         outage: whether all calls are refused.
         listener: observes first tokens while the window opens; None afterwards.
         answers, errors: number of responses with status 200, and of attempts without one.

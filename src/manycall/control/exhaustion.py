@@ -14,7 +14,7 @@ PATIENCE_SECONDS = 300.0
 
 
 class Exhaustion:
-    """Whether one key's quota is used up, or the key not accepted any more."""
+    """Whether one key's quota is used up, or the key is no longer accepted."""
 
     def __init__(self) -> None:
         self._has_succeeded = False

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from manycall.data.nesting import TOO_DEEP, is_flat, is_too_deep
+from manycall.data.nesting import TOO_DEEP, is_too_deep
 from manycall.json_values import has_infinity, json_value
 from manycall.records import Fields
 
@@ -32,7 +32,7 @@ def row_from_mapping(fields: Any) -> Fields:
     except (TypeError, ValueError) as error:
         reason = f"cannot be written as JSON: {error}. Convert the value first."
         raise ValueError(f"{_unusable_field(fields)}: {reason}") from None
-    if not is_flat(decoded) and is_too_deep(decoded, text):
+    if is_too_deep(decoded, text):
         raise ValueError(f": {TOO_DEEP}")
     return decoded
 

@@ -86,9 +86,8 @@ def check_out_path(job: Job[Any], options: RunOptions) -> Path:
     out, source = Path(options.out), job.source
     if not out.name or str(out) == "-" or (out.exists() and not out.is_file()):
         raise UsageError(f"{option('out', str(out))} is not the name of a file")
-    if (
-        not job.keeps_rows_apart and out.suffix.lower() in READERS
-    ):  # what reads the output would take it for such a file
+    # A program that reads the output would take it for such a file.
+    if not job.keeps_rows_apart and out.suffix.lower() in READERS:
         raise UsageError(
             f"{option('out', str(out))}: the output is JSON lines. Name it {out.stem}.jsonl; `manycall export` "
             f"writes it as {out.suffix} when it is finished."

@@ -100,7 +100,7 @@ class RowClient(LLM):
     """
 
     def __init__(self, client: RowCalls, row_id: str, age: int, journal: Replays) -> None:
-        self.model, self.params, self.pools = client.model, client.params, client.pools
+        self.model, self.params, self.pools = client.model, client.params, client.pools  # for each row: no super()
         self._client, self._id, self._age, self._journal = client, row_id, age, journal
         self._occurrences: dict[str, int] = {}
         self.calls_made = self.tokens = 0
