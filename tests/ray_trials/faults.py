@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from ray_trials.cluster import parent_of, raylet
-from ray_trials.ground import IN_FLIGHT, SECONDS, Ground, end, wait_for
+from ray_trials.ground import IN_FLIGHT, SECONDS, Ground, end
 from shell import sim
 
 RPC_FAILURES = '{"*": {"num_failures": 50, "req_failure_prob": 10, "resp_failure_prob": 10}}'
@@ -28,15 +28,15 @@ def same_output(ground: Ground) -> list[str]:
 def actor_killed(ground: Ground) -> list[str]:
     """One of two workers is killed: the run goes on, and another worker takes its place."""
     process = ground.begin("--processes", "2")
-    wait_for(lambda: len(ground.workers()) == 2, process)
-    os.kill(ground.workers()[1], signal.SIGKILL)
+    workers = ground.wait_for_workers(process, lambda found: len(found) == 2)
+    os.kill(workers[1], signal.SIGKILL)
     return ground.violations(end(process), lost_calls=IN_FLIGHT)
 
 
 def driver_killed(ground: Ground) -> list[str]:
     """The command is killed, and Ray ends its workers. The same command with another number of them goes on."""
     process = ground.begin("--processes", "2")
-    wait_for(lambda: len(ground.workers()) == 2, process)
+    ground.wait_for_workers(process, lambda found: len(found) == 2)
     process.kill()
     process.communicate()
     return ground.violations(end(ground.begin("--processes", "1")), lost_calls=IN_FLIGHT)
@@ -46,7 +46,7 @@ def node_removed(ground: Ground) -> list[str]:
     """A node loses its power, with the worker on it. The other worker finishes the rows."""
     node = ground.nodes.add(cores=1)
     process = ground.begin("--processes", "3")
-    wait_for(lambda: any(parent_of(each) == raylet(node) for each in ground.workers()), process)
+    ground.wait_for_workers(process, lambda found: any(parent_of(each) == raylet(node) for each in found))
     ground.nodes.remove(node)
     return ground.violations(end(process), lost_calls=IN_FLIGHT)
 
@@ -55,7 +55,7 @@ def raylet_frozen(ground: Ground) -> list[str]:
     """The raylet of a node answers nothing for a while, and its workers go on."""
     node = ground.nodes.add(cores=1)
     process = ground.begin("--processes", "3")
-    wait_for(lambda: any(parent_of(each) == raylet(node) for each in ground.workers()), process)
+    ground.wait_for_workers(process, lambda found: any(parent_of(each) == raylet(node) for each in found))
     os.kill(raylet(node), signal.SIGSTOP)
     try:
         ended = end(process)

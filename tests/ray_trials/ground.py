@@ -3,11 +3,12 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ SECONDS = 60.0
 """How long a command may take."""
 LATENCY = ("--latency", "0.15", "--token-latency", "0")
 """160 rows, 12 at a time, 0.15 s each: 2 s."""
+FROZEN_SECONDS, THAWED_SECONDS = 5.0, 0.3
+"""A frozen worker makes no calls and keeps its rows for 10 s (control.worker_leases.LEASE_SECONDS)."""
 
 
 class Ground(NamedTuple):
@@ -70,6 +73,37 @@ class Ground(NamedTuple):
         segments = sorted((self.folder / "out.jsonl.run" / "segments").glob("0*"))
         locks = [each / "lock" for each in segments if _size(each / "calls.jsonl")]
         return [int(found[1]) for lock in locks if (found := re.match(r"process (\d+) ", lock.read_text()))]
+
+    def wait_for_workers(self, process: "subprocess.Popen[str]", are_enough: Callable[[list[int]], bool]) -> list[int]:
+        """Wait until enough workers have made calls, and return all that have.
+
+        Meanwhile, those that have made calls are frozen most of the time. Otherwise they might finish all rows before
+        the others begin.
+        """
+        frozen: set[int] = set()
+        thaw_at = time.monotonic() + FROZEN_SECONDS
+
+        def look() -> bool:
+            nonlocal thaw_at
+            found = self.workers()
+            if time.monotonic() > thaw_at:
+                _send_all(frozen, signal.SIGCONT)
+                time.sleep(THAWED_SECONDS)
+                thaw_at = time.monotonic() + FROZEN_SECONDS
+            _send_all(found, signal.SIGSTOP)
+            frozen.update(found)
+            return are_enough(found)
+
+        try:
+            wait_for(look, process)
+            return self.workers()
+        finally:
+            _send_all(frozen, signal.SIGCONT)
+
+
+def _send_all(processes: Iterable[int], what: signal.Signals) -> None:
+    for each in processes:
+        os.kill(each, what)
 
 
 def generate_words(folder: Path, server: Sim) -> list[str]:
