@@ -50,3 +50,14 @@ def test_thinking_is_switched_in_the_api_of_the_provider(provider: str, thinking
 def test_a_provider_that_the_simulator_does_not_play_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"provider nosuch is not known\. Expected one of generic, openai"):
         manycall.generate("x", model="m", base_url="sim:provider=nosuch", out=tmp_path / "out.jsonl", progress=False)
+
+
+def test_the_first_error_of_each_kind_that_is_retried_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = manycall.generate(
+        "Tell a story.", samples=20, model="m", base_url="sim:error_rate=0.4,latency=0", out=tmp_path / "out.jsonl"
+    )
+    assert (result.done, result.retries > 1) == (20, True)
+    shown = capsys.readouterr().err
+    assert shown.count("Retrying: ") == shown.count("returned status 500") == 1
