@@ -26,6 +26,7 @@ from manycall.providers.chat_reply import (
 from manycall.providers.embeddings_reply import read_vectors
 from manycall.providers.error_body import parse_error_body
 from manycall.providers.lone_surrogates import without_lone_surrogates
+from manycall.providers.malformed_body import malformed_reason
 from manycall.providers.token_usage import (
     BasicUsageOnly,
     BilledReply,
@@ -220,7 +221,7 @@ def _decode_repaired(body: bytes, error: Exception) -> tuple[ReplyWithoutUsage, 
     repaired = without_lone_surrogates(_without_prelude(body))
     with suppress(*DECODE_ERRORS):
         return _decode_without_usage(repaired), repaired
-    why = f"The response does not have the expected format: {error}"
+    why = malformed_reason(repaired, error)
     if repaired.startswith((b"data:", b"event:")):
         why = f"The response is an event stream, although no streaming was requested: {parse_error_body(repaired)[1]}"
     raise errors.InvalidResponse(why, body=body) from None
