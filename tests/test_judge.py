@@ -421,7 +421,8 @@ def test_the_command_judges_with_the_simulated_endpoint() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--rubric", "Is it good?"), "does not use any field of the rows"),
+        (("--rubric", "Is it good?"), "does not use any field of the rows. Add a field"),
+        (("--rubric", "Is ｛｛response｝｝ good?"), "It contains ｛｛response｝｝: write {{ response }} instead."),
         (("--rubric", "{{ text }}"), "uses the field 'text', which this row does not have. Its fields: id, response."),
         (("--rubric", "none.j2"), "file 'none.j2' not found"),
         (("--rubric", RUBRIC, "--scale", "5"), "--scale 5 is not valid. Expected LOW-HIGH"),
