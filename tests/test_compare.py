@@ -166,7 +166,7 @@ def test_several_runs_are_each_compared_with_the_first_and_every_one_of_them_is_
     assert [(c.id, c.run) for c in found.changed_examples[:3]] == [("q0", 2), ("q11", 3), ("q1", 2)]
     assert len(found.changed_examples) == 10
     said = str(found)
-    assert "| q11     | 3 - 1      |" in said
+    assert "| q11         | 3 - 1      |" in said
     assert "12 questions changed. To write all changes to a file: out='FILE'." in said
     manycall.write_report(found, "r.md")
     assert "Changed questions: 10 of 12" in Path("r.md").read_text()
@@ -338,7 +338,7 @@ def test_the_command_prints_tables_or_json() -> None:
     run("a", [0, 1, 1]), run("b", [1, 1, 1])
     done = command("compare", "a.jsonl", "b.jsonl", "-o", "changed.jsonl")
     assert (done.code, len(rows(Path("changed.jsonl")))) == (0, 1)
-    assert "| q0      | 2 - 1      | numeric | 0 0   | 1 1   |" in done.out
+    assert "| q0          | 2 - 1      | numeric | 0 0   | 1 1   |" in done.out
     found = json.loads(command("compare", "a.jsonl", "b.jsonl", "--json").out)
     assert found["differences"][0]["difference"]["wins"] == 1
 

@@ -136,7 +136,10 @@ class Comparison(RecordViews, msgspec.Struct, frozen=True):
             (["run", "output", "model", *names, "rows scored", *no_answer, "truncated", "failed"], runs),
             (columns, rows),
         ]
-        return [*tables, *([(["changed", "difference", "score", "first", "other"], changes)] if changes else [])]
+        return [
+            *tables,
+            *([(["changed row", "difference", "score", "first", "other"], changes)] if changes else []),
+        ]
 
     def _cells(self, v: RunDifference) -> dict[str, str]:
         d = v.difference

@@ -52,7 +52,8 @@ _KEY_PARAMETERS = set(
 _NO_EXTRA_BODY = (
     "'extra_body' is an argument of the OpenAI SDK, not a parameter. Pass its fields directly: "
     "--param chat_template_kwargs='{\"enable_thinking\": false}', "
-    'or params={"chat_template_kwargs": {"enable_thinking": False}} in Python.'
+    'or params={"chat_template_kwargs": {"enable_thinking": False}} in Python. In llm.chat() it is an argument: '
+    'chat_template_kwargs={"enable_thinking": False}.'
 )
 
 
@@ -97,7 +98,10 @@ def _check_names(params: dict[str, Any]) -> None:
         UsageError: a parameter is one that manycall sets itself, is an API key, or belongs to the OpenAI SDK.
     """
     if clash := _RESERVED & params.keys():
-        raise errors.UsageError(f"{min(clash)!r} is not a parameter that you can set. manycall sets it itself.")
+        complete = " Omit it: a reply is returned when it is complete." * ("stream" in clash)
+        raise errors.UsageError(
+            f"{min(clash)!r} is not a parameter that you can set. manycall sets it itself.{complete}"
+        )
     if key := _KEY_PARAMETERS & params.keys():
         raise errors.UsageError(
             f"{min(key)!r} is not a parameter of a call. Set the API key in OPENAI_API_KEY or endpoints.toml."

@@ -132,12 +132,17 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
             lines.insert(2, ("possibly billed", f"{without_response} attempts without a response"))
         if self.invalid_responses:
             lines.insert(2, ("invalid responses", f"{self.invalid_responses} (tokens counted)"))
-        if self.failed:
-            lines.append(("failures", f"{self.run_folder / 'failures.jsonl'} ({rerun()} to retry them)"))
-            lines += [(f"{count} ×", error) for error, count in self.top_errors]
-            if self.top_errors and (others := self.failed - sum(count for _, count in self.top_errors)) > 0:
-                lines.append((f"{others} ×", "other errors, listed in that file"))
-        return lines
+        return lines + self._failures()
+
+    def _failures(self) -> list[tuple[str, str]]:
+        if not self.failed:
+            return []
+        others = self.failed - sum(count for _, count in self.top_errors)
+        return [
+            ("failures", f"{self.run_folder / 'failures.jsonl'} ({rerun()} to retry them)"),
+            *((f"{count} ×", error) for error, count in self.top_errors),
+            *([(f"{others} ×", "other errors, listed in that file")] if self.top_errors and others > 0 else []),
+        ]
 
     def _calls(self) -> str:
         if self.done == self.done_before > 0 and not (self.calls or self.replayed or self.failed):
