@@ -117,6 +117,13 @@ def test_samples_of_a_question_are_meaned_before_they_are_paired() -> None:
     assert versus.difference.test == "Student's t of the differences"
 
 
+def test_a_message_says_that_questions_with_fewer_samples_count_as_much_as_the_others() -> None:
+    found = compare(run("a", [0, 1, 1, None], samples=True), run("b", [1, 1]))
+    assert found.runs[0].scores[0].value == 0.75
+    assert "the scores of a single run count each sample once" in str(found)
+    assert "single run" not in str(compare(run("c", [0, 1, 1, 1], samples=True), run("d", [1, 1])))
+
+
 def test_a_score_with_weights_is_compared_by_its_weighted_means() -> None:
     task = Task(
         [], "", {"parts": Filter(lambda text, fields: (text, float(text.split()[-1])), weight=lambda row: row["n"])},
