@@ -61,3 +61,13 @@ def test_the_first_error_of_each_kind_that_is_retried_is_shown(
     assert (result.done, result.retries > 1) == (20, True)
     shown = capsys.readouterr().err
     assert shown.count("Retrying: ") == shown.count("returned status 500") == 1
+
+
+def test_a_refused_parameter_is_announced_once_and_not_as_a_retry(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sim = {"model": "gpt-5-mini", "base_url": "sim:provider=openai", "out": tmp_path / "out.jsonl"}
+    assert manycall.generate("Hi", samples=3, temperature=0.3, max_tokens=900, **sim).retries > 0
+    shown = capsys.readouterr().err
+    assert "temperature omitted (only 1 is accepted)" in shown
+    assert "Retrying" not in shown

@@ -92,9 +92,15 @@ class CallCounters:
             error.status == 429 or failure_class is FailureClass.KEY_RATE_LIMITED
         )
 
-    def record_retry(self, error: CallError) -> None:
-        """Count an attempt that will be repeated, and keep the first error of its kind."""
+    def record_retry(self, error: CallError | None) -> None:
+        """Count an attempt that will be repeated, and keep the first error of its kind.
+
+        Args:
+            error: why it failed; None if that is announced elsewhere.
+        """
         self.retries += 1
+        if error is None:
+            return
         kind = (type(error).__name__, error.status if isinstance(error, HttpStatusError) else 0)
         if kind not in self.first_retried:
             self.first_retried[kind] = str(error)[:MAX_ERROR_CHARACTERS]
