@@ -146,6 +146,7 @@ def test_a_judge_truncated_before_its_verdict_is_asked_only_for_the_verdict() ->
     assert (found.scored_rows, found.truncated) == (1, 1)
     with judging(lambda messages: "Let me think", "length") as (url, asked):
         found = manycall.judge(answers("b", "x"), RUBRIC, base_url=url, **{**OPTIONS, "out": "b-judged.jsonl"})
+    assert found.run is not None
     (failure,) = found.run.failures()
     assert failure["error"].endswith('begins with "Verdict:"): raise max_tokens=')
 

@@ -1,6 +1,7 @@
 """Whole runs against the simulated endpoint that plays each provider, over HTTP, in the provider's own API."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_the_first_error_of_each_kind_that_is_retried_is_shown(
 def test_a_refused_parameter_is_announced_once_and_not_as_a_retry(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sim = {"model": "gpt-5-mini", "base_url": "sim:provider=openai", "out": tmp_path / "out.jsonl"}
+    sim: dict[str, Any] = {"model": "gpt-5-mini", "base_url": "sim:provider=openai", "out": tmp_path / "out.jsonl"}
     assert manycall.generate("Hi", samples=3, temperature=0.3, max_tokens=900, **sim).retries > 0
     shown = capsys.readouterr().err
     assert "temperature omitted (only 1 is accepted)" in shown

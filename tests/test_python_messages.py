@@ -115,7 +115,7 @@ def test_the_traceback_of_a_mistake_ends_at_the_call() -> None:
         manycall.generate("{{ x }}", ROWS, **RUN)
     assert [entry.frame.code.name for entry in raised.traceback][1:] == ["call"]
     with pytest.raises(TypeError, match=r"map\(\): missing a required argument: 'out'"):
-        manycall.map(answer, ROWS, **SIM)  # type: ignore[call-arg]
+        manycall.map(answer, ROWS, **SIM)
 
 
 def test_an_error_on_the_command_line_names_the_flag() -> None:
