@@ -31,7 +31,7 @@ class CallCounters:
         prompt_tokens, completion_tokens: tokens of all responses, including those without an answer.
         cached_tokens: prompt tokens that the servers read from their caches.
         responses: responses whose tokens were counted.
-        first_retried: the first retried error of each kind (its class and status), as text.
+        first_retried: the first retried error of each kind (its status, or its class), as text.
         had_success: an earlier run of this output had answers.
     """
 
@@ -53,7 +53,7 @@ class CallCounters:
     completion_tokens: int = 0
     cached_tokens: int = 0
     responses: int = 0
-    first_retried: dict[tuple[str, int], str] = field(default_factory=dict)
+    first_retried: dict[str, str] = field(default_factory=dict)
     had_success: bool = False
 
     @property
@@ -101,9 +101,14 @@ class CallCounters:
         self.retries += 1
         if error is None:
             return
-        kind = (type(error).__name__, error.status if isinstance(error, HttpStatusError) else 0)
+        kind = str(error.status) if isinstance(error, HttpStatusError) else type(error).__name__
         if kind not in self.first_retried:
             self.first_retried[kind] = str(error)[:MAX_ERROR_CHARACTERS]
+
+    def include_retried(self, first: Mapping[str, str]) -> None:
+        """Include the first retried errors of another process."""
+        for kind, error in first.items():
+            self.first_retried.setdefault(kind, error)
 
     def record_replay(self) -> None:
         """Count a call that was answered from the journal."""

@@ -10,7 +10,7 @@ class RetryReasons:
         errors: the first error of each kind that led to a retry; read once a second.
     """
 
-    def __init__(self, errors: Mapping[tuple[str, int], str]) -> None:
+    def __init__(self, errors: Mapping[str, str]) -> None:
         self._errors = errors
         self._count = 0
 
