@@ -72,9 +72,7 @@ class HttpTransport:
     def __init__(self, *, max_body_bytes: int = MAX_BODY_BYTES, idle_timeout: float = IDLE_TIMEOUT_SECONDS) -> None:
         self._max_body_bytes, self._idle_timeout = max_body_bytes, idle_timeout
         self._body_memory = BodyMemoryLimit(LARGE_BODIES_BYTES)
-        self._client: Client = _builder().build()
-        self._loopback_client: Client = _builder().no_proxy().build()  # no proxy can reach this machine's loopback
-        self._stream_clients: dict[bool, Client] = {}  # whether the server is this machine → the client
+        self._clients: dict[tuple[bool, bool], Client] = {}  # (the server is this machine, it streams) → the client
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         on_chunk = request.on_chunk
@@ -104,13 +102,15 @@ class HttpTransport:
             raise map_error(error, request.timeout, self._idle_timeout if is_idle else None) from None
 
     def _client_for(self, request: HttpRequest) -> Client:
-        """Return the client of a request. Those of the streams are made when they are first needed."""
-        is_local = _is_local_url(request.url)
-        if request.on_chunk is None:
-            return self._loopback_client if is_local else self._client
-        if (client := self._stream_clients.get(is_local)) is None:
-            builder = _builder().read_timeout(timedelta(seconds=self._idle_timeout))
-            client = self._stream_clients[is_local] = (builder.no_proxy() if is_local else builder).build()
+        """Return the client of a request. It is made when it is first needed: loading certificates takes 5 ms."""
+        kind = is_local, is_streamed = _is_local_url(request.url), request.on_chunk is not None
+        if (client := self._clients.get(kind)) is None:
+            builder = _builder()
+            if is_local:
+                builder = builder.no_proxy()  # no proxy can reach this machine's loopback
+            if is_streamed:
+                builder = builder.read_timeout(timedelta(seconds=self._idle_timeout))
+            client = self._clients[kind] = builder.build()
         return client
 
     async def _read_rest(self, reply: Response, beginning: bytes) -> bytes:
@@ -138,7 +138,7 @@ class HttpTransport:
                 chunks.clear()  # the traceback of an error may keep this frame alive
 
     async def close(self) -> None:
-        for client in (self._client, self._loopback_client, *self._stream_clients.values()):
+        for client in self._clients.values():
             await client.close()
         await clock.sleep(SHUTDOWN_GRACE_SECONDS)  # the library's thread must finish before the interpreter exits
 
