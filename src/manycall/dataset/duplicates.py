@@ -1,5 +1,6 @@
 """Exact duplicates (after normalisation) and near duplicates (MinHash) of texts."""
 
+from collections import defaultdict
 from typing import Any
 
 from manycall.dataset.normalize import ngrams, normalize, words
@@ -19,7 +20,7 @@ class Duplicates:
     """
 
     def __init__(self) -> None:
-        self._buckets = [bytearray() for _ in range(HASH_BUCKETS)]
+        self._buckets: dict[int, bytearray] = defaultdict(bytearray)
         self._added = 0
         self.count = 0
 
