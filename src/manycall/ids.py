@@ -193,7 +193,7 @@ class IdTable:
         hashed.update(name.encode("utf-8", "surrogatepass"))
         digest = hashed.digest()
         bucket = self._buckets[int.from_bytes(digest) & self._mask]
-        at = bucket.find(digest)
+        at = bucket.rfind(digest)  # faster than `find` in a full bucket
         while at > 0 and at % ENTRY_BYTES:  # a match across two entries
-            at = bucket.find(digest, at + 1)
+            at = bucket.rfind(digest, 0, at + HASH_BYTES - 1)
         return digest, bucket, at
