@@ -96,11 +96,13 @@ def _not_utf8(path: Path) -> int:
 def _json(path: Path, file: BinaryIO, is_done: Callable[[str], Any] | None, cursor: LineCursor) -> Iterator[LocatedRow]:
     beginning = file.read(4096)
     head = beginning.removeprefix(BOM_UTF8)
+    if head.lstrip().startswith(b"["):
+        file.seek(0)
+        return _array(path, file)
     if not cursor.offset:
         cursor.skip(len(beginning) - len(head))
-    is_array = head.lstrip().startswith(b"[")
-    file.seek(0 if is_array else cursor.offset)
-    return _array(path, file) if is_array else _lines(path, file, is_done, cursor)
+    file.seek(cursor.offset)
+    return _lines(path, file, is_done, cursor)
 
 
 def _lines(
