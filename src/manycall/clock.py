@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Generator
 
 
 def now() -> float:
@@ -28,6 +29,17 @@ def thread_cpu_seconds() -> float:
 async def sleep(seconds: float) -> None:
     """Wait for some seconds. Never call this while holding a permit."""
     await asyncio.sleep(seconds)
+
+
+@types.coroutine
+def next_turn() -> Generator[None]:
+    """Wait until all tasks that are ready have run.
+
+    Several responses usually arrive in one turn of the event loop. If each row waits between its steps, all rows take
+    the same step one after the other, and find its code and data in the processor's caches: 10 to 15 % less CPU per
+    row (docs/log.md). Unlike `sleep(0)`, it may be called while holding a permit, and needs no further coroutine.
+    """
+    yield
 
 
 async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:

@@ -199,15 +199,18 @@ class JobClient(LLM):
         try:
             if shielded is not None:
                 response = await shielded.run(self._exchange(pool, call, endpoint, origin, earlier), shared, endpoint)
-            else:
-                try:
-                    answered = await pool.sender.send(endpoint, call, self)
-                    response = self._record(pool, call, endpoint, origin, earlier, answered)
-                finally:
-                    permits.release(shared, endpoint)
+                return self._read(pool, call, cost, endpoint, interval, response)
+            try:
+                await clock.next_turn()
+                answered = await pool.sender.send(endpoint, call, self)
+                response = self._record(pool, call, endpoint, origin, earlier, answered)
+                outcome = self._read(pool, call, cost, endpoint, interval, response)
+                await clock.next_turn()
+                return outcome
+            finally:
+                permits.release(shared, endpoint)
         finally:
             del self.in_flight[number]
-        return self._read(pool, call, cost, endpoint, interval, response)
 
     def _after_failure(
         self, pool: EndpointPool, failure: FailedAttempt, sent: int, failures: dict[RetryRule, int]

@@ -85,6 +85,7 @@ class Scheduler:
         self._recorder = RowRecorder(run, client.counters, listener, had_success=client.had_success, stop=self.stop)
         self._counters = client.counters
         self._workers: set[asyncio.Task[None]] = set()
+        self._between_rows = 0  # workers that will soon take their next row
         self._started = self._ended_rows = 0
         self._makes_one_call = True  # every row so far made at most one call
         self._reason: BaseException | None = None
@@ -155,7 +156,7 @@ class Scheduler:
     async def _start_rows(self) -> None:
         """Start a row whenever another call could be sent, until every row has ended or the run is stopped."""
         while self._reason is None and (self._workers or self._ahead.may_get_rows):
-            if self._ahead and self._has_room(len(self._workers) + 1):
+            if self._ahead and not self._between_rows and self._has_room(len(self._workers) + 1):
                 self._start_worker()
                 await clock.sleep(0)  # the worker runs up to its first wait and may use the last permit
             else:
@@ -236,8 +237,17 @@ class Scheduler:
             self._makes_one_call = self._makes_one_call and llm.calls_made <= 1
             if self._over:
                 return
-            if not llm.has_sent:
-                await clock.sleep(0)  # a row answered from the journal never waits: let other tasks run
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Let other workers finish their rows before this one takes its next row (see `clock.next_turn`)."""
+        self._between_rows += 1
+        try:
+            await clock.next_turn()
+        finally:
+            self._between_rows -= 1
+            if not self._between_rows:
+                self._changed.set()
 
     def _finish(self, row: Row, llm: RowClient, result: RowOutput | BlockOutcome) -> None:
         """Record the result of a row as one success, or as the outcomes of a block; as nothing if the run stops."""
