@@ -20,8 +20,8 @@ starts at 2 calls per second if that is more. The opening has more than doubled 
 a burst of a second has accepted some 1.5 times its rate, and one that permits a minute's some 50 times."""
 REFUSALS_PER_DOUBLING, MIN_DOUBLING_SECONDS, MAX_DOUBLING_SECONDS = 3.0, 0.1, 0.35
 """The ramp doubles in the time of 3 refusals, one after the other."""
-SLOW_DOUBLING_SECONDS, SLOW_DOUBLING_CALLS, MAX_SLOW_SECONDS = 2.0, 8, 10.0
-"""Time in which the rate doubles beyond the ramp and in the search, for up to 10 s. In the search a doubling also takes
+SLOW_DOUBLING_SECONDS, SLOW_DOUBLING_CALLS, MAX_SLOW_SECONDS = 2.0, 8, 20.0
+"""Time in which the rate doubles beyond the ramp and in the search, for up to 20 s. In the search a doubling also takes
 8 calls, because a slow quota would otherwise be exceeded every few calls."""
 FIRST_GROWTH_SECONDS, GROWTH_SECONDS = 40.0, 200.0
 """Time in which the linear growth would double the rate after the first measurement, and later."""
