@@ -114,6 +114,9 @@ class Unthrottled:
     def cancel(self) -> None: ...
     def pause_until(self, until: float) -> None: ...
 
+    def sent_since(self, at: float, now: float) -> int:
+        return 0
+
     def record_429(self, sent: float, now: float, wait: float | None, *, has_limit: bool = False) -> bool:
         self._window.record_429(now, wait or 0.0)
         return False

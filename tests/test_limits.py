@@ -95,8 +95,8 @@ def test_every_change_is_a_line_of_the_timeline_with_its_reason(tmp_path: Path) 
         keep=tmp_path,
     )
     said = changes(tmp_path)
-    assert "http://a/v1 the server advertises 600 rpm" in said
-    assert any("http://a/v1 window " in line and "rate limit known" in line for line in said)
+    assert "http://a/v1 the server advertises 600 rpm (token bucket)" in said
+    assert any("http://a/v1 window " in line for line in said)
     assert any("http://b/v1 ejected for 1 s: 3 consecutive failures" in line for line in said)
 
 

@@ -5,14 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manycall.control.quota import (
-    ASSUMED_TOKENS_PER_CALL,
-    BURST_SECONDS,
-    MAX_CREDIT_SECONDS,
-    UTILIZATION,
-    GcraLimiter,
-    Quota,
-)
+from manycall.control.gcra import MAX_CREDIT_SECONDS, GcraLimiter
+from manycall.control.quota import ASSUMED_TOKENS_PER_CALL, BURST_SECONDS, UTILIZATION, Quota
 from manycall.control.token_estimate import TokenEstimator
 from manycall.limits import AdvertisedLimit, CallCost, RateLimits
 

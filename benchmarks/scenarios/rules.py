@@ -76,7 +76,7 @@ def _replace_control(make: Callable[[], baselines.Fixed], endpoints: Sequence[En
         endpoint.window = make()  # type: ignore[assignment]
         endpoint.throttle = baselines.Unthrottled(endpoint.window)  # type: ignore[assignment, arg-type]
         endpoint.quota = Quota(RateLimits())
-        endpoint.quota.apply_advertised = lambda advertised, now: None  # type: ignore[method-assign]
+        endpoint.quota.apply_advertised = lambda *read: None  # type: ignore[method-assign]
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Rate limits and server load: value types that several packages share."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -40,8 +41,12 @@ class RateLimits(msgspec.Struct, frozen=True):
     rpd: float | None = None
     tpd: float | None = None
 
+    def items(self) -> Iterable[tuple[str, float | None]]:
+        """Return the name and the value of each limit."""
+        return msgspec.structs.asdict(self).items()
+
     def __str__(self) -> str:
-        known = [f"{value:g} {name}" for name, value in msgspec.structs.asdict(self).items() if value]
+        known = [f"{value:g} {name}" for name, value in self.items() if value]
         return ", ".join(known) or "without limits"
 
 

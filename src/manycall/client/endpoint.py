@@ -129,6 +129,7 @@ class Endpoint(EndpointLimits):
     def reserve(self, cost: CallCost, now: float) -> None:
         """Reserve capacity for a call, at a time that `earliest` permitted."""
         self.in_flight += 1
+        self._last_cost = cost
         if self.quota.has_limits:
             self.quota.reserve(cost, now)
         self.throttle.record_sent(now)
@@ -169,7 +170,7 @@ class Endpoint(EndpointLimits):
         elif status in HEALTHY_STATUSES:
             recovered = self.health.record_success(sent, now)
         if self._headers.is_due(response, now):
-            self._apply_advertised(response, now)
+            self._apply_advertised(response, sent, now)
         if self.refusals and self.concurrency_limit.is_active and self.concurrency_limit.update(self.in_flight, now):
             self._apply_concurrency_limit(now)
         return recovered

@@ -94,6 +94,7 @@ class EndpointLimits:
         self.paced_at = -math.inf
         self.cached_knee = None if window is None else window.cached_knee
         self._learned = False
+        self._last_cost = CallCost()
         self._hosted_cap = rule.cap if rule.is_hosted else 0
         self._headers = AdvertisedLimitReader(host)
         if window is not None:
@@ -212,14 +213,20 @@ class EndpointLimits:
         if self.window is not None:
             self.window.record_overload(now)
 
-    def _apply_advertised(self, response: HttpResponse, now: float) -> None:
+    def _apply_advertised(self, response: HttpResponse, sent: float, now: float) -> None:
         """Apply the limits in the response headers to the quota and the throttle."""
         limits = self._headers.read(response, now)
         if limits is None:
             return
-        if (change := self.quota.apply_advertised(limits, now)) is not None:
+        calls = self.throttle.sent_since(sent, now)
+        later = CallCost(calls, calls * self._last_cost.tokens)
+        change = self.quota.apply_advertised(limits, now, sent, later)
+        if response.status == 429:
+            change = self.quota.record_refusal(limits, now) or change
+        if change is not None:
             self.note(now, change)
-            self.open_window_to_quota(now, MAX_OPENING_ADVERTISED)
+            if not self.quota.permits_bursts:
+                self.open_window_to_quota(now, MAX_OPENING_ADVERTISED)
         if (seconds := rate_limit_headers.reset_seconds(limits)) is not None:
             self.throttle.pause_until(now + min(seconds, MAX_RESET_PAUSE_SECONDS))
 

@@ -1,10 +1,14 @@
 """Pace calls so that they stay within request and token limits per minute and per day.
 
 Hosted endpoints limit the rate, so the rate is paced and the number of calls in flight follows from it. Each limit is
-a virtual schedule (GCRA, the generic cell rate algorithm: ITU-T I.371, appendix A). It is equivalent to a token bucket,
-but its state is one number, and it gives the exact time at which the next call may start. Pacing is smooth, with almost
-no burst, because servers count in windows of one second, ten seconds or a minute, and smooth pacing satisfies all of
-them.
+a virtual schedule (control/gcra.py). Pacing is smooth, with almost no burst, because servers count in windows of one
+second, ten seconds or a minute, and smooth pacing satisfies all of them.
+
+Bursts are permitted at a server that advertises a token bucket: a limit per minute, the units that remain, and the time
+until all are available again. The units that remain then and those that are refilled until then are the capacity of the
+bucket, which is at most one minute's limit; a server that counts in windows of a minute exceeds that. The schedule
+follows the bucket: it permits what remains at once, and afterwards the rate. If the server refuses a call although
+much remains, it also limits shorter periods, and the schedule is smooth from then on.
 
 A call reserves its estimated cost before it is sent. When the response reports the actual cost, the difference is
 settled. Calls must be admitted in order (client/permits.py), so that no call overtakes another and a large call never
@@ -12,10 +16,11 @@ starves.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
+from manycall.control.gcra import GcraLimiter
 from manycall.limits import DAY_SECONDS, MINUTE_SECONDS, AdvertisedLimit, CallCost, RateLimits
 
 UTILIZATION = 0.98
@@ -25,63 +30,23 @@ BURST_SECONDS = 0.02
 UTILIZATION · (1 s + BURST_SECONDS) <= 1 s, so that no one-second window exceeds one second's share of the limit."""
 ASSUMED_TOKENS_PER_CALL = 300.0
 """Rough cost of one call, used to convert a token limit into a number of calls."""
-MAX_DEBT_SECONDS = 60.0
-"""Longest delay that one call's wrong cost estimate can impose on all other calls."""
-MAX_CREDIT_SECONDS = 0.5
-"""Largest amount of refunded capacity, in seconds of the rate, that later calls may use as a burst."""
-
-
-class GcraLimiter:
-    """One limit as a virtual schedule (GCRA).
-
-    In any window of W seconds it admits at most rate · W + burst units, plus at most one call that is larger than
-    the burst.
-
-    Args:
-        rate: units per second.
-        burst: units that may be used at once; at least one.
-    """
-
-    __slots__ = ("_credit", "_due", "burst", "rate")
-
-    def __init__(self, rate: float, burst: float = 1.0) -> None:
-        self.rate = rate
-        self.burst = max(burst, 1.0)
-        self._due = float("-inf")
-        self._credit = 0.0
-
-    def __repr__(self) -> str:
-        return f"<GcraLimiter {self.rate:.4g}/s>"
-
-    def set_rate(self, rate: float) -> None:
-        """Change the number of units per second."""
-        self.rate = rate
-
-    def earliest(self, cost: float) -> float:
-        """Return the earliest time at which `cost` units may be used; -inf if at any time."""
-        return self._due - (self.burst - min(cost, self.burst)) / self.rate
-
-    def consume(self, cost: float, now: float) -> None:
-        """Use `cost` units now. Unused time is lost, except for refunded units."""
-        start = max(self._due, now - self._credit)
-        self._due = start + cost / self.rate
-        self._credit -= max(0.0, min(self._credit, min(now, self._due) - start))
-
-    def carry_over(self, others: Iterable["GcraLimiter"], now: float) -> None:
-        """Charge the units that other limiters still owe to this one; at another rate they take another time."""
-        owed = max((max(0.0, other._due - now) * other.rate for other in others), default=0.0)
-        if owed:
-            self._due = now + owed / self.rate
-
-    def set_remaining(self, units: float, now: float) -> None:
-        """Reduce the burst that is available now to `units`. A larger value changes nothing."""
-        self._due = max(self._due, now + max(0.0, self.burst - units) / self.rate)
-
-    def refund(self, cost: float) -> None:
-        """Return `cost` units that were consumed but not needed. A negative value charges additional units."""
-        seconds = max(cost / self.rate, -MAX_DEBT_SECONDS)
-        self._due -= seconds
-        self._credit = min(MAX_CREDIT_SECONDS, self._credit + max(0.0, seconds))
+CERTAIN_SHARE = 0.5
+"""Share of the remaining tokens that may be used before the next response shows how many remain. The tokens of a call
+are estimated, and too low at first, because short answers arrive first."""
+ENOUGH_SHARE = 0.1
+"""If at least this share of each limit remains and a call is refused, the server also limits shorter periods."""
+RESET_ERROR_SECONDS = 2.0
+"""Largest error of an advertised reset. Some are rounded up to whole seconds, or follow from two dates."""
+MIN_PLAUSIBLE_LIMIT = {"requests": 1.0, "tokens": 1000.0}
+"""Smaller advertised limits are ignored. A server that reports them has just started, or reports wrong values, and a
+client that obeys them sends too few calls to read a corrected value."""
+_NAMES = {
+    ("requests", MINUTE_SECONDS): "rpm",
+    ("tokens", MINUTE_SECONDS): "tpm",
+    ("requests", DAY_SECONDS): "rpd",
+    ("tokens", DAY_SECONDS): "tpd",
+}
+NO_COST = CallCost(0.0, 0.0)
 
 
 class Quota:
@@ -96,14 +61,24 @@ class Quota:
     def __init__(self, limits: RateLimits) -> None:
         self._configured = limits
         self._share = 1.0
-        self._set_limiters(limits, _make_limiters(limits.rpm, limits.rpd), _make_limiters(limits.tpm, limits.tpd))
-
-    def _set_limiters(self, limits: RateLimits, requests: list[GcraLimiter], tokens: list[GcraLimiter]) -> None:
-        self.limits, self._requests, self._tokens = limits, requests, tokens
-        self.has_limits, self.counts_tokens = bool(requests or tokens), bool(tokens)
+        self._buckets: set[str] = set()  # the limits whose limiter follows a token bucket
+        self._windows: set[str] = set()  # the limits that are known to have no token bucket
+        self._limiters: dict[str, GcraLimiter] = {}
+        self._set_limits(limits, 0.0)
 
     def __repr__(self) -> str:
         return f"<Quota {self.limits}>"
+
+    def _set_limits(self, limits: RateLimits, now: float) -> None:
+        """Use these limits from now on. A limiter is charged with the units that the one before still owes."""
+        self.limits, old = limits, self._limiters
+        self._limiters = {name: _limiter(name, each * self._share) for name, each in limits.items() if each}
+        for name in self._limiters.keys() & old.keys():
+            self._limiters[name].carry_over(old[name], now)
+        self._buckets.clear()
+        self._requests = [each for name, each in self._limiters.items() if name.startswith("r")]
+        self._tokens = [each for name, each in self._limiters.items() if name.startswith("t")]
+        self.has_limits, self.counts_tokens = bool(self._limiters), bool(self._tokens)
 
     @property
     def calls_per_second(self) -> float | None:
@@ -111,11 +86,16 @@ class Quota:
         rpm, tpm = self.limits.rpm or math.inf, (self.limits.tpm or math.inf) / ASSUMED_TOKENS_PER_CALL
         return None if min(rpm, tpm) == math.inf else min(rpm, tpm) / MINUTE_SECONDS
 
+    @property
+    def permits_bursts(self) -> bool:
+        """Whether the server advertises a token bucket, so that the calls need not be spread evenly."""
+        return bool(self._buckets)
+
     def set_share(self, share: float, now: float) -> None:
         """Use only this share of each limit from now on, more than 0; other processes use the rest."""
         if share != self._share:
             self._share = share
-            self._change_limiters(self.limits, now)
+            self._set_limits(self.limits, now)
 
     def calls_within(self, seconds: float) -> float:
         """Return roughly how many calls the limits admit within `seconds`; inf if no limit is known."""
@@ -123,23 +103,29 @@ class Quota:
         calls += [(limiter.burst + limiter.rate * seconds) / ASSUMED_TOKENS_PER_CALL for limiter in self._tokens]
         return min(calls, default=float("inf"))
 
-    def apply_advertised(self, advertised: Sequence[AdvertisedLimit], now: float) -> str | None:
-        """Apply the limits that the server advertises. Configured limits take precedence.
+    def apply_advertised(
+        self, advertised: Sequence[AdvertisedLimit], now: float, sent: float = -math.inf, later: CallCost = NO_COST
+    ) -> str | None:
+        """Apply the limits that the server advertises in a response. Configured limits take precedence.
+
+        Args:
+            sent: time at which the call of this response was sent.
+            later: cost of the calls that were sent after it, which the server may not have counted.
 
         Returns:
             A description of the change, or None if nothing changed.
         """
         change = self._update_limits(advertised, now)
         for entry in advertised:
-            if (
-                entry.period_seconds == DAY_SECONDS
-                and entry.remaining is not None
-                and entry.unit in ("requests", "tokens")
-            ):
-                for limiter in self._requests if entry.unit == "requests" else self._tokens:
-                    if _is_daily(limiter):
-                        limiter.set_remaining(entry.remaining, now)
-        return change
+            name = _NAMES.get((entry.unit, entry.period_seconds), "")
+            limiter = self._limiters.get(name)
+            if limiter is None or entry.remaining is None:
+                continue
+            if entry.period_seconds == DAY_SECONDS:
+                limiter.set_remaining(entry.remaining, now)
+            elif getattr(self._configured, name) is None:
+                self._follow(name, limiter, entry, now, sent, later.requests if name == "rpm" else later.tokens)
+        return f"{change} (token bucket)" if change is not None and self._buckets else change
 
     def _update_limits(self, advertised: Sequence[AdvertisedLimit], now: float) -> str | None:
         new_limits: dict[str, float] = {}
@@ -152,15 +138,50 @@ class Quota:
         limits = msgspec.structs.replace(self.limits, **new_limits)
         if limits == self.limits:
             return None
-        self._change_limiters(limits, now)
+        self._set_limits(limits, now)
         return f"the server advertises {', '.join(f'{value:g} {name}' for name, value in new_limits.items())}"
 
-    def _change_limiters(self, limits: RateLimits, now: float) -> None:
-        self._set_limiters(
-            limits,
-            _replace_limiters(self._requests, limits.rpm, limits.rpd, self._share, now),
-            _replace_limiters(self._tokens, limits.tpm, limits.tpd, self._share, now),
-        )
+    def _follow(
+        self, name: str, limiter: GcraLimiter, entry: AdvertisedLimit, now: float, sent: float, later: float
+    ) -> None:
+        """Let a limiter follow the token bucket that the server advertises, if it keeps one.
+
+        The level lies between what remains without the calls sent later, which may not have been counted, and what
+        remains with all that was refilled since this call was sent.
+        """
+        if name in self._windows or entry.limit is None or entry.remaining is None or entry.reset is None:
+            return
+        rate = entry.limit / entry.period_seconds
+        capacity = entry.remaining + entry.reset * rate
+        if capacity > entry.limit + RESET_ERROR_SECONDS * rate + 1:
+            self._spread(name, now)
+            return
+        self._buckets.add(name)
+        capacity = min(capacity, entry.limit)
+        limiter.set_burst(UTILIZATION * capacity * self._share, now)
+        level = entry.remaining - (1 - UTILIZATION) * capacity
+        least = level if name == "rpm" else CERTAIN_SHARE * level
+        limiter.limit_level(self._share * least - later, self._share * (level + rate * (now - sent)), now)
+
+    def _spread(self, name: str, now: float) -> None:
+        """Spread the calls of a limit per minute evenly from now on, even if a burst seems to be permitted."""
+        self._windows.add(name)
+        if name in self._buckets:
+            self._buckets.remove(name)
+            self._limiters[name].set_burst(BURST_SECONDS * self._limiters[name].rate, now)
+
+    def record_refusal(self, advertised: Sequence[AdvertisedLimit], now: float) -> str | None:
+        """Record that a call was refused with 429, and what that response advertises.
+
+        Returns:
+            A description of the change, or None if nothing changed.
+        """
+        shares = [each.remaining / each.limit for each in advertised if each.limit and each.remaining is not None]
+        if not self._buckets or min(shares, default=0.0) < ENOUGH_SHARE:
+            return None
+        for name in [*self._buckets]:
+            self._spread(name, now)
+        return "429 although much of the quota remains: calls are spread evenly"
 
     def earliest(self, cost: CallCost) -> float:
         """Return the earliest time at which a call of this cost may start; -inf if at any time."""
@@ -186,40 +207,9 @@ class Quota:
             limiter.refund(reserved.tokens - cost.tokens)
 
 
-MIN_PLAUSIBLE_LIMIT = {"requests": 1.0, "tokens": 1000.0}
-"""Smaller advertised limits are ignored. A server that reports them has just started, or reports wrong values, and a
-client that obeys them sends too few calls to read a corrected value."""
-_NAMES = {
-    ("requests", MINUTE_SECONDS): "rpm",
-    ("tokens", MINUTE_SECONDS): "tpm",
-    ("requests", DAY_SECONDS): "rpd",
-    ("tokens", DAY_SECONDS): "tpd",
-}
-
-
-def _replace_limiters(
-    old: list[GcraLimiter], per_minute: float | None, per_day: float | None, share: float, now: float
-) -> list[GcraLimiter]:
-    """Return limiters at a share of the new rates, charged with the units that the old ones still owe."""
-    limiters = _make_limiters((per_minute or 0.0) * share, (per_day or 0.0) * share)
-    for limiter in limiters:
-        limiter.carry_over((other for other in old if _is_daily(other) == _is_daily(limiter)), now)
-    return limiters
-
-
-def _is_daily(limiter: GcraLimiter) -> bool:
-    return limiter.burst > limiter.rate * MINUTE_SECONDS
-
-
-def _make_limiters(per_minute: float | None, per_day: float | None) -> list[GcraLimiter]:
-    """Return the limiters for one unit: spread a limit per minute evenly, allow a limit per day to be used at once."""
-    limiters = []
-    if per_minute:
-        limiters.append(
-            GcraLimiter(
-                per_minute / MINUTE_SECONDS * UTILIZATION, per_minute / MINUTE_SECONDS * UTILIZATION * BURST_SECONDS
-            )
-        )
-    if per_day:
-        limiters.append(GcraLimiter(per_day / DAY_SECONDS * UTILIZATION, per_day * UTILIZATION))
-    return limiters
+def _limiter(name: str, units: float) -> GcraLimiter:
+    """Return a limiter that spreads a limit per minute evenly, or permits a limit per day to be used at once."""
+    used = UTILIZATION * units
+    if name in ("rpm", "tpm"):
+        return GcraLimiter(used / MINUTE_SECONDS, BURST_SECONDS * used / MINUTE_SECONDS)
+    return GcraLimiter(used / DAY_SECONDS, used)

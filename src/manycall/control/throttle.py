@@ -22,9 +22,9 @@ pause the endpoint and set a rate. Any other refusal delays only its own call, f
 import math
 from collections.abc import Callable
 
-from manycall.control.accepted_calls import AcceptedCalls
+from manycall.control.accepted_calls import BIN_SECONDS, AcceptedCalls
+from manycall.control.gcra import GcraLimiter
 from manycall.control.pace_growth import GrowthStage, PaceGrowth
-from manycall.control.quota import GcraLimiter
 from manycall.control.random_refusals import RandomRefusals
 
 FIRST_PAUSE_SECONDS, MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 1.0, 0.1, 8.0
@@ -119,6 +119,10 @@ class Throttle:
             self._limiter.consume(self._pace.cost(rate), now)
         self._pace.record_sent()
         self._random_refusals.record_sent(now)
+
+    def sent_since(self, at: float, now: float) -> int:
+        """Return the number of calls sent since a call that was sent at this time, including it, and not refused."""
+        return self._accepted.count(at - BIN_SECONDS, now)
 
     def record_429(self, sent: float, now: float, wait: float | None, *, has_limit: bool = False) -> bool:
         """Record that a call was refused with 429.
