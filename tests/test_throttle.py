@@ -266,21 +266,21 @@ def test_after_the_first_refusal_few_calls_exceed_the_quota_whatever_its_burst(
     assert too_many <= at_most
 
 
-def test_the_ramp_doubles_in_the_time_of_three_refusals_up_to_half_of_the_calls_accepted() -> None:
+def test_the_ramp_doubles_in_the_time_of_three_refusals_up_to_the_calls_accepted() -> None:
     pace = PaceGrowth(0.2)
     pace.begin_ramp(640, 0.1)
     pace.start(10.0)
-    assert [pace.rate(at) for at in (9.0, 10.0, 10.3, 10.6, 11.2)] == pytest.approx([20, 20, 40, 80, 320])
-    assert pace.rate(13.2) == pytest.approx(640)  # then every 2 s
+    assert [pace.rate(at) for at in (9.0, 10.0, 10.3, 10.6, 11.5)] == pytest.approx([20, 20, 40, 80, 640])
+    assert pace.rate(13.5) == pytest.approx(1280)  # then every 2 s
 
 
 def test_on_the_ramp_calls_are_as_many_as_the_growing_rate_permits() -> None:
     pace, now, calls = PaceGrowth(0.2), 0.0, 0
-    pace.begin_ramp(64, 0.1)  # from 2 calls per second
+    pace.begin_ramp(64, 0.1)  # from 4 calls per second
     pace.start(0.0)
     while now < 1.2:
-        now, calls = now + pace.cost(pace.rate(now)) / pace.rate(now), calls + 1
-    assert calls == pytest.approx(2 * 0.3 / math.log(2) * (2**4 - 1), abs=1)
+        now, calls = now + pace.cost(now) / pace.rate(now), calls + 1
+    assert calls == pytest.approx(4 * 0.3 / math.log(2) * (2**4 - 1), abs=1)
 
 
 def test_a_slow_quota_is_searched_with_at_most_one_doubling_for_eight_calls() -> None:

@@ -14,10 +14,10 @@ Four stages follow each other:
 import math
 from enum import Enum
 
-RAMP_START, RAMP_END, MIN_RAMP_RATE = 1 / 32, 1 / 2, 2.0
-"""The ramp goes from one share to the other of the calls that were accepted in the last second before the refusal, but
-starts at 2 calls per second if that is more. The opening has more than doubled in that second, so a server that permits
-a burst of a second has accepted some 1.5 times its rate, and one that permits a minute's some 50 times."""
+RAMP_START, MIN_RAMP_RATE = 1 / 32, 4.0
+"""The ramp ends at the calls accepted in the last second before the refusal. It starts at this share of them, or at 4
+calls per second if that is more. The opening has more than doubled in that second, so a server that permits a burst of
+a second has accepted some 1.5 times its rate, and one that permits a minute's some 50 times."""
 REFUSALS_PER_DOUBLING, MIN_DOUBLING_SECONDS, MAX_DOUBLING_SECONDS = 3.0, 0.1, 0.35
 """The ramp doubles in the time of 3 refusals, one after the other."""
 SLOW_DOUBLING_SECONDS, SLOW_DOUBLING_CALLS, MAX_SLOW_SECONDS = 2.0, 8, 20.0
@@ -70,11 +70,11 @@ class PaceGrowth:
             accepted: calls accepted in the last second before it.
             refusal_seconds: time from sending the call to its refusal.
         """
-        start = max(RAMP_START * accepted, min(RAMP_END * accepted, MIN_RAMP_RATE))
+        start = max(RAMP_START * accepted, min(accepted, MIN_RAMP_RATE))
         self.set_rate(start, GrowthStage.RAMP)
         seconds = REFUSALS_PER_DOUBLING * refusal_seconds
         self._doubling_seconds = min(MAX_DOUBLING_SECONDS, max(MIN_DOUBLING_SECONDS, seconds))
-        self._ramp_seconds = self._doubling_seconds * math.log2(max(1.0, RAMP_END * accepted / self.base_rate))
+        self._ramp_seconds = self._doubling_seconds * math.log2(max(1.0, accepted / self.base_rate))
 
     def set_rate(self, rate: float, stage: GrowthStage) -> None:
         """Set the rate from which it grows."""
@@ -109,11 +109,11 @@ class PaceGrowth:
                 linear = t / GROWTH_SECONDS
         return self.base_rate * (1 + linear + (t / 60) ** 3)
 
-    def cost(self, rate: float) -> float:
-        """Return the calls that a call counts as at this rate. On the ramp the next one is due sooner, as it grows."""
-        if self.stage is not GrowthStage.RAMP:
+    def cost(self, now: float) -> float:
+        """Return as how many calls one counts now. On the ramp the next one is due sooner, because the rate grows."""
+        if self.stage is not GrowthStage.RAMP or max(0.0, now - self.starts_at) >= self._ramp_seconds:
             return 1.0
-        calls = rate * self._doubling_seconds / math.log(2)
+        calls = self.rate(now) * self._doubling_seconds / math.log(2)
         return calls * math.log1p(1 / calls)
 
 

@@ -114,9 +114,8 @@ class Throttle:
             self._pace.start(now + self._probe_timeout)
         self._needs_probe = False
         if self._limiter is not None:
-            rate = self._pace.rate(now)
-            self._limiter.set_rate(rate)
-            self._limiter.consume(self._pace.cost(rate), now)
+            self._limiter.set_rate(self._pace.rate(now))
+            self._limiter.consume(self._pace.cost(now), now)
         self._pace.record_sent()
         self._random_refusals.record_sent(now)
 
