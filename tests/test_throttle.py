@@ -106,7 +106,7 @@ def test_an_unknown_quota_is_found_and_used(
 
 
 @pytest.mark.parametrize(
-    ("at_random", "hint", "seconds"), [(0.02, None, 65), (0.1, None, 55), (0.1, 1.0, 80), (0.3, None, 100)]
+    ("at_random", "hint", "seconds"), [(0.02, None, 60), (0.1, None, 50), (0.1, 1.0, 80), (0.3, None, 100)]
 )
 def test_refusals_at_random_do_not_slow_a_run_down_for_ever(
     at_random: float, hint: float | None, seconds: float
