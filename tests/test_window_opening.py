@@ -200,7 +200,7 @@ def test_a_hosted_endpoint_opens_more_slowly_the_longer_a_refusal_takes(seconds:
     opening = WindowOpening(HOSTED, 8, 8192)
     opening.expect_rows(1000)
     opening.expect_refusals_after(seconds)
-    times = []
+    times: list[float] = []
     for in_flight in range(1, 1001):
         times.append(max(opening.earliest(in_flight - 1, 0.0), times[-1] if times else 0.0))
         opening.record_sent(in_flight, times[-1])

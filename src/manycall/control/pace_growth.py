@@ -19,7 +19,7 @@ RAMP_START, MIN_RAMP_RATE = 1 / 32, 4.0
 calls per second if that is more. The opening has more than doubled in that second, so a server that permits a burst of
 a second has accepted some 1.5 times its rate, and one that permits a minute's some 50 times."""
 REFUSALS_PER_DOUBLING, MIN_DOUBLING_SECONDS, MAX_DOUBLING_SECONDS = 3.0, 0.1, 0.35
-"""The ramp doubles in the time of 3 refusals, one after the other."""
+"""The ramp doubles in three times the time that a refusal takes, within these bounds."""
 SLOW_DOUBLING_SECONDS, SLOW_DOUBLING_CALLS, MAX_SLOW_SECONDS = 2.0, 8, 20.0
 """Time in which the rate doubles beyond the ramp and in the search, for up to 20 s. In the search a doubling also takes
 8 calls, because a slow quota would otherwise be exceeded every few calls."""
@@ -53,7 +53,7 @@ class PaceGrowth:
         self.stage = GrowthStage.FIRST
         self.base_rate = self.starts_at = 0.0
         self._calls = 0  # since the last refusal
-        self._doubling_seconds = self._ramp_seconds = 0.0  # of the ramp: until it has doubled, and until its end
+        self._doubling_seconds = self._ramp_seconds = 0.0  # of the ramp: to double, and altogether
 
     def __repr__(self) -> str:
         return f"<PaceGrowth {self.stage.value}, {self.base_rate:.3g}/s>"
@@ -99,9 +99,10 @@ class PaceGrowth:
         match self.stage:
             case GrowthStage.RAMP:
                 fast = min(t, self._ramp_seconds)
-                return self.base_rate * 2.0 ** (fast / self._doubling_seconds + _slow_doublings(t - fast))
+                return self.base_rate * math.pow(2.0, fast / self._doubling_seconds + _slow_doublings(t - fast))
             case GrowthStage.SEARCH:
-                return self.base_rate * 2.0 ** min(_slow_doublings(t), self._calls / SLOW_DOUBLING_CALLS)
+                doublings = min(_slow_doublings(t), self._calls / SLOW_DOUBLING_CALLS)
+                return self.base_rate * math.pow(2.0, doublings)
             case GrowthStage.FIRST:
                 linear = t / FIRST_GROWTH_SECONDS
             case GrowthStage.LATER:

@@ -34,7 +34,7 @@ class OpeningRule(NamedTuple):
 
     Attributes:
         start: calls in flight at the start.
-        doubling_seconds: shortest time in which the window doubles; None: the time of 3 refusals one after the other,
+        doubling_seconds: shortest time in which the window doubles; None: three times the time that a refusal takes,
             and the growth per second is limited too. After a wait, one doubling needs no time.
         reach: maximum calls in flight per call that the server works on; inf: first tokens cannot be observed.
         cap: size at which the opening ends, or at which the order of the answers is judged.
