@@ -11,8 +11,8 @@ many others in flight as before. Therefore the number of other calls in flight i
 * Confirmed: a number of calls within the limit were accepted in a row, and one call beyond it was refused.
 
 A limit is then probed with one call more, with twice as many more after each success, and rarely after a refusal.
-Refusals within the limit reduce it. Just after it was found they reduce it by TOLERANCE only, because calls that were on
-their way then were counted too.
+Refusals within the limit reduce it. Just after it was found they reduce it by TOLERANCE only, because calls that were
+on their way then were counted too.
 """
 
 import math
