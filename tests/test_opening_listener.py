@@ -167,12 +167,12 @@ def test_metrics_are_read_more_and_more_rarely_while_the_window_waits() -> None:
 def test_a_hosted_endpoint_gets_three_calls_at_first_and_eight_before_the_first_answer() -> None:
     network = Network(slots=300)
     run(network, 200, base_url="https://a", api_key="k")
-    assert [at for at, _ in network.peaks[:4]] == [0.0, 0.0, 0.0, pytest.approx(0.06, abs=0.02)]
-    assert network.peaks[7][0] < 0.3
+    assert [at for at, _ in network.peaks[:4]] == [0.0, 0.0, 0.0, pytest.approx(0.1, abs=0.02)]
+    assert network.peaks[7][0] < 0.5
     assert network.peaks[8][0] == pytest.approx(2.0)
 
 
-@pytest.mark.parametrize(("network_seconds", "opens_in"), [(0.01, 0.45), (0.05, 0.45), (0.15, 1.35)])
+@pytest.mark.parametrize(("network_seconds", "opens_in"), [(0.01, 0.75), (0.05, 0.75), (0.15, 1.35)])
 def test_a_hosted_window_opens_more_slowly_the_longer_the_list_of_models_takes(
     network_seconds: float, opens_in: float
 ) -> None:

@@ -34,8 +34,8 @@ class OpeningRule(NamedTuple):
 
     Attributes:
         start: calls in flight at the start.
-        doubling_seconds: shortest time in which the window doubles; None: three times the time that a refusal takes,
-            and the growth per second is limited too. After a wait, one doubling needs no time.
+        doubling_seconds: shortest time in which the window doubles; None: three times the time that a refusal takes
+            or more, and the growth per second is limited too. After a wait, one doubling needs no time.
         reach: maximum calls in flight per call that the server works on; inf: first tokens cannot be observed.
         cap: size at which the opening ends, or at which the order of the answers is judged.
         next_cap: the cap after the order of the answers showed no queue.
@@ -74,6 +74,8 @@ or 2.5 if that is more."""
 ASSUMED_REFUSAL_SECONDS, MIN_REFUSAL_SECONDS, MAX_REFUSAL_SECONDS = 0.05, 0.05, 0.15
 """How long a refusal takes: before it is measured, and the bounds within which the measured time counts. A run without
 a quota should not wait longer than the upper one lets it."""
+UNANSWERED_DOUBLING_SECONDS = 0.25
+"""Until the first answer, whose headers may announce a limit, a hosted window doubles in this time or more."""
 ASSUMED_ROWS = 1000
 """Assumed number of rows if it is unknown."""
 MAX_BLIND_START = 16
@@ -212,8 +214,10 @@ class WindowOpening:
 
     @property
     def _doubling_seconds(self) -> float:
-        fixed = self.rule.doubling_seconds
-        return REFUSALS_PER_DOUBLING * self._refusal_seconds if fixed is None else fixed
+        if self.rule.doubling_seconds is not None:
+            return self.rule.doubling_seconds
+        least = 0.0 if self._answers else UNANSWERED_DOUBLING_SECONDS
+        return max(least, REFUSALS_PER_DOUBLING * self._refusal_seconds)
 
     @property
     def _step_seconds(self) -> float:
