@@ -231,6 +231,20 @@ def test_what_was_written_before_a_sync_is_in_every_file_after_a_power_cut() -> 
             assert crash.files[path].count(b"\n") == 1, (path, crash.how)
 
 
+def test_a_run_syncs_each_file_once_and_no_empty_one() -> None:
+    disk = Remembering()
+    run = RunFolder(OUT, Manifest("0", {"job": "test"}), session={"outcome": "not finished"}, disk=disk)
+    assert [op.path.name for op in disk.log if op.kind == "sync"] == ["manifest.json.new"]
+    assert b"not finished" in disk.files[OUT.with_name("out.jsonl.run") / "manifest.json"]
+    opened = len(disk.log)
+    run.journal.append("0", "k", 1, b"answer", at=1.0, seconds=0.5)
+    run.write_row(Success(Row("0", {}), {"text": "done"}))
+    run.close()
+    assert [op.path.name for op in disk.log[opened:] if op.kind == "sync"] == [
+        "calls.jsonl", "out.jsonl", "manifest.json.new"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("how", ["sync", "close"])
 def test_the_calls_are_synced_before_the_rows_that_were_made_of_them(how: str) -> None:
     disk = Remembering()

@@ -134,3 +134,15 @@ def test_a_broken_item_is_said_without_reading_what_follows(tmp_path: Path) -> N
         assert tracemalloc.get_traced_memory()[1] < 10 * json_array.CHUNK_CHARACTERS
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("text", "place"), [('\ufeff\n{"n":1}\n \n{"n":2}\n', (22, 4)), ('\ufeff[{"n":1},{"n":2}]', (0, 0))]
+)
+def test_a_place_in_a_file_with_a_byte_order_mark_and_blank_lines_is_known_only_for_lines(
+    tmp_path: Path, text: str, place: tuple[int, int]
+) -> None:
+    path, cursor = tmp_path / "r.json", row_files.LineCursor()
+    path.write_text(text, encoding="utf-8")
+    assert [fields for _, fields in row_files.read_rows(path, cursor=cursor)] == [{"n": 1}, {"n": 2}]
+    assert (cursor.offset, cursor.line) == place

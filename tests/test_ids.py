@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manycall.ids import IdState, IdTable, content_id, explicit_id
+from manycall.ids import MIN_BUCKETS, IdState, IdTable, content_id, explicit_id
 
 
 @given(st.lists(st.tuples(st.sampled_from(["done", "meet", "look", "dump", "forget"]), st.integers(0, 3000))))
@@ -61,7 +61,7 @@ def test_table_stays_within_forty_bytes_an_id(expected: int) -> None:
 
 
 def test_a_hash_that_lies_across_two_others_is_not_found() -> None:
-    table = IdTable()
+    table = IdTable(buckets=[bytearray() for _ in range(MIN_BUCKETS)])
     table.mark_seen("another one")
     cell, line, _ = table._find("a")
     line += b"\7" + cell + b"\7" * 12  # two cells of 12 bytes

@@ -23,6 +23,7 @@ from manycall.run.run_result import RunResult
 from manycall.run.status_display import StatusDisplay
 from manycall.run.status_sum import sum_figures
 from manycall.sim import virtual_time
+from manycall.store.manifest import Manifest
 from manycall.testing import MemoryTransport, chat_response, error_response, run_virtual
 from manycall.transport.messages import HttpRequest, HttpResponse, no_header
 from shell import manycall as command
@@ -134,6 +135,9 @@ def test_an_output_that_cannot_be_used_is_reported_before_any_call() -> None:
     with pytest.raises(UsageError, match=r"b-m\.jsonl"):
         run_members(server, member("a", "m", 5), member("b", "m", 5))
     assert not server.calls
+    manifest = Manifest.load(Path("a-m.jsonl.run/manifest.json"))
+    assert manifest is not None
+    assert manifest.sessions == []  # none has begun
     run_members(server, member("a", "m", 5))  # its lock was released
 
 

@@ -107,9 +107,9 @@ class CallCounters:
         self.completion_tokens += usage.completion_tokens
         self.cached_tokens += usage.cached_tokens
 
-    def record_done(self, truncated: bool) -> None:
-        """Count a finished row."""
-        self.done += 1
+    def record_done(self, rows: int, truncated: int) -> None:
+        """Count finished rows, some of which have a truncated answer."""
+        self.done += rows
         self.truncated += truncated
 
     def record_rejected(self) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,10 @@ class LineCursor:
 
     def __init__(self, offset: int = 0, line: int = 0) -> None:
         self.offset, self.line = offset, line
+
+    def skip(self, size: int) -> None:
+        """Go behind bytes that belong to no line."""
+        self.offset += size
 
     def move(self, size: int) -> None:
         """Go behind a line of this size."""
@@ -89,45 +94,51 @@ def _not_utf8(path: Path) -> int:
 
 
 def _json(path: Path, file: BinaryIO, is_done: Callable[[str], Any] | None, cursor: LineCursor) -> Iterator[LocatedRow]:
-    head = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
-    is_array = head.startswith(b"[")
-    file.seek(0 if is_array else cursor.offset)
-    return _array(path, file) if is_array else _lines(path, file, is_done, cursor)
+    beginning = file.read(4096)
+    head = beginning.removeprefix(BOM_UTF8)
+    if head.lstrip().startswith(b"["):
+        file.seek(0)
+        return _array(path, file)
+    if not cursor.offset:
+        cursor.skip(len(beginning) - len(head))
+    file.seek(cursor.offset)
+    return _lines(path, file, is_done, cursor)
 
 
 def _lines(
     path: Path, file: BinaryIO, is_done: Callable[[str], Any] | None, cursor: LineCursor
 ) -> Iterator[LocatedRow]:
     decode = msgspec.json.Decoder().decode
-    for number, line in enumerate(file, cursor.line + 1):
+    for line in file:
         cursor.move(len(line))
-        if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        if line.isspace():
-            continue
         try:
             if is_done is not None and is_done(decode_row_id(line)):
                 yield SKIPPED_ROW
                 continue
         except DECODE_ERRORS:
             pass  # decoding the whole line below reports the error
-        location = f"line {number}"
+        location = f"line {cursor.line}"
         try:
             fields = decode(line)
-        except RecursionError:
-            raise UsageError(f"{path}, {location}: {TOO_DEEP}") from None
         except DECODE_ERRORS as error:
-            if isinstance(error, UnicodeDecodeError) and line.endswith(b"\n"):
-                raise UsageError(f"{path}, {location}: {_encoding_problem(error)}") from None
-            remedy = (
-                f"Fix the line and {rerun()}."
-                if line.endswith(b"\n")
-                else "The last line has no newline. Is the file still being written?"
-            )
-            raise UsageError(f"{path}, {location}: not valid JSON: {_json_problem(error)}. {remedy}") from None
+            if line.isspace():
+                continue
+            raise _line_error(path, location, line, error) from None
         if type(fields) is not dict or not is_flat(fields):
             _require_object(path, location, fields, line)
         yield location, fields
+
+
+def _line_error(path: Path, location: str, line: bytes, error: Exception) -> UsageError:
+    if isinstance(error, RecursionError):
+        return UsageError(f"{path}, {location}: {TOO_DEEP}")
+    is_whole = line.endswith(b"\n")
+    if isinstance(error, UnicodeDecodeError) and is_whole:
+        return UsageError(f"{path}, {location}: {_encoding_problem(error)}")
+    remedy = (
+        f"Fix the line and {rerun()}." if is_whole else "The last line has no newline. Is the file still being written?"
+    )
+    return UsageError(f"{path}, {location}: not valid JSON: {_json_problem(error)}. {remedy}")
 
 
 def _encoding_problem(error: UnicodeDecodeError) -> str:

@@ -118,7 +118,7 @@ class JobGroup:
                 budget = session.budget
         except BaseException:
             for session in self._sessions:
-                session.folder.close()
+                session.discard()
             raise
 
     async def run(self) -> list[RunResult | ManycallError]:

@@ -15,10 +15,10 @@ from manycall.records import Failure, Row, RowOutput, Success
 from manycall.run.outcome import make_failure
 from manycall.run.row_blocks import BlockOutcome, rows_of
 from manycall.run.row_client import RowClient
-from manycall.store.row_store import EncodedRow, RowStore
+from manycall.store.row_store import RowStore
 
-GatheredRow = tuple[Success, EncodedRow, bool]
-"""A row that will be written, its lines, and whether an answer was truncated."""
+GatheredRow = tuple[Row, RowOutput, list[bytes], bool]
+"""A row that will be written, its result, its lines, and whether an answer was truncated."""
 ResultListener = Callable[[Success | Failure], None]
 """Called with each result after it was written."""
 
@@ -64,18 +64,19 @@ class RowRecorder:
         if type(result) is BlockOutcome:
             self._record_block(result)
             return
-        done = Success(row, result)
-        encoded = self._run.encode_row(done)
-        if not self._gathered:
+        lines, gathered = self._run.encode_row(row, result), self._gathered
+        if not gathered:
             asyncio.get_running_loop().call_soon(self.flush)
-        self._gathered.append((done, encoded, llm.truncated))
-        if len(self._gathered) >= MAX_GATHERED_ROWS:
+        gathered.append((row, result, lines, llm.truncated))
+        if len(gathered) >= MAX_GATHERED_ROWS:
             self.flush()
 
     def _record_block(self, result: BlockOutcome) -> None:
-        done = [each for each in result.outcomes if isinstance(each, Success)]
-        encoded = [self._run.encode_row(each) for each in done]
-        self._gathered += [(each, lines, False) for each, lines in zip(done, encoded, strict=True)]
+        self._gathered += [
+            (each.row, each.output, self._run.encode_row(each.row, each.output), False)
+            for each in result.outcomes
+            if isinstance(each, Success)
+        ]
         self.flush()  # a kill must not split the block
         for failed in result.outcomes:
             if isinstance(failed, Failure):
@@ -92,15 +93,15 @@ class RowRecorder:
             return
         gathered, self._gathered = self._gathered, []
         try:
-            self._run.write_rows([encoded for _, encoded, _ in gathered])
+            self._run.write_rows([(row.id, lines) for row, _, lines, _ in gathered])
         except Exception as error:  # a disk error, or a bug
             self._gathered, self._has_failed = gathered, True
             self._stop(error)
             return
-        for done, _, truncated in gathered:
-            if self._listener is not None:
-                self._listener(done)
-            self._counters.record_done(truncated)
+        if self._listener is not None:
+            for row, result, _, _ in gathered:
+                self._listener(Success(row, result))
+        self._counters.record_done(len(gathered), sum([truncated for _, _, _, truncated in gathered]))
 
     def record_error(self, row: Row, llm: RowClient, error: BaseException) -> None:
         """Record the row as rejected or failed, after its function raised this error; each row of a block as failed.

@@ -80,40 +80,44 @@ class JobSession:
         check_from(options)
         check_pools(job, client.pools)
         settings = job_settings(job, options, client.pools)
-        self.folder = RunFolder(
-            check_out_path(job, options), Manifest(__version__, settings, job.source.manifest_entry),
-            overwrite=options.overwrite, expected=job.source.total, truncated_suffix=job.truncated_suffix,
-            retries_truncated=options.retry == "truncated", layout=job.layout, rows_may_split=job.rows_may_split,
-            keeps_rows_apart=job.keeps_rows_apart,
-            earlier=None if options.from_ is None else Path(options.from_),
-        )  # fmt: skip
-        self._retry = {"retry": max_tokens_of(settings)} if options.retry else {}
-        self._from = {} if options.from_ is None else {"from": str(options.from_)}
-        self._done_before = self.folder.done_before - self.folder.rejected
-        self.counters = CallCounters(
-            had_success=self.folder.done_before > 0 or bool(self.folder.failures.failed_before)
-        )
         book = self._limits.price_book(options.model, client.priced_endpoints)
         self.spending = Spending(self._limits, book, None if budget is None else budget.budget)
         own_budget = self.spending.budget
         self.budget = budget or (None if own_budget is None else SharedBudget(own_budget))
+        self._record: dict[str, Any] = {
+            "started_at": clock.wall_time(), "outcome": NOT_FINISHED, "seconds": 0.0, "manycall_version": __version__,
+            "endpoints": client.endpoint_names, "prices": [], "parameter_changes": [],
+        }  # fmt: skip
+        if options.retry:
+            self._record["retry"] = max_tokens_of(settings)
+        if options.from_ is not None:
+            self._record["from"] = str(options.from_)
+        self.folder = RunFolder(
+            check_out_path(job, options), Manifest(__version__, settings, job.source.manifest_entry),
+            session=self._record, overwrite=options.overwrite, expected=job.source.total,
+            truncated_suffix=job.truncated_suffix, retries_truncated=options.retry == "truncated", layout=job.layout,
+            rows_may_split=job.rows_may_split, keeps_rows_apart=job.keeps_rows_apart,
+            earlier=None if options.from_ is None else Path(options.from_),
+        )  # fmt: skip
+        self._done_before = self.folder.done_before - self.folder.rejected
+        self.counters = CallCounters(
+            had_success=self.folder.done_before > 0 or bool(self.folder.failures.failed_before)
+        )
         self._seconds = 0.0
         self._engine: RowEngine | None = None
-        self._record: dict[str, Any] = {}
         self._cache_writer: CacheWriter | None = None
         self._has_begun = False
+
+    def discard(self) -> None:
+        """Close the files of a session that has not begun. The manifest does not name it."""
+        self.folder.manifest.sessions.remove(self._record)
+        self.folder.close()
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
         """Record in the manifest how the session ends, and close the files."""
         folder, record = self.folder, self._record
-        record |= {
-            "started_at": clock.wall_time(), "outcome": NOT_FINISHED, "seconds": 0.0, "manycall_version": __version__,
-            "endpoints": self.client.endpoint_names, "prices": [], "parameter_changes": [],
-            **self._retry, **self._from,
-        }  # fmt: skip
         try:
-            folder.start_session(record)
             self.spending.count_earlier(folder.journal, folder.cached)
             self._cache_writer = folder.cache_with(self._progress)
             yield

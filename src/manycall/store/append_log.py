@@ -40,11 +40,11 @@ class AppendLog:
         self._fd = -1
         self._disk, self._on_sync_needed = disk, on_sync_needed
         self._fd = disk.open(path)
-        self._dirty = True  # the repair or the creation of the file is not synced yet
         self._failed: StorageError | None = None
         self._syncing = threading.Lock()
         self.count = 0
         self.end = self._repair()
+        self._dirty = self.end > 0  # lines of a killed session, or their repair, may not be synced yet
         self._sync_at_count, self._sync_at_end = SYNC_AFTER_LINES, self.end + SYNC_AFTER_BYTES
 
     def __repr__(self) -> str:

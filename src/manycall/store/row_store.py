@@ -35,6 +35,7 @@ class RowStore:
         layout: the line format of the finished rows.
 
     Attributes:
+        encode_row: returns the lines of a finished row (`RowLayout.encode`).
         ids: ids of the done rows, including the rejected ones.
         done_before: number of done rows when the files were opened, including the rejected ones.
         unfinished: the rows that were read from the input, or have calls in the journal, and are not done.
@@ -50,6 +51,7 @@ class RowStore:
         self.folder = folder
         self.sync_needed = asyncio.Event()
         self.unfinished = UnfinishedRows()
+        self.encode_row = layout.encode
         self._layout, self._disk = layout, disk
 
     def _open_rows(self, rows: Path, rejected: Path, done: DoneRows) -> None:
@@ -87,18 +89,7 @@ class RowStore:
             StorageError: the row could not be written.
             TypeError, ValueError: the result cannot be encoded as JSON; nothing was written.
         """
-        lines = self._layout.encode(done.row, done.output)
-        self._rows.append(b"".join(lines))
-        self._done.add(done.row.id, lines)
-        self._mark_done(done.row.id)
-
-    def encode_row(self, done: Success) -> EncodedRow:
-        """Return a finished row as `write_rows` needs it.
-
-        Raises:
-            TypeError, ValueError: the result cannot be encoded as JSON.
-        """
-        return done.row.id, self._layout.encode(done.row, done.output)
+        self.write_rows([(done.row.id, self.encode_row(done.row, done.output))])
 
     def write_rows(self, rows: Sequence[EncodedRow]) -> None:
         """Write finished rows with one write.
@@ -140,7 +131,8 @@ class RowStore:
         self.failures.append(failed)
 
     def _mark_done(self, row_id: str) -> None:
-        self.failures.mark_done(row_id)
+        if self.failures.failed_before:
+            self.failures.mark_done(row_id)
         self.unfinished.record_done(row_id)
 
     @property

@@ -40,6 +40,7 @@ class RunFolder(RowStore):
     Args:
         out: the output file.
         manifest: the settings and the source of the new run.
+        session: is added to the sessions of the manifest, so that a killed session is recorded, too.
         overwrite: move the old output and its run folder to `<out>.old` (`.old2`, ...) and start over.
         expected: expected number of rows; None if it is unknown.
         truncated_suffix: the end of the output line of a truncated row; None if truncated rows cannot be recognized.
@@ -72,6 +73,7 @@ class RunFolder(RowStore):
         out: Path,
         manifest: Manifest,
         *,
+        session: dict[str, Any] | None = None,
         overwrite: bool = False,
         expected: int | None = None,
         truncated_suffix: bytes | None = None,
@@ -84,7 +86,7 @@ class RunFolder(RowStore):
     ) -> None:
         self.out = out = real_output(out)
         super().__init__(run_folder_path(out), layout or (PartsLayout() if rows_may_split else PlainLayout()), disk)
-        self.manifest = manifest
+        self.manifest, self._session = manifest, session
         self._truncated_suffix, self._retries_truncated = truncated_suffix, retries_truncated
         self._earlier = None if earlier is None else real_output(earlier)
         self._is_staged = self._earlier is not None and self._earlier.resolve() == out.resolve()
@@ -126,7 +128,7 @@ class RunFolder(RowStore):
     def _open(self, expected: int) -> None:
         paths, calls = self._paths, self.folder / "calls.jsonl"
         outputs = () if self._keeps_rows_apart else (self.out,)
-        for path in (*outputs, paths.rows, paths.rejected, calls):
+        for path in dict.fromkeys((*outputs, paths.rows, paths.rejected, calls)):
             self._file(path).close()  # repairs a torn tail
         self.retried = merge_retried(self.out, self.manifest, self._disk)  # if the last session was killed
         self._files = CachedFiles.of(self.folder, paths.rows, paths.rejected, self._layout, self._truncated_suffix)
@@ -151,6 +153,8 @@ class RunFolder(RowStore):
         self._count_done()
         self.truncated = self.truncated_rows
         self._reserve_space()
+        if self._session is not None:
+            self.manifest.sessions.append(self._session)
         self.save_manifest()
         self._disk.sync_folder(self.out.parent)
 
@@ -182,18 +186,6 @@ class RunFolder(RowStore):
     def save_manifest(self) -> None:
         """Write the manifest to its file."""
         self.manifest.write(self._paths.manifest, self._disk)
-
-    def start_session(self, session: dict[str, Any]) -> None:
-        """Add a session to the manifest and write it, so that a killed session is recorded, too.
-
-        Raises:
-            StorageError: the manifest could not be written.
-        """
-        self.manifest.sessions.append(session)
-        try:
-            self.save_manifest()
-        except OSError as error:
-            raise write_error(self.folder, error) from error
 
     def mark_ended(self) -> None:
         """Record that every row of the input is done or failed. Call this before `close`."""

@@ -5,10 +5,8 @@ exceptions (store/resume_cache.py).
 """
 
 MAX_UNFINISHED_ROWS = 20_000
-"""More rows are not remembered, which would take 5 MB for each 20,000. The next session then begins at the first of
-them."""
-_NOT_READ = -1
-"""Stands for the position of a row that was not read from the input, but has calls in the journal."""
+"""More rows that were read, or have calls, are not remembered, which would take 5 MB for each 20,000. The next session
+then begins at the first of them."""
 
 
 class UnfinishedRows:
@@ -20,41 +18,40 @@ class UnfinishedRows:
     """
 
     def __init__(self) -> None:
-        self._rows: dict[str, list[int]] = {}
+        self._indexes: dict[str, int] = {}
+        self._calls: dict[str, list[int]] = {}
         self.first_index: int | None = None
         self.first_call: int | None = None
 
     def __repr__(self) -> str:
-        return f"<UnfinishedRows: {len(self._rows)}>"
+        return f"<UnfinishedRows: {len(self._indexes)} read, {len(self._calls)} with calls>"
 
     def record_read(self, row_id: str, index: int) -> None:
         """Record that a row was read from the input."""
-        entry = self._rows.get(row_id)
-        if entry is not None:
-            entry[0] = index
-        elif len(self._rows) < MAX_UNFINISHED_ROWS:
-            self._rows[row_id] = [index]
+        if len(self._indexes) < MAX_UNFINISHED_ROWS or row_id in self._indexes:
+            self._indexes[row_id] = index
         elif self.first_index is None or index < self.first_index:
             self.first_index = index
 
     def record_call(self, row_id: str, offset: int) -> None:
         """Record that a row has a call at this offset of the journal."""
-        entry = self._rows.get(row_id)
-        if entry is not None:
-            entry.append(offset)
-        elif len(self._rows) < MAX_UNFINISHED_ROWS:
-            self._rows[row_id] = [_NOT_READ, offset]
+        calls = self._calls.get(row_id)
+        if calls is not None:
+            calls.append(offset)
+        elif len(self._calls) < MAX_UNFINISHED_ROWS:
+            self._calls[row_id] = [offset]
         elif self.first_call is None or offset < self.first_call:
             self.first_call = offset
 
     def record_done(self, row_id: str) -> None:
         """Record that a row is done."""
-        self._rows.pop(row_id, None)
+        self._indexes.pop(row_id, None)
+        self._calls.pop(row_id, None)
 
     def rows(self) -> list[tuple[int, str]]:
         """Return (position in the input, row id) of the rows that were read from it, in its order."""
-        return sorted((entry[0], name) for name, entry in self._rows.items() if entry[0] != _NOT_READ)
+        return sorted((index, name) for name, index in self._indexes.items())
 
     def calls_before(self, end: int) -> list[int]:
         """Return the offsets of the calls before an offset of the journal, in ascending order."""
-        return sorted(offset for entry in self._rows.values() for offset in entry[1:] if offset < end)
+        return sorted(offset for calls in self._calls.values() for offset in calls if offset < end)

@@ -27,7 +27,6 @@ from ipaddress import ip_address
 from pyreqwest import exceptions as http
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.http import Url
-from pyreqwest.request import RequestBuilder
 from pyreqwest.response import Response
 
 from manycall import clock, errors
@@ -35,7 +34,6 @@ from manycall.option_flags import option
 from manycall.providers import address
 from manycall.providers.provider import BEARER
 from manycall.providers.urls import is_loopback
-from manycall.records import Secret
 from manycall.transport.messages import HttpRequest, HttpResponse
 
 # Servers close idle connections after 5 s (vLLM, llama-server, LiteLLM), and a request sent at that moment is lost.
@@ -72,18 +70,18 @@ class HttpTransport:
     def __init__(self, *, max_body_bytes: int = MAX_BODY_BYTES, idle_timeout: float = IDLE_TIMEOUT_SECONDS) -> None:
         self._max_body_bytes, self._idle_timeout = max_body_bytes, idle_timeout
         self._body_memory = BodyMemoryLimit(LARGE_BODIES_BYTES)
-        self._client: Client = _builder().build()
-        self._loopback_client: Client = _builder().no_proxy().build()  # no proxy can reach this machine's loopback
-        self._stream_clients: dict[bool, Client] = {}  # whether the server is this machine → the client
+        self._clients: dict[tuple[bool, bool], Client] = {}  # (the server is this machine, it streams) → the client
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         on_chunk = request.on_chunk
         started = 0.0 if on_chunk is None else clock.now()
         try:
-            out = self._client_for(request).request(request.method, request.url)
+            kind = _is_local_url(request.url), on_chunk is not None
+            out = (self._clients.get(kind) or self._make_client(*kind)).request(request.method, request.url)
             out = out.timeout(_as_timedelta(request.timeout))
-            if request.key is not None:
-                out = _with_key(out, request.key_header, request.key)
+            if (key := request.key) is not None:
+                is_bearer = request.key_header == BEARER
+                out = out.bearer_auth(key.reveal()) if is_bearer else out.header(request.key_header, key.reveal())
             for name, value in request.headers:
                 out = out.header(name, value.reveal())
             if request.body:
@@ -103,14 +101,14 @@ class HttpTransport:
             is_idle = on_chunk is not None and clock.now() - started < request.timeout
             raise map_error(error, request.timeout, self._idle_timeout if is_idle else None) from None
 
-    def _client_for(self, request: HttpRequest) -> Client:
-        """Return the client of a request. Those of the streams are made when they are first needed."""
-        is_local = _is_local_url(request.url)
-        if request.on_chunk is None:
-            return self._loopback_client if is_local else self._client
-        if (client := self._stream_clients.get(is_local)) is None:
-            builder = _builder().read_timeout(timedelta(seconds=self._idle_timeout))
-            client = self._stream_clients[is_local] = (builder.no_proxy() if is_local else builder).build()
+    def _make_client(self, is_local: bool, is_streamed: bool) -> Client:
+        """Return the client of a kind of requests. It is made for the first: loading the certificates takes 5 ms."""
+        builder = _builder()
+        if is_local:
+            builder = builder.no_proxy()  # no proxy can reach this machine's loopback
+        if is_streamed:
+            builder = builder.read_timeout(timedelta(seconds=self._idle_timeout))
+        client = self._clients[is_local, is_streamed] = builder.build()
         return client
 
     async def _read_rest(self, reply: Response, beginning: bytes) -> bytes:
@@ -138,7 +136,7 @@ class HttpTransport:
                 chunks.clear()  # the traceback of an error may keep this frame alive
 
     async def close(self) -> None:
-        for client in (self._client, self._loopback_client, *self._stream_clients.values()):
+        for client in self._clients.values():
             await client.close()
         await clock.sleep(SHUTDOWN_GRACE_SECONDS)  # the library's thread must finish before the interpreter exits
 
@@ -196,10 +194,6 @@ def _builder() -> ClientBuilder:
         .default_headers({"content-type": "application/json"})
         .user_agent("manycall")
     )
-
-
-def _with_key(out: RequestBuilder, header: str, key: Secret) -> RequestBuilder:
-    return out.bearer_auth(key.reveal()) if header == BEARER else out.header(header, key.reveal())
 
 
 @lru_cache(maxsize=1024)
