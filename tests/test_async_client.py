@@ -172,8 +172,11 @@ def test_two_jobs_of_a_client_cannot_write_the_same_output() -> None:
         llm, _ = simulated()
         stream = llm.map(grade, ROWS, out="o.jsonl", progress=False)
         await anext(stream)
-        with pytest.raises(manycall.errors.OutputLocked, match=r"another job of this client.* await stream.aclose\(\)"):
+        with pytest.raises(
+            manycall.errors.OutputLocked, match=r"another job of this client.* await stream.aclose\(\)"
+        ) as raised:
             await llm.map(grade, ROWS, out="./o.jsonl", progress=False)
+        assert [entry.frame.code.name for entry in raised.traceback][-2:] == ["result", "_result_of"]
         await llm.aclose()
 
     run(main())

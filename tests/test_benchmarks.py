@@ -374,6 +374,7 @@ def test_a_slow_scorer_holds_no_call_up() -> None:
     ("words", "said"),
     [
         (("nosuch",), "Unknown task 'nosuch'. Run `manycall eval --list`"),
+        (("gpqa", "--data", "q.jsonl"), "Unknown task 'gpqa'. Similar names: gpqa_diamond"),
         (("gsm8k,aime25",), "'gsm8k,aime25' is several tasks. Separate them with spaces: gsm8k aime25."),
         (("wordmath", "--top_p=0.9"), "--top_p is not an option. Write for example --param top_p=0.9."),
         (("nosuch.jsonl", "--scorer", "exact"), "file not found"),

@@ -34,7 +34,8 @@ def test_every_preset_has_a_row_with_a_url_and_a_key(name: str) -> None:
 
 
 def test_an_unknown_preset_is_refused_with_all_names() -> None:
-    with pytest.raises(UsageError, match=r"Unknown provider 'opena1'. Expected a URL, or one of openai, .*, ollama\.$"):
+    expected = r"Unknown provider 'opena1'\. Did you mean openai\? Expected a URL, or one of openai, .*, ollama\.$"
+    with pytest.raises(UsageError, match=expected):
         find_preset("opena1")
     with pytest.raises(UsageError, match=r"Unknown provider 'Qwen'\. Did you mean dashscope\?"):
         find_preset("Qwen")

@@ -181,7 +181,7 @@ def test_run_takes_a_function_from_a_file() -> None:
         (
             ("generate", "-p", "{a}", "a.jsonl", "-m", "m", "-o", "o.jsonl", "-u", "sim"),
             2,
-            r"does not use any field.*{{ field }}",
+            r"does not use any field.*It contains \{a\}: write \{\{ a \}\} instead\. To run one prompt",
         ),
         (("generate", "-p", "", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"The prompt is empty"),
         (("generate", "-p", "x", "-m", "m", "-o", "/dev/full", "-u", "sim"), 2, r"not the name of a file"),

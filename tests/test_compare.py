@@ -117,6 +117,13 @@ def test_samples_of_a_question_are_meaned_before_they_are_paired() -> None:
     assert versus.difference.test == "Student's t of the differences"
 
 
+def test_a_message_says_that_questions_with_fewer_samples_count_as_much_as_the_others() -> None:
+    found = compare(run("a", [0, 1, 1, None], samples=True), run("b", [1, 1]))
+    assert found.runs[0].scores[0].value == 0.75
+    assert "the scores of a single run count each sample once" in str(found)
+    assert "single run" not in str(compare(run("c", [0, 1, 1, 1], samples=True), run("d", [1, 1])))
+
+
 def test_a_score_with_weights_is_compared_by_its_weighted_means() -> None:
     task = Task(
         [], "", {"parts": Filter(lambda text, fields: (text, float(text.split()[-1])), weight=lambda row: row["n"])},
@@ -166,7 +173,7 @@ def test_several_runs_are_each_compared_with_the_first_and_every_one_of_them_is_
     assert [(c.id, c.run) for c in found.changed_examples[:3]] == [("q0", 2), ("q11", 3), ("q1", 2)]
     assert len(found.changed_examples) == 10
     said = str(found)
-    assert "| q11     | 3 - 1      |" in said
+    assert "| q11         | 3 - 1      |" in said
     assert "12 questions changed. To write all changes to a file: out='FILE'." in said
     manycall.write_report(found, "r.md")
     assert "Changed questions: 10 of 12" in Path("r.md").read_text()
@@ -338,7 +345,7 @@ def test_the_command_prints_tables_or_json() -> None:
     run("a", [0, 1, 1]), run("b", [1, 1, 1])
     done = command("compare", "a.jsonl", "b.jsonl", "-o", "changed.jsonl")
     assert (done.code, len(rows(Path("changed.jsonl")))) == (0, 1)
-    assert "| q0      | 2 - 1      | numeric | 0 0   | 1 1   |" in done.out
+    assert "| q0          | 2 - 1      | numeric | 0 0   | 1 1   |" in done.out
     found = json.loads(command("compare", "a.jsonl", "b.jsonl", "--json").out)
     assert found["differences"][0]["difference"]["wins"] == 1
 

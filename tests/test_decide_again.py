@@ -129,6 +129,8 @@ def test_the_refusal_says_which_changes_need_new_calls_and_which_do_not() -> Non
     text = str(refusal.value)
     assert "Changes of requests, which need new calls: params." in text
     assert "New calls: at least 20. Of 20 rows, 20 need" in text
+    assert text.endswith("No journaled answer fits the new settings.")
+    assert refusal.value.from_ is None
 
 
 def test_the_command_line_prints_the_command_that_goes_on() -> None:

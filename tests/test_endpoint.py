@@ -239,7 +239,9 @@ def test_the_chat_api_of_anthropic_takes_a_bearer_token(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"Unknown provider 'opanai'\. Expected a URL, or one of openai,"):
+    with pytest.raises(
+        UsageError, match=r"Unknown provider 'opanai'\. Did you mean openai\? Expected a URL, or one of openai,"
+    ):
         resolve_endpoints(["opanai"], environment=unset)
 
 

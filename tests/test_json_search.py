@@ -55,7 +55,7 @@ def test_line_breaks_and_tabs_in_strings_are_escaped() -> None:
         ("", "not valid JSON"),
         ('{"b": 1}', "a is missing"),
         ('Sure: {"b": 1}', "a is missing"),
-        ('{"a": "cut of', "incomplete"),
+        ('Sure: {"a": "cut of', "incomplete JSON, from character 6"),
         ('{"a": [1, 2', "incomplete"),
         ('{"b": {"a": 1}', "incomplete"),
         ('{"a": 1} and then {"a": ', "incomplete"),

@@ -144,6 +144,11 @@ def test_a_judge_truncated_before_its_verdict_is_asked_only_for_the_verdict() ->
     assert "cut at max_tokens before it was whole" in said
     assert "Answer with nothing but one line of this form, where X is one of 1, 2, 3, 4, 5:\nVerdict: X" in said
     assert (found.scored_rows, found.truncated) == (1, 1)
+    with judging(lambda messages: "Let me think", "length") as (url, asked):
+        found = manycall.judge(answers("b", "x"), RUBRIC, base_url=url, **{**OPTIONS, "out": "b-judged.jsonl"})
+    assert found.run is not None
+    (failure,) = found.run.failures()
+    assert failure["error"].endswith('begins with "Verdict:"): raise max_tokens=')
 
 
 def test_a_judge_without_a_verdict_fails_the_row_and_scores_it_nothing() -> None:
@@ -421,7 +426,8 @@ def test_the_command_judges_with_the_simulated_endpoint() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--rubric", "Is it good?"), "does not use any field of the rows"),
+        (("--rubric", "Is it good?"), "does not use any field of the rows. Add a field"),
+        (("--rubric", "Is ｛｛response｝｝ good?"), "It contains ｛｛response｝｝: write {{ response }} instead."),
         (("--rubric", "{{ text }}"), "uses the field 'text', which this row does not have. Its fields: id, response."),
         (("--rubric", "none.j2"), "file 'none.j2' not found"),
         (("--rubric", RUBRIC, "--scale", "5"), "--scale 5 is not valid. Expected LOW-HIGH"),

@@ -226,3 +226,10 @@ def test_a_long_error_is_shortened() -> None:
 def test_tokens_are_counted_behind_comments_too() -> None:
     body = b'\xef\xbb\xbf: keep-alive\n\n{"choices":[{"text":"x"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}'
     assert openai.usage(body) == openai.decode("completions", body).usage == Usage(3, 2)
+
+
+def test_a_completion_is_shown_without_its_body() -> None:
+    body = b'{"choices":[{"message":{"content":"hi","reasoning_content":"hm"},"finish_reason":"stop"}]}'
+    shown = repr(openai.decode("chat", body))
+    assert shown.startswith("Completion(text='hi', finish_reason='stop', usage=Usage(")
+    assert shown.endswith("reasoning='hm')")

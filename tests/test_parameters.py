@@ -190,6 +190,8 @@ def test_both_options_are_flags() -> None:
     refused = shell.manycall(*command, "--thinking", "off", "--overwrite")
     assert refused.code == 2
     assert "does not know how this server switches thinking (--thinking off)" in refused.err
+    streamed = shell.manycall(*command, "--param", "stream=true", "--overwrite")
+    assert "manycall sets it itself. Omit it: a reply is returned when it is complete." in streamed.err
     assert "--param chat_template_kwargs" in shell.manycall(*command, "--param", 'extra_body={"a": 1}').err
 
 

@@ -110,6 +110,14 @@ def test_a_misspelled_choice_is_refused_before_any_call(
     assert not Path("o.jsonl.run").exists()
 
 
+def test_the_traceback_of_a_mistake_ends_at_the_call() -> None:
+    with pytest.raises(manycall.errors.UsageError) as raised:
+        manycall.generate("{{ x }}", ROWS, **RUN)
+    assert [entry.frame.code.name for entry in raised.traceback][1:] == ["call"]
+    with pytest.raises(TypeError, match=r"map\(\): missing a required argument: 'out'"):
+        manycall.map(answer, ROWS, **SIM)
+
+
 def test_an_error_on_the_command_line_names_the_flag() -> None:
     assert (option("max_cost"), option("overwrite", True)) == ("max_cost=", "overwrite=True")
     assert option("from_", Path("a.jsonl")) == "from_='a.jsonl'"

@@ -141,3 +141,18 @@ def test_html_escapes_what_a_model_wrote() -> None:
     assert attack in str(result)
     assert "<script>" not in result._repr_html_()
     assert "&lt;script&gt;" in result._repr_html_()
+
+
+def test_errors_that_are_not_listed_are_counted() -> None:
+    given: dict[str, Any] = {"job": "generate", "out": Path("o.jsonl"), "total_rows": 9, "done": 0, "failed": 9}
+    result = manycall.results.RunResult(**given, top_errors=[("a", 4), ("b", 2), ("c", 1)])
+    assert result.lines()[-1] == ("2 ×", "other errors, listed in that file")
+    assert manycall.results.RunResult(**given, top_errors=[("a", 9)]).lines()[-1] == ("9 ×", "a")
+
+
+def test_a_session_without_rows_says_so(tmp_path: Path) -> None:
+    job: dict[str, Any] = {"model": "m", "base_url": "sim:latency=0", "out": tmp_path / "o.jsonl", "progress": False}
+    assert manycall.generate("hi", samples=3, **job).done_before == 0
+    again = manycall.generate("hi", samples=3, **job)
+    assert (again.done, again.done_before) == (3, 3)
+    assert ("calls", "none: every row was done before") in again.lines()

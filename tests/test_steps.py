@@ -303,6 +303,8 @@ def test_a_field_that_cannot_be_made_is_the_rows_failure(template: str) -> None:
         ('[[steps]]\ngenerate = "{{ x"', "The prompt, line 1"),
         ('[[stebs]]\ngenerate = "x"', "chain.toml: Object"),
         ("[[steps", "chain.toml: "),
+        ("[[steps]]\ngenerate = “x”", "line 2, column 12): “ is not ASCII. Use the quotes and punctuation of ASCII"),
+        ("[random_vars]\n难度 = ['易']", "line 2, column 1): 难 is not ASCII. Use the quotes"),
         ('[[steps]]\ngenerate = "x"\nschema = {type = "array"}', "cannot split a row into several"),
     ],
 )

@@ -81,6 +81,18 @@ def test_what_was_never_sent_is_known_not_to_be_billed(url: str) -> None:
     assert not caught.value.possibly_billed
 
 
+@pytest.mark.parametrize(("bypass", "names_it"), [("", True), ("nosuch.invalid", False)])
+def test_a_failed_connection_names_the_variable_of_its_proxy(
+    bypass: str, names_it: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://user:secret@127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", bypass)
+    with pytest.raises(errors.ConnectError) as caught:
+        send("http://nosuch.invalid/v1")
+    assert ("(through the proxy in HTTP_PROXY;" in str(caught.value)) is names_it
+    assert "secret" not in str(caught.value)
+
+
 def test_a_redirect_is_not_followed_so_the_key_stays_home() -> None:
     with serving(saying(http(307, b"", "location: http://127.0.0.1:1/"))) as url:
         assert send(url, key=Secret("sk-1")).status == 307

@@ -210,7 +210,18 @@ def test_the_command_line_takes_lists_and_files(tmp_path: Path) -> None:
         "x": ["a", "b"], "y": "f.txt", "tone": {"formal": 3}, "words": {"values": ["a", "b"], "count": 2}
     }  # fmt: skip
     assert parse_variable_args(["x=f.jsonl:q"]) == {"x": "f.jsonl:q"}
-    for bad in ("x", "=a", "x=", "other.toml", "x=a,,b", 'x={"from": [1, 2]}', "x=[1,2]", "x=t.toml"):
+    for bad in (
+        "x",
+        "=a",
+        "x=",
+        "other.toml",
+        "x=a,,b",
+        'x={"from": [1, 2]}',
+        "x=[1,2]",
+        "x=t.toml",
+        "x=易，难",
+        "x=易、难",
+    ):
         with pytest.raises(UsageError):
             parse_variable_args([bad])
     for twice in (["x=a", "x=b"], ["t.toml", "tone=a"]):

@@ -2,12 +2,15 @@
 
 import asyncio
 
+from manycall.client.call_counters import CallCounters
 from manycall.cluster.driven_worker import DrivenWorker
+from manycall.cluster.group_figures import GroupFigures
 from manycall.cluster.link import Link
 from manycall.cluster.starting import StartedWorker
-from manycall.cluster.worker_messages import Report, Setup, encode_message
+from manycall.cluster.worker_messages import Report, Setup, WorkerFigures, encode_message
 from manycall.cluster.worker_pool import WorkerPool
 from manycall.errors import StorageError
+from manycall.run.retry_reasons import RetryReasons
 
 
 class ThreeReports:
@@ -85,3 +88,11 @@ def test_a_worker_whose_report_cannot_be_used_finishes_its_calls() -> None:
     assert listener.reports == [1, 2, 3]
     assert [str(error) for error in listener.errors] == ["no space left"]
     assert not worker.was_killed
+
+
+def test_the_first_retried_errors_of_all_workers_are_kept_once() -> None:
+    group, counters = GroupFigures(), CallCounters()
+    group.record(1, WorkerFigures(first_retried={"500": "status 500"}))
+    group.record(2, WorkerFigures(first_retried={"500": "status 500 too", "ConnectError": "refused"}))
+    group.sum_counters(counters)
+    assert RetryReasons(counters.first_retried).new_sentences() == ["Retrying: status 500", "Retrying: refused"]

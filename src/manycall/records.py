@@ -127,6 +127,15 @@ class Completion(msgspec.Struct, frozen=True, gc=False):
     reasoning: str = ""
     choices: tuple[AnswerChoice, ...] = ()
 
+    def __repr__(self) -> str:
+        """Return everything but the body, which repeats it."""
+        parts = [f"text={self.text!r}", f"finish_reason={self.finish_reason!r}", f"usage={self.usage!r}"]
+        if self.reasoning:
+            parts.append(f"reasoning={self.reasoning!r}")
+        if self.choices:
+            parts.append(f"choices={self.choices!r}")
+        return f"Completion({', '.join(parts)})"
+
     @property
     def raw(self) -> Any:
         """The complete response body, decoded."""

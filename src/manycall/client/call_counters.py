@@ -7,6 +7,9 @@ from typing import Any
 from manycall.errors import CallError, FailureClass, HttpStatusError, InvalidResponse
 from manycall.records import Completion, Embeddings, FailureKind, Usage
 
+MAX_ERROR_CHARACTERS = 300
+"""Longest text of an error that is kept."""
+
 
 @dataclass(slots=True)
 class CallCounters:
@@ -28,6 +31,7 @@ class CallCounters:
         prompt_tokens, completion_tokens: tokens of all responses, including those without an answer.
         cached_tokens: prompt tokens that the servers read from their caches.
         responses: responses whose tokens were counted.
+        first_retried: the first retried error of each kind (its status, or its class), as text.
         had_success: an earlier run of this output had answers.
     """
 
@@ -49,13 +53,14 @@ class CallCounters:
     completion_tokens: int = 0
     cached_tokens: int = 0
     responses: int = 0
+    first_retried: dict[str, str] = field(default_factory=dict)
     had_success: bool = False
 
     @property
     def figures(self) -> dict[str, Any]:
         """The counters by name, without those that only the engine uses."""
         figures = asdict(self)
-        del figures["had_success"], figures["responses"]
+        del figures["had_success"], figures["responses"], figures["first_retried"]
         return figures
 
     @property
@@ -87,9 +92,23 @@ class CallCounters:
             error.status == 429 or failure_class is FailureClass.KEY_RATE_LIMITED
         )
 
-    def record_retry(self) -> None:
-        """Count an attempt that will be repeated."""
+    def record_retry(self, error: CallError | None) -> None:
+        """Count an attempt that will be repeated, and keep the first error of its kind.
+
+        Args:
+            error: why it failed; None if that is announced elsewhere.
+        """
         self.retries += 1
+        if error is None:
+            return
+        kind = str(error.status) if isinstance(error, HttpStatusError) else type(error).__name__
+        if kind not in self.first_retried:
+            self.first_retried[kind] = str(error)[:MAX_ERROR_CHARACTERS]
+
+    def include_retried(self, first: Mapping[str, str]) -> None:
+        """Include the first retried errors of another process."""
+        for kind, error in first.items():
+            self.first_retried.setdefault(kind, error)
 
     def record_replay(self) -> None:
         """Count a call that was answered from the journal."""

@@ -1,7 +1,6 @@
 """Read endpoints.toml."""
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,6 +18,7 @@ from manycall.client.endpoint_settings import (
     with_labels,
 )
 from manycall.client.pool_names import ALL_POOLS, PoolChoice
+from manycall.data.config_files import parse_toml
 from manycall.errors import EndpointMissing, UsageError
 from manycall.limits import RateLimits
 from manycall.providers.catalog import find_preset
@@ -76,14 +76,16 @@ def read_endpoints_file(
 def _entries(path: Path) -> list[Any]:
     """Return the tables, with their secrets wrapped."""
     try:
-        entries: Any = _wrap_secrets(tomllib.loads(path.read_text(encoding="utf-8")).get("endpoint"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        entries: Any = _wrap_secrets(parse_toml(path.read_text(encoding="utf-8")).get("endpoint"))
+    except (OSError, ValueError) as error:
         fault = str(error)
     else:
         if isinstance(entries, list) and entries:
             return entries
         raise UsageError(f'{path} lists no endpoint. Add [[endpoint]] and below it base_url = "http://host:8000/v1".')
-    raise UsageError(f"{path}: {fault}")  # outside of the except block, because the other error contains the whole file
+    raise UsageError(
+        f"{path}: {fault}"
+    )  # outside of the except block, because another error may contain the whole file
 
 
 def _wrap_secrets(value: Any, is_secret: bool = False) -> Any:

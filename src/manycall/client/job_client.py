@@ -219,7 +219,7 @@ class JobClient(LLM):
         failures[rule] = failures.get(rule, 0) + 1
         match retry.decide(failure, failures[rule], any_success=self.any_success(pool)):
             case FailureAction.RETRY:
-                counters.record_retry()
+                counters.record_retry(None if failure.adapted else error)
             case FailureAction.FAIL:
                 raise error.replace(attempts=sent, failure_class=failure.failure_class)
             case FailureAction.STOP_RUN:

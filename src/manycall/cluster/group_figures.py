@@ -59,6 +59,7 @@ class GroupFigures:
         sums = Counter[str]()
         for each in self._figures.values():
             sums.update({name: value for name, value in each.counters.items() if name not in MERGED})
+            counters.include_retried(each.first_retried)
         counters.set_calls(sums)
 
     def sum_counts(self, counts: dict[str, int]) -> None:

@@ -225,7 +225,7 @@ class Worker:
         figures = WorkerFigures(
             counters.figures, totals.cost, totals.endpoints, self._job.counts, self._engine.status(now),
             self._engine.bound_seconds, self._engine.bound_detail, self._engine.oldest_calls(now),
-            list(self._engine.parameter_changes),
+            list(self._engine.parameter_changes), dict(counters.first_retried),
         )  # fmt: skip
         return Report(
             self._serial, self._answers, self._queue.report, self._queue.begun, self._queue.begun - counters.ended,

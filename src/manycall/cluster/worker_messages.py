@@ -112,6 +112,7 @@ class WorkerFigures(msgspec.Struct, frozen=True):
         bound_seconds, bound_detail: for how long the process has limited the calls, and the worst load in that time.
         oldest: the calls that have been in flight for the longest time.
         parameter_changes: how it has changed parameters.
+        first_retried: the first retried error of each kind.
     """
 
     counters: dict[str, Any] = {}
@@ -123,6 +124,7 @@ class WorkerFigures(msgspec.Struct, frozen=True):
     bound_detail: str = ""
     oldest: list[dict[str, Any]] = []
     parameter_changes: list[ParameterChange] = []
+    first_retried: dict[str, str] = {}
 
 
 class Report(msgspec.Struct, frozen=True):

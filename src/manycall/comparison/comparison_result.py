@@ -26,6 +26,7 @@ class ComparedRun(msgspec.Struct, frozen=True):
         truncated: Number of finished rows with an answer truncated at max_tokens.
         failed: Number of failed rows that are excluded from all scores.
         incomplete: A sentence if the run was interrupted, otherwise "".
+        uneven_samples: Whether questions have different numbers of scored samples, because rows failed.
     """
 
     out: Path
@@ -36,6 +37,7 @@ class ComparedRun(msgspec.Struct, frozen=True):
     truncated: int
     failed: int
     incomplete: str
+    uneven_samples: bool = False
 
 
 class RunDifference(msgspec.Struct, frozen=True):
@@ -136,7 +138,10 @@ class Comparison(RecordViews, msgspec.Struct, frozen=True):
             (["run", "output", "model", *names, "rows scored", *no_answer, "truncated", "failed"], runs),
             (columns, rows),
         ]
-        return [*tables, *([(["changed", "difference", "score", "first", "other"], changes)] if changes else [])]
+        return [
+            *tables,
+            *([(["changed row", "difference", "score", "first", "other"], changes)] if changes else []),
+        ]
 
     def _cells(self, v: RunDifference) -> dict[str, str]:
         d = v.difference
@@ -157,6 +162,11 @@ class Comparison(RecordViews, msgspec.Struct, frozen=True):
                     f"{d.metric}: {d.difference.count:,} questions compared. "
                     f"{d.only_first:,} have a score only in run 1, {d.only_other:,} only in run {d.run}."
                 )
+        if any(run.uneven_samples for run in self.runs):
+            warnings.append(
+                "Some questions have fewer scored samples than others. Here each question counts once; the scores of a "
+                "single run count each sample once, so they can differ a little."
+            )
         return warnings
 
     def messages(self) -> list[str]:

@@ -137,6 +137,7 @@ class RunScores:
             truncated=self.truncated,
             failed=self.unanswered.failed,
             incomplete=output.incomplete_message(self.rows),
+            uneven_samples=any(len(set(map(len, by_question.values()))) > 1 for by_question in self.scores.values()),
         )
 
     def _score(self, task: str, name: str, scale: Scale | None) -> Score:

@@ -131,7 +131,7 @@ def _find_spans(text: str) -> Iterator[tuple[int, int, str, tuple[str, ...]]]:
                 end = token.end()
                 break
         else:
-            raise ValueError(f"incomplete JSON (character {start:,})")
+            raise ValueError(f"incomplete JSON, from character {start:,}")
         yield start, end, "".join((*pieces, text[done:end])), tuple(repairs)
 
 

@@ -8,6 +8,7 @@
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from manycall.option_flags import option, quoted_option
 VariableSpec = str | Path | Sequence[Any] | Mapping[Any, Any]
 """The values of a variable in the notation above, or a combination of them (data/variables.py)."""
 _ROW_FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+_OTHER_COMMAS = re.compile("[\uff0c\u3001]")
+"""The full-width comma and the enumeration comma of Chinese texts."""
 _NEEDS = "needs values: a list, a text file, FILE.jsonl:FIELD, a table of weights, or 'min' and 'max'"
 
 
@@ -120,4 +123,9 @@ def _listed(text: str, what: str) -> VariableSpec:
     listed = text.split(",")
     if "" in listed:
         raise UsageError(f"{what} has an empty value in {text!r:.100}. If that is intended, use a file of variables.")
+    if len(listed) == 1 and (marks := _OTHER_COMMAS.findall(text)):
+        raise UsageError(
+            f"{what} has one value, {text!r:.100}. Separate values with an ASCII comma, not with {marks[0]}. "
+            "If it is one value, put it into a text file: NAME=FILE.txt."
+        )
     return listed

@@ -265,7 +265,7 @@ class EvalResult(OutputResult, kw_only=True, frozen=True):
         if self.truncated:
             warnings.append(
                 f"{self.truncated} answers were truncated at max_tokens and scored as they are. "
-                f"Raise the limit with {option('max_tokens')}."
+                f"To ask for them again: a larger {option('max_tokens')} with {option('retry', 'truncated')}."
             )
         return warnings
 

@@ -168,6 +168,8 @@ def resolve_task(
             f"Expected a task name, a path or a manycall.Task, got {type(task).__name__}. Use Task(rows=…) for rows."
         )
     is_built_in = isinstance(task, str) and task in TASKS
+    if not is_built_in and not isinstance(task, Task) and not _is_file_of_rows(Path(task)):
+        raise UsageError(_unknown_task(str(task)))
     if not is_built_in and (data is not None or fewshot_data is not None):
         raise UsageError(
             f"{option('data')} and {option('fewshot_data')} only apply to built-in tasks. "
@@ -181,10 +183,12 @@ def resolve_task(
     if is_built_in:
         named = TASKS[str(task)]
         return named if named.loader is None else named.loader(named, _path(data), _path(fewshot_data), num_fewshot)
-    path = Path(task)
-    if path.suffix.lower() not in TASK_SUFFIXES and not path.is_file():
-        raise UsageError(_unknown_task(str(task)))
-    return with_num_fewshot(custom_task(path, prompt, scorer), num_fewshot)
+    return with_num_fewshot(custom_task(Path(task), prompt, scorer), num_fewshot)
+
+
+def _is_file_of_rows(path: Path) -> bool:
+    """Return whether the path may be a file of rows or of a task."""
+    return path.suffix.lower() in TASK_SUFFIXES or path.is_file()
 
 
 def _unknown_task(name: str) -> str:

@@ -5,6 +5,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from manycall.data.brace_hint import brace_hint
 from manycall.data.prompt_error import PromptError
 from manycall.data.prompt_template import PromptLike
 from manycall.data.row_input import RowsLike
@@ -166,7 +167,8 @@ async def _verdict(llm: RowClient, verdict_format: VerdictFormat, messages: Mess
 def _check_rubric(prompt: RowPrompt, source: RowSource, answer_views: SingleAnswers) -> None:
     """Check the rubric against the first row, before any call is made."""
     if prompt.template.is_constant:
-        raise UsageError("The rubric does not use any field of the rows. Add a field, for example {{ response }}.")
+        hint = brace_hint(prompt.text, source.first_row or {}) or " Add a field, for example {{ response }}."
+        raise UsageError(f"The rubric does not use any field of the rows.{hint}")
     if answer_views.orders and not {"first", "second"} <= prompt.referenced_fields:
         raise UsageError(
             "The rubric must use both answers, for example {{ first.response }} and {{ second.response }}."

@@ -4,6 +4,8 @@ A row contains only what holds for every model of the provider. What differs bet
 model accepts, is left to the server: it refuses the request, and its message names the remedy.
 """
 
+from difflib import get_close_matches
+
 import msgspec
 
 from manycall.errors import UsageError
@@ -273,7 +275,9 @@ def find_preset(name: str) -> Provider:
     """
     if (provider := _BY_NAME.get(name.strip().lower())) is not None:
         return provider
-    meant = _BRANDS.get(name.strip().lower())
+    lower = name.strip().lower()
+    meant = _BRANDS.get(lower) or next(iter(get_close_matches(lower, (*_BY_NAME, *_BRANDS), n=1)), "")
+    meant = _BRANDS.get(meant, meant)
     hint = f" Did you mean {meant}?" if meant else ""
     raise UsageError(
         f"Unknown provider {one_line(name)[:100]!r}.{hint} Expected a URL, or one of {', '.join(_BY_NAME)}."

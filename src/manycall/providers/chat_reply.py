@@ -204,7 +204,7 @@ def without_choice(reply: ReplyWithoutUsage, body: bytes) -> errors.InvalidRespo
     with suppress(*DECODE_ERRORS):
         base = _decode_base_resp(reply.base_resp) if reply.base_resp is not ABSENT else None
     if base is None or base.status_code == 0:
-        return errors.InvalidResponse("The response contains no choice.", body=body)
+        return errors.InvalidResponse(f"The response contains no choice. It is: {parse_error_body(body)[1]}", body=body)
     said = f"{one_line(base.status_msg)} ({base.status_code})"
     if base.status_code in _MINIMAX_FILTERED:
         return errors.ContentFiltered(f"A content filter blocked the answer: {said}", body=body)

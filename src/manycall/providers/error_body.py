@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from manycall.providers.rate_limit_headers import parse_duration
+from manycall.providers.web_page import page_title
 from manycall.records import DECODE_ERRORS
 from manycall.render import as_text
 
@@ -60,7 +61,8 @@ def read_error_body(body: bytes) -> ErrorBody:
         value = body.decode("utf-8", "replace")
     error = _find_error(value)
     if not isinstance(error, dict):
-        return ErrorBody(one_line(as_text(error)))
+        title = page_title(body)
+        return ErrorBody(one_line(f'a web page, "{title}"' if title else as_text(error)))
     message = as_text(error.get("message") or error)
     names = [as_text(name) for name in _codes(error) if name]
     return ErrorBody(

@@ -26,6 +26,7 @@ from manycall.providers.chat_reply import (
 from manycall.providers.embeddings_reply import read_vectors
 from manycall.providers.error_body import parse_error_body
 from manycall.providers.lone_surrogates import without_lone_surrogates
+from manycall.providers.malformed_body import malformed_reason
 from manycall.providers.token_usage import (
     BasicUsageOnly,
     BilledReply,
@@ -51,7 +52,8 @@ _KEY_PARAMETERS = set(
 _NO_EXTRA_BODY = (
     "'extra_body' is an argument of the OpenAI SDK, not a parameter. Pass its fields directly: "
     "--param chat_template_kwargs='{\"enable_thinking\": false}', "
-    'or params={"chat_template_kwargs": {"enable_thinking": False}} in Python.'
+    'or params={"chat_template_kwargs": {"enable_thinking": False}} in Python. In llm.chat() it is an argument: '
+    'chat_template_kwargs={"enable_thinking": False}.'
 )
 
 
@@ -96,7 +98,10 @@ def _check_names(params: dict[str, Any]) -> None:
         UsageError: a parameter is one that manycall sets itself, is an API key, or belongs to the OpenAI SDK.
     """
     if clash := _RESERVED & params.keys():
-        raise errors.UsageError(f"{min(clash)!r} is not a parameter that you can set. manycall sets it itself.")
+        complete = " Omit it: a reply is returned when it is complete." * ("stream" in clash)
+        raise errors.UsageError(
+            f"{min(clash)!r} is not a parameter that you can set. manycall sets it itself.{complete}"
+        )
     if key := _KEY_PARAMETERS & params.keys():
         raise errors.UsageError(
             f"{min(key)!r} is not a parameter of a call. Set the API key in OPENAI_API_KEY or endpoints.toml."
@@ -220,7 +225,7 @@ def _decode_repaired(body: bytes, error: Exception) -> tuple[ReplyWithoutUsage, 
     repaired = without_lone_surrogates(_without_prelude(body))
     with suppress(*DECODE_ERRORS):
         return _decode_without_usage(repaired), repaired
-    why = f"The response does not have the expected format: {error}"
+    why = malformed_reason(repaired, error)
     if repaired.startswith((b"data:", b"event:")):
         why = f"The response is an event stream, although no streaming was requested: {parse_error_body(repaired)[1]}"
     raise errors.InvalidResponse(why, body=body) from None

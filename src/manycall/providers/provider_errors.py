@@ -159,6 +159,9 @@ MESSAGE_RULES: tuple[MessageRule, ...] = (
     _says("dashscope", (403, 429), "free allocated quota exceeded", OUT_OF_MONEY),
     _says("anthropic", (400,), "credit balance is too low|reached your specified .*usage limits", OUT_OF_MONEY),
     _says("xai", (400,), "incorrect api key", BAD_KEY),
+    # github.com/deepseek-ai/DeepSeek-V2/issues/30, github.com/langbot-app/LangBot/issues/1643
+    _says("deepseek", (400,), "^content exists risk", CONTENT_FILTER),
+    _says("deepseek", (400,), "^model not exist", BAD_SETUP),
     _says("groq moonshot openai", (429,), r"\b(TPD|RPD|(tokens|requests) per day)\b", DAILY_QUOTA),
     _says("moonshot", (429,), "concurrency", CONCURRENCY_LIMITED),
     _says("xai", (403,), "SAFETY_CHECK", CONTENT_FILTER),

@@ -8,9 +8,7 @@ _REMEDIES: dict[FailureClass, str] = {
     FailureClass.BAD_KEY: "Check the API key in {variable}.",
     FailureClass.OUT_OF_MONEY: "The account of this key has no money left: add credit, or raise its spend limit.",
     FailureClass.DAILY_QUOTA: "The quota of this key is used up and available again at {until}.",
-    FailureClass.CONTENT_FILTER: (
-        "A content filter blocked the prompt or the answer; change the row, or use another model."
-    ),
+    FailureClass.CONTENT_FILTER: "A content filter decided this: change the row, or use another model.",
     FailureClass.TOO_LONG: (
         "The prompt and max_tokens exceed the context length: shorten the row, or lower {max_tokens}."
     ),

@@ -8,6 +8,7 @@ import msgspec
 from manycall import errors
 from manycall.providers.error_body import MAX_ERROR_CHARACTERS, one_line
 from manycall.providers.lone_surrogates import without_lone_surrogates
+from manycall.providers.malformed_body import malformed_reason
 from manycall.providers.openai import MAX_VALUES
 from manycall.providers.stream_events import SseEvent
 from manycall.records import DECODE_ERRORS
@@ -122,7 +123,7 @@ def parse_reply(body: bytes, decoder: msgspec.json.Decoder[T], statuses: Mapping
     except DECODE_ERRORS as error:
         if (reported := reported_error(body, statuses)) is not None:
             raise reported from None
-        raise errors.InvalidResponse(f"The response does not have the expected format: {error}", body=body) from None
+        raise errors.InvalidResponse(malformed_reason(body, error), body=body) from None
     return reply
 
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
-from manycall.errors import UsageError
+from manycall.errors import ManycallError, UsageError
 from manycall.evals.tasks.task import Task
 from manycall.option_flags import is_command_line, option
 from manycall.records import Fields
@@ -83,9 +83,15 @@ def job_function(function: F) -> F:
                 f"{function.__name__} is called when the script is imported, which each worker process does. Put the "
                 'call under `if __name__ == "__main__":`.'
             )
-        token = _current.set(JobCall(function.__name__, parameters.bind(*args, **kwargs).arguments))
+        try:
+            arguments = parameters.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise TypeError(f"{function.__name__}(): {error}") from None
+        token = _current.set(JobCall(function.__name__, arguments))
         try:
             return function(*args, **kwargs)
+        except ManycallError as error:  # its message says everything: a notebook would show sixty lines of our frames
+            raise error.with_traceback(None) from error.__cause__
         finally:
             _current.reset(token)
 

@@ -81,7 +81,7 @@ class LoopSession:
             if not other.is_stopping:
                 raise OutputLocked(
                     f"{out.name} is being written by another job of this client. Wait for that job, or stop it: "
-                    "await stream.aclose()."
+                    "await stream.aclose(). To stop all jobs of the client: await client.aclose()."
                 )
             assert other.task is not None
             await asyncio.wait([other.task])

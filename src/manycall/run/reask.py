@@ -45,7 +45,8 @@ async def ask_until_valid(
         asked += not reply.replayed
         if asked > reask:
             calls = f"{reask + 1} calls" if reask else "1 call"
-            raise AnswerInvalid(f"No valid answer after {calls}. Last error: {why}", body=reply.body)
+            remedy = f": raise {option('max_tokens')}" if reply.truncated else ""
+            raise AnswerInvalid(f"No valid answer after {calls}. Last error: {why}{remedy}", body=reply.body)
         if not reply.replayed:
             tally[REASK_COUNTS] = tally.get(REASK_COUNTS, 0) + 1
         again = f"That cannot be used: {why}. {less or IN_FULL}"

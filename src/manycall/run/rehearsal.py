@@ -139,7 +139,10 @@ async def dry_run_from_journal(job: Job[Any], options: RunOptions, earlier: Path
 async def explain_refusal(
     refusal: SettingsMismatch, job: Job[Any], options: RunOptions, pools: PoolNames
 ) -> SettingsMismatch:
-    """Return the refusal with the number of new calls that the changed settings need, and what to do."""
+    """Return the refusal with the number of new calls that the changed settings need, and what to do.
+
+    If no journaled answer can be used, `from_` would only replace the old rows, and is not proposed.
+    """
     out = Path(options.out)
     old = Manifest.load(output_paths(out).manifest)
     if old is None:
@@ -149,6 +152,8 @@ async def explain_refusal(
             return refusal
         counted = await rehearse(job, options, stored, pools)
     explanation = [*_describe_changes(old.settings, as_stored(job_settings(job, options, pools))), str(counted)]
+    if counted.new_calls and not counted.replayed:
+        return refusal.replace("\n".join([str(refusal), *explanation, "No journaled answer fits the new settings."]))
     explanation.append(
         f"{option('from_', str(out))} decides all rows again: it takes the journaled answers and makes the missing "
         f"calls. The new rows replace the old ones when all are done. With another {option('out')}, both are kept."

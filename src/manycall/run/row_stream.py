@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from typing import Any
 
-from manycall.errors import Interrupted
+from manycall.errors import Interrupted, ManycallError
 from manycall.records import Failure, Success
 from manycall.run.run_result import RunResult
 from manycall.run.session_handle import SessionHandle
@@ -132,7 +132,7 @@ class RowStream:
         task = self._start()
         while not state.unread:
             if task.done():
-                task.result()
+                _result_of(task)
                 raise StopAsyncIteration
             state.changed.clear()
             await self._interruptible(state.changed.wait())
@@ -148,7 +148,7 @@ class RowStream:
         task = self._start()
         self._state.read_all()
         await self._interruptible(asyncio.wait([task]))
-        return task.result()
+        return _result_of(task)
 
     async def aclose(self) -> None:
         """Stop: start no new call, wait for the calls in flight."""
@@ -170,3 +170,11 @@ class RowStream:
         except asyncio.CancelledError:
             await self._state.stopped("cancelled")
             raise
+
+
+def _result_of(task: asyncio.Task[RunResult]) -> RunResult:
+    """Return the result of a finished job, or raise its error without the frames inside manycall."""
+    try:
+        return task.result()
+    except ManycallError as error:
+        raise error.with_traceback(None) from error.__cause__

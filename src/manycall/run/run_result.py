@@ -27,6 +27,7 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
         failed: rows that failed in this run; they are listed in failures.jsonl.
         failure_counts: number of failed rows by kind (records.FailureKind).
         truncated: rows of `done` with an answer truncated at max_tokens (after `map`: those of this run only).
+        done_before: rows of `done` that earlier runs had done.
         retried: rows that were answered with a larger max_tokens (after `retry`).
         rejected: rejected rows, including those of earlier runs. After a complete run,
             done + rejected + failed = total_rows.
@@ -65,6 +66,7 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
     failed: int
     failure_counts: dict[str, int] = {}
     truncated: int = 0
+    done_before: int = 0
     retried: int = 0
     rejected: int = 0
     output_rows: int | None = None
@@ -100,13 +102,9 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
 
     def lines(self) -> list[tuple[str, str]]:
         """Return the lines of the table as (label, value)."""
-        rate = self.calls / self.seconds if self.seconds > 0 else 0.0
         lines = [
             ("rows", self._rows()),
-            (
-                "calls",
-                f"{self.calls} ({rate:.1f}/s), {self.retries} retries, {self.replayed} replayed from the journal",
-            ),
+            ("calls", self._calls()),
             *self._spent(),
             *([("budget", ", ".join(self.budget_usage))] if self.budget_usage else []),
             ("time", f"{self.seconds:.1f} s"),
@@ -134,10 +132,23 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
             lines.insert(2, ("possibly billed", f"{without_response} attempts without a response"))
         if self.invalid_responses:
             lines.insert(2, ("invalid responses", f"{self.invalid_responses} (tokens counted)"))
-        if self.failed:
-            lines.append(("failures", f"{self.run_folder / 'failures.jsonl'} ({rerun()} to retry them)"))
-            lines += [(f"{count} ×", error) for error, count in self.top_errors]
-        return lines
+        return lines + self._failures()
+
+    def _failures(self) -> list[tuple[str, str]]:
+        if not self.failed:
+            return []
+        others = self.failed - sum(count for _, count in self.top_errors)
+        return [
+            ("failures", f"{self.run_folder / 'failures.jsonl'} ({rerun()} to retry them)"),
+            *((f"{count} ×", error) for error, count in self.top_errors),
+            *([(f"{others} ×", "other errors, listed in that file")] if self.top_errors and others > 0 else []),
+        ]
+
+    def _calls(self) -> str:
+        if self.done == self.done_before > 0 and not (self.calls or self.replayed or self.failed):
+            return "none: every row was done before"
+        rate = self.calls / self.seconds if self.seconds > 0 else 0.0
+        return f"{self.calls} ({rate:.1f}/s), {self.retries} retries, {self.replayed} replayed from the journal"
 
     def _spent(self) -> Iterator[tuple[str, str]]:
         """Yield the lines for tokens and cost: of all sessions, and of this one if there were others."""

@@ -26,6 +26,7 @@ from manycall.run.job import (
 )
 from manycall.run.options import RunOptions
 from manycall.run.parameter_log import ParameterLog
+from manycall.run.retry_reasons import RetryReasons
 from manycall.run.row_client import JournalLog
 from manycall.run.row_engine import LocalEngine, RowEngine
 from manycall.run.row_recorder import ResultListener
@@ -164,10 +165,15 @@ class JobSession:
         self._engine = engine = self._local_engine(listener, wants_rows) if make_engine is None else make_engine(self)
         handle.attach(engine)
         parameters = ParameterLog(lambda: engine.parameter_changes, self._save_parameter_changes)
+        reasons = RetryReasons(self.counters.first_retried)
+
+        def announcements() -> list[str]:
+            return [*parameters.new_sentences(), *reasons.new_sentences()]
+
         handled = nullcontext() if interrupts is None else obeying(interrupts, engine)
         try:
             with handled, self._limits.time_limit(engine.stop):
-                line, announcements = self._status_line(engine), parameters.new_sentences
+                line = self._status_line(engine)
                 async with run_ticker(engine, line, self.folder, announcements, self._cache_writer):
                     rows = job.source.pending_rows(self.folder.ids, self._earlier_record())
                     self._has_begun = True
@@ -246,7 +252,8 @@ class JobSession:
             job=job.name, out=folder.out, total_rows=job.source.total, done=self._done_before + c.done,
             failed=c.failed, rejected=folder.rejected,
             output_rows=folder.output_rows if job.rows_may_split else None, counts=job.counts,
-            failure_counts=c.failure_counts, truncated=folder.truncated + c.truncated, retried=folder.retried,
+            failure_counts=c.failure_counts, truncated=folder.truncated + c.truncated,
+            done_before=self._done_before, retried=folder.retried,
             calls=c.calls,
             replayed=c.replayed, retries=c.retries, http_429=c.http_429, probes=c.probes,
             possibly_billed=c.possibly_billed,

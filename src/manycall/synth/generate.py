@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from manycall.data.answer_schema import SchemaLike
+from manycall.data.brace_hint import brace_hint
 from manycall.data.prompt_template import PromptLike
 from manycall.data.row_input import RowsLike
 from manycall.data.row_prompt import RowPrompt
@@ -78,10 +79,11 @@ def generate_job(
     )
     source.check_first_row(sent.messages)
     if rows is not None and sent.is_constant:
-        names = ", ".join(source.first_row or {}) or "its fields"
+        fields = source.first_row or {}
+        add = f" Add a field, for example {{{{ field }}}} (a row has {', '.join(fields) or 'its fields'})."
         raise UsageError(
-            "The prompt does not use any field of the rows. Add a field, for example {{ field }} "
-            f"(a row has {names}). To run one prompt many times, omit the rows and pass {option('samples')}."
+            f"The prompt does not use any field of the rows.{brace_hint(sent.text, fields) or add} "
+            f"To run one prompt many times, omit the rows and pass {option('samples')}."
         )
 
     async def generate_and_parse(row: Row, llm: RowClient) -> RowOutput:

@@ -35,6 +35,7 @@ from manycall.providers import address
 from manycall.providers.provider import BEARER
 from manycall.providers.urls import is_loopback
 from manycall.transport.messages import HttpRequest, HttpResponse
+from manycall.transport.proxy_variable import proxy_variable
 
 # Servers close idle connections after 5 s (vLLM, llama-server, LiteLLM), and a request sent at that moment is lost.
 # Therefore the client closes idle connections earlier.
@@ -99,7 +100,8 @@ class HttpTransport:
                 return HttpResponse(reply.status, body, partial(_header, reply))
         except http.PyreqwestError as error:
             is_idle = on_chunk is not None and clock.now() - started < request.timeout
-            raise map_error(error, request.timeout, self._idle_timeout if is_idle else None) from None
+            proxy = "" if _is_local_url(request.url) else proxy_variable(request.url)
+            raise map_error(error, request.timeout, self._idle_timeout if is_idle else None, proxy) from None
 
     def _make_client(self, is_local: bool, is_streamed: bool) -> Client:
         """Return the client of a kind of requests. It is made for the first: loading the certificates takes 5 ms."""
@@ -231,13 +233,16 @@ _NOT_CONNECTED = "client error (Connect)"
 _BROKEN = (http.ReadError, http.DecodeError, http.StatusError, http.RedirectError)
 
 
-def map_error(error: http.PyreqwestError, timeout: float, idle_timeout: float | None = None) -> errors.ManycallError:
+def map_error(
+    error: http.PyreqwestError, timeout: float, idle_timeout: float | None = None, proxy: str = ""
+) -> errors.ManycallError:
     """Return manycall's error for an error of the HTTP library: never sent, possibly sent, timed out or incomplete.
 
     Args:
         error: the error of the HTTP library.
         timeout: timeout of the request in seconds, for the message.
         idle_timeout: maximum seconds without a byte, if the request did not reach its timeout; else None.
+        proxy: the variable that names the proxy of the URL; "" if it has none.
     """
     details = getattr(error, "details", None) or {}
     causes = [str(cause["message"]) for cause in details.get("causes") or ()]
@@ -247,7 +252,8 @@ def map_error(error: http.PyreqwestError, timeout: float, idle_timeout: float | 
     if _NOT_CONNECTED in causes or isinstance(error, http.PoolTimeoutError):
         if "certificate" in why:
             return errors.CertificateError(f"the server's certificate was rejected: {why}")
-        return errors.ConnectError(f"connection failed: {why}")
+        through = f" (through the proxy in {proxy}; NO_PROXY lists hosts that need none)" if proxy else ""
+        return errors.ConnectError(f"connection failed: {why}{through}")
     if isinstance(error, http.RequestTimeoutError):
         missing, seconds, name = "complete response", timeout, "timeout"
         if idle_timeout is not None:

@@ -38,5 +38,7 @@ TASKS: dict[str, Task] = {name: each.task for name, each in BENCHMARKS.items()}
 
 
 def similar_names(name: str) -> list[str]:
-    """Return at most three names of built-in tasks that are spelled almost like `name`."""
-    return get_close_matches(name.lower(), TASKS, n=3)
+    """Return at most three names of built-in tasks that begin with `name`, or are spelled almost like it."""
+    lower = name.lower()
+    beginning = [task for task in TASKS if lower and task.startswith(lower)]
+    return list(dict.fromkeys([*beginning, *get_close_matches(lower, TASKS, n=3)]))[:3]
