@@ -94,7 +94,7 @@ class Witness:
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         if request.method == "GET":
-            if not self._gauges:
+            if request.url.endswith("/metrics") and not self._gauges:
                 return HttpResponse(404, b"", no_header)
             return await self.pool.send(request)
         sent, server = clock.now(), request.url.split("/", 3)[2]

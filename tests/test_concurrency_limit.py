@@ -126,6 +126,16 @@ def test_more_calls_in_flight_than_before_mean_a_rate_limit_once_they_were_not_r
     assert limit.cause is Cause.RATE
 
 
+def test_a_limit_that_was_just_found_is_reduced_by_a_twentieth() -> None:
+    limit, sizes = ConcurrencyLimit(), []
+    for now, others in enumerate((101, 101, 100)):
+        for _ in range(4 if limit.size is None else 1):
+            limit.record_sent(others, now)
+        limit.record_429(others, others, now + 0.01, now + 0.1)
+        sizes.append(limit.size)
+    assert sizes == [None, 101, 95]
+
+
 def test_the_words_of_a_refusal_save_one_wave_but_do_not_decide() -> None:
     plain, named = ConcurrencyLimit(), ConcurrencyLimit()
     for now in (0.1, 1.2):

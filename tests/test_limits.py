@@ -154,7 +154,7 @@ class Keys:
         await asyncio.sleep(0.1)
         assert request.key is not None
         key = request.key.reveal()
-        self.sent[key] += 1
+        self.sent[key] += request.method == "POST"
         if key == "k1":
             body = msgspec.json.encode({"error": {"message": "no money", "code": self.code}})
             return HttpResponse(self.status, body, no_header)

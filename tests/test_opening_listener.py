@@ -12,6 +12,7 @@ from fakes import FakeTransport, answer, refusal
 from manycall.client.call_client import CallClient
 from manycall.client.encoded_call import encode_call
 from manycall.client.opening_listener import make_probe
+from manycall.errors import ConnectionLost
 from manycall.records import Request
 from manycall.sim import virtual_time
 from manycall.sim.in_process import InProcessTransport
@@ -169,6 +170,40 @@ def test_a_hosted_endpoint_gets_three_calls_at_first_and_eight_before_the_first_
     assert [at for at, _ in network.peaks[:4]] == [0.0, 0.0, 0.0, pytest.approx(0.1, abs=0.02)]
     assert network.peaks[7][0] < 0.5
     assert network.peaks[8][0] == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(("network_seconds", "opens_in"), [(0.01, 0.75), (0.05, 0.75), (0.15, 1.35)])
+def test_a_hosted_window_opens_more_slowly_the_longer_the_list_of_models_takes(
+    network_seconds: float, opens_in: float
+) -> None:
+    """A refusal takes about as long, and the calls that are sent meanwhile are refused together."""
+    network = Network(has_metrics=True, slots=300, network=network_seconds)
+    run(network, 200, base_url="https://a", api_key="k")
+    assert len(network.polls) == 2  # the first one may have to connect
+    assert next(at for at, count in network.peaks if count == 128) - 2.0 == pytest.approx(opens_in, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("calls", "options"),
+    [(3, {"base_url": "https://a", "api_key": "k"}), (9, {"base_url": "https://a", "api_key": "k", "concurrency": 9})],
+)
+def test_the_list_of_models_is_not_requested_for_a_few_calls_or_a_fixed_number(
+    calls: int, options: dict[str, Any]
+) -> None:
+    network = Network()
+    run(network, calls, **options)
+    assert network.polls == []
+
+
+def test_a_server_that_does_not_list_its_models_is_called_all_the_same() -> None:
+    class Unlisted(Network):
+        async def send(self, request: HttpRequest) -> HttpResponse:
+            if request.method == "GET":
+                raise ConnectionLost("the connection was lost")
+            return await super().send(request)
+
+    client = run(Unlisted(slots=300), 50, base_url="https://a", api_key="k")
+    assert client.counters.calls == 50
 
 
 def test_streams_open_the_window_without_probes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The throttle against servers with quotas that nobody told it of, in pure simulation."""
 
 import heapq
+import math
 import random
 import statistics
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from manycall.control.pace_growth import GrowthStage, PaceGrowth
 from manycall.control.throttle import Throttle
 
 REFUSAL_SECONDS = 0.05
@@ -89,6 +91,7 @@ def simulate(
         (lambda t: 100, 100, {"in_flight": 1000, "calls": 20_000}, 0.98),
         (lambda t: 100, 6000, {"in_flight": 1000, "calls": 20_000}, 0.98),
         (lambda t: 10 if t < 200 else 5, 10, {}, 0.98),
+        (lambda t: 10 if t < 200 else 5, 600, {}, 0.98),
         (lambda t: 10 if t < 200 else 20, 10, {"in_flight": 256}, 0.93),
         (lambda t: 1, 1, {"calls": 1000}, 0.9),
     ],
@@ -103,7 +106,7 @@ def test_an_unknown_quota_is_found_and_used(
 
 
 @pytest.mark.parametrize(
-    ("at_random", "hint", "seconds"), [(0.02, None, 60), (0.1, None, 50), (0.1, 1.0, 70), (0.3, None, 100)]
+    ("at_random", "hint", "seconds"), [(0.02, None, 60), (0.1, None, 50), (0.1, 1.0, 80), (0.3, None, 100)]
 )
 def test_refusals_at_random_do_not_slow_a_run_down_for_ever(
     at_random: float, hint: float | None, seconds: float
@@ -205,30 +208,30 @@ def test_the_gate_stays_shut_twice_as_long_each_time_that_nothing_was_accepted_i
 
 
 def test_after_a_refusal_one_call_tests_the_gate_before_the_others_follow() -> None:
-    throttle = refused_once()
+    throttle = refused_once(5000)
     assert throttle.earliest(1.1) == pytest.approx(1.1)
     throttle.record_sent(1.1)
-    assert throttle.earliest(1.1) == pytest.approx(1.5)  # four times as long as the refusal took
-    throttle.record_sent(1.5)
-    assert throttle.earliest(1.5) < 1.55  # now only the learned pace counts, half of 49 calls/s, doubling
+    assert throttle.earliest(1.1) == pytest.approx(1.3)  # twice as long as the refusal took
+    throttle.record_sent(1.3)
+    assert throttle.earliest(1.3) < 1.31  # now only the learned pace counts, 156 calls/s, doubling
 
 
 def test_a_call_that_was_to_test_the_gate_and_was_not_sent_leaves_the_test_to_the_next() -> None:
-    throttle = refused_once()
+    throttle = refused_once(5000)
     throttle.record_sent(1.1)
     throttle.cancel()
     assert throttle.earliest(1.15) <= 1.15
     throttle.record_sent(1.15)
-    assert throttle.earliest(1.15) == pytest.approx(1.55)
+    assert throttle.earliest(1.15) == pytest.approx(1.35)
 
 
 def test_a_call_that_was_not_sent_shuts_no_gate_that_is_open() -> None:
-    throttle = refused_once()
+    throttle = refused_once(5000)
     throttle.record_sent(1.1)
-    throttle.record_sent(1.5)
+    throttle.record_sent(1.3)
     throttle.cancel()
-    throttle.record_sent(1.6)
-    assert throttle.earliest(1.6) < 1.65
+    throttle.record_sent(1.4)
+    assert throttle.earliest(1.4) < 1.45
 
 
 def test_the_rate_is_that_of_the_calls_accepted_between_two_refusals() -> None:
@@ -239,6 +242,56 @@ def test_the_rate_is_that_of_the_calls_accepted_between_two_refusals() -> None:
     throttle.record_429(4.1, 4.2, None)
     throttle.earliest(5.2)
     assert throttle.rate == pytest.approx(0.95 * 20.5 / 4.1)
+
+
+@pytest.mark.parametrize(("burst_seconds", "at_most"), [(1, 40), (60, 6)])
+def test_after_the_first_refusal_few_calls_exceed_the_quota_whatever_its_burst(
+    burst_seconds: int, at_most: int
+) -> None:
+    """The server has accepted all that it permits at once; how long it took to save that up does not show."""
+    accepted, throttle, now = 600, Throttle(), 1.05
+    per_second = accepted / burst_seconds
+    for n in range(accepted):
+        throttle.record_sent(n / accepted)
+    throttle.record_429(1.0, now, None)
+    level, too_many, first = 0.0, 0, math.inf
+    while now < first + REFUSAL_SECONDS:  # until the second wave is over
+        at = max(now, throttle.earliest(now))
+        level, now = min(accepted, level + per_second * (at - now)), at
+        throttle.record_sent(now)
+        if level < 1:
+            too_many, first = too_many + 1, min(first, now)
+        else:
+            level -= 1
+    assert too_many <= at_most
+
+
+def test_the_ramp_doubles_in_the_time_of_three_refusals_up_to_the_calls_accepted() -> None:
+    pace = PaceGrowth(0.2)
+    pace.begin_ramp(640, 0.1)
+    pace.start(10.0)
+    assert [pace.rate(at) for at in (9.0, 10.0, 10.3, 10.6, 11.5)] == pytest.approx([20, 20, 40, 80, 640])
+    assert pace.rate(13.5) == pytest.approx(1280)  # then every 2 s
+
+
+def test_on_the_ramp_calls_are_as_many_as_the_growing_rate_permits() -> None:
+    pace, now, calls = PaceGrowth(0.2), 0.0, 0
+    pace.begin_ramp(64, 0.1)  # from 4 calls per second
+    pace.start(0.0)
+    while now < 1.2:
+        now, calls = now + pace.cost(now) / pace.rate(now), calls + 1
+    assert calls == pytest.approx(4 * 0.3 / math.log(2) * (2**4 - 1), abs=1)
+
+
+def test_a_slow_quota_is_searched_with_at_most_one_doubling_for_eight_calls() -> None:
+    pace = PaceGrowth(0.2)
+    pace.set_rate(1.0, GrowthStage.SEARCH)
+    pace.start(0.0)
+    assert pace.rate(60.0) == 1.0
+    for _ in range(8):
+        pace.record_sent()
+    assert pace.rate(1.0) == pytest.approx(2**0.5)
+    assert pace.rate(60.0) == pytest.approx(2.0)
 
 
 @given(st.floats(1, 60), st.sampled_from([1.0, 60.0]), st.floats(0.5, 6), st.integers(0, 100))

@@ -188,11 +188,31 @@ def test_a_hosted_endpoint_opens_by_the_clock_and_by_the_number_of_rows() -> Non
     assert few[7][0] == pytest.approx(0.0)
     assert few[8][0] > 0.0  # at the start, a doubling takes its time
     assert few[15][0] == pytest.approx(0.25, abs=0.04)
-    assert few[99][0] == pytest.approx(0.35 + 80 / 50, abs=0.1)  # at least 50 calls per second
+    assert few[99][0] == pytest.approx(0.35 + 80 / 50, abs=0.1)  # 2.5 calls for each 0.05 s
     assert many[99][0] < 1.0
     growth = [later - earlier for (earlier, _), (later, _) in pairwise(many[2000:])]
-    assert min(growth) == pytest.approx(1 / 1600)  # 0.4 per row and second
+    assert min(growth) == pytest.approx(0.05 / 80)  # 2 % of the rows for each 0.05 s
     assert [in_flight for _, in_flight in many] == list(range(1, 4001))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "counted", "answers", "doubling"),
+    [(0.001, 0.05, 1, 0.15), (0.1, 0.1, 1, 0.3), (3.0, 0.15, 1, 0.45), (0.001, 0.05, 0, 0.25), (3.0, 0.15, 0, 0.45)],
+)
+def test_a_hosted_endpoint_opens_more_slowly_the_longer_a_refusal_takes_and_before_the_first_answer(
+    seconds: float, counted: float, answers: int, doubling: float
+) -> None:
+    opening = WindowOpening(HOSTED, 8, 8192)
+    opening.expect_rows(1000)
+    opening.expect_refusals_after(seconds)
+    for _ in range(answers):
+        opening.record_answer(1.0, 0, 0.0)
+    times: list[float] = []
+    for in_flight in range(1, 1001):
+        times.append(max(opening.earliest(in_flight - 1, 0.0), times[-1] if times else 0.0))
+        opening.record_sent(in_flight, times[-1])
+    assert times[16] - times[8] == pytest.approx(doubling, rel=0.1)
+    assert times[999] - times[899] == pytest.approx(100 * counted / 20)
 
 
 def test_without_first_tokens_a_self_hosted_server_gets_at_most_128_calls_before_answers_arrive() -> None:

@@ -93,6 +93,16 @@ class EndpointApi:
         reader = StreamReader(self._fold(), self._decode)
         return PreparedCall(self._request(url, body, timeout, reader.push), version, reader.finish, reader)
 
+    def models_request(self, timeout: float) -> HttpRequest:
+        """Return the request for the list of models, which costs nothing.
+
+        Args:
+            timeout: seconds for the attempt.
+        """
+        settings = self._settings
+        url = self._with_query(f"{settings.url}/models")
+        return HttpRequest(url, b"", settings.key, timeout, "GET", settings.key_header, self._headers)
+
     def _request(
         self, url: str, body: bytes, timeout: float, on_chunk: Callable[[bytes], None] | None = None
     ) -> HttpRequest:

@@ -95,7 +95,7 @@ class EndpointLimits:
         self.cached_knee = None if window is None else window.cached_knee
         self._learned = False
         self._last_cost = CallCost()
-        self._hosted_cap = rule.cap if rule.limits_growth else 0
+        self._hosted_cap = rule.cap if rule.is_hosted else 0
         self._headers = AdvertisedLimitReader(host)
         if window is not None:
             used_rule = None if limits != RateLimits() else rule

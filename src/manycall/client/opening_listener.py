@@ -9,7 +9,9 @@ Three sources, in this order:
    calls in the order of arrival, so the response to the probe shows that the call has begun. A probe holds no permit,
    is not journaled, and counts neither as a row nor in the budget.
 
-If none of them is possible, the window opens by the clock.
+If none of them is possible, the window opens by the clock. At a hosted endpoint, its speed depends on the time that a
+refusal takes. A refusal is an answer without a model, and so is the list of models: it is requested twice, once a run
+has more calls in flight than the first few, and the second time counts, because its connection exists.
 """
 
 import asyncio
@@ -41,6 +43,8 @@ PROBE_GAP_SECONDS = 0.005
 """A probe is sent this long after its call, so that it does not overtake it on the way to the server."""
 MAX_STREAMS_JUDGED, MAX_FIRST_EVENT_SHARE = 3, 0.8
 """If the first event of one of the first 3 responses arrives after 80 % of its duration, a proxy holds streams back."""
+MIN_CALLS_MEASURED, MODELS_SECONDS = 4, 2.0
+"""Calls in flight from which the time of a refusal is measured, and the timeout of one request."""
 NOT_PROBED = ("tools", "functions", "logprobs", "top_logprobs", "prompt_logprobs", "echo", "best_of")
 """Parameters that a server may refuse or charge differently together with max_tokens 1."""
 
@@ -87,6 +91,7 @@ class OpeningListener:
         self._began = math.inf  # when the first call was sent
         self._is_probe_starting = False  # its task was created
         self._streams = 0
+        self._measures_refusals = endpoint.is_hosted
 
     def __repr__(self) -> str:
         return f"<OpeningListener of {self._endpoint.url}, {len(self._tasks)} tasks>"
@@ -100,8 +105,13 @@ class OpeningListener:
     def record_sent(self, call: EncodedCall, reader: StreamReader | None, counters: CallCounters) -> None:
         """Record that a call is sent. `reader` receives its response if it is streamed."""
         opening = self._window.opening
-        if opening is None or (reader is None and self._endpoint.is_hosted):
+        if opening is None:
             self.close()
+            return
+        if self._measures_refusals and self._endpoint.in_flight >= MIN_CALLS_MEASURED:
+            self._measures_refusals = False
+            self._start(self._measure_refusals())
+        if reader is None and self._endpoint.is_hosted:
             return
         opening.record_started()
         self._began = min(self._began, clock.now())
@@ -120,6 +130,20 @@ class OpeningListener:
         self._streams += 1
         if self._streams <= MAX_STREAMS_JUDGED and first_event_seconds > MAX_FIRST_EVENT_SHARE * seconds:
             self._open_by_clock("streams are held back")
+
+    async def _measure_refusals(self) -> None:
+        """Measure how long an answer takes that needs no model. Its status does not matter."""
+        request, seconds = self._endpoint.api.models_request(MODELS_SECONDS), 0.0
+        try:
+            for _ in range(2):
+                began = clock.now()
+                await self._transport.send(request)
+                seconds = clock.now() - began
+        except ManycallError:
+            return
+        if self._window.opening is not None:
+            self._window.opening.expect_refusals_after(seconds)
+            self._on_change()
 
     def _start(self, work: Any) -> None:
         task = asyncio.create_task(work)

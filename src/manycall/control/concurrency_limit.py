@@ -11,7 +11,8 @@ many others in flight as before. Therefore the number of other calls in flight i
 * Confirmed: a number of calls within the limit were accepted in a row, and one call beyond it was refused.
 
 A limit is then probed with one call more, with twice as many more after each success, and rarely after a refusal.
-Refusals within the limit reduce it.
+Refusals within the limit reduce it. Just after it was found they reduce it by TOLERANCE only, because calls that were
+on their way then were counted too.
 """
 
 import math
@@ -84,6 +85,7 @@ class ConcurrencyLimit:
         self._last_sent_at = 0.0
         self._gap = 0.0  # moving average of the time between two calls
         self._limit = 0  # without the calls of a probe
+        self._is_upper_bound = False  # no call was accepted yet since a refusal has set it
         self._step, self._misses, self._probe_at = 1, 0, math.inf
         self._calls_since_probe = self._calls_in_row = 0
         self._concluded_at, self._concluded = math.inf, 0  # when the limit was recognised, and its size then
@@ -213,10 +215,12 @@ class ConcurrencyLimit:
         self.cause, self._concluded_at, self._concluded = Cause.CONCURRENCY, now, others
         self._within = self._unexplained = self._calls_in_row = 0
         self._set_limit(others, now, "refused again with as many calls in flight")
+        self._is_upper_bound = True
         self._probe_at = now + UNCONFIRMED_RETRY_SECONDS
 
     def _set_limit(self, limit: int, now: float, why: str) -> None:
         self._limit = self.size = max(1, limit)
+        self._is_upper_bound = False
         self._begin(now)
         self._note(now, f"429: concurrency limit {self._limit}: {why}")
 
@@ -246,7 +250,13 @@ class ConcurrencyLimit:
                 self._conclude_rate(now, f"refused at {others} calls in flight, before at {self._found}")
                 return
         is_small = accepted > (self._limit // FALLING_SHARE if self.is_confirmed else 0)
-        self._reduce(others if is_small else int(DECREASE_FACTOR * others), is_small, now)
+        if is_small:
+            limit = others
+        elif self._is_upper_bound:
+            limit, is_small = int((1 - TOLERANCE) * others), True
+        else:
+            limit = int(DECREASE_FACTOR * others)
+        self._reduce(limit, is_small, now)
 
     def _probe_refused(self, others: int, now: float) -> None:
         self._step = 1
@@ -255,6 +265,7 @@ class ConcurrencyLimit:
         self._misses += 1
         self._calls_since_probe = 0
         self._limit = self.size = others  # all calls of the probe before the refused one were accepted
+        self._is_upper_bound = True
         self._begin(now)
 
     def _reduce(self, limit: int, is_small: bool, now: float) -> None:

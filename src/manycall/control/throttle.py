@@ -11,9 +11,8 @@ others follow once enough time has passed for the server to refuse the probe.
 Pace: the calls that the server accepted before its first refusal say little about its limit, because most servers
 permit a burst. But a refusal shows that the server's quota is used up, and so does the next one. Therefore the calls
 accepted from one refusal to the next, divided by the time between them, are the permitted rate. To find it soon, the
-pace starts at half of the rate before the first refusal and doubles every 0.5 s until the second one. Afterwards the
-pace is 5 % less than measured. It grows slowly at first, and faster the longer no call is refused, so that a raised
-quota is discovered.
+pace doubles several times until the second one. Afterwards it is 5 % less than measured, and grows slowly
+(control/pace_growth.py).
 
 If the share of refusals is no lower after two reductions of the rate by a fifth, the refusals are random
 (control/random_refusals.py). The learned rate is then dropped. From then on, only refusals beyond the random share
@@ -25,6 +24,7 @@ from collections.abc import Callable
 
 from manycall.control.accepted_calls import BIN_SECONDS, AcceptedCalls
 from manycall.control.gcra import GcraLimiter
+from manycall.control.pace_growth import GrowthStage, PaceGrowth
 from manycall.control.random_refusals import RandomRefusals
 
 FIRST_PAUSE_SECONDS, MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 1.0, 0.1, 8.0
@@ -33,13 +33,12 @@ REPEATED_SECONDS = 5.0
 """If an endpoint has a known limit, a wave of refusals within this time after the previous one sets a learned rate."""
 MIN_CALLS_PER_SECOND = 0.2
 """The learned rate never falls below this."""
-DOUBLING_SECONDS, SLOW_DOUBLING_SECONDS = 0.5, 2.0
-"""Time in which the rate doubles until the second wave of refusals, and then until MIN_ACCEPTED calls were accepted."""
-FIRST_GROWTH_SECONDS, GROWTH_SECONDS = 40.0, 200.0
-"""Time in which the linear growth would double the rate: after the first measurement, which is too low if the server's
-burst was not used up, and later."""
 DECREASE_FACTOR = 0.95
 """The rate after a refusal, relative to the measured rate, and to the rate before at most."""
+PROBE_FACTOR, MIN_PROBE_SECONDS, MAX_PROBE_SECONDS = 2.0, 0.05, 2.0
+"""A probe call counts as accepted after this multiple of the time that the last refusal took, within these bounds."""
+BURST_SECONDS = 1.0
+"""Time before the first refusal whose accepted calls set the pace after it."""
 MIN_ACCEPTED = 8
 """Accepted calls between two refusals from which the rate counts as measured."""
 RECENT_SECONDS = 10.0
@@ -62,10 +61,7 @@ class Throttle:
     def reset(self) -> None:
         """End the pause and drop the learned rate, because the refusals have another cause."""
         self._limiter = None
-        self._base_rate = self._growth_started_at = 0.0  # the rate after the last refusal, and when its growth began
-        self._calls_since_change = 0
-        self._is_measuring = False  # too few calls were accepted since the first refusal to know the rate
-        self._doubling_seconds, self._growth_seconds = DOUBLING_SECONDS, FIRST_GROWTH_SECONDS
+        self._pace = PaceGrowth(MIN_CALLS_PER_SECOND)
         self._closed_until = self._closed_at = -math.inf
         self._exhausted_at = -math.inf  # when the last call was sent that found the quota used up
         self._waves_without_success = 0
@@ -89,7 +85,7 @@ class Throttle:
             at = max(at, self._probe_sent_at + self._probe_timeout)
         if self._limiter is None:
             return at
-        self._limiter.set_rate(self._current_rate(now))
+        self._limiter.set_rate(self._pace.rate(now))
         return max(at, self._limiter.earliest(1.0))
 
     def cancel(self) -> None:
@@ -103,36 +99,25 @@ class Throttle:
 
     def measure_again(self, now: float) -> None:
         """Measure the rate anew, from the present one, because others no longer use a part of the quota."""
-        if self._limiter is not None and not self._is_measuring:
-            self._base_rate = self._current_rate(now)
-            self._is_measuring, self._doubling_seconds = True, SLOW_DOUBLING_SECONDS
-            self._growth_started_at = self._exhausted_at = now
-
-    def _current_rate(self, now: float) -> float:
-        """Return the rate now: the rate after the last refusal, plus its growth since then.
-
-        While it is being measured, it doubles every 0.5 or 2 s. After the first measurement it is multiplied by
-        1 + t / 40 s + (t / 60 s)³, later by 1 + t / 200 s + (t / 60 s)³. The cubic term is the curve of CUBIC's window
-        (RFC 9438). Later, t advances by at most 0.1 s per call that is sent, so that a slow quota is not exceeded too
-        often.
-        """
-        t = max(0.0, now - self._growth_started_at)
-        if self._is_measuring:
-            return self._base_rate * math.pow(2.0, min(t, 10.0) / self._doubling_seconds)
-        if self._growth_seconds == GROWTH_SECONDS:
-            t = min(t, self._calls_since_change / 10)
-        return self._base_rate * (1 + t / self._growth_seconds + (t / 60) ** 3)
+        if self._limiter is not None and not self._pace.is_measuring:
+            self._pace.set_rate(self._pace.rate(now), GrowthStage.SEARCH)
+            self._pace.start(now)
+            self._exhausted_at = now
 
     def record_sent(self, now: float) -> None:
         """Record a call that is sent at a time permitted by `earliest`."""
         self._accepted.record_sent(now)
         if self._closed_at == -math.inf:  # no call was refused
             return
-        self._probe_sent_at, self._needs_probe = (now if self._needs_probe else None), False
+        self._probe_sent_at = now if self._needs_probe else None
+        if self._needs_probe and self._pace.is_measuring:
+            self._pace.start(now + self._probe_timeout)
+        self._needs_probe = False
         if self._limiter is not None:
-            self._limiter.consume(1.0, now)
-        self._calls_since_change += 1
-        self._random_refusals.record_sent()
+            self._limiter.set_rate(self._pace.rate(now))
+            self._limiter.consume(self._pace.cost(now), now)
+        self._pace.record_sent()
+        self._random_refusals.record_sent(now)
 
     def sent_since(self, at: float, now: float) -> int:
         """Return the number of calls sent since a call that was sent at this time, including it, and not refused."""
@@ -156,68 +141,61 @@ class Throttle:
         self._random_refusals.record_429()
         if not self._random_refusals.is_informative():
             return False
-        self._probe_timeout = min(2.0, max(0.05, 4 * (now - sent)))
+        self._probe_timeout = min(MAX_PROBE_SECONDS, max(MIN_PROBE_SECONDS, PROBE_FACTOR * (now - sent)))
         if wait is not None:
             self._closed_until = max(self._closed_until, now + wait)
         if sent <= self._closed_at:
             self._exhausted_at = max(self._exhausted_at, sent)
-            if self._is_measuring and self._doubling_seconds == DOUBLING_SECONDS:
-                self._base_rate = min(self._base_rate, self._starting_rate(now))  # these calls were counted as accepted
+            if self._pace.stage is GrowthStage.RAMP:
+                self._begin_ramp(self._closed_at, now - sent)  # this call was counted as accepted
             return True
         learns = not has_limit or now - self._closed_at < REPEATED_SECONDS
         accepted = self._accepted.count(self._closed_at, sent)
         is_useless = self._closed_at > -math.inf and not accepted
         self._waves_without_success = self._waves_without_success + 1 if is_useless else 0
         if learns and self._limiter is None:
-            self._is_measuring = True
-            self._doubling_seconds, self._growth_seconds = DOUBLING_SECONDS, FIRST_GROWTH_SECONDS
+            self._begin_ramp(now, now - sent)
         if wait is None:
-            pause = FIRST_PAUSE_SECONDS if self._is_measuring else MIN_PAUSE_SECONDS
+            pause = FIRST_PAUSE_SECONDS if self._pace.is_measuring else MIN_PAUSE_SECONDS
             self._closed_until = now + min(MAX_PAUSE_SECONDS, pause * 2.0**self._waves_without_success)
         if learns:
             self._update_rate(accepted, sent, now)
         self._closed_at, self._probe_sent_at = now, None
-        self._needs_probe = self._is_measuring or self._waves_without_success > 0
+        self._needs_probe = self._pace.is_measuring or self._waves_without_success > 0
         return True
 
     def _update_rate(self, accepted: int, sent: float, now: float) -> None:
         """Set the rate after a wave of refusals, and drop it if refusals turn out to be random."""
         if self._limiter is None:
-            self._base_rate = self._starting_rate(now)
-            self._limiter = GcraLimiter(self._base_rate)
+            self._limiter = GcraLimiter(self._pace.base_rate)
             self._exhausted_at = sent
         elif accepted:  # if only the probe was sent, nothing new was measured
             self._measure(sent, now)
-        self._growth_started_at, self._calls_since_change = max(now, self._closed_until), 0
-        self._note(
-            now, f"429: continue at {self._base_rate:.3g} calls/s after {max(0.0, self._closed_until - now):.2g} s"
-        )
-        if self._is_measuring:
+        self._pace.start(max(now, self._closed_until))
+        rate = self._pace.base_rate
+        self._note(now, f"429: continue at {rate:.3g} calls/s after {max(0.0, self._closed_until - now):.2g} s")
+        if self._pace.is_measuring:
             self._random_refusals.restart()
-        elif self._random_refusals.record_slowdown(self._base_rate, MIN_CALLS_PER_SECOND):
+        elif self._random_refusals.record_slowdown(rate, MIN_CALLS_PER_SECOND):
             self._limiter = None
             share = self._random_refusals.refusal_rate
             self._note(now, f"429: {share:.0%} of the calls are refused at any rate: rate limit dropped")
 
     def _measure(self, sent: float, now: float) -> None:
         """Set the rate to that of the calls accepted since the quota was last known to be used up."""
-        since = self._exhausted_at if self._is_measuring else max(self._exhausted_at, sent - RECENT_SECONDS)
+        is_measuring = self._pace.is_measuring
+        since = self._exhausted_at if is_measuring else max(self._exhausted_at, sent - RECENT_SECONDS)
         is_enough = self._accepted.count(self._exhausted_at, sent) >= MIN_ACCEPTED
         measured = DECREASE_FACTOR * self._accepted.rate(since, sent)
-        reduced = DECREASE_FACTOR * self._current_rate(now)
-        if self._is_measuring:
-            self._base_rate = min(reduced, measured)
-            self._doubling_seconds = SLOW_DOUBLING_SECONDS
+        rate = DECREASE_FACTOR * self._pace.rate(now)
+        if is_measuring:
+            stage = GrowthStage.FIRST if is_enough else GrowthStage.SEARCH
+            self._pace.set_rate(min(rate, measured), stage)
         else:
-            self._base_rate = min(reduced, max(measured, reduced / 2)) if is_enough else reduced
-            self._growth_seconds = GROWTH_SECONDS
-        self._base_rate = max(MIN_CALLS_PER_SECOND, self._base_rate)
+            self._pace.set_rate(min(rate, max(measured, rate / 2)) if is_enough else rate, GrowthStage.LATER)
         if is_enough:  # else measure on, from the same refusal
-            self._is_measuring, self._exhausted_at = False, sent
+            self._exhausted_at = sent
 
-    def _starting_rate(self, now: float) -> float:
-        """Return the rate with which the measurement begins: half of the accepted calls per second."""
-        first = self._accepted.first_at
-        span = min(RECENT_SECONDS, now - (now if first is None else first))
-        calls = self._accepted.count(now - RECENT_SECONDS, now)
-        return max(MIN_CALLS_PER_SECOND, calls / max(span, 1.0) / 2)
+    def _begin_ramp(self, refused_at: float, refusal_seconds: float) -> None:
+        """Set the rate with which the measurement begins, after a refusal at this time."""
+        self._pace.begin_ramp(self._accepted.count(refused_at - BURST_SECONDS, refused_at), refusal_seconds)

@@ -2,8 +2,9 @@
 
 The window grows by one call at a time, on demand. Three things bound the growth:
 
-* The clock. The window doubles at most once per `doubling_seconds`. At a hosted endpoint the growth per second is also
-  limited, because the calls of one round trip are refused together if they exceed a quota.
+* The clock. The window doubles at most once per `doubling_seconds`. At a hosted endpoint the calls that are sent while
+  a refusal is on its way are refused together if they exceed a quota. Therefore the window grows more slowly there the
+  longer a refusal takes, which is measured with a request that needs no model (client/opening_listener.py).
 * The calls that the server works on. A server with a queue begins calls in the order of arrival. If the first token of
   a call has arrived, the server has begun every call that was sent before it, and it works on those that have not
   ended. At most `reach` times their largest number may be in flight. The first tokens are those of marks: of probes
@@ -25,6 +26,7 @@ from statistics import median
 from typing import NamedTuple
 
 from manycall.control.knee_search import QUEUE_HEADROOM, Phase
+from manycall.control.pace_growth import REFUSALS_PER_DOUBLING
 
 
 class OpeningRule(NamedTuple):
@@ -32,40 +34,48 @@ class OpeningRule(NamedTuple):
 
     Attributes:
         start: calls in flight at the start.
-        doubling_seconds: shortest time in which the window doubles. After a wait, one doubling needs no time. Shorter
-            times at a hosted endpoint cost more refusals: 0.2 s more than 3 % of 2,000 calls at an unknown quota.
+        doubling_seconds: shortest time in which the window doubles; None: three times the time that a refusal takes
+            or more, and the growth per second is limited too. After a wait, one doubling needs no time.
         reach: maximum calls in flight per call that the server works on; inf: first tokens cannot be observed.
         cap: size at which the opening ends, or at which the order of the answers is judged.
         next_cap: the cap after the order of the answers showed no queue.
-        limits_growth: whether the growth per second is limited.
         next_phase: how the search for the knee continues at the cap.
     """
 
     start: int
-    doubling_seconds: float
+    doubling_seconds: float | None
     reach: float
     cap: int
     next_cap: int
-    limits_growth: bool
     next_phase: Phase
+
+    @property
+    def is_hosted(self) -> bool:
+        """Whether the rule is for an endpoint that refuses the calls that are too many."""
+        return self.doubling_seconds is None
 
 
 INITIAL_WINDOW, HOSTED_START = 8, 3
 """Calls in flight at the start. A hosted endpoint that permits one call per second refuses the others."""
-SELF_HOSTED = OpeningRule(INITIAL_WINDOW, 0.02, 2.0, 1024, 1024, False, Phase.STEADY)
+SELF_HOSTED = OpeningRule(INITIAL_WINDOW, 0.02, 2.0, 1024, 1024, Phase.STEADY)
 """A self-hosted server whose first tokens can be observed."""
-SELF_HOSTED_BLIND = OpeningRule(INITIAL_WINDOW, 0.25, math.inf, 128, 1024, False, Phase.STEADY)
+SELF_HOSTED_BLIND = OpeningRule(INITIAL_WINDOW, 0.25, math.inf, 128, 1024, Phase.STEADY)
 """A self-hosted server whose first tokens cannot be observed. It queues calls instead of refusing them."""
-HOSTED = OpeningRule(HOSTED_START, 0.25, math.inf, 8192, 8192, True, Phase.SLOW_START)
+HOSTED = OpeningRule(HOSTED_START, None, math.inf, 8192, 8192, Phase.SLOW_START)
 """A hosted endpoint. It refuses the calls that are too many."""
 UNKNOWN_HOST = HOSTED._replace(cap=2048)
 """An endpoint with a key that may be a self-hosted server behind https."""
-HOSTED_STREAMED = OpeningRule(HOSTED_START, 0.25, 4.0, 8192, 8192, True, Phase.SLOW_START)
+HOSTED_STREAMED = OpeningRule(HOSTED_START, None, 4.0, 8192, 8192, Phase.SLOW_START)
 """An endpoint with a key whose calls are streamed: a hosted one, or a self-hosted server behind https."""
 
-MIN_GROWTH_PER_SECOND, GROWTH_PER_ROW_AND_SECOND = 50.0, 0.4
-"""If the growth is limited: calls per second, at least, and for each row of the run. A refusal that arrives after 0.1 s
-then finds at most 4 % of the rows, or 5 calls, in excess."""
+MAX_WAVE_SHARE, MIN_WAVE_CALLS = 0.02, 2.5
+"""At a hosted endpoint, the calls that begin while a refusal is on its way: at most this share of the rows of the run,
+or 2.5 if that is more."""
+ASSUMED_REFUSAL_SECONDS, MIN_REFUSAL_SECONDS, MAX_REFUSAL_SECONDS = 0.05, 0.05, 0.15
+"""How long a refusal takes: before it is measured, and the bounds within which the measured time counts. A run without
+a quota should not wait longer than the upper one lets it."""
+UNANSWERED_DOUBLING_SECONDS = 0.25
+"""Until the first answer, whose headers may announce a limit, a hosted window doubles in this time or more."""
 ASSUMED_ROWS = 1000
 """Assumed number of rows if it is unknown."""
 MAX_BLIND_START = 16
@@ -129,6 +139,7 @@ class WindowOpening:
         self._grown_at = -math.inf  # when that number has grown
         self._answers = 0
         self._growth_due = -math.inf
+        self._refusal_seconds = ASSUMED_REFUSAL_SECONDS
         self._marks: dict[int, float] = {}  # place → when it was sent, for calls that are not known to have begun
         self._last_mark = size
         self._first_tokens: list[float] = []
@@ -143,6 +154,10 @@ class WindowOpening:
     def expect_rows(self, rows: int) -> None:
         """Record the number of rows of the run."""
         self._rows = rows
+
+    def expect_refusals_after(self, seconds: float) -> None:
+        """Record how long a refusal probably takes."""
+        self._refusal_seconds = min(MAX_REFUSAL_SECONDS, max(MIN_REFUSAL_SECONDS, seconds))
 
     def follow(self, rule: OpeningRule, cap: int | None = None) -> None:
         """Continue with another rule, for example because first tokens cannot be observed.
@@ -187,7 +202,7 @@ class WindowOpening:
 
     def record_sent(self, in_flight: int, now: float) -> None:
         """Record that a call may be sent now; `in_flight` includes it."""
-        if self.rule.limits_growth and not self._sent:
+        if self.rule.is_hosted and not self._sent:
             self._growth_due = now + self._step_seconds  # the time before the first call does not count as a wait
         self._sent += 1
         if not self._is_paced:
@@ -195,14 +210,21 @@ class WindowOpening:
         if in_flight > self.size:
             step = self._step_seconds
             self.size = in_flight
-            self._growth_due = max(self._growth_due, now - self.rule.doubling_seconds) + step
+            self._growth_due = max(self._growth_due, now - self._doubling_seconds) + step
+
+    @property
+    def _doubling_seconds(self) -> float:
+        if self.rule.doubling_seconds is not None:
+            return self.rule.doubling_seconds
+        least = 0.0 if self._answers else UNANSWERED_DOUBLING_SECONDS
+        return max(least, REFUSALS_PER_DOUBLING * self._refusal_seconds)
 
     @property
     def _step_seconds(self) -> float:
         """Shortest time in which the window grows by one call."""
-        step = self.rule.doubling_seconds * math.log2((self.size + 1) / self.size)
-        if self.rule.limits_growth:
-            step = max(step, 1 / max(MIN_GROWTH_PER_SECOND, GROWTH_PER_ROW_AND_SECOND * self._rows))
+        step = self._doubling_seconds * math.log2((self.size + 1) / self.size)
+        if self.rule.is_hosted:
+            step = max(step, self._refusal_seconds / max(MIN_WAVE_CALLS, MAX_WAVE_SHARE * self._rows))
         return step
 
     def record_started(self) -> None:

@@ -46,6 +46,8 @@ class ProviderApi:
     async def reply(self, request: SimRequest) -> SimResponse:
         """Respond to one request."""
         if request.method == "GET" and request.path.endswith("/models"):
+            if self._settings.network:
+                await clock.sleep(self._settings.network)
             models = {"object": "list", "data": [{"id": "sim", "object": "model", "created": 0, "owned_by": "sim"}]}
             return SimResponse(200, msgspec.json.encode(models))
         route = find_route(self._dialect, request.path) if request.method == "POST" else None

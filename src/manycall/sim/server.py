@@ -63,6 +63,8 @@ class SimServer(SimEngine):
         if self._plays_provider or (b'"stream"' in body and _STREAMS.search(body)):
             return await self._provider_api.reply(SimRequest(method, path, query, dict(headers), body))
         if path == "/v1/models":
+            if self.settings.network:
+                await clock.sleep(self.settings.network)
             return SimResponse(200, _encode({"object": "list", "data": [{"id": "sim", "object": "model"}]}))
         return await self._plain_reply(method, path, body)
 
