@@ -172,7 +172,7 @@ def test_a_hosted_endpoint_gets_three_calls_at_first_and_eight_before_the_first_
     assert network.peaks[8][0] == pytest.approx(2.0)
 
 
-@pytest.mark.parametrize(("network_seconds", "opens_in"), [(0.01, 0.75), (0.05, 0.75), (0.15, 1.35)])
+@pytest.mark.parametrize(("network_seconds", "opens_in"), [(0.01, 0.75), (0.05, 0.75), (0.15, 0.9)])
 def test_a_hosted_window_opens_more_slowly_the_longer_the_list_of_models_takes(
     network_seconds: float, opens_in: float
 ) -> None:

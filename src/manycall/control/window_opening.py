@@ -71,7 +71,7 @@ HOSTED_STREAMED = OpeningRule(HOSTED_START, None, 4.0, 8192, 8192, Phase.SLOW_ST
 MAX_WAVE_SHARE, MIN_WAVE_CALLS = 0.02, 2.5
 """At a hosted endpoint, the calls that begin while a refusal is on its way: at most this share of the rows of the run,
 or 2.5 if that is more."""
-ASSUMED_REFUSAL_SECONDS, MIN_REFUSAL_SECONDS, MAX_REFUSAL_SECONDS = 0.05, 0.05, 0.15
+ASSUMED_REFUSAL_SECONDS, MIN_REFUSAL_SECONDS, MAX_REFUSAL_SECONDS = 0.05, 0.05, 0.1
 """How long a refusal takes: before it is measured, and the bounds within which the measured time counts. A run without
 a quota should not wait longer than the upper one lets it."""
 UNANSWERED_DOUBLING_SECONDS = 0.25

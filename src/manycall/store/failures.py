@@ -13,7 +13,8 @@ from manycall.store.atomic_write import replace_file
 from manycall.store.disk import REAL_DISK, Disk
 from manycall.store.jsonl import decode_lines
 
-MAX_DISTINCT_ERRORS = 1000
+MAX_DISTINCT_ERRORS, MAX_COUNTED_CHARACTERS = 1000, 300
+"""Errors that are counted separately, and their longest text."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -85,8 +86,9 @@ class FailureLog:
         self.file.append(line)
 
     def _count(self, error: str) -> None:
-        if len(self.error_counts) < MAX_DISTINCT_ERRORS or error[:100] in self.error_counts:
-            self.error_counts[error[:100]] += 1
+        counted = error[:MAX_COUNTED_CHARACTERS]
+        if len(self.error_counts) < MAX_DISTINCT_ERRORS or counted in self.error_counts:
+            self.error_counts[counted] += 1
 
     def mark_done(self, name: str) -> None:
         """Record that a row is done, which may have failed in an earlier run."""

@@ -19,6 +19,9 @@ from manycall.store.jsonl import corrupt_file
 MANIFEST_VERSION = 1
 NOT_FINISHED = "not finished"
 """The outcome of a session that is still running or was killed."""
+MAX_DIFF_LINES = 10
+"""Lines of a setting's diff that the message about different settings shows."""
+_SHOWN_FIRST = ("job", "model")
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="deterministic").encode
 
@@ -106,12 +109,14 @@ def as_stored(settings: dict[str, Any]) -> dict[str, Any]:
 def _difference(out: Path, old: dict[str, Any], new: dict[str, Any]) -> str:
     """Return the message about settings that differ, with a diff of each."""
     lines = [f"{out} was created with different settings:"]
-    for name in sorted(old.keys() | new.keys()):
+    for name in sorted(old.keys() | new.keys(), key=lambda name: (name not in _SHOWN_FIRST, name)):
         before, after = _lines(old.get(name)), _lines(new.get(name))
         if before != after:
-            lines.append(f"  {name}")
-            diff = list(difflib.unified_diff(before, after, lineterm="", n=1))[2:]
-            lines += [f"    {line}" for line in diff if not line.startswith("@@")]
+            diff = [*difflib.unified_diff(before, after, lineterm="", n=1)][2:]
+            diff = [line for line in diff if not line.startswith("@@")]
+            lines += [f"  {name}", *(f"    {line}" for line in diff[:MAX_DIFF_LINES])]
+            if len(diff) > MAX_DIFF_LINES:
+                lines.append(f"    … {len(diff) - MAX_DIFF_LINES} more lines")
     return "\n".join(
         [
             *lines,
