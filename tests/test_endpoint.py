@@ -7,9 +7,11 @@ from fakes import FakeTransport, answer, attempt
 from manycall.client.endpoint_config import resolve_endpoints
 from manycall.client.endpoint_limits import MAX_OPENING_ADVERTISED, MAX_RESET_PAUSE_SECONDS, WindowRange
 from manycall.control.concurrency_window import ConcurrencyWindow
-from manycall.errors import UsageError
+from manycall.errors import FailureClass, UsageError
 from manycall.limits import CallCost, RateLimits
+from manycall.providers.catalog import GENERIC
 from manycall.providers.provider import BEARER
+from manycall.providers.remedies import remedy
 from manycall.records import Secret
 from manycall.sim import virtual_time
 from manycall.transport.messages import HttpResponse
@@ -59,6 +61,15 @@ def test_keys_come_from_the_environment_or_the_file(tmp_path: Path) -> None:
     )
     keys = [e.key and e.key.reveal() for e in resolve_endpoints([], environment={"A_KEY": "ka"}.get, folder=tmp_path)]
     assert keys == ["ka", "kb", None]
+
+
+def test_a_refused_key_is_looked_for_where_it_was_read_from(tmp_path: Path) -> None:
+    (tmp_path / "endpoints.toml").write_text('[[endpoint]]\nbase_url = "https://b"\napi_key = "kb"\n')
+    (in_file,) = resolve_endpoints([], environment=unset, folder=tmp_path)
+    said = remedy(FailureClass.BAD_KEY, GENERIC, in_file.key_source)
+    assert said == f"Check the API key in {tmp_path / 'endpoints.toml'}, endpoint 1."
+    (in_variable,) = resolve_endpoints(["https://b"], environment={"OPENAI_API_KEY": "k"}.get, folder=tmp_path)
+    assert remedy(FailureClass.BAD_KEY, GENERIC, in_variable.key_source) == "Check the API key in OPENAI_API_KEY."
 
 
 def test_with_nothing_at_all_the_ways_out_are_named(tmp_path: Path) -> None:

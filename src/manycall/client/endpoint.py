@@ -54,6 +54,7 @@ class Endpoint(EndpointLimits):
     Attributes:
         url: the base URL, which usually ends in /v1.
         name: the user's name for it, or its URL.
+        key_source: what its key was read from.
         api: how the endpoint is called.
         provider: what is known about the server's API.
         redact: removes the key from a text (providers/redact.py).
@@ -70,6 +71,7 @@ class Endpoint(EndpointLimits):
 
     def __init__(self, settings: EndpointSettings, api: EndpointApi, window: WindowRange | None = None) -> None:
         self.url, self.name, self.key = settings.url, settings.shown_name, settings.key
+        self.key_source = settings.key_source
         self.api, self.provider = api, api.provider
         self.redact = redact_all([self.key, *api.secrets])
         self.may_hedge = settings.hedge or self.key is None

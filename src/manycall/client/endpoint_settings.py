@@ -39,6 +39,7 @@ class EndpointSettings(NamedTuple):
         price: what its tokens cost; None if the user did not configure it.
         model: the name of the pool's model at this endpoint; "": the same name.
         label: what reports and the journal call it; "": its name, or its URL.
+        key_source: what its key was read from: a variable, a file, or `api_key`.
     """
 
     url: str
@@ -55,6 +56,7 @@ class EndpointSettings(NamedTuple):
     price: Price | None = None
     model: str = ""
     label: str = ""
+    key_source: str = ""
 
     @property
     def shown_name(self) -> str:
@@ -147,13 +149,14 @@ def missing_key(url: str, provider: Provider, where: str = "") -> EndpointMissin
 
 
 def check_key_exposure(endpoint: EndpointSettings, plain_http: bool, where: str) -> EndpointSettings:
-    """Return the endpoint, unless its URL contains the key or a secret would be sent unencrypted.
+    """Return the endpoint with the source of its key, unless its URL contains it or a secret would be sent unencrypted.
 
     Args:
         where: what the key was read from.
     """
     if make_redactor(endpoint.key)(url := endpoint.url.encode("utf-8", "replace")) is not url:
         raise UsageError(f"The URL contains the API key ({where}), which would be displayed. Remove it from the URL.")
+    endpoint = endpoint._replace(key_source=where)
     if plain_http or endpoint.url.startswith("https:") or process.is_sim(endpoint.url) or is_loopback(endpoint.url):
         return endpoint
     if endpoint.key is not None or endpoint.headers:

@@ -80,7 +80,8 @@ def assess_failure(endpoint: Endpoint, error: errors.CallError, sent: SendTime, 
         )
     elif isinstance(error, HttpStatusError) and error.status in OVERLOAD_STATUSES:
         endpoint.record_overload(now)
-    advice = remedy(failure_class, endpoint.provider, has_key=endpoint.key is not None)
+    key_source = endpoint.key_source if endpoint.key is not None else None
+    advice = remedy(failure_class, endpoint.provider, key_source)
     return FailedAttempt(_advise(error, advice), failure_class, delays_all=delays_all)
 
 
@@ -92,7 +93,7 @@ def _out_of_quota(endpoint: Endpoint, error: errors.CallError, now: float) -> Fa
     until = quota_resets.utc_minute(wall + wait)
     endpoint.pause(now + wait, f"the quota of its key is used up until {until}")
     error = error.replace(retry_after=wait) if isinstance(error, HttpStatusError) else error
-    advice = remedy(FailureClass.DAILY_QUOTA, endpoint.provider, until=until)
+    advice = remedy(FailureClass.DAILY_QUOTA, endpoint.provider, endpoint.key_source, until=until)
     return FailedAttempt(_advise(error, advice), FailureClass.DAILY_QUOTA, delays_all=True)
 
 

@@ -5,7 +5,7 @@ from manycall.option_flags import option
 from manycall.providers.provider import Provider
 
 _REMEDIES: dict[FailureClass, str] = {
-    FailureClass.BAD_KEY: "Check the API key in {variable}.",
+    FailureClass.BAD_KEY: "Check the API key in {source}.",
     FailureClass.OUT_OF_MONEY: "The account of this key has no money left: add credit, or raise its spend limit.",
     FailureClass.DAILY_QUOTA: "The quota of this key is used up and available again at {until}.",
     FailureClass.CONTENT_FILTER: "A content filter decided this: change the row, or use another model.",
@@ -15,17 +15,17 @@ _REMEDIES: dict[FailureClass, str] = {
     FailureClass.PARAMETER: "Change or omit the parameter that the server names.",
 }
 """Other failures have none: the message of the server must be enough."""
-_WITHOUT_KEY = "No API key was sent; set {variable}."
+_WITHOUT_KEY = "No API key was sent; set {source}."
 
 
-def remedy(failure_class: FailureClass, provider: Provider, *, has_key: bool = True, until: str = "") -> str:
+def remedy(failure_class: FailureClass, provider: Provider, key_source: str | None, *, until: str = "") -> str:
     """Return what the user can do about a failure; "" if nothing is known.
 
     Args:
-        has_key: whether an API key was sent.
+        key_source: what the key was read from; "" if that is unknown, None if no key was sent.
         until: when a daily quota is available again.
     """
-    variable = next(iter(provider.key_variables), "OPENAI_API_KEY")
-    is_without_key = failure_class is FailureClass.BAD_KEY and not has_key
+    is_without_key = failure_class is FailureClass.BAD_KEY and key_source is None
     text = _WITHOUT_KEY if is_without_key else _REMEDIES.get(failure_class, "")
-    return text.format(variable=variable, until=until, max_tokens=option("max_tokens"))
+    source = key_source or next(iter(provider.key_variables), "OPENAI_API_KEY")
+    return text.format(source=source, until=until, max_tokens=option("max_tokens"))
