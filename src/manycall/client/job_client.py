@@ -58,6 +58,8 @@ class NamedPools(NamedTuple):
 
 
 ONLY_DEFAULT = NamedPools()
+MAX_HELD_BYTES = 1 << 16
+"""Size of a response up to which its row waits for others (`clock.next_turn`), because larger ones need much memory."""
 _ANSWERS = (Completion, Embeddings)
 
 
@@ -199,18 +201,20 @@ class JobClient(LLM):
         try:
             if shielded is not None:
                 response = await shielded.run(self._exchange(pool, call, endpoint, origin, earlier), shared, endpoint)
-                return self._read(pool, call, cost, endpoint, interval, response)
-            try:
-                await clock.next_turn()
-                answered = await pool.sender.send(endpoint, call, self)
-                response = self._record(pool, call, endpoint, origin, earlier, answered)
-                outcome = self._read(pool, call, cost, endpoint, interval, response)
-                await clock.next_turn()
-                return outcome
-            finally:
-                permits.release(shared, endpoint)
+            else:
+                try:
+                    await clock.next_turn()
+                    answered = await pool.sender.send(endpoint, call, self)
+                    response = self._record(pool, call, endpoint, origin, earlier, answered)
+                    if isinstance(response, Answered) and len(response.body) <= MAX_HELD_BYTES:
+                        outcome = self._read(pool, call, cost, endpoint, interval, response)
+                        await clock.next_turn()
+                        return outcome
+                finally:
+                    permits.release(shared, endpoint)
         finally:
             del self.in_flight[number]
+        return self._read(pool, call, cost, endpoint, interval, response)
 
     def _after_failure(
         self, pool: EndpointPool, failure: FailedAttempt, sent: int, failures: dict[RetryRule, int]
