@@ -36,8 +36,8 @@ def next_turn() -> Generator[None]:
     """Wait until all tasks that are ready have run.
 
     Several responses usually arrive in one turn of the event loop. If each row waits between its steps, all rows take
-    the same step in sequence, and find its code and data in the processor's caches: 10 to 15 % less CPU per
-    row (docs/log.md). Unlike `sleep(0)`, it may be called while holding a permit, and needs no further coroutine.
+    the same step in sequence, and find its code and data in the processor's caches: 5 to 12 % less CPU per row
+    (docs/log.md). Unlike `sleep(0)`, it may be called while holding a permit, and needs no further coroutine.
     """
     yield
 

@@ -7,8 +7,8 @@ from typing import Any
 from manycall.errors import CallError, FailureClass, HttpStatusError, InvalidResponse
 from manycall.records import Completion, Embeddings, FailureKind, Usage
 
-MAX_ERROR_CHARACTERS = 300
-"""Longest text of an error that is kept."""
+MAX_REASON_CHARACTERS = 300
+"""Longest text of a retried error that is kept."""
 
 
 @dataclass(slots=True)
@@ -103,7 +103,7 @@ class CallCounters:
             return
         kind = str(error.status) if isinstance(error, HttpStatusError) else type(error).__name__
         if kind not in self.first_retried:
-            self.first_retried[kind] = str(error)[:MAX_ERROR_CHARACTERS]
+            self.first_retried[kind] = str(error)[:MAX_REASON_CHARACTERS]
 
     def include_retried(self, first: Mapping[str, str]) -> None:
         """Include the first retried errors of another process."""

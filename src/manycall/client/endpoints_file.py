@@ -83,9 +83,8 @@ def _entries(path: Path) -> list[Any]:
         if isinstance(entries, list) and entries:
             return entries
         raise UsageError(f'{path} lists no endpoint. Add [[endpoint]] and below it base_url = "http://host:8000/v1".')
-    raise UsageError(
-        f"{path}: {fault}"
-    )  # outside of the except block, because another error may contain the whole file
+    # Outside of the except block, because another error may contain the whole file.
+    raise UsageError(f"{path}: {fault}")
 
 
 def _wrap_secrets(value: Any, is_secret: bool = False) -> Any:
