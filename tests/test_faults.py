@@ -93,6 +93,7 @@ FAULTS = [
         ("content-length negative", saying(OK + b"content-length: -1\r\n\r\n" + FINE), RETRY, BROKEN, "content-length"),
         ("content-length no number", saying(OK + b"content-length: x\r\n\r\n"), RETRY, BROKEN, "content-length"),
         ("two content-lengths", answering(200, FINE, "content-length: 7"), RETRY, BROKEN, "content-length"),
+        ("one twice", answering(200, FINE, f"content-length: {len(FINE)}"), RETRY, BROKEN, "content-length"),
         ("chunks cut off", saying(CHUNKED + b'5\r\n{"cho\r\n'), RETRY, BROKEN, "ended early"),
         ("chunk size no number", saying(CHUNKED + b"zz\r\n{}\r\n"), RETRY, BROKEN, "chunk size"),
         ("chunk size too large", saying(CHUNKED + b"f" * 20 + b"\r\n{}\r\n"), RETRY, BROKEN, "chunk size"),
@@ -238,7 +239,7 @@ def test_a_fault_that_passes_costs_what_is_promised_and_no_more(fault: Fault, tm
         case FailureAction.FAIL:
             assert (end.done, [*end.failed], end.stopped) == (["r1", "r2"], ["r0"], "")
             assert (end.sent, end.in_doubt) == (3, billed)
-            assert fault.says in end.failed["r0"]
+            assert fault.says.lower() in end.failed["r0"].lower()
         case FailureAction.STOP_RUN:
             assert (end.done, end.failed, end.sent, end.in_doubt) == ([], {}, 1, billed)
             assert fault.says in end.stopped
@@ -252,7 +253,7 @@ def test_a_fault_that_stays_is_the_rows_failure_with_its_reason(fault: Fault, tm
     failure = REFUSED("", status=500) if fault.failure is REFUSED else fault.failure("")
     attempts = retry.RULES[classify(failure)].max_attempts
     assert (end.done, [*end.failed], end.stopped) == ([], ["r0"], "")
-    assert fault.says in end.failed["r0"]
+    assert fault.says.lower() in end.failed["r0"].lower()
     assert "\n" not in end.failed["r0"]
     assert len(end.failed["r0"]) < 500
     assert (end.sent, end.in_doubt) == (attempts, attempts * fault.failure.possibly_billed)
@@ -283,7 +284,6 @@ RIGHT: dict[str, Connection] = {
     "blank lines while it works": hostile.blank_lines(0.2),
     "HTTP/1.0, ended by the hang-up": saying(b"HTTP/1.0 200 OK\r\n\r\n" + FINE),
     "100 Continue before it": saying(b"HTTP/1.1 100 Continue\r\n\r\n" + http(200, FINE)),
-    "the same length twice": answering(200, FINE, f"content-length: {len(FINE)}"),
     "a header that is not ASCII": saying(http(200, FINE).replace(b"close", "close\r\nx: é".encode())),
     "an encoding that is none": answering(200, FINE, "content-encoding: identity"),
     "gzip": saying(packed("gzip", gzip.compress(FINE))),

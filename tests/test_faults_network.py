@@ -60,7 +60,7 @@ NOBODY = "http://127.0.0.1:1/v1"
     ("url", "server", "says"),
     [
         (NOBODY, None, "connection failed: Connection refused"),
-        ("http://nosuch.invalid/v1", None, "connection failed: failed to lookup address"),
+        ("http://nosuch.invalid/v1", None, "connection failed: Name or service not known"),
         ("https://localhost", blurting(http(400, b"speak HTTP")), "connection failed: .*InvalidContentType"),
         ("https://localhost", blurting(b""), "connection failed: tls handshake"),
         ("https://localhost", tls_alert, "connection failed: .*ProtocolVersion"),

@@ -313,12 +313,12 @@ def as_host(host: str) -> str | IPv4Address | IPv6Address:
 def test_a_request_is_not_sent_if_the_http_library_would_connect_to_another_host(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("manycall.transport.http.Url", lambda url: Url("http://192.0.2.2/v1"))
+    monkeypatch.setattr("manycall.transport.http_library.Url", lambda url: Url("http://192.0.2.2/v1"))
 
     async def send() -> None:
         transport = HttpTransport()
         try:
-            await transport.send(HttpRequest("http://127.0.0.1:1/differs", key=Secret(KEY)))
+            await transport.send(HttpRequest("https://127.0.0.1:1/differs", key=Secret(KEY)))
         finally:
             await transport.close()
 

@@ -7,7 +7,9 @@ from pyreqwest import exceptions as http_errors
 
 from manycall import errors
 from manycall.records import Secret
-from manycall.transport.http import BodyMemoryLimit, HttpTransport, map_error
+from manycall.transport.body_memory import BodyMemoryLimit
+from manycall.transport.http import HttpTransport
+from manycall.transport.http_library import map_error
 from manycall.transport.messages import HttpRequest, HttpResponse
 from servers import Connection, flood, hang_up, http, read_request, reset, saying, serving, silence
 

@@ -1,12 +1,19 @@
 """HTTP messages and the transport protocol."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import msgspec
 
+from manycall import errors
+from manycall.option_flags import option
 from manycall.providers.provider import BEARER
 from manycall.records import Secret
+
+CONNECT_SECONDS = 10.0
+# Servers close idle connections after 5 s (vLLM, llama-server, LiteLLM), and a request sent at that moment is lost.
+# Therefore the client closes idle connections earlier.
+POOL_IDLE_SECONDS = 3.0
 
 
 class HttpRequest(msgspec.Struct, frozen=True, gc=False):
@@ -41,7 +48,7 @@ class HttpResponse(msgspec.Struct, frozen=True, gc=False):
 class Transport(Protocol):
     """Sends requests. Every failure is an `errors.TransportError`."""
 
-    async def send(self, request: HttpRequest) -> HttpResponse:
+    def send(self, request: HttpRequest) -> Awaitable[HttpResponse]:
         """Send a request and return the complete response."""
         ...
 
@@ -60,3 +67,15 @@ def deliver(request: HttpRequest, response: HttpResponse) -> HttpResponse:
         return response
     request.on_chunk(response.body)
     return HttpResponse(response.status, b"", response.header)
+
+
+def attempt_timeout(timeout: float, idle_timeout: float | None = None) -> errors.AttemptTimeout:
+    """Return the error of a request that reached its timeout, or of a stream that was silent for `idle_timeout`."""
+    if idle_timeout is None:
+        return errors.AttemptTimeout(f"no complete response within {timeout:g} s ({option('timeout')})")
+    return errors.AttemptTimeout(f"no byte within {idle_timeout:g} s ({option('idle_timeout')})")
+
+
+def too_large(size: int) -> errors.ResponseTooLarge:
+    """Return the error of a response whose body is larger than `size` bytes."""
+    return errors.ResponseTooLarge(f"the response is larger than {size:,} bytes and was discarded")

@@ -1,7 +1,15 @@
-"""Which environment variable names the proxy of a URL, for messages about connections that fail."""
+"""Proxies in the environment: whether there may be one, and which variable names it."""
 
 import os
+import sys
 from urllib.parse import urlsplit
+
+HTTP_NAMES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
+
+
+def may_have_proxy() -> bool:
+    """Return whether a request over plain HTTP may need a proxy. macOS and Windows also have proxies of the system."""
+    return sys.platform in {"darwin", "win32"} or any(os.environ.get(name) for name in HTTP_NAMES)
 
 
 def proxy_variable(url: str) -> str:

@@ -1,0 +1,159 @@
+"""The connections to servers: resolve their names, connect, keep idle connections for a moment, watch the deadlines."""
+
+import asyncio
+import math
+import os
+import socket
+from contextlib import suppress
+from functools import partial
+from typing import NamedTuple
+
+from manycall import clock, errors
+from manycall.transport.connection import Connection
+from manycall.transport.messages import CONNECT_SECONDS, POOL_IDLE_SECONDS
+
+KEEPALIVE_SECONDS, KEEPALIVE_INTERVAL_SECONDS = 60, 30
+"""TCP probes on a connection that is silent for 60 seconds. Firewalls drop silent connections after a few minutes, and
+a call to a model that thinks may be silent for an hour."""
+_KEEPALIVE_OPTIONS = {  # the first is Linux's name, the second that of macOS
+    "TCP_KEEPIDLE": KEEPALIVE_SECONDS, "TCP_KEEPALIVE": KEEPALIVE_SECONDS, "TCP_KEEPINTVL": KEEPALIVE_INTERVAL_SECONDS,
+}  # fmt: skip
+RESOLVED_SECONDS = 10.0
+"""How long the addresses of a name are used. A server that restarts may have another address."""
+
+
+class Server(NamedTuple):
+    """Where to connect to."""
+
+    host: str
+    port: int
+
+
+class ServerConnections:
+    """All connections of a transport.
+
+    Args:
+        idle_timeout: a streamed response fails if no byte arrives for this many seconds.
+    """
+
+    def __init__(self, idle_timeout: float) -> None:
+        self._idle_timeout = idle_timeout
+        self._idle: dict[Server, dict[Connection, None]] = {}  # the last one was used last
+        self._open: set[Connection] = set()
+        self._resolved: dict[Server, tuple[float, list[str]]] = {}
+        self._resolving = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._checked_at = math.inf
+
+    def __repr__(self) -> str:
+        return f"<ServerConnections: {len(self._open)} open, {sum(map(len, self._idle.values()))} idle>"
+
+    def take(self, server: Server, now: float) -> Connection | None:
+        """Return the idle connection to a server that was used last; None if there is none."""
+        idle = self._idle.get(server)
+        while idle:
+            connection, _ = idle.popitem()
+            if connection.is_usable(now):
+                return connection
+        return None
+
+    def give_back(self, server: Server, connection: Connection) -> None:
+        """Keep a connection whose exchange has ended, or close it if it cannot be used again."""
+        if connection.rest_until(POOL_IDLE_SECONDS):
+            self._idle.setdefault(server, {})[connection] = None
+            self.watch(connection)
+
+    def watch(self, connection: Connection) -> None:
+        """Call `expire` of a connection at its time."""
+        if connection.expires_at < self._checked_at:
+            self._check_at(connection.expires_at)
+
+    async def connect(self, server: Server, seconds: float) -> Connection:
+        """Open a connection within some seconds.
+
+        Raises:
+            ConnectError: there is none.
+        """
+        seconds = min(seconds, CONNECT_SECONDS)
+        try:
+            async with asyncio.timeout(seconds):
+                connection = await self._connect(server)
+        except TimeoutError:
+            raise errors.ConnectError(f"connection failed: no connection within {seconds:g} s") from None
+        except OSError as error:
+            raise errors.ConnectError(f"connection failed: {_reason(error)}") from None
+        self._open.add(connection)
+        return connection
+
+    async def _connect(self, server: Server) -> Connection:
+        """Try the addresses of a server in order, and the one that worked first the next time."""
+        loop, failure = asyncio.get_running_loop(), OSError("the name has no address")
+        addresses = await self._addresses(server)
+        for address in list(addresses):
+            try:
+                transport, connection = await loop.create_connection(
+                    partial(Connection, self._forget, self._idle_timeout), address, server.port
+                )
+            except OSError as error:
+                failure = error
+            else:
+                addresses.insert(0, addresses.pop(addresses.index(address)))
+                _set_keepalive(transport.get_extra_info("socket"))
+                return connection
+        self._resolved.pop(server, None)
+        raise failure
+
+    async def _addresses(self, server: Server) -> list[str]:
+        """Return the addresses of a server, those of IPv4 first. Calls that begin together ask for them only once."""
+        async with self._resolving:
+            resolved_at, addresses = self._resolved.get(server, (-math.inf, []))
+            if clock.now() - resolved_at > RESOLVED_SECONDS:
+                found = await asyncio.get_running_loop().getaddrinfo(
+                    server.host, server.port, type=socket.SOCK_STREAM
+                )  # fmt: skip
+                found.sort(key=lambda each: each[0] != socket.AF_INET)
+                addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
+                self._resolved[server] = clock.now(), addresses
+            return addresses
+
+    def _forget(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        for idle in self._idle.values():
+            idle.pop(connection, None)
+
+    def _check_at(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._checked_at = when
+        self._timer = asyncio.get_running_loop().call_at(when, self._check)
+
+    def _check(self) -> None:
+        """Expire connections. There is one timer for all, because one for each call takes longer than its parsing."""
+        self._timer, self._checked_at = None, math.inf
+        now = clock.now()
+        for connection in list(self._open):
+            if connection.expires_at <= now:
+                connection.expire()
+        if (soonest := min((each.expires_at for each in self._open), default=math.inf)) < math.inf:
+            self._check_at(max(soonest, now + 0.01))
+
+    def close(self) -> None:
+        """Close all connections at once."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for connection in list(self._open):
+            connection.abort()
+
+
+def _set_keepalive(sock: socket.socket) -> None:
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, seconds in _KEEPALIVE_OPTIONS.items():
+            if (option := getattr(socket, name, None)) is not None:
+                sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, socket.gaierror) or not error.errno:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)  # asyncio's text has no reason, only the address
