@@ -5,13 +5,21 @@ import inspect
 import pytest
 from pyreqwest import exceptions as http_errors
 
+import manycall.transport.http
 from manycall import errors
 from manycall.records import Secret
 from manycall.transport.body_memory import BodyMemoryLimit
 from manycall.transport.http import HttpTransport
-from manycall.transport.http_library import map_error
+from manycall.transport.http_library import LibraryTransport, map_error
 from manycall.transport.messages import HttpRequest, HttpResponse
+from manycall.transport.plain_http import PlainTransport
 from servers import Connection, flood, hang_up, http, read_request, reset, saying, serving, silence
+
+
+@pytest.fixture(params=[PlainTransport, LibraryTransport], autouse=True)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each promise holds for both ways of sending."""
+    monkeypatch.setattr(manycall.transport.http, "transport_class", lambda url: request.param)
 
 
 def send(url: str, *, timeout: float = 20.0, key: Secret | None = None, most: int = 100_000) -> HttpResponse:
@@ -87,6 +95,7 @@ def test_what_was_never_sent_is_known_not_to_be_billed(url: str) -> None:
 def test_a_failed_connection_names_the_variable_of_its_proxy(
     bypass: str, names_it: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(manycall.transport.http, "transport_class", lambda url: LibraryTransport)
     monkeypatch.setenv("HTTP_PROXY", "http://user:secret@127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", bypass)
     with pytest.raises(errors.ConnectError) as caught:

@@ -107,9 +107,9 @@ class Connection(asyncio.Protocol):
             is_silent = self.expires_at < self._deadline
             self._fail(attempt_timeout(self._timeout, self._idle_timeout if is_silent else None))
 
-    def rest_until(self, seconds: float) -> bool:
+    def rest_for(self, seconds: float) -> bool:
         """Keep the connection open for another exchange in the next seconds. Return whether that is possible."""
-        if not self.is_reusable or self._transport.is_closing() or self._transport.get_write_buffer_size():
+        if not self.is_reusable or self._transport.get_write_buffer_size():  # the request was not sent completely
             self.abort()
             return False
         self.expires_at = self._now() + seconds
@@ -209,11 +209,10 @@ class Connection(asyncio.Protocol):
     def _fail(self, error: BaseException) -> None:
         """End the exchange, if there is one, and close the connection."""
         self.is_reusable = False
-        if not self.is_complete and self.error is None:
-            self.error = error
-        self._body, self._on_chunk = b"", None
         self.abort()
-        self._tell()
+        if not self.is_complete and self.error is None:
+            self.error, self._body, self._on_chunk = error, b"", None
+            self._tell()
 
     def _tell(self) -> None:
         if not self._news.done():

@@ -70,14 +70,15 @@ class PlainTransport:
             connections.give_back(server, connection)
         if len(body) > self._max_body_bytes:
             raise too_large(self._max_body_bytes)
-        if find_header(found, "content-encoding") in _ZLIB_ENCODINGS:
+        if found.lower().find(b"content-encoding") >= 0 and find_header(found, "content-encoding") in _ZLIB_ENCODINGS:
             body = await self._decompress(body)
         return HttpResponse(status, body, partial(find_header, found))
 
     def _add_target(self, kind: tuple[object, ...], request: HttpRequest) -> Target:
         if len(self._targets) >= MAX_TARGETS:
             self._targets.clear()
-        target = self._targets[kind] = make_target(request)
+        host, port, head = encode_head(request)
+        target = self._targets[kind] = Target(self._connections.server(host, port), head)
         return target
 
     async def _read_rest(self, connection: Connection) -> None:
@@ -116,8 +117,8 @@ class PlainTransport:
         self._connections.close()
 
 
-def make_target(request: HttpRequest) -> Target:
-    """Return what a request has in common with others to its URL.
+def encode_head(request: HttpRequest) -> tuple[str, int, Callable[[int], bytes]]:
+    """Return the host and the port of a request, and what returns its head (see `Target`).
 
     Raises:
         UsageError: the URL or a header is not valid.
@@ -141,7 +142,7 @@ def make_target(request: HttpRequest) -> Target:
     if request.key is not None:
         secrets.append(_header_line(request.key_header, request.key, "Bearer " if request.key_header == BEARER else ""))
     begin = Secret("".join(f"{line}\r\n" for line in lines) + "".join(each.reveal() for each in secrets))
-    return Target(Server(parts.host.strip("[]"), port), _head(begin, has_body=request.method != "GET"))
+    return parts.host.strip("[]"), port, _head(begin, has_body=request.method != "GET")
 
 
 def _header_line(name: str, value: Secret, scheme: str = "") -> Secret:

@@ -6,7 +6,6 @@ import os
 import socket
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
 
 from manycall import clock, errors
 from manycall.transport.connection import Connection
@@ -22,11 +21,14 @@ RESOLVED_SECONDS = 10.0
 """How long the addresses of a name are used. A server that restarts may have another address."""
 
 
-class Server(NamedTuple):
-    """Where to connect to."""
+class Server:
+    """A server and its idle connections. The one that was used last is the last one."""
 
-    host: str
-    port: int
+    __slots__ = ("host", "idle", "port")
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+        self.idle: dict[Connection, None] = {}
 
 
 class ServerConnections:
@@ -38,7 +40,7 @@ class ServerConnections:
 
     def __init__(self, idle_timeout: float) -> None:
         self._idle_timeout = idle_timeout
-        self._idle: dict[Server, dict[Connection, None]] = {}  # the last one was used last
+        self._servers: dict[tuple[str, int], Server] = {}
         self._open: set[Connection] = set()
         self._resolved: dict[Server, tuple[float, list[str]]] = {}
         self._resolving = asyncio.Lock()
@@ -46,11 +48,16 @@ class ServerConnections:
         self._checked_at = math.inf
 
     def __repr__(self) -> str:
-        return f"<ServerConnections: {len(self._open)} open, {sum(map(len, self._idle.values()))} idle>"
+        idle = sum(len(each.idle) for each in self._servers.values())
+        return f"<ServerConnections: {len(self._open)} open, {idle} idle>"
+
+    def server(self, host: str, port: int) -> Server:
+        """Return the server at this host and port."""
+        return self._servers.setdefault((host, port), Server(host, port))
 
     def take(self, server: Server, now: float) -> Connection | None:
         """Return the idle connection to a server that was used last; None if there is none."""
-        idle = self._idle.get(server)
+        idle = server.idle
         while idle:
             connection, _ = idle.popitem()
             if connection.is_usable(now):
@@ -59,8 +66,8 @@ class ServerConnections:
 
     def give_back(self, server: Server, connection: Connection) -> None:
         """Keep a connection whose exchange has ended, or close it if it cannot be used again."""
-        if connection.rest_until(POOL_IDLE_SECONDS):
-            self._idle.setdefault(server, {})[connection] = None
+        if connection.rest_for(POOL_IDLE_SECONDS):
+            server.idle[connection] = None
             self.watch(connection)
 
     def watch(self, connection: Connection) -> None:
@@ -118,8 +125,8 @@ class ServerConnections:
 
     def _forget(self, connection: Connection) -> None:
         self._open.discard(connection)
-        for idle in self._idle.values():
-            idle.pop(connection, None)
+        for server in self._servers.values():
+            server.idle.pop(connection, None)
 
     def _check_at(self, when: float) -> None:
         if self._timer is not None:

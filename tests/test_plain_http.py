@@ -1,0 +1,330 @@
+"""Connections of HTTP without TLS: what is reused, what is closed, and how a response is put together."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manycall import errors
+from manycall.providers.provider import BEARER
+from manycall.records import Secret
+from manycall.transport import server_connections
+from manycall.transport.connection import MAX_HEAD_BYTES, Connection, find_header
+from manycall.transport.http import HttpTransport, transport_class
+from manycall.transport.http_library import LibraryTransport
+from manycall.transport.messages import HttpRequest
+from manycall.transport.plain_http import PlainTransport, encode_head
+from servers import http, read_request, serving
+
+HI = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
+
+
+def run(use: Callable[[HttpTransport], Awaitable[None]], **options: Any) -> None:
+    async def main() -> None:
+        transport = HttpTransport(**options)
+        try:
+            await use(transport)
+        finally:
+            await transport.close()
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
+class Counted:
+    """A server that answers each request, and counts its connections, and those that the client has closed."""
+
+    def __init__(self, reply: bytes = HI) -> None:
+        self.reply, self.opened, self.closed = reply, 0, 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.opened += 1
+        try:
+            while True:
+                await read_request(reader)
+                writer.write(self.reply)
+        finally:
+            self.closed += 1
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    while not holds():  # noqa: ASYNC110 - the server runs in another thread
+        await asyncio.sleep(0.005)
+
+
+def test_a_cancelled_call_closes_its_connection_so_that_the_server_can_stop() -> None:
+    seen: list[str] = []
+
+    async def server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        seen.append("request")
+        assert await reader.read() == b""
+        seen.append("end")
+
+    async def use(transport: HttpTransport) -> None:
+        call = asyncio.ensure_future(transport.send(HttpRequest(url, b"{}")))
+        await until(lambda: seen == ["request"])
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await until(lambda: seen == ["request", "end"])
+
+    with serving(server) as url:
+        run(use)
+
+
+def test_a_connection_that_was_idle_for_too_long_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_connections, "POOL_IDLE_SECONDS", 0.05)
+    server = Counted()
+
+    async def use(transport: HttpTransport) -> None:
+        await transport.send(HttpRequest(url))
+        await until(lambda: server.closed == 1)
+        await transport.send(HttpRequest(url))
+
+    with serving(server) as url:
+        run(use)
+    assert server.opened == 2
+
+
+def test_calls_at_the_same_time_have_connections_of_their_own_and_later_ones_use_them_again() -> None:
+    server = Counted()
+
+    async def use(transport: HttpTransport) -> None:
+        for _ in range(3):
+            await asyncio.gather(*(transport.send(HttpRequest(url)) for _ in range(5)))
+
+    with serving(server) as url:
+        run(use)
+    assert server.opened == 5
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        HI + HI.replace(b"hi", b"no"),
+        HI + b"HTTP/1.1 2",
+        HI + b"\r\nx",
+        HI.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"),
+    ],
+    ids=["a second response", "the beginning of one", "something", "the server will close it"],
+)
+def test_a_connection_with_more_than_the_response_is_not_used_again(reply: bytes) -> None:
+    server = Counted(reply)
+
+    async def use(transport: HttpTransport) -> None:
+        for _ in range(3):
+            assert (await transport.send(HttpRequest(url))).body == b"hi"
+
+    with serving(server) as url:
+        run(use)
+    assert server.opened == 3
+
+
+def test_a_response_before_the_whole_request_was_sent_counts_and_ends_the_connection() -> None:
+    opened = []
+
+    async def server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        opened.append(1)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 X\r\ncontent-length: 2\r\n\r\nno")
+        await reader.read()
+
+    async def use(transport: HttpTransport) -> None:
+        for _ in range(2):
+            assert (await transport.send(HttpRequest(url, b"x" * (64 << 20)))).status == 413
+
+    with serving(server) as url:
+        run(use)
+    assert len(opened) == 2
+
+
+def test_a_name_is_resolved_once_for_calls_that_begin_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, asked = Counted(), []
+    resolve = asyncio.BaseEventLoop.getaddrinfo
+
+    async def counted(self: asyncio.BaseEventLoop, host: str, port: int, **options: Any) -> Any:
+        asked.append(host)
+        if host != "gpu1.internal":
+            return await resolve(self, host, port, **options)
+        return [
+            (family, socket.SOCK_STREAM, 6, "", (address, port))
+            for family, address in ((socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1"))
+        ]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", counted)
+
+    async def use(transport: HttpTransport) -> None:
+        there = url.replace("127.0.0.1", "gpu1.internal")
+        await asyncio.gather(*(transport.send(HttpRequest(there)) for _ in range(9)))
+
+    with serving(server) as url:
+        run(use)
+    assert asked.count("gpu1.internal") == 1
+
+
+def test_a_server_that_listens_on_one_address_of_its_name_is_found() -> None:
+    async def use(transport: HttpTransport) -> None:
+        assert (await transport.send(HttpRequest(url.replace("127.0.0.1", "localhost")))).body == b"hi"
+
+    with serving(Counted()) as url:
+        run(use)
+
+
+def test_a_compressed_stream_is_refused_because_its_size_would_have_no_limit() -> None:
+    async def use(transport: HttpTransport) -> None:
+        with pytest.raises(errors.IncompleteResponse, match="the stream is compressed"):
+            await transport.send(HttpRequest(url, on_chunk=lambda _: None))
+
+    with serving(Counted(http(200, b"hi", "content-encoding: gzip"))) as url:
+        run(use)
+
+
+class FakeTransport(asyncio.Transport):
+    """Takes what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written, self.is_aborted = b"", False
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return self.is_aborted
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+BODIES = st.binary(max_size=300)
+
+
+def chunked(pieces: list[bytes]) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in pieces if each) + b"0\r\n\r\n"
+
+
+@given(st.data(), st.lists(BODIES, max_size=4), st.sampled_from([200, 404, 500]), st.booleans(), st.booleans())
+def test_a_response_may_be_cut_anywhere(
+    data: st.DataObject, pieces: list[bytes], status: int, is_chunked: bool, has_interim: bool
+) -> None:
+    body = b"".join(pieces)
+    framing = b"transfer-encoding: chunked" if is_chunked else b"Content-Length: %d" % len(body)
+    response = b"HTTP/1.1 %d X\r\nx-A: b\r\n%b\r\n\r\n%b" % (status, framing, chunked(pieces) if is_chunked else body)
+    if has_interim:
+        response = b"HTTP/1.1 103 Early\r\nx-a: early\r\n\r\n" + response
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(response)), max_size=6)))
+
+    async def exchange() -> None:
+        connection, transport = Connection(lambda _: None, 60.0), FakeTransport()
+        connection.connection_made(transport)
+        for _ in range(2):  # the parser starts again with each response
+            news = connection.begin(lambda size: b"POST %d " % size, b"{}", None, 0.0, 60.0)
+            for start, end in zip([0, *cuts], [*cuts, len(response)], strict=True):
+                if start < end:
+                    assert not connection.is_complete
+                    connection.data_received(response[start:end])
+            assert news.done()
+            assert connection.is_complete
+            assert connection.is_reusable
+            assert (connection.status, connection.take_body()) == (status, body)
+            assert find_header(connection.head, "X-a") == "b"
+        assert transport.written == 2 * b"POST 2 {}"
+
+    asyncio.run(exchange())
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(1, 50), max_size=5))
+def test_no_bytes_of_a_server_raise_anything_in_the_event_loop(rest: bytes, cuts: list[int]) -> None:
+    async def exchange() -> None:
+        connection = Connection(lambda _: None, 60.0)
+        connection.connection_made(FakeTransport())
+        connection.begin(lambda size: b"", b"", None, 0.0, 60.0)
+        text = b"HTTP/1.1 200 OK\r\n" + rest
+        start = 0
+        for size in [*cuts, len(text)]:
+            connection.data_received(text[start : start + size])
+            start += size
+        connection.connection_lost(None)
+        error = connection.error
+        assert connection.is_complete or isinstance(error, errors.ConnectionLost | errors.IncompleteResponse)
+
+    asyncio.run(exchange())
+
+
+def test_a_head_is_limited() -> None:
+    async def exchange() -> None:
+        connection = Connection(lambda _: None, 60.0)
+        connection.connection_made(FakeTransport())
+        connection.begin(lambda size: b"", b"", None, 0.0, 60.0)
+        sent = 0
+        while connection.error is None:
+            connection.data_received(b"HTTP/1.1 200 OK\r\n" if not sent else b"x: " + b"a" * 995 + b"\r\n")
+            sent += 1000
+        assert sent < MAX_HEAD_BYTES + 2000
+        assert "the head is too large" in str(connection.error)
+
+    asyncio.run(exchange())
+
+
+def head(url: str, **more: Any) -> str:
+    return encode_head(HttpRequest(url, **more))[2](7).decode()
+
+
+@pytest.mark.parametrize(
+    ("url", "line", "host"),
+    [
+        ("http://gpu1:8000/v1/chat/completions", "POST /v1/chat/completions HTTP/1.1", "gpu1:8000"),
+        ("http://gpu1:80", "POST / HTTP/1.1", "gpu1"),
+        ("http://[::1]:8/é?a=b c&d=ü", "POST /%C3%A9?a=b%20c&d=%C3%BC HTTP/1.1", "[::1]:8"),
+    ],
+)
+def test_a_head_names_the_path_and_the_host(url: str, line: str, host: str) -> None:
+    first, second, *rest = head(url).split("\r\n")
+    assert (first, second) == (line, f"host: {host}")
+    assert rest[-3:] == ["content-length: 7", "", ""]
+
+
+def test_the_key_and_the_headers_of_the_user_are_in_the_head() -> None:
+    text = head("http://h", key=Secret("sk-1"), headers=(("x-team", Secret("a")),))
+    assert f"{BEARER}: Bearer sk-1\r\n" in text
+    assert "x-team: a\r\n" in text
+    assert "api-key: sk-1\r\n" in head("http://h", key=Secret("sk-1"), key_header="api-key")
+
+
+@pytest.mark.parametrize("value", ["a\r\nx: y", "a\nb", "ü", "\0"])
+def test_a_header_that_would_break_the_head_is_refused_without_being_shown(value: str) -> None:
+    with pytest.raises(errors.UsageError) as caught:
+        head("http://h", headers=(("x-team", Secret(value)),))
+    assert "x-team" in str(caught.value)
+    assert value not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "variables", "kind"),
+    [
+        ("http://gpu1:8000/v1", {}, PlainTransport),
+        ("http://gpu1:8000/v1", {"https_proxy": "http://proxy"}, PlainTransport),
+        ("http://gpu1:8000/v1", {"http_proxy": "http://proxy"}, LibraryTransport),
+        ("http://gpu1:8000/v1", {"ALL_PROXY": "socks5://proxy"}, LibraryTransport),
+        ("http://127.0.0.1:8000/v1", {"HTTP_PROXY": "http://proxy"}, PlainTransport),
+        ("HTTP://localhost/v1?a=b", {"HTTP_PROXY": "http://proxy"}, PlainTransport),
+        ("https://localhost/v1", {}, LibraryTransport),
+    ],
+)
+def test_what_needs_tls_or_a_proxy_goes_through_the_http_library(
+    url: str, variables: dict[str, str], kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert transport_class(url) is cast(Any, kind)
