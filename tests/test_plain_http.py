@@ -1,4 +1,4 @@
-"""Connections of HTTP without TLS: what is reused, what is closed, and how a response is put together."""
+"""Connections of HTTP without TLS: which ones are used again or closed, and how responses are assembled."""
 
 import asyncio
 import socket

@@ -120,7 +120,7 @@ class Connection(asyncio.Protocol):
         return self.is_reusable and now < self.expires_at and not self._transport.is_closing()
 
     def abort(self) -> None:
-        """Close the connection at once. The server sees that nobody waits for its response."""
+        """Close the connection at once. The server notices it and can stop working."""
         self._transport.abort()
 
     # Called by the event loop

@@ -1,7 +1,7 @@
 """Send HTTP requests: over plain TCP with our own connections, over TLS or through a proxy with the HTTP library.
 
 No server can exhaust the memory of this process: a body that exceeds the maximum size is rejected, and large bodies are
-read one after the other (`BodyMemoryLimit`). This package knows nothing about JSON, models or retries.
+read one at a time (`BodyMemoryLimit`). This package knows nothing about JSON, models or retries.
 """
 
 from collections.abc import Awaitable

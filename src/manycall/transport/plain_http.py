@@ -25,7 +25,7 @@ MAX_TARGETS = 1024
 _PIECE_BYTES = 256 << 10
 _ZLIB_ENCODINGS = ("gzip", "deflate")
 _BY_HEADER = 47  # zlib's number for: the format that the data begins with
-_UNQUOTED = "/%:@!$&'()*+,;=~-._"  # in a path, besides letters and digits (RFC 3986)
+_UNQUOTED = "/%:@!$&'()*+,;=~-._"  # in a path, in addition to letters and digits (RFC 3986)
 _FIELD_VALUE = re.compile(r"[\t -~]*")
 
 
@@ -51,13 +51,13 @@ class PlainTransport:
 
     def __init__(self, *, max_body_bytes: int, idle_timeout: float, memory: BodyMemoryLimit) -> None:
         self._max_body_bytes, self._memory = max_body_bytes, memory
-        self._connections = ServerConnections(idle_timeout)
+        self._connections, self._now = ServerConnections(idle_timeout), clock.running_clock()
         self._targets: dict[tuple[object, ...], Target] = {}
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         kind = request.url, request.key, request.key_header, request.headers, request.method, request.on_chunk is None
         server, head = self._targets.get(kind) or self._add_target(kind, request)
-        connections, began = self._connections, clock.now()
+        connections, began = self._connections, self._now()
         connection = connections.take(server, began) or await connections.connect(server, request.timeout)
         try:
             changed = connection.begin(head, request.body, request.on_chunk, began, request.timeout)
