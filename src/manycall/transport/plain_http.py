@@ -1,7 +1,7 @@
 """HTTP without TLS and without a proxy: the way to servers on this machine and in its network (vLLM, SGLang).
 
-The HTTP library has faults that matter most there: a cancelled call continues on the server, and its thread takes a large part
-of a call's CPU time (docs/performance.md). So this module sends HTTP/1.1 itself, in the event loop's thread.
+The HTTP library has faults that matter most there: a cancelled call continues on the server, and the library's thread
+takes a large part of a call's CPU time. So this module sends HTTP/1.1 itself, in the event loop's thread.
 """
 
 import re
