@@ -164,8 +164,8 @@ class _Unhandled:
 def _batch_scheduling() -> Iterator[None]:
     """Use the scheduling policy SCHED_BATCH (Linux only), so that a waking thread does not preempt a running one.
 
-    Over TLS, the HTTP library's thread wakes the loop's thread for every answer. If it is not preempted until it has passed on
-    all available answers, a row takes a quarter less CPU. Threads that are started meanwhile keep the policy.
+    Over TLS, the HTTP library's thread wakes the loop's thread for every answer. If it is not preempted until it has
+    passed on all available answers, a row takes a quarter less CPU. Threads that are started meanwhile keep the policy.
     """
     if not hasattr(os, "SCHED_BATCH") or os.sched_getscheduler(0) != os.SCHED_OTHER:
         yield
