@@ -244,6 +244,42 @@ def test_the_rate_is_that_of_the_calls_accepted_between_two_refusals() -> None:
     assert throttle.rate == pytest.approx(0.95 * 20.5 / 4.1)
 
 
+def refused_after(burst: int, seconds: float) -> Throttle:
+    """A throttle after a burst of calls at equal intervals, and one refusal at the end."""
+    throttle = Throttle()
+    for n in range(burst + 1):
+        throttle.record_sent(seconds * n / burst)
+    throttle.record_429(seconds, seconds + 0.05, None)
+    return throttle
+
+
+@pytest.mark.parametrize(("burst", "gained"), [(60, -0.5), (20, 0.5), (6, 0.5)])
+def test_the_first_measurement_is_rounded_down_if_the_server_permits_unused_calls_later(
+    burst: int, gained: float
+) -> None:
+    throttle = refused_after(burst, 2.0)
+    for n in range(18):
+        throttle.record_sent(3.1 + n / 4)
+    throttle.record_sent(8.0)
+    throttle.record_429(8.0, 8.05, None)
+    throttle.earliest(9.1)
+    assert throttle.rate == pytest.approx(0.95 * (18 + gained) / 6.0, rel=0.002)  # grown for a moment
+    assert throttle._pace.stage is (GrowthStage.LATER if gained < 0 else GrowthStage.FIRST)
+
+
+@pytest.mark.parametrize("per_minute", [60, 70, 90, 120])
+def test_a_slow_quota_with_a_burst_of_a_minute_refuses_at_most_three_calls_after_the_burst(per_minute: int) -> None:
+    server = Server(lambda t: per_minute / 60, per_minute, 0.0, random.Random(1))
+    throttle, now, waves = Throttle(), 0.0, 0
+    for _ in range(300):
+        now = max(now + 1 / 60, throttle.earliest(now))
+        throttle.record_sent(now)
+        if not server.lets_in(now):
+            throttle.record_429(now, now + REFUSAL_SECONDS, None)
+            waves += 1
+    assert waves <= 1 + 3
+
+
 @pytest.mark.parametrize(("burst_seconds", "at_most"), [(1, 40), (60, 6)])
 def test_after_the_first_refusal_few_calls_exceed_the_quota_whatever_its_burst(
     burst_seconds: int, at_most: int

@@ -76,6 +76,15 @@ def test_half_of_the_remaining_tokens_may_be_used_before_the_server_is_heard_aga
     assert at_once(quota, 0.0, cost) == pytest.approx(200, abs=10)
 
 
+@pytest.mark.parametrize(("burst_seconds", "at_most"), [(1.0, 100), (2.0, 1000), (60.0, 58_800)])
+def test_of_a_small_bucket_few_tokens_are_used_at_once(burst_seconds: float, at_most: int) -> None:
+    server, quota = TokenBucket(60_000, burst_seconds), Quota(RateLimits())
+    quota.apply_advertised([announcement(server, 0.0, "tokens")], 0.0, 0.0)
+    quota.apply_advertised([announcement(server, 9.0, "tokens")], 9.0, 9.0)
+    sent = at_once(quota, 120.0, CallCost(1.0, 10.0), 10_000)  # nothing was used meanwhile: the bucket is full
+    assert 10 * sent == pytest.approx(at_most, abs=10)
+
+
 def test_a_server_that_counts_in_windows_gets_its_calls_evenly_whatever_remains() -> None:
     quota = Quota(RateLimits())
     quota.apply_advertised([AdvertisedLimit("requests", 60.0, 600, 599, 40.0)], 0.0, 0.0)

@@ -30,7 +30,7 @@ def hosted(**more: Any) -> Servers:
 def replicas(*slots: int, **more: Any) -> Servers:
     """Return one server for each number of slots."""
     return {
-        f"r{n}": msgspec.structs.replace(GPU, slots=each, seed=n, **{"tokens": 250, **more})
+        f"r{n}": msgspec.structs.replace(GPU, slots=each, **{"seed": n, "tokens": 250, **more})
         for n, each in enumerate(slots)
     }
 

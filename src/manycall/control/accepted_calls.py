@@ -52,10 +52,11 @@ class AcceptedCalls:
         first, last = (-1 if math.isinf(after) else int(after / BIN_SECONDS)), int(until / BIN_SECONDS)
         return max(0, sum(calls for number, calls in self._bins if first < number <= last))
 
-    def rate(self, after: float, until: float) -> float:
+    def rate(self, after: float, until: float, gained: float = 0.5) -> float:
         """Return the rate of a quota that had no room for a call at both times; at most of the last HISTORY_SECONDS.
 
-        The fraction of a call that it had room for is assumed to have grown by one half.
+        Args:
+            gained: by how much of a call the fraction that it had room for is assumed to have grown, from -1 to 1.
         """
         after = max(after, until - HISTORY_SECONDS)
-        return (self.count(after, until) + 0.5) / max(until - after, BIN_SECONDS)
+        return (self.count(after, until) + gained) / max(until - after, BIN_SECONDS)

@@ -7,7 +7,7 @@ Four stages follow each other:
   and doubles until it is near that of one that permits a second's. How often it doubles depends on the time that a
   refusal takes, because the calls of that time are refused together.
 * SEARCH, until enough calls were accepted between two waves to know the rate.
-* FIRST, after the first measurement. It is too low if the server's burst was not used up.
+* FIRST, after the first measurement, which may be too low. If it is not (control/throttle.py), LATER follows at once.
 * LATER. The rate grows slowly, and faster the longer no call is refused, so that a raised quota is discovered.
 """
 

@@ -7,8 +7,8 @@ second, ten seconds or a minute, and smooth pacing satisfies all of them.
 Bursts are permitted at a server that advertises a token bucket: a limit per minute, the units that remain, and the time
 until all are available again. The units that remain then and those that are refilled until then are the capacity of the
 bucket, which is at most one minute's limit; a server that counts in windows of a minute exceeds that. The schedule
-follows the bucket: it permits what remains at once, and afterwards the rate. If the server refuses a call although
-much remains, it also limits shorter periods, and the schedule is smooth from then on.
+follows the bucket: it permits what remains at once, except for a reserve, and afterwards the rate. If the server
+refuses a call although much remains, it also limits shorter periods, and the schedule is smooth from then on.
 
 A call reserves its estimated cost before it is sent. When the response reports the actual cost, the difference is
 settled. Calls must be admitted in order (client/permits.py), so that no call overtakes another and a large call never
@@ -33,6 +33,9 @@ ASSUMED_TOKENS_PER_CALL = 300.0
 CERTAIN_SHARE = 0.5
 """Share of the remaining tokens that may be used before the next response shows how many remain. The tokens of a call
 are estimated, and too low at first, because short answers arrive first."""
+TOKEN_RESERVE_SECONDS, MAX_TOKEN_RESERVE = 1.0, 0.9
+"""Tokens of a bucket that are not used at once, in seconds of the limit and as a share of the bucket at most. The
+estimates of the calls in flight may all be too low, and a small bucket would be overdrawn again and again."""
 ENOUGH_SHARE = 0.1
 """If at least this share of each limit remains and a call is refused, the server also limits shorter periods."""
 RESET_ERROR_SECONDS = 2.0
@@ -158,8 +161,11 @@ class Quota:
             return
         self._buckets.add(name)
         capacity = min(capacity, entry.limit)
-        limiter.set_burst(UTILIZATION * capacity * self._share, now)
-        level = entry.remaining - (1 - UTILIZATION) * capacity
+        reserve = (1 - UTILIZATION) * capacity
+        if name == "tpm":
+            reserve = max(reserve, min(TOKEN_RESERVE_SECONDS * rate, MAX_TOKEN_RESERVE * capacity))
+        limiter.set_burst((capacity - reserve) * self._share, now)
+        level = entry.remaining - reserve
         least = level if name == "rpm" else CERTAIN_SHARE * level
         limiter.limit_level(self._share * least - later, self._share * (level + rate * (now - sent)), now)
 

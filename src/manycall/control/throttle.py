@@ -14,6 +14,9 @@ accepted from one refusal to the next, divided by the time between them, are the
 pace doubles several times until the second one. Afterwards it is 5 % less than measured, and grows slowly
 (control/pace_growth.py).
 
+A server that permits a minute's calls at once also permits later what was not used during a pause or at a low pace.
+Then the first measurement is not too low. It is rounded down, because one refusal more is many at a slow quota.
+
 If the share of refusals is no lower after two reductions of the rate by a fifth, the refusals are random
 (control/random_refusals.py). The learned rate is then dropped. From then on, only refusals beyond the random share
 pause the endpoint and set a rate. Any other refusal delays only its own call, for as long as the server requested.
@@ -64,6 +67,7 @@ class Throttle:
         self._pace = PaceGrowth(MIN_CALLS_PER_SECOND)
         self._closed_until = self._closed_at = -math.inf
         self._exhausted_at = -math.inf  # when the last call was sent that found the quota used up
+        self._burst_ends_at = -math.inf  # when the first of these was sent
         self._waves_without_success = 0
         self._probe_sent_at: float | None = None
         self._needs_probe = False
@@ -168,7 +172,7 @@ class Throttle:
         """Set the rate after a wave of refusals, and drop it if refusals turn out to be random."""
         if self._limiter is None:
             self._limiter = GcraLimiter(self._pace.base_rate)
-            self._exhausted_at = sent
+            self._exhausted_at = self._burst_ends_at = sent
         elif accepted:  # if only the probe was sent, nothing new was measured
             self._measure(sent, now)
         self._pace.start(max(now, self._closed_until))
@@ -183,18 +187,32 @@ class Throttle:
 
     def _measure(self, sent: float, now: float) -> None:
         """Set the rate to that of the calls accepted since the quota was last known to be used up."""
-        is_measuring = self._pace.is_measuring
-        since = self._exhausted_at if is_measuring else max(self._exhausted_at, sent - RECENT_SECONDS)
-        is_enough = self._accepted.count(self._exhausted_at, sent) >= MIN_ACCEPTED
-        measured = DECREASE_FACTOR * self._accepted.rate(since, sent)
-        rate = DECREASE_FACTOR * self._pace.rate(now)
-        if is_measuring:
-            stage = GrowthStage.FIRST if is_enough else GrowthStage.SEARCH
-            self._pace.set_rate(min(rate, measured), stage)
+        since, rate = self._exhausted_at, DECREASE_FACTOR * self._pace.rate(now)
+        is_enough = self._accepted.count(since, sent) >= MIN_ACCEPTED
+        if self._pace.is_measuring:
+            is_exact = self._keeps_unused_calls(sent)
+            measured = DECREASE_FACTOR * self._accepted.rate(since, sent, gained=-0.5 if is_exact else 0.5)
+            stage = GrowthStage.LATER if is_exact else GrowthStage.FIRST
+            self._pace.set_rate(min(rate, measured), stage if is_enough else GrowthStage.SEARCH)
         else:
+            measured = DECREASE_FACTOR * self._accepted.rate(max(since, sent - RECENT_SECONDS), sent)
             self._pace.set_rate(min(rate, max(measured, rate / 2)) if is_enough else rate, GrowthStage.LATER)
         if is_enough:  # else measure on, from the same refusal
             self._exhausted_at = sent
+
+    def _keeps_unused_calls(self, now: float) -> bool:
+        """Whether the server permits all the calls that were not made since its quota was last known to be used up.
+
+        They are at most those that were made. The server permits as many at once if it has accepted as many above its
+        rate before the first refusal. Calls that were all sent at once do not show it: the refusals may be random.
+        """
+        first, until = self._accepted.first_at, self._burst_ends_at
+        if first is None or until - first < BURST_SECONDS:
+            return False
+        count = self._accepted.count(self._exhausted_at, now)
+        rate = count / max(now - self._exhausted_at, BIN_SECONDS)
+        burst = self._accepted.count(-math.inf, until) - rate * (until - first)
+        return burst >= max(MIN_ACCEPTED, count)
 
     def _begin_ramp(self, refused_at: float, refusal_seconds: float) -> None:
         """Set the rate with which the measurement begins, after a refusal at this time."""
