@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,6 +74,60 @@ def test_a_cancelled_call_closes_its_connection_so_that_the_server_can_stop() ->
         await until(lambda: seen == ["request", "end"])
 
     with serving(server) as url:
+        run(use)
+
+
+def test_a_call_that_is_cancelled_when_its_response_has_arrived_leaves_nothing_for_the_next() -> None:
+    async def exchange() -> None:
+        connection = Connection(lambda _: None, 60.0)
+        connection.connection_made(FakeTransport())
+        for body in (b"hi", b"no"):
+            connection.begin(lambda size: b"", b"", None, 0.0, 60.0)
+            connection.data_received(HI.replace(b"hi", body))
+            assert connection.is_reusable
+        assert connection.take_body() == b"no"
+
+    asyncio.run(exchange())
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_server_that_closes_its_side_without_reading_the_request_ends_the_call(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        cast(asyncio.Transport, writer.transport).pause_reading()
+        writer.write_eof()
+        await asyncio.sleep(20)
+
+    async def use() -> None:
+        transport = HttpTransport()
+        with pytest.raises(errors.ConnectionLost):
+            await asyncio.wait_for(transport.send(HttpRequest(url, b"x" * (64 << 20))), 10)
+        await transport.close()
+
+    with serving(server) as url, asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(use())
+
+
+def test_a_response_that_begins_another_protocol_is_returned_and_logs_nothing() -> None:
+    reported: list[dict[str, Any]] = []
+
+    async def use(transport: HttpTransport) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+        assert (await transport.send(HttpRequest(url))).status == 101
+
+    with serving(Counted(b"HTTP/1.1 101 X\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nabc")) as url:
+        run(use)
+    assert reported == []
+
+
+def test_a_status_below_100_is_an_error_at_once() -> None:
+    async def use(transport: HttpTransport) -> None:
+        with pytest.raises(errors.IncompleteResponse, match="there is no status 0"):
+            await transport.send(HttpRequest(url))
+
+    with serving(Counted(HI.replace(b"200", b"000"))) as url:
         run(use)
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from typing import cast
 
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from manycall import clock, errors
 from manycall.transport.body_memory import SMALL_BYTES
@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
             began: when the wait for the response began, before connecting.
             timeout: seconds from then on until the response must be complete.
         """
-        self._received = self.head = b""
+        self._received = self.head = self._body = b""  # a cancelled call has not taken the body
         self._unused = 0
         self.is_complete = self.is_reusable = False
         self.status = 0
@@ -142,6 +142,12 @@ class Connection(asyncio.Protocol):
         except HttpParserError as error:
             cause = error.__context__ or error  # an exception of a callback is the context
             self._fail(unreadable(str(cause)) if isinstance(cause, HttpParserError) else cause)
+        except HttpParserUpgrade:  # the response with status 101 is complete
+            self.abort()
+
+    def eof_received(self) -> None:
+        """Close the connection at once. Otherwise the event loop would first send the rest of the request."""
+        self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._on_closed(self)
@@ -168,6 +174,8 @@ class Connection(asyncio.Protocol):
             raise HttpParserError("the head is too large")
         status = self._parser.get_status_code()
         if status < 200 and status != 101:
+            if status < 100:
+                raise HttpParserError(f"there is no status {status}")
             self._received = self._received[end + 4 :]
             return
         self.status, self.head, self._received = status, self._received[:end], b""
