@@ -229,6 +229,53 @@ def test_a_server_that_listens_on_one_address_of_its_name_is_found() -> None:
         run(use)
 
 
+def test_an_address_that_does_not_respond_is_left_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_connections, "ADDRESS_SECONDS", 0.05)
+    monkeypatch.setattr(server_connections, "RESOLVED_SECONDS", 0.0)
+    tried = []
+    connect = asyncio.BaseEventLoop.create_connection
+
+    async def resolve(self: asyncio.BaseEventLoop, host: str, port: int, **options: Any) -> Any:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in ("192.0.2.1", "127.0.0.1")]
+
+    async def recorded(self: asyncio.BaseEventLoop, kind: Any, host: str, port: int) -> Any:
+        tried.append(host)
+        if host == "192.0.2.1":
+            await asyncio.sleep(60)
+        return await connect(self, kind, host, port)
+
+    async def use(transport: HttpTransport) -> None:
+        there = url.replace("127.0.0.1", "gpu1.internal")
+        for count in (1, 2, 3):  # later calls need further connections
+            await asyncio.gather(*(transport.send(HttpRequest(there)) for _ in range(count)))
+
+    with serving(Counted()) as url:
+        monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", resolve)
+        monkeypatch.setattr(asyncio.BaseEventLoop, "create_connection", recorded)
+        run(use)
+    assert tried == ["192.0.2.1", "127.0.0.1", "127.0.0.1", "127.0.0.1"]
+
+
+def test_a_name_that_cannot_be_resolved_does_not_delay_calls_to_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve = asyncio.BaseEventLoop.getaddrinfo
+
+    async def slow(self: asyncio.BaseEventLoop, host: str, port: int, **options: Any) -> Any:
+        if host == "gpu1.internal":
+            await asyncio.sleep(60)
+        return await resolve(self, host, port, **options)
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", slow)
+
+    async def use(transport: HttpTransport) -> None:
+        waiting = asyncio.ensure_future(transport.send(HttpRequest("http://gpu1.internal/")))
+        await asyncio.sleep(0)
+        await asyncio.wait_for(transport.send(HttpRequest(url)), 5)
+        waiting.cancel()
+
+    with serving(Counted()) as url:
+        run(use)
+
+
 def test_a_compressed_stream_is_refused_because_its_size_would_have_no_limit() -> None:
     async def use(transport: HttpTransport) -> None:
         with pytest.raises(errors.IncompleteResponse, match="the stream is compressed"):

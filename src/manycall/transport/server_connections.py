@@ -19,16 +19,28 @@ _KEEPALIVE_OPTIONS = {  # the first is Linux's name, the second that of macOS
 }  # fmt: skip
 RESOLVED_SECONDS = 10.0
 """How long the addresses of a name are used. A server that restarts may have another address."""
+ADDRESS_SECONDS = 2.0
+"""How long an address is tried if there are others. Linux repeats a packet to a silent address after one second."""
 
 
 class Server:
-    """A server and its idle connections. The one that was used last is the last one."""
+    """A server, its idle connections and its addresses.
 
-    __slots__ = ("host", "idle", "port")
+    Attributes:
+        idle: the connection that was used last is the last one.
+        addresses: the one that worked last is the first one.
+        resolved_at: when they were last looked up.
+        resolving: held during the look-up.
+    """
+
+    __slots__ = ("addresses", "host", "idle", "port", "resolved_at", "resolving")
 
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
         self.idle: dict[Connection, None] = {}
+        self.addresses: list[str] = []
+        self.resolved_at = -math.inf
+        self.resolving = asyncio.Lock()
 
 
 class ServerConnections:
@@ -42,8 +54,6 @@ class ServerConnections:
         self._idle_timeout = idle_timeout
         self._servers: dict[tuple[str, int], Server] = {}
         self._open: set[Connection] = set()
-        self._resolved: dict[Server, tuple[float, list[str]]] = {}
-        self._resolving = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._checked_at = math.inf
 
@@ -84,7 +94,7 @@ class ServerConnections:
         seconds = min(seconds, CONNECT_SECONDS)
         try:
             async with asyncio.timeout(seconds):
-                connection = await self._connect(server)
+                connection = await self._connect(server, seconds)
         except TimeoutError:
             raise errors.ConnectError(f"connection failed: no connection within {seconds:g} s") from None
         except OSError as error:
@@ -92,36 +102,28 @@ class ServerConnections:
         self._open.add(connection)
         return connection
 
-    async def _connect(self, server: Server) -> Connection:
+    async def _connect(self, server: Server, seconds: float) -> Connection:
         """Try the addresses of a server in order, and the one that worked first the next time."""
-        loop, failure = asyncio.get_running_loop(), OSError("the name has no address")
-        addresses = await self._addresses(server)
-        for address in list(addresses):
+        failure = OSError("the name has no address")
+        async with server.resolving:
+            if clock.now() - server.resolved_at > RESOLVED_SECONDS:
+                await _resolve(server)
+        addresses = list(server.addresses)
+        for address in addresses:
+            is_last = address == addresses[-1]
             try:
-                transport, connection = await loop.create_connection(
-                    partial(Connection, self._forget, self._idle_timeout), address, server.port
-                )
-            except OSError as error:
+                async with asyncio.timeout(None if is_last else min(ADDRESS_SECONDS, seconds / len(addresses))):
+                    transport, connection = await asyncio.get_running_loop().create_connection(
+                        partial(Connection, self._forget, self._idle_timeout), address, server.port
+                    )
+            except OSError as error:  # or a TimeoutError, which is one
                 failure = error
             else:
-                addresses.insert(0, addresses.pop(addresses.index(address)))
+                server.addresses.sort(key=lambda each: each != address)
                 _set_keepalive(transport.get_extra_info("socket"))
                 return connection
-        self._resolved.pop(server, None)
+        server.resolved_at = -math.inf
         raise failure
-
-    async def _addresses(self, server: Server) -> list[str]:
-        """Return the addresses of a server, those of IPv4 first. Calls that begin together ask for them only once."""
-        async with self._resolving:
-            resolved_at, addresses = self._resolved.get(server, (-math.inf, []))
-            if clock.now() - resolved_at > RESOLVED_SECONDS:
-                found = await asyncio.get_running_loop().getaddrinfo(
-                    server.host, server.port, type=socket.SOCK_STREAM
-                )  # fmt: skip
-                found.sort(key=lambda each: each[0] != socket.AF_INET)
-                addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
-                self._resolved[server] = clock.now(), addresses
-            return addresses
 
     def _forget(self, connection: Connection) -> None:
         self._open.discard(connection)
@@ -150,6 +152,15 @@ class ServerConnections:
             self._timer.cancel()
         for connection in list(self._open):
             connection.abort()
+
+
+async def _resolve(server: Server) -> None:
+    """Look up the addresses of a server: first those that were known, then those of IPv4, then those of IPv6."""
+    found = await asyncio.get_running_loop().getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+    found.sort(key=lambda each: each[0] != socket.AF_INET)
+    new = dict.fromkeys(str(each[4][0]) for each in found)
+    known = [each for each in server.addresses if each in new]
+    server.addresses, server.resolved_at = list(dict.fromkeys([*known, *new])), clock.now()
 
 
 def _set_keepalive(sock: socket.socket) -> None:
