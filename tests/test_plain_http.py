@@ -19,7 +19,7 @@ from manycall.transport.http import HttpTransport, transport_class
 from manycall.transport.http_library import LibraryTransport
 from manycall.transport.messages import HttpRequest
 from manycall.transport.plain_http import PlainTransport, encode_head
-from servers import http, read_request, serving
+from servers import http, read_request, serving, silence
 
 HI = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
 
@@ -276,6 +276,36 @@ def test_a_name_that_cannot_be_resolved_does_not_delay_calls_to_another_server(m
         run(use)
 
 
+def test_a_connection_that_was_closed_before_the_request_was_sent_counts_as_none() -> None:
+    made = Connection.connection_made
+
+    def closed(self: Connection, transport: asyncio.BaseTransport) -> None:
+        made(self, transport)
+        self.abort()
+
+    async def use(transport: HttpTransport) -> None:
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(errors.ConnectError, match="closed the connection"):
+            patch.setattr(Connection, "connection_made", closed)
+            await transport.send(HttpRequest(url))
+
+    with serving(Counted()) as url:
+        run(use)
+
+
+def test_a_transport_that_was_closed_works_in_another_event_loop() -> None:
+    transport, server = HttpTransport(), Counted()
+
+    async def use() -> None:
+        await asyncio.gather(*(transport.send(HttpRequest(url)) for _ in range(9)))
+        with pytest.raises(errors.AttemptTimeout):
+            await transport.send(HttpRequest(silent, timeout=0.05))
+        await transport.close()
+
+    with serving(server) as url, serving(silence) as silent:
+        for _ in range(2):
+            asyncio.run(asyncio.wait_for(use(), 5))
+
+
 def test_a_compressed_stream_is_refused_because_its_size_would_have_no_limit() -> None:
     async def use(transport: HttpTransport) -> None:
         with pytest.raises(errors.IncompleteResponse, match="the stream is compressed"):
@@ -408,6 +438,40 @@ def test_a_header_that_would_break_the_head_is_refused_without_being_shown(value
         head("http://h", headers=(("x-team", Secret(value)),))
     assert "x-team" in str(caught.value)
     assert value not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x\r\ny", "x: y", "", "ü", "\udc80"])
+def test_a_name_that_would_break_the_head_is_refused(name: str) -> None:
+    for more in ({"headers": ((name, Secret("a")),)}, {"key_header": name}):
+        with pytest.raises(errors.UsageError, match="is not the name of a header"):
+            head("http://h", key=Secret("sk-1"), **more)
+
+
+def test_a_header_of_the_user_replaces_the_default() -> None:
+    text = head("http://h", headers=(("User-Agent", Secret("mine")),))
+    assert "User-Agent: mine\r\n" in text
+    assert "manycall" not in text
+
+
+def test_a_query_that_cannot_be_encoded_is_refused() -> None:
+    with pytest.raises(errors.UsageError, match="The URL is not valid"):
+        head("http://h/v1?a=\udc80")
+
+
+def test_no_variable_of_a_traceback_contains_the_key_if_sending_fails() -> None:
+    class Failing(FakeTransport):
+        def write(self, data: bytes) -> None:
+            raise MemoryError
+
+    async def exchange() -> None:
+        connection = Connection(lambda _: None, 60.0)
+        connection.connection_made(Failing())
+        encode = encode_head(HttpRequest("http://h", key=Secret("CANARY")))[2]
+        with pytest.raises(MemoryError) as caught:
+            connection.begin(encode, b"", None, 0.0, 60.0)
+        assert "CANARY" not in repr([each.frame.f_locals for each in caught.traceback[1:]])
+
+    asyncio.run(exchange())
 
 
 @pytest.mark.parametrize(

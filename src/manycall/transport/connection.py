@@ -88,7 +88,10 @@ class Connection(asyncio.Protocol):
         self._deadline = self.expires_at = began + timeout
         if on_chunk is not None:
             self._expect_byte()
-        self._transport.writelines((head(len(body)), body))
+        try:
+            self._transport.writelines((head(len(body)), body))
+        except BaseException as error:
+            raise error.with_traceback(None)  # noqa: B904 - asyncio's variables contain the key
         self._news = self._loop.create_future()
         return self._news
 

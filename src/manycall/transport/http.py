@@ -51,8 +51,11 @@ class HttpTransport:
         return self._transports[kind]
 
     async def close(self) -> None:
-        """Close all connections."""
-        for each in self._transports.values():
+        """Close all connections. Another event loop may send requests afterwards."""
+        transports = [*self._transports.values()]
+        self._transports.clear()
+        self._routes.clear()
+        for each in transports:
             await each.close()
 
 

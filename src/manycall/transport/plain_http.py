@@ -26,6 +26,7 @@ _PIECE_BYTES = 256 << 10
 _ZLIB_ENCODINGS = ("gzip", "deflate")
 _BY_HEADER = 47  # zlib's number for: the format that the data begins with
 _UNQUOTED = "/%:@!$&'()*+,;=~-._"  # in a path, in addition to letters and digits (RFC 3986)
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_VALUE = re.compile(r"[\t -~]*")
 
 
@@ -126,26 +127,29 @@ def encode_head(request: HttpRequest) -> tuple[str, int, Callable[[int], bytes]]
     base, _, query = request.url.partition("?")
     try:
         parts = address.parse(base)
+        path = quote(parts.path or "/", safe=_UNQUOTED) + ("?" + quote(query, safe=_UNQUOTED + "?") if query else "")
     except ValueError as error:
         raise errors.UsageError(f"The URL is not valid: {error}") from None
-    path = quote(parts.path or "/", safe=_UNQUOTED) + ("?" + quote(query, safe=_UNQUOTED + "?") if query else "")
     port = 80 if parts.port is None else parts.port
-    lines = [
-        f"{request.method} {path} HTTP/1.1",
-        f"host: {parts.host}" + (f":{port}" if port != 80 else ""),
-        "user-agent: manycall",
-        "accept: */*",
-        f"accept-encoding: {'gzip, deflate' if request.on_chunk is None else 'identity'}",
-        "content-type: application/json",
-    ]
-    secrets = [_header_line(name, value) for name, value in request.headers]
+    default = {
+        "host": parts.host + (f":{port}" if port != 80 else ""),
+        "user-agent": "manycall",
+        "accept": "*/*",
+        "accept-encoding": "gzip, deflate" if request.on_chunk is None else "identity",
+        "content-type": "application/json",
+    }
+    given = {name.lower() for name, _ in request.headers}
+    lines = [_header_line(name, Secret(value)) for name, value in default.items() if name not in given]
+    lines += [_header_line(name, value) for name, value in request.headers]
     if request.key is not None:
-        secrets.append(_header_line(request.key_header, request.key, "Bearer " if request.key_header == BEARER else ""))
-    begin = Secret("".join(f"{line}\r\n" for line in lines) + "".join(each.reveal() for each in secrets))
+        lines.append(_header_line(request.key_header, request.key, "Bearer " if request.key_header == BEARER else ""))
+    begin = Secret(f"{request.method} {path} HTTP/1.1\r\n" + "".join(each.reveal() for each in lines))
     return parts.host.strip("[]"), port, _head(begin, has_body=request.method != "GET")
 
 
 def _header_line(name: str, value: Secret, scheme: str = "") -> Secret:
+    if not _FIELD_NAME.fullmatch(name):
+        raise errors.UsageError(f"{name!r:.100} is not the name of a header.")
     if not _FIELD_VALUE.fullmatch(value.reveal()):
         raise errors.UsageError(f"The value of the header {name} has characters that HTTP does not allow.")
     return Secret(f"{name}: {scheme}{value.reveal()}\r\n")

@@ -116,6 +116,8 @@ class ServerConnections:
                     transport, connection = await asyncio.get_running_loop().create_connection(
                         partial(Connection, self._forget, self._idle_timeout), address, server.port
                     )
+                if transport.is_closing():
+                    raise OSError("the server closed the connection at once")
             except OSError as error:  # or a TimeoutError, which is one
                 failure = error
             else:
