@@ -1,7 +1,9 @@
 """Connections of HTTP without TLS: which ones are used again or closed, and how responses are assembled."""
 
 import asyncio
+import gzip
 import socket
+import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -21,6 +23,7 @@ from manycall.transport.messages import HttpRequest
 from manycall.transport.plain_http import PlainTransport, encode_head
 from servers import http, read_request, serving, silence
 
+LONG = bytes(range(256)) * 4000
 HI = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
 
 
@@ -312,6 +315,49 @@ def test_a_compressed_stream_is_refused_because_its_size_would_have_no_limit() -
             await transport.send(HttpRequest(url, on_chunk=lambda _: None))
 
     with serving(Counted(http(200, b"hi", "content-encoding: gzip"))) as url:
+        run(use)
+
+
+@pytest.mark.parametrize(
+    ("reply", "body"),
+    [
+        (http(200, gzip.compress(b"one") + gzip.compress(b"two"), "content-encoding: gzip"), b"onetwo"),
+        (http(200, gzip.compress(LONG) + gzip.compress(LONG), "content-encoding: gzip"), LONG + LONG),
+        (http(200, gzip.compress(b"one") + b"\0" * 20, "content-encoding: gzip"), b"one"),
+        (http(200, gzip.compress(b"one"), "Content-Encoding: GZIP"), b"one"),
+        (http(200, gzip.compress(b"one"), "content-encoding: x-gzip"), b"one"),
+        (http(200, zlib.compress(b"one"), "content-encoding: deflate"), b"one"),
+        (http(200, b"", "content-encoding: gzip"), b""),
+        (b"HTTP/1.1 204 X\r\ncontent-encoding: gzip\r\n\r\n", b""),
+    ],
+    ids=["two members", "two long ones", "padding", "upper case", "old name", "deflate", "empty", "none"],
+)
+def test_a_compressed_body_is_complete(reply: bytes, body: bytes) -> None:
+    async def use(transport: HttpTransport) -> None:
+        assert (await transport.send(HttpRequest(url))).body == body
+
+    with serving(Counted(reply)) as url:
+        run(use)
+
+
+def test_a_million_empty_members_do_not_stop_the_event_loop() -> None:
+    async def use(transport: HttpTransport) -> None:
+        with pytest.raises(errors.ResponseTooLarge):
+            await transport.send(HttpRequest(url))
+
+    with serving(Counted(http(200, gzip.compress(b"") * 700_000, "content-encoding: gzip"))) as url:
+        run(use)
+
+
+@pytest.mark.parametrize("cut", [1, 15])
+def test_a_second_member_that_is_cut_off_is_an_error(cut: int) -> None:
+    data = gzip.compress(b"one") + gzip.compress(b"two")[:-cut]
+
+    async def use(transport: HttpTransport) -> None:
+        with pytest.raises(errors.IncompleteResponse):
+            await transport.send(HttpRequest(url))
+
+    with serving(Counted(http(200, data, "content-encoding: gzip"))) as url:
         run(use)
 
 

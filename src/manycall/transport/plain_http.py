@@ -23,7 +23,9 @@ from manycall.transport.server_connections import Server, ServerConnections
 MAX_TARGETS = 1024
 """Heads of requests that are kept. Each differs in its URL or its key."""
 _PIECE_BYTES = 256 << 10
-_ZLIB_ENCODINGS = ("gzip", "deflate")
+_MAX_PIECES = 512  # copying what is left for each of a million empty members would take hours
+_ZLIB_ENCODINGS = ("gzip", "x-gzip", "deflate")
+_GZIP_MAGIC = b"\x1f\x8b"
 _BY_HEADER = 47  # zlib's number for: the format that the data begins with
 _UNQUOTED = "/%:@!$&'()*+,;=~-._"  # in a path, in addition to letters and digits (RFC 3986)
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -71,7 +73,7 @@ class PlainTransport:
             connections.give_back(server, connection)
         if len(body) > self._max_body_bytes:
             raise too_large(self._max_body_bytes)
-        if found.lower().find(b"content-encoding") >= 0 and find_header(found, "content-encoding") in _ZLIB_ENCODINGS:
+        if found.lower().find(b"content-encoding") >= 0 and body and _is_compressed(found):
             body = await self._decompress(body)
         return HttpResponse(status, body, partial(find_header, found))
 
@@ -99,10 +101,12 @@ class PlainTransport:
         """Decompress a body, which may be a thousand times as large."""
         decompressor, pieces, size = zlib.decompressobj(_BY_HEADER), list[bytes](), 0
         try:
-            while body and not decompressor.eof:
+            while body:
+                if decompressor.eof:  # gzip data may have several members, one after the other
+                    decompressor = zlib.decompressobj(_BY_HEADER)
                 pieces.append(decompressor.decompress(body, _PIECE_BYTES))
-                body, size = decompressor.unconsumed_tail, size + len(pieces[-1])
-                if size > self._max_body_bytes:
+                body, size = decompressor.unconsumed_tail or _next_member(decompressor), size + len(pieces[-1])
+                if size > self._max_body_bytes or len(pieces) > _MAX_PIECES:
                     raise too_large(self._max_body_bytes)
                 if size > SMALL_BYTES:
                     await self._memory.reserve(pieces, size)
@@ -116,6 +120,15 @@ class PlainTransport:
 
     async def close(self) -> None:
         self._connections.close()
+
+
+def _is_compressed(head: bytes) -> bool:
+    return (find_header(head, "content-encoding") or "").lower() in _ZLIB_ENCODINGS
+
+
+def _next_member(decompressor: "zlib._Decompress") -> bytes:
+    """Return the rest of the data if it is a further member of gzip; all other data after the end is ignored."""
+    return decompressor.unused_data if decompressor.unused_data.startswith(_GZIP_MAGIC) else b""
 
 
 def encode_head(request: HttpRequest) -> tuple[str, int, Callable[[int], bytes]]:
