@@ -1,10 +1,13 @@
 """Connections of HTTP without TLS: which ones are used again or closed, and how responses are assembled."""
 
 import asyncio
+import gc
 import gzip
 import socket
+import sys
 import zlib
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
@@ -21,7 +24,7 @@ from manycall.transport.http import HttpTransport, transport_class
 from manycall.transport.http_library import LibraryTransport
 from manycall.transport.messages import HttpRequest
 from manycall.transport.plain_http import PlainTransport, encode_head
-from servers import http, read_request, serving, silence
+from servers import hang_up, http, read_request, saying, serving, silence
 
 LONG = bytes(range(256)) * 4000
 HI = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
@@ -359,6 +362,38 @@ def test_a_second_member_that_is_cut_off_is_an_error(cut: int) -> None:
 
     with serving(Counted(http(200, data, "content-encoding: gzip"))) as url:
         run(use)
+
+
+def test_a_call_that_waits_for_memory_ends_at_its_own_timeout() -> None:
+    began = b"HTTP/1.1 200 OK\r\ncontent-length: 12000000\r\n\r\n" + bytes(11_999_999)
+
+    async def use(transport: HttpTransport) -> None:
+        first = asyncio.ensure_future(transport.send(HttpRequest(url, timeout=15.0)))
+        await asyncio.sleep(0.3)
+        with pytest.raises(errors.AttemptTimeout):
+            await asyncio.wait_for(transport.send(HttpRequest(url, timeout=0.3)), 5)
+        first.cancel()
+
+    with serving(Counted(began)) as url:
+        run(use)
+
+
+@pytest.mark.parametrize("server", [hang_up, silence, saying(b"what?\r\n")], ids=["lost", "timeout", "not HTTP"])
+def test_the_request_of_a_failed_call_is_freed_without_the_garbage_collector(server: Any) -> None:
+    async def use(transport: HttpTransport) -> None:
+        body = bytes(1000)
+        references = sys.getrefcount(body)
+        with suppress(errors.TransportError):
+            await transport.send(HttpRequest(url, body, timeout=0.2))
+        await asyncio.sleep(0.05)
+        assert sys.getrefcount(body) == references
+
+    gc.disable()
+    try:
+        with serving(server) as url:
+            run(use)
+    finally:
+        gc.enable()
 
 
 class FakeTransport(asyncio.Transport):

@@ -63,6 +63,16 @@ class Connection(asyncio.Protocol):
         body, self._body = bytes(self._body), b""
         return body
 
+    def take_error(self) -> BaseException:
+        """Return why the exchange failed, and forget it.
+
+        The traceback of an exception refers to the variables of the caller, which refer to this connection. If it
+        referred to the exception, the body of the request would stay in memory until the garbage collector runs.
+        """
+        error, self.error = self.error, None
+        self.is_complete = True
+        return error or AssertionError("the exchange has not failed")
+
     def begin(
         self,
         head: Callable[[int], bytes],

@@ -4,9 +4,11 @@ The HTTP library has faults that matter most there: a cancelled call continues o
 takes a large part of a call's CPU time. So this module sends HTTP/1.1 itself, in the event loop's thread.
 """
 
+import asyncio
 import re
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import quote
@@ -90,12 +92,14 @@ class PlainTransport:
             while connection.error is None and not connection.is_complete:
                 if connection.body_size > self._max_body_bytes:
                     raise too_large(self._max_body_bytes)
-                await self._memory.reserve(connection, connection.body_size)
+                with suppress(TimeoutError):  # the connection fails at this time
+                    async with asyncio.timeout_at(connection.expires_at):
+                        await self._memory.reserve(connection, connection.body_size)
                 await connection.read_on()
         finally:
             self._memory.release(connection)
         if connection.error is not None:
-            raise connection.error
+            raise connection.take_error()
 
     async def _decompress(self, body: bytes) -> bytes:
         """Decompress a body, which may be a thousand times as large."""
