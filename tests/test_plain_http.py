@@ -282,7 +282,9 @@ def test_a_name_that_cannot_be_resolved_does_not_delay_calls_to_another_server(m
         run(use)
 
 
-def test_a_connection_that_was_closed_before_the_request_was_sent_counts_as_none() -> None:
+def test_a_connection_that_was_closed_before_the_request_was_sent_counts_as_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     made = Connection.connection_made
 
     def closed(self: Connection, transport: asyncio.BaseTransport) -> None:
@@ -290,8 +292,8 @@ def test_a_connection_that_was_closed_before_the_request_was_sent_counts_as_none
         self.abort()
 
     async def use(transport: HttpTransport) -> None:
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(errors.ConnectError, match="closed the connection"):
-            patch.setattr(Connection, "connection_made", closed)
+        monkeypatch.setattr(Connection, "connection_made", closed)
+        with pytest.raises(errors.ConnectError, match="closed the connection"):
             await transport.send(HttpRequest(url))
 
     with serving(Counted()) as url:
@@ -310,6 +312,14 @@ def test_a_transport_that_was_closed_works_in_another_event_loop() -> None:
     with serving(server) as url, serving(silence) as silent:
         for _ in range(2):
             asyncio.run(asyncio.wait_for(use(), 5))
+
+
+def test_sizes_of_chunks_may_be_padded_with_spaces() -> None:
+    async def use(transport: HttpTransport) -> None:
+        assert (await transport.send(HttpRequest(url))).body == b"hi"
+
+    with serving(Counted(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2  \r\nhi\r\n0  \r\n\r\n")) as url:
+        run(use)
 
 
 def test_a_compressed_stream_is_refused_because_its_size_would_have_no_limit() -> None:
@@ -541,7 +551,7 @@ def test_a_query_that_cannot_be_encoded_is_refused() -> None:
 
 def test_no_variable_of_a_traceback_contains_the_key_if_sending_fails() -> None:
     class Failing(FakeTransport):
-        def write(self, data: bytes) -> None:
+        def write(self, data: Any) -> None:
             raise MemoryError
 
     async def exchange() -> None:

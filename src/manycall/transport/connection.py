@@ -38,6 +38,7 @@ class Connection(asyncio.Protocol):
         self._on_closed, self._idle_timeout = on_closed, idle_timeout
         self._loop, self._now = asyncio.get_running_loop(), clock.running_clock()
         self._parser = HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)  # some servers pad the sizes
         self._transport: asyncio.Transport
         self._news = self._loop.create_future()
         self._on_chunk: Callable[[bytes], None] | None = None

@@ -106,7 +106,7 @@ class PlainTransport:
         decompressor, pieces, size = zlib.decompressobj(_BY_HEADER), list[bytes](), 0
         try:
             while body:
-                if decompressor.eof:  # gzip data may have several members, one after the other
+                if decompressor.eof:  # gzip data may have several members
                     decompressor = zlib.decompressobj(_BY_HEADER)
                 pieces.append(decompressor.decompress(body, _PIECE_BYTES))
                 body, size = decompressor.unconsumed_tail or _next_member(decompressor), size + len(pieces[-1])

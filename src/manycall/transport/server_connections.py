@@ -28,19 +28,35 @@ class Server:
 
     Attributes:
         idle: the connection that was used last is the last one.
-        addresses: the one that worked last is the first one.
-        resolved_at: when they were last looked up.
-        resolving: held during the look-up.
     """
 
-    __slots__ = ("addresses", "host", "idle", "port", "resolved_at", "resolving")
+    __slots__ = ("_addresses", "_resolved_at", "_resolving", "host", "idle", "port")
 
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
         self.idle: dict[Connection, None] = {}
-        self.addresses: list[str] = []
-        self.resolved_at = -math.inf
-        self.resolving = asyncio.Lock()
+        self._addresses: list[str] = []
+        self._resolved_at = -math.inf
+        self._resolving = asyncio.Lock()
+
+    async def addresses(self) -> list[str]:
+        """Return the addresses. Calls that begin together look them up only once."""
+        async with self._resolving:
+            if clock.now() - self._resolved_at > RESOLVED_SECONDS:
+                found = await asyncio.get_running_loop().getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+                found.sort(key=lambda each: each[0] != socket.AF_INET)  # IPv4 first
+                new = dict.fromkeys(str(each[4][0]) for each in found)
+                known = [each for each in self._addresses if each in new]
+                self._addresses, self._resolved_at = list(dict.fromkeys([*known, *new])), clock.now()
+            return list(self._addresses)
+
+    def prefer(self, address: str) -> None:
+        """Put the address that worked before the others, also when they are looked up again."""
+        self._addresses.sort(key=lambda each: each != address)
+
+    def expire_addresses(self) -> None:
+        """Look up the addresses again for the next connection."""
+        self._resolved_at = -math.inf
 
 
 class ServerConnections:
@@ -105,10 +121,7 @@ class ServerConnections:
     async def _connect(self, server: Server, seconds: float) -> Connection:
         """Try the addresses of a server in order, and the one that worked first the next time."""
         failure = OSError("the name has no address")
-        async with server.resolving:
-            if clock.now() - server.resolved_at > RESOLVED_SECONDS:
-                await _resolve(server)
-        addresses = list(server.addresses)
+        addresses = await server.addresses()
         for address in addresses:
             is_last = address == addresses[-1]
             try:
@@ -121,10 +134,10 @@ class ServerConnections:
             except OSError as error:  # or a TimeoutError, which is one
                 failure = error
             else:
-                server.addresses.sort(key=lambda each: each != address)
+                server.prefer(address)
                 _set_keepalive(transport.get_extra_info("socket"))
                 return connection
-        server.resolved_at = -math.inf
+        server.expire_addresses()
         raise failure
 
     def _forget(self, connection: Connection) -> None:
@@ -154,15 +167,6 @@ class ServerConnections:
             self._timer.cancel()
         for connection in list(self._open):
             connection.abort()
-
-
-async def _resolve(server: Server) -> None:
-    """Look up the addresses of a server: first those that were known, then those of IPv4, then those of IPv6."""
-    found = await asyncio.get_running_loop().getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
-    found.sort(key=lambda each: each[0] != socket.AF_INET)
-    new = dict.fromkeys(str(each[4][0]) for each in found)
-    known = [each for each in server.addresses if each in new]
-    server.addresses, server.resolved_at = list(dict.fromkeys([*known, *new])), clock.now()
 
 
 def _set_keepalive(sock: socket.socket) -> None:
