@@ -11,7 +11,7 @@ PIP = $(PINS) $(BIN)/python -m pip --quiet --disable-pip-version-check
 TESTS ?=
 WORKERS ?= 2
 # Tests that use every dependency, for a run with other versions of them.
-DEPENDENCIES := $(patsubst %,tests/test_%.py,batch cli docstrings evals export exports files fuzz launch notebook openai progress \
+DEPENDENCIES := $(patsubst %,tests/test_%.py,batch cli docstrings evals export exports files fuzz launch notebook openai plain_http progress \
 	python_api quality row_frames schema store templates transport)
 
 # For make crosscheck: a folder with the real GSM8K; where the code of the other authorities is (downloaded if it is
