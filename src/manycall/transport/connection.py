@@ -100,7 +100,11 @@ class Connection(asyncio.Protocol):
         if on_chunk is not None:
             self._expect_byte()
         try:
-            self._transport.writelines((head(len(body)), body))
+            if len(body) > SMALL_BYTES:  # do not copy it
+                self._transport.write(head(len(body)))
+                self._transport.write(body)
+            else:  # not `writelines`, with which asyncio would keep an empty body unsent for ever
+                self._transport.write(head(len(body)) + body)
         except BaseException as error:
             raise error.with_traceback(None)  # noqa: B904 - asyncio's variables contain the key
         self._news = self._loop.create_future()
@@ -116,7 +120,7 @@ class Connection(asyncio.Protocol):
     def expire(self) -> None:
         """End an exchange that has reached its deadline, or close an idle connection."""
         if self.is_complete:
-            self._transport.close()
+            self.abort()
         else:
             is_silent = self.expires_at < self._deadline
             self._fail(attempt_timeout(self._timeout, self._idle_timeout if is_silent else None))
