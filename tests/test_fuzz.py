@@ -78,6 +78,7 @@ MESSAGES = [{"role": "user", "content": "hi"}]
         (check_endpoint, ("h", (None,) * 4, [(429, {"retry-after": "9"}, b"")] * 2), "waited 10^1 s, False"),
         (check_gauges, (METRICS[0], None), "window 12"),
         (check_reply, ("chat", CHAT), "a text: stop"),
+        (check_reply, ("chat", CHAT.replace(b'"id"', b'"\\ud800"')), "a text: stop"),
         (check_reply, ("embeddings", EMBEDDINGS), "2 vectors"),
         (check_refusal, (ERRORS[0],), "invalid_api_: ncorrect  ke"),
         (check_url, (URLS[1],), "https, /v1"),
