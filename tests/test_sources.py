@@ -181,6 +181,10 @@ def test_a_repeated_id_is_found_in_any_order_of_the_ids(tmp_path: Path, names: l
     assert RowSource(path, limit=repeated - 1).total == repeated - 1
 
 
+NESTED = json.loads("[" * 700 + "]" * 700)
+"""Fewer levels than the JSON encoder accepts, and too many for a search with several Python frames per level."""
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
@@ -188,6 +192,7 @@ def test_a_repeated_id_is_found_in_any_order_of_the_ids(tmp_path: Path, names: l
         ([{"id": "a"}, ["b"]], "row 2: a row must be a mapping"),
         ([{"q": {1, 2, 3}.__iter__()}], "row 1, field 'q': cannot be written as JSON"),
         ([{"q": "\ud800"}], "row 1, field 'q': cannot be written as JSON"),
+        ([{"deep": NESTED, "q": {None: 0}}], "row 1, field 'q': cannot be written as JSON"),
     ],
 )
 def test_a_bad_row_of_an_iterable_is_named_when_it_is_met(rows: list[Any], said: str) -> None:

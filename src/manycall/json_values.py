@@ -29,10 +29,15 @@ def json_cell(value: Any) -> Any:
 
 def has_infinity(value: Any) -> bool:
     """Whether a value that can be written as JSON contains an infinity, which the encoder would write as null."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, float):
-        return math.isinf(value)
-    if isinstance(value, dict):
-        return any(map(has_infinity, value.values()))
-    return isinstance(value, list | tuple | set | frozenset) and any(map(has_infinity, value))
+    pending = [value]
+    while pending:  # not recursive, because the encoder accepts deeper values than Python's stack
+        value = pending.pop()
+        if hasattr(value, "tolist"):
+            value = value.tolist()
+        if isinstance(value, float) and math.isinf(value):
+            return True
+        if isinstance(value, dict):
+            pending.extend(value.values())
+        elif isinstance(value, list | tuple | set | frozenset):
+            pending.extend(value)
+    return False
