@@ -21,7 +21,7 @@ AUTHORITIES ?= .crosscheck/authorities
 COUNT ?= 20000
 LM_EVAL := .venv-lmeval/bin/python
 
-.PHONY: help setup demo test lowest lowest-versions package gsm8k mutants torture crosscheck check docs sim workers bench short-runs format clean
+.PHONY: help setup demo test lowest lowest-setup lowest-versions package gsm8k mutants torture crosscheck check docs sim workers bench short-runs format clean
 
 help:
 	@echo "make demo    write some stories and run an evaluation on the built-in endpoint"
@@ -55,8 +55,12 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) -m 'not package' $(TESTS)
 
+LOWEST = VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt EXTRAS=dev,datasets,frames,ifeval
 lowest:
-	$(MAKE) test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt EXTRAS=dev,datasets,frames,ifeval TESTS='$(or $(TESTS),$(DEPENDENCIES))'
+	$(MAKE) test $(LOWEST) TESTS='$(or $(TESTS),$(DEPENDENCIES))'
+
+lowest-setup:
+	$(MAKE) setup $(LOWEST)
 
 # Writes constraints-lowest.txt. Run it after a lower bound has changed. Needs uv.
 lowest-versions:
