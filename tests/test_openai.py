@@ -210,7 +210,12 @@ def test_error_bodies_of_all_shapes_give_one_plain_line(body: bytes, code: str, 
 
 @pytest.mark.parametrize(
     "said",
-    ["Incorrect API key provided: sk-proj-abc***xyz.", "bad header: Bearer abcdef", "your key gsk_12345678 is wrong"],
+    [
+        "Incorrect API key provided: sk-proj-abc***xyz.",
+        "bad header: Bearer abcdef",
+        "your key gsk_12345678 is wrong",
+        "密钥sk-abc123456789无效",
+    ],
 )
 def test_a_key_that_a_server_echoes_is_not_shown(said: str) -> None:
     _, message = parse_error_body(msgspec.json.encode({"error": {"message": said}}))

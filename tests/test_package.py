@@ -89,7 +89,8 @@ def test_the_sdist_runs_its_own_tests(built: Path, tmp_path: Path) -> None:
     pytest_ = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider")
     env = ("env", f"PYTHONPATH={folder / 'src'}")
     run(*env, *pytest_, "--collect-only", cwd=folder)
-    run(*env, *pytest_, "-k", "not example and not recipe_runs", "tests/test_docs.py", "tests/test_exports.py", "tests/test_retry.py", cwd=folder)
+    files = (f"tests/test_{name}.py" for name in ("docs", "exports", "retry"))
+    run(*env, *pytest_, "-k", "not example and not recipe_runs", *files, cwd=folder)
 
 
 @pytest.mark.package

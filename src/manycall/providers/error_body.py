@@ -23,8 +23,9 @@ from manycall.providers.web_page import page_title
 from manycall.records import DECODE_ERRORS
 from manycall.render import as_text
 
-# Parts of an API key that a provider may echo: OpenAI's 401 shows the first and last characters of the key.
-KEY_LIKE = re.compile(r"\b(sk|pk|key|gsk|hf|xai)[-_][\w*.-]{6,}|(?i:bearer)\s+\S+")
+# Parts of an API key that a provider may echo: OpenAI's 401 shows the first and last characters of the key. A Chinese
+# character may directly precede it.
+KEY_LIKE = re.compile(r"(?a:\b(?:sk|pk|key|gsk|hf|xai)[-_][\w*.-]{6,})|(?i:bearer)\s+\S+")
 MAX_ERROR_CHARACTERS = 64 << 10
 """Only this many bytes of an error body are parsed."""
 
