@@ -36,7 +36,7 @@ help:
 	@echo "make docs    build the documentation site into site/, and fail on a broken link or anchor (under a minute)"
 	@echo "make sim     how well it finds limits, in virtual time: writes the tables of docs/limits.md (25 minutes; SIM=--help)"
 	@echo "make workers how well several workers share limits, in virtual time: writes a table of docs/limits.md (10 minutes)"
-	@echo "make bench   what a row costs, beside others: writes the tables of docs/performance.md (10 minutes)"
+	@echo "make bench   what a row costs, beside others: writes the tables of docs/performance.md (20 minutes)"
 	@echo "make short-runs  whole commands with and without -j, over HTTP: writes a table of docs/performance.md (30 minutes)"
 	@echo "make format  put the code in order"
 

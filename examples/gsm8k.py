@@ -1,4 +1,4 @@
-"""GSM8K with 1 and with 8 calls in flight. python examples/gsm8k.py [URL]"""
+"""GSM8K with 1 and with 8 calls in flight; by default 12 made-up questions. python examples/gsm8k.py [URL]"""
 
 import sys
 

@@ -38,7 +38,7 @@ def as_plain_text(text: str) -> str:
     """Return the text as it is read: without markup, and with `x` for each piece of inline code."""
     text = re.sub(r"`[^`]+`", "x", without_blocks(text))
     text = re.sub(r"<a id=.*?></a>|\*\*?", "", text)
-    return re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", text)
+    return re.sub(r"!?\[([^\]]+)\]\([^)]*\)", r"\1", text)
 
 
 @cache

@@ -28,7 +28,7 @@ from manycall.errors import UsageError
 from manycall.option_flags import option
 
 TEMPLATE = "A Jinja template over a row's fields, or its file (.j2, .txt, .md; .toml: turns)."
-ROWS = "Rows: .jsonl, .json, .csv, .tsv, .parquet."
+ROWS = "Rows: .jsonl, .json, .csv, .tsv, .parquet, .arrow."
 
 
 @with_run_flags()

@@ -125,6 +125,6 @@ _closing: set[asyncio.Task[None]] = set()
 
 
 def _close_soon(session: LoopSession) -> None:
-    task = asyncio.ensure_future(session.close())
+    task = asyncio.create_task(session.close())  # noqa: TID251 (the client that should own it is gone)
     _closing.add(task)
     task.add_done_callback(_closing.discard)

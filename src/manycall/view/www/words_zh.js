@@ -26,7 +26,7 @@ export const CHINESE = {
   Text: "文本", "First rows": "前几行", Duplicates: "重复", "No two rows are equal.": "没有重复的行。", "show more": "显示更多",
   Filter: "筛选", Apply: "应用", Conditions: "条件", "Remove the condition {condition}": "删除条件 {condition}", "No rows match.": "没有符合的行。",
   Judge: "裁判", "Reading the verdicts …": "正在读取判定……", Verdict: "判定", Share: "比例", "95 % interval": "95 % 置信区间", "mean verdict": "平均判定",
-  "wins · losses · ties": "胜 · 负 · 平", "agreement with itself": "自我一致性", "kappa {kappa}, {n} questions": "kappa {kappa}，{n} 题", "asked again": "重新询问",
+  "wins · losses · ties": "胜 · 负 · 平", "agreement with itself": "自身一致性", "kappa {kappa}, {n} questions": "kappa {kappa}，{n} 题", "asked again": "重新询问",
   Verdicts: "判定", "There is no verdict yet.": "还没有判定。", Rubric: "评分标准", "{n} more rows have come.": "又有 {n} 行。", "Show them": "显示", "Influence of the order": "位置偏差",
   "{n} questions were judged in both orders. {share} have the same verdict in both.": "{n} 道题以两种顺序评判，其中 {share} 的判定相同。",
   "In the others, the judge chose the first answer {first} times and the second {second} times (p {p}).": "其余题目中，裁判选前一个回答 {first} 次，选后一个 {second} 次（p {p}）。",
