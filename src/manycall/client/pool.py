@@ -128,10 +128,8 @@ class EndpointPool:
 
     async def _monitor(self) -> None:
         """Once a second, sample the CPU load, poll the servers' metrics and hedge stalled calls."""
-        self.cpu_load.sample(0.0)
         while True:
-            await clock.sleep(MONITOR_SECONDS)
-            self.cpu_load.sample(MONITOR_SECONDS)
+            await self.cpu_load.sample_after(MONITOR_SECONDS)
             for endpoint in self.endpoints:
                 if endpoint.window is not None:
                     endpoint.window.set_client_bound(self.cpu_load.is_limiting)
