@@ -111,7 +111,6 @@ class AttemptSender:
             failure = assess_failure(endpoint, error, SendTime(sent_at, others), now)
             return failure._replace(adapted=_learn(endpoint, error, call, prepared.version))
         seconds = now - sent_at
-        endpoint.record_success(seconds)
         return Answered(body, endpoint, seconds, None if reader is None else _ttft(endpoint, reader, sent_at, seconds))
 
 

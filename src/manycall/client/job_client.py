@@ -256,6 +256,8 @@ class JobClient(LLM):
             answer = openai.decode(call.api, response.body, False, pool.is_thinker(call.model))
         except errors.InvalidResponse as error:
             return self._unanswered(pool, error.with_traceback(None), response)  # a variable would be part of a cycle
+        if response.endpoint.record_success(response.seconds):
+            pool.permits.end_outage()
         self.counters.answer(answer)
         if not pool.permits.has_answer:
             pool.permits.record_answer()
@@ -266,6 +268,8 @@ class JobClient(LLM):
     def _unanswered(self, pool: EndpointPool, error: errors.InvalidResponse, response: Answered) -> FailedAttempt:
         """Return the failure of an attempt whose response contains no answer."""
         self.counters.spent(openai.usage(response.body))
+        if type(error) is not errors.InvalidResponse and response.endpoint.record_success(response.seconds):
+            pool.permits.end_outage()
         now = clock.now()
         failure = assess_failure(
             response.endpoint, error, SendTime(now - response.seconds, response.endpoint.in_flight), now
