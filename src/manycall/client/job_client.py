@@ -111,7 +111,9 @@ class JobClient(LLM):
         self.storage_error: StorageError | None = None
         self.in_flight: dict[int, CallInFlight] = {}
         self._charge, self._log = charge, log
-        self._shielded = ShieldedExchanges(self.permits, self.counters) if finish_cancelled_calls else None
+        self._shielded = (
+            ShieldedExchanges(self.permits, self.counters, self.in_flight) if finish_cancelled_calls else None
+        )
         self._first_priority = next(pool.job_numbers) * JOB_STEP
         self._count = self._attempts = 0
 
@@ -198,22 +200,21 @@ class JobClient(LLM):
             earlier.record_sent(now)
         self._attempts = number = self._attempts + 1
         self.in_flight[number] = CallInFlight(origin, endpoint, now)
+        if shielded is not None:
+            exchange = self._exchange(pool, call, endpoint, origin, earlier)
+            response = await shielded.run(exchange, number, shared, endpoint)
+            return self._read(pool, call, cost, endpoint, interval, response)
         try:
-            if shielded is not None:
-                response = await shielded.run(self._exchange(pool, call, endpoint, origin, earlier), shared, endpoint)
-            else:
-                try:
-                    await clock.next_turn()
-                    answered = await pool.sender.send(endpoint, call, self)
-                    response = self._record(pool, call, endpoint, origin, earlier, answered)
-                    if isinstance(response, Answered) and len(response.body) <= MAX_HELD_BYTES:
-                        outcome = self._read(pool, call, cost, endpoint, interval, response)
-                        await clock.next_turn()
-                        return outcome
-                finally:
-                    permits.release(shared, endpoint)
+            await clock.next_turn()
+            answered = await pool.sender.send(endpoint, call, self)
+            response = self._record(pool, call, endpoint, origin, earlier, answered)
+            if isinstance(response, Answered) and len(response.body) <= MAX_HELD_BYTES:
+                outcome = self._read(pool, call, cost, endpoint, interval, response)
+                await clock.next_turn()
+                return outcome
         finally:
             del self.in_flight[number]
+            permits.release(shared, endpoint)
         return self._read(pool, call, cost, endpoint, interval, response)
 
     def _after_failure(
