@@ -272,9 +272,8 @@ class JobClient(LLM):
         if type(error) is not errors.InvalidResponse and response.endpoint.record_success(response.seconds):
             pool.permits.end_outage()
         now = clock.now()
-        failure = assess_failure(
-            response.endpoint, error, SendTime(now - response.seconds, response.endpoint.in_flight), now
-        )
+        sent = SendTime(now - response.seconds, response.in_flight - 1)
+        failure = assess_failure(response.endpoint, error, sent, now)
         return pool.fail_over(response.endpoint, failure, any_success=self.any_success(pool))
 
     def decode(self, call: EncodedCall, body: bytes, replayed: bool = False) -> ModelReply:

@@ -184,7 +184,7 @@ class EndpointPool:
         """
         if interval is not None and response.endpoint is endpoint:
             tokens = used.completion_tokens or len(response.body) // 4
-            if endpoint.record_answer(interval, response.seconds, tokens):
+            if endpoint.record_answer(interval, response.seconds, tokens, response.in_flight):
                 self.permits.recheck()
         if cost is not ONE_CALL:
             self.estimate.update(text_size(call.body), used.prompt_tokens, used.completion_tokens)

@@ -129,7 +129,7 @@ class ConcurrencyWindow:
         """Record the latency and the output tokens of a call that started in the given interval.
 
         Args:
-            in_flight: number of calls that are still in flight.
+            in_flight: number of calls that were in flight when the answer arrived, including this one.
         """
         self._answers += 1
         self._tokens += max(0.002, 1 / self._answers) * (tokens - self._tokens)

@@ -283,7 +283,7 @@ class WindowOpening:
         return in_flight >= MIN_FULL_SHARE * self.size and self.size >= self._reach
 
     def record_answer(self, seconds: float, in_flight: int, now: float) -> OpeningEnd | None:
-        """Record an answer, and the seconds that its call took."""
+        """Record an answer, and the seconds that its call took; `in_flight` includes it."""
         self._answers += 1
         if self._is_paced:
             return None
