@@ -2,6 +2,7 @@
 
 import math
 import random
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -12,6 +13,9 @@ from manycall.control.knee_search import Phase
 from manycall.control.window_opening import (
     HOSTED,
     HOSTED_STREAMED,
+    MAX_ANSWERS_PER_CALL,
+    MAX_JUDGED_CALLS,
+    MIN_ORDERED_ANSWERS,
     SELF_HOSTED,
     SELF_HOSTED_BLIND,
     OpeningEnd,
@@ -234,6 +238,25 @@ def test_streams_of_an_endpoint_with_a_key_permit_four_times_the_calls_that_have
     assert 32 < max(in_flight for _, in_flight in run.trace) <= 64
     assert run.end is not None
     assert run.end.size == pytest.approx(1.06 * 16 + 1, abs=1.1)
+
+
+def test_calls_that_fail_need_bounded_memory_and_do_not_look_like_a_queue() -> None:
+    opening = WindowOpening(HOSTED, START, START)
+    for n in range(MAX_JUDGED_CALLS):
+        opening.record_sent(1, n / 100)
+    tracemalloc.start()
+    for n in range(MAX_JUDGED_CALLS, 2 * MAX_JUDGED_CALLS):
+        opening.record_sent(1, n / 100)
+    grown = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert grown < 1000
+    now = 2 * MAX_JUDGED_CALLS / 100
+    ends = []
+    for _ in range(MAX_ANSWERS_PER_CALL * MIN_ORDERED_ANSWERS):
+        now += 1.0
+        opening.record_sent(1, now)
+        ends.append(opening.record_answer(0.5, 1, now + 0.5))
+    assert {end.reason for end in ends if end is not None} <= {"the opening is complete"}
 
 
 def test_a_rate_limit_ends_every_judgement() -> None:
