@@ -43,7 +43,7 @@ def client(transport: FakeTransport, **options: Any) -> CallClient:
 def test_the_usual_body_is_sent_unchanged() -> None:
     adapter = BodyAdapter(GENERIC, "m")
     assert adapter.body_for(call(temperature=0)) is None
-    assert (adapter.version, adapter.changes, adapter.must_stream) == (0, [], False)
+    assert (adapter.version, adapter.changes, adapter.must_stream("m")) == (0, [], False)
 
 
 def test_a_refused_parameter_is_omitted_from_then_on() -> None:
@@ -116,10 +116,12 @@ def test_the_number_of_lessons_is_bounded() -> None:
 def test_a_model_that_only_streams_is_streamed() -> None:
     adapter = BodyAdapter(GENERIC, "m")
     adapter.learn(error(refused("This model only support stream mode")), call("other"), 0)
-    assert not adapter.must_stream
+    assert not adapter.must_stream("m")
     adapter.learn(error(refused("This model only support stream mode")), call(), 1)
-    assert adapter.must_stream
-    assert BodyAdapter(find_preset("dashscope"), "qwq-plus").must_stream is bool(find_preset("dashscope").streams_only)
+    assert adapter.must_stream("m")
+    assert BodyAdapter(find_preset("dashscope"), "qwq-plus").must_stream("qwq-plus") is bool(
+        find_preset("dashscope").streams_only
+    )
 
 
 def test_dropped_parameters_are_omitted_from_every_api() -> None:

@@ -70,7 +70,7 @@ class Opened:
             pass
 
     def _wait_for_room(self) -> bool:
-        while self.end is None and (at := self.opening.earliest(self.in_flight, self.now)) > self.now:
+        while self.end is None and (at := self.opening.earliest(self.in_flight)) > self.now:
             if not self._pass(at):
                 return False
         return self.end is None
@@ -213,7 +213,7 @@ def test_a_hosted_endpoint_opens_more_slowly_the_longer_a_refusal_takes_and_befo
         opening.record_answer(1.0, 0, 0.0)
     times: list[float] = []
     for in_flight in range(1, 1001):
-        times.append(max(opening.earliest(in_flight - 1, 0.0), times[-1] if times else 0.0))
+        times.append(max(opening.earliest(in_flight - 1), times[-1] if times else 0.0))
         opening.record_sent(in_flight, times[-1])
     assert times[16] - times[8] == pytest.approx(doubling, rel=0.1)
     assert times[999] - times[899] == pytest.approx(100 * counted / 20)
@@ -264,7 +264,7 @@ def test_a_rate_limit_ends_every_judgement() -> None:
     opening.step_aside()
     now = 0.0
     for in_flight in range(1, 3001):
-        now = max(now + 0.01, opening.earliest(in_flight - 1, now))
+        now = max(now + 0.01, opening.earliest(in_flight - 1))
         opening.record_sent(in_flight, now)
         opening.record_started()
         assert opening.take_mark(now) is None
@@ -288,7 +288,7 @@ def test_the_opening_stays_within_its_bounds_for_any_events(
     for what, number in events:
         now += number / 100
         end = None
-        if what == "send" and opening.earliest(in_flight, now) <= now:
+        if what == "send" and opening.earliest(in_flight) <= now:
             in_flight += 1
             opening.record_sent(in_flight, now)
             opening.record_started()

@@ -106,12 +106,7 @@ class BodyAdapter:
         """Return the name at this endpoint of a model that a call names."""
         return self._sent_model if model == self._model else model
 
-    @property
-    def must_stream(self) -> bool:
-        """Whether the client's model responds only with a stream."""
-        return self.must_stream_model(self._model)
-
-    def must_stream_model(self, model: str) -> bool:
+    def must_stream(self, model: str) -> bool:
         """Return whether a model responds only with a stream."""
         return self._provider.must_stream(self.sent_model(model)) or any(
             each.model == model and each.lesson.change == "stream" for each in self.learned

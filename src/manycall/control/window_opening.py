@@ -197,7 +197,7 @@ class WindowOpening:
         """Return whether the window is full and cannot grow before more calls have begun."""
         return in_flight >= self.size and self.size >= self._limit
 
-    def earliest(self, in_flight: int, now: float) -> float:
+    def earliest(self, in_flight: int) -> float:
         """Return the earliest time at which another call may start; inf if something must be observed first."""
         if in_flight < self.size:
             return -math.inf
