@@ -131,11 +131,10 @@ def _learn(endpoint: Endpoint, error: HttpStatusError, call: EncodedCall, versio
     """Learn from a refusal which body the endpoint accepts. Return whether the call should be sent again at once."""
     adapter = endpoint.api.adapter
     before = adapter.version
-    if adapter.learn(error, call, version) is None:
-        return False
+    is_useful = adapter.learn(error, call, version)
     for change in adapter.changes[before:]:
         endpoint.note(clock.now(), change)
-    return True
+    return is_useful
 
 
 def _redacted(endpoint: Endpoint, error: InvalidResponse) -> InvalidResponse:
