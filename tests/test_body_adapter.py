@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fakes import FakeTransport, answer, no_header
+from fakes import FakeTransport, answer, no_header, refusal
 from gpt5 import gpt5, refused
 from manycall import errors
 from manycall.client.body_adapter import MAX_LESSONS, BodyAdapter
@@ -111,6 +111,31 @@ def test_the_number_of_lessons_is_bounded() -> None:
         refusal = error(refused(f"invalid temperature: only {value} is allowed for this model"))
         adapter.learn(refusal, call(temperature=99), adapter.version)
     assert adapter.version == MAX_LESSONS
+
+
+def test_a_call_that_is_sent_again_in_another_form_does_not_wait_longer_after_its_next_failure() -> None:
+    replies = [refused("Unsupported parameter: 'stop'", "stop"), errors.ConnectionLost("reset"), answer()]
+    transport = FakeTransport(lambda body: replies.pop(0))
+
+    async def main() -> None:
+        async with client(transport) as llm:
+            await llm.chat("hi", stop=".")
+
+    virtual_time.run_virtual(main())
+    assert [at for at, _ in transport.log] == [0.0, 1.0, 2.0]  # like the first failure of any other call
+
+
+def test_the_attempts_of_a_failed_call_include_those_in_another_form() -> None:
+    replies = [refused("Unsupported parameter: 'stop'", "stop"), refusal(400, "too long")]
+    transport = FakeTransport(lambda body: replies.pop(0))
+
+    async def main() -> None:
+        async with client(transport) as llm:
+            with pytest.raises(errors.HttpStatusError) as caught:
+                await llm.chat("hi", stop=".")
+            assert caught.value.attempts == 2
+
+    virtual_time.run_virtual(main())
 
 
 def test_a_model_that_only_streams_is_streamed() -> None:

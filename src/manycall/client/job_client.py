@@ -179,7 +179,7 @@ class JobClient(LLM):
                 return outcome
             failures = {} if failures is None else failures
             self._after_failure(pool, outcome, sent, failures)
-            seconds = retry.backoff_seconds(outcome, sent, pool.rng)
+            seconds = retry.backoff_seconds(outcome, sum(failures.values()), pool.rng)
             may_hurry = retry.ends_with_outage(outcome.error)
             earlier = EarlierAttempts() if earlier is None else earlier
             earlier.record(outcome.error, clock.now())
@@ -220,11 +220,16 @@ class JobClient(LLM):
     def _after_failure(
         self, pool: EndpointPool, failure: FailedAttempt, sent: int, failures: dict[RetryRule, int]
     ) -> None:
-        """Count a failed attempt. Raise its error unless the call should be sent again."""
+        """Count a failed attempt. Raise its error unless the call should be sent again.
+
+        Args:
+            sent: how often the call was sent.
+            failures: how often it has failed under each rule, apart from refusals of a parameter; updated.
+        """
         error, counters = failure.error, self.counters
         counters.record_failure(error, failure.failure_class)
         rule = retry.RULES[failure.failure_class]
-        failures[rule] = failures.get(rule, 0) + 1
+        failures[rule] = failures.get(rule, 0) + (not failure.adapted)
         match retry.decide(failure, failures[rule], any_success=self.any_success(pool)):
             case FailureAction.RETRY:
                 counters.record_retry(None if failure.adapted else error)

@@ -46,10 +46,15 @@ class HttpResponse(msgspec.Struct, frozen=True, gc=False):
 
 
 class Transport(Protocol):
-    """Sends requests. Every failure is an `errors.TransportError`."""
+    """Sends requests."""
 
     def send(self, request: HttpRequest) -> Awaitable[HttpResponse]:
-        """Send a request and return the complete response."""
+        """Send a request and return the complete response.
+
+        Raises:
+            TransportError: there is no complete response.
+            UsageError: the URL or a header is not valid.
+        """
         ...
 
     async def close(self) -> None:
