@@ -114,7 +114,9 @@ def test_the_number_of_lessons_is_bounded() -> None:
 
 
 def test_a_call_that_is_sent_again_in_another_form_does_not_wait_longer_after_its_next_failure() -> None:
-    replies = [refused("Unsupported parameter: 'stop'", "stop"), errors.ConnectionLost("reset"), answer()]
+    replies: list[HttpResponse | Exception] = [
+        refused("Unsupported parameter: 'stop'", "stop"), errors.ConnectionLost("reset"), answer(),
+    ]  # fmt: skip
     transport = FakeTransport(lambda body: replies.pop(0))
 
     async def main() -> None:
