@@ -33,8 +33,6 @@ from manycall.run.client_status import client_status
 from manycall.run.job import Job
 from manycall.run.map_rows import UserFunction, map_job
 from manycall.run.options import (
-    DEFAULT_IDLE_TIMEOUT_SECONDS,
-    DEFAULT_TIMEOUT_SECONDS,
     Reasoning,
     Retry,
     RunOptions,
@@ -48,7 +46,7 @@ from manycall.run.run_result import RunResult
 from manycall.synth.call_checks import TextApi
 from manycall.synth.generate import Parse, Variables, generate_job
 from manycall.synth.prompt_call import DEFAULT_REASK
-from manycall.transport.messages import Transport
+from manycall.transport.messages import DEFAULT_IDLE_TIMEOUT_SECONDS, DEFAULT_TIMEOUT_SECONDS, Transport
 
 R = TypeVar("R")
 
