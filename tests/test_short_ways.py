@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from endpoints import endpoint_at
@@ -100,6 +100,7 @@ def lines_of(path: Path) -> list[bytes]:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(REPLIES), max_size=12))
+@example([*[HttpResponse(200, b"<html>", no_header)] * 6, errors.ConnectError("refused")])  # the endpoint is ejected
 def test_a_call_without_a_task_of_its_own_sends_counts_and_writes_the_same(
     replies: list[HttpResponse | Exception],
 ) -> None:

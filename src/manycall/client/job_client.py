@@ -23,7 +23,7 @@ from manycall.client.pool_names import ONE_POOL, PoolNames
 from manycall.client.refusal import assess_failure
 from manycall.client.requests import LLM, ModelReply
 from manycall.client.shared_budget import SharedBudget
-from manycall.client.shielded_exchanges import ShieldedExchanges
+from manycall.client.shielded_exchanges import Outcome, ShieldedExchanges
 from manycall.control import retry
 from manycall.control.regression import MonitorInterval
 from manycall.control.retry import FailedAttempt, RetryRule
@@ -201,7 +201,7 @@ class JobClient(LLM):
         self._attempts = number = self._attempts + 1
         self.in_flight[number] = CallInFlight(origin, endpoint, now)
         if shielded is not None:
-            exchange = self._exchange(pool, call, endpoint, origin, earlier)
+            exchange = self._exchange(pool, call, cost, endpoint, interval, origin, earlier)
             response = await shielded.run(exchange, number, shared, endpoint)
             return self._read(pool, call, cost, endpoint, interval, response)
         try:
@@ -253,9 +253,12 @@ class JobClient(LLM):
         cost: CallCost,
         endpoint: Endpoint,
         interval: MonitorInterval | None,
-        response: Answered | FailedAttempt,
+        response: Outcome,
     ) -> ModelReply | FailedAttempt:
-        """Decode a response and count its answer. Return the answer, or the failure if there is none."""
+        """Decode a response and count its answer. Return the answer, or the failure if there is none.
+
+        What was read already is returned unchanged.
+        """
         if not isinstance(response, Answered):
             return response
         try:
@@ -291,10 +294,21 @@ class JobClient(LLM):
         return openai.decode(call.api, body, replayed, pool.is_thinker(call.model))
 
     async def _exchange(
-        self, pool: EndpointPool, call: EncodedCall, endpoint: Endpoint, origin: Any, earlier: EarlierAttempts | None
-    ) -> Answered | FailedAttempt:
-        """Send the call and record the response."""
-        return self._record(pool, call, endpoint, origin, earlier, await pool.sender.send(endpoint, call, self))
+        self,
+        pool: EndpointPool,
+        call: EncodedCall,
+        cost: CallCost,
+        endpoint: Endpoint,
+        interval: MonitorInterval | None,
+        origin: Any,
+        earlier: EarlierAttempts | None,
+    ) -> Outcome:
+        """Send the call and record the response. Read it at once, unless it is large."""
+        answered = await pool.sender.send(endpoint, call, self)
+        response = self._record(pool, call, endpoint, origin, earlier, answered)
+        if isinstance(response, Answered) and len(response.body) <= MAX_HELD_BYTES:
+            return self._read(pool, call, cost, endpoint, interval, response)
+        return response
 
     def _record(
         self,

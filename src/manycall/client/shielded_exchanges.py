@@ -11,8 +11,12 @@ from manycall.client.call_history import CallInFlight
 from manycall.client.endpoint import Endpoint
 from manycall.client.permit_group import PermitGroup
 from manycall.client.permits import Permits
+from manycall.client.requests import ModelReply
 from manycall.control.retry import FailedAttempt
 from manycall.providers import openai
+
+Outcome = Answered | ModelReply | FailedAttempt
+"""What an exchange brings: a response that is still to be read, an answer, or a failure."""
 
 
 class ShieldedExchanges:
@@ -32,8 +36,8 @@ class ShieldedExchanges:
         return f"<ShieldedExchanges: {len(self._in_flight)} in flight>"
 
     async def run(
-        self, exchange: Coroutine[Any, Any, Answered | FailedAttempt], number: int, shared: Permits, endpoint: Endpoint
-    ) -> Answered | FailedAttempt:
+        self, exchange: Coroutine[Any, Any, Outcome], number: int, shared: Permits, endpoint: Endpoint
+    ) -> Outcome:
         """Wait for an exchange, which continues if the caller is cancelled.
 
         Args:
@@ -62,9 +66,9 @@ class ShieldedExchanges:
         if not task.cancelled():
             task.exception()  # mark it as retrieved, because the row may no longer wait for it
 
-    def _count_unread(self, task: "asyncio.Task[Answered | FailedAttempt]") -> None:
-        """Count the tokens of a response that was stored although its row no longer waits for it."""
+    def _count_unread(self, task: "asyncio.Task[Outcome]") -> None:
+        """Count the tokens of a response that was stored, but not read, because its row no longer waits for it."""
         if not task.cancelled() and task.exception() is None:
             response = task.result()
-            if not isinstance(response, FailedAttempt):
+            if isinstance(response, Answered):
                 self._counters.spent(openai.usage(response.body))
