@@ -200,7 +200,7 @@ class Endpoint(EndpointLimits):
         Monro, 1951). The steps up and down balance when 1 % of the durations exceed the estimate.
         """
         self.answers += 1
-        self.exhaustion.succeeded()
+        self.exhaustion.record_success()
         self.mean_duration.record_answer()
         if self.latency_p99 is None:
             self.latency_p99 = max(seconds, 0.001)

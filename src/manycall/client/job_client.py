@@ -267,7 +267,7 @@ class JobClient(LLM):
             return self._unanswered(pool, error.with_traceback(None), response)  # a variable would be part of a cycle
         if response.endpoint.record_success(response.seconds):
             pool.permits.end_outage()
-        self.counters.answer(answer)
+        self.counters.record_answer(answer)
         if not pool.permits.has_answer:
             pool.permits.record_answer()
         if interval is not None or cost is not ONE_CALL:
@@ -276,7 +276,7 @@ class JobClient(LLM):
 
     def _unanswered(self, pool: EndpointPool, error: errors.InvalidResponse, response: Answered) -> FailedAttempt:
         """Return the failure of an attempt whose response contains no answer."""
-        self.counters.spent(openai.usage(response.body))
+        self.counters.record_spent(openai.usage(response.body))
         if type(error) is not errors.InvalidResponse and response.endpoint.record_success(response.seconds):
             pool.permits.end_outage()
         now = clock.now()

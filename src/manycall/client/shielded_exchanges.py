@@ -71,4 +71,4 @@ class ShieldedExchanges:
         if not task.cancelled() and task.exception() is None:
             response = task.result()
             if isinstance(response, Answered):
-                self._counters.spent(openai.usage(response.body))
+                self._counters.record_spent(openai.usage(response.body))

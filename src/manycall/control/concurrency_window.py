@@ -255,7 +255,7 @@ class ConcurrencyWindow:
         self._settled_at = math.inf
         self._begin()
 
-    def metrics_lost(self) -> None:
+    def record_metrics_lost(self) -> None:
         """Return to estimating from latencies, because the server's metrics are no longer available."""
         if self._phase is Phase.METRICS_DRIVEN:
             self._phase, self._previous, self._intervals_waited = Phase.STEADY, None, 0

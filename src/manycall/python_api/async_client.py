@@ -50,7 +50,7 @@ from manycall.transport.messages import DEFAULT_IDLE_TIMEOUT_SECONDS, DEFAULT_TI
 
 R = TypeVar("R")
 
-INITIAL_WINDOW = 512
+CLIENT_INITIAL_WINDOW = 512
 """Calls that may be in flight at the start: a `gather` of 500 calls should not wait for the window to open."""
 
 
@@ -114,7 +114,7 @@ class Client(LLM):
             CallClient, model, base_url=base_url, endpoint=endpoint, api_key=api_key, plain_http=plain_http,
             concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, params=params, drop=drop,
             thinking=thinking, transport=transport, rng=rng,
-            initial_window=INITIAL_WINDOW,
+            initial_window=CLIENT_INITIAL_WINDOW,
         )  # fmt: skip
         checked = self._make()  # reports an argument that cannot be used
         self.model, self.pools = checked.model, checked.pools
