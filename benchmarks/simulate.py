@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from manycall import clock
-from manycall.client.call_client import DEFAULT_TIMEOUT, CallClient
+from manycall.client.call_client import CallClient
 from manycall.client.endpoint import Endpoint
 from manycall.client.endpoint_limits import MAX_OPENING_CONFIGURED
 from manycall.client.job_client import JobClient
@@ -35,7 +35,7 @@ from manycall.sim.in_process import InProcessTransport
 from manycall.sim.server import SimServer
 from manycall.store.manifest import Manifest
 from manycall.store.run_folder import RunFolder
-from manycall.transport.messages import HttpRequest, HttpResponse, Transport
+from manycall.transport.messages import DEFAULT_TIMEOUT_SECONDS, HttpRequest, HttpResponse, Transport
 
 
 class Answered(msgspec.Struct):
@@ -158,7 +158,7 @@ def simulate(
     total: int | None = None,
     keep: Path | None = None,
     hosted: bool = False,
-    timeout: float = DEFAULT_TIMEOUT,
+    timeout: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> Witness:
     """Run the rows against the simulated servers.
 

@@ -199,6 +199,59 @@ def test_a_dead_endpoint_takes_no_calls_from_the_living() -> None:
         assert took < 50 * 1.1 + 2
 
 
+PAGE = HttpResponse(200, b"<html><title>Starting</title></html>", lambda name: None)
+ERROR_IN_BODY = HttpResponse(200, b'{"error":{"code":502,"message":"bad gateway"}}', lambda name: None)
+
+
+@pytest.mark.parametrize("reply", [PAGE, ERROR_IN_BODY])
+def test_an_endpoint_that_answers_with_status_200_but_no_completion_is_ejected(reply: HttpResponse) -> None:
+    share, took = share_of_the_failing({"a": reply})
+    assert share < 0.07
+    assert took < 50 * 1.1 + 2
+
+
+def test_a_probe_that_is_answered_with_a_web_page_does_not_end_the_ejection() -> None:
+    transport = Pool({"a": PAGE})
+    seen: list[str] = []
+
+    async def main() -> None:
+        async with CallClient("m", base_url=["http://a", "http://b"], transport=transport, concurrency=16) as llm:
+            calls = [asyncio.create_task(llm.chat(str(n))) for n in range(800)]
+            await asyncio.sleep(12.0)
+            seen.extend(event.what for event in llm.pool.endpoints[0].events)
+            del transport.failing["a"]
+            await asyncio.wait(calls)
+            seen.append(llm.pool.endpoints[0].events[-1].what)
+
+    virtual_time.run_virtual(main())
+    assert [what.split(":")[0] for what in seen] == [*(f"ejected for {n} s" for n in (1, 2, 4, 8)), "recovered"]
+
+
+@pytest.mark.parametrize("provider", ["", "anthropic="])
+def test_a_response_that_is_not_a_completion_counts_as_an_error_of_its_endpoint(provider: str) -> None:
+    async def main() -> None:
+        transport = Pool({"a": PAGE})
+        url, key = f"{provider}http://a", "not-a-real-key"
+        async with CallClient("m", base_url=url, transport=transport, api_key=key, plain_http=True) as llm:
+            with pytest.raises(errors.InvalidResponse):
+                await llm.chat("hi", max_tokens=8)
+            (endpoint,) = llm.pool.endpoints
+            assert (endpoint.answers, endpoint.errors) == (0, len(transport.log))
+
+    virtual_time.run_virtual(main())
+
+
+def test_an_answer_without_text_is_no_fault_of_its_endpoint() -> None:
+    async def main() -> None:
+        async with CallClient("m", base_url="http://a", transport=Pool({"a": answer("")}), concurrency=1) as llm:
+            with pytest.raises(errors.EmptyCompletion):
+                await llm.chat("hi")
+            (endpoint,) = llm.pool.endpoints
+            assert (endpoint.answers, endpoint.errors, len(endpoint.events)) == (4, 0, 0)
+
+    virtual_time.run_virtual(main())
+
+
 def test_two_that_are_well_share() -> None:
     share, took = share_of_the_failing({})
     assert 0.45 < share < 0.55

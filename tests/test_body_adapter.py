@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fakes import FakeTransport, answer, no_header
+from fakes import FakeTransport, answer, no_header, refusal
 from gpt5 import gpt5, refused
 from manycall import errors
 from manycall.client.body_adapter import MAX_LESSONS, BodyAdapter
@@ -43,12 +43,12 @@ def client(transport: FakeTransport, **options: Any) -> CallClient:
 def test_the_usual_body_is_sent_unchanged() -> None:
     adapter = BodyAdapter(GENERIC, "m")
     assert adapter.body_for(call(temperature=0)) is None
-    assert (adapter.version, adapter.changes, adapter.must_stream) == (0, [], False)
+    assert (adapter.version, adapter.changes, adapter.must_stream("m")) == (0, [], False)
 
 
 def test_a_refused_parameter_is_omitted_from_then_on() -> None:
     adapter = BodyAdapter(GENERIC, "m")
-    assert adapter.learn(NO_STOP, call(stop="."), 0) == "m: stop omitted (not accepted)"
+    assert adapter.learn(NO_STOP, call(stop="."), 0)
     assert adapter.body_for(call(stop=".", seed=7)) == {
         "model": "m", "messages": [{"role": "user", "content": "hi"}], "seed": 7,
     }  # fmt: skip
@@ -60,20 +60,21 @@ def test_other_models_and_apis_are_not_affected() -> None:
     adapter.learn(NO_STOP, call(stop="."), 0)
     for other in (call("other", stop="."), call(api="completions", stop=".")):
         assert adapter.body_for(other) is None
-    assert adapter.learn(NO_STOP, call("other", stop="."), 1) == "other: stop omitted (not accepted)"
+    assert adapter.learn(NO_STOP, call("other", stop="."), 1)
+    assert adapter.changes[1:] == ["other: stop omitted (not accepted)"]
 
 
 def test_a_refusal_of_a_parameter_that_was_not_sent_teaches_nothing() -> None:
     adapter = BodyAdapter(GENERIC, "m")
-    assert adapter.learn(NO_STOP, call(temperature=0), 0) is None
+    assert not adapter.learn(NO_STOP, call(temperature=0), 0)
     assert adapter.changes == []
 
 
 def test_calls_refused_before_the_lesson_are_sent_again_and_later_ones_are_not() -> None:
     adapter = BodyAdapter(GENERIC, "m")
     adapter.learn(NO_STOP, call(stop="."), 0)
-    assert adapter.learn(NO_STOP, call(stop="."), 0) == "m: stop omitted (not accepted)"
-    assert adapter.learn(NO_STOP, call(stop="."), adapter.version) is None
+    assert adapter.learn(NO_STOP, call(stop="."), 0)
+    assert not adapter.learn(NO_STOP, call(stop="."), adapter.version)
     assert len(adapter.changes) == 1
 
 
@@ -84,9 +85,8 @@ def test_a_refusal_may_teach_two_things_at_once() -> None:
     ]
     refusal = error(HttpResponse(422, msgspec.json.encode({"detail": details}), no_header))
     adapter = BodyAdapter(GENERIC, "m")
-    assert adapter.learn(refusal, call(seed=1, logit_bias={}), 0) == (
-        "m: seed omitted (not accepted); logit_bias omitted (not accepted)"
-    )
+    assert adapter.learn(refusal, call(seed=1, logit_bias={}), 0)
+    assert adapter.changes == ["m: seed omitted (not accepted)", "m: logit_bias omitted (not accepted)"]
     assert (adapter.body_for(call(seed=1, logit_bias={})) or {}).keys() == {"model", "messages"}
 
 
@@ -94,7 +94,7 @@ def test_a_limit_is_not_renamed_back_and_forth() -> None:
     adapter, limited = BodyAdapter(GENERIC, "m"), call(max_tokens=4)
     for name, learned in (("max_tokens", True), ("max_completion_tokens", False), ("max_tokens", False)):
         refusal = error(refused(f"Unknown parameter: '{name}'.", name))
-        assert (adapter.learn(refusal, limited, adapter.version) is not None) is learned
+        assert adapter.learn(refusal, limited, adapter.version) is learned
     assert "max_completion_tokens" in (adapter.body_for(limited) or {})
 
 
@@ -113,13 +113,42 @@ def test_the_number_of_lessons_is_bounded() -> None:
     assert adapter.version == MAX_LESSONS
 
 
+def test_a_call_that_is_sent_again_in_another_form_does_not_wait_longer_after_its_next_failure() -> None:
+    replies: list[HttpResponse | Exception] = [
+        refused("Unsupported parameter: 'stop'", "stop"), errors.ConnectionLost("reset"), answer(),
+    ]  # fmt: skip
+    transport = FakeTransport(lambda body: replies.pop(0))
+
+    async def main() -> None:
+        async with client(transport) as llm:
+            await llm.chat("hi", stop=".")
+
+    virtual_time.run_virtual(main())
+    assert [at for at, _ in transport.log] == [0.0, 1.0, 2.0]  # like the first failure of any other call
+
+
+def test_the_attempts_of_a_failed_call_include_those_in_another_form() -> None:
+    replies = [refused("Unsupported parameter: 'stop'", "stop"), refusal(400, "too long")]
+    transport = FakeTransport(lambda body: replies.pop(0))
+
+    async def main() -> None:
+        async with client(transport) as llm:
+            with pytest.raises(errors.HttpStatusError) as caught:
+                await llm.chat("hi", stop=".")
+            assert caught.value.attempts == 2
+
+    virtual_time.run_virtual(main())
+
+
 def test_a_model_that_only_streams_is_streamed() -> None:
     adapter = BodyAdapter(GENERIC, "m")
     adapter.learn(error(refused("This model only support stream mode")), call("other"), 0)
-    assert not adapter.must_stream
+    assert not adapter.must_stream("m")
     adapter.learn(error(refused("This model only support stream mode")), call(), 1)
-    assert adapter.must_stream
-    assert BodyAdapter(find_preset("dashscope"), "qwq-plus").must_stream is bool(find_preset("dashscope").streams_only)
+    assert adapter.must_stream("m")
+    assert BodyAdapter(find_preset("dashscope"), "qwq-plus").must_stream("qwq-plus") is bool(
+        find_preset("dashscope").streams_only
+    )
 
 
 def test_dropped_parameters_are_omitted_from_every_api() -> None:

@@ -1,5 +1,6 @@
 """What a run records of its calls and endpoints for `manycall view`: retries, calls in flight, health."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from fakes import FakeTransport, answer, calls_of, refusal
 from manycall import clock
 from manycall.client.call_client import CallClient
 from manycall.client.call_history import CallInFlight, EarlierAttempts
+from manycall.client.job_client import JobClient
 from manycall.data.row_source import RowSource
 from manycall.errors import ConnectError, HttpStatusError, InvalidResponse
 from manycall.records import Row
@@ -31,6 +33,23 @@ def test_failed_attempts_are_recorded_with_their_statuses() -> None:
     assert earlier.statuses == [429, 0, 200]
     assert earlier.waited == 3.5
     assert EarlierAttempts().statuses == []
+
+
+@pytest.mark.parametrize("shielded", [True, False])
+def test_a_call_is_in_flight_until_its_exchange_has_ended_even_if_its_row_was_cancelled(shielded: bool) -> None:
+    async def main() -> None:
+        transport = FakeTransport(lambda request: answer(), seconds=9.0)
+        async with CallClient("m", base_url="http://a", transport=transport) as client:
+            calls = JobClient(client.pool, "m", {}, finish_cancelled_calls=shielded)
+            row = asyncio.create_task(calls.chat("hi"))
+            await asyncio.sleep(1.0)
+            row.cancel()
+            await asyncio.sleep(1.0)
+            assert len(calls.in_flight) == client.permits.in_flight == shielded
+            await asyncio.sleep(8.0)
+            assert len(calls.in_flight) == client.permits.in_flight == 0
+
+    virtual_time.run_virtual(main())
 
 
 @pytest.mark.usefixtures("no_key")

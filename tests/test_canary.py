@@ -67,7 +67,7 @@ def test_a_run_that_is_well_loses_a_moment(
     transport = FakeTransport(lambda body: answer(), 0.5)
     took = go(tmp_path, transport, 4 * 512 - 8, concurrency=512, before=before, **server)
     assert took == pytest.approx(seconds)
-    assert transport.most == 512
+    assert transport.max_in_flight == 512
 
 
 @pytest.mark.parametrize(("server", "seconds"), [(OURS, 0.1), (HOSTED, 2.0)])

@@ -98,7 +98,7 @@ def test_a_call_that_waits_for_its_retry_holds_no_permit() -> None:
             assert caught.value.attempts == 100
 
     virtual_time.run_virtual(main())
-    assert transport.most == 1
+    assert transport.max_in_flight == 1
 
 
 def test_a_request_that_can_never_succeed_is_sent_once() -> None:

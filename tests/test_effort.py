@@ -4,10 +4,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from fakes import FakeTransport
 from manycall import clock
+from manycall.client.call_client import CallClient
 from manycall.client.cpu_load import CpuLoad
 from manycall.run.run_result import RunResult
 from manycall.sim import virtual_time
+from manycall.transport.messages import HttpRequest, HttpResponse, no_header
 
 
 class Loop(virtual_time.VirtualLoop):
@@ -31,11 +34,9 @@ def watched(share: float, late: float = 0.0, seconds: int = 5, waited: float = 0
         assert isinstance(loop, Loop)
         loop.share, loop.waited = share, waited
         effort = CpuLoad()
-        effort.sample(0.0)
         for _ in range(seconds):
-            await clock.sleep(1.0)
-            loop.hold_up(late)
-            effort.sample(1.0)
+            loop.call_later(1.0, loop.hold_up, late)
+            await effort.sample_after(1.0)
         return effort
 
     with asyncio.Runner(loop_factory=Loop) as runner:
@@ -63,6 +64,29 @@ def test_a_thread_that_gets_no_core_is_the_limit_too() -> None:
     effort = watched(0.5, waited=0.45)
     assert (effort.is_limiting, str(effort)) == (True, "50% of a core, and waiting for one 45% of the time")
     assert not watched(0.5, waited=0.2).is_limiting
+
+
+class SlowMetrics(FakeTransport):
+    """A server that takes its time to say how many calls it works on."""
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        if request.method != "GET":
+            return await super().send(request)
+        await asyncio.sleep(0.4)
+        return HttpResponse(200, b"vllm:num_requests_running 4\nvllm:num_requests_waiting 0\n", no_header)
+
+
+def test_a_server_whose_metrics_are_slow_does_not_make_this_machine_the_limit() -> None:
+    async def main() -> None:
+        async with CallClient("m", base_url="http://10.0.0.5/v1", transport=SlowMetrics(lambda body: "fine")) as llm:
+            calls = [asyncio.create_task(llm.chat("hi")) for _ in range(2000)]
+            await asyncio.wait(calls)
+            (endpoint,) = llm.pool.endpoints
+            assert llm.pool.cpu_load.bound_seconds == 0
+            assert endpoint.window is not None
+            assert endpoint.window.size > 100
+
+    virtual_time.run_virtual(main())
 
 
 def test_the_time_without_a_core_is_read_where_the_system_reports_it() -> None:

@@ -241,7 +241,7 @@ def test_an_overloaded_server_gets_a_smaller_window(status: int) -> None:
     async def window_after_a_refusal() -> tuple[int, int]:
         endpoint = endpoint_at("https://h", Secret("k"), window=WindowRange(32, 64))
         assert endpoint.window is not None
-        endpoint.record_answer(endpoint.window.interval, 1.0, 10)
+        endpoint.record_answer(endpoint.window.interval, 1.0, 10, 1)
         before = endpoint.window.size
         response = HttpResponse(status, b"busy", no_header)
         for _ in range(3):

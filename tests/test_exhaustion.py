@@ -32,11 +32,11 @@ def test_before_any_success_the_refusal_means_that_the_quota_is_used_up() -> Non
 
 def test_after_a_success_it_means_a_throttle_until_the_key_had_no_success_for_five_minutes() -> None:
     key = Exhaustion()
-    key.succeeded()
+    key.record_success()
     assert key.is_temporary(1000.0)  # the key may have been idle before: the time runs from the first refusal
     assert key.is_temporary(1000.0 + PATIENCE_SECONDS - 1)
     assert not key.is_temporary(1000.0 + PATIENCE_SECONDS)
-    key.succeeded()
+    key.record_success()
     assert key.is_temporary(1000.0 + PATIENCE_SECONDS + 1)
     assert key.is_temporary(1000.0 + 2 * PATIENCE_SECONDS)
 

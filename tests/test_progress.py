@@ -121,7 +121,7 @@ def test_the_rate_of_fast_rows_is_over_the_last_seconds() -> None:
 
 def test_answers_are_counted_with_their_tokens() -> None:
     counters = CallCounters()
-    counters.answer(Completion("x", "length", Usage(3, 4), b""))
+    counters.record_answer(Completion("x", "length", Usage(3, 4), b""))
     assert asdict(counters) == {
         **asdict(CallCounters()),
         "calls": 1,

@@ -13,7 +13,7 @@ from manycall.client.job_client import JobClient
 from manycall.client.shared_budget import SharedBudget
 from manycall.control.budget import Budget, Charge, SpendLimit
 from manycall.data.row_source import RowSource
-from manycall.errors import AttemptTimeout, CallError, ConnectionLost, RunStopped
+from manycall.errors import AttemptTimeout, CallError, ConnectError, ConnectionLost, RunStopped
 from manycall.run.scheduler import Scheduler
 from manycall.sim import virtual_time
 from manycall.store.manifest import Manifest
@@ -112,6 +112,13 @@ def test_if_the_original_is_lost_while_the_copy_is_on_its_way_the_copy_is_waited
     assert came.text == "fine"
     assert len(servers.sends) == 2
     assert llm.counters.retries == 0
+
+
+@pytest.mark.parametrize(("lost", "billed"), [(AttemptTimeout("late"), 1), (ConnectError("refused"), 0)])
+def test_an_original_that_failed_before_its_copy_answered_may_be_billed(lost: Exception, billed: int) -> None:
+    came, _, llm = one_slow(Servers(after(10.0, lost), after(12.0)))
+    assert came.text == "fine"
+    assert (llm.counters.hedged, llm.counters.possibly_billed) == (1, billed)
 
 
 def test_after_the_stop_nothing_is_sent_again() -> None:

@@ -112,7 +112,7 @@ def test_every_row_is_done_once_and_all_slots_are_used(tmp_path: Path) -> None:
     world = World(tmp_path, concurrency=4)
     world.go(questions(20))
     assert {name: row["text"] for name, row in world.rows.items()} == {f"r{n}": f"to q{n}" for n in range(20)}
-    assert (world.took, world.transport.most) == (5.0, 4)
+    assert (world.took, world.transport.max_in_flight) == (5.0, 4)
 
 
 def test_rows_that_finish_in_one_turn_of_the_loop_are_written_together(tmp_path: Path) -> None:

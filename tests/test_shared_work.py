@@ -164,12 +164,16 @@ class SharedWork(RuleBasedStateMachine):
             self.quiet_second(factor=1 + second % 2 if second < 40 else 1)
             if second == 13:  # leases of workers that are gone are over after 10.5 s
                 self.check_shares()
-            if self.driver.units.is_finished or self.driver.amount.is_exhausted:
+            if self.driver.units.is_finished or self.is_budget_used:
                 break
         if self.driver.units.is_finished:
             assert self.done.keys() == set(map(str, range(ROWS)))
         else:
-            assert self.driver.amount.is_exhausted or not self.held(), "rows are left, but nobody has any to do"
+            assert self.is_budget_used or not self.held(), "rows are left, but nobody has any to do"
+
+    @property
+    def is_budget_used(self) -> bool:
+        return self.driver.amount.used >= self.budget
 
     def held(self) -> list[Worker]:
         return [each for each in self.workers if each.has_lease(self.time) and each.name in self.driver.newest]

@@ -9,14 +9,17 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from endpoints import endpoint_at
 from fakes import FakeTransport, answer, calls_of, refusal
 from manycall import errors
 from manycall.client.call_client import CallClient
+from manycall.client.job_client import JobClient
 from manycall.client.limit_headers import FIRST_ANSWERS
+from manycall.control.concurrency_window import ConcurrencyWindow
+from manycall.control.regression import MonitorInterval
 from manycall.data.prompt_template import PromptTemplate
 from manycall.data.row_source import RowSource
 from manycall.dataset.duplicates import Duplicates
@@ -97,10 +100,43 @@ def lines_of(path: Path) -> list[bytes]:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(REPLIES), max_size=12))
+@example([*[HttpResponse(200, b"<html>", no_header)] * 6, errors.ConnectError("refused")])  # the endpoint is ejected
 def test_a_call_without_a_task_of_its_own_sends_counts_and_writes_the_same(
     replies: list[HttpResponse | Exception],
 ) -> None:
     assert outcome_of(replies, shielded=False) == outcome_of(replies, shielded=True)
+
+
+class RecordingWindow(ConcurrencyWindow):
+    """Records how many calls were in flight at each answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[int] = []
+
+    def record_answer(
+        self, interval: MonitorInterval, seconds: float, tokens: int, now: float, in_flight: int = 0
+    ) -> None:
+        self.seen.append(in_flight)
+        super().record_answer(interval, seconds, tokens, now, in_flight)
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+@pytest.mark.parametrize("shielded", [False, True])
+@pytest.mark.parametrize("calls", [1, 3])
+def test_the_calls_in_flight_at_an_answer_include_its_own(calls: int, shielded: bool, size: int) -> None:
+    window = RecordingWindow()
+
+    async def main() -> None:
+        transport = FakeTransport(lambda body: answer(size * "x"))
+        async with CallClient("m", base_url="http://h", transport=transport) as client:
+            await client.chat("the first call")
+            job = JobClient(client.pool, "m", {}, finish_cancelled_calls=shielded)
+            client.pool.endpoints[0].window = window
+            await asyncio.gather(*(job.chat("hi") for _ in range(calls)))
+
+    virtual_time.run_virtual(main())
+    assert window.seen[0] == calls
 
 
 @given(TEXTS)

@@ -244,12 +244,14 @@ def test_the_rate_is_that_of_the_calls_accepted_between_two_refusals() -> None:
     assert throttle.rate == pytest.approx(0.95 * 20.5 / 4.1)
 
 
-def refused_after(burst: int, seconds: float) -> Throttle:
-    """A throttle after a burst of calls at equal intervals, and one refusal at the end."""
+def refused_after(burst: int, seconds: float, begin: float = 0.0) -> Throttle:
+    """A throttle after one call per second until `begin`, a burst of calls at equal intervals, and a refusal."""
     throttle = Throttle()
+    for second in range(round(begin)):
+        throttle.record_sent(second)
     for n in range(burst + 1):
-        throttle.record_sent(seconds * n / burst)
-    throttle.record_429(seconds, seconds + 0.05, None)
+        throttle.record_sent(begin + seconds * n / burst)
+    throttle.record_429(begin + seconds, begin + seconds + 0.05, None)
     return throttle
 
 
@@ -265,6 +267,15 @@ def test_the_first_measurement_is_rounded_down_if_the_server_permits_unused_call
     throttle.earliest(9.1)
     assert throttle.rate == pytest.approx(0.95 * (18 + gained) / 6.0, rel=0.002)  # grown for a moment
     assert throttle._pace.stage is (GrowthStage.LATER if gained < 0 else GrowthStage.FIRST)
+
+
+@pytest.mark.parametrize("begin", [0.0, 40.0, 600.0])
+def test_how_long_few_calls_were_made_before_a_burst_does_not_change_what_is_measured(begin: float) -> None:
+    throttle = refused_after(300, 10.0, begin)
+    for n in range(30):
+        throttle.record_sent(begin + 11.1 + n / 3)
+    throttle.record_429(begin + 21.0, begin + 21.05, None)
+    assert throttle._pace.stage is GrowthStage.LATER
 
 
 @pytest.mark.parametrize("per_minute", [60, 70, 90, 120])

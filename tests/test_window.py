@@ -242,11 +242,11 @@ def test_after_a_reduction_it_finds_the_knee_again() -> None:
 def test_gauges_that_go_silent_leave_it_to_the_answers() -> None:
     window = ConcurrencyWindow(rule=SELF_HOSTED)
     window.update_from_metrics(ServerLoad(8, 0), 8, 1.0)
-    window.metrics_lost(2.0)
+    window.record_metrics_lost()
     assert "opening" in repr(window)
     window.skip_opening(2.0)
     window.update_from_metrics(ServerLoad(8, 5), 13, 3.0)
-    window.metrics_lost(4.0)
+    window.record_metrics_lost()
     assert "steady" in repr(window)
     played = Played(server(64), window, 6000)
     assert played.window.size < 200

@@ -2,6 +2,7 @@
 
 import math
 import random
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -12,6 +13,9 @@ from manycall.control.knee_search import Phase
 from manycall.control.window_opening import (
     HOSTED,
     HOSTED_STREAMED,
+    MAX_ANSWERS_PER_CALL,
+    MAX_JUDGED_CALLS,
+    MIN_ORDERED_ANSWERS,
     SELF_HOSTED,
     SELF_HOSTED_BLIND,
     OpeningEnd,
@@ -66,7 +70,7 @@ class Opened:
             pass
 
     def _wait_for_room(self) -> bool:
-        while self.end is None and (at := self.opening.earliest(self.in_flight, self.now)) > self.now:
+        while self.end is None and (at := self.opening.earliest(self.in_flight)) > self.now:
             if not self._pass(at):
                 return False
         return self.end is None
@@ -209,7 +213,7 @@ def test_a_hosted_endpoint_opens_more_slowly_the_longer_a_refusal_takes_and_befo
         opening.record_answer(1.0, 0, 0.0)
     times: list[float] = []
     for in_flight in range(1, 1001):
-        times.append(max(opening.earliest(in_flight - 1, 0.0), times[-1] if times else 0.0))
+        times.append(max(opening.earliest(in_flight - 1), times[-1] if times else 0.0))
         opening.record_sent(in_flight, times[-1])
     assert times[16] - times[8] == pytest.approx(doubling, rel=0.1)
     assert times[999] - times[899] == pytest.approx(100 * counted / 20)
@@ -236,12 +240,31 @@ def test_streams_of_an_endpoint_with_a_key_permit_four_times_the_calls_that_have
     assert run.end.size == pytest.approx(1.06 * 16 + 1, abs=1.1)
 
 
+def test_calls_that_fail_need_bounded_memory_and_do_not_look_like_a_queue() -> None:
+    opening = WindowOpening(HOSTED, START, START)
+    for n in range(MAX_JUDGED_CALLS):
+        opening.record_sent(1, n / 100)
+    tracemalloc.start()
+    for n in range(MAX_JUDGED_CALLS, 2 * MAX_JUDGED_CALLS):
+        opening.record_sent(1, n / 100)
+    grown = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert grown < 1000
+    now = 2 * MAX_JUDGED_CALLS / 100
+    ends = []
+    for _ in range(MAX_ANSWERS_PER_CALL * MIN_ORDERED_ANSWERS):
+        now += 1.0
+        opening.record_sent(1, now)
+        ends.append(opening.record_answer(0.5, 1, now + 0.5))
+    assert {end.reason for end in ends if end is not None} <= {"the opening is complete"}
+
+
 def test_a_rate_limit_ends_every_judgement() -> None:
     opening = WindowOpening(SELF_HOSTED, START, 8192)
     opening.step_aside()
     now = 0.0
     for in_flight in range(1, 3001):
-        now = max(now + 0.01, opening.earliest(in_flight - 1, now))
+        now = max(now + 0.01, opening.earliest(in_flight - 1))
         opening.record_sent(in_flight, now)
         opening.record_started()
         assert opening.take_mark(now) is None
@@ -265,7 +288,7 @@ def test_the_opening_stays_within_its_bounds_for_any_events(
     for what, number in events:
         now += number / 100
         end = None
-        if what == "send" and opening.earliest(in_flight, now) <= now:
+        if what == "send" and opening.earliest(in_flight) <= now:
             in_flight += 1
             opening.record_sent(in_flight, now)
             opening.record_started()

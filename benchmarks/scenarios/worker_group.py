@@ -175,6 +175,7 @@ class SimulatedDriver:
         self.units, self._leases = WorkUnits(), WorkerLeases()
         self.units.offer(f"r{number}" for number in range(rows))
         self.amount = None if budget is None else DividedAmount(budget)
+        self._budget = math.inf if budget is None else budget
         self._limits: dict[str, DividedLimit] = {}
         self._holder_limits: dict[str, HolderLimit] = {}
         self._refused: dict[str, int] = {}
@@ -263,4 +264,4 @@ class SimulatedDriver:
     @property
     def is_finished(self) -> bool:
         """Whether all rows have ended, or the budget is used up."""
-        return self.units.is_finished or (self.amount is not None and self.amount.is_exhausted)
+        return self.units.is_finished or (self.amount is not None and self.amount.used >= self._budget)

@@ -35,6 +35,7 @@ class Answered(msgspec.Struct, frozen=True, gc=False):
         body: the chat completion, without keys.
         endpoint: the endpoint that sent it.
         seconds: duration of the attempt.
+        in_flight: number of calls in flight at the endpoint when the response arrived, including this one.
         ttft: seconds until the first event of a stream; None if the response was not streamed.
         earlier: the failed attempts of the call before this one; None if there were none.
     """
@@ -42,6 +43,7 @@ class Answered(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     endpoint: Endpoint
     seconds: float
+    in_flight: int
     ttft: float | None = None
     earlier: EarlierAttempts | None = None
 
@@ -111,8 +113,8 @@ class AttemptSender:
             failure = assess_failure(endpoint, error, SendTime(sent_at, others), now)
             return failure._replace(adapted=_learn(endpoint, error, call, prepared.version))
         seconds = now - sent_at
-        endpoint.record_success(seconds)
-        return Answered(body, endpoint, seconds, None if reader is None else _ttft(endpoint, reader, sent_at, seconds))
+        ttft = None if reader is None else _ttft(endpoint, reader, sent_at, seconds)
+        return Answered(body, endpoint, seconds, endpoint.in_flight, ttft)
 
 
 def _ttft(endpoint: Endpoint, reader: StreamReader, sent_at: float, seconds: float) -> float | None:
@@ -129,11 +131,10 @@ def _learn(endpoint: Endpoint, error: HttpStatusError, call: EncodedCall, versio
     """Learn from a refusal which body the endpoint accepts. Return whether the call should be sent again at once."""
     adapter = endpoint.api.adapter
     before = adapter.version
-    if adapter.learn(error, call, version) is None:
-        return False
+    is_useful = adapter.learn(error, call, version)
     for change in adapter.changes[before:]:
         endpoint.note(clock.now(), change)
-    return True
+    return is_useful
 
 
 def _redacted(endpoint: Endpoint, error: InvalidResponse) -> InvalidResponse:

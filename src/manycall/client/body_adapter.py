@@ -53,6 +53,7 @@ class BodyAdapter:
         sent_model: the name of the client's model at this endpoint; "": the same.
 
     Attributes:
+        has_fixed_changes: whether bodies are changed or checked even before anything was learned.
         learned: what was learned, in this order.
 
     Raises:
@@ -75,7 +76,7 @@ class BodyAdapter:
         self._lessons: dict[tuple[Api, str], list[ParameterLesson]] = {}
         self._sent_model = sent_model or model
         is_renamed = self._sent_model != model
-        self._has_fixed_changes = bool(drop or self._thinking or is_renamed) or not provider.takes_canonical_body
+        self.has_fixed_changes = bool(drop or self._thinking or is_renamed) or not provider.takes_canonical_body
         self.learned: list[LearnedChange] = []
 
     def __repr__(self) -> str:
@@ -86,11 +87,6 @@ class BodyAdapter:
         """Whether an option switches thinking on in the chat template, which may then write the opening tag itself."""
         arguments = self._thinking.get("chat_template_kwargs") or {}
         return any(value is True for value in arguments.values())
-
-    @property
-    def has_fixed_changes(self) -> bool:
-        """Whether bodies are changed or checked even before anything was learned."""
-        return self._has_fixed_changes
 
     @property
     def changes(self) -> list[str]:
@@ -106,12 +102,7 @@ class BodyAdapter:
         """Return the name at this endpoint of a model that a call names."""
         return self._sent_model if model == self._model else model
 
-    @property
-    def must_stream(self) -> bool:
-        """Whether the client's model responds only with a stream."""
-        return self.must_stream_model(self._model)
-
-    def must_stream_model(self, model: str) -> bool:
+    def must_stream(self, model: str) -> bool:
         """Return whether a model responds only with a stream."""
         return self._provider.must_stream(self.sent_model(model)) or any(
             each.model == model and each.lesson.change == "stream" for each in self.learned
@@ -124,15 +115,15 @@ class BodyAdapter:
             UsageError: the provider cannot express the body, or a parameter contradicts the option `thinking`.
         """
         lessons = self._lessons.get((call.api, call.model)) if self._lessons else None
-        if not self._has_fixed_changes and lessons is None:
+        if not self.has_fixed_changes and lessons is None:
             return None
         body = self._prepare(call)
         for lesson in lessons or ():
             body = lesson.apply(body)
         return body
 
-    def learn(self, error: HttpStatusError, call: EncodedCall, version: int) -> str | None:
-        """Return why the call should be sent again at once: what its refusal taught. None if it taught nothing.
+    def learn(self, error: HttpStatusError, call: EncodedCall, version: int) -> bool:
+        """Learn from a refusal. Return whether the call should be sent again at once, in another form.
 
         A refusal that arrives after another call was refused for the same reason is worth another attempt too. One of
         a body that already followed the lesson is not.
@@ -142,11 +133,11 @@ class BodyAdapter:
         """
         learned_since = [each.lesson for each in self.learned[version:] if each.model == call.model]
         useful = [
-            str(lesson)
+            lesson
             for lesson in read_parameter_errors(error.status, error.body)
             if lesson in learned_since or self._add(lesson, call)
         ]
-        return f"{call.model}: {'; '.join(useful)}" if useful else None
+        return bool(useful)
 
     def _add(self, lesson: ParameterLesson, call: EncodedCall) -> bool:
         """Follow a lesson from now on, if it would change the call."""

@@ -20,11 +20,10 @@ from manycall.option_flags import option
 from manycall.providers.parameter_lesson import ParameterChange
 from manycall.records import Request, Secret
 from manycall.sim import process
-from manycall.transport.http import IDLE_TIMEOUT_SECONDS, HttpTransport
-from manycall.transport.messages import Transport
+from manycall.transport.http import HttpTransport
+from manycall.transport.messages import DEFAULT_IDLE_TIMEOUT_SECONDS, DEFAULT_TIMEOUT_SECONDS, Transport
 
-DEFAULT_TIMEOUT = 600.0
-MAX_TIMEOUT = 86_400.0
+MAX_TIMEOUT_SECONDS = 86_400.0
 NOT_OPEN = "The client is not open. Use it inside `async with manycall.Client(...) as llm:`."
 
 
@@ -68,8 +67,8 @@ class CallClient(LLM):
         api_key: str | Secret | None = None,
         plain_http: bool = False,
         concurrency: int | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
-        idle_timeout: float = IDLE_TIMEOUT_SECONDS,
+        timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        idle_timeout: float = DEFAULT_IDLE_TIMEOUT_SECONDS,
         params: Mapping[str, Any] | None = None,
         drop: str | Sequence[str] | None = None,
         thinking: str | int | None = None,
@@ -85,7 +84,7 @@ class CallClient(LLM):
         if concurrency is not None and concurrency < 1:
             raise UsageError(f"{option('concurrency')} must be at least 1, not {concurrency}")
         for name, seconds in (("timeout", timeout), ("idle_timeout", idle_timeout)):
-            if not 0 < seconds <= MAX_TIMEOUT:
+            if not 0 < seconds <= MAX_TIMEOUT_SECONDS:
                 raise UsageError(f"{option(name)} must be more than 0 and at most 86400 seconds, not {seconds}")
         urls = [base_url] if isinstance(base_url, str) else list(base_url or ())
         endpoints = resolve_endpoints(urls, api_key, plain_http=plain_http, choice=PoolChoice(endpoint or None, pools))

@@ -114,12 +114,12 @@ class CallCounters:
         """Count a call that was answered from the journal."""
         self.replayed += 1
 
-    def answer(self, answer: Completion | Embeddings) -> None:
+    def record_answer(self, answer: Completion | Embeddings) -> None:
         """Count an answer and its tokens."""
         self.calls += 1
-        self.spent(answer.usage)
+        self.record_spent(answer.usage)
 
-    def spent(self, usage: Usage) -> None:
+    def record_spent(self, usage: Usage) -> None:
         """Count a response and its tokens."""
         self.responses += 1
         self.prompt_tokens += usage.prompt_tokens

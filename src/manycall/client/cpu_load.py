@@ -32,17 +32,20 @@ class CpuLoad:
     def __repr__(self) -> str:
         return f"<CpuLoad: {self}>"
 
-    def sample(self, seconds: float) -> None:
-        """Take a sample. `seconds`: expected interval since the previous sample."""
-        now = clock.now(), clock.cpu_time(), clock.cpu_time(of_all=True), clock.cpu_wait_time()
-        if self._previous is not None:
-            passed, *used = (new - old for new, old in zip(now, self._previous, strict=True))
-            self.thread, self.process, self.cpu_wait = (each / max(passed, 1e-9) for each in used)
-            self.loop_lag = max(0.0, passed - seconds)
-            if self.is_limiting:
-                self.bound_seconds += passed
-                if self._strain >= self._worst:
-                    self._worst, self.worst = self._strain, str(self)
+    async def sample_after(self, seconds: float) -> None:
+        """Wait for some seconds, then take a sample. The event loop is late by what the wait takes longer."""
+        if self._previous is None:
+            self._previous = _read_clocks()
+        started = clock.now()
+        await clock.sleep(seconds)
+        self.loop_lag = max(0.0, clock.now() - started - seconds)
+        now = _read_clocks()
+        passed, *used = (new - old for new, old in zip(now, self._previous, strict=True))
+        self.thread, self.process, self.cpu_wait = (each / max(passed, 1e-9) for each in used)
+        if self.is_limiting:
+            self.bound_seconds += passed
+            if self._strain >= self._worst:
+                self._worst, self.worst = self._strain, str(self)
         self._previous = now
 
     @property
@@ -69,3 +72,8 @@ class CpuLoad:
         if self.thread >= self.process / self._cores:
             return f"{self.thread:.0%} of a core"
         return f"{self.process / self._cores:.0%} of {self._cores} cores"
+
+
+def _read_clocks() -> tuple[float, ...]:
+    """Return the time, the CPU time of this thread and of all threads, and the time without a core."""
+    return clock.now(), clock.cpu_time(), clock.cpu_time(of_all=True), clock.cpu_wait_time()

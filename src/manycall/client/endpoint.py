@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from manycall import clock
 from manycall.client.call_counters import CallCounters
 from manycall.client.encoded_call import EncodedCall
 from manycall.client.endpoint_api import EndpointApi
@@ -14,7 +15,7 @@ from manycall.control.load_balance import MeanDuration
 from manycall.control.outage import Outage
 from manycall.control.retry import MAX_RETRY_AFTER_SECONDS
 from manycall.control.window_opening import HOSTED, SELF_HOSTED, UNKNOWN_HOST, OpeningRule
-from manycall.errors import AttemptTimeout, TransportError
+from manycall.errors import AttemptTimeout, FailureClass, TransportError
 from manycall.limits import CallCost, RateLimits
 from manycall.providers import address
 from manycall.providers.catalog import GENERIC
@@ -22,8 +23,10 @@ from manycall.providers.redact import redact_all
 from manycall.providers.urls import is_loopback
 from manycall.transport.messages import HttpResponse
 
-HEALTHY_STATUSES = frozenset({200, 400, 408, 409, 413, 422, 425, 429})
-"""Statuses that do not count as a failure of the server."""
+HEALTHY_STATUSES = frozenset({400, 408, 409, 413, 422, 425, 429})
+"""Error statuses that do not count as a failure of the server."""
+SERVER_FAILURES = frozenset({FailureClass.MALFORMED, FailureClass.SERVER_ERROR, FailureClass.OVERLOADED})
+"""Meanings of a response with status 200 but without a completion that count as a failure of the server."""
 LOCAL_CANARY_SECONDS, CANARY_SECONDS, HOSTED_CANARY_SECONDS = 0.03, 0.1, 2.0
 """How long to wait for the first answer before more calls are sent: on this machine, in the local network, and for a
 hosted API. An error response usually arrives sooner, and a round of calls takes longer than that."""
@@ -65,7 +68,7 @@ class Endpoint(EndpointLimits):
         exhaustion: whether a refusal of the key is final, for refusals that may also be temporary.
         outage: whether all calls are refused.
         listener: observes first tokens while the window opens; None afterwards.
-        answers, errors: number of responses with status 200, and of attempts without one.
+        answers, errors: number of completions, with or without a usable answer, and of attempts without one.
         queue: calls in the server's queue when its metrics were last read; None if it publishes none.
     """
 
@@ -163,14 +166,17 @@ class Endpoint(EndpointLimits):
             self.record_overload(now)
 
     def record_response(self, response: HttpResponse, sent: float, now: float) -> bool:
-        """Record a response, before its status is judged. Return whether it ends an outage."""
+        """Record a response, before its status is judged. Return whether its error status ends an outage.
+
+        If the status is 200, `record_success` or `record_no_completion` follows, once the body was read.
+        """
         recovered, status = False, response.status
         if status != 200:
             self.errors += 1
-        if status >= 500:
-            self.health.record_failure(now)
-        elif status in HEALTHY_STATUSES:
-            recovered = self.health.record_success(sent, now)
+            if status >= 500:
+                self.health.record_failure(now)
+            elif status in HEALTHY_STATUSES:
+                recovered = self.health.record_success(sent, now)
         if self._headers.is_due(response, now):
             self._apply_advertised(response, sent, now)
         if self.refusals and self.concurrency_limit.is_active and self.concurrency_limit.update(self.in_flight, now):
@@ -181,16 +187,26 @@ class Endpoint(EndpointLimits):
         """Record how many calls wait in the server's queue."""
         self.queue = round(calls)
 
-    def record_success(self, seconds: float) -> None:
-        """Record a response with status 200.
+    def record_no_completion(self, meaning: FailureClass, now: float) -> None:
+        """Record a response with status 200 that is not a completion: a web page, an error, a part of a response."""
+        self.errors += 1
+        if meaning in SERVER_FAILURES:
+            self.health.record_failure(now)
+
+    def record_success(self, seconds: float) -> bool:
+        """Record a completion that arrived just now. Return whether it ends an outage.
 
         The estimate of the 99th percentile of the duration moves by one step (stochastic approximation: Robbins and
         Monro, 1951). The steps up and down balance when 1 % of the durations exceed the estimate.
         """
         self.answers += 1
-        self.exhaustion.succeeded()
+        self.exhaustion.record_success()
         self.mean_duration.record_answer()
         if self.latency_p99 is None:
             self.latency_p99 = max(seconds, 0.001)
         else:
             self.latency_p99 *= 1 + QUANTILE_STEP * (0.99 if seconds > self.latency_p99 else -0.01)
+        if not self.health.failure_rate:
+            return False
+        now = clock.now()
+        return self.health.record_success(now - seconds, now)

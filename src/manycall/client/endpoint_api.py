@@ -113,7 +113,7 @@ class EndpointApi:
         mode = self._settings.stream
         if mode == "never" or call.api == "embeddings":
             return False
-        return mode == "always" or self.adapter.must_stream_model(call.model)
+        return mode == "always" or self.adapter.must_stream(call.model)
 
     def _encode(self, body: dict[str, Any], is_streamed: bool) -> bytes:
         if is_streamed:

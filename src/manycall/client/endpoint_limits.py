@@ -201,11 +201,15 @@ class EndpointLimits:
         else:
             self.throttle.reset()
 
-    def record_answer(self, interval: MonitorInterval, seconds: float, tokens: int) -> bool:
-        """Record a decoded answer to a call of this interval. Return whether the window may have grown."""
+    def record_answer(self, interval: MonitorInterval, seconds: float, tokens: int, in_flight: int) -> bool:
+        """Record a decoded answer to a call of this interval. Return whether the window may have grown.
+
+        Args:
+            in_flight: number of calls that were in flight when the answer arrived, including this one.
+        """
         assert self.window is not None
         size, is_opening = self.window.size, self.window.opening is not None
-        self.window.record_answer(interval, seconds, tokens, clock.now(), self.in_flight)
+        self.window.record_answer(interval, seconds, tokens, clock.now(), in_flight)
         return is_opening or self.window.size > size
 
     def record_overload(self, now: float) -> None:

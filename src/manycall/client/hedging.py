@@ -109,8 +109,10 @@ class HedgingSender:
                 if flight.cancelled_for_copy() and flight.copy_answer is not None:
                     return flight.copy_answer
                 raise  # the task was also cancelled for another reason
-            if isinstance(outcome, FailedAttempt):
-                return await flight.answer_of_copy() or outcome
+            if isinstance(outcome, FailedAttempt) and (answer := await flight.answer_of_copy()) is not None:
+                if outcome.error.possibly_billed:
+                    owner.counters.record_unused()
+                return answer
             return outcome
         finally:
             del self._in_flight[flight]

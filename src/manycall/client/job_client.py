@@ -23,7 +23,7 @@ from manycall.client.pool_names import ONE_POOL, PoolNames
 from manycall.client.refusal import assess_failure
 from manycall.client.requests import LLM, ModelReply
 from manycall.client.shared_budget import SharedBudget
-from manycall.client.shielded_exchanges import ShieldedExchanges
+from manycall.client.shielded_exchanges import Outcome, ShieldedExchanges
 from manycall.control import retry
 from manycall.control.regression import MonitorInterval
 from manycall.control.retry import FailedAttempt, RetryRule
@@ -111,7 +111,9 @@ class JobClient(LLM):
         self.storage_error: StorageError | None = None
         self.in_flight: dict[int, CallInFlight] = {}
         self._charge, self._log = charge, log
-        self._shielded = ShieldedExchanges(self.permits, self.counters) if finish_cancelled_calls else None
+        self._shielded = (
+            ShieldedExchanges(self.permits, self.counters, self.in_flight) if finish_cancelled_calls else None
+        )
         self._first_priority = next(pool.job_numbers) * JOB_STEP
         self._count = self._attempts = 0
 
@@ -177,7 +179,7 @@ class JobClient(LLM):
                 return outcome
             failures = {} if failures is None else failures
             self._after_failure(pool, outcome, sent, failures)
-            seconds = retry.backoff_seconds(outcome, sent, pool.rng)
+            seconds = retry.backoff_seconds(outcome, sum(failures.values()), pool.rng)
             may_hurry = retry.ends_with_outage(outcome.error)
             earlier = EarlierAttempts() if earlier is None else earlier
             earlier.record(outcome.error, clock.now())
@@ -198,32 +200,36 @@ class JobClient(LLM):
             earlier.record_sent(now)
         self._attempts = number = self._attempts + 1
         self.in_flight[number] = CallInFlight(origin, endpoint, now)
+        if shielded is not None:
+            exchange = self._exchange(pool, call, cost, endpoint, interval, origin, earlier)
+            response = await shielded.run(exchange, number, shared, endpoint)
+            return self._read(pool, call, cost, endpoint, interval, response)
         try:
-            if shielded is not None:
-                response = await shielded.run(self._exchange(pool, call, endpoint, origin, earlier), shared, endpoint)
-            else:
-                try:
-                    await clock.next_turn()
-                    answered = await pool.sender.send(endpoint, call, self)
-                    response = self._record(pool, call, endpoint, origin, earlier, answered)
-                    if isinstance(response, Answered) and len(response.body) <= MAX_HELD_BYTES:
-                        outcome = self._read(pool, call, cost, endpoint, interval, response)
-                        await clock.next_turn()
-                        return outcome
-                finally:
-                    permits.release(shared, endpoint)
+            await clock.next_turn()
+            answered = await pool.sender.send(endpoint, call, self)
+            response = self._record(pool, call, endpoint, origin, earlier, answered)
+            if isinstance(response, Answered) and len(response.body) <= MAX_HELD_BYTES:
+                outcome = self._read(pool, call, cost, endpoint, interval, response)
+                await clock.next_turn()
+                return outcome
         finally:
             del self.in_flight[number]
+            permits.release(shared, endpoint)
         return self._read(pool, call, cost, endpoint, interval, response)
 
     def _after_failure(
         self, pool: EndpointPool, failure: FailedAttempt, sent: int, failures: dict[RetryRule, int]
     ) -> None:
-        """Count a failed attempt. Raise its error unless the call should be sent again."""
+        """Count a failed attempt. Raise its error unless the call should be sent again.
+
+        Args:
+            sent: how often the call was sent.
+            failures: how often it has failed under each rule, apart from refusals of a parameter; updated.
+        """
         error, counters = failure.error, self.counters
         counters.record_failure(error, failure.failure_class)
         rule = retry.RULES[failure.failure_class]
-        failures[rule] = failures.get(rule, 0) + 1
+        failures[rule] = failures.get(rule, 0) + (not failure.adapted)
         match retry.decide(failure, failures[rule], any_success=self.any_success(pool)):
             case FailureAction.RETRY:
                 counters.record_retry(None if failure.adapted else error)
@@ -247,16 +253,21 @@ class JobClient(LLM):
         cost: CallCost,
         endpoint: Endpoint,
         interval: MonitorInterval | None,
-        response: Answered | FailedAttempt,
+        response: Outcome,
     ) -> ModelReply | FailedAttempt:
-        """Decode a response and count its answer. Return the answer, or the failure if there is none."""
+        """Decode a response and count its answer. Return the answer, or the failure if there is none.
+
+        What was read already is returned unchanged.
+        """
         if not isinstance(response, Answered):
             return response
         try:
             answer = openai.decode(call.api, response.body, False, pool.is_thinker(call.model))
         except errors.InvalidResponse as error:
             return self._unanswered(pool, error.with_traceback(None), response)  # a variable would be part of a cycle
-        self.counters.answer(answer)
+        if response.endpoint.record_success(response.seconds):
+            pool.permits.end_outage()
+        self.counters.record_answer(answer)
         if not pool.permits.has_answer:
             pool.permits.record_answer()
         if interval is not None or cost is not ONE_CALL:
@@ -265,11 +276,12 @@ class JobClient(LLM):
 
     def _unanswered(self, pool: EndpointPool, error: errors.InvalidResponse, response: Answered) -> FailedAttempt:
         """Return the failure of an attempt whose response contains no answer."""
-        self.counters.spent(openai.usage(response.body))
+        self.counters.record_spent(openai.usage(response.body))
+        if type(error) is not errors.InvalidResponse and response.endpoint.record_success(response.seconds):
+            pool.permits.end_outage()
         now = clock.now()
-        failure = assess_failure(
-            response.endpoint, error, SendTime(now - response.seconds, response.endpoint.in_flight), now
-        )
+        sent = SendTime(now - response.seconds, response.in_flight - 1)
+        failure = assess_failure(response.endpoint, error, sent, now)
         return pool.fail_over(response.endpoint, failure, any_success=self.any_success(pool))
 
     def decode(self, call: EncodedCall, body: bytes, replayed: bool = False) -> ModelReply:
@@ -282,10 +294,21 @@ class JobClient(LLM):
         return openai.decode(call.api, body, replayed, pool.is_thinker(call.model))
 
     async def _exchange(
-        self, pool: EndpointPool, call: EncodedCall, endpoint: Endpoint, origin: Any, earlier: EarlierAttempts | None
-    ) -> Answered | FailedAttempt:
-        """Send the call and record the response."""
-        return self._record(pool, call, endpoint, origin, earlier, await pool.sender.send(endpoint, call, self))
+        self,
+        pool: EndpointPool,
+        call: EncodedCall,
+        cost: CallCost,
+        endpoint: Endpoint,
+        interval: MonitorInterval | None,
+        origin: Any,
+        earlier: EarlierAttempts | None,
+    ) -> Outcome:
+        """Send the call and record the response. Read it at once, unless it is large."""
+        answered = await pool.sender.send(endpoint, call, self)
+        response = self._record(pool, call, endpoint, origin, earlier, answered)
+        if isinstance(response, Answered) and len(response.body) <= MAX_HELD_BYTES:
+            return self._read(pool, call, cost, endpoint, interval, response)
+        return response
 
     def _record(
         self,

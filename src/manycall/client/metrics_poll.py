@@ -50,7 +50,7 @@ class MetricsPoll:
             window.update_from_metrics(load, self._endpoint.in_flight, now, started)
             return
         self._failures += 1
-        window.metrics_lost(now)
+        window.record_metrics_lost()
         if self._failures >= MAX_FAILURES:
             self._next_poll = now + RETRY_SECONDS
 

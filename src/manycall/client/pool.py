@@ -128,10 +128,8 @@ class EndpointPool:
 
     async def _monitor(self) -> None:
         """Once a second, sample the CPU load, poll the servers' metrics and hedge stalled calls."""
-        self.cpu_load.sample(0.0)
         while True:
-            await clock.sleep(MONITOR_SECONDS)
-            self.cpu_load.sample(MONITOR_SECONDS)
+            await self.cpu_load.sample_after(MONITOR_SECONDS)
             for endpoint in self.endpoints:
                 if endpoint.window is not None:
                     endpoint.window.set_client_bound(self.cpu_load.is_limiting)
@@ -186,7 +184,7 @@ class EndpointPool:
         """
         if interval is not None and response.endpoint is endpoint:
             tokens = used.completion_tokens or len(response.body) // 4
-            if endpoint.record_answer(interval, response.seconds, tokens):
+            if endpoint.record_answer(interval, response.seconds, tokens, response.in_flight):
                 self.permits.recheck()
         if cost is not ONE_CALL:
             self.estimate.update(text_size(call.body), used.prompt_tokens, used.completion_tokens)

@@ -56,6 +56,8 @@ def assess_failure(endpoint: Endpoint, error: errors.CallError, sent: SendTime, 
         now: when the response arrived.
     """
     failure_class = classify(error, endpoint.provider)
+    if type(error) is errors.InvalidResponse:
+        endpoint.record_no_completion(failure_class, now)
     if isinstance(error, HttpStatusError) and (temporary := temporary_class(error, failure_class)) is not None:
         is_bad_key = failure_class is FailureClass.BAD_KEY
         says_when = error.retry_after is not None and not is_bad_key

@@ -16,10 +16,10 @@ HISTORY_SECONDS = 60.0
 class AcceptedCalls:
     """The accepted calls of the last minute, by the time at which they were sent."""
 
-    __slots__ = ("_bins", "_newest_ends", "first_at")
+    __slots__ = ("_bins", "_first_at", "_newest_ends")
 
     def __init__(self) -> None:
-        self.first_at: float | None = None
+        self._first_at = math.inf
         self._bins: deque[list[int]] = deque()  # [number of the bin, accepted calls]
         self._newest_ends = -math.inf
 
@@ -31,13 +31,18 @@ class AcceptedCalls:
         if now < self._newest_ends:
             self._bins[-1][1] += 1
             return
-        if self.first_at is None:
-            self.first_at = now
+        if self._first_at == math.inf:
+            self._first_at = now
         bins, number = self._bins, int(now / BIN_SECONDS)
         self._newest_ends = (number + 1) * BIN_SECONDS
         bins.append([number, 1])
         while number - bins[0][0] > HISTORY_SECONDS / BIN_SECONDS:
             bins.popleft()
+
+    @property
+    def since(self) -> float:
+        """The time since which calls are counted: the first call, or the last minute; inf before the first call."""
+        return max(self._first_at, self._newest_ends - BIN_SECONDS - HISTORY_SECONDS)
 
     def record_refused(self, sent: float) -> None:
         """No longer count a call that was sent at this time."""

@@ -13,14 +13,13 @@ How the driver uses it, for each limit in tokens or money:
 * For each report: `record_use` first, then `acknowledge(worker, serial)`.
 * For each grant: `grant(worker, serial)` returns the worker's allowance.
 * After a report, send a grant at once to the workers in `changed()`. The other changes can wait for a second.
-* `is_exhausted`: stop the run. Workers never stop by themselves (client/leased_budget.py).
+* When the whole amount is used up, stop the run. Workers never stop by themselves (client/leased_budget.py).
 * `remove(worker, used)` when its process is known to have ended, with what its journal shows. When its lease is over,
   `remove(worker)`: it may have used its whole allowance since its last report. Once more when its process has ended.
 """
 
 from typing import NamedTuple
 
-from manycall.control.budget import ROUNDING
 from manycall.control.promises import Promises
 
 
@@ -68,11 +67,6 @@ class DividedAmount:
     def used(self) -> float:
         """The amount used so far."""
         return sum(self._used_by_gone.values()) + sum(use.used for use in self._uses.values())
-
-    @property
-    def is_exhausted(self) -> bool:
-        """Whether nothing is left for another call."""
-        return self.used >= self._maximum * (1 - ROUNDING)
 
     def record_use(self, worker: int, use: AmountUse) -> None:
         """Record what a worker reports."""

@@ -28,12 +28,13 @@ class CircuitBreaker:
 
     Attributes:
         ejected_until: no call should be sent to the endpoint before this time if there is another endpoint.
+        failure_rate: moving average of the failures; 0.0 if the endpoint has never failed.
     """
 
     def __init__(self, note: Callable[[float, str], None] = lambda now, why: None) -> None:
         self.ejected_until = float("-inf")
         self._failures = 0
-        self._failure_rate = 0.0
+        self.failure_rate = 0.0
         self._ejections = 0
         self._ejected_at = float("-inf")  # start of the last ejection
         self._probe_sent_at = float("-inf")
@@ -61,14 +62,14 @@ class CircuitBreaker:
         Returns:
             Whether an outage has ended.
         """
-        if not (self._failure_rate or self._ejections):
+        if not (self.failure_rate or self._ejections):
             return False  # it has never failed
         self._failures = 0
-        self._failure_rate -= SMOOTHING * self._failure_rate
+        self.failure_rate -= SMOOTHING * self.failure_rate
         if not self._ejections or sent <= self._ejected_at:
             return False
         outage = self._ejections >= EJECTIONS_PER_OUTAGE
-        self._ejections, self._failure_rate, self.ejected_until = 0, 0.0, float("-inf")
+        self._ejections, self.failure_rate, self.ejected_until = 0, 0.0, float("-inf")
         self._note(now, "recovered")
         return outage
 
@@ -77,8 +78,8 @@ class CircuitBreaker:
         if now < self.ejected_until:
             return
         self._failures += 1
-        self._failure_rate += SMOOTHING * (1 - self._failure_rate)
-        if self._failures >= CONSECUTIVE_FAILURES or self._failure_rate > FAILURE_RATE or self._ejections:
+        self.failure_rate += SMOOTHING * (1 - self.failure_rate)
+        if self._failures >= CONSECUTIVE_FAILURES or self.failure_rate > FAILURE_RATE or self._ejections:
             self.eject(now, f"{self._failures} consecutive failures" if self._failures > 1 else "high failure rate")
 
     def eject(self, now: float, why: str) -> None:

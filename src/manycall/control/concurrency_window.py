@@ -93,7 +93,7 @@ class ConcurrencyWindow:
         self._finished, self._overloads, self._overload_counted_from, self._cooldown_until = 0, 0, 0.0, float("-inf")
         self._growth_paused_until = -math.inf
         self._settled_at = math.inf  # after a probe, calls count from this time on
-        self.interval = MonitorInterval(0.0)
+        self.interval = MonitorInterval()
 
     def __repr__(self) -> str:
         return f"<ConcurrencyWindow {self.size}, {self._phase.value}>"
@@ -105,7 +105,7 @@ class ConcurrencyWindow:
     def earliest(self, in_flight: int, now: float) -> float:
         """Return the earliest time at which another call may start; inf if a call must finish first."""
         if self.opening is not None and not (self.client_bound and in_flight >= self.size):
-            return self.opening.earliest(in_flight, now)
+            return self.opening.earliest(in_flight)
         if in_flight >= self.size:
             return math.inf
         start, seconds, old_size = self._ramp
@@ -120,7 +120,7 @@ class ConcurrencyWindow:
             self._follow_opening(now)
         if now >= self._settled_at:
             self._settled_at = math.inf
-            self._begin(now)
+            self._begin()
         self.interval.record_in_flight(in_flight)
 
     def record_answer(
@@ -129,7 +129,7 @@ class ConcurrencyWindow:
         """Record the latency and the output tokens of a call that started in the given interval.
 
         Args:
-            in_flight: number of calls that are still in flight.
+            in_flight: number of calls that were in flight when the answer arrived, including this one.
         """
         self._answers += 1
         self._tokens += max(0.002, 1 / self._answers) * (tokens - self._tokens)
@@ -146,7 +146,7 @@ class ConcurrencyWindow:
         if interval.count < self._needed or interval.count & 7 or now < self._cooldown_until:
             return
         if interval.peak < MIN_UTILIZATION * self.size or self.client_bound:
-            self._begin(now)
+            self._begin()
             return
         line = interval.fit()
         if line.seconds_per_token == 0.0 and interval.count < 1.2 * self.size:
@@ -189,7 +189,7 @@ class ConcurrencyWindow:
             self._last_queue = queue or 0.0
         resize = knee_search.after_interval(self._observe(line, queue))
         if resize is None:
-            self._begin(now)
+            self._begin()
             return
         if self._phase is Phase.STEADY and queue is None:
             self._direction = 1 if resize.phase is Phase.STEPPED_UP else -1
@@ -203,7 +203,7 @@ class ConcurrencyWindow:
             self._previous = (self.size, line)
         self._phase, self._probe_interval = resize.phase, resize.probe_interval
         self._resize(resize.size, resize.reason, now)
-        self._begin(now)
+        self._begin()
         if resize.phase in (Phase.STEPPED_UP, Phase.STEPPED_DOWN):
             self._settled_at = now + line.predict(self._tokens)  # until then, calls of the old size are in flight
 
@@ -224,16 +224,16 @@ class ConcurrencyWindow:
         self.size = new
         self._note(now, f"window {old} → {new}" + (f": {why}" if why else ""))
 
-    def _begin(self, now: float) -> None:
+    def _begin(self) -> None:
         """Start a new interval. Calls already in flight belong to the previous one."""
-        self.interval = MonitorInterval(now)
+        self.interval = MonitorInterval()
 
     def open_to(self, calls: float, now: float) -> None:
         """Enlarge the window in one step, to the number of calls that a known quota permits during one call."""
         self.skip_opening(now)
         if not self.knee_found and calls > self.size:
             self._resize(calls, "rate limit known", now)
-            self._begin(now)
+            self._begin()
 
     def record_overload(self, now: float) -> None:
         """Record a call that failed because of overload: status 503 or 529, or a timeout."""
@@ -246,20 +246,20 @@ class ConcurrencyWindow:
             self._cooldown_until = now + COOLDOWN_SECONDS
             self._finished, self._overloads = 0, 0
             self._resize(OVERLOAD_FACTOR * self.size, "server overloaded", now)
-            self._restart(now)
+            self._restart()
 
-    def _restart(self, now: float) -> None:
+    def _restart(self) -> None:
         """Search for the knee again, starting at the current size."""
         self.opening = None
         self._phase, self._previous, self._probe_interval = Phase.SLOW_START, None, 1
         self._settled_at = math.inf
-        self._begin(now)
+        self._begin()
 
-    def metrics_lost(self, now: float) -> None:
+    def record_metrics_lost(self) -> None:
         """Return to estimating from latencies, because the server's metrics are no longer available."""
         if self._phase is Phase.METRICS_DRIVEN:
             self._phase, self._previous, self._intervals_waited = Phase.STEADY, None, 0
-            self._begin(now)
+            self._begin()
 
     def update_from_metrics(self, load: ServerLoad, in_flight: int, now: float, started: int = 0) -> None:
         """Update the window from the server's metrics.
@@ -304,7 +304,7 @@ class ConcurrencyWindow:
             self._previous = (self.size, line)
         self._phase, self._probe_interval = resize.phase, resize.probe_interval
         self._resize(resize.size, resize.reason, now)
-        self._begin(now)
+        self._begin()
 
     def record_begun(self, place: int, in_flight: int, now: float) -> None:
         """Record that the server has begun the call at this place of the opening, and so all before it."""
@@ -342,7 +342,7 @@ class ConcurrencyWindow:
         self.knee_found = end.is_knee
         self._min_intercept = end.first_token_seconds
         self._resize(end.size, end.reason, now)
-        self._begin(now)
+        self._begin()
 
     def skip_opening(self, now: float) -> None:
         """Double the window for each round of answers from now on (slow start)."""
@@ -366,7 +366,7 @@ class ConcurrencyWindow:
         if limit == self._limit:
             return
         self._limit = limit
-        self._restart(now)
+        self._restart()
         if limit is not None:
             self._resize(limit, "limit of concurrent calls", now)
             self._ramp = (now, 0.0, self.size)  # the server permits them at once

@@ -23,7 +23,7 @@ class Exhaustion:
     def __repr__(self) -> str:
         return f"<Exhaustion, refused since {self._refused_since}>"
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """Record that a call with this key was answered."""
         self._has_succeeded = True
         self._refused_since = None

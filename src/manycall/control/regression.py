@@ -65,15 +65,13 @@ class MonitorInterval(RunningMoments):
     """The (tokens, seconds) pairs of the calls that started since the last change of the window.
 
     Attributes:
-        began: start of the interval.
         peak: largest number of calls in flight.
     """
 
-    __slots__ = ("began", "peak")
+    __slots__ = ("peak",)
 
-    def __init__(self, began: float) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.began = began
         self.peak = 0
 
     def record_in_flight(self, in_flight: int) -> None:

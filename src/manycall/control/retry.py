@@ -23,8 +23,8 @@ class FailedAttempt(NamedTuple):
         failure_class: what it means for the next attempt.
         has_alternative: another endpoint or another key may accept the call.
         delays_all: the throttle delays all calls to the endpoint, so this call need not wait in addition.
-        adapted: the endpoint's next body for this call differs from the refused one (client/body_adapter.py). This does
-            not count as an attempt: the number of differences is limited.
+        adapted: the endpoint's next body for this call differs from the refused one (client/body_adapter.py). It
+            counts neither for the maximum of its rule nor for the backoff: the number of differences is limited.
     """
 
     error: errors.CallError

@@ -206,12 +206,12 @@ class Throttle:
         They are at most those that were made. The server permits as many at once if it has accepted as many above its
         rate before the first refusal. Calls that were all sent at once do not show it: the refusals may be random.
         """
-        first, until = self._accepted.first_at, self._burst_ends_at
-        if first is None or until - first < BURST_SECONDS:
+        since, until = self._accepted.since, self._burst_ends_at
+        if until - since < BURST_SECONDS:
             return False
         count = self._accepted.count(self._exhausted_at, now)
         rate = count / max(now - self._exhausted_at, BIN_SECONDS)
-        burst = self._accepted.count(-math.inf, until) - rate * (until - first)
+        burst = self._accepted.count(-math.inf, until) - rate * (until - since)
         return burst >= max(MIN_ACCEPTED, count)
 
     def _begin_ramp(self, refused_at: float, refusal_seconds: float) -> None:

@@ -94,6 +94,9 @@ server with short answers begins each call before it is late. The window is full
 MIN_ORDERED_ANSWERS, MAX_QUEUED_RATIO = 16, 0.6
 """Answers needed to judge their order, and the estimate of the calls that the server works on, per call sent, below
 which the others queue. Without a queue, the chance of a smaller ratio is below one in a thousand (0.6 to the 16th)."""
+MAX_JUDGED_CALLS = 8 * 8192
+"""Calls whose times of sending are kept, in order to judge the order of the answers. An opening in which calls are
+answered ends before there are more, unless most of them fail."""
 
 
 class OpeningEnd(NamedTuple):
@@ -194,7 +197,7 @@ class WindowOpening:
         """Return whether the window is full and cannot grow before more calls have begun."""
         return in_flight >= self.size and self.size >= self._limit
 
-    def earliest(self, in_flight: int, now: float) -> float:
+    def earliest(self, in_flight: int) -> float:
         """Return the earliest time at which another call may start; inf if something must be observed first."""
         if in_flight < self.size:
             return -math.inf
@@ -205,7 +208,7 @@ class WindowOpening:
         if self.rule.is_hosted and not self._sent:
             self._growth_due = now + self._step_seconds  # the time before the first call does not count as a wait
         self._sent += 1
-        if not self._is_paced:
+        if self._sent <= MAX_JUDGED_CALLS and not self._is_paced:
             self._sent_at.append(now)
         if in_flight > self.size:
             step = self._step_seconds
@@ -283,7 +286,7 @@ class WindowOpening:
         return in_flight >= MIN_FULL_SHARE * self.size and self.size >= self._reach
 
     def record_answer(self, seconds: float, in_flight: int, now: float) -> OpeningEnd | None:
-        """Record an answer, and the seconds that its call took."""
+        """Record an answer, and the seconds that its call took; `in_flight` includes it."""
         self._answers += 1
         if self._is_paced:
             return None

@@ -33,8 +33,6 @@ from manycall.run.client_status import client_status
 from manycall.run.job import Job
 from manycall.run.map_rows import UserFunction, map_job
 from manycall.run.options import (
-    DEFAULT_IDLE_TIMEOUT_SECONDS,
-    DEFAULT_TIMEOUT_SECONDS,
     Reasoning,
     Retry,
     RunOptions,
@@ -48,11 +46,11 @@ from manycall.run.run_result import RunResult
 from manycall.synth.call_checks import TextApi
 from manycall.synth.generate import Parse, Variables, generate_job
 from manycall.synth.prompt_call import DEFAULT_REASK
-from manycall.transport.messages import Transport
+from manycall.transport.messages import DEFAULT_IDLE_TIMEOUT_SECONDS, DEFAULT_TIMEOUT_SECONDS, Transport
 
 R = TypeVar("R")
 
-INITIAL_WINDOW = 512
+CLIENT_INITIAL_WINDOW = 512
 """Calls that may be in flight at the start: a `gather` of 500 calls should not wait for the window to open."""
 
 
@@ -116,7 +114,7 @@ class Client(LLM):
             CallClient, model, base_url=base_url, endpoint=endpoint, api_key=api_key, plain_http=plain_http,
             concurrency=concurrency, timeout=timeout, idle_timeout=idle_timeout, params=params, drop=drop,
             thinking=thinking, transport=transport, rng=rng,
-            initial_window=INITIAL_WINDOW,
+            initial_window=CLIENT_INITIAL_WINDOW,
         )  # fmt: skip
         checked = self._make()  # reports an argument that cannot be used
         self.model, self.pools = checked.model, checked.pools

@@ -25,8 +25,6 @@ from manycall.python_api.job_call import job_function
 from manycall.records import Secret
 from manycall.run.map_rows import UserFunction, map_job
 from manycall.run.options import (
-    DEFAULT_IDLE_TIMEOUT_SECONDS,
-    DEFAULT_TIMEOUT_SECONDS,
     Reasoning,
     Retry,
     RunOptions,
@@ -38,6 +36,7 @@ from manycall.synth.call_checks import TextApi
 from manycall.synth.generate import Parse, Variables, generate_job
 from manycall.synth.pipeline import StepsLike, steps_job
 from manycall.synth.prompt_call import DEFAULT_REASK
+from manycall.transport.messages import DEFAULT_IDLE_TIMEOUT_SECONDS, DEFAULT_TIMEOUT_SECONDS
 
 
 @job_function

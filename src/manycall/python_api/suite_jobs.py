@@ -16,14 +16,13 @@ from manycall.python_api import dispatch
 from manycall.records import Secret
 from manycall.run.job_group import GroupMember
 from manycall.run.options import (
-    DEFAULT_IDLE_TIMEOUT_SECONDS,
-    DEFAULT_TIMEOUT_SECONDS,
     Reasoning,
     Retry,
     document_run_options,
     wrap_api_key,
 )
 from manycall.run.run_result import RunResult
+from manycall.transport.messages import DEFAULT_IDLE_TIMEOUT_SECONDS, DEFAULT_TIMEOUT_SECONDS
 
 SHOWN_SETTINGS = ("temperature", "max_tokens", "max_completion_tokens", "thinking")
 """Settings of the calls that a table of scores shows."""

@@ -15,9 +15,8 @@ from manycall.errors import UsageError
 from manycall.option_flags import Flag, option
 from manycall.providers.prices import GivenPrice
 from manycall.records import Secret
+from manycall.transport.messages import DEFAULT_IDLE_TIMEOUT_SECONDS, DEFAULT_TIMEOUT_SECONDS
 
-DEFAULT_TIMEOUT_SECONDS = 600.0
-DEFAULT_IDLE_TIMEOUT_SECONDS = 300.0
 Reasoning = Literal["separate", "inline", "drop"]
 """Where thinking text is written. Scorers, judges, schemas and `parse` never get it."""
 Retry = Literal["truncated"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from manycall.providers.urls import is_loopback
 from manycall.transport.body_memory import BodyMemoryLimit
-from manycall.transport.messages import HttpRequest, HttpResponse, Transport
+from manycall.transport.messages import DEFAULT_IDLE_TIMEOUT_SECONDS, HttpRequest, HttpResponse, Transport
 from manycall.transport.plain_http import PlainTransport
 from manycall.transport.proxy_variable import may_have_proxy
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 16 << 20
 """Largest decompressed body of a response: 500 vectors of 1,536 numbers, or a thousand times a usual answer."""
-IDLE_TIMEOUT_SECONDS = 300.0
 
 
 class HttpTransport:
@@ -32,7 +31,9 @@ class HttpTransport:
         idle_timeout: a streamed response fails if no byte arrives for this many seconds.
     """
 
-    def __init__(self, *, max_body_bytes: int = MAX_BODY_BYTES, idle_timeout: float = IDLE_TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self, *, max_body_bytes: int = MAX_BODY_BYTES, idle_timeout: float = DEFAULT_IDLE_TIMEOUT_SECONDS
+    ) -> None:
         self._max_body_bytes, self._idle_timeout, self._memory = max_body_bytes, idle_timeout, BodyMemoryLimit()
         self._transports: dict[type[Transport], Transport] = {}
         self._routes: dict[str, Transport] = {}  # URL -> its transport

@@ -35,6 +35,8 @@ from manycall.providers.urls import is_loopback
 from manycall.transport.body_memory import SMALL_BYTES, BodyMemoryLimit
 from manycall.transport.messages import (
     CONNECT_SECONDS,
+    KEEPALIVE_INTERVAL_SECONDS,
+    KEEPALIVE_SECONDS,
     POOL_IDLE_SECONDS,
     HttpRequest,
     HttpResponse,
@@ -45,9 +47,6 @@ from manycall.transport.proxy_variable import proxy_variable
 
 SHUTDOWN_GRACE_SECONDS = 0.02
 """Time for the HTTP library's own thread to finish after everything was closed."""
-KEEPALIVE_SECONDS, KEEPALIVE_INTERVAL_SECONDS = 60.0, 30.0
-"""TCP probes on a connection that is silent for 60 seconds. Firewalls drop silent connections after a few minutes, and
-a call to a model that thinks may be silent for an hour."""
 
 
 class LibraryTransport:

@@ -42,7 +42,7 @@ class MemoryTransport:
     Attributes:
         requests: every POST request.
         log: (time, text of the last message) of each request.
-        most: the largest number of requests in flight.
+        max_in_flight: the largest number of requests in flight.
     """
 
     def __init__(self, handler: Handler, seconds: float = 1.0) -> None:
@@ -51,7 +51,7 @@ class MemoryTransport:
         self._in_flight = 0
         self.log: list[tuple[float, str]] = []
         self.requests: list[HttpRequest] = []
-        self.most = 0
+        self.max_in_flight = 0
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Answer one request. GET requests (metrics) get status 404."""
@@ -61,7 +61,7 @@ class MemoryTransport:
         self.requests.append(request)
         self.log.append((asyncio.get_running_loop().time(), last_message(body) if "messages" in body else ""))
         self._in_flight += 1
-        self.most = max(self.most, self._in_flight)
+        self.max_in_flight = max(self.max_in_flight, self._in_flight)
         try:
             await asyncio.sleep(self._seconds)
         finally:

@@ -10,7 +10,12 @@ from manycall.option_flags import option
 from manycall.providers.provider import BEARER
 from manycall.records import Secret
 
+DEFAULT_TIMEOUT_SECONDS, DEFAULT_IDLE_TIMEOUT_SECONDS = 600.0, 300.0
+"""Time for a whole response, and for the next byte of a streamed one, unless the user sets another."""
 CONNECT_SECONDS = 10.0
+KEEPALIVE_SECONDS, KEEPALIVE_INTERVAL_SECONDS = 60, 30
+"""TCP probes on a connection that is silent for 60 seconds. Firewalls drop silent connections after a few minutes, and
+a call to a model that thinks may be silent for an hour."""
 # Servers close idle connections after 5 s (vLLM, llama-server, LiteLLM), and a request sent at that moment is lost.
 # Therefore the client closes idle connections earlier.
 POOL_IDLE_SECONDS = 3.0
@@ -30,7 +35,7 @@ class HttpRequest(msgspec.Struct, frozen=True, gc=False):
     url: str
     body: bytes = b""
     key: Secret | None = None
-    timeout: float = 600.0
+    timeout: float = DEFAULT_TIMEOUT_SECONDS
     method: str = "POST"
     key_header: str = BEARER
     headers: tuple[tuple[str, Secret], ...] = ()
@@ -46,10 +51,15 @@ class HttpResponse(msgspec.Struct, frozen=True, gc=False):
 
 
 class Transport(Protocol):
-    """Sends requests. Every failure is an `errors.TransportError`."""
+    """Sends requests."""
 
     def send(self, request: HttpRequest) -> Awaitable[HttpResponse]:
-        """Send a request and return the complete response."""
+        """Send a request and return the complete response.
+
+        Raises:
+            TransportError: there is no complete response.
+            UsageError: the URL or a header is not valid.
+        """
         ...
 
     async def close(self) -> None:

@@ -9,11 +9,13 @@ from functools import partial
 
 from manycall import clock, errors
 from manycall.transport.connection import Connection
-from manycall.transport.messages import CONNECT_SECONDS, POOL_IDLE_SECONDS
+from manycall.transport.messages import (
+    CONNECT_SECONDS,
+    KEEPALIVE_INTERVAL_SECONDS,
+    KEEPALIVE_SECONDS,
+    POOL_IDLE_SECONDS,
+)
 
-KEEPALIVE_SECONDS, KEEPALIVE_INTERVAL_SECONDS = 60, 30
-"""TCP probes on a connection that is silent for 60 seconds. Firewalls drop silent connections after a few minutes, and
-a call to a model that thinks may be silent for an hour."""
 _KEEPALIVE_OPTIONS = {  # the first is Linux's name, the second that of macOS
     "TCP_KEEPIDLE": KEEPALIVE_SECONDS, "TCP_KEEPALIVE": KEEPALIVE_SECONDS, "TCP_KEEPINTVL": KEEPALIVE_INTERVAL_SECONDS,
 }  # fmt: skip
