@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import pytest
@@ -70,6 +70,21 @@ class Server:
         return CallClient(options.model, base_url="http://s/v1", transport=self, concurrency=options.concurrency)
 
 
+class SlowToOpen(CallClient):
+    """A client that takes 10 seconds to open, as a simulated endpoint on a busy machine does."""
+
+    async def __aenter__(self) -> Self:
+        await asyncio.sleep(10.0)
+        return await super().__aenter__()
+
+
+class SlowServer(Server):
+    """A server whose clients take 10 seconds to open."""
+
+    def client(self, job: Job[Any], options: RunOptions) -> CallClient:
+        return SlowToOpen(options.model, base_url="http://s/v1", transport=self)
+
+
 def run_members(
     server: Server, *members: GroupMember, meanwhile: Callable[[JobGroup], None] | None = None, at: float = 0.0
 ) -> list[RunResult | ManycallError]:
@@ -127,6 +142,17 @@ def test_an_interrupt_stops_all_jobs_and_the_next_run_makes_only_the_missing_cal
     assert [each.done for each in outcomes if isinstance(each, RunResult)] == [100, 100]
     assert len(server.calls) == 200
     assert len(set(server.calls)) == 200
+
+
+@pytest.mark.parametrize("interrupt", [JobGroup.stop, JobGroup.cancel])
+def test_an_interrupt_before_the_clients_are_open_stops_all_jobs_before_any_call(
+    interrupt: Callable[[JobGroup, Interrupted], None],
+) -> None:
+    server = SlowServer()
+    members = [member("a", "m", 5), member("b", "m", 5)]
+    outcomes = run_members(server, *members, meanwhile=lambda group: interrupt(group, Interrupted("stop")), at=3.0)
+    assert all(isinstance(each, Interrupted) for each in outcomes)
+    assert not server.calls
 
 
 def test_an_output_that_cannot_be_used_is_reported_before_any_call() -> None:

@@ -112,8 +112,12 @@ class JobGroup:
         """Open the outputs of all jobs, so that one that cannot be used is reported before any call."""
         budget: SharedBudget | None = None
         try:
-            for (_, job, options), client, display in zip(self._members, self._clients, self._displays, strict=True):
-                session = await open_session(job, with_model(options, client), client, display=display, budget=budget)
+            for (_, job, options), client, handle, display in zip(
+                self._members, self._clients, self._handles, self._displays, strict=True
+            ):
+                session = await open_session(
+                    job, with_model(options, client), client, handle, display=display, budget=budget
+                )
                 self._sessions.append(session)
                 budget = session.budget
         except BaseException:
