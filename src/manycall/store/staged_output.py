@@ -65,7 +65,7 @@ def stage_output(out: Path, manifest: Manifest, disk: Disk) -> OutputPaths:
     staged, old = staged_paths(out), Manifest.load(output_paths(out).manifest, disk)
     if old is None:
         raise UsageError(f"{option('from_', out)}: {out} has no run folder with answers.")
-    manifest.follow(old)
+    manifest.follow(old, old.calls_from)
     killed = Manifest.load(staged.manifest, disk)
     if killed is not None and killed.has_settings_of(manifest):
         manifest.sessions[:0] = killed.sessions
