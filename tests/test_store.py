@@ -284,6 +284,24 @@ def test_a_manifest_that_cannot_be_written_is_reported_and_the_lock_is_released(
     open_run(tmp_path).close()
 
 
+def test_a_spare_file_that_cannot_be_removed_does_not_keep_the_other_files_open(tmp_path: Path) -> None:
+    class Unremovable(Disk):
+        def remove(self, path: Path) -> None:
+            if path.name == "spare":
+                raise OSError(errno.EROFS, "Read-only file system", str(path))
+            super().remove(path)
+
+    gc.collect()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    run = open_run(tmp_path, disk=Unremovable())
+    run.journal.append("a", "k", 1, b"x", at=1.0, seconds=0.5)
+    with pytest.raises(StorageError, match="read-only file system"):
+        run.close()
+    assert run.journal.is_saved
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    open_run(tmp_path).close()  # its lock was released
+
+
 def test_jq_reads_the_journal(tmp_path: Path) -> None:
     if not shutil.which("jq"):
         pytest.skip("there is no jq")

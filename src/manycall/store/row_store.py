@@ -5,7 +5,7 @@ second, and after 1,000 lines or 8 MiB (group commit). `rows_synced` counts the 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -173,14 +173,15 @@ class RowStore:
         self.journal.synced(calls)
         self.rows_synced = self._rows_before + rows
 
-    def _close_files(self, first: Callable[[], object], *rest: Callable[[], object]) -> list[StorageError]:
-        """Take the first step of closing, save the journal, and take the others, also if one of them fails.
+    def _close_files(self, first: Iterable[Callable[[], object]], *rest: Callable[[], object]) -> list[StorageError]:
+        """Take the first steps of closing, save the journal, and take the others, also if one of them fails.
 
         Returns:
             What failed. If calls are lost, the first error says how many.
         """
         errors: list[StorageError] = []
-        self._try(first, errors)
+        for step in first:
+            self._try(step, errors)
         if lost := self.journal.close():
             message = f"{lost} completed calls could not be saved to any file and are lost. They may have been billed."
             errors.insert(0, StorageError(message))

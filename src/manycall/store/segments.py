@@ -144,7 +144,7 @@ class Segment(RowStore):
             StorageError: a file could not be saved; the message says how many calls are lost, if any are.
         """
         files = (self._rows, self._rejected_rows, self.failures.file, self._timeline)
-        errors = self._close_files(self._free_space, *(file.close for file in files))
+        errors = self._close_files([self._free_space], *(file.close for file in files))
         self._disk.close(self._lock_fd)
         if errors:
             raise errors[0]
