@@ -167,6 +167,53 @@ def test_an_output_that_cannot_be_used_is_reported_before_any_call() -> None:
     run_members(server, member("a", "m", 5))  # its lock was released
 
 
+class Unopenable(CallClient):
+    """A client that cannot be opened, as if its simulated endpoint had not started."""
+
+    async def __aenter__(self) -> Self:
+        raise OSError("it did not start")
+
+
+class DeadServer(Server):
+    """A server whose clients for the model "dead" cannot be opened."""
+
+    def client(self, job: Job[Any], options: RunOptions) -> CallClient:
+        client_type = Unopenable if options.model == "dead" else CallClient
+        return client_type(options.model, base_url="http://s/v1", transport=self)
+
+
+def test_a_client_that_cannot_be_opened_leaves_no_output_locked() -> None:
+    server = DeadServer()
+    with pytest.raises(OSError, match="did not start"):
+        run_members(server, member("a", "m", 5), member("a", "dead", 5))
+    assert not server.calls
+    (outcome,) = run_members(server, member("a", "m", 5))
+    assert isinstance(outcome, RunResult)
+    assert outcome.done == 5
+
+
+def test_a_cancelled_group_ends_its_jobs_and_the_next_run_makes_only_the_missing_calls() -> None:
+    server = Server()
+
+    async def cancelled() -> int:
+        group = JobGroup("group", [member("a", "m", 50, concurrency=8)], StatusDisplay(None), server.client)
+        task = asyncio.create_task(group.run())
+        await asyncio.sleep(2.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        made = len(server.calls)
+        await asyncio.sleep(10.0)
+        assert len(server.calls) == made
+        return made
+
+    made = run_virtual(cancelled())
+    assert made == 24
+    (outcome,) = run_members(server, member("a", "m", 50, concurrency=8))
+    assert isinstance(outcome, RunResult)
+    assert (outcome.done, outcome.calls) == (50, 50 - 16)  # the last eight calls were aborted
+
+
 def test_the_figures_of_several_runs_are_summed_and_a_shared_client_counts_once() -> None:
     def figures(**changes: Any) -> dict[str, Any]:
         return {

@@ -98,6 +98,7 @@ class JobGroup:
         self._displays = [MemberDisplay(each.name, display) for each in members]
         self._handles = [SessionHandle() for _ in members]
         self._sessions: list[JobSession] = []
+        self._waiting: set[JobSession] = set()  # sessions whose files are open and that have not begun
         self._clients: list[CallClient] = []
         by_arguments: dict[Any, CallClient] = {}
         for _, job, options in members:
@@ -108,43 +109,54 @@ class JobGroup:
     def __repr__(self) -> str:
         return f"<JobGroup {self._title}, {len(self._members)} jobs>"
 
-    async def _open_files(self) -> None:
-        """Open the outputs of all jobs, so that one that cannot be used is reported before any call."""
+    async def _open_files(self, stack: AsyncExitStack) -> None:
+        """Open the outputs of all jobs, so that one that cannot be used is reported before any call.
+
+        Args:
+            stack: closes the files of sessions that do not begin.
+        """
         budget: SharedBudget | None = None
-        try:
-            for (_, job, options), client, handle, display in zip(
-                self._members, self._clients, self._handles, self._displays, strict=True
-            ):
-                session = await open_session(
-                    job, with_model(options, client), client, handle, display=display, budget=budget
-                )
-                self._sessions.append(session)
-                budget = session.budget
-        except BaseException:
-            for session in self._sessions:
-                session.discard()
-            raise
+        for (_, job, options), client, handle, display in zip(
+            self._members, self._clients, self._handles, self._displays, strict=True
+        ):
+            session = await open_session(
+                job, with_model(options, client), client, handle, display=display, budget=budget
+            )
+            self._sessions.append(session)
+            self._waiting.add(session)
+            stack.callback(self._discard_waiting, session)
+            budget = session.budget
+
+    def _discard_waiting(self, session: JobSession) -> None:
+        if session in self._waiting:
+            session.discard()
 
     async def run(self) -> list[RunResult | ManycallError]:
-        """Run all jobs. Return for each how it went, or why it stopped.
+        """Run all jobs. Return for each how it went, or why it stopped. Cancelling it aborts the calls in flight.
 
         Raises:
             UsageError, StorageError: before any call.
         """
-        await self._open_files()
         async with AsyncExitStack() as stack:
+            await self._open_files(stack)
             for client in self.clients:
                 await stack.enter_async_context(client)
             tasks = [
                 asyncio.create_task(self._run_one(session, handle))
                 for session, handle in zip(self._sessions, self._handles, strict=True)
             ]
-            async with self._drawn():
+            try:
+                async with self._drawn():
+                    await asyncio.wait(tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
                 await asyncio.wait(tasks)
         errors = [task.result() for task in tasks]
         return [error or session.result() for error, session in zip(errors, self._sessions, strict=True)]
 
     async def _run_one(self, session: JobSession, handle: SessionHandle) -> ManycallError | None:
+        self._waiting.remove(session)
         try:
             with session.recorded():
                 await session.run(handle)
