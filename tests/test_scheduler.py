@@ -69,7 +69,8 @@ class World:
         async def main() -> Scheduler:
             run = RunFolder(self.out, Manifest("0", {}), disk=self.disk)
             client = CallClient("m", base_url="http://h", transport=self.transport, concurrency=self.concurrency)
-            client.counters.had_success = len(run.ids) > 0 or bool(run.failures.failed_before)
+            client.counters.had_success = len(run.ids) > 0
+            client.counters.had_rows = client.counters.had_success or bool(run.failures.failed_before)
             self.took, loop, why = virtual_time.now(), asyncio.get_running_loop(), errors.Interrupted("interrupted")
             try:
                 async with client:
