@@ -107,8 +107,8 @@ class Scheduler:
 
     @property
     def calls_in_flight(self) -> int:
-        """Number of calls in flight."""
-        return self._client.permits.in_flight
+        """Number of calls in flight, without those that wait for a permit."""
+        return len(self._client.in_flight)
 
     def oldest_calls(self, now: float) -> list[dict[str, Any]]:
         """Return the calls that have been in flight for the longest time, for the timeline."""
