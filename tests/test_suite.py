@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -219,7 +219,8 @@ def test_the_figures_of_several_runs_are_summed_and_a_shared_client_counts_once(
         return {
             "calls_per_s": 2.0, "tokens_per_s": 5.0, "rows_per_s": 1.0, "failed": 1, "retries": 0, "total_ended": 10,
             "total_rejected": 0, "total_truncated": 2, "total_rows": 40, "failure_counts": {"empty": 1},
-            "in_flight": 8, "limited_by": "window 8", "total_cost": 0.5, "currency": "USD", "budget_usage": [],
+            "client": 0, "in_flight": 8, "limited_by": "window 8", "total_cost": 0.5, "currency": "USD",
+            "budget_usage": [],
             **changes,
         }  # fmt: skip
 
@@ -227,8 +228,29 @@ def test_the_figures_of_several_runs_are_summed_and_a_shared_client_counts_once(
     assert (one["in_flight"], one["total_ended"], one["total_rows"], one["total_cost"]) == (8, 20, 80, 1.0)
     assert (one["failed"], one["failure_counts"], one["limited_by"]) == (2, {"empty": 2}, "window 8")
     assert sum_figures([figures(), figures(total_rows=None)])["total_rows"] is None
-    assert sum_figures([figures(), figures(limited_by="ulimit -n", in_flight=3)])["in_flight"] == 11
+    assert sum_figures([figures(), figures(client=1)])["in_flight"] == 16
+    assert sum_figures([figures(), figures(client=1, limited_by="ulimit -n")])["limited_by"] == "window 8, ulimit -n"
     assert sum_figures([figures(), figures(currency="CNY")])["note"] == "¥0.5000 + $0.5000"
+
+
+def test_the_status_line_of_a_group_counts_the_calls_of_each_client_once() -> None:
+    class Kept(StatusDisplay):
+        def __init__(self) -> None:
+            super().__init__(None)
+            self.in_flight: list[int] = []
+
+        def show(self, name: str, figures: Mapping[str, Any], now: float) -> None:
+            self.in_flight.append(figures["in_flight"])
+
+    server, display = Server(), Kept()
+    names = [("a", "m"), ("b", "m"), ("a", "other")]
+
+    async def main() -> None:
+        members = [member(name, model, 40, concurrency=8) for name, model in names]
+        await JobGroup("group", members, display, server.client).run()
+
+    run_virtual(main())
+    assert max(display.in_flight) == 16
 
 
 def task(name: str, *right: bool) -> Task:

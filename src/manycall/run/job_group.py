@@ -59,16 +59,20 @@ async def run_group(
 
 
 class MemberDisplay(StatusDisplay):
-    """Keeps the newest figures of one job, and shows its announcements with those of the others."""
+    """Keeps the newest figures of one job, and shows its announcements with those of the others.
 
-    def __init__(self, name: str, shared: StatusDisplay) -> None:
+    Args:
+        client: number of the client that makes the calls of the job.
+    """
+
+    def __init__(self, name: str, client: int, shared: StatusDisplay) -> None:
         super().__init__(None)
-        self._name, self._shared = name, shared
+        self._name, self._client, self._shared = name, client, shared
         self.figures: Mapping[str, Any] | None = None
 
     def show(self, name: str, figures: Mapping[str, Any], now: float) -> None:
         """Keep the figures."""
-        self.figures = figures
+        self.figures = {**figures, "client": self._client}
 
     def announce(self, sentence: str) -> None:
         """Show the sentence, with the name of the job."""
@@ -95,7 +99,6 @@ class JobGroup:
         make_client: Callable[[Job[Any], RunOptions], CallClient] = own_client,
     ) -> None:
         self._title, self._members, self._display = title, members, display
-        self._displays = [MemberDisplay(each.name, display) for each in members]
         self._handles = [SessionHandle() for _ in members]
         self._sessions: list[JobSession] = []
         self._waiting: set[JobSession] = set()  # sessions whose files are open and that have not begun
@@ -105,6 +108,10 @@ class JobGroup:
             client = make_client(job, options)  # for each job, because it checks the job's parameters
             self._clients.append(by_arguments.setdefault(client_arguments(job, options), client))
         self.clients = [*by_arguments.values()]
+        self._displays = [
+            MemberDisplay(each.name, self.clients.index(client), display)
+            for each, client in zip(members, self._clients, strict=True)
+        ]
 
     def __repr__(self) -> str:
         return f"<JobGroup {self._title}, {len(self._members)} jobs>"
