@@ -224,32 +224,27 @@ def test_the_driver_finds_the_journaled_calls_of_a_row_that_it_sends_again() -> 
 
 @given(st.randoms(use_true_random=False))
 @settings(max_examples=10, deadline=None)
-def test_a_mirror_becomes_equal_to_its_segment_whatever_is_lost_repeated_or_late(rng: random.Random) -> None:
+def test_a_mirror_becomes_equal_to_its_segment_although_pieces_are_late_or_repeated_or_come_too_early(
+    rng: random.Random,
+) -> None:
     here, there = Remembering(), Remembering()
     run = open_run(here)
     number = run.segments.begin_segment()
     segment = Segment(Path("/elsewhere"), number, disk=there)
     feed, mirror = SegmentFeed(segment.folder, there), SegmentMirror(run.folder, number, here)
-    late: list[FilePiece] = []
+    sent, written = [FilePiece("../manifest.json", 0, b"!")], 1
     for n in range(15):
         answer(segment, str(n), "x" * rng.randrange(50))
-        for piece in feed.next_pieces(rng.randrange(1, 200)):
-            late.append(piece)
-            if rng.random() < 0.7:
-                mirror.write(piece)
-        mirror.write(rng.choice(late or [FilePiece("../manifest.json", 0, b"!")]))
-        if rng.random() < 0.2:
-            feed.acknowledge(mirror.sync())
-        if rng.random() < 0.3:
-            feed.send_again()
+        sent += feed.next_pieces(rng.randrange(1, 200))
+        mirror.write(rng.choice(sent))
+        while written < len(sent) and rng.random() < 0.7:
+            mirror.write(sent[written])
+            written += 1
         run.segments.merge(number)
-    feed.send_again()
     while pieces := feed.next_pieces():
-        for piece in pieces:
-            mirror.write(piece)
-    assert not feed.is_acknowledged
-    feed.acknowledge(mirror.sync())
-    assert feed.is_acknowledged
+        sent += pieces
+    for piece in sent[written:]:
+        mirror.write(piece)
     for name in ("calls.jsonl", "rows.jsonl"):
         assert here.files[FOLDER / "segments" / "000001" / name] == there.files[segment.folder / name]
     mirror.close()
