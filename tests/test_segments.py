@@ -109,7 +109,6 @@ def test_a_row_that_two_workers_have_done_is_in_the_output_once_and_both_calls_i
     answer(two, "a", "third")
     run.segments.merge(2)
     run.segments.merge(1)
-    assert run.segments.doubled == 2
     run.close()
     assert ids(disk) == ["a"]
     assert ids(disk, "calls.jsonl") == ["a", "a", "a"]
