@@ -39,7 +39,8 @@ class RowStore:
         ids: ids of the done rows, including the rejected ones.
         done_before: number of done rows when the files were opened, including the rejected ones.
         unfinished: the rows that were read from the input, or have calls in the journal, and are not done.
-        rows_synced: number of finished rows that would survive a power cut.
+        rows_synced: number of done rows that would survive a power cut, with the rejected ones of earlier sessions and
+            without those of this one.
         sync_needed: set when `sync` should run ahead of the once-a-second one.
         journal: the completed calls.
         failures: the failed rows.
