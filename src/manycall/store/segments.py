@@ -17,7 +17,7 @@ from manycall.store.disk import REAL_DISK, Disk, write_all
 from manycall.store.done_rows import DoneRows
 from manycall.store.journal import Journal
 from manycall.store.journal_line import SentCall
-from manycall.store.lock import this_process
+from manycall.store.lock_holder import this_process
 from manycall.store.row_layout import PlainLayout, RowLayout
 from manycall.store.row_store import RowStore
 from manycall.store.segment_folder import CALLS, FAILURES, LOCK, REJECTED, ROWS, segment_path
