@@ -108,7 +108,8 @@ class World:
     async def _main(self, *, ends: bool) -> None:
         run = RunFolder(self.out, Manifest("0", {}), disk=self.disk)
         client = CallClient("m", base_url="http://h", transport=self.server, concurrency=self.concurrency)
-        client.counters.had_success = len(run.ids) > 0 or bool(run.failures.failed_before)
+        client.counters.had_success = len(run.ids) > 0
+        client.counters.had_rows = client.counters.had_success or bool(run.failures.failed_before)
         total = len(self.rows) - len(run.ids) if self.known_total else None
         budget = self.budget() if ends and self.case.ending == "budget" else None
         try:

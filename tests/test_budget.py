@@ -181,7 +181,8 @@ class World:
         async def main() -> CallClient:
             run = RunFolder(self.out, Manifest("0", {}))
             client = CallClient("m", base_url="http://h", transport=self.transport, concurrency=self.concurrency)
-            client.counters.had_success = len(run.ids) > 0 or bool(run.failures.failed_before)
+            client.counters.had_success = len(run.ids) > 0
+            client.counters.had_rows = client.counters.had_success or bool(run.failures.failed_before)
             limits = allowed(**given_)
             spending = Spending(limits, limits.price_book("m", client.priced_endpoints))
             spending.count_earlier(run.journal)

@@ -1,17 +1,21 @@
 """A run that cannot succeed ends after a few calls, however many may be in flight; one that can loses a moment."""
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import manycall
 from fakes import FakeTransport, answer, calls_of, refusal
 from manycall import errors
 from manycall.client.call_client import CallClient
 from manycall.client.permits import CANARY_CALLS
+from manycall.control.retry import MAX_ATTEMPTS_NEVER_CONNECTED
 from manycall.data.row_source import RowSource
 from manycall.run.row_recorder import MAX_INITIAL_FAILURES
+from manycall.run.run_result import RunResult
 from manycall.run.scheduler import Scheduler
 from manycall.sim import virtual_time
 from manycall.store.manifest import Manifest
@@ -98,6 +102,37 @@ def test_ten_rows_that_fail_before_any_succeeds_stop_the_run_and_nine_do_not(tmp
     else:
         go(tmp_path, transport, 30, concurrency=1, **OURS)
         assert len(transport.log) == 30
+
+
+def map_rows(transport: FakeTransport, out: Path) -> RunResult:
+    """Do a hundred rows with the public API, which finds out about earlier sessions itself."""
+
+    async def ask_one(row: dict[str, Any], llm: manycall.LLM) -> dict[str, Any]:
+        return {"text": (await llm.chat(row["q"])).text}
+
+    async def main() -> RunResult:
+        async with manycall.Client("m", transport=transport, concurrency=64, **OURS) as llm:
+            return await llm.map(ask_one, [{"q": str(n)} for n in range(100)], out=out, progress=False)
+
+    return virtual_time.run_virtual(main())
+
+
+def test_rows_that_failed_in_an_earlier_session_do_not_show_that_the_address_is_right(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    with pytest.raises(errors.RunStopped, match="first 10 rows all failed"):
+        map_rows(FakeTransport(lambda body: refusal(400, "unknown parameter"), 0.04), out)
+    mistyped = FakeTransport(lambda body: errors.ConnectError("no such host"), 0.04)
+    with pytest.raises(errors.RunStopped, match="no such host"):
+        map_rows(mistyped, out)
+    attempts = Counter(text for _, text in mistyped.log)
+    assert max(attempts.values()) == MAX_ATTEMPTS_NEVER_CONNECTED
+
+
+def test_after_a_session_with_failed_rows_the_first_rows_may_all_fail(tmp_path: Path) -> None:
+    out, transport = tmp_path / "out.jsonl", FakeTransport(lambda body: refusal(400, "unknown parameter"), 0.04)
+    with pytest.raises(errors.RunStopped, match="first 10 rows all failed"):
+        map_rows(transport, out)
+    assert map_rows(transport, out).failed == 100
 
 
 def test_a_client_alone_has_its_canary_too() -> None:

@@ -100,6 +100,29 @@ def test_a_new_output_takes_the_calls_over_and_leaves_the_old_one_as_it_is() -> 
     assert steps(chain(1), NOWHERE, NEW, from_=NEW).done == 20  # the copy of the journal is all that it needs
 
 
+def test_a_new_output_with_the_same_settings_is_resumed_by_the_same_call() -> None:
+    judged()
+    for limit in (9, 20):
+        result = steps(chain(3), NOWHERE, NEW, from_=OUT, limit=limit)
+        assert (result.calls, result.failed, ids(NEW)) == (0, 0, {n for n in scored(3) if n < limit})
+
+
+def test_calls_are_taken_over_only_by_a_new_output_also_if_its_rows_were_decided_again() -> None:
+    judged()
+    with serving(model([])) as url:
+        steps(chain(3), url, NEW)
+    steps(chain(4), NOWHERE, NEW, from_=NEW)
+    with pytest.raises(UsageError, match="begun without from_="):
+        steps(chain(4), NOWHERE, NEW, from_=OUT)
+
+
+def test_an_output_that_took_calls_over_and_was_decided_again_is_resumed_by_the_call_that_began_it() -> None:
+    judged()
+    steps(chain(3), NOWHERE, NEW, from_=OUT)
+    steps(chain(4), NOWHERE, NEW, from_=NEW)
+    assert steps(chain(4), NOWHERE, NEW, from_=OUT).done == len(scored(4))
+
+
 def test_only_the_calls_that_are_missing_are_made() -> None:
     asked: list[str] = []
     second = {"generate": "write {{ q + 100 }}", "output_field": "more"}

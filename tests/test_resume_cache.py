@@ -132,6 +132,33 @@ def test_repaired_and_set_aside_files_leave_no_cache_behind(tmp_path: Path) -> N
     again.close()
 
 
+def written_at(tmp_path: Path, progress: Callable[[], SessionProgress]) -> list[int]:
+    """Return the seconds at which a session with one more row each second writes its cache."""
+    run = RunFolder(tmp_path / "out.jsonl", Manifest("0", {"job": "test"}))
+    writer = run.cache_with(progress, min_rows=0)
+    assert writer is not None
+    written = []
+    for second in range(300):
+        run.write_row(Success(Row(str(second), {}), {"text": "x"}))
+        if writer.snapshot_if_due(float(second)) is not None:
+            written.append(second)
+    run.close()
+    return written
+
+
+def test_the_cache_of_a_running_session_is_written_once_a_minute(tmp_path: Path) -> None:
+    assert written_at(tmp_path, lambda: SessionProgress(CachedUsage(1, 2))) == [60, 120, 180, 240]
+
+
+def test_a_cache_without_its_tokens_is_written_no_more_often(tmp_path: Path) -> None:
+    assert written_at(tmp_path, SessionProgress) == [63, 126, 189, 252]
+
+
+def test_a_cache_waits_for_tokens_that_are_known_a_second_later(tmp_path: Path) -> None:
+    known = [None, None, *[CachedUsage(1, 2)] * 9]
+    assert written_at(tmp_path, lambda: SessionProgress(known.pop(0))) == [62, 122, 182, 242]
+
+
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_a_damaged_cache_is_ignored(data: st.DataObject) -> None:

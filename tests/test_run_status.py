@@ -1,6 +1,8 @@
 """`manycall status`: the state of a run of another process, read from its files."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 import time
@@ -45,6 +47,24 @@ def test_a_killed_run_is_not_shown_as_running(tmp_path: Path) -> None:
     status = run_status(out)
     assert not status.is_running
     assert status.state.startswith("not running. Its process was killed or suspended: the last update was 1m4")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "process", "host", "is_running"),
+    [(5, "ended", "", False), (1, "ended", "", True), (5, "ended", "-other", True), (5, "alive", "", True)],
+)
+def test_a_run_is_not_running_soon_after_its_process_has_ended_on_this_machine(
+    tmp_path: Path, seconds: float, process: str, host: str, is_running: bool
+) -> None:
+    out = make_run(tmp_path, "not finished", time.time() - seconds)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    number = ended.pid if process == "ended" else os.getpid()
+    out.with_name("out.jsonl.run").joinpath("lock").write_text(f"process {number} on {socket.gethostname()}{host}\n")
+    status = run_status(out)
+    assert status.is_running is is_running
+    if not is_running:
+        assert status.state.startswith("not running. Its process was killed: the last update was 5")
 
 
 def test_a_session_that_has_just_begun_is_running_although_the_figures_are_old(tmp_path: Path) -> None:

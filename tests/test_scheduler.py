@@ -69,7 +69,8 @@ class World:
         async def main() -> Scheduler:
             run = RunFolder(self.out, Manifest("0", {}), disk=self.disk)
             client = CallClient("m", base_url="http://h", transport=self.transport, concurrency=self.concurrency)
-            client.counters.had_success = len(run.ids) > 0 or bool(run.failures.failed_before)
+            client.counters.had_success = len(run.ids) > 0
+            client.counters.had_rows = client.counters.had_success or bool(run.failures.failed_before)
             self.took, loop, why = virtual_time.now(), asyncio.get_running_loop(), errors.Interrupted("interrupted")
             try:
                 async with client:
@@ -293,6 +294,20 @@ def test_interrupting_lets_the_calls_in_flight_finish_and_makes_no_new_ones(tmp_
     assert world.took == 3.0
     world.go(questions(100))
     assert len(world.rows) == len(world.transport.log) == 100
+
+
+def test_a_call_that_waits_for_a_permit_is_not_in_flight(tmp_path: Path) -> None:
+    world, counted = World(tmp_path, concurrency=2), []
+
+    async def ask_often(row: Row, llm: RowClient) -> dict[str, Any]:
+        calls = [asyncio.create_task(llm.chat(str(n))) for n in range(20)]
+        await asyncio.sleep(0.5)
+        counted.append(world.scheduler.calls_in_flight)
+        await asyncio.gather(*calls)
+        return {}
+
+    world.go(questions(1), ask_often)
+    assert counted == [2]
 
 
 def test_interrupting_twice_drops_the_calls_in_flight(tmp_path: Path) -> None:

@@ -284,6 +284,24 @@ def test_a_manifest_that_cannot_be_written_is_reported_and_the_lock_is_released(
     open_run(tmp_path).close()
 
 
+def test_a_spare_file_that_cannot_be_removed_does_not_keep_the_other_files_open(tmp_path: Path) -> None:
+    class Unremovable(Disk):
+        def remove(self, path: Path) -> None:
+            if path.name == "spare":
+                raise OSError(errno.EROFS, "Read-only file system", str(path))
+            super().remove(path)
+
+    gc.collect()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    run = open_run(tmp_path, disk=Unremovable())
+    run.journal.append("a", "k", 1, b"x", at=1.0, seconds=0.5)
+    with pytest.raises(StorageError, match="read-only file system"):
+        run.close()
+    assert run.journal.is_saved
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    open_run(tmp_path).close()  # its lock was released
+
+
 def test_jq_reads_the_journal(tmp_path: Path) -> None:
     if not shutil.which("jq"):
         pytest.skip("there is no jq")
@@ -542,6 +560,49 @@ def test_repair_moves_damaged_lines_aside_and_the_run_goes_on(tmp_path: Path) ->
     assert again.journal.replay("b", "k", 1) == b"b"
     again.close()
     assert repair(out) == [f"{out}: no damaged lines found."]
+
+
+def decide_again(folder: Path) -> RunFolder:
+    """Open an output whose rows are all decided again."""
+    out = folder / "out.jsonl"
+    return RunFolder(out, Manifest("0", {**IDENTITY, "keep": "another"}), earlier=out)
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rejected.jsonl", "failures.jsonl", "manifest.json"])
+def test_repair_moves_damage_out_of_the_files_of_rows_that_are_decided_again(tmp_path: Path, name: str) -> None:
+    paid(tmp_path)
+    run = decide_again(tmp_path)
+    run.write_row(Success(Row("b", {}), {}))
+    run.close()
+    out = tmp_path / "out.jsonl"
+    staged = tmp_path / "out.jsonl.run" / f"staged-{name}"
+    staged.write_bytes(b'{"id":"dam\n' + staged.read_bytes())
+    with pytest.raises(CorruptFile, match=rf"staged-{name} is corrupt .* Run: manycall repair {out}$"):
+        decide_again(tmp_path)
+    (said,) = repair(out)
+    assert f"staged-{name}" in said
+    decide_again(tmp_path).close()
+
+
+def test_damage_in_rows_that_are_kept_in_the_run_folder_is_repaired_by_the_command_in_the_message(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "vectors.npy"
+
+    def opened() -> RunFolder:
+        return RunFolder(out, Manifest("0", {"job": "embed"}), keeps_rows_apart=True)
+
+    run = opened()
+    run.write_row(Success(Row("a", {}), {}))
+    run.close()
+    rows = tmp_path / "vectors.npy.run" / "rows.jsonl"
+    rows.write_bytes(b'{"id":"dam\n' + rows.read_bytes())
+    with pytest.raises(CorruptFile, match=rf"rows\.jsonl is corrupt .* Run: manycall repair {out}$"):
+        opened()
+    repair(out)
+    again = opened()
+    assert len(again.ids) == 1
+    again.close()
 
 
 def test_repair_of_the_manifest_takes_the_next_command_at_its_word(tmp_path: Path) -> None:

@@ -3,9 +3,9 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import pytest
@@ -70,6 +70,21 @@ class Server:
         return CallClient(options.model, base_url="http://s/v1", transport=self, concurrency=options.concurrency)
 
 
+class SlowToOpen(CallClient):
+    """A client that takes 10 seconds to open, as a simulated endpoint on a busy machine does."""
+
+    async def __aenter__(self) -> Self:
+        await asyncio.sleep(10.0)
+        return await super().__aenter__()
+
+
+class SlowServer(Server):
+    """A server whose clients take 10 seconds to open."""
+
+    def client(self, job: Job[Any], options: RunOptions) -> CallClient:
+        return SlowToOpen(options.model, base_url="http://s/v1", transport=self)
+
+
 def run_members(
     server: Server, *members: GroupMember, meanwhile: Callable[[JobGroup], None] | None = None, at: float = 0.0
 ) -> list[RunResult | ManycallError]:
@@ -129,6 +144,17 @@ def test_an_interrupt_stops_all_jobs_and_the_next_run_makes_only_the_missing_cal
     assert len(set(server.calls)) == 200
 
 
+@pytest.mark.parametrize("interrupt", [JobGroup.stop, JobGroup.cancel])
+def test_an_interrupt_before_the_clients_are_open_stops_all_jobs_before_any_call(
+    interrupt: Callable[[JobGroup, Interrupted], None],
+) -> None:
+    server = SlowServer()
+    members = [member("a", "m", 5), member("b", "m", 5)]
+    outcomes = run_members(server, *members, meanwhile=lambda group: interrupt(group, Interrupted("stop")), at=3.0)
+    assert all(isinstance(each, Interrupted) for each in outcomes)
+    assert not server.calls
+
+
 def test_an_output_that_cannot_be_used_is_reported_before_any_call() -> None:
     server = Server()
     Path("b-m.jsonl").mkdir()
@@ -141,12 +167,60 @@ def test_an_output_that_cannot_be_used_is_reported_before_any_call() -> None:
     run_members(server, member("a", "m", 5))  # its lock was released
 
 
+class Unopenable(CallClient):
+    """A client that cannot be opened, as if its simulated endpoint had not started."""
+
+    async def __aenter__(self) -> Self:
+        raise OSError("it did not start")
+
+
+class DeadServer(Server):
+    """A server whose clients for the model "dead" cannot be opened."""
+
+    def client(self, job: Job[Any], options: RunOptions) -> CallClient:
+        client_type = Unopenable if options.model == "dead" else CallClient
+        return client_type(options.model, base_url="http://s/v1", transport=self)
+
+
+def test_a_client_that_cannot_be_opened_leaves_no_output_locked() -> None:
+    server = DeadServer()
+    with pytest.raises(OSError, match="did not start"):
+        run_members(server, member("a", "m", 5), member("a", "dead", 5))
+    assert not server.calls
+    (outcome,) = run_members(server, member("a", "m", 5))
+    assert isinstance(outcome, RunResult)
+    assert outcome.done == 5
+
+
+def test_a_cancelled_group_ends_its_jobs_and_the_next_run_makes_only_the_missing_calls() -> None:
+    server = Server()
+
+    async def cancelled() -> int:
+        group = JobGroup("group", [member("a", "m", 50, concurrency=8)], StatusDisplay(None), server.client)
+        task = asyncio.create_task(group.run())
+        await asyncio.sleep(2.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        made = len(server.calls)
+        await asyncio.sleep(10.0)
+        assert len(server.calls) == made
+        return made
+
+    made = run_virtual(cancelled())
+    assert made == 24
+    (outcome,) = run_members(server, member("a", "m", 50, concurrency=8))
+    assert isinstance(outcome, RunResult)
+    assert (outcome.done, outcome.calls) == (50, 50 - 16)  # the last eight calls were aborted
+
+
 def test_the_figures_of_several_runs_are_summed_and_a_shared_client_counts_once() -> None:
     def figures(**changes: Any) -> dict[str, Any]:
         return {
             "calls_per_s": 2.0, "tokens_per_s": 5.0, "rows_per_s": 1.0, "failed": 1, "retries": 0, "total_ended": 10,
             "total_rejected": 0, "total_truncated": 2, "total_rows": 40, "failure_counts": {"empty": 1},
-            "in_flight": 8, "limited_by": "window 8", "total_cost": 0.5, "currency": "USD", "budget_usage": [],
+            "client": 0, "in_flight": 8, "limited_by": "window 8", "total_cost": 0.5, "currency": "USD",
+            "budget_usage": [],
             **changes,
         }  # fmt: skip
 
@@ -154,8 +228,29 @@ def test_the_figures_of_several_runs_are_summed_and_a_shared_client_counts_once(
     assert (one["in_flight"], one["total_ended"], one["total_rows"], one["total_cost"]) == (8, 20, 80, 1.0)
     assert (one["failed"], one["failure_counts"], one["limited_by"]) == (2, {"empty": 2}, "window 8")
     assert sum_figures([figures(), figures(total_rows=None)])["total_rows"] is None
-    assert sum_figures([figures(), figures(limited_by="ulimit -n", in_flight=3)])["in_flight"] == 11
+    assert sum_figures([figures(), figures(client=1)])["in_flight"] == 16
+    assert sum_figures([figures(), figures(client=1, limited_by="ulimit -n")])["limited_by"] == "window 8, ulimit -n"
     assert sum_figures([figures(), figures(currency="CNY")])["note"] == "¥0.5000 + $0.5000"
+
+
+def test_the_status_line_of_a_group_counts_the_calls_of_each_client_once() -> None:
+    class Kept(StatusDisplay):
+        def __init__(self) -> None:
+            super().__init__(None)
+            self.in_flight: list[int] = []
+
+        def show(self, name: str, figures: Mapping[str, Any], now: float) -> None:
+            self.in_flight.append(figures["in_flight"])
+
+    server, display = Server(), Kept()
+    names = [("a", "m"), ("b", "m"), ("a", "other")]
+
+    async def main() -> None:
+        members = [member(name, model, 40, concurrency=8) for name, model in names]
+        await JobGroup("group", members, display, server.client).run()
+
+    run_virtual(main())
+    assert max(display.in_flight) == 16
 
 
 def task(name: str, *right: bool) -> Task:

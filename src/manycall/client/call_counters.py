@@ -32,7 +32,8 @@ class CallCounters:
         cached_tokens: prompt tokens that the servers read from their caches.
         responses: responses whose tokens were counted.
         first_retried: the first retried error of each kind (its status, or its class), as text.
-        had_success: an earlier run of this output had answers.
+        had_success: rows of this output were done in an earlier session.
+        had_rows: rows of this output were done or failed in an earlier session.
     """
 
     attempts: int = 0
@@ -55,12 +56,14 @@ class CallCounters:
     responses: int = 0
     first_retried: dict[str, str] = field(default_factory=dict)
     had_success: bool = False
+    had_rows: bool = False
 
     @property
     def figures(self) -> dict[str, Any]:
         """The counters by name, without those that only the engine uses."""
         figures = asdict(self)
-        del figures["had_success"], figures["responses"], figures["first_retried"]
+        for name in ("had_success", "had_rows", "responses", "first_retried"):
+            del figures[name]
         return figures
 
     @property

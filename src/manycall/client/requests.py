@@ -1,16 +1,14 @@
 """The calls that a model supports: chat, complete, embed."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from manycall import errors
 from manycall.client.pool_names import ONE_POOL, PoolNames
 from manycall.records import Api, Completion, Embeddings, Messages, Request
 
-T = TypeVar("T")
 ModelReply = Completion | Embeddings
 SendMessages = Callable[[Messages], Awaitable[Completion]]
-IN_FULL = "Answer again, in full, and with nothing else."
 
 
 class LLM:

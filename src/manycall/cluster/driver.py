@@ -63,7 +63,7 @@ class WorkerGroup(GroupStatus):
         run_folder = session.folder.folder.resolve()
         return Setup(
             number, str(run_folder), mark_of(run_folder), client.started_sims, client.key_marks(self._salt), self._salt,
-            self._had_success, session.rows_left or 0,
+            self._had_success, session.counters.had_rows, session.rows_left or 0,
         )  # fmt: skip
 
     async def run(self, rows: AsyncIterator[Row]) -> None:

@@ -115,7 +115,7 @@ class Worker:
         self, job: Job[Any], options: RunOptions, client: CallClient, segment: Segment, link: Link, setup: Setup
     ) -> None:
         self._job, self._client, self._segment, self._link = job, client, segment, link
-        self._counters = CallCounters(had_success=setup.had_success)
+        self._counters = CallCounters(had_success=setup.had_success, had_rows=setup.had_rows)
         limits = spending_limits(options)
         self._spending = Spending(limits, limits.price_book(options.model, client.priced_endpoints))
         budget = self._spending.budget

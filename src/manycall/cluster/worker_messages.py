@@ -56,7 +56,7 @@ class Setup(msgspec.Struct, frozen=True):
         sims: the URLs of the simulated endpoints that the driver has started, in the order of the endpoints.
         key_marks: a keyed hash of each endpoint's key.
         salt: the key of that hash.
-        had_success: calls of the run were answered in an earlier session.
+        had_success, had_rows: what is known of earlier sessions (`CallCounters`).
         expected_rows: about how many rows the worker will get; 0 if it is unknown.
     """
 
@@ -67,6 +67,7 @@ class Setup(msgspec.Struct, frozen=True):
     key_marks: dict[str, str]
     salt: bytes
     had_success: bool
+    had_rows: bool
     expected_rows: int
 
 

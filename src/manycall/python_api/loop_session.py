@@ -94,7 +94,7 @@ class LoopSession:
     async def close(self) -> None:
         """Stop jobs and single calls, wait for the calls in flight, and close the connections."""
         for job in [*self._jobs.values()]:
-            await job.stopped(CLOSED)
+            await job.stop_and_wait(CLOSED)
         if self._calls is not None:
             self._calls.stop(RunStopped(CLOSED))
         while self._pending_calls:

@@ -13,14 +13,18 @@ MAX_WAIT_SECONDS, CHECK_SECONDS = 60.0, 0.5
 """A worker whose driver is gone makes no new call, so it ends when the calls in flight have ended."""
 
 
-async def when_workers_ended(open_files: Callable[[], T]) -> T:
+async def when_workers_ended(open_files: Callable[[], T], raise_if_stopped: Callable[[], None]) -> T:
     """Return what `open_files` returns. Try again for a minute while workers of a killed run write their segments.
+
+    Args:
+        raise_if_stopped: called before each try; an error that it raises ends the wait.
 
     Raises:
         SegmentInUse: a worker has not ended in this time.
     """
     started, announced = clock.now(), False
     while True:
+        raise_if_stopped()
         try:
             return open_files()
         except SegmentInUse as in_use:

@@ -59,16 +59,20 @@ async def run_group(
 
 
 class MemberDisplay(StatusDisplay):
-    """Keeps the newest figures of one job, and shows its announcements with those of the others."""
+    """Keeps the newest figures of one job, and shows its announcements with those of the others.
 
-    def __init__(self, name: str, shared: StatusDisplay) -> None:
+    Args:
+        client: number of the client that makes the calls of the job.
+    """
+
+    def __init__(self, name: str, client: int, shared: StatusDisplay) -> None:
         super().__init__(None)
-        self._name, self._shared = name, shared
+        self._name, self._client, self._shared = name, client, shared
         self.figures: Mapping[str, Any] | None = None
 
     def show(self, name: str, figures: Mapping[str, Any], now: float) -> None:
         """Keep the figures."""
-        self.figures = figures
+        self.figures = {**figures, "client": self._client}
 
     def announce(self, sentence: str) -> None:
         """Show the sentence, with the name of the job."""
@@ -95,52 +99,71 @@ class JobGroup:
         make_client: Callable[[Job[Any], RunOptions], CallClient] = own_client,
     ) -> None:
         self._title, self._members, self._display = title, members, display
-        self._displays = [MemberDisplay(each.name, display) for each in members]
         self._handles = [SessionHandle() for _ in members]
         self._sessions: list[JobSession] = []
+        self._waiting: set[JobSession] = set()  # sessions whose files are open and that have not begun
         self._clients: list[CallClient] = []
         by_arguments: dict[Any, CallClient] = {}
         for _, job, options in members:
             client = make_client(job, options)  # for each job, because it checks the job's parameters
             self._clients.append(by_arguments.setdefault(client_arguments(job, options), client))
         self.clients = [*by_arguments.values()]
+        self._displays = [
+            MemberDisplay(each.name, self.clients.index(client), display)
+            for each, client in zip(members, self._clients, strict=True)
+        ]
 
     def __repr__(self) -> str:
         return f"<JobGroup {self._title}, {len(self._members)} jobs>"
 
-    async def _open_files(self) -> None:
-        """Open the outputs of all jobs, so that one that cannot be used is reported before any call."""
+    async def _open_files(self, stack: AsyncExitStack) -> None:
+        """Open the outputs of all jobs, so that one that cannot be used is reported before any call.
+
+        Args:
+            stack: closes the files of sessions that do not begin.
+        """
         budget: SharedBudget | None = None
-        try:
-            for (_, job, options), client, display in zip(self._members, self._clients, self._displays, strict=True):
-                session = await open_session(job, with_model(options, client), client, display=display, budget=budget)
-                self._sessions.append(session)
-                budget = session.budget
-        except BaseException:
-            for session in self._sessions:
-                session.discard()
-            raise
+        for (_, job, options), client, handle, display in zip(
+            self._members, self._clients, self._handles, self._displays, strict=True
+        ):
+            session = await open_session(
+                job, with_model(options, client), client, handle, display=display, budget=budget
+            )
+            self._sessions.append(session)
+            self._waiting.add(session)
+            stack.callback(self._discard_waiting, session)
+            budget = session.budget
+
+    def _discard_waiting(self, session: JobSession) -> None:
+        if session in self._waiting:
+            session.discard()
 
     async def run(self) -> list[RunResult | ManycallError]:
-        """Run all jobs. Return for each how it went, or why it stopped.
+        """Run all jobs. Return for each how it went, or why it stopped. Cancelling it aborts the calls in flight.
 
         Raises:
             UsageError, StorageError: before any call.
         """
-        await self._open_files()
         async with AsyncExitStack() as stack:
+            await self._open_files(stack)
             for client in self.clients:
                 await stack.enter_async_context(client)
             tasks = [
                 asyncio.create_task(self._run_one(session, handle))
                 for session, handle in zip(self._sessions, self._handles, strict=True)
             ]
-            async with self._drawn():
+            try:
+                async with self._drawn():
+                    await asyncio.wait(tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
                 await asyncio.wait(tasks)
         errors = [task.result() for task in tasks]
         return [error or session.result() for error, session in zip(errors, self._sessions, strict=True)]
 
     async def _run_one(self, session: JobSession, handle: SessionHandle) -> ManycallError | None:
+        self._waiting.remove(session)
         try:
             with session.recorded():
                 await session.run(handle)

@@ -1,18 +1,21 @@
 """Repeat a request, with the validation error, until an answer is valid."""
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from manycall.client.requests import IN_FULL, SendMessages, T
+from manycall.client.requests import SendMessages
 from manycall.errors import AnswerInvalid
 from manycall.option_flags import option
 from manycall.records import Completion, Messages
 
+T = TypeVar("T")
 ReaskCounts = dict[str, int]
 ReadAnswer = Callable[[str], Awaitable[T]]
 """Reads an answer; raises ValueError with a message for the model."""
 
 
 REASK_COUNTS = "re-asked"
+IN_FULL = "Answer again, in full, and with nothing else."
 
 
 async def ask_until_valid(

@@ -36,7 +36,7 @@ class RowRecorder:
         run: stores the results.
         counters: counts them.
         listener: called with each result after it was written; None if there is none.
-        had_success: a call was answered before this run.
+        may_all_fail: the first rows may all fail, because a call was answered or a row failed before this session.
         stop: called with the reason why the run should stop: rows could not be written, or the first rows all failed.
     """
 
@@ -46,10 +46,10 @@ class RowRecorder:
         counters: CallCounters,
         listener: ResultListener | None,
         *,
-        had_success: bool,
+        may_all_fail: bool,
         stop: Callable[[Exception], None],
     ) -> None:
-        self._run, self._counters, self._listener, self._had_success = run, counters, listener, had_success
+        self._run, self._counters, self._listener, self._may_all_fail = run, counters, listener, may_all_fail
         self._stop = stop
         self._gathered: list[GatheredRow] = []
         self._has_failed = False
@@ -127,7 +127,7 @@ class RowRecorder:
             self._listener(failed)
         self._counters.record_failed(failed.kind)
         c = self._counters
-        if c.failed >= MAX_INITIAL_FAILURES and not c.done and not c.rejected and not self._had_success:
+        if c.failed >= MAX_INITIAL_FAILURES and not (c.done or c.rejected or self._may_all_fail):
             self._stop(
                 RunStopped(
                     f"the first {MAX_INITIAL_FAILURES} rows all failed. Last error: {failed.error.rstrip('.')}. "

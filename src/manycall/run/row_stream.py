@@ -79,7 +79,7 @@ class StreamState:
         self.session.stop(Interrupted(why))
         self.read_all()
 
-    async def stopped(self, why: str) -> None:
+    async def stop_and_wait(self, why: str) -> None:
         """Stop the job and wait until it has ended. If the wait is cancelled, abort the calls in flight too."""
         if self.task is None or self.task.done():
             return
@@ -153,7 +153,7 @@ class RowStream:
     async def aclose(self) -> None:
         """Stop: start no new call, wait for the calls in flight."""
         self._is_closed = True
-        await self._state.stopped("the stream was closed")
+        await self._state.stop_and_wait("the stream was closed")
 
     def _start(self) -> asyncio.Task[RunResult]:
         if self._state.task is not None:
@@ -168,7 +168,7 @@ class RowStream:
         try:
             await waiting
         except asyncio.CancelledError:
-            await self._state.stopped("cancelled")
+            await self._state.stop_and_wait("cancelled")
             raise
 
 

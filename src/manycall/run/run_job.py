@@ -46,10 +46,11 @@ async def run_job(
     check_out_path(job, options)
     spending_limits(options)
     client = own_client(job, options)
-    session = await open_session(job, with_model(options, client), client)
+    handle = SessionHandle()
+    session = await open_session(job, with_model(options, client), client, handle)
     with session.recorded():
         async with client:
-            await session.run(SessionHandle(), interrupts=interrupts, make_engine=make_engine)
+            await session.run(handle, interrupts=interrupts, make_engine=make_engine)
     return session.result()
 
 
@@ -71,8 +72,7 @@ async def run_shared(
     """
     if options.dry_run:
         return await _rehearse(job, options, client)
-    handle.raise_if_stopped()
-    session = await open_session(job, options, client)
+    session = await open_session(job, options, client, handle)
     with session.recorded():
         await session.run(handle, listener=listener, wants_rows=wants_rows)
     return session.result()
@@ -82,18 +82,25 @@ async def open_session(
     job: Job[Any],
     options: RunOptions,
     client: CallClient,
+    handle: SessionHandle,
     *,
     display: StatusDisplay | None = None,
     budget: SharedBudget | None = None,
 ) -> JobSession:
     """Open the files of a session. See `JobSession` for the arguments.
 
+    Args:
+        handle: stops the session.
+
     Raises:
+        Interrupted: the session was stopped before its files were opened.
         SettingsMismatch: the output was created with other settings. The message says how many new calls they need.
         SegmentInUse: workers of a killed run still have calls in flight after a minute.
     """
     try:
-        return await when_workers_ended(lambda: JobSession(job, options, client, display, budget))
+        return await when_workers_ended(
+            lambda: JobSession(job, options, client, display, budget), handle.raise_if_stopped
+        )
     except SettingsMismatch as refusal:
         if job.block_size is not None:  # it has no option `from_`
             raise

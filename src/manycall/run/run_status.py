@@ -11,6 +11,7 @@ from manycall.errors import UsageError
 from manycall.records import DECODE_ERRORS
 from manycall.render import _duration
 from manycall.run.status_text import status_text
+from manycall.store.lock_holder import is_process_gone, lock_holder
 from manycall.store.manifest import NOT_FINISHED, Manifest
 from manycall.store.paths import finished_rows_path, run_folder_path
 from manycall.store.segment_folder import segment_numbers
@@ -18,6 +19,9 @@ from manycall.terminal import cut_to_width, sanitize_line
 
 STALE_SECONDS = 15.0
 """A running session writes its figures once a second. After this time without new ones, it is no longer running."""
+GONE_SECONDS = 3.0
+"""The same for a session whose process does not exist any more. A container may share the name of its machine and not
+its process numbers, so new figures count more than a process that is not found."""
 MAX_TAIL_BYTES = 1 << 20
 """How much is read from the end of a file to find its last lines."""
 SHOWN_FAILURES = 3
@@ -86,7 +90,7 @@ def run_status(output: str | Path) -> RunStatus:
     failures = _last_lines(folder / _FAILURES)[-SHOWN_FAILURES:]
     rows = _last_lines(finished_rows_path(out))
     session = manifest.sessions[-1] if manifest.sessions else {}
-    is_running, state = _state(session, updated_at)
+    is_running, state = _state(session, updated_at, is_process_gone(_lock_holder(folder)))
     return RunStatus(
         job=str(manifest.settings.get("job", "")),
         out=out,
@@ -100,16 +104,28 @@ def run_status(output: str | Path) -> RunStatus:
     )
 
 
-def _state(session: dict[str, Any], updated_at: float | None) -> tuple[bool, str]:
-    """Return whether the last session is running, and its state as text."""
+def _lock_holder(folder: Path) -> str:
+    try:
+        return lock_holder((folder / "lock").read_bytes())
+    except OSError:
+        return ""
+
+
+def _state(session: dict[str, Any], updated_at: float | None, is_gone: bool) -> tuple[bool, str]:
+    """Return whether the last session is running, and its state as text.
+
+    Args:
+        is_gone: its process does not exist any more.
+    """
     if (outcome := session.get("outcome")) != NOT_FINISHED:
         return False, str(outcome or "not started")
     latest = max(updated_at or 0.0, session.get("started_at") or 0.0)
     age = max(0.0, clock.wall_time() - latest)
-    if age <= STALE_SECONDS:
+    if age <= (GONE_SECONDS if is_gone else STALE_SECONDS):
         return True, f"running, last update {age:.0f} s ago"
+    what = "killed" if is_gone else "killed or suspended"
     return False, (
-        f"not running. Its process was killed or suspended: the last update was {_duration(age)} ago. "
+        f"not running. Its process was {what}: the last update was {_duration(age)} ago. "
         "To resume, run the same command again."
     )
 

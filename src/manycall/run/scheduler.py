@@ -82,7 +82,8 @@ class Scheduler:
         self._ahead = ReadAhead(
             self._total, self._changed, run.unfinished.record_read, self._remaining_rows_per_call, block_size
         )
-        self._recorder = RowRecorder(run, client.counters, listener, had_success=client.had_success, stop=self.stop)
+        may_all_fail = client.had_success or client.counters.had_rows
+        self._recorder = RowRecorder(run, client.counters, listener, may_all_fail=may_all_fail, stop=self.stop)
         self._counters = client.counters
         self._workers: set[asyncio.Task[None]] = set()
         self._between_rows = 0  # workers that will soon take their next row
@@ -106,8 +107,8 @@ class Scheduler:
 
     @property
     def calls_in_flight(self) -> int:
-        """Number of calls in flight."""
-        return self._client.permits.in_flight
+        """Number of calls in flight, without those that wait for a permit."""
+        return len(self._client.in_flight)
 
     def oldest_calls(self, now: float) -> list[dict[str, Any]]:
         """Return the calls that have been in flight for the longest time, for the timeline."""

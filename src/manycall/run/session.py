@@ -101,8 +101,9 @@ class JobSession:
             earlier=None if options.from_ is None else Path(options.from_),
         )  # fmt: skip
         self._done_before = self.folder.done_before - self.folder.rejected
+        had_success = self.folder.done_before > 0
         self.counters = CallCounters(
-            had_success=self.folder.done_before > 0 or bool(self.folder.failures.failed_before)
+            had_success=had_success, had_rows=had_success or bool(self.folder.failures.failed_before)
         )
         self._seconds = 0.0
         self._engine: RowEngine | None = None

@@ -10,16 +10,19 @@ class SessionHandle:
     def __init__(self) -> None:
         self._engine: RowEngine | None = None
         self._reason: Interrupted | None = None
+        self._is_cancelled = False
 
     def __repr__(self) -> str:
         return f"<SessionHandle of {self._engine!r}>"
 
     def attach(self, engine: RowEngine) -> None:
-        """Connect the handle with the rows of the session, when they begin."""
+        """Connect the handle with the rows of the session, before they begin. If it was stopped, none begins."""
         self._engine = engine
+        if self._reason is not None:
+            (engine.cancel if self._is_cancelled else engine.stop)(self._reason)
 
     def raise_if_stopped(self) -> None:
-        """Raise the reason, if the session was stopped before it began."""
+        """Raise the reason, if the session was stopped."""
         if self._reason is not None:
             raise self._reason
 
@@ -31,7 +34,7 @@ class SessionHandle:
 
     def cancel(self, reason: Interrupted) -> None:
         """Abort calls in flight too. Completed calls are in the journal."""
-        self._reason = reason
+        self._reason, self._is_cancelled = reason, True
         if self._engine is not None:
             self._engine.cancel(reason)
 

@@ -15,12 +15,14 @@ _SUMMED = (
 def sum_figures(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the figures of one second of several runs as the figures of one, as `status_text` needs them.
 
-    The runs share clients, so that the calls in flight of a client are in the figures of each of its runs. They are
-    counted once for each limiting factor and number in flight.
+    The runs share clients, so that the calls in flight of a client are in the figures of each of its runs.
+
+    Args:
+        runs: the figures of each run. `client` is the number of its client.
     """
     totals = [each["total_rows"] for each in runs]
     active = [each for each in runs if each["total_rows"] is None or each["total_ended"] < each["total_rows"]] or runs
-    clients = dict.fromkeys((each["in_flight"], each["limited_by"]) for each in active)
+    clients = {each["client"]: each for each in active}.values()
     costs = [each["total_cost"] for each in runs]
     currencies = {each["currency"] for each in runs}
     failures: Counter[str] = Counter()
@@ -30,8 +32,8 @@ def sum_figures(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         **{name: sum(each[name] for each in runs) for name in _SUMMED},
         "total_rows": None if None in totals else sum(totals),
         "failure_counts": dict(failures),
-        "in_flight": sum(in_flight for in_flight, _ in clients),
-        "limited_by": ", ".join(dict.fromkeys(limited_by for _, limited_by in clients)),
+        "in_flight": sum(each["in_flight"] for each in clients),
+        "limited_by": ", ".join(dict.fromkeys(each["limited_by"] for each in clients)),
         "total_cost": None if None in costs or len(currencies) > 1 else sum(costs),
         "currency": min(currencies),
         "budget_usage": runs[-1]["budget_usage"],

@@ -35,11 +35,11 @@ class OutputLayout(NamedTuple):
         """False: the lines of failed rows are removed."""
         return False
 
-    def done_rows(self, out: Path, disk: Disk, start: int = 0) -> Iterator[DoneRow]:
+    def done_rows(self, rows: Path, out: Path, disk: Disk, start: int = 0) -> Iterator[DoneRow]:
         """Remove the lines of failed rows and yield the row of each other line. The file is replaced atomically."""
-        if any(self.is_failed(line) for _, line in read_lines(out, disk)):
-            replace_file(out, (line for _, line in read_lines(out, disk) if not self.is_failed(line)), disk)
-        return (DoneRow(*each) for each in decode_lines(out, decode_row_id, out, disk, start))
+        if any(self.is_failed(line) for _, line in read_lines(rows, disk)):
+            replace_file(rows, (line for _, line in read_lines(rows, disk) if not self.is_failed(line)), disk)
+        return (DoneRow(*each) for each in decode_lines(rows, decode_row_id, out, disk, start))
 
     def identify(self, line: bytes) -> tuple[str, int]:
         """Return the id of the row of a line, and 1."""

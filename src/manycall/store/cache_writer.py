@@ -22,6 +22,10 @@ GROWTH_BETWEEN_WRITES = 1 / 16
 """While a session runs, the output must have grown by this share since the last write. So all writes of a run together
 are at most 17 times as long as the last one."""
 
+MAX_WAITS_FOR_USAGE = 3
+"""A snapshot without the tokens of all responses is put off until the next second this often. For a moment, a response
+may be journaled and not counted yet. While other processes make the calls, their tokens are never known."""
+
 
 class SessionProgress(NamedTuple):
     """Figures of the session that are not in its files.
@@ -75,17 +79,27 @@ class CacheWriter:
         self._done, self._unfinished, self._progress, self._disk = done, unfinished, progress, disk
         self._min_rows = min_rows
         self._next_at, self._next_size = -1.0, 0.0
+        self._waits_for_usage = 0
 
     def __repr__(self) -> str:
         return f"<CacheWriter {self._files.folder.name}>"
 
     def snapshot_if_due(self, now: float) -> Snapshot | None:
         """Return the state of the run if it should be written now, while the session goes on; None if not."""
-        is_first, is_due = self._next_at < 0, now >= self._next_at and self._rows.end >= self._next_size
-        snapshot = self.snapshot() if is_due and not is_first else None
-        if is_first or (snapshot is not None and snapshot.record.usage is not None):
-            self._next_at, self._next_size = now + SECONDS_BETWEEN_WRITES, self._rows.end * (1 + GROWTH_BETWEEN_WRITES)
+        if self._next_at < 0:
+            self._put_off(now)
+        if now < self._next_at or self._rows.end < self._next_size or (snapshot := self.snapshot()) is None:
+            return None
+        if snapshot.record.usage is None and self._waits_for_usage < MAX_WAITS_FOR_USAGE:
+            self._waits_for_usage += 1
+            return None
+        self._put_off(now)
         return snapshot
+
+    def _put_off(self, now: float) -> None:
+        """Let the next snapshot be due when time has passed and the output has grown."""
+        self._next_at, self._next_size = now + SECONDS_BETWEEN_WRITES, self._rows.end * (1 + GROWTH_BETWEEN_WRITES)
+        self._waits_for_usage = 0
 
     def snapshot(self, *, is_final: bool = False) -> Snapshot | None:
         """Return the state of the run; None if it has so few rows that they are read quickly.

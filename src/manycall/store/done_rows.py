@@ -85,7 +85,7 @@ class DoneRows:
             self.rejected += 1
 
     def _read_output(self, start: int) -> None:
-        for row in self._layout.done_rows(self._rows_path, self._disk, start):
+        for row in self._layout.done_rows(self._rows_path, self._out, self._disk, start):
             self.output_rows += row.line_count
             is_truncated = self._suffix is not None and row.line.endswith(self._suffix)
             if is_truncated and self._retries_truncated:

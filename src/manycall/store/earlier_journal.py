@@ -28,7 +28,7 @@ def take_over_calls(out: Path, earlier: Path, manifest: Manifest, disk: Disk) ->
     old, mine = Manifest.load(output_paths(earlier).manifest), Manifest.load(output_paths(out).manifest, disk)
     if old is None:
         raise UsageError(f"{option('from_', earlier)}: {earlier} is not an output of manycall with a run folder.")
-    if mine is not None and mine.earlier_settings:
+    if mine is not None and mine.calls_from:
         return
     journal = run_folder_path(out) / "calls.jsonl"
     if mine is not None and any(True for _ in read_lines(journal, disk)):
@@ -36,7 +36,7 @@ def take_over_calls(out: Path, earlier: Path, manifest: Manifest, disk: Disk) ->
             f"{out} has its answers already and was begun without {option('from_', earlier)}. Use another "
             f"{option('out')}."
         )
-    manifest.follow(old)
+    manifest.follow(old, str(earlier))
     replace_file(journal, _whole_lines(run_folder_path(earlier), earlier), disk)
 
 

@@ -31,7 +31,7 @@ class FailureLog:
         file: the open file.
         failed_before: ids of rows that failed in earlier runs, or in another process of this one, and were not done
             then.
-        error_counts: first 100 characters of each error of this run → number of rows.
+        error_counts: first 300 characters of each error of this run → number of rows.
 
     Raises:
         CorruptFile: a line cannot be decoded.

@@ -6,13 +6,12 @@ file itself keeps out a process that uses another name of the same file (a hard 
 Symbolic links are resolved beforehand (`real_output`), so both paths have the same run folder.
 """
 
-import os
-import socket
 from contextlib import suppress
 from pathlib import Path
 
 from manycall.errors import OutputLocked
 from manycall.store.disk import Disk, write_all
+from manycall.store.lock_holder import lock_holder, this_process
 from manycall.store.paths import run_folder_path
 
 
@@ -45,7 +44,7 @@ class Lock:
             disk.sync_folder(each.parent)
         self._folder_fd = fd = disk.open(folder / "lock")
         if not disk.lock(fd):
-            holder = disk.read(fd, 200, 0).decode("utf-8", "replace").strip()
+            holder = lock_holder(disk.read(fd, 200, 0))
             raise OutputLocked(
                 f"{self._out} is locked by {holder or 'another process'}. Wait until it finishes, or stop it."
             )
@@ -74,8 +73,3 @@ class Lock:
             if fd >= 0:
                 self._disk.close(fd)
         self._folder_fd = self._output_fd = -1
-
-
-def this_process() -> bytes:
-    """Return the line of a lock file that names this process."""
-    return f"process {os.getpid()} on {socket.gethostname()}\n".encode()

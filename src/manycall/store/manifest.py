@@ -41,6 +41,7 @@ class Manifest(msgspec.Struct):
         source: description of the input rows when they were last read; may change between sessions.
         sessions: one entry for each time the command ran: start, end, outcome, counts, tokens.
         earlier_settings: settings with which older calls in the journal were made, oldest first (`from_`).
+        calls_from: the other output whose calls this one took over when it was new (`from_`); "" if there is none.
         format: version of the file format.
     """
 
@@ -50,6 +51,7 @@ class Manifest(msgspec.Struct):
     sessions: list[dict[str, Any]] = []
     format: int = MANIFEST_VERSION
     earlier_settings: list[dict[str, Any]] = []
+    calls_from: str = ""
 
     @classmethod
     def load(cls, path: Path, disk: Disk = REAL_DISK) -> Self | None:
@@ -83,7 +85,7 @@ class Manifest(msgspec.Struct):
         new = as_stored(self.settings)
         if old.format != MANIFEST_VERSION or compared(old.settings) != compared(new):
             raise SettingsMismatch(_difference(out, compared(old.settings), compared(new)))
-        self.settings, self.earlier_settings = old.settings, old.earlier_settings
+        self.settings, self.earlier_settings, self.calls_from = old.settings, old.earlier_settings, old.calls_from
         self.sessions = [*old.sessions, *self.sessions]
 
     def has_settings_of(self, other: "Manifest") -> bool:
@@ -95,8 +97,9 @@ class Manifest(msgspec.Struct):
         """A hash of the settings."""
         return blake2b(_encode_sorted(self.settings), digest_size=16).hexdigest()
 
-    def follow(self, old: "Manifest") -> None:
-        """Record the settings of an earlier run whose calls this one takes from the journal."""
+    def follow(self, old: "Manifest", calls_from: str) -> None:
+        """Record the settings of an earlier run whose calls this one takes from the journal, and whose they were."""
+        self.calls_from = calls_from
         self.earlier_settings = [*old.earlier_settings, *([] if old.has_settings_of(self) else [old.settings])]
 
 

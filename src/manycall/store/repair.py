@@ -21,6 +21,7 @@ from manycall.store.retried_rows import RETRIED
 from manycall.store.segment_fold import fold_all
 from manycall.store.segment_folder import FAILURES, REJECTED, ROWS, require_ended, segment_numbers, segment_path
 from manycall.store.segment_reader import decode_failed_row
+from manycall.store.staged_output import OutputPaths, output_paths, staged_paths
 
 LineCheck = Callable[[bytes], str]
 """Returns what is wrong with a line; "" if it is valid."""
@@ -47,14 +48,12 @@ def repair(out: Path) -> list[str]:
             require_ended(out, REAL_DISK)
             fold_all(folder, REAL_DISK)
             moved = [
-                *_lines(finished_rows_path(out), _decodes_once(decode_row_id)),
+                *_decided_rows(output_paths(out)._replace(rows=finished_rows_path(out))),
+                *_decided_rows(staged_paths(out)),
                 *_lines(folder / "calls.jsonl", _decodes(decode_response)),
-                *_lines(folder / "failures.jsonl", _decodes(decode_row_id)),
-                *_lines(folder / "rejected.jsonl", _decodes_once(decode_row_id)),
                 *_lines(folder / RETRIED, _decodes_once(decode_row_id)),
                 *_lines(folder / "timeline.jsonl", _decodes(msgspec.json.decode)),
                 *_segments(folder),
-                *_manifest(folder / "manifest.json"),
             ]
         finally:
             lock.release()
@@ -100,6 +99,14 @@ def _lines(path: Path, check: LineCheck) -> Iterator[str]:
             yield f"{path}: moved the line at byte {offset:,} to {aside.path.name}: {problems[offset]}"
     aside.close()
     replace_file(path, (line for offset, line in read_lines(path) if offset not in problems))
+
+
+def _decided_rows(paths: OutputPaths) -> Iterator[str]:
+    """Check the rows of an output, its rejected and failed rows, and its manifest."""
+    yield from _lines(paths.rows, _decodes_once(decode_row_id))
+    yield from _lines(paths.rejected, _decodes_once(decode_row_id))
+    yield from _lines(paths.failures, _decodes(decode_row_id))
+    yield from _manifest(paths.manifest)
 
 
 def _segments(folder: Path) -> Iterator[str]:

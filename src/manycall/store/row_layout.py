@@ -44,12 +44,14 @@ class RowLayout(Protocol):
         """Whether the lines of finished rows are never moved, so that reading may begin behind those that are known."""
         ...
 
-    def done_rows(self, out: Path, disk: Disk, start: int = 0) -> Iterator[DoneRow]:
-        """Yield the finished rows of an output without a torn tail. Remove lines that do not finish a row.
+    def done_rows(self, rows: Path, out: Path, disk: Disk, start: int = 0) -> Iterator[DoneRow]:
+        """Yield the finished rows in a file without a torn tail. Remove lines that do not finish a row.
 
         The file may be replaced, so open it afterwards.
 
         Args:
+            rows: the output, or a file in its run folder.
+            out: the output, which an error message about damage names.
             start: offset of the first line to read. Only if `keeps_lines`.
 
         Raises:
@@ -87,9 +89,9 @@ class PlainLayout:
 
     keeps_lines = True
 
-    def done_rows(self, out: Path, disk: Disk, start: int = 0) -> Iterator[DoneRow]:
+    def done_rows(self, rows: Path, out: Path, disk: Disk, start: int = 0) -> Iterator[DoneRow]:
         """Yield the row of each line."""
-        return (DoneRow(*each) for each in decode_lines(out, decode_row_id, out, disk, start))
+        return (DoneRow(*each) for each in decode_lines(rows, decode_row_id, out, disk, start))
 
     def identify(self, line: bytes) -> tuple[str, int]:
         """Return the id of the row of a line, and 1."""

@@ -51,14 +51,14 @@ class PartsLayout:
     def __repr__(self) -> str:
         return f"<PartsLayout {self._mark}>"
 
-    def done_rows(self, out: Path, disk: Disk, start: int = 0) -> Iterator[DoneRow]:
-        """Yield each input row that is complete. Then move the parts of the incomplete rows to `<output>.torn`.
+    def done_rows(self, rows: Path, out: Path, disk: Disk, start: int = 0) -> Iterator[DoneRow]:
+        """Yield each input row that is complete. Then move the parts of the incomplete rows to `<file>.torn`.
 
         Raises:
             CorruptFile: a line cannot be decoded, or a part occurs twice.
         """
         parts_seen: dict[str, set[str]] = {}
-        for offset, line, part in decode_lines(out, _decode, out, disk, start):
+        for offset, line, part in decode_lines(rows, _decode, out, disk, start):
             name = str(part.id)
             if part.parts is None or not _PART_NUMBER.search(name):
                 yield DoneRow(offset, line, name)
@@ -66,13 +66,13 @@ class PartsLayout:
             row = without_part(name)
             parts = parts_seen.setdefault(row, set())
             if name in parts:
-                raise corrupt_file(out, offset, f"duplicate id {name!r}", out)
+                raise corrupt_file(rows, offset, f"duplicate id {name!r}", out)
             parts.add(name)
             if len(parts) == part.parts:
                 yield DoneRow(offset, line, row, part.parts)
                 del parts_seen[row]
         if parts_seen:
-            _quarantine_parts(out, set().union(*parts_seen.values()), disk)
+            _quarantine_parts(rows, set().union(*parts_seen.values()), disk)
 
     def identify(self, line: bytes) -> tuple[str, int]:
         """Return the id of the input row of a line, and the number of its parts."""

@@ -5,7 +5,7 @@ second, and after 1,000 lines or 8 MiB (group commit). `rows_synced` counts the 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,8 @@ class RowStore:
         ids: ids of the done rows, including the rejected ones.
         done_before: number of done rows when the files were opened, including the rejected ones.
         unfinished: the rows that were read from the input, or have calls in the journal, and are not done.
-        rows_synced: number of finished rows that would survive a power cut.
+        rows_synced: number of done rows that would survive a power cut, with the rejected ones of earlier sessions and
+            without those of this one.
         sync_needed: set when `sync` should run ahead of the once-a-second one.
         journal: the completed calls.
         failures: the failed rows.
@@ -173,14 +174,15 @@ class RowStore:
         self.journal.synced(calls)
         self.rows_synced = self._rows_before + rows
 
-    def _close_files(self, first: Callable[[], object], *rest: Callable[[], object]) -> list[StorageError]:
-        """Take the first step of closing, save the journal, and take the others, also if one of them fails.
+    def _close_files(self, first: Iterable[Callable[[], object]], *rest: Callable[[], object]) -> list[StorageError]:
+        """Take the first steps of closing, save the journal, and take the others, also if one of them fails.
 
         Returns:
             What failed. If calls are lost, the first error says how many.
         """
         errors: list[StorageError] = []
-        self._try(first, errors)
+        for step in first:
+            self._try(step, errors)
         if lost := self.journal.close():
             message = f"{lost} completed calls could not be saved to any file and are lost. They may have been billed."
             errors.insert(0, StorageError(message))

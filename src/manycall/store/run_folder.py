@@ -212,12 +212,12 @@ class RunFolder(RowStore):
         Raises:
             StorageError: a step failed; the message says how many calls are lost, if any are.
         """
-        self._free_space()
         self.failures.forget(self._done.retrying)  # the old rows are still in the output
         self.truncated += len(self._done.retrying)
         files = (self._rows, self._rejected_rows, self.failures, self._timeline)
         errors = self._close_files(
-            self.segments.absorb_all, self.segments.close, *(file.close for file in files),
+            [self._free_space, self.segments.absorb_all],
+            self.segments.close, *(file.close for file in files),
             self._merge_retried, self._replace_output, self._append_failed, self.save_manifest,
         )  # fmt: skip
         if self._cache_writer is not None and self.journal.is_saved and not errors:

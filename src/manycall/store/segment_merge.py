@@ -63,9 +63,6 @@ class SegmentMerger:
         layout: the line format of the output.
         tag: names the rows that the run writes. Rows with another tag are not merged: they were decided by a session
             that wrote to other files, or with other settings. Their calls are in the journal.
-
-    Attributes:
-        doubled: number of rows that were left out because another segment had them, too.
     """
 
     def __init__(self, run: RowStore, out: Path, layout: RowLayout, tag: str, disk: Disk) -> None:
@@ -75,7 +72,6 @@ class SegmentMerger:
         self._journals: dict[int, int] = {}
         self._syncing = threading.Lock()
         self._failed: set[str] = set()
-        self.doubled = 0
 
     def __repr__(self) -> str:
         return f"<SegmentMerger {sorted(self._readers)}>"
@@ -122,15 +118,12 @@ class SegmentMerger:
             new = {row_id: lines for row_id, lines in batch if not is_done(row_id)}
             self._run.write_rows([*new.items()])
             done += new
-            self.doubled += len(batch) - len(new)
         return done
 
     def _merge_rejected(self, reader: SegmentReader) -> list[str]:
         rejected = []
         for line, row_id in reader.rejected.read():
-            if self._run.ids.is_done(row_id):
-                self.doubled += 1
-            else:
+            if not self._run.ids.is_done(row_id):
                 self._run.write_rejected_line(row_id, line)
                 rejected.append(row_id)
         return rejected

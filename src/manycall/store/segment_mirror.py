@@ -1,10 +1,9 @@
 """A segment whose worker does not share a disk with the driver: the worker sends its files, the driver writes a copy.
 
-Files travel in pieces: (name, offset, bytes). Pieces may be lost, repeated or sent again, because the driver writes
-only what follows the bytes that it has, and acknowledges lengths that it has synced.
+Files travel in pieces: (name, offset, bytes). The driver writes only what follows the bytes that it has, so a piece may
+arrive more than once. Messages are numbered and repeated until they arrive (cluster/message_queues.py).
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +33,7 @@ class FilePiece(NamedTuple):
 
 
 class SegmentFeed:
-    """What the driver does not have yet of a worker's segment.
+    """What was not yet sent to the driver of a worker's segment.
 
     Args:
         segment: the folder of the segment, on the worker's disk.
@@ -43,7 +42,6 @@ class SegmentFeed:
     def __init__(self, segment: Path, disk: Disk = REAL_DISK) -> None:
         self._segment, self._disk = segment, disk
         self._sent = dict.fromkeys(SENT_FILES, 0)
-        self._acknowledged = dict.fromkeys(SENT_FILES, 0)
 
     def __repr__(self) -> str:
         return f"<SegmentFeed {self._sent}>"
@@ -65,19 +63,6 @@ class SegmentFeed:
             if self._sent[name] < ends[name]:
                 break
         return pieces
-
-    def acknowledge(self, lengths: Mapping[str, int]) -> None:
-        """Record how much of each file the driver has synced."""
-        self._acknowledged |= {name: max(lengths.get(name, 0), known) for name, known in self._acknowledged.items()}
-
-    def send_again(self) -> None:
-        """Begin again behind what was acknowledged, because messages may be lost."""
-        self._sent = dict(self._acknowledged)
-
-    @property
-    def is_acknowledged(self) -> bool:
-        """Whether the driver has synced everything that the files contain."""
-        return all(self._acknowledged[name] >= self._size(name) for name in SENT_FILES)
 
     def _size(self, name: str) -> int:
         path = self._segment / name
@@ -125,17 +110,6 @@ class SegmentMirror:
         file = self._files.get(piece.name)
         if file is not None and 0 <= (known := file.end - piece.offset) < len(piece.data):
             file.append(piece.data[known:])
-
-    def sync(self) -> dict[str, int]:
-        """Make everything durable, and return the length of each file, to be acknowledged. Call it from a thread.
-
-        Raises:
-            StorageError: a sync failed.
-        """
-        lengths = {name: file.end for name, file in self._files.items()}
-        for file in self._files.values():
-            file.sync()
-        return lengths
 
     def close(self) -> None:
         """Sync and close the files.

@@ -17,7 +17,7 @@ from manycall.store.disk import REAL_DISK, Disk, write_all
 from manycall.store.done_rows import DoneRows
 from manycall.store.journal import Journal
 from manycall.store.journal_line import SentCall
-from manycall.store.lock import this_process
+from manycall.store.lock_holder import this_process
 from manycall.store.row_layout import PlainLayout, RowLayout
 from manycall.store.row_store import RowStore
 from manycall.store.segment_folder import CALLS, FAILURES, LOCK, REJECTED, ROWS, segment_path
@@ -144,7 +144,7 @@ class Segment(RowStore):
             StorageError: a file could not be saved; the message says how many calls are lost, if any are.
         """
         files = (self._rows, self._rejected_rows, self.failures.file, self._timeline)
-        errors = self._close_files(self._free_space, *(file.close for file in files))
+        errors = self._close_files([self._free_space], *(file.close for file in files))
         self._disk.close(self._lock_fd)
         if errors:
             raise errors[0]

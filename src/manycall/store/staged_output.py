@@ -65,7 +65,7 @@ def stage_output(out: Path, manifest: Manifest, disk: Disk) -> OutputPaths:
     staged, old = staged_paths(out), Manifest.load(output_paths(out).manifest, disk)
     if old is None:
         raise UsageError(f"{option('from_', out)}: {out} has no run folder with answers.")
-    manifest.follow(old)
+    manifest.follow(old, old.calls_from)
     killed = Manifest.load(staged.manifest, disk)
     if killed is not None and killed.has_settings_of(manifest):
         manifest.sessions[:0] = killed.sessions
@@ -108,12 +108,12 @@ def finish_replacement(out: Path, disk: Disk) -> None:
 
 def _check_all_rows(out: Path, staged: OutputPaths, layout: RowLayout, disk: Disk) -> None:
     decided = IdTable()
-    for row in layout.done_rows(staged.rows, disk):
+    for row in layout.done_rows(staged.rows, out, disk):
         decided.add_done(row.row_id)
     for path in (staged.rejected, staged.failures):
         for _, _, name in decode_lines(path, decode_row_id, out, disk):
             decided.add_done(name)
-    if missing := sum(not decided.state(row.row_id) for row in layout.done_rows(out, disk)):
+    if missing := sum(not decided.state(row.row_id) for row in layout.done_rows(out, out, disk)):
         raise StorageError(
             f"{out} is unchanged: {missing:,} of its rows are not in the input of this run and would be lost. Use "
             f"the whole input, or another {option('out')} with {option('from_', out)}."

@@ -3,9 +3,6 @@
 Even a short `flock` could refuse a run that starts just then.
 """
 
-import os
-import re
-import socket
 from typing import Any, NamedTuple
 
 from manycall.render import _duration
@@ -13,7 +10,6 @@ from manycall.store.manifest import NOT_FINISHED
 
 SILENT_SECONDS = 5.0
 """A running session writes a line a second. After this time without one, it is silent."""
-_HOLDER = re.compile(r"process (\d+) on (.+)")
 STATES = ("running", "silent", "killed", "stopped", "partial", "finished", "none")
 """In the order of the list: what needs attention comes first."""
 RESUME = "Run the same command again: it goes on where the run stopped."
@@ -77,21 +73,3 @@ def run_state(session: dict[str, Any], progress: Progress, has_process: bool, no
             "partial", f"{progress.failed:,} rows failed{missing}.", f"{RESUME} Failed rows are tried again."
         )
     return RunState("finished", "Finished.")
-
-
-def lock_holder(lock: bytes) -> str:
-    """Return what a lock file says, for display."""
-    return lock.decode("utf-8", "replace").strip()
-
-
-def is_process_here(holder: str) -> bool:
-    """Return whether the process that a lock file names exists on this machine."""
-    if (match := _HOLDER.fullmatch(holder)) is None or match[2] != socket.gethostname():
-        return False
-    try:
-        os.kill(int(match[1]), 0)  # signal 0: only asks whether it exists
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:  # the process of another user
-        return True
-    return True

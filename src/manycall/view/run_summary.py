@@ -8,10 +8,11 @@ import msgspec
 from manycall import clock
 from manycall.errors import CorruptFile
 from manycall.records import DECODE_ERRORS
+from manycall.store.lock_holder import is_process_here, lock_holder
 from manycall.store.manifest import NOT_FINISHED, Manifest
 from manycall.view.replies import plain
 from manycall.view.run_list import FILES, FoundRun
-from manycall.view.run_state import NO_RUN, Progress, RunState, is_process_here, lock_holder, run_state
+from manycall.view.run_state import NO_RUN, Progress, RunState, run_state
 from manycall.view.tail import last_lines
 from manycall.view.time_left import RATE_SECONDS, time_left
 
