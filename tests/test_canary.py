@@ -135,6 +135,23 @@ def test_after_a_session_with_failed_rows_the_first_rows_may_all_fail(tmp_path: 
     assert map_rows(transport, out).failed == 100
 
 
+def test_an_answer_that_another_process_reports_during_the_run_shows_that_the_endpoint_works(tmp_path: Path) -> None:
+    async def main() -> int:
+        run = RunFolder(tmp_path / "out.jsonl", Manifest("0", {}))
+        client = CallClient("m", transport=FakeTransport(lambda body: refusal(400), 0.04), concurrency=8, **OURS)
+        try:
+            async with client:
+                calls = calls_of(client, run)
+                scheduler = Scheduler(calls, run, ask)
+                calls.counters.record_earlier_success()
+                await scheduler.run(RowSource(questions(20)).pending_rows(run.ids))
+        finally:
+            run.close()
+        return calls.counters.failed
+
+    assert virtual_time.run_virtual(main()) == 20
+
+
 def test_a_client_alone_has_its_canary_too() -> None:
     transport = FakeTransport(lambda body: refusal(404), 0.05)
 

@@ -32,7 +32,7 @@ class CallCounters:
         cached_tokens: prompt tokens that the servers read from their caches.
         responses: responses whose tokens were counted.
         first_retried: the first retried error of each kind (its status, or its class), as text.
-        had_success: rows of this output were done in an earlier session.
+        had_success: rows of this output were done in an earlier session, or a call was answered in another process.
         had_rows: rows of this output were done or failed in an earlier session.
     """
 

@@ -80,7 +80,6 @@ class JobClient(LLM):
 
     Attributes:
         permits: the job's part of the pools' permits.
-        had_success: a call was answered before the job began, by another job of the pool or in an earlier session.
         storage_error: why a response could not be stored; None if all were.
         in_flight: the calls that were sent and have not ended, by a number; the oldest first.
     """
@@ -105,7 +104,7 @@ class JobClient(LLM):
         if self.counters.had_success:
             for each in (pool, *self._named.values()):
                 each.permits.skip_canary()
-        self.had_success = self.counters.had_success or pool.permits.has_answer
+        self._had_answer = pool.permits.has_answer
         others = [each.permits for each in self._named.values()]
         self.permits = PermitGroup(pool.permits, budget, wants_rows, others)
         self.storage_error: StorageError | None = None
@@ -131,6 +130,11 @@ class JobClient(LLM):
             for endpoint in pool.endpoints:
                 if endpoint.window is not None:
                     endpoint.window.expect_rows(pool.permits.expected_rows)
+
+    @property
+    def had_success(self) -> bool:
+        """Whether a call was answered by another job of the pool, in an earlier session or in another process."""
+        return self._had_answer or self.counters.had_success
 
     def any_success(self, pool: EndpointPool) -> bool:
         """Return whether a pool has answered a call, of this job or before it."""

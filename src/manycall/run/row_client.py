@@ -73,7 +73,9 @@ class RowCalls(Protocol):
     params: dict[str, Any]
     pools: PoolNames
     counters: CallCounters
-    had_success: bool
+
+    @property
+    def had_success(self) -> bool: ...
 
     async def call(self, call: EncodedCall, priority: int, origin: Any = None) -> ModelReply: ...
     def stop(self, why: ManycallError) -> None: ...

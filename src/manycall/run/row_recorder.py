@@ -36,7 +36,8 @@ class RowRecorder:
         run: stores the results.
         counters: counts them.
         listener: called with each result after it was written; None if there is none.
-        may_all_fail: the first rows may all fail, because a call was answered or a row failed before this session.
+        may_all_fail: returns whether the first rows may all fail, because a call was answered elsewhere, or a row has
+            failed before this session.
         stop: called with the reason why the run should stop: rows could not be written, or the first rows all failed.
     """
 
@@ -46,7 +47,7 @@ class RowRecorder:
         counters: CallCounters,
         listener: ResultListener | None,
         *,
-        may_all_fail: bool,
+        may_all_fail: Callable[[], bool],
         stop: Callable[[Exception], None],
     ) -> None:
         self._run, self._counters, self._listener, self._may_all_fail = run, counters, listener, may_all_fail
@@ -127,7 +128,7 @@ class RowRecorder:
             self._listener(failed)
         self._counters.record_failed(failed.kind)
         c = self._counters
-        if c.failed >= MAX_INITIAL_FAILURES and not (c.done or c.rejected or self._may_all_fail):
+        if c.failed >= MAX_INITIAL_FAILURES and not (c.done or c.rejected or self._may_all_fail()):
             self._stop(
                 RunStopped(
                     f"the first {MAX_INITIAL_FAILURES} rows all failed. Last error: {failed.error.rstrip('.')}. "

@@ -82,8 +82,10 @@ class Scheduler:
         self._ahead = ReadAhead(
             self._total, self._changed, run.unfinished.record_read, self._remaining_rows_per_call, block_size
         )
-        may_all_fail = client.had_success or client.counters.had_rows
-        self._recorder = RowRecorder(run, client.counters, listener, may_all_fail=may_all_fail, stop=self.stop)
+        self._recorder = RowRecorder(
+            run, client.counters, listener,
+            may_all_fail=lambda: client.had_success or client.counters.had_rows, stop=self.stop,
+        )  # fmt: skip
         self._counters = client.counters
         self._workers: set[asyncio.Task[None]] = set()
         self._between_rows = 0  # workers that will soon take their next row
