@@ -40,7 +40,7 @@ class ThreeReports:
 class Starter:
     """Starts one such worker."""
 
-    cores = 1
+    cores, is_local = 1, True
 
     def __init__(self, worker: ThreeReports) -> None:
         self._worker = worker
@@ -77,7 +77,7 @@ def test_a_worker_whose_report_cannot_be_used_finishes_its_calls() -> None:
 
     async def follow() -> FullDiskListener:
         listener = FullDiskListener()
-        setup = Setup(1, "", None, [], {}, b"", had_success=False, expected_rows=0)
+        setup = Setup(1, "", None, True, [], {}, b"", had_success=False, expected_rows=0)
         pool = WorkerPool(Starter(worker), lambda number: setup, listener)
         await pool.start(1)
         async with asyncio.timeout(5):

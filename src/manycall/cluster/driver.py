@@ -40,6 +40,7 @@ class WorkerGroup(GroupStatus):
     def __init__(self, session: JobSession, starter: WorkerStarter, count: WorkerCount) -> None:
         super().__init__(session)
         self._session, self._count = session, count
+        self._is_local = starter.is_local
         self._changed = asyncio.Event()
         self._rows = RowBook(session.folder, session.counters, session.rows_left, self._changed.set)
         self._pool = WorkerPool(starter, self._setup, self)
@@ -62,8 +63,8 @@ class WorkerGroup(GroupStatus):
         session, client = self._session, self._session.client
         run_folder = session.folder.folder.resolve()
         return Setup(
-            number, str(run_folder), mark_of(run_folder), client.started_sims, client.key_marks(self._salt), self._salt,
-            self._had_success, session.rows_left or 0,
+            number, str(run_folder), mark_of(run_folder, number), self._is_local, client.started_sims,
+            client.key_marks(self._salt), self._salt, self._had_success, session.rows_left or 0,
         )  # fmt: skip
 
     async def run(self, rows: AsyncIterator[Row]) -> None:

@@ -66,6 +66,8 @@ class LocalStarter:
         cores: number of cores of this machine that may be used.
     """
 
+    is_local = True
+
     def __init__(self, call: bytes, key: str | None) -> None:
         self._call, self.cores = call, available_cores()
         self._environment = {**os.environ, **({} if key is None else {KEY_VARIABLE: key})}
