@@ -230,7 +230,7 @@ def test_the_driver_finds_the_journaled_calls_of_a_row_that_it_sends_again() -> 
     answer(segment, "c")
     segment.close()
     run.segments.absorb(1)  # its worker was killed
-    replays.update()
+    assert replays.update() == {"a"}
     assert [each.body for each in replays.find("a")] == [b"answer 2", b"answer 1", b"{}"]
     assert [each.body for each in replays.find("b")] == [b"other"]
     assert replays.find("c") == replays.find("d") == []
