@@ -21,7 +21,7 @@ import manycall as manycall_api
 from manycall.cli.user_code import load_module
 from manycall.cluster import local_workers
 from manycall.cluster.link import Link, open_socket_link
-from manycall.errors import UsageError
+from manycall.errors import RunStopped, UsageError
 from manycall.python_api.job_call import JobCall, decode_job_call, encode_job_call
 from manycall.records import Fields
 from shell import Ended, finish, manycall, rows, sim, start
@@ -244,6 +244,14 @@ def test_a_script_runs_its_own_function_in_the_workers() -> None:
     script.write_text(UNGUARDED.replace("manycall.map", 'if __name__ == "__main__":\n    manycall.map'))
     assert run_script(script) == ""
     assert sorted(row["length"] > 0 for row in rows(OUT)) == [True] * 20
+
+
+def test_a_worker_process_that_the_system_refuses_stops_the_run_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/missing")
+    with pytest.raises(RunStopped, match="cannot be started: No such file or directory"):
+        asyncio.run(local_workers.LocalStarter(b"", None).start(1))
 
 
 class FaultyLink:

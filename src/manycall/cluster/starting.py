@@ -40,7 +40,7 @@ class WorkerStarter(Protocol):
             number: number of its segment.
 
         Raises:
-            UsageError: workers cannot be started.
+            RunStopped: workers cannot be started.
         """
         ...
 

@@ -63,7 +63,7 @@ class WorkerPool:
         """Start a worker.
 
         Raises:
-            UsageError: it cannot be started.
+            RunStopped: it cannot be started.
         """
         taken = {each.place for each in self.active}
         place = next(place for place in count() if place not in taken)
