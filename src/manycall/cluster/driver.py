@@ -88,11 +88,10 @@ class WorkerGroup(GroupStatus):
         self._raise_reason()
 
     def _raise_reason(self) -> None:
-        reason = self._reason or self._storage_error or self._rows.error
-        if reason is not None and not (isinstance(reason, TimeLimitReached) and self._rows.is_finished):
-            raise reason.with_traceback(None)
-        if not self._rows.is_finished:
-            raise RunStopped(f"a bug in manycall: {self!r}")
+        if self._rows.is_finished and (self._reason is None or isinstance(self._reason, TimeLimitReached)):
+            return  # although a worker may have lost what it could not save
+        reason = self._reason or self._storage_error or self._rows.error or RunStopped(f"a bug in manycall: {self!r}")
+        raise reason.with_traceback(None)
 
     async def _start_workers(self) -> None:
         """Start workers until there are as many as there should be."""
@@ -164,6 +163,8 @@ class WorkerGroup(GroupStatus):
         """A worker makes no more calls. Stop the others too, unless only its disk is to blame."""
         if isinstance(error, StorageError):
             self._storage_error = self._storage_error or error
+            why = f"the rows that worker {worker.number} could not save. {error}"
+            self._session.counters.include_retried({why: why})
             self._count_death(str(error))
         elif not worker.is_lost:
             self.stop(error)
