@@ -118,6 +118,14 @@ def test_a_worker_whose_files_cannot_be_written_by_the_driver_is_killed_and_no_l
     assert worker.was_killed
 
 
+def test_the_last_status_of_a_run_is_that_of_its_last_worker() -> None:
+    group = GroupFigures()
+    assert group.status == (0, 0, "workers are starting")
+    group.record(1, WorkerFigures(status=(7, 20, "the server")))
+    group.deactivate(1)
+    assert group.status == (0, 20, "the server")
+
+
 def test_the_first_retried_errors_of_all_workers_are_kept_once() -> None:
     group, counters = GroupFigures(), CallCounters()
     group.record(1, WorkerFigures(first_retried={"500": "status 500"}))
