@@ -89,7 +89,7 @@ class ScriptedWorker:
 
 
 class ScriptedStarter:
-    """Starts these workers, one after the other."""
+    """Starts these workers, in this order."""
 
     cores, is_local = 8, True
 

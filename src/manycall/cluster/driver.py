@@ -134,7 +134,7 @@ class WorkerGroup(GroupStatus):
         if self._is_over:
             return
         self._changed.set()
-        self.add_lines(report.lines)
+        self.add_lines(worker.number, report.lines)
         self._had_success |= report.had_success
         if report.stopped is not None:
             self._take_stop(worker, error_of(report.stopped))
@@ -180,8 +180,7 @@ class WorkerGroup(GroupStatus):
         except ManycallError as error:
             self.take_error(error)
             used = [each.bound for each in worker.used]
-        self.figures.deactivate(worker.number)
-        self.count_figures()
+        self.deactivate(worker.number)
         self._lose(worker, used)
         self.note(worker.number, died or "ended")
 
