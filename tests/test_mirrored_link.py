@@ -9,6 +9,8 @@ import pytest
 from manycall.cluster.mirrored_link import MirroringLink, SendingLink, mark_of, segment_place
 from manycall.records import Row, Success
 from manycall.store.journal_line import request_hash
+from manycall.store.manifest import Manifest
+from manycall.store.run_folder import RunFolder
 from manycall.store.segment_folder import segment_path
 from manycall.store.segment_mirror import SENT_FILES, SegmentFeed
 from manycall.store.segments import Segment
@@ -66,14 +68,33 @@ def test_the_driver_has_what_was_written_before_a_message_when_it_reads_the_mess
 
 
 def test_a_worker_writes_into_the_run_folder_only_if_it_is_the_drivers(tmp_path: Path) -> None:
-    (manifest := tmp_path / "manifest.json").write_text("{}")
-    mark, pipe = mark_of(tmp_path), Pipe()
-    with segment_place(pipe, tmp_path, 7, mark) as (folder, link):
-        assert (folder, link) == (tmp_path, pipe)
-    manifest.with_suffix(".new").write_text("{}")
-    manifest.with_suffix(".new").replace(manifest)  # another session, or another machine's folder of the same name
-    for other in (mark, None):
-        with segment_place(pipe, tmp_path, 7, other) as (folder, link):
-            assert folder != tmp_path
+    near, far, pipe = tmp_path / "near", tmp_path / "far", Pipe()
+    for run_folder in (near, far):  # `far` has the same name on another machine
+        segment_path(run_folder, 7).mkdir(parents=True)
+    mark = mark_of(near, 7)
+    with segment_place(pipe, near, 7, mark) as (folder, link):
+        assert (folder, link) == (near, pipe)
+    for run_folder, seen in ((far, mark), (tmp_path / "none", mark), (near, None)):
+        with segment_place(pipe, run_folder, 7, seen) as (folder, link):
+            assert folder != run_folder
             assert isinstance(link, SendingLink)
         assert not folder.exists()
+
+
+def test_a_worker_that_starts_late_recognises_the_run_folder_although_the_session_has_written_into_it(
+    tmp_path: Path,
+) -> None:
+    run = RunFolder(tmp_path / "out.jsonl", Manifest("0", {"job": "test"}))
+    number, pipe = run.segments.begin_segment(), Pipe()
+    mark = mark_of(run.folder, number)
+    run.segments.begin_segment()
+    run.save_manifest()  # an endpoint has taught something about a parameter
+    with segment_place(pipe, run.folder, number, mark) as (folder, link):
+        assert (folder, link) == (run.folder, pipe)
+    run.close()
+
+
+def test_a_worker_on_the_drivers_machine_writes_into_the_run_folder_even_without_a_mark(tmp_path: Path) -> None:
+    pipe = Pipe()
+    with segment_place(pipe, tmp_path, 7, None, is_local=True) as (folder, link):
+        assert (folder, link) == (tmp_path, pipe)

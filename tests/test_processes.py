@@ -11,14 +11,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from subprocess import Popen
 
 import pytest
 
 import manycall as manycall_api
+from manycall.cli.user_code import load_module
 from manycall.cluster import local_workers
 from manycall.cluster.link import Link, open_socket_link
+from manycall.errors import RunStopped, UsageError
+from manycall.python_api.job_call import JobCall, decode_job_call, encode_job_call
+from manycall.records import Fields
 from shell import Ended, finish, manycall, rows, sim, start
 
 OUT = Path("out.jsonl")
@@ -196,6 +201,37 @@ def test_a_function_without_a_name_in_a_file_is_refused() -> None:
     )
 
 
+class Grader:
+    """A row function with a setting."""
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+
+    async def grade(self, row: Fields, client: object) -> Fields:
+        return {"weight": self.weight}
+
+    @classmethod
+    async def grade_all(cls, row: Fields, client: object) -> Fields:
+        return {}
+
+
+@wraps(Grader.grade)
+async def wrapped(row: Fields, client: object) -> Fields:
+    return {}
+
+
+@pytest.mark.parametrize("value", [Grader(2.0).grade, wrapped, list[int]])
+def test_a_value_that_other_processes_would_find_as_another_one_is_refused(value: object) -> None:
+    with pytest.raises(UsageError, match="schema cannot be a bound method, a wrapped function"):
+        encode_job_call(JobCall("generate", {"schema": value}))
+
+
+def test_functions_and_types_with_a_name_in_a_module_are_found_by_other_processes() -> None:
+    arguments = {"function": Grader.grade_all, "schema": Grader}
+    call, _ = decode_job_call(encode_job_call(JobCall("map", arguments)), load_module)
+    assert call.arguments == arguments
+
+
 def test_a_script_without_a_guard_is_refused() -> None:
     script = Path("script.py")
     script.write_text(UNGUARDED)
@@ -208,6 +244,14 @@ def test_a_script_runs_its_own_function_in_the_workers() -> None:
     script.write_text(UNGUARDED.replace("manycall.map", 'if __name__ == "__main__":\n    manycall.map'))
     assert run_script(script) == ""
     assert sorted(row["length"] > 0 for row in rows(OUT)) == [True] * 20
+
+
+def test_a_worker_process_that_the_system_refuses_stops_the_run_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/missing")
+    with pytest.raises(RunStopped, match="cannot be started: No such file or directory"):
+        asyncio.run(local_workers.LocalStarter(b"", None).start(1))
 
 
 class FaultyLink:

@@ -154,6 +154,22 @@ def test_the_next_session_adopts_what_a_killed_run_has_left() -> None:
     assert (ids(disk), ids(disk, "failures.jsonl"), run.rows_synced) == (["a", "b", "d"], [], 3)
 
 
+def test_rows_that_failed_in_a_killed_run_end_in_the_next_session_as_if_for_the_first_time() -> None:
+    disk = Remembering()
+    killed = open_segment(open_run(disk), disk)
+    for row_id in ("a", "b"):
+        killed.write_failed(Failure(Row(row_id, {}), "call_error", "503", 4))
+    run = open_run(disk)  # all processes were killed
+    segment = open_segment(run, disk)
+    answer(segment, "a")
+    segment.write_failed(Failure(Row("b", {}), "call_error", "again", 1))
+    merged = run.segments.merge(segment.number)
+    assert (merged.done, merged.recovered, merged.failed) == (["a"], [], [("b", "call_error")])
+    segment.close()
+    run.close()
+    assert (ids(disk), [line["error"] for line in lines(disk, FOLDER / "failures.jsonl")]) == (["a"], ["again"])
+
+
 def test_rows_of_several_lines_are_merged_when_they_are_complete() -> None:
     disk = Remembering()
     run = open_run(disk, rows_may_split=True)
@@ -215,7 +231,7 @@ def test_the_driver_finds_the_journaled_calls_of_a_row_that_it_sends_again() -> 
     answer(segment, "c")
     segment.close()
     run.segments.absorb(1)  # its worker was killed
-    replays.update()
+    assert replays.update() == {"a"}
     assert [each.body for each in replays.find("a")] == [b"answer 2", b"answer 1", b"{}"]
     assert [each.body for each in replays.find("b")] == [b"other"]
     assert replays.find("c") == replays.find("d") == []

@@ -6,9 +6,14 @@ from manycall.cluster.worker_messages import Report
 from manycall.control.amounts import AmountUse
 
 
+def seen(
+    *, refused: int = 0, in_flight: int = 1, bound: bool = False, ejected: bool = False, disabled: str | None = None
+) -> EndpointReport:
+    return EndpointReport(0, 10, refused, refused, in_flight, None, bound, ejected, disabled)
+
+
 def report(serial: int, refused: int = 0, used: float = 0.0, answers: int = 0) -> Report:
-    endpoint = EndpointReport(0, 10, refused, refused, 1, None, False, False, None)
-    return Report(serial, answers, endpoints={"a": endpoint}, used=[AmountUse(used, 0.0, 1.0)])
+    return Report(serial, answers, endpoints={"a": seen(refused=refused)}, used=[AmountUse(used, 0.0, 1.0)])
 
 
 def limits_of(*workers: int, concurrency: int | None = None) -> SharedLimits:
@@ -55,3 +60,60 @@ def test_the_allowance_of_a_silent_worker_counts_as_used_until_it_is_known_to_ha
     assert limits.allowances(0, 1) == [37.5]  # half of 75
     limits.remove(1, [5.0])
     assert limits.allowances(0, 2) == [47.5]
+
+
+def limits_without_the_third(last_of_the_third: EndpointReport, **others: EndpointReport) -> SharedLimits:
+    """Three workers have used endpoint a and these others; then the third has ended."""
+    limits = SharedLimits(None, [])
+    for worker in (1, 2, 3):
+        limits.record(worker, Report(1, endpoints={"a": last_of_the_third if worker == 3 else seen(), **others}))
+    limits.update(0.0, (1, 2, 3))
+    limits.remove(3, [])
+    return limits
+
+
+def record(limits: SharedLimits, now: float, *reports: EndpointReport, **others: EndpointReport) -> None:
+    """Let workers 1 and 2 report this of endpoint a, and the same of the others."""
+    for worker, each in enumerate(reports, 1):
+        limits.record(worker, Report(2, endpoints={"a": each, **others}))
+    limits.update(now, (1, 2))
+
+
+def test_an_endpoint_that_all_workers_have_ejected_is_unusable_although_one_that_has_ended_had_not() -> None:
+    limits = limits_without_the_third(seen(), b=seen())
+    record(limits, 1.0, seen(ejected=True), seen(ejected=True), b=seen())
+    assert [limits.shares(worker, 1)["b"].share for worker in (1, 2)] == [0.5, 0.5]
+
+
+def test_a_worker_that_has_ended_does_not_keep_the_others_from_sharing_an_endpoint_again() -> None:
+    limits = limits_without_the_third(seen(in_flight=5))
+    active = []
+    for second in range(1, 13):
+        record(limits, second, seen(refused=1, bound=True), seen(in_flight=0))
+        active.append(limits.active)
+    assert (active[0], active[-1]) == ({1}, {1, 2})
+
+
+def test_refusals_count_although_a_worker_with_more_of_them_has_ended() -> None:
+    limits = limits_without_the_third(seen(refused=50))
+    record(limits, 1.0, seen(bound=True), seen(bound=True))
+    record(limits, 12.0, seen(bound=True), seen(bound=True))
+    assert limits.active == {1, 2}
+    record(limits, 13.0, seen(refused=1), seen())
+    assert limits.active == {1}
+
+
+def test_an_endpoint_stays_disabled_after_the_worker_that_has_found_it_out_has_ended() -> None:
+    limits = limits_without_the_third(seen(disabled="key refused"))
+    record(limits, 1.0, seen(), seen())
+    assert limits.shares(1, 1)["a"].disabled_reason == "key refused"
+
+
+def test_no_more_workers_share_an_endpoint_that_has_refused_calls_after_a_time_without_workers() -> None:
+    limits = limits_without_the_third(seen())
+    record(limits, 1.0, seen(refused=1), seen())
+    for worker in (1, 2):
+        limits.remove(worker, [])
+    limits.update(20.0, ())
+    record(limits, 21.0, seen(in_flight=0), seen(in_flight=0))
+    assert limits.active == {1}

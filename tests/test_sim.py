@@ -1,6 +1,8 @@
 import json
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from hypothesis import given
@@ -17,6 +19,8 @@ from manycall.sim.continuous_batching import BatchedCall, ContinuousBatch
 from manycall.sim.generated_text import TextGenerator, last_question, lognormal, token_count
 from manycall.sim.rate_limits import TokenBucket
 from manycall.sim.sim_settings import SimSettings, declared_settings
+from shell import sim
+from test_processes import wait_until
 
 
 @given(st.floats(0, 1), st.integers(0, 1000))
@@ -217,3 +221,22 @@ def test_sim_urls_carry_their_options() -> None:
     assert process.with_option("sim:answer_key=mine", "answer_key", "wordmath") == "sim:answer_key=mine"
     with pytest.raises(UsageError, match="'slots' is not valid"):
         process.SimProcess("sim:slots")
+
+
+def running_calls(url: str) -> int:
+    """Number of calls that have a slot."""
+    with urlopen(url.removesuffix("/v1") + "/metrics", timeout=10) as reply:
+        return int(reply.read().partition(b"running{")[2].splitlines()[0].split()[-1])
+
+
+@pytest.mark.parametrize(("options", "streams"), [((), False), ((), True), (("--provider", "openai"), False)])
+def test_a_client_that_closes_its_connection_leaves_its_slot_to_the_next_call(
+    options: tuple[str, ...], streams: bool
+) -> None:
+    body = json.dumps({"model": "sim", "stream": streams, "messages": [{"role": "user", "content": "Hello"}]})
+    with sim("--latency", "600", *options) as endpoint:
+        client = HTTPConnection(endpoint.url.split("/")[2])
+        client.request("POST", "/v1/chat/completions", body)
+        wait_until(lambda: running_calls(endpoint.url) == 1)
+        client.close()
+        wait_until(lambda: running_calls(endpoint.url) == 0)

@@ -13,6 +13,7 @@ from manycall.control.budget import Budget, Charge, SpendLimit
 from manycall.control.quota import Quota
 from manycall.errors import ManycallError
 from manycall.limits import RateLimits
+from manycall.run.client_status import client_status
 from manycall.sim.virtual_time import now, run_virtual
 from manycall.transport.messages import HttpRequest, HttpResponse
 from scenarios.servers import hosted, knee, per_second
@@ -113,6 +114,14 @@ def test_an_endpoint_that_another_worker_found_unusable_gets_no_calls() -> None:
         assert {each.url for each in transport.requests} == {"http://b/v1/chat/completions"}
 
     with_client(test, transport, "a", "b")
+
+
+def test_a_worker_with_a_part_of_the_concurrency_is_limited_by_what_the_user_gave() -> None:
+    async def test(client: CallClient) -> None:
+        apply_shares(client, {"http://a/v1": WHOLE}, 10.0, concurrency=30)
+        assert client_status(client, now()) == (0, 30, "concurrency=60")
+
+    with_client(test, FakeTransport(str), concurrency=60)
 
 
 def test_several_keys_of_one_url_have_names_of_their_own() -> None:

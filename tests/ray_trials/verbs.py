@@ -89,7 +89,7 @@ def main(url: str, address: str, folder: Path) -> int:
         job(out=folder / f"{name}-1.jsonl", **options)
         job(out=folder / f"{name}-2.jsonl", **options, **cluster)
         found += compared(folder / f"{name}-1.jsonl", folder / f"{name}-2.jsonl")
-    vars(driver)["mark_of"] = lambda folder: None  # as if the workers did not see the run folder
+    vars(driver)["mark_of"] = lambda folder, number: None  # as if the workers did not see the run folder
     here["generate"](out=folder / "sent.jsonl", **options, **cluster)
     found += compared(folder / "generate-1.jsonl", folder / "sent.jsonl")
     print("; ".join(found))

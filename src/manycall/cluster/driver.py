@@ -40,6 +40,7 @@ class WorkerGroup(GroupStatus):
     def __init__(self, session: JobSession, starter: WorkerStarter, count: WorkerCount) -> None:
         super().__init__(session)
         self._session, self._count = session, count
+        self._is_local = starter.is_local
         self._changed = asyncio.Event()
         self._rows = RowBook(session.folder, session.counters, session.rows_left, self._changed.set)
         self._pool = WorkerPool(starter, self._setup, self)
@@ -62,8 +63,9 @@ class WorkerGroup(GroupStatus):
         session, client = self._session, self._session.client
         run_folder = session.folder.folder.resolve()
         return Setup(
-            number, str(run_folder), mark_of(run_folder), client.started_sims, client.key_marks(self._salt), self._salt,
-            self._had_success, session.counters.had_rows, session.rows_left or 0,
+            number, str(run_folder), mark_of(run_folder, number), self._is_local, client.started_sims,
+            client.key_marks(self._salt), self._salt, self._had_success, session.counters.had_rows,
+            session.rows_left or 0,
         )  # fmt: skip
 
     async def run(self, rows: AsyncIterator[Row]) -> None:
@@ -87,11 +89,10 @@ class WorkerGroup(GroupStatus):
         self._raise_reason()
 
     def _raise_reason(self) -> None:
-        reason = self._reason or self._storage_error or self._rows.error
-        if reason is not None and not (isinstance(reason, TimeLimitReached) and self._rows.is_finished):
-            raise reason.with_traceback(None)
-        if not self._rows.is_finished:
-            raise RunStopped(f"a bug in manycall: {self!r}")
+        if self._rows.is_finished and (self._reason is None or isinstance(self._reason, TimeLimitReached)):
+            return  # although a worker may have lost what it could not save
+        reason = self._reason or self._storage_error or self._rows.error or RunStopped(f"a bug in manycall: {self!r}")
+        raise reason.with_traceback(None)
 
     async def _start_workers(self) -> None:
         """Start workers until there are as many as there should be."""
@@ -134,7 +135,7 @@ class WorkerGroup(GroupStatus):
         if self._is_over:
             return
         self._changed.set()
-        self.add_lines(report.lines)
+        self.add_lines(worker.number, report.lines)
         self._had_success |= report.had_success
         if report.stopped is not None:
             self._take_stop(worker, error_of(report.stopped))
@@ -163,6 +164,8 @@ class WorkerGroup(GroupStatus):
         """A worker makes no more calls. Stop the others too, unless only its disk is to blame."""
         if isinstance(error, StorageError):
             self._storage_error = self._storage_error or error
+            why = f"the rows that worker {worker.number} could not save. {error}"
+            self._session.counters.include_retried({why: why})
             self._count_death(str(error))
         elif not worker.is_lost:
             self.stop(error)
@@ -178,8 +181,7 @@ class WorkerGroup(GroupStatus):
         except ManycallError as error:
             self.take_error(error)
             used = [each.bound for each in worker.used]
-        self.figures.deactivate(worker.number)
-        self.count_figures()
+        self.deactivate(worker.number)
         self._lose(worker, used)
         self.note(worker.number, died or "ended")
 

@@ -26,6 +26,7 @@ class GroupFigures:
     def __init__(self) -> None:
         self._figures: dict[int, WorkerFigures] = {}
         self._active: set[int] = set()
+        self._without_workers = ClientStatus(0, 0, "workers are starting")
 
     def __repr__(self) -> str:
         return f"<GroupFigures of {len(self._figures)} workers>"
@@ -37,6 +38,7 @@ class GroupFigures:
 
     def deactivate(self, worker: int) -> None:
         """Let a worker no longer count among those that run. What it has done still counts."""
+        self._without_workers = self.status._replace(in_flight=0)
         self._active.discard(worker)
 
     def correct(self, worker: int, totals: SessionTotals) -> None:
@@ -85,10 +87,13 @@ class GroupFigures:
 
     @property
     def status(self) -> ClientStatus:
-        """The calls in flight, the window, and what limits the worker with the most calls."""
+        """The calls in flight, the window, and what limits the worker with the most calls.
+
+        After the last worker has ended, it is what it was before.
+        """
         active = self._active_figures()
         if not active:
-            return ClientStatus(0, 0, "workers are starting")
+            return self._without_workers
         busiest = max(active, key=lambda each: each.status[0])
         workers = f"{len(active)} workers: " if len(active) > 1 else ""
         window = sum(each.status[1] for each in active)

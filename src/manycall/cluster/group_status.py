@@ -6,6 +6,7 @@ from typing import Any
 from manycall import clock
 from manycall.client.pool import ClientStatus
 from manycall.cluster.group_figures import GroupFigures
+from manycall.cluster.group_health import GroupHealth
 from manycall.providers.parameter_lesson import ParameterChange
 from manycall.run.session import JobSession
 
@@ -23,14 +24,25 @@ class GroupStatus:
     def __init__(self, session: JobSession) -> None:
         self._shown = session
         self.figures = GroupFigures()
+        self._health = GroupHealth()
         self._lines: list[dict[str, Any]] = []
 
     def __repr__(self) -> str:
         return f"<GroupStatus {self.figures!r}>"
 
-    def add_lines(self, lines: Iterable[dict[str, Any]]) -> None:
-        """Write lines of a worker to the timeline."""
-        self._lines += lines
+    def add_lines(self, worker: int, lines: Iterable[dict[str, Any]]) -> None:
+        """Write lines of a worker to the timeline; those about the health of endpoints together with other workers'."""
+        for line in lines:
+            if line.get("health"):
+                self._health.record(worker, line)
+            else:
+                self._lines.append(line)
+
+    def deactivate(self, worker: int) -> None:
+        """Let a worker no longer count among those that run."""
+        self.figures.deactivate(worker)
+        self._health.deactivate(worker)
+        self.count_figures()
 
     @property
     def bound_seconds(self) -> float:
@@ -65,6 +77,7 @@ class GroupStatus:
         """Yield what the workers have written for the timeline, and when they started and ended."""
         lines, self._lines = self._lines, []
         yield from lines
+        yield from self._health.new_lines()
 
     def oldest_calls(self, now: float) -> list[dict[str, Any]]:
         """Return the calls that have been in flight for the longest time."""

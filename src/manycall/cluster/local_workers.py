@@ -11,6 +11,8 @@ from functools import partial
 from manycall.client.system_limits import available_cores
 from manycall.client.threads import in_own_thread
 from manycall.cluster.link import Link, open_socket_link
+from manycall.errors import RunStopped
+from manycall.option_flags import option
 from manycall.sim.process import PACKAGE_FOLDER
 
 START = """\
@@ -66,18 +68,37 @@ class LocalStarter:
         cores: number of cores of this machine that may be used.
     """
 
+    is_local = True
+
     def __init__(self, call: bytes, key: str | None) -> None:
         self._call, self.cores = call, available_cores()
         self._environment = {**os.environ, **({} if key is None else {KEY_VARIABLE: key})}
 
     async def start(self, number: int) -> LocalWorker:
-        """Start a worker process. It ends when this process does."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = await in_own_thread(partial(self._spawn, theirs.fileno()))
-        link = await open_socket_link(ours)
+        """Start a worker process. It ends when this process does.
+
+        Raises:
+            RunStopped: the system refuses another process or file.
+        """
+        try:
+            link, process = await self._start()
+        except OSError as error:
+            raise RunStopped(
+                f"A worker process cannot be started: {error.strerror}. Lower {option('processes')}, or raise the "
+                "limits of open files (ulimit -n) and of processes (ulimit -u)."
+            ) from error
         link.send(self._call)
         return LocalWorker(link, process)
+
+    async def _start(self) -> tuple[Link, "subprocess.Popen[bytes]"]:
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                process = await in_own_thread(partial(self._spawn, theirs.fileno()))
+            return await open_socket_link(ours), process
+        except BaseException:
+            ours.close()
+            raise
 
     def _spawn(self, descriptor: int) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(

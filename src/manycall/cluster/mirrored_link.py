@@ -25,23 +25,31 @@ _decode = msgspec.msgpack.Decoder(FilePiece).decode
 FolderMark = tuple[int, int, int]
 
 
-def mark_of(run_folder: Path) -> FolderMark | None:
+def mark_of(run_folder: Path, number: int) -> FolderMark | None:
     """Return what identifies a run folder on all machines that share its file system; None if it is not there.
 
-    It is the inode, the time and the size of the manifest, which a session replaces when it begins. So not even a copy
-    of the disk has the same.
+    It is the inode, the time and the size of the folder of the worker's segment, which the driver creates and only the
+    worker changes. So not even a copy of the disk has the same.
     """
     try:
-        status = (run_folder / "manifest.json").stat()
+        status = segment_path(run_folder, number).stat()
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 @contextmanager
-def segment_place(link: Link, run_folder: Path, number: int, mark: FolderMark | None) -> Iterator[tuple[Path, Link]]:
-    """Return where a worker writes its segment: the run folder, or a temporary folder whose files the link carries."""
-    if mark is not None and mark == mark_of(run_folder) and os.access(run_folder, os.W_OK):
+def segment_place(
+    link: Link, run_folder: Path, number: int, mark: FolderMark | None, *, is_local: bool = False
+) -> Iterator[tuple[Path, Link]]:
+    """Return where a worker writes its segment: the run folder, or a temporary folder whose files the link carries.
+
+    Args:
+        mark: the driver's mark of the run folder.
+        is_local: the worker runs on the driver's machine. Its link carries no files.
+    """
+    is_same = mark is not None and mark == mark_of(run_folder, number)
+    if is_local or (is_same and os.access(run_folder, os.W_OK)):
         yield run_folder, link
         return
     with TemporaryDirectory(prefix="manycall-") as name:

@@ -158,6 +158,8 @@ class RayStarter:
         UsageError: Ray cannot send the task.
     """
 
+    is_local = False
+
     def __init__(
         self, work: Work, task: Any, run_folder: Path, *, modules: Iterable[ModuleType] = (), disconnects: bool = True
     ) -> None:

@@ -138,13 +138,14 @@ class RowBook:
     def absorb(self, number: int) -> None:
         """Merge the rows and the journal of a worker that has ended, so that its calls are not repeated.
 
+        Its rows may be with other workers already. Those that are not sent yet are sent with these calls.
+
         Raises:
             CorruptFile: a line cannot be decoded.
             StorageError: a file could not be written.
         """
         self._count(self._segments.absorb(number))
-        self._replays.update()
-        self._feed.refresh(self._units.assigned(number))
+        self._feed.refresh(self._replays.update())
 
     def give_away(self, number: int) -> None:
         """Let the rows of a worker wait again, because it is gone."""

@@ -22,27 +22,38 @@ class SharedEndpoint:
     Attributes:
         pool: number of its pool.
         quota: the division of all its limits.
+        disabled_reason: why no more calls are sent to it; None while it is in use. Once set, it stays.
     """
 
     def __init__(self, pool: int) -> None:
         self.pool = pool
         self.quota = DividedLimit(SHARE_PARTS)
+        self.disabled_reason: str | None = None
         self._holders_limit = HolderLimit()
-        self._refused = 0
+        self._refused = self._refused_before = 0
+
+    def record(self, report: EndpointReport) -> None:
+        """Record what a worker reports."""
+        if self.disabled_reason is None:
+            self.disabled_reason = report.disabled_reason
+
+    def remove(self, last: EndpointReport) -> None:
+        """Count what a worker that is gone has last reported. It says nothing more about the endpoint's state."""
+        self._refused_before += last.refused
 
     def demand(self, now: float, reports: Sequence[EndpointReport], workers: int) -> EndpointDemand:
-        """Return how many workers may hold a share, from what they report."""
+        """Return how many workers may hold a share, from the newest reports of those that are there."""
         rates = [each.calls_per_second for each in reports if each.calls_per_second is not None]
         rate = max(rates, default=None)
-        refused = sum(each.refused for each in reports)
+        refused = self._refused_before + sum(each.refused for each in reports)
         busy = [each for each in reports if each.in_flight] or reports
         limit = self._holders_limit.update(
             now, workers, rate=rate, was_refused=refused > self._refused,
-            is_client_bound=all(each.is_client_bound for each in busy),
+            is_client_bound=bool(busy) and all(each.is_client_bound for each in busy),
         )  # fmt: skip
         self._refused = max(refused, self._refused)
-        is_usable = not any(each.disabled_reason for each in reports) and not all(each.is_ejected for each in reports)
-        return EndpointDemand(limit, is_usable)
+        is_ejected = bool(reports) and all(each.is_ejected for each in reports)
+        return EndpointDemand(limit, self.disabled_reason is None and not is_ejected)
 
 
 class SharedLimits:
@@ -72,6 +83,7 @@ class SharedLimits:
         for name, each in report.endpoints.items():
             if name not in self._endpoints:
                 self._endpoints[name] = SharedEndpoint(each.pool)
+            self._endpoints[name].record(each)
         for amount, use in zip(self._amounts, report.used, strict=False):
             amount.record_use(worker, use)
         for divided in self._divided:
@@ -114,7 +126,7 @@ class SharedLimits:
     def shares(self, worker: int, serial: int) -> dict[str, EndpointShare]:
         """Return the shares that a grant with this serial number gives a worker, and record them."""
         return {
-            name: EndpointShare(endpoint.quota.grant(worker, serial) / SHARE_PARTS, self._disabled_reason(name))
+            name: EndpointShare(endpoint.quota.grant(worker, serial) / SHARE_PARTS, endpoint.disabled_reason)
             for name, endpoint in self._endpoints.items()
         }
 
@@ -126,10 +138,6 @@ class SharedLimits:
         """Return what the grant allows of each budget, and record it."""
         return [each.grant(worker, serial) for each in self._amounts]
 
-    def _disabled_reason(self, name: str) -> str | None:
-        reports = (each[name] for each in self._reports.values() if name in each)
-        return next((each.disabled_reason for each in reports if each.disabled_reason is not None), None)
-
     def remove(self, worker: int, used: Sequence[float] | None) -> None:
         """Take the shares of a worker that makes no more calls.
 
@@ -137,6 +145,8 @@ class SharedLimits:
             used: what it has used of each budget, also if it was removed before; empty if it has made no call. None:
                 unknown, because it may still run.
         """
+        for name, last in self._reports.pop(worker, {}).items():
+            self._endpoints[name].remove(last)
         for divided in self._divided:
             if isinstance(divided, DividedLimit):
                 divided.remove(worker)

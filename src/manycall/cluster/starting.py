@@ -27,9 +27,11 @@ class WorkerStarter(Protocol):
 
     Attributes:
         cores: number of cores that workers may use.
+        is_local: the workers run on this machine.
     """
 
     cores: int
+    is_local: bool
 
     async def start(self, number: int) -> StartedWorker:
         """Start a worker. It builds the job and then waits for its setup.
@@ -38,7 +40,7 @@ class WorkerStarter(Protocol):
             number: number of its segment.
 
         Raises:
-            UsageError: workers cannot be started.
+            RunStopped: workers cannot be started.
         """
         ...
 

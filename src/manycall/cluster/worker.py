@@ -58,7 +58,8 @@ async def run_worker(job: Job[Any], options: RunOptions, link: Link) -> None:
     if message is None:
         return
     setup = decode_setup(message)
-    with segment_place(link, Path(setup.run_folder), setup.segment, setup.mark) as (folder, outlet):
+    place = segment_place(link, Path(setup.run_folder), setup.segment, setup.mark, is_local=setup.is_local)
+    with place as (folder, outlet):
         last = await _work(job, options, setup, folder, outlet)
         outlet.send(encode_message(replace(last, ended=True)))
         outlet.close()

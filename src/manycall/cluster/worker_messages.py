@@ -53,6 +53,7 @@ class Setup(msgspec.Struct, frozen=True):
         segment: number of the worker's segment.
         run_folder: path of the run folder.
         mark: by which a worker recognises that folder (mirrored_link.py).
+        is_local: the worker runs on the driver's machine.
         sims: the URLs of the simulated endpoints that the driver has started, in the order of the endpoints.
         key_marks: a keyed hash of each endpoint's key.
         salt: the key of that hash.
@@ -63,6 +64,7 @@ class Setup(msgspec.Struct, frozen=True):
     segment: int
     run_folder: str
     mark: FolderMark | None
+    is_local: bool
     sims: list[str]
     key_marks: dict[str, str]
     salt: bytes

@@ -1,7 +1,8 @@
 """The worker processes of a run: started, followed, ended."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Protocol
 
@@ -62,7 +63,7 @@ class WorkerPool:
         """Start a worker.
 
         Raises:
-            UsageError: it cannot be started.
+            RunStopped: it cannot be started.
         """
         taken = {each.place for each in self.active}
         place = next(place for place in count() if place not in taken)
@@ -75,6 +76,24 @@ class WorkerPool:
 
     async def _follow(self, worker: DrivenWorker) -> None:
         """Receive the reports of a worker until its process has ended."""
+        died = "could not be followed"
+        with self._killed_after_an_error(worker):
+            await self._receive_reports(worker)
+        with self._killed_after_an_error(worker):
+            died = await worker.started.wait()
+        del self._workers[worker.number]
+        with self._killed_after_an_error(worker):
+            self._listener.take_end(worker, died)
+
+    @contextmanager
+    def _killed_after_an_error(self, worker: DrivenWorker) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # its segment cannot be written here, or a bug
+            self._listener.take_error(error)
+            worker.started.kill()
+
+    async def _receive_reports(self, worker: DrivenWorker) -> None:
         while (message := await worker.started.link.receive()) is not None:
             try:
                 report = decode_report(message)
@@ -84,9 +103,6 @@ class WorkerPool:
                 self._listener.take_error(error)
             if worker.has_ended:
                 break
-        died = await worker.started.wait()
-        del self._workers[worker.number]
-        self._listener.take_end(worker, died)
 
     def kill_silent(self, now: float) -> None:
         """Kill the workers that have lost their rows and are still there some time after all others have ended."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import wraps
 from inspect import signature
+from operator import attrgetter
 from os import PathLike, fspath
 from pathlib import Path
 from types import ModuleType
@@ -162,11 +163,22 @@ def _reference(value: Any, name: str) -> dict[str, str]:
     qualified = getattr(value, "__qualname__", "")
     if module is None or not qualified or "<" in qualified:
         raise _cannot_travel(name, "a function or a type that has no name in a module", "Define it in a file, by name.")
+    if _find(module, qualified) != value:
+        what = "a bound method, a wrapped function or a type with parameters"
+        raise _cannot_travel(name, what, "Define a function or a type in a file, and pass it by name.")
     if module.__name__ == "__main__" or module.__name__.startswith(USER_MODULE):
         if not (file := getattr(module, "__file__", None)):
             raise _cannot_travel(name, "defined in a notebook or at a prompt", "Define it in a .py file and import it.")
         return {"file": str(Path(file).resolve()), "name": qualified}
     return {"module": module.__name__, "name": qualified}
+
+
+def _find(module: ModuleType, qualified: str) -> Any:
+    """Return what has this name in a module; None if nothing has."""
+    found: Any = module
+    for part in qualified.split("."):
+        found = getattr(found, part, None)
+    return found
 
 
 def _cannot_travel(name: str, what: str, remedy: str) -> UsageError:
@@ -185,7 +197,5 @@ def _restored(value: Any, load_file: Callable[[Path], ModuleType]) -> Any:
     if "task" in value:
         file, _, attribute = value["task"].rpartition(":")
         return msgspec.structs.replace(getattr(load_file(Path(file)), attribute), origin=value["task"])
-    found: Any = load_file(Path(value["file"])) if "file" in value else importlib.import_module(value["module"])
-    for part in value["name"].split("."):
-        found = getattr(found, part)
-    return found
+    module = load_file(Path(value["file"])) if "file" in value else importlib.import_module(value["module"])
+    return attrgetter(value["name"])(module)

@@ -1,5 +1,7 @@
 """What limits the throughput of a client: the calls in flight, the window, and the limiting factor of each pool."""
 
+import math
+
 from manycall.client.call_client import CallClient
 from manycall.client.endpoint_limits import AT_CAPACITY
 from manycall.client.pool import ClientStatus, EndpointPool
@@ -34,9 +36,10 @@ def _pool_status(pool: EndpointPool, now: float) -> ClientStatus:
     if pool.cpu_load.is_limiting:
         limited_by = f"{THIS_MACHINE}: {pool.cpu_load}"
     elif pool.fixed_concurrency is not None:
+        is_worker = pool.permits.lease_until < math.inf  # its permits are a part of the user's number
         cap = (
             spelled(f"-j {pool.fixed_concurrency}", f"concurrency={pool.fixed_concurrency}")
-            if pool.fixed_concurrency <= pool.permits.max_permits
+            if is_worker or pool.fixed_concurrency <= pool.permits.max_permits
             else "ulimit -n"
         )
         limited_by = ", ".join([cap, *dict.fromkeys(reasons)])

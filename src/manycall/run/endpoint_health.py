@@ -38,10 +38,12 @@ class EndpointHealth:
 
 def _line(endpoint: Endpoint, state: tuple[str, bool], last: _Written, now: float) -> dict[str, Any]:
     seconds = now - last.at
+    has_share = endpoint.disabled_reason is not None or not endpoint.is_closed  # always, if this is the only process
     return {
         "health": True, "endpoint": endpoint.url, "in_flight": endpoint.in_flight,
         "window": None if endpoint.window is None else endpoint.window.size,
         "calls_per_s": round((endpoint.answers - last.answers) / seconds, 2) if seconds > 0 else 0.0,
         "errors": endpoint.errors, "ejected_for": round(max(0.0, endpoint.health.ejected_until - now), 1),
         "is_ejected": state[1], "queue": endpoint.queue, "limited_by": endpoint.disabled_reason or state[0],
+        **({} if has_share else {"has_share": False}),
     }  # fmt: skip

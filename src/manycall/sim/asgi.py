@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from manycall.errors import UsageError
 from manycall.sim.generated_text import AnswerKey
@@ -25,6 +26,8 @@ from manycall.sim.sim_stream import CONNECTION_LOST
 AsgiScope = MutableMapping[str, Any]
 AsgiReceive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 AsgiSend = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+TASK = "manycall.task"
+"""Name of the entry of a scope with the task that answers the request."""
 
 
 def app(server: SimServer) -> Callable[[AsgiScope, AsgiReceive, AsgiSend], Awaitable[None]]:
@@ -32,6 +35,7 @@ def app(server: SimServer) -> Callable[[AsgiScope, AsgiReceive, AsgiSend], Await
 
     async def asgi(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         if scope["type"] == "http":
+            scope[TASK] = asyncio.current_task()
             query = scope["query_string"].decode("latin-1")
             body = await _body(receive)
             await _send(await server.reply(scope["method"], scope["path"], body, scope["headers"], query), send)
@@ -91,11 +95,25 @@ def serve(settings: SimSettings, key: AnswerKey, *, host: str, port: int, until_
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}{base_path}"
         simulated = SimServer(settings, key)
         config = uvicorn.Config(
-            app(simulated), log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=1
-        )
+            app(simulated), http=_Connection, log_level="critical", access_log=False, lifespan="off",
+            timeout_graceful_shutdown=1,
+        )  # fmt: skip
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_serve(_Announced(config, url), listener, until_stdin_closes))
         print(msgspec.json.encode(simulated.stats()).decode(), flush=True)
+
+
+class _Connection(HttpToolsProtocol):
+    """Cancels the answer of a client that has closed its connection, so that its slot is free.
+
+    A task for each call that waits for `http.disconnect` would cost about 15 % more CPU.
+    """
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        task = None if self.cycle is None else self.cycle.scope.get(TASK)
+        if isinstance(task, asyncio.Task):
+            task.cancel()
 
 
 class _Announced(uvicorn.Server):

@@ -28,18 +28,21 @@ class RowReplays:
     def __repr__(self) -> str:
         return f"<RowReplays of {self._file!r}>"
 
-    def update(self) -> None:
-        """Read what was added to the journal.
+    def update(self) -> set[str]:
+        """Read what was added to the journal. Return the rows of these calls that are not done.
 
         Raises:
             CorruptFile: a line cannot be decoded.
         """
+        row_ids = set[str]()
         for offset, _, call in decode_lines(self._file.path, decode_key, self._out, self._disk, self._read_to):
             if not self._is_done(call.id):
                 if self._index is None:
                     self._index = OffsetIndex()
                 self._index.add(call.id, offset)
+                row_ids.add(call.id)
         self._read_to = self._file.end
+        return row_ids
 
     def find(self, row_id: str) -> list[SentCall]:
         """Return the calls of a row, of several equal ones the last.

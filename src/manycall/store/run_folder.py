@@ -149,7 +149,7 @@ class RunFolder(RowStore):
         self._open_failures(paths.failures, self.out)
         tag = self.manifest.settings_hash if self._is_staged else ""
         self.segments = SegmentMerger(self, self.out, self._layout, tag, self._disk)
-        self.segments.absorb_all()
+        self.segments.adopt()
         self._count_done()
         self.truncated = self.truncated_rows
         self._reserve_space()

@@ -189,6 +189,15 @@ class SegmentMerger:
         for number in segment_numbers(self._folder, self._disk):
             self.absorb(number)
 
+    def adopt(self) -> None:
+        """Absorb what an earlier session has left. The rows that failed in it will be tried again.
+
+        Raises:
+            CorruptFile, StorageError: see `absorb`.
+        """
+        self.absorb_all()
+        self._failed.clear()
+
     def _forget(self, number: int) -> None:
         self._readers.pop(number, None)
         with self._syncing:
