@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from manycall.view import run_summary
 from manycall.view.listed_runs import ListedRuns
 from manycall.view.run_list import RunList
 from manycall.view.run_state import Progress, run_state
@@ -68,6 +69,26 @@ def test_the_list_shows_first_what_needs_attention(tmp_path: Path) -> None:
         "samples_x_2026-01-01T00-00-00.jsonl": "lm-eval",
     }
     assert runs[0]["state_text"] == "401: key refused"
+
+
+@pytest.mark.parametrize("endpoints", [100, 1000])
+def test_a_finished_run_with_many_endpoints_is_finished_in_the_list(tmp_path: Path, endpoints: int) -> None:
+    urls = [f"http://10.0.{number >> 8}.{number & 255}:8000/v1" for number in range(endpoints)]
+    last = figures(1009.0, 1, 1, usage=[{"endpoint": url, "calls": 7, "prompt_tokens": 7} for url in urls])
+    health = [{"time": 1009.0, "health": True, "endpoint": url, "in_flight": 3} for url in urls]
+    write_run(tmp_path / "out.jsonl", [{"id": 1}], timeline=[figures(1008.0, 0, 1), last, *health])
+    with ViewClient(tmp_path) as client:
+        (run,) = client.get("/api/runs")["runs"]
+    assert (run["state"], run["ended"]) == ("finished", 1)
+
+
+def test_a_timeline_without_figures_is_read_back_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_summary, "MAX_TAIL_BYTES", 4 * run_summary.LIST_TAIL_BYTES)
+    event = {"time": 1005.0, "endpoint": "http://a/v1", "event": "window 8 → 16"}
+    write_run(tmp_path / "out.jsonl", [{"id": 1}], timeline=[figures(1009.0, 1, 1), *[event] * 5000])
+    with ViewClient(tmp_path) as client:
+        (run,) = client.get("/api/runs")["runs"]
+    assert run["ended"] is None
 
 
 def test_a_run_is_read_again_only_if_its_files_changed(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from manycall.view.tail import last_lines
 from manycall.view.time_left import RATE_SECONDS, time_left
 
 LIST_TAIL_BYTES = 8 << 10
-"""How much of a timeline is read for the list: a line of figures has about 1 kB."""
+"""How much of a timeline is read for the list at first: a line of figures has 1 kB, and 0.1 kB more per endpoint."""
+MAX_TAIL_BYTES = 8 << 20
+"""The last figures are searched for in this much of a timeline."""
 TAIL_BYTES = 1 << 20
 """How much is read for the page of one run: more than five minutes."""
 SHOWN_EVENTS, SHOWN_FAILURES = 50, 5
@@ -26,7 +28,7 @@ class RunFacts:
     """The manifest and the last lines of the timeline of one run.
 
     Args:
-        tail_bytes: how much of the timeline is read.
+        tail_bytes: how much of the timeline is read; more if it contains no figures.
 
     Attributes:
         manifest: None if there is none, or if it is damaged.
@@ -38,9 +40,8 @@ class RunFacts:
     def __init__(self, found: FoundRun, tail_bytes: int) -> None:
         self._found = found
         self.manifest, self.damage = read_manifest(found)
-        lines = last_lines(found.file("timeline"), tail_bytes) if found.kind == "run" else []
-        self.lines = [line for line in map(decoded_object, lines) if line is not None]
-        self.figures: dict[str, Any] = next((line for line in reversed(self.lines) if "total_ended" in line), {})
+        self.lines = _end_with_figures(found.file("timeline"), tail_bytes) if found.kind == "run" else []
+        self.figures = _last_figures(self.lines)
 
     @property
     def session(self) -> dict[str, Any]:
@@ -114,6 +115,23 @@ class RunFacts:
         }
 
 
+def _last_objects(path: Path, max_bytes: int) -> list[dict[str, Any]]:
+    return [line for line in map(decoded_object, last_lines(path, max_bytes)) if line is not None]
+
+
+def _end_with_figures(timeline: Path, max_bytes: int) -> list[dict[str, Any]]:
+    """Return the last lines of a timeline; more of them if there are no figures among them."""
+    lines = _last_objects(timeline, max_bytes)
+    while not _last_figures(lines) and max_bytes < min(size_of(timeline), MAX_TAIL_BYTES):
+        max_bytes *= 8
+        lines = _last_objects(timeline, max_bytes)
+    return lines
+
+
+def _last_figures(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    return next((line for line in reversed(lines) if "total_ended" in line), {})
+
+
 def run_detail(found: FoundRun) -> dict[str, Any]:
     """Return what the page of one run says of it."""
     facts = RunFacts(found, TAIL_BYTES)
@@ -149,8 +167,7 @@ def _pages(found: FoundRun, job: str) -> list[str]:
 
 
 def _newest_failures(found: FoundRun) -> list[dict[str, Any]]:
-    lines = last_lines(found.file("failures"), TAIL_BYTES)[-SHOWN_FAILURES:] if found.kind == "run" else []
-    failures = [line for line in map(decoded_object, lines) if line is not None]
+    failures = _last_objects(found.file("failures"), TAIL_BYTES)[-SHOWN_FAILURES:] if found.kind == "run" else []
     return [{name: each.get(name) for name in ("id", "kind", "error", "status", "attempts")} for each in failures]
 
 
