@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
+from manycall.view import row_index
 from manycall.view.line_offsets import LineOffsets
 from manycall.view.query_turns import QueryTurns
 from manycall.view.replies import ViewRefused
@@ -300,6 +301,18 @@ def test_matching_rows_are_saved_unchanged(out: Path, client: ViewClient) -> Non
     response = client.ask(f"/api/runs/{client.run_ids()['out.jsonl']}/export?where={quote('score.strict = 0')}")
     assert response.body.splitlines() == out.read_bytes().splitlines()[1:]
     assert response.headers["content-disposition"].startswith("attachment")
+
+
+@pytest.mark.parametrize("query", ["where=kind = a&sort=-text", "q=hello&sort=-id"])
+def test_all_matching_rows_are_saved_while_the_file_is_still_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    monkeypatch.setattr(row_index, "BATCH_LINES", 50)
+    saved = [{"id": str(n), "kind": "a", "text": "hello"} for n in range(2 * FIRST_LINES)]
+    (tmp_path / "plain.jsonl").write_bytes(json_lines(saved))
+    with ViewClient(tmp_path) as client:
+        response = client.ask(f"/api/runs/{client.run_ids()['plain.jsonl']}/export?{quote(query, safe='=&')}")
+    assert sorted(response.body.splitlines()) == sorted(json_lines(saved).splitlines())
 
 
 def test_a_files_of_rows_is_only_read(out: Path, client: ViewClient) -> None:
