@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from manycall import clock
 from manycall.view import run_summary
 from manycall.view.listed_runs import ListedRuns
 from manycall.view.run_list import RunList
-from manycall.view.run_state import Progress, run_state
+from manycall.view.run_state import Progress, WritingProcess, run_state
 from manycall.view.tail import read_new_lines
 from manycall.view.time_left import time_left
 from manycall.view.timeline_buckets import bucket_timeline, decode_timeline, limiting_reason
@@ -25,11 +26,12 @@ RUNNING = {"started_at": 1000.0, "outcome": "not finished"}
 
 
 @pytest.mark.parametrize(
-    ("outcome", "updated_at", "failed", "ended", "has_process", "state"),
+    ("outcome", "updated_at", "failed", "ended", "exists", "state"),
     [
         ("not finished", NOW - 1, 0, 5, True, "running"),
         ("not finished", NOW - 9, 0, 5, True, "silent"),
         ("not finished", NOW - 9, 0, 5, False, "killed"),
+        ("not finished", NOW - 9, 0, 5, None, "silent"),
         ("401: the key was refused", NOW, 0, 5, False, "stopped"),
         ("finished", NOW, 2, 10, False, "partial"),
         ("finished", NOW, 0, 9, False, "partial"),
@@ -37,19 +39,32 @@ RUNNING = {"started_at": 1000.0, "outcome": "not finished"}
     ],
 )
 def test_the_state_follows_from_what_is_on_disk(
-    outcome: str, updated_at: float, failed: int, ended: int, has_process: bool, state: str
+    outcome: str, updated_at: float, failed: int, ended: int, exists: bool | None, state: str
 ) -> None:
     session = {"started_at": 1000.0, "outcome": outcome}
-    assert run_state(session, Progress(ended, failed, 10, updated_at), has_process, NOW).state == state
+    process = WritingProcess(exists, "gpu1")
+    assert run_state(session, Progress(ended, failed, 10, updated_at), process, NOW).state == state
 
 
 def test_a_process_that_writes_the_output_is_recognised(tmp_path: Path) -> None:
     out = write_run(tmp_path / "out.jsonl", [], sessions=[RUNNING])
+    lock = tmp_path / "out.jsonl.run" / "lock"
     with ViewClient(tmp_path) as client:
+        lock.write_text(f"process {2**22 + 1} on {socket.gethostname()}\n")  # above the largest process id
         assert client.get("/api/runs")["runs"][0]["state"] == "killed"
-        (tmp_path / "out.jsonl.run" / "lock").write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+        lock.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
         assert client.get("/api/runs")["runs"][0]["state"] == "silent"
     assert out.exists()
+
+
+def test_a_run_of_another_machine_is_silent_and_names_the_machine(tmp_path: Path) -> None:
+    write_run(tmp_path / "out.jsonl", [], sessions=[{**RUNNING, "started_at": clock.wall_time() - 60}])
+    (tmp_path / "out.jsonl.run" / "lock").write_text("process 1 on gpu1\n")
+    with ViewClient(tmp_path) as client:
+        run = client.get("/api/runs")["runs"][0]
+    assert run["state"] == "silent"
+    assert run["state_text"] == "No update for 1m00s; it runs on gpu1."
+    assert run["remedy"].startswith("If its process has ended there")
 
 
 def test_the_list_shows_first_what_needs_attention(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import manycall.view
 from manycall.store.manifest import NOT_FINISHED
 from manycall.view import child_work, column_table
-from manycall.view.run_state import Progress, run_state
+from manycall.view.run_state import Progress, WritingProcess, run_state
 from manycall.view.static_files import page_files, static_replies
 
 VIEW = Path(manycall.view.__file__).parent
@@ -93,12 +93,14 @@ def sentences() -> Iterator[str]:
                 texts = [template(each) for each in node.args]
                 yield from (f"{each} at character 7." if "_refused" in ast.unparse(node) else each for each in texts)
     yield from (child_work.EXACT, child_work.UNKNOWN, column_table.TOO_SLOW)
-    for left, failed, outcome, has_process in itertools.product(
-        (0, 5), (0, 3), ("finished", NOT_FINISHED), (True, False)
+    for left, failed, outcome, exists in itertools.product(
+        (0, 5), (0, 3), ("finished", NOT_FINISHED), (True, False, None)
     ):
         for now in (1001.0, 5000.0):
             progress = Progress(9, failed, 9 + left, 1000.0)
-            yield from run_state({"outcome": outcome, "started_at": 1.0}, progress, has_process, now)[1:]
+            yield from run_state(
+                {"outcome": outcome, "started_at": 1.0}, progress, WritingProcess(exists, "host"), now
+            )[1:]
 
 
 def template(node: ast.expr) -> str:

@@ -17,6 +17,7 @@ _HOLDER = re.compile(r"process (\d+) on (.+)")
 STATES = ("running", "silent", "killed", "stopped", "partial", "finished", "none")
 """In the order of the list: what needs attention comes first."""
 RESUME = "Run the same command again: it goes on where the run stopped."
+CHECK_HOST = "If its process has ended there, run the same command again."
 
 
 class RunState(NamedTuple):
@@ -31,6 +32,18 @@ class RunState(NamedTuple):
     state: str
     state_text: str
     remedy: str = ""
+
+
+class WritingProcess(NamedTuple):
+    """The process that writes, or has written, the output of a run.
+
+    Attributes:
+        exists: None if it is unknown, because the process is on another machine.
+        host: name of its machine.
+    """
+
+    exists: bool | None = False
+    host: str = ""
 
 
 NO_RUN = RunState("none", "Not written by a run of manycall.")
@@ -52,22 +65,18 @@ class Progress(NamedTuple):
     updated_at: float
 
 
-def run_state(session: dict[str, Any], progress: Progress, has_process: bool, now: float) -> RunState:
+def run_state(session: dict[str, Any], progress: Progress, process: WritingProcess, now: float) -> RunState:
     """Return the state of a run.
 
     Args:
         session: its last session, as in the manifest.
-        has_process: whether the process that wrote the lock exists on this machine.
+        process: the process that wrote the lock.
         now: Unix time in seconds.
     """
     outcome = str(session.get("outcome", "not started"))
     if outcome == NOT_FINISHED:
         age = max(0.0, now - max(progress.updated_at, float(session.get("started_at") or 0.0)))
-        if age <= SILENT_SECONDS:
-            return RunState("running", f"Running, last update {age:.0f} s ago.")
-        if has_process:
-            return RunState("silent", f"No update for {_duration(age)}, but its process exists.", "Is it suspended?")
-        return RunState("killed", f"Its process was killed; the last update was {_duration(age)} ago.", RESUME)
+        return _unfinished(age, process)
     if outcome != "finished":
         return RunState("stopped", outcome, RESUME)
     left = 0 if progress.total is None else progress.total - progress.ended
@@ -79,17 +88,33 @@ def run_state(session: dict[str, Any], progress: Progress, has_process: bool, no
     return RunState("finished", "Finished.")
 
 
+def _unfinished(age: float, process: WritingProcess) -> RunState:
+    """Return the state of a session without an outcome, `age` seconds after its last update."""
+    if age <= SILENT_SECONDS:
+        return RunState("running", f"Running, last update {age:.0f} s ago.")
+    if process.exists is None:
+        return RunState("silent", f"No update for {_duration(age)}; it runs on {process.host}.", CHECK_HOST)
+    if process.exists:
+        return RunState("silent", f"No update for {_duration(age)}, but its process exists.", "Is it suspended?")
+    return RunState("killed", f"Its process was killed; the last update was {_duration(age)} ago.", RESUME)
+
+
 def lock_holder(lock: bytes) -> str:
     """Return what a lock file says, for display."""
     return lock.decode("utf-8", "replace").strip()
 
 
-def is_process_here(holder: str) -> bool:
-    """Return whether the process that a lock file names exists on this machine."""
-    if (match := _HOLDER.fullmatch(holder)) is None or match[2] != socket.gethostname():
-        return False
+def writing_process(holder: str) -> WritingProcess:
+    """Return the process that a lock file names."""
+    if (match := _HOLDER.fullmatch(holder)) is None:
+        return WritingProcess()
+    host = match[2]
+    return WritingProcess(_exists(int(match[1])) if host == socket.gethostname() else None, host)
+
+
+def _exists(process: int) -> bool:
     try:
-        os.kill(int(match[1]), 0)  # signal 0: only asks whether it exists
+        os.kill(process, 0)  # signal 0: only asks whether it exists
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:  # the process of another user

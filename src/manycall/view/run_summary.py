@@ -11,7 +11,7 @@ from manycall.records import DECODE_ERRORS
 from manycall.store.manifest import NOT_FINISHED, Manifest
 from manycall.view.replies import plain
 from manycall.view.run_list import FILES, FoundRun
-from manycall.view.run_state import NO_RUN, Progress, RunState, is_process_here, lock_holder, run_state
+from manycall.view.run_state import NO_RUN, Progress, RunState, lock_holder, run_state, writing_process
 from manycall.view.tail import last_lines
 from manycall.view.time_left import RATE_SECONDS, time_left
 
@@ -70,7 +70,7 @@ class RunFacts:
             figures.get("total_ended", 0), figures.get("failed", 0), self.total, figures.get("time", 0.0)
         )
         is_open = self.session.get("outcome") == NOT_FINISHED
-        return run_state(self.session, progress, is_open and is_process_here(self.holder), clock.wall_time())
+        return run_state(self.session, progress, writing_process(self.holder if is_open else ""), clock.wall_time())
 
     def summary(self) -> dict[str, Any]:
         """Return what the list says of the run."""

@@ -75,7 +75,8 @@ export const CHINESE = {
 // Sentences of the server and of the run's files, as [pattern, Chinese]. $1 is what the first group matched, put into Chinese as well if it is
 // such a sentence. Patterns are short: tests/test_view_sources.py compares them with the sentences that the server can send.
 export const SENTENCES = [
-  ["Running, last update (\\d+) s ago.", "运行中，$1 秒前更新。"], ["No update for (.+), but .*", "已有 $1没有更新，但进程还在。"], ["Is it suspended.", "是否被挂起？"],
+  ["Running, last update (\\d+) s ago.", "运行中，$1 秒前更新。"], ["No update for (.+), but .*", "已有 $1没有更新，但进程还在。"], ["No update for (.+); it runs on (.+).", "已有 $1没有更新，进程在 $2 上。"],
+  ["If its process has ended there, .*", "如果那里的进程已结束，请重新运行同一命令。"], ["Is it suspended.", "是否被挂起？"],
   ["Its process was killed; .* was (.+) ago.", "进程被终止，最后一次更新在 $1前。"], ["Run the same .* stopped.", "重新运行同一命令，会从中断处继续。"],
   ["Run the same .* tried again.", "重新运行同一命令，会从中断处继续并重试失败行。"], ["(\\S+) rows failed.", "$1 行失败。"],
   ["(\\S+) rows failed, (\\S+) were not started.", "$1 行失败，$2 行没有开始。"], ["Finished.", "已完成。"], ["Not written by .*", "不是 manycall 运行的输出。"],
