@@ -83,7 +83,6 @@ export function RowsBody({ route, runState, isShort = false }) {
       <${ColumnChooser} columns=${columns} chosen=${chosen} onChange=${(next) => set({ cols: writeColumns(next) })} />
       <button onClick=${() => download(`runs/${route.run}/export`, view, "rows.jsonl").catch(setError)}>${t("Save these rows")}</button>
     </div>
-    ${info.data?.duplicate_ids > 0 && html`<p class="note">${t("{n} ids occur more than once.", { n: count(info.data.duplicate_ids) })}</p>`}
     ${!isShort && shown.current.data && html`<${Distributions} run=${route.run} columns=${columns} ...${shown.current.view} onPick=${pick} isComplete=${shown.current.data.complete} />`}
     ${shown.current.data && !filterError && html`<${Grid} label=${t("Rows")} columns=${chosen.map((column) => gridColumn(column, view.q, toRow))} total=${total} version=${shown.current.version} seed=${shown.current.data.rows}
       fetchRows=${fetchRows} selected=${selected} onSelect=${setSelected} onOpen=${open} sort=${view.sort} onSort=${sortBy} onError=${setError} />`}

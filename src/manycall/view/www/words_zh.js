@@ -60,7 +60,7 @@ export const CHINESE = {
   Field: "字段", Value: "值", Fields: "字段", Asked: "提问", At: "时间", Took: "用时", "First token": "首 token", "Tokens in + out": "输入 + 输出 token", Ending: "结束原因", Attempts: "尝试",
   Response: "响应", show: "显示", Calls: "调用", "The journal has no call of this row.": "日志中没有这一行的调用。", "Reading the journal …": "正在读取日志……", "waited {duration}": "等待 {duration}",
   "search in the texts": "在文本中搜索", "write a filter": "编写筛选条件", "choose the order": "选择排序", "wrong rows only, or all rows": "只看错误的行，或看全部",
-  "copy a link to these rows": "复制这些行的链接", Order: "排序", "as in the file": "按文件顺序", "Save these rows": "保存这些行", "{n} ids occur more than once.": "有 {n} 个 id 重复。",
+  "copy a link to these rows": "复制这些行的链接", Order: "排序", "as in the file": "按文件顺序", "Save these rows": "保存这些行",
   rejected: "被过滤", "flipped with the order": "随顺序改变", "Quick filters": "快速筛选", Search: "搜索", "Search in the texts": "在文本中搜索", "Loading …": "正在加载……",
   "{n} of {total} rows": "{n} 行，共 {total} 行", "row {n} selected": "选中第 {n} 行", "ordered by {column}": "按 {column} 排序", "searched {share}": "已搜索 {share}", "indexed {share}": "已索引 {share}",
   Marked: "已选", State: "状态", Output: "输出", Job: "任务", Model: "模型", Result: "结果", Problems: "问题", "Done about": "预计完成", Cost: "费用", Updated: "更新",
