@@ -25,7 +25,7 @@ MARKUP = (
     r"|srcdoc|DOMParser"
 )
 FIRST_PAGE_BYTES = 150_000
-ALL_BYTES = 250_000
+ALL_BYTES = 252_000
 MAX_LINES = 250
 NOT_ON_THE_PAGE = (
     "manycall ", "7 is not a", "7 would have", "7: ", "Ask for `lines`", "Cannot listen", "Choose a row", "Choose two",

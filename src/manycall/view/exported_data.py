@@ -107,6 +107,7 @@ def _slow_reply(routes: ViewRoutes, path: str, query: str = "") -> dict[str, Any
         if clock.thread_seconds() > deadline:
             return {"state": "refused", "error": "This took too long for the export.", "hint": ""}
         threading.Event().wait(STEP_SECONDS)
+    reply.pop("is_older", None)
     return reply
 
 

@@ -69,7 +69,7 @@ export const CHINESE = {
   "Last update {ago} ago.": "{ago}前更新。", Open: "打开", "Mark for a comparison": "选中以比较", "Show more: {shown} of {total} characters": "显示更多：{shown} / {total} 个字符", "only here:": "只在这里：",
   "The window still opens: more calls at once may follow.": "并发窗口仍在打开，之后会有更多在途调用。", "The server: more calls at once bring no more answers.": "服务端：再增加并发也得不到更多回答。",
   "The provider: its rate limit is used up.": "服务商：速率限制已用满。", "An option or the provider limits the number of calls at once.": "并发数受选项或服务商限制。",
-  "This machine: its processor or its open files are used up.": "本机：处理器或打开的文件数已用满。", "The budget is nearly spent.": "预算即将用完。",
+  "This machine: its processor or its open files are used up.": "本机：处理器或打开的文件数已用满。", "The budget is nearly spent.": "预算即将用完。", "The run has written more since then.": "此后运行又有新内容。", "Load again": "重新加载",
 };
 
 // Sentences of the server and of the run's files, as [pattern, Chinese]. $1 is what the first group matched, put into Chinese as well if it is
