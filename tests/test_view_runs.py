@@ -181,6 +181,18 @@ def test_a_timeline_becomes_columns_with_rates_of_counters() -> None:
     assert columns["events"][0]["event"] == "window 8 → 16"
 
 
+def test_a_long_timeline_has_at_most_one_limiting_factor_for_each_point() -> None:
+    texts = ["quota 60 rpm", *["window 8", "window 9"] * 2]
+    lines = [figures(1000.0 + n, n, 9000, limited_by=texts[n % 5]) for n in range(5000)]
+    lines += [figures(6000.0 + n, n, 9000, limited_by="this machine: CPU 99 %") for n in range(5000)]
+    spans = bucket_timeline(decode_timeline(json_lines(lines).splitlines()), None, None, 100)["limited_by"]
+    assert [(each["reason"], each["text"]) for each in spans] == [
+        ("window", "window 9"), ("machine", "this machine: CPU 99 %"),
+    ]  # fmt: skip
+    assert (spans[0]["from"], spans[1]["to"]) == (1000.0, 10999.0)
+    assert spans[0]["to"] == spans[1]["from"] == pytest.approx(6000, abs=100)
+
+
 def test_latencies_come_from_the_journal_as_it_grows(tmp_path: Path) -> None:
     def calls(minute: int, *durations: float) -> list[dict[str, Any]]:
         return [
@@ -211,7 +223,7 @@ def test_a_timeline_can_be_limited_to_a_span_and_may_be_empty() -> None:
     [
         ("limited by this machine: CPU 100 %", "machine"), ("-j 8, server at capacity", "concurrency"),
         ("window 8, server at capacity", "server"), ("learned quota 60 rpm", "quota"), ("refusals (429)", "quota"),
-        ("window 8", "window"), ("", "other"),
+        ("window 8", "window"), ("claude-judge: window 30; main: window 12", "window"), ("", "other"),
     ],
 )  # fmt: skip
 def test_the_limiting_factor_has_a_short_name(text: str, reason: str) -> None:
