@@ -22,7 +22,7 @@ from manycall.view.serve import THREADS
 from manycall.view.tail import FileStamps
 from manycall.view.web_server import _listeners
 from view_client import HEADERS, ViewClient
-from view_runs import write_run
+from view_runs import json_lines, write_run
 
 PROMPT = "Write about {{ topic }}."
 MESSAGES = [{"role": "user", "content": "Write about tea."}]
@@ -53,6 +53,16 @@ def test_the_calls_of_a_row_are_found_in_the_journal(tmp_path: Path) -> None:
     assert found["complete"]
     assert (call["n"], call["attempts"], call["waited"], call["statuses"]) == (1, 2, 3.5, [429])
     assert (call["finish_reason"], call["prompt_tokens"], call["completion_tokens"]) == ("length", 4, 2)
+
+
+def test_calls_in_a_segment_of_a_worker_have_no_line_in_the_journal(tmp_path: Path) -> None:
+    out = write_run(tmp_path / "out.jsonl", [ROW], settings=SETTINGS, calls=[{**CALL, "id": "other"}, CALL])
+    segment = out.with_name("out.jsonl.run") / "segments" / "000001"
+    segment.mkdir(parents=True)
+    (segment / "calls.jsonl").write_bytes(json_lines([{**CALL, "at": 9.0}]))
+    with ViewClient(tmp_path) as client:
+        calls = client.get(f"/api/runs/{client.run_ids()['out.jsonl']}/rows/0/calls")["calls"]
+    assert [(call["at"], call["n"]) for call in calls] == [(5.0, 1), (9.0, None)]
 
 
 def test_a_prompt_is_known_if_a_journaled_call_has_its_hash(tmp_path: Path) -> None:
