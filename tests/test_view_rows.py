@@ -362,6 +362,19 @@ def test_two_runs_are_compared_row_by_row(tmp_path: Path) -> None:
         assert "".join(text for mark, text in difference if mark != "-") == others[0]["response"]
 
 
+def test_a_question_that_only_one_run_has_can_be_opened(tmp_path: Path) -> None:
+    for name, kept in (("out.jsonl", ROWS), ("other.jsonl", ROWS[:1])):
+        write_run(tmp_path / name, kept, settings=EVAL)
+    with ViewClient(tmp_path) as client:
+        row = compared(client, side="only_first")["rows"][0]
+        runs = ",".join(client.run_ids()[name] for name in ("out.jsonl", "other.jsonl"))
+        path = f"/api/compare/difference?runs={runs}&n="
+        found = client.get(f"{path}{','.join('' if n is None else str(n) for n in row['n'])}")
+        refused = [client.ask(f"{path}{each}").status for each in ("", ",", "1", "1,0,2", "x,1")]
+    assert (found["n"], found["texts"], found["difference"]) == ([1, None], [ROWS[1]["response"], None], None)
+    assert refused == [400, 400, 400, 400, 404]
+
+
 def test_samples_of_a_question_are_averaged(tmp_path: Path) -> None:
     for name, scores in (("out.jsonl", [1.0, 0.0]), ("other.jsonl", [1.0, 1.0])):
         samples = [{"id": f"q#{k}", "score": {"strict": score}} for k, score in enumerate(scores)]

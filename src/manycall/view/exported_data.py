@@ -125,7 +125,7 @@ def _comparisons(
             except ViewRefused:  # no common score
                 break
             compared[f"compare/rows?{pair}&side={side}"] = reply | {"metrics": [reply["metric"]], "kept": max_rows}
-            for numbers in (",".join(map(str, row["n"])) for row in reply["rows"] if None not in row["n"]):
+            for numbers in (",".join("" if n is None else str(n) for n in row["n"]) for row in reply["rows"]):
                 difference = _reply(routes, "compare/difference", f"{pair}&n={numbers}")
                 compared[f"compare/difference?{pair}&n={numbers}"] = difference
     return compared
