@@ -167,6 +167,14 @@ def test_a_run_shows_health_events_and_failures(tmp_path: Path) -> None:
     assert detail["note"] == "score 0.5"
 
 
+def test_of_the_last_five_failures_the_newest_comes_first(tmp_path: Path) -> None:
+    failures = [{"id": str(n), "kind": "invalid", "error": "no verdict", "row": {}} for n in range(8)]
+    write_run(tmp_path / "out.jsonl", [{"id": 1}], failures=failures)
+    with ViewClient(tmp_path) as client:
+        detail = client.get(f"/api/runs/{client.run_ids()['out.jsonl']}")
+    assert [each["id"] for each in detail["failures"]] == ["7", "6", "5", "4", "3"]
+
+
 def test_a_timeline_becomes_columns_with_rates_of_counters() -> None:
     lines = [figures(1000.0 + n, n, 100, http_429=2 * n, limited_by="window 8") for n in range(10)]
     lines += [figures(1010.0 + n, n, 100, http_429=n, limited_by="quota 60 rpm") for n in range(10)]

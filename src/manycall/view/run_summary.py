@@ -168,7 +168,7 @@ def _pages(found: FoundRun, job: str) -> list[str]:
 
 def _newest_failures(found: FoundRun) -> list[dict[str, Any]]:
     failures = _last_objects(found.file("failures"), TAIL_BYTES)[-SHOWN_FAILURES:] if found.kind == "run" else []
-    return [{name: each.get(name) for name in ("id", "kind", "error", "status", "attempts")} for each in failures]
+    return [{name: each.get(name) for name in ("id", "kind", "error", "status", "attempts")} for each in failures[::-1]]
 
 
 def _file(found: FoundRun, name: str) -> dict[str, Any]:
