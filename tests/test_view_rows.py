@@ -375,6 +375,17 @@ def test_a_question_that_only_one_run_has_can_be_opened(tmp_path: Path) -> None:
     assert refused == [400, 400, 400, 400, 404]
 
 
+def test_a_comparison_is_of_the_score_with_exactly_this_name(tmp_path: Path) -> None:
+    for name, f1 in (("out.jsonl", 0.0), ("other.jsonl", 1.0)):
+        write_run(tmp_path / name, [{"id": "q", "score": {"macro_f1": 0.5, "f1": f1}}], settings=EVAL)
+    with ViewClient(tmp_path) as client:
+        found = {asked: compared(client, metric=asked) for asked in ("f1", "score.f1", "macro_f1", "")}
+    assert {asked: each["metric"] for asked, each in found.items()} == {
+        "f1": "f1", "score.f1": "f1", "macro_f1": "macro_f1", "": "macro_f1",
+    }  # fmt: skip
+    assert found["f1"]["rows"][0]["scores"] == [0.0, 1.0]
+
+
 def test_samples_of_a_question_are_averaged(tmp_path: Path) -> None:
     for name, scores in (("out.jsonl", [1.0, 0.0]), ("other.jsonl", [1.0, 1.0])):
         samples = [{"id": f"q#{k}", "score": {"strict": score}} for k, score in enumerate(scores)]

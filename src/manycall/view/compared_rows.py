@@ -21,6 +21,7 @@ from manycall.view.view_request import ViewRequest, path_number
 from manycall.view.work_routes import compared_runs
 
 MAX_DIFFERENCE_CHARACTERS = 20_000
+SCORE = "score."
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 
 
@@ -35,13 +36,14 @@ def _compared_rows(context: ViewContext, request: ViewRequest) -> Answer:
     with ExitStack() as stack:
         opened = [stack.enter_context(context.indexes.use(run, "out")) for run in runs]
         metrics = _common_scores(opened)
-        metric = next((name for name in metrics if name.endswith(request.text("metric"))), metrics[0])
+        asked = request.text("metric")
+        metric = next((name for name in metrics if asked in (name, name.removeprefix(SCORE))), metrics[0])
         is_complete = all(each.rows.is_complete for each in opened)
         pairs = _pairs(context, (runs[0].id, runs[1].id, metric), opened, has_samples)
         chosen = pairs.questions(side, offset, limit)
         return json_reply({
-            "complete": is_complete, "metric": metric.removeprefix("score."),
-            "metrics": [name.removeprefix("score.") for name in metrics],
+            "complete": is_complete, "metric": metric.removeprefix(SCORE),
+            "metrics": [name.removeprefix(SCORE) for name in metrics],
             "counts": pairs.counts, "total": pairs.counts[side], "rows": [_shown(opened, *each) for each in chosen],
         })  # fmt: skip
 
