@@ -362,6 +362,16 @@ def test_two_runs_are_compared_row_by_row(tmp_path: Path) -> None:
         assert "".join(text for mark, text in difference if mark != "-") == others[0]["response"]
 
 
+@pytest.mark.parametrize("row_id", ["7", 'a"b', "a\\b", "a\nb", "ä", "a/b"])
+def test_the_failure_of_a_row_is_found_by_any_id(tmp_path: Path, row_id: str) -> None:
+    failure = {"kind": "invalid", "error": "no verdict", "row": {}}
+    failures = [{"id": row_id, **failure}, {"id": "other", **failure}]
+    write_run(tmp_path / "out.jsonl", [{"id": "1"}], failures=failures)
+    with ViewClient(tmp_path) as client:
+        found = client.get(f"/api/runs/{client.run_ids()['out.jsonl']}/rows/0/about?file=failures")
+    assert found["failure"]["id"] == row_id
+
+
 def test_a_question_that_only_one_run_has_can_be_opened(tmp_path: Path) -> None:
     for name, kept in (("out.jsonl", ROWS), ("other.jsonl", ROWS[:1])):
         write_run(tmp_path / name, kept, settings=EVAL)
