@@ -305,6 +305,27 @@ def test_a_stream_follows_a_run_that_grows_and_starts_over(tmp_path: Path) -> No
     assert found[2][1][0]["total_ended"] == 2
 
 
+def test_a_stream_goes_on_after_the_last_event_that_came(tmp_path: Path) -> None:
+    timeline = [figures(float(n), n, 2000, note="x" * 500) for n in range(1000)]
+    write_run(tmp_path / "out.jsonl", [], timeline=timeline)
+
+    async def first_lines(client: ViewClient, path: str) -> tuple[str, list[dict[str, Any]]]:
+        """Return the id and the lines of the first event with lines."""
+        async with client.stream(path) as pieces:
+            while (piece := await asyncio.wait_for(pieces.get(), 5)).find(b"event: lines") < 0:
+                pass
+        return piece.decode().partition("\n")[0].removeprefix("id: "), events([piece])[0][1]
+
+    with ViewClient(tmp_path) as client:
+        path, cursor, seen = f"/api/runs/{client.run_ids()['out.jsonl']}/events?from=", "0", list[dict[str, Any]]()
+        for _ in range(20):
+            if len(seen) < len(timeline):
+                cursor, lines = asyncio.run(first_lines(client, path + cursor))
+                assert len(lines) < 500
+                seen += lines
+    assert seen == timeline
+
+
 def test_a_fifth_stream_is_refused_and_closed_streams_leave_nothing(tmp_path: Path) -> None:
     write_run(tmp_path / "out.jsonl", [], timeline=[figures(1.0, 1, 9)])
 
