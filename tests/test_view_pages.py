@@ -568,6 +568,23 @@ def test_a_live_page_that_stays_open_keeps_a_bounded_number_of_points_and_spans(
     assert (turns["from"], turns["last"]["to"]) == (0, 4999)
 
 
+def test_a_component_asks_again_as_often_as_its_newest_render_says(tab: Tab) -> None:
+    page = tab.open("/")
+    page.evaluate("""async () => {
+      const { html, render } = await import('/static/dom.js');
+      const { useData } = await import('/static/load.js');
+      const Part = ({ every }) => (useData('runs', { part: 1 }, every), null);
+      const place = document.body.appendChild(document.createElement('div'));
+      render(html`<${Part} every=${() => 0} />`, place);
+      render(html`<${Part} every=${() => 20} />`, place);
+    }""")
+    for _ in range(100):
+        page.wait_for_timeout(10)
+        if len([url for url in tab.api.asked if "part=1" in url]) > 1:
+            return
+    raise AssertionError("It did not ask again.")
+
+
 def test_words_that_differ_are_marked_without_a_judgement(tab: Tab) -> None:
     page = tab.open(PAGES["compare"])
     page.locator(READY["compare"]).first.wait_for()
