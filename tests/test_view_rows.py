@@ -423,6 +423,19 @@ def test_a_row_with_thousands_of_fields_does_not_fill_the_page(tmp_path: Path) -
     assert len(columns) == 300
 
 
+def test_a_field_whose_name_contains_a_comma_can_be_chosen(tmp_path: Path) -> None:
+    write_run(tmp_path / "out.jsonl", [{"id": "1", "name, first": "Bob", "name": "Ms Bob", "[x": 1}])
+    with ViewClient(tmp_path) as client:
+        chosen = {
+            fields: rows(client, fields=fields)["rows"][0]["cells"]
+            for fields in ('["name, first"]', "id,name", '["[x"]', "[x")
+        }
+    assert chosen == {
+        '["name, first"]': {"name, first": "Bob"}, "id,name": {"id": "1", "name": "Ms Bob"}, '["[x"]': {"[x": 1},
+        "[x": {"[x": 1},
+    }  # fmt: skip
+
+
 def test_a_longer_text_is_searched_in_what_a_shorter_one_has_found(tmp_path: Path) -> None:
     texts = ["nothing " * 120] * 90
     texts[3], texts[70], texts[80] = "hyper", "Hyperbola", "hyperbole"

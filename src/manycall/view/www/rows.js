@@ -38,7 +38,7 @@ export function RowsBody({ route, runState, isShort = false }) {
   const info = view.file === "out" ? filters : others;
   const columns = info.data?.columns || [];
   const chosen = chosenColumns(columns, params.cols || "", view.file);
-  const fields = chosen.map(({ name }) => name).join(",");
+  const fields = chosen.length ? JSON.stringify(chosen.map(({ name }) => name)) : ""; // A name may contain a comma.
   const isReady = info.data !== null;
   const [round, setRound] = useState(0); // How often the user has asked for an order with the newest rows.
   const status = useData(isReady ? `runs/${route.run}/rows` : null, { ...view, fields, offset: 0, limit: 50, refresh: round ? 1 : "", round: round || "" }, (data) => pause(data, runState));
