@@ -2,6 +2,7 @@
 
 import io
 import json
+import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from manycall.view import row_index
+from manycall.view.column_table import ColumnTable
 from manycall.view.line_offsets import LineOffsets
 from manycall.view.query_turns import QueryTurns
 from manycall.view.replies import ViewRefused
@@ -313,6 +315,26 @@ def test_all_matching_rows_are_saved_while_the_file_is_still_read(
     with ViewClient(tmp_path) as client:
         response = client.ask(f"/api/runs/{client.run_ids()['plain.jsonl']}/export?{quote(query, safe='=&')}")
     assert sorted(response.body.splitlines()) == sorted(json_lines(saved).splitlines())
+
+
+def test_an_index_that_cannot_be_built_is_an_error_for_pages_and_saved_rows(
+    client: ViewClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def insert(*arguments: Any) -> None:
+        threading.Event().wait(0.05)  # after the request that has opened the index
+        raise sqlite3.OperationalError("database or disk is full")
+
+    base = f"/api/runs/{client.run_ids()['out.jsonl']}"
+    with monkeypatch.context() as patch:
+        patch.setattr(ColumnTable, "insert", insert)
+        for path in (f"{base}/rows", f"{base}/export?where={quote('score.strict = 0')}"):
+            client.ask(f"{base}/rows")  # opens the index
+            while any(thread.name == "index of out.jsonl" for thread in threading.enumerate()):
+                threading.Event().wait(0.001)
+            response = client.ask(path)
+            assert (response.status, "disk is full" in response.body.decode()) == (500, True)
+    client.ask(f"{base}/rows")  # may be the error of the last thread, which is reported once
+    assert rows(client, where="score.strict = 0")["total"] == 2
 
 
 def test_a_files_of_rows_is_only_read(out: Path, client: ViewClient) -> None:
