@@ -12,7 +12,7 @@ import pytest
 from manycall.errors import UsageError
 from manycall.view.static_export import export_page
 from view_browser import browser
-from view_runs import figures, write_run
+from view_runs import FINISHED, figures, write_run
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028 ]]> "'
 
@@ -79,6 +79,29 @@ def test_one_file_holds_the_page_and_its_data(folder: Path, tmp_path: Path) -> N
     assert all(row["text"].endswith(HOSTILE) for _, row, _, _ in exported["out"]["rows"])
     assert exported["failures"]["rows"][0][1]["error"] == HOSTILE
     assert str(folder) not in page  # no folders of this machine
+
+
+def test_no_folder_is_named_and_no_text_of_a_row_is_changed(tmp_path: Path) -> None:
+    folder, secret = tmp_path / "runs", tmp_path / "secret" / "in.jsonl"
+    text = f"open('{folder}/x') and https://example.com{folder}/y"
+    outcome = f"{secret} line 7 is not valid JSON. See https://example.com{folder}/y"
+    rows = [{"id": str(n), "text": text} for n in range(2)]
+    failure = {"id": "x", "kind": "invalid", "error": text, "row": {}}
+    sessions = [{**FINISHED, "outcome": outcome}]
+    write_run(folder / "out.jsonl", rows, failures=[failure], sessions=sessions, source={"input": str(secret)})
+    write_run(folder / "relative.jsonl", rows, source={"input": "secret/in.jsonl"})
+    export_page([folder], tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "secret" not in page
+    data = data_of(page)
+    run = ids_of(data)["out.jsonl"]
+    assert [row["text"] for _, row, _, _ in data["rows"][run]["out"]["rows"]] == [text, text]
+    detail = data["replies"][f"runs/{run}"]
+    assert detail["source"]["input"] == "in.jsonl"
+    assert detail["state_text"] == f"in.jsonl line 7 is not valid JSON. See https://example.com{folder}/y"
+    assert detail["failures"][0]["error"] == text
+    assert data["replies"][f"runs/{run}/data"]["result"]["groups"][0]["text"] == text
+    assert data["replies"][f"runs/{run}/data"]["result"]["out"] == "out.jsonl"
 
 
 def test_the_policy_permits_the_loader_and_no_request(exported: Path) -> None:

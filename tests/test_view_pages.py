@@ -545,6 +545,46 @@ def test_pure_functions_of_the_page(tab: Tab) -> None:
     }
 
 
+def test_a_live_page_that_stays_open_keeps_a_bounded_number_of_points_and_spans(tab: Tab) -> None:
+    follow = """async (texts) => {
+      const { addLines } = await import('/static/timeline.js');
+      let state = {};
+      for (let time = 0; time < 5000; time += 1) {
+        state = addLines(state, [{ time, calls_per_s: 1, limited_by: texts[time % texts.length] }], {});
+      }
+      const spans = state.timeline.limited_by;
+      const isWhole = spans.every((span, index) => index === 0 || span.from === spans[index - 1].to);
+      const points = state.timeline.time.length;
+      return { points, spans: spans.length, isWhole, from: spans[0].from, last: spans.at(-1) };
+    }"""
+    page = tab.open("/")
+    same = page.evaluate(follow, ["window 40", "window 41", "claude-judge: window 42"])
+    assert (same["spans"], same["from"], same["last"]["to"]) == (1, 0, 4999)
+    assert same["last"]["reason"] == "window"
+    turns = page.evaluate(follow, ["window 40", "quota 60 rpm"])
+    assert turns["points"] <= 1500
+    assert turns["spans"] <= 600
+    assert turns["isWhole"]
+    assert (turns["from"], turns["last"]["to"]) == (0, 4999)
+
+
+def test_a_component_asks_again_as_often_as_its_newest_render_says(tab: Tab) -> None:
+    page = tab.open("/")
+    page.evaluate("""async () => {
+      const { html, render } = await import('/static/dom.js');
+      const { useData } = await import('/static/load.js');
+      const Part = ({ every }) => (useData('runs', { part: 1 }, every), null);
+      const place = document.body.appendChild(document.createElement('div'));
+      render(html`<${Part} every=${() => 0} />`, place);
+      render(html`<${Part} every=${() => 20} />`, place);
+    }""")
+    for _ in range(100):
+        page.wait_for_timeout(10)
+        if len([url for url in tab.api.asked if "part=1" in url]) > 1:
+            return
+    raise AssertionError("It did not ask again.")
+
+
 def test_words_that_differ_are_marked_without_a_judgement(tab: Tab) -> None:
     page = tab.open(PAGES["compare"])
     page.locator(READY["compare"]).first.wait_for()

@@ -2,6 +2,7 @@
 
 import io
 import json
+import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
+from manycall.view import row_index
+from manycall.view.column_table import ColumnTable
 from manycall.view.line_offsets import LineOffsets
 from manycall.view.query_turns import QueryTurns
 from manycall.view.replies import ViewRefused
@@ -302,6 +305,38 @@ def test_matching_rows_are_saved_unchanged(out: Path, client: ViewClient) -> Non
     assert response.headers["content-disposition"].startswith("attachment")
 
 
+@pytest.mark.parametrize("query", ["where=kind = a&sort=-text", "q=hello&sort=-id"])
+def test_all_matching_rows_are_saved_while_the_file_is_still_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    monkeypatch.setattr(row_index, "BATCH_LINES", 50)
+    saved = [{"id": str(n), "kind": "a", "text": "hello"} for n in range(2 * FIRST_LINES)]
+    (tmp_path / "plain.jsonl").write_bytes(json_lines(saved))
+    with ViewClient(tmp_path) as client:
+        response = client.ask(f"/api/runs/{client.run_ids()['plain.jsonl']}/export?{quote(query, safe='=&')}")
+    assert sorted(response.body.splitlines()) == sorted(json_lines(saved).splitlines())
+
+
+def test_an_index_that_cannot_be_built_is_an_error_for_pages_and_saved_rows(
+    client: ViewClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def insert(*arguments: Any) -> None:
+        threading.Event().wait(0.05)  # after the request that has opened the index
+        raise sqlite3.OperationalError("database or disk is full")
+
+    base = f"/api/runs/{client.run_ids()['out.jsonl']}"
+    with monkeypatch.context() as patch:
+        patch.setattr(ColumnTable, "insert", insert)
+        for path in (f"{base}/rows", f"{base}/export?where={quote('score.strict = 0')}"):
+            client.ask(f"{base}/rows")  # opens the index
+            while any(thread.name == "index of out.jsonl" for thread in threading.enumerate()):
+                threading.Event().wait(0.001)
+            response = client.ask(path)
+            assert (response.status, "disk is full" in response.body.decode()) == (500, True)
+    client.ask(f"{base}/rows")  # may be the error of the last thread, which is reported once
+    assert rows(client, where="score.strict = 0")["total"] == 2
+
+
 def test_a_files_of_rows_is_only_read(out: Path, client: ViewClient) -> None:
     def state() -> dict[Path, tuple[bytes, int]]:
         files = [path for path in out.parent.rglob("*") if path.is_file()]
@@ -349,6 +384,40 @@ def test_two_runs_are_compared_row_by_row(tmp_path: Path) -> None:
         assert "".join(text for mark, text in difference if mark != "-") == others[0]["response"]
 
 
+@pytest.mark.parametrize("row_id", ["7", 'a"b', "a\\b", "a\nb", "ä", "a/b"])
+def test_the_failure_of_a_row_is_found_by_any_id(tmp_path: Path, row_id: str) -> None:
+    failure = {"kind": "invalid", "error": "no verdict", "row": {}}
+    failures = [{"id": row_id, **failure}, {"id": "other", **failure}]
+    write_run(tmp_path / "out.jsonl", [{"id": "1"}], failures=failures)
+    with ViewClient(tmp_path) as client:
+        found = client.get(f"/api/runs/{client.run_ids()['out.jsonl']}/rows/0/about?file=failures")
+    assert found["failure"]["id"] == row_id
+
+
+def test_a_question_that_only_one_run_has_can_be_opened(tmp_path: Path) -> None:
+    for name, kept in (("out.jsonl", ROWS), ("other.jsonl", ROWS[:1])):
+        write_run(tmp_path / name, kept, settings=EVAL)
+    with ViewClient(tmp_path) as client:
+        row = compared(client, side="only_first")["rows"][0]
+        runs = ",".join(client.run_ids()[name] for name in ("out.jsonl", "other.jsonl"))
+        path = f"/api/compare/difference?runs={runs}&n="
+        found = client.get(f"{path}{','.join('' if n is None else str(n) for n in row['n'])}")
+        refused = [client.ask(f"{path}{each}").status for each in ("", ",", "1", "1,0,2", "x,1")]
+    assert (found["n"], found["texts"], found["difference"]) == ([1, None], [ROWS[1]["response"], None], None)
+    assert refused == [400, 400, 400, 400, 404]
+
+
+def test_a_comparison_is_of_the_score_with_exactly_this_name(tmp_path: Path) -> None:
+    for name, f1 in (("out.jsonl", 0.0), ("other.jsonl", 1.0)):
+        write_run(tmp_path / name, [{"id": "q", "score": {"macro_f1": 0.5, "f1": f1}}], settings=EVAL)
+    with ViewClient(tmp_path) as client:
+        found = {asked: compared(client, metric=asked) for asked in ("f1", "score.f1", "macro_f1", "")}
+    assert {asked: each["metric"] for asked, each in found.items()} == {
+        "f1": "f1", "score.f1": "f1", "macro_f1": "macro_f1", "": "macro_f1",
+    }  # fmt: skip
+    assert found["f1"]["rows"][0]["scores"] == [0.0, 1.0]
+
+
 def test_samples_of_a_question_are_averaged(tmp_path: Path) -> None:
     for name, scores in (("out.jsonl", [1.0, 0.0]), ("other.jsonl", [1.0, 1.0])):
         samples = [{"id": f"q#{k}", "score": {"strict": score}} for k, score in enumerate(scores)]
@@ -374,6 +443,19 @@ def test_a_row_with_thousands_of_fields_does_not_fill_the_page(tmp_path: Path) -
         assert len(page["rows"][0]["cells"]) == 500
         columns = client.get(f"/api/runs/{client.run_ids()['out.jsonl']}/columns")["columns"]
     assert len(columns) == 300
+
+
+def test_a_field_whose_name_contains_a_comma_can_be_chosen(tmp_path: Path) -> None:
+    write_run(tmp_path / "out.jsonl", [{"id": "1", "name, first": "Bob", "name": "Ms Bob", "[x": 1}])
+    with ViewClient(tmp_path) as client:
+        chosen = {
+            fields: rows(client, fields=fields)["rows"][0]["cells"]
+            for fields in ('["name, first"]', "id,name", '["[x"]', "[x")
+        }
+    assert chosen == {
+        '["name, first"]': {"name, first": "Bob"}, "id,name": {"id": "1", "name": "Ms Bob"}, '["[x"]': {"[x": 1},
+        "[x": {"[x": 1},
+    }  # fmt: skip
 
 
 def test_a_longer_text_is_searched_in_what_a_shorter_one_has_found(tmp_path: Path) -> None:

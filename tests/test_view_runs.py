@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from manycall import clock
+from manycall.store.lock_holder import WritingProcess
+from manycall.view import run_summary
 from manycall.view.listed_runs import ListedRuns
 from manycall.view.run_list import RunList
 from manycall.view.run_state import Progress, run_state
@@ -24,11 +27,12 @@ RUNNING = {"started_at": 1000.0, "outcome": "not finished"}
 
 
 @pytest.mark.parametrize(
-    ("outcome", "updated_at", "failed", "ended", "has_process", "state"),
+    ("outcome", "updated_at", "failed", "ended", "exists", "state"),
     [
         ("not finished", NOW - 1, 0, 5, True, "running"),
         ("not finished", NOW - 9, 0, 5, True, "silent"),
         ("not finished", NOW - 9, 0, 5, False, "killed"),
+        ("not finished", NOW - 9, 0, 5, None, "silent"),
         ("401: the key was refused", NOW, 0, 5, False, "stopped"),
         ("finished", NOW, 2, 10, False, "partial"),
         ("finished", NOW, 0, 9, False, "partial"),
@@ -36,19 +40,32 @@ RUNNING = {"started_at": 1000.0, "outcome": "not finished"}
     ],
 )
 def test_the_state_follows_from_what_is_on_disk(
-    outcome: str, updated_at: float, failed: int, ended: int, has_process: bool, state: str
+    outcome: str, updated_at: float, failed: int, ended: int, exists: bool | None, state: str
 ) -> None:
     session = {"started_at": 1000.0, "outcome": outcome}
-    assert run_state(session, Progress(ended, failed, 10, updated_at), has_process, NOW).state == state
+    process = WritingProcess(exists, "gpu1")
+    assert run_state(session, Progress(ended, failed, 10, updated_at), process, NOW).state == state
 
 
 def test_a_process_that_writes_the_output_is_recognised(tmp_path: Path) -> None:
     out = write_run(tmp_path / "out.jsonl", [], sessions=[RUNNING])
+    lock = tmp_path / "out.jsonl.run" / "lock"
     with ViewClient(tmp_path) as client:
+        lock.write_text(f"process {2**22 + 1} on {socket.gethostname()}\n")  # above the largest process id
         assert client.get("/api/runs")["runs"][0]["state"] == "killed"
-        (tmp_path / "out.jsonl.run" / "lock").write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+        lock.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
         assert client.get("/api/runs")["runs"][0]["state"] == "silent"
     assert out.exists()
+
+
+def test_a_run_of_another_machine_is_silent_and_names_the_machine(tmp_path: Path) -> None:
+    write_run(tmp_path / "out.jsonl", [], sessions=[{**RUNNING, "started_at": clock.wall_time() - 60}])
+    (tmp_path / "out.jsonl.run" / "lock").write_text("process 1 on gpu1\n")
+    with ViewClient(tmp_path) as client:
+        run = client.get("/api/runs")["runs"][0]
+    assert run["state"] == "silent"
+    assert run["state_text"] == "No update for 1m00s; it runs on gpu1."
+    assert run["remedy"].startswith("If its process has ended there")
 
 
 def test_the_list_shows_first_what_needs_attention(tmp_path: Path) -> None:
@@ -68,6 +85,26 @@ def test_the_list_shows_first_what_needs_attention(tmp_path: Path) -> None:
         "samples_x_2026-01-01T00-00-00.jsonl": "lm-eval",
     }
     assert runs[0]["state_text"] == "401: key refused"
+
+
+@pytest.mark.parametrize("endpoints", [100, 1000])
+def test_a_finished_run_with_many_endpoints_is_finished_in_the_list(tmp_path: Path, endpoints: int) -> None:
+    urls = [f"http://10.0.{number >> 8}.{number & 255}:8000/v1" for number in range(endpoints)]
+    last = figures(1009.0, 1, 1, usage=[{"endpoint": url, "calls": 7, "prompt_tokens": 7} for url in urls])
+    health = [{"time": 1009.0, "health": True, "endpoint": url, "in_flight": 3} for url in urls]
+    write_run(tmp_path / "out.jsonl", [{"id": 1}], timeline=[figures(1008.0, 0, 1), last, *health])
+    with ViewClient(tmp_path) as client:
+        (run,) = client.get("/api/runs")["runs"]
+    assert (run["state"], run["ended"]) == ("finished", 1)
+
+
+def test_a_timeline_without_figures_is_read_back_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_summary, "MAX_TAIL_BYTES", 4 * run_summary.LIST_TAIL_BYTES)
+    event = {"time": 1005.0, "endpoint": "http://a/v1", "event": "window 8 → 16"}
+    write_run(tmp_path / "out.jsonl", [{"id": 1}], timeline=[figures(1009.0, 1, 1), *[event] * 5000])
+    with ViewClient(tmp_path) as client:
+        (run,) = client.get("/api/runs")["runs"]
+    assert run["ended"] is None
 
 
 def test_a_run_is_read_again_only_if_its_files_changed(tmp_path: Path) -> None:
@@ -131,6 +168,14 @@ def test_a_run_shows_health_events_and_failures(tmp_path: Path) -> None:
     assert detail["note"] == "score 0.5"
 
 
+def test_of_the_last_five_failures_the_newest_comes_first(tmp_path: Path) -> None:
+    failures = [{"id": str(n), "kind": "invalid", "error": "no verdict", "row": {}} for n in range(8)]
+    write_run(tmp_path / "out.jsonl", [{"id": 1}], failures=failures)
+    with ViewClient(tmp_path) as client:
+        detail = client.get(f"/api/runs/{client.run_ids()['out.jsonl']}")
+    assert [each["id"] for each in detail["failures"]] == ["7", "6", "5", "4", "3"]
+
+
 def test_a_timeline_becomes_columns_with_rates_of_counters() -> None:
     lines = [figures(1000.0 + n, n, 100, http_429=2 * n, limited_by="window 8") for n in range(10)]
     lines += [figures(1010.0 + n, n, 100, http_429=n, limited_by="quota 60 rpm") for n in range(10)]
@@ -143,6 +188,18 @@ def test_a_timeline_becomes_columns_with_rates_of_counters() -> None:
     assert min(value for value in columns["series"]["http_429_per_s"]["min"] if value is not None) == 0.0
     assert [each["reason"] for each in columns["limited_by"]] == ["window", "quota"]
     assert columns["events"][0]["event"] == "window 8 → 16"
+
+
+def test_a_long_timeline_has_at_most_one_limiting_factor_for_each_point() -> None:
+    texts = ["quota 60 rpm", *["window 8", "window 9"] * 2]
+    lines = [figures(1000.0 + n, n, 9000, limited_by=texts[n % 5]) for n in range(5000)]
+    lines += [figures(6000.0 + n, n, 9000, limited_by="this machine: CPU 99 %") for n in range(5000)]
+    spans = bucket_timeline(decode_timeline(json_lines(lines).splitlines()), None, None, 100)["limited_by"]
+    assert [(each["reason"], each["text"]) for each in spans] == [
+        ("window", "window 9"), ("machine", "this machine: CPU 99 %"),
+    ]  # fmt: skip
+    assert (spans[0]["from"], spans[1]["to"]) == (1000.0, 10999.0)
+    assert spans[0]["to"] == spans[1]["from"] == pytest.approx(6000, abs=100)
 
 
 def test_latencies_come_from_the_journal_as_it_grows(tmp_path: Path) -> None:
@@ -175,7 +232,7 @@ def test_a_timeline_can_be_limited_to_a_span_and_may_be_empty() -> None:
     [
         ("limited by this machine: CPU 100 %", "machine"), ("-j 8, server at capacity", "concurrency"),
         ("window 8, server at capacity", "server"), ("learned quota 60 rpm", "quota"), ("refusals (429)", "quota"),
-        ("window 8", "window"), ("", "other"),
+        ("window 8", "window"), ("claude-judge: window 30; main: window 12", "window"), ("", "other"),
     ],
 )  # fmt: skip
 def test_the_limiting_factor_has_a_short_name(text: str, reason: str) -> None:
@@ -247,6 +304,27 @@ def test_a_stream_follows_a_run_that_grows_and_starts_over(tmp_path: Path) -> No
     assert names[:3] == ["lines", "state", "lines"]
     assert "reset" in names
     assert found[2][1][0]["total_ended"] == 2
+
+
+def test_a_stream_goes_on_after_the_last_event_that_came(tmp_path: Path) -> None:
+    timeline = [figures(float(n), n, 2000, note="x" * 500) for n in range(1000)]
+    write_run(tmp_path / "out.jsonl", [], timeline=timeline)
+
+    async def first_lines(client: ViewClient, path: str) -> tuple[str, list[dict[str, Any]]]:
+        """Return the id and the lines of the first event with lines."""
+        async with client.stream(path) as pieces:
+            while (piece := await asyncio.wait_for(pieces.get(), 5)).find(b"event: lines") < 0:
+                pass
+        return piece.decode().partition("\n")[0].removeprefix("id: "), events([piece])[0][1]
+
+    with ViewClient(tmp_path) as client:
+        path, cursor, seen = f"/api/runs/{client.run_ids()['out.jsonl']}/events?from=", "0", list[dict[str, Any]]()
+        for _ in range(20):
+            if len(seen) < len(timeline):
+                cursor, lines = asyncio.run(first_lines(client, path + cursor))
+                assert len(lines) < 500
+                seen += lines
+    assert seen == timeline
 
 
 def test_a_fifth_stream_is_refused_and_closed_streams_leave_nothing(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import manycall.view
+from manycall.store.lock_holder import WritingProcess
 from manycall.store.manifest import NOT_FINISHED
 from manycall.view import child_work, column_table
 from manycall.view.run_state import Progress, run_state
@@ -25,7 +26,7 @@ MARKUP = (
     r"|srcdoc|DOMParser"
 )
 FIRST_PAGE_BYTES = 150_000
-ALL_BYTES = 250_000
+ALL_BYTES = 252_000
 MAX_LINES = 250
 NOT_ON_THE_PAGE = (
     "manycall ", "7 is not a", "7 would have", "7: ", "Ask for `lines`", "Cannot listen", "Choose a row", "Choose two",
@@ -93,12 +94,14 @@ def sentences() -> Iterator[str]:
                 texts = [template(each) for each in node.args]
                 yield from (f"{each} at character 7." if "_refused" in ast.unparse(node) else each for each in texts)
     yield from (child_work.EXACT, child_work.UNKNOWN, column_table.TOO_SLOW)
-    for left, failed, outcome, has_process in itertools.product(
-        (0, 5), (0, 3), ("finished", NOT_FINISHED), (True, False)
+    for left, failed, outcome, exists in itertools.product(
+        (0, 5), (0, 3), ("finished", NOT_FINISHED), (True, False, None)
     ):
         for now in (1001.0, 5000.0):
             progress = Progress(9, failed, 9 + left, 1000.0)
-            yield from run_state({"outcome": outcome, "started_at": 1.0}, progress, has_process, now)[1:]
+            yield from run_state(
+                {"outcome": outcome, "started_at": 1.0}, progress, WritingProcess(exists, "host"), now
+            )[1:]
 
 
 def template(node: ast.expr) -> str:

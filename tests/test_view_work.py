@@ -16,10 +16,13 @@ from manycall.option_flags import spelled_as_flags
 from manycall.providers import openai
 from manycall.records import Request
 from manycall.store.journal_line import request_hash
+from manycall.view import background_work
+from manycall.view.background_work import _Child, _start
 from manycall.view.serve import THREADS
+from manycall.view.tail import FileStamps
 from manycall.view.web_server import _listeners
 from view_client import HEADERS, ViewClient
-from view_runs import write_run
+from view_runs import json_lines, write_run
 
 PROMPT = "Write about {{ topic }}."
 MESSAGES = [{"role": "user", "content": "Write about tea."}]
@@ -50,6 +53,16 @@ def test_the_calls_of_a_row_are_found_in_the_journal(tmp_path: Path) -> None:
     assert found["complete"]
     assert (call["n"], call["attempts"], call["waited"], call["statuses"]) == (1, 2, 3.5, [429])
     assert (call["finish_reason"], call["prompt_tokens"], call["completion_tokens"]) == ("length", 4, 2)
+
+
+def test_calls_in_a_segment_of_a_worker_have_no_line_in_the_journal(tmp_path: Path) -> None:
+    out = write_run(tmp_path / "out.jsonl", [ROW], settings=SETTINGS, calls=[{**CALL, "id": "other"}, CALL])
+    segment = out.with_name("out.jsonl.run") / "segments" / "000001"
+    segment.mkdir(parents=True)
+    (segment / "calls.jsonl").write_bytes(json_lines([{**CALL, "at": 9.0}]))
+    with ViewClient(tmp_path) as client:
+        calls = client.get(f"/api/runs/{client.run_ids()['out.jsonl']}/rows/0/calls")["calls"]
+    assert [(call["at"], call["n"]) for call in calls] == [(5.0, 1), (9.0, None)]
 
 
 def test_a_prompt_is_known_if_a_journaled_call_has_its_hash(tmp_path: Path) -> None:
@@ -89,12 +102,49 @@ def test_slow_answers_are_those_of_the_commands_or_their_refusals(tmp_path: Path
         assert data["result"]["groups"] == [{"n": [1, 3, 5], "count": 3, "text": "The same."}]
         assert data["result"]["rejects"] == [{"reason": "judge", "count": 1}]
         assert client.get(f"{base}/data") == data  # kept
-        with out.open("a") as file:
-            file.write('{"id": "7", "text": "The same.", "text_finish_reason": "stop"}\n')
+        append(out)
         assert finished(client, f"{base}/data")["result"]["duplicates"] == 3
         refused = finished(client, f"{base}/scores")
         assert refused["state"] == "refused"
         assert "--scorer" in refused["error"]
+
+
+def append(path: Path) -> None:
+    with path.open("a") as file:
+        file.write('{"id": "7", "text": "The same.", "text_finish_reason": "stop"}\n')
+
+
+def test_a_client_that_waits_gets_an_answer_while_the_run_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, started = write_run(tmp_path / "out.jsonl", [ROW], settings=SETTINGS), list[bytes]()
+
+    def write_and_start(key: bytes, stamp: FileStamps) -> _Child:
+        started.append(key)
+        append(out)
+        return _start(key, stamp)
+
+    monkeypatch.setattr(background_work, "_start", write_and_start)
+    with ViewClient(tmp_path) as client:
+        path = f"/api/runs/{client.run_ids()['out.jsonl']}/data"
+        first = finished(client, path)
+        assert (first["state"], first["is_older"], first["result"]["rows"]) == ("done", True, 2)
+        assert len(started) == 1
+        assert finished(client, path)["result"]["rows"] == 3  # a later request starts the work again
+        assert len(started) == 2
+
+
+def test_an_older_answer_is_not_kept_for_a_client_that_comes_back_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background_work, "AWAITED_SECONDS", 0.0)
+    out = write_run(tmp_path / "out.jsonl", [ROW], settings=SETTINGS)
+    with ViewClient(tmp_path) as client:
+        path = f"/api/runs/{client.run_ids()['out.jsonl']}/data"
+        assert client.get(path)["state"] == "working"
+        append(out)
+        found = finished(client, path)
+    assert ("is_older" in found, found["result"]["rows"]) == (False, 2)
 
 
 def test_the_server_listens_on_loopback_only() -> None:

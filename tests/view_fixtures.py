@@ -562,7 +562,6 @@ class FixtureApi:
             "kind": "eval",
             "columns": [dict(zip(("name", "role", "type", "indexed"), each, strict=True)) for each in columns],
             "quick": [*quick, {"name": "failed", "file": "failures", "where": "", "count": len(FAILED)}],
-            "duplicate_ids": 0,
         }
 
     def _facet(self, query: dict[str, str]) -> Reply:

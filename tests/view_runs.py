@@ -20,9 +20,13 @@ def write_run(
     sessions: Sequence[Mapping[str, Any]] = (FINISHED,),
     total: int | None = None,
     timeline: Iterable[Mapping[str, Any]] = (),
+    source: Mapping[str, Any] | None = None,
     **files: Iterable[Mapping[str, Any]],
 ) -> Path:
-    """Write an output and its run folder; `calls`, `failures` and `rejected` are the lines of these files."""
+    """Write an output and its run folder.
+
+    `calls`, `failures` and `rejected` are the lines of these files; `source` says that the input is a file.
+    """
     folder = out.with_name(out.name + ".run")
     folder.mkdir(parents=True)
     out.write_bytes(json_lines(rows))
@@ -30,7 +34,7 @@ def write_run(
     manifest = {
         "manycall_version": "0.1.0",
         "settings": {"job": "generate", "model": "m", "output_field": "text", **(settings or {})},
-        "source": {"count": count, "input": "rows.jsonl", "is_file": False},
+        "source": {"count": count, "input": "rows.jsonl", "is_file": source is not None, **(source or {})},
         "sessions": list(sessions),
         "format": 1,
     }

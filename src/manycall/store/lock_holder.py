@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+from typing import NamedTuple
 
 _HOLDER = re.compile(r"process (\d+) on (.+)")
 
@@ -17,22 +18,35 @@ def lock_holder(lock: bytes) -> str:
     return lock.decode("utf-8", "replace").strip()
 
 
-def is_process_here(holder: str) -> bool:
-    """Return whether the process that a lock file names exists on this machine."""
-    return _exists(holder) is True
+class WritingProcess(NamedTuple):
+    """The process that writes, or has written, the output of a run.
+
+    Attributes:
+        exists: None if it is unknown, because the process is on another machine.
+        host: name of its machine; "" if no process is named.
+    """
+
+    exists: bool | None = False
+    host: str = ""
+
+
+def writing_process(holder: str) -> WritingProcess:
+    """Return the process that a lock file names."""
+    if (match := _HOLDER.fullmatch(holder)) is None:
+        return WritingProcess()
+    host = match[2]
+    return WritingProcess(_exists(int(match[1])) if host == socket.gethostname() else None, host)
 
 
 def is_process_gone(holder: str) -> bool:
     """Return whether a lock file names a process of this machine that does not exist any more."""
-    return _exists(holder) is False
+    process = writing_process(holder)
+    return process.host != "" and process.exists is False
 
 
-def _exists(holder: str) -> bool | None:
-    """Return whether a process exists; None if it is not one of this machine."""
-    if (match := _HOLDER.fullmatch(holder)) is None or match[2] != socket.gethostname():
-        return None
+def _exists(process: int) -> bool:
     try:
-        os.kill(int(match[1]), 0)  # signal 0: only asks whether it exists
+        os.kill(process, 0)  # signal 0: only asks whether it exists
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:  # the process of another user

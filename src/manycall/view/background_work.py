@@ -1,5 +1,6 @@
 """Answers that take long, from child processes. A client asks again until one is done."""
 
+import math
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,8 @@ from manycall.view.child_work import main
 main()
 """
 MAX_RUNNING, MAX_KEPT = 2, 32
+AWAITED_SECONDS = 10.0
+"""A client that waits asks once a second. After this time without a request, no client waits for the answer."""
 
 
 class _Child(NamedTuple):
@@ -30,6 +33,15 @@ class _Child(NamedTuple):
     output: IO[bytes]
     started_at: float
     stamp: FileStamps
+    asked_at: float
+
+
+class _Answer(NamedTuple):
+    """An answer, the state of its files when the work started, and when a client last waited for it."""
+
+    reply: dict[str, Any]
+    stamp: FileStamps
+    asked_at: float
 
 
 class BackgroundWork:
@@ -37,11 +49,14 @@ class BackgroundWork:
 
     def __init__(self) -> None:
         self._children: dict[bytes, _Child] = {}
-        self._done: dict[bytes, tuple[FileStamps, dict[str, Any]]] = {}
+        self._done: dict[bytes, _Answer] = {}
         self._lock = threading.Lock()
 
     def state(self, work: str, given: Mapping[str, Any], reads: Iterable[Path]) -> dict[str, Any]:
         """Return the answer if it is there; otherwise start the work, or say how long it has taken so far.
+
+        If the files changed during the work, the client that has waited for it gets the answer with `is_older`. The
+        next request starts the work again. So a page that observes a run gets an answer, and starts one process.
 
         Args:
             work: a name of `child_work.WORK`.
@@ -51,13 +66,16 @@ class BackgroundWork:
         key, stamp = msgspec.json.encode({"work": work, **given}, order="sorted"), file_stamps(reads)
         with self._lock:
             self._collect()
-            if key in self._done and self._done[key][0] == stamp:
-                return self._done[key][1]
+            now, done = clock.thread_seconds(), self._done.get(key)
+            if done is not None and (done.stamp == stamp or now - done.asked_at < AWAITED_SECONDS):
+                self._done[key] = done._replace(asked_at=-math.inf)
+                return done.reply if done.stamp == stamp else done.reply | {"is_older": True}
             if key not in self._children and len(self._children) < MAX_RUNNING:
                 self._children[key] = _start(key, stamp)
-            child = self._children.get(key)
-            seconds = clock.thread_seconds() - child.started_at if child is not None else 0.0
-            return {"state": "working", "seconds": round(seconds, 1)}
+            if (child := self._children.get(key)) is None:
+                return {"state": "working", "seconds": 0.0}
+            self._children[key] = child._replace(asked_at=now)
+            return {"state": "working", "seconds": round(now - child.started_at, 1)}
 
     def wait(self, work: str, given: Mapping[str, Any], reads: Iterable[Path], seconds: float) -> dict[str, Any]:
         """Return the answer, waiting for it for at most `seconds`."""
@@ -80,7 +98,7 @@ class BackgroundWork:
                 del self._children[key]
                 while len(self._done) >= MAX_KEPT:
                     del self._done[next(iter(self._done))]
-                self._done[key] = (child.stamp, _answer(child))
+                self._done[key] = _Answer(_answer(child), child.stamp, child.asked_at)
 
     def close(self) -> None:
         """End all children."""
@@ -101,7 +119,8 @@ def _start(given: bytes, stamp: FileStamps) -> _Child:
     assert process.stdin is not None
     with suppress(OSError), process.stdin as pipe:  # the answer says that it failed
         pipe.write(given)
-    return _Child(process, output, clock.thread_seconds(), stamp)
+    now = clock.thread_seconds()
+    return _Child(process, output, now, stamp, now)
 
 
 def _answer(child: _Child) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from manycall.view.row_about import row_at
 from manycall.view.row_values import flat_value, shown_cell, shown_text
 from manycall.view.run_summary import read_manifest
 from manycall.view.view_context import Answer, Handler, ViewContext
-from manycall.view.view_request import ViewRequest
+from manycall.view.view_request import ViewRequest, path_number
 from manycall.view.work_routes import compared_runs
 
 MAX_DIFFERENCE_CHARACTERS = 20_000
+SCORE = "score."
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 
 
@@ -35,13 +36,14 @@ def _compared_rows(context: ViewContext, request: ViewRequest) -> Answer:
     with ExitStack() as stack:
         opened = [stack.enter_context(context.indexes.use(run, "out")) for run in runs]
         metrics = _common_scores(opened)
-        metric = next((name for name in metrics if name.endswith(request.text("metric"))), metrics[0])
+        asked = request.text("metric")
+        metric = next((name for name in metrics if asked in (name, name.removeprefix(SCORE))), metrics[0])
         is_complete = all(each.rows.is_complete for each in opened)
         pairs = _pairs(context, (runs[0].id, runs[1].id, metric), opened, has_samples)
         chosen = pairs.questions(side, offset, limit)
         return json_reply({
-            "complete": is_complete, "metric": metric.removeprefix("score."),
-            "metrics": [name.removeprefix("score.") for name in metrics],
+            "complete": is_complete, "metric": metric.removeprefix(SCORE),
+            "metrics": [name.removeprefix(SCORE) for name in metrics],
             "counts": pairs.counts, "total": pairs.counts[side], "rows": [_shown(opened, *each) for each in chosen],
         })  # fmt: skip
 
@@ -78,22 +80,29 @@ def _cells(opened: list[OpenIndex], rows: list[dict[str, Any] | None], role: str
 
 
 def _difference(context: ViewContext, request: ViewRequest) -> Answer:
-    """Return two rows, and the difference of their answers by words."""
+    """Return two rows, and the difference of their answers by words. The row of one run may be missing: `n=3,`."""
     runs = compared_runs(context, request)[:2]
-    numbers = [int(each) for each in request.names("n") if each.isdecimal()]
-    if len(numbers) != 2:
+    words = request.text("n").split(",")
+    if len(words) != 2 or not any(words):
         raise ViewRefused(400, "Choose a row of each run.", "n=3,5")
+    numbers = [path_number(word) if word else None for word in words]
     with ExitStack() as stack:
         opened = [stack.enter_context(context.indexes.use(run, "out")) for run in runs]
-        rows = [row_at(each, n)[1] for each, n in zip(opened, numbers, strict=True)]
+        rows = [None if n is None else row_at(each, n)[1] for each, n in zip(opened, numbers, strict=True)]
         fields = [each.rows.layout.roles.get("answer", "") for each in opened]
-    texts = [shown_text(flat_value(row, field) or "") for row, field in zip(rows, fields, strict=True)]
+    texts = [
+        None if row is None else shown_text(flat_value(row, field) or "")
+        for row, field in zip(rows, fields, strict=True)
+    ]
     return json_reply({"n": numbers, "fields": fields, "texts": texts, "difference": word_difference(*texts)})
 
 
-def word_difference(first: str, other: str) -> list[tuple[str, str]] | None:
-    """Return the difference of two texts by words as (`=`, `-` or `+`, text); None if they are too long for that."""
-    if len(first) + len(other) > MAX_DIFFERENCE_CHARACTERS:
+def word_difference(first: str | None, other: str | None) -> list[tuple[str, str]] | None:
+    """Return the difference of two texts by words as (`=`, `-` or `+`, text).
+
+    None if one of them is missing, or if they are too long for that.
+    """
+    if first is None or other is None or len(first) + len(other) > MAX_DIFFERENCE_CHARACTERS:
         return None
     a, b = _WORDS.findall(first), _WORDS.findall(other)
     pieces = list[tuple[str, str]]()

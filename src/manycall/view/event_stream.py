@@ -18,7 +18,8 @@ MAX_STREAMS = 4
 LOOK_SECONDS = 0.1
 """How often the file is checked: one system call."""
 STATE_SECONDS, KEEP_ALIVE_SECONDS = 10.0, 15.0
-LINES_PER_EVENT, LINES_PER_POLL = 200, 1000
+EVENT_BYTES = 128 << 10
+"""About how much of the file one event has. Its cursor is where the next one begins, so a client may stop after any."""
 REPLACED = "The timeline was replaced: the run was started over, or its files were repaired."
 
 
@@ -59,12 +60,12 @@ async def _events(found: FoundRun, cursor: str) -> AsyncIterator[bytes]:
     path, state_at, sent_at, state = found.file("timeline"), 0.0, clock.now(), ""
     while True:
         now = clock.now()
-        new = read_new_lines(path, cursor)
+        new = read_new_lines(path, cursor, EVENT_BYTES)
         cursor = new.cursor
         if new.was_replaced:
             yield _event("reset", {"reason": REPLACED}, cursor)
-        for start in range(0, len(new.lines), LINES_PER_EVENT):
-            lines = map(decoded_object, new.lines[start : start + LINES_PER_EVENT])
+        if new.lines:
+            lines = map(decoded_object, new.lines)
             yield _event("lines", [line for line in lines if line is not None], cursor)
         if new.lines or now - state_at >= STATE_SECONDS or not state_at:
             current = RunFacts(found, LIST_TAIL_BYTES).state()

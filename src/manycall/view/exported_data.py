@@ -1,8 +1,10 @@
 """The data of a static export: the replies of the routes, and a choice of the rows."""
 
+import re
 import threading
 from collections.abc import Sequence
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,7 +14,7 @@ from manycall.errors import UsageError
 from manycall.option_flags import option
 from manycall.view.open_indexes import OpenIndex
 from manycall.view.paired_rows import SIDES
-from manycall.view.replies import PageReply, ViewRefused
+from manycall.view.replies import PageReply, ViewRefused, plain
 from manycall.view.routes import ViewRoutes
 from manycall.view.row_about import id_of, row_about
 from manycall.view.row_calls import calls_of_rows
@@ -26,6 +28,9 @@ SLOW_ROUTES = {"rows": "scores", "judge": "judge", "data": "data"}
 SLOW_SECONDS, STEP_SECONDS = 600.0, 0.05
 MAX_COMPARED_RUNS, COMPARED_ROWS = 4, 20
 """Runs with scores that are compared with each other, the first of the list; questions of each kind that are shown."""
+TEXT_FIELDS = ("groups", "failures", "rubric")
+PAIRED_ROUTES = ("compare/rows", "compare/difference")
+"""Fields and routes with texts of rows, models and users, in which no name of a folder is removed."""
 _HASH = "(n * 2654435761) % 4294967296"
 """Knuth's multiplicative hash: the same rows in every export, spread over the file."""
 
@@ -42,9 +47,14 @@ def exported_data(routes: ViewRoutes, found: Sequence[FoundRun], max_rows: int, 
     """
     replies: dict[str, Any] = {}
     rows: dict[str, dict[str, Any]] = {}
+    files = [run.path for run in found]
     for run in found:
         base = f"runs/{run.id}"
         detail = _reply(routes, base)
+        source = detail["source"]
+        if source.get("is_file"):
+            files.append(Path(str(source.get("input", ""))))
+            source["input"] = files[-1].name
         replies[base] = detail | {"path": detail["name"], "process": ""}  # no names of this machine
         if "live" in detail["pages"]:
             replies[f"{base}/timeline"] = _reply(routes, f"{base}/timeline")
@@ -61,7 +71,28 @@ def exported_data(routes: ViewRoutes, found: Sequence[FoundRun], max_rows: int, 
     ids = {run.id for run in found}
     listed = _reply(routes, "runs")
     replies["runs"] = listed | {"folder": "", "runs": [run for run in listed["runs"] if run["id"] in ids]}
-    return {"exported_at": clock.wall_time(), "replies": replies, "rows": rows}
+    return {"exported_at": clock.wall_time(), "replies": _without(_folders(files), replies), "rows": rows}
+
+
+def _folders(files: Sequence[Path]) -> re.Pattern[str]:
+    """Return a pattern of the folders that contain the files, as the start of a path."""
+    parents = {path.parent for path in files if path.is_absolute()} - {Path("/")}
+    names = sorted((plain(f"{parent}/") for parent in parents), key=len, reverse=True)
+    return re.compile(r"(?<![\w./~-])(?:" + "|".join(map(re.escape, names)) + ")" if names else r"(?!)")
+
+
+def _without(folders: re.Pattern[str], value: Any) -> Any:
+    """Return a reply without the names of folders, apart from texts and rows."""
+    if isinstance(value, str):
+        return folders.sub("", value)
+    if isinstance(value, list):
+        return [_without(folders, each) for each in value]
+    if isinstance(value, dict):
+        return {
+            name: each if name in TEXT_FIELDS or name.startswith(PAIRED_ROUTES) else _without(folders, each)
+            for name, each in value.items()
+        }
+    return value
 
 
 def _reply(routes: ViewRoutes, path: str, query: str = "") -> dict[str, Any]:
@@ -76,6 +107,7 @@ def _slow_reply(routes: ViewRoutes, path: str, query: str = "") -> dict[str, Any
         if clock.thread_seconds() > deadline:
             return {"state": "refused", "error": "This took too long for the export.", "hint": ""}
         threading.Event().wait(STEP_SECONDS)
+    reply.pop("is_older", None)
     return reply
 
 
@@ -93,7 +125,7 @@ def _comparisons(
             except ViewRefused:  # no common score
                 break
             compared[f"compare/rows?{pair}&side={side}"] = reply | {"metrics": [reply["metric"]], "kept": max_rows}
-            for numbers in (",".join(map(str, row["n"])) for row in reply["rows"] if None not in row["n"]):
+            for numbers in (",".join("" if n is None else str(n) for n in row["n"]) for row in reply["rows"]):
                 difference = _reply(routes, "compare/difference", f"{pair}&n={numbers}")
                 compared[f"compare/difference?{pair}&n={numbers}"] = difference
     return compared

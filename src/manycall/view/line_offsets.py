@@ -115,10 +115,6 @@ class LineOffsets:
             return self.lines(numbers[0], numbers[0] + len(numbers))
         return [line for n in numbers for line in self.lines(n, n + 1)]
 
-    def length(self, n: int) -> int:
-        """Return the number of bytes of a line, without its newline."""
-        return len(self.lines(n, n + 1)[0])
-
     def close(self) -> None:
         """Close the file."""
         self._file.close()

@@ -34,7 +34,7 @@ class OpenIndexes:
         """Use the index of a file, which is opened if it is not open.
 
         Raises:
-            ViewRefused: the file does not exist, or it was replaced meanwhile.
+            ViewRefused: the file does not exist, it was replaced meanwhile, or its index could not be built.
         """
         opened = self._opened(found, file)
         opened.rows.refresh()
@@ -51,6 +51,8 @@ class OpenIndexes:
             opened = self._open.pop(key, None)
             if opened is not None and (opened.rows.is_closed or opened.rows.lines.is_replaced()):
                 opened.rows.close()
+                if not opened.rows.lines.is_replaced():
+                    opened.rows.refresh()  # raises if its thread has failed; the next request starts again
                 opened = None
             if opened is None:
                 opened = self._new(path, found, file)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from manycall.view.open_indexes import OpenIndex
 from manycall.view.replies import ViewRefused
 from manycall.view.row_query import column_sql
@@ -101,7 +103,7 @@ def _failure(path: Path, row_id: str) -> dict[str, Any] | None:
 
 
 def _row_with_id(line: bytes, row_id: str) -> dict[str, Any] | None:
-    if row_id.isascii() and row_id.encode() not in line:
+    if row_id.isascii() and msgspec.json.encode(row_id)[1:-1] not in line:
         return None
     row = decode_row(line)
     return row if row is not None and str(row.get("id")) == row_id else None

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from manycall import clock
 from manycall.view.column_counts import facets, histogram
 from manycall.view.open_indexes import OpenIndex
 from manycall.view.quick_filters import quick_filters
@@ -19,7 +20,8 @@ from manycall.view.view_request import ViewRequest, path_number
 MAX_LIMIT, MAX_REPLY_BYTES = 500, 1 << 20
 SEARCH_SECONDS, LONG_SEARCH_SECONDS = 0.15, 0.4
 """How long one request continues a search; longer once the page of rows is full."""
-SAVE_BATCH = 50
+SAVE_BATCH, INDEX_SECONDS = 50, 0.05
+"""Rows that are saved at a time; how often a file to save checks whether the index is complete."""
 MAX_CELLS = 500
 FILE_BYTES = 1 << 18
 MAX_ROW_BYTES = 1 << 20
@@ -150,15 +152,22 @@ def _export(context: ViewContext, request: ViewRequest) -> Answer:
 
 
 async def _matching_lines(context: ViewContext, request: ViewRequest) -> AsyncIterator[bytes]:
-    offset = 0
-    while lines := await asyncio.to_thread(_matching_batch, context, request, offset):
-        yield b"".join(line + b"\n" for line in lines)
-        offset += len(lines)
+    offset, lines = 0, None
+    while lines is None or lines:
+        lines = await asyncio.to_thread(_matching_batch, context, request, offset)
+        if lines is None:
+            await clock.sleep(INDEX_SECONDS)
+        elif lines:
+            yield b"".join(line + b"\n" for line in lines)
+            offset += len(lines)
 
 
-def _matching_batch(context: ViewContext, request: ViewRequest, offset: int) -> list[bytes]:
+def _matching_batch(context: ViewContext, request: ViewRequest, offset: int) -> list[bytes] | None:
+    """Return the next matching lines, none at the end; None while the index is incomplete."""
     with context.indexes.use(context.run(request), _file(request)) as opened:
-        query = _query(opened, request)
+        query = _query(opened, request)  # adds the columns that it needs
+        if not opened.rows.is_complete:
+            return None
         for search in query.searches:
             opened.rows.finish(search)
         return opened.rows.lines.select(opened.views.page(query, offset, SAVE_BATCH).numbers)

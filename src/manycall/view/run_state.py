@@ -6,6 +6,7 @@ Even a short `flock` could refuse a run that starts just then.
 from typing import Any, NamedTuple
 
 from manycall.render import _duration
+from manycall.store.lock_holder import WritingProcess
 from manycall.store.manifest import NOT_FINISHED
 
 SILENT_SECONDS = 5.0
@@ -13,6 +14,7 @@ SILENT_SECONDS = 5.0
 STATES = ("running", "silent", "killed", "stopped", "partial", "finished", "none")
 """In the order of the list: what needs attention comes first."""
 RESUME = "Run the same command again: it goes on where the run stopped."
+CHECK_HOST = "If its process has ended there, run the same command again."
 
 
 class RunState(NamedTuple):
@@ -48,22 +50,18 @@ class Progress(NamedTuple):
     updated_at: float
 
 
-def run_state(session: dict[str, Any], progress: Progress, has_process: bool, now: float) -> RunState:
+def run_state(session: dict[str, Any], progress: Progress, process: WritingProcess, now: float) -> RunState:
     """Return the state of a run.
 
     Args:
         session: its last session, as in the manifest.
-        has_process: whether the process that wrote the lock exists on this machine.
+        process: the process that wrote the lock.
         now: Unix time in seconds.
     """
     outcome = str(session.get("outcome", "not started"))
     if outcome == NOT_FINISHED:
         age = max(0.0, now - max(progress.updated_at, float(session.get("started_at") or 0.0)))
-        if age <= SILENT_SECONDS:
-            return RunState("running", f"Running, last update {age:.0f} s ago.")
-        if has_process:
-            return RunState("silent", f"No update for {_duration(age)}, but its process exists.", "Is it suspended?")
-        return RunState("killed", f"Its process was killed; the last update was {_duration(age)} ago.", RESUME)
+        return _unfinished(age, process)
     if outcome != "finished":
         return RunState("stopped", outcome, RESUME)
     left = 0 if progress.total is None else progress.total - progress.ended
@@ -73,3 +71,14 @@ def run_state(session: dict[str, Any], progress: Progress, has_process: bool, no
             "partial", f"{progress.failed:,} rows failed{missing}.", f"{RESUME} Failed rows are tried again."
         )
     return RunState("finished", "Finished.")
+
+
+def _unfinished(age: float, process: WritingProcess) -> RunState:
+    """Return the state of a session without an outcome, `age` seconds after its last update."""
+    if age <= SILENT_SECONDS:
+        return RunState("running", f"Running, last update {age:.0f} s ago.")
+    if process.exists is None:
+        return RunState("silent", f"No update for {_duration(age)}; it runs on {process.host}.", CHECK_HOST)
+    if process.exists:
+        return RunState("silent", f"No update for {_duration(age)}, but its process exists.", "Is it suspended?")
+    return RunState("killed", f"Its process was killed; the last update was {_duration(age)} ago.", RESUME)

@@ -8,7 +8,7 @@ import msgspec
 from manycall import clock
 from manycall.errors import CorruptFile
 from manycall.records import DECODE_ERRORS
-from manycall.store.lock_holder import is_process_here, lock_holder
+from manycall.store.lock_holder import lock_holder, writing_process
 from manycall.store.manifest import NOT_FINISHED, Manifest
 from manycall.view.replies import plain
 from manycall.view.run_list import FILES, FoundRun
@@ -17,7 +17,9 @@ from manycall.view.tail import last_lines
 from manycall.view.time_left import RATE_SECONDS, time_left
 
 LIST_TAIL_BYTES = 8 << 10
-"""How much of a timeline is read for the list: a line of figures has about 1 kB."""
+"""How much of a timeline is read for the list at first: a line of figures has 1 kB, and 0.1 kB more per endpoint."""
+MAX_TAIL_BYTES = 8 << 20
+"""The last figures are searched for in this much of a timeline."""
 TAIL_BYTES = 1 << 20
 """How much is read for the page of one run: more than five minutes."""
 SHOWN_EVENTS, SHOWN_FAILURES = 50, 5
@@ -27,7 +29,7 @@ class RunFacts:
     """The manifest and the last lines of the timeline of one run.
 
     Args:
-        tail_bytes: how much of the timeline is read.
+        tail_bytes: how much of the timeline is read; more if it contains no figures.
 
     Attributes:
         manifest: None if there is none, or if it is damaged.
@@ -39,9 +41,8 @@ class RunFacts:
     def __init__(self, found: FoundRun, tail_bytes: int) -> None:
         self._found = found
         self.manifest, self.damage = read_manifest(found)
-        lines = last_lines(found.file("timeline"), tail_bytes) if found.kind == "run" else []
-        self.lines = [line for line in map(decoded_object, lines) if line is not None]
-        self.figures: dict[str, Any] = next((line for line in reversed(self.lines) if "total_ended" in line), {})
+        self.lines = _end_with_figures(found.file("timeline"), tail_bytes) if found.kind == "run" else []
+        self.figures = _last_figures(self.lines)
 
     @property
     def session(self) -> dict[str, Any]:
@@ -70,7 +71,7 @@ class RunFacts:
             figures.get("total_ended", 0), figures.get("failed", 0), self.total, figures.get("time", 0.0)
         )
         is_open = self.session.get("outcome") == NOT_FINISHED
-        return run_state(self.session, progress, is_open and is_process_here(self.holder), clock.wall_time())
+        return run_state(self.session, progress, writing_process(self.holder if is_open else ""), clock.wall_time())
 
     def summary(self) -> dict[str, Any]:
         """Return what the list says of the run."""
@@ -115,6 +116,23 @@ class RunFacts:
         }
 
 
+def _last_objects(path: Path, max_bytes: int) -> list[dict[str, Any]]:
+    return [line for line in map(decoded_object, last_lines(path, max_bytes)) if line is not None]
+
+
+def _end_with_figures(timeline: Path, max_bytes: int) -> list[dict[str, Any]]:
+    """Return the last lines of a timeline; more of them if there are no figures among them."""
+    lines = _last_objects(timeline, max_bytes)
+    while not _last_figures(lines) and max_bytes < min(size_of(timeline), MAX_TAIL_BYTES):
+        max_bytes *= 8
+        lines = _last_objects(timeline, max_bytes)
+    return lines
+
+
+def _last_figures(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    return next((line for line in reversed(lines) if "total_ended" in line), {})
+
+
 def run_detail(found: FoundRun) -> dict[str, Any]:
     """Return what the page of one run says of it."""
     facts = RunFacts(found, TAIL_BYTES)
@@ -150,9 +168,8 @@ def _pages(found: FoundRun, job: str) -> list[str]:
 
 
 def _newest_failures(found: FoundRun) -> list[dict[str, Any]]:
-    lines = last_lines(found.file("failures"), TAIL_BYTES)[-SHOWN_FAILURES:] if found.kind == "run" else []
-    failures = [line for line in map(decoded_object, lines) if line is not None]
-    return [{name: each.get(name) for name in ("id", "kind", "error", "status", "attempts")} for each in failures]
+    failures = _last_objects(found.file("failures"), TAIL_BYTES)[-SHOWN_FAILURES:] if found.kind == "run" else []
+    return [{name: each.get(name) for name in ("id", "kind", "error", "status", "attempts")} for each in failures[::-1]]
 
 
 def _file(found: FoundRun, name: str) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from manycall.option_flags import option
 from manycall.store.atomic_write import replace_file, storage_errors
 from manycall.store.paths import check_writable
 from manycall.view.exported_data import exported_data
-from manycall.view.replies import plain
 from manycall.view.routes import ViewRoutes
 from manycall.view.run_list import RunList
 from manycall.view.static_files import page_files
@@ -61,8 +60,6 @@ def export_page(paths: list[Path], target: Path, *, rows: int = 1000, where: str
     routes = ViewRoutes(runs)
     try:
         data = msgspec.json.encode(exported_data(routes, found, rows, where))
-        for parent in sorted({str(run.path.parent) for run in found}, key=len, reverse=True):
-            data = data.replace(msgspec.json.encode(plain(f"{parent}/"))[1:-1], b"")  # no folders of this machine
     finally:
         routes.close()
     files = _exported_files(page_files())

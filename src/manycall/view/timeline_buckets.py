@@ -4,6 +4,7 @@ A timeline has one line a second: 86,400 a day. A chart needs the mean, the leas
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -44,7 +45,7 @@ RATES = {"http_429_per_s": "http_429", "retries_per_s": "retries", "failed_per_s
 """Series that are the growth of a counter."""
 REASONS = (
     ("machine", ("this machine", "ulimit")),
-    ("concurrency", ("concurrency", "-j")),
+    ("concurrency", ("concurrency", "-j ")),
     ("server", ("server at capacity",)),
     ("quota", ("quota", "429")),
     ("budget", ("budget",)),
@@ -93,7 +94,7 @@ def bucket_timeline(
         "bucket": width,
         "time": [sum(times[part]) / len(times[part]) for part in slices],
         "series": {name: _summary(column, slices) for name, column in columns.items()},
-        "limited_by": list(_limits(figures)),
+        "limited_by": list(_limits(figures, slices)),
         "events": [{"time": line.time, "endpoint": line.endpoint, "event": line.event} for line in events],
     }
 
@@ -125,14 +126,19 @@ def _summary(column: Column, slices: Sequence[slice]) -> dict[str, Column]:
     }
 
 
-def _limits(figures: Sequence[TimelineLine]) -> Iterator[dict[str, Any]]:
-    """Yield the spans in which the same reason limits the throughput."""
+def _limits(figures: Sequence[TimelineLine], slices: Sequence[slice]) -> Iterator[dict[str, Any]]:
+    """Yield the spans in which the same reason limits the throughput. A bucket counts as its most frequent reason."""
+    reasons = [
+        Counter(limiting_reason(line.limited_by) for line in figures[part]).most_common(1)[0][0] for part in slices
+    ]
     begin = 0
-    for number in range(1, len(figures) + 1):
-        reason = limiting_reason(figures[begin].limited_by)
-        if number == len(figures) or limiting_reason(figures[number].limited_by) != reason:
-            ends = figures[min(number, len(figures) - 1)].time
+    for number in range(1, len(slices) + 1):
+        reason = reasons[begin]
+        if number == len(slices) or reasons[number] != reason:
+            first, stop = slices[begin].start, slices[number - 1].stop
+            texts = (line.limited_by for line in reversed(figures[first:stop]))
             yield {
-                "from": figures[begin].time, "to": ends, "reason": reason, "text": figures[number - 1].limited_by,
+                "from": figures[first].time, "to": figures[min(stop, len(figures) - 1)].time, "reason": reason,
+                "text": next(text for text in texts if limiting_reason(text) == reason),
             }  # fmt: skip
             begin = number

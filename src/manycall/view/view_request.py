@@ -1,8 +1,12 @@
 """The query of a request. It names ids and words of fixed lists, never a path."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from urllib.parse import parse_qsl
 
+import msgspec
+
+from manycall.records import DECODE_ERRORS
 from manycall.view.replies import ViewRefused
 
 MAX_PARAMETERS, MAX_QUERY_BYTES = 50, 16 << 10
@@ -34,8 +38,12 @@ class ViewRequest:
         return self._values.get(name, default)
 
     def names(self, name: str) -> list[str]:
-        """Return a parameter that is a comma-separated list."""
-        return [each for each in self.text(name).split(",") if each]
+        """Return a parameter that is a list: JSON, or separated by commas."""
+        text = self.text(name)
+        if text.startswith("["):
+            with suppress(*DECODE_ERRORS):
+                return msgspec.json.decode(text, type=list[str])
+        return [each for each in text.split(",") if each]
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
         """Return a parameter that is a whole number, at least `low` and at most `high`.

@@ -88,15 +88,6 @@ def compile_filter(filter: Filter, compile_test: TestCompiler) -> Sql:
     return Sql("(" + f" {filter.word} ".join(part.text for part in parts) + ")", parameters)
 
 
-def tests_of(filter: Filter | None) -> Iterator[Test]:
-    """Yield the comparisons in a filter."""
-    if isinstance(filter, Test):
-        yield filter
-    elif filter is not None:
-        for part in filter.parts:
-            yield from tests_of(part)
-
-
 def _refused(message: str, at: int) -> ViewRefused:
     return ViewRefused(400, f"{message} at character {at}.", 'For example: score = 0 and answer.len > 2000 and "word"')
 

@@ -41,12 +41,16 @@ def _calls(context: ViewContext, request: ViewRequest) -> Answer:
 
 
 def _journaled(found: FoundRun, row_id: str) -> dict[str, Any]:
-    """Return the calls of a row, also those that are still in segments of workers."""
+    """Return the calls of a row, also those that are still in segments of workers, which have no `n`."""
     journals = journal_paths(found.folder) if found.kind == "run" else []
-    parts = [row_calls(path, row_id) for path in journals]
+    parts = {path: row_calls(path, row_id) for path in journals}
     return {
-        "calls": [call for part in parts for call in part["calls"]],
-        "complete": all(part["complete"] for part in parts),
+        "calls": [
+            call if path == found.file("calls") else {**call, "n": None}
+            for path, part in parts.items()
+            for call in part["calls"]
+        ],
+        "complete": all(part["complete"] for part in parts.values()),
     }
 
 

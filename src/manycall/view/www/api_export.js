@@ -75,7 +75,7 @@ function page(rows, columns, params) {
   const total = rows?.total || 0;
   const found = select(rows, columns, params);
   const offset = Number(params.offset || 0);
-  const names = params.fields ? new Set(params.fields.split(",")) : null;
+  const names = params.fields ? new Set(JSON.parse(params.fields)) : null;
   const shown = found.slice(offset, offset + Number(params.limit || 50)).map(([n, row]) => shownRow(n, row, columns, names));
   return {
     file: params.file || "out", rows_in_file: total, indexed: total, complete: true, scanned: 1, total: found.length, behind: 0,

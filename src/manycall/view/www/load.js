@@ -1,5 +1,5 @@
 // Hooks that load JSON for a component and cancel when it changes or goes away.
-import { useEffect, useLayoutEffect, useState } from "./dom.js";
+import { useEffect, useLayoutEffect, useRef, useState } from "./dom.js";
 import { get } from "./api.js";
 
 const WORKING_MS = 1000;
@@ -15,6 +15,8 @@ export function useData(path, params = {}, every = 0) {
   const key = path === null ? null : path + JSON.stringify(params);
   const [state, setState] = useState({ key, data: null, error: null });
   const [round, setRound] = useState(0);
+  const latest = useRef(every); // A request that began in an earlier render is followed as the newest one says.
+  latest.current = every;
   useLayoutEffect(() => { // Before the next paint.
     if (path === null) return undefined;
     const abort = new AbortController();
@@ -27,11 +29,11 @@ export function useData(path, params = {}, every = 0) {
       try {
         const data = await get(path, params, abort.signal);
         setState({ key, data, error: null });
-        return later(typeof every === "function" ? every(data) : every);
+        return later(typeof latest.current === "function" ? latest.current(data) : latest.current);
       } catch (error) {
         if (error.name === "AbortError") return undefined;
         setState((old) => ({ key, data: old.key === key ? old.data : null, error }));
-        if (typeof every !== "function") return later(every);
+        if (typeof latest.current !== "function") return later(latest.current);
         return later(error.status === 0 || error.status >= 500 ? RETRY_MS : 0); // Not there, or too slow just now.
       }
     };

@@ -89,11 +89,11 @@ export const Table = ({ label, columns, rows, empty }) =>
 
 /** What is shown while an answer is computed, and when the server refuses it. */
 export function Slow({ answer, what, children }) {
-  const { data, error } = answer;
+  const { data, error, reload } = answer;
   if (error) return html`<${ErrorBox} error=${error} />`;
   if (!data || data.state === "working") return html`<p class="muted" role="status">${what}${data ? ` ${Math.round(data.seconds)} s` : ""}</p>`;
   if (data.state === "refused") return html`<${ErrorBox} error=${{ status: -1, message: data.error, hint: data.hint }} />`;
-  return children(data.result);
+  return html`${data.is_older && html`<p class="note">${t("The run has written more since then.")} <button class="small" onClick=${reload}>${t("Load again")}</button></p>`}${children(data.result)}`;
 }
 
 /** Buttons of which one is chosen; one tab stop, arrows move. `options` are {value, label}. */

@@ -62,7 +62,7 @@ export function RowPage({ route }) {
     const next = at + change;
     if (at < 0 || next < 0 || next >= total) return;
     try {
-      const { rows } = await get(`runs/${route.run}/rows`, { ...view, offset: next, limit: 1, fields: "id" });
+      const { rows } = await get(`runs/${route.run}/rows`, { ...view, offset: next, limit: 1, fields: '["id"]' });
       if (rows.length) go({ ...route, row: rows[0].n, params: { ...route.params, at: next } }, true);
     } catch (problem) {
       setError(problem);

@@ -38,7 +38,7 @@ export function RowsBody({ route, runState, isShort = false }) {
   const info = view.file === "out" ? filters : others;
   const columns = info.data?.columns || [];
   const chosen = chosenColumns(columns, params.cols || "", view.file);
-  const fields = chosen.map(({ name }) => name).join(",");
+  const fields = chosen.length ? JSON.stringify(chosen.map(({ name }) => name)) : ""; // A name may contain a comma.
   const isReady = info.data !== null;
   const [round, setRound] = useState(0); // How often the user has asked for an order with the newest rows.
   const status = useData(isReady ? `runs/${route.run}/rows` : null, { ...view, fields, offset: 0, limit: 50, refresh: round ? 1 : "", round: round || "" }, (data) => pause(data, runState));
@@ -83,7 +83,6 @@ export function RowsBody({ route, runState, isShort = false }) {
       <${ColumnChooser} columns=${columns} chosen=${chosen} onChange=${(next) => set({ cols: writeColumns(next) })} />
       <button onClick=${() => download(`runs/${route.run}/export`, view, "rows.jsonl").catch(setError)}>${t("Save these rows")}</button>
     </div>
-    ${info.data?.duplicate_ids > 0 && html`<p class="note">${t("{n} ids occur more than once.", { n: count(info.data.duplicate_ids) })}</p>`}
     ${!isShort && shown.current.data && html`<${Distributions} run=${route.run} columns=${columns} ...${shown.current.view} onPick=${pick} isComplete=${shown.current.data.complete} />`}
     ${shown.current.data && !filterError && html`<${Grid} label=${t("Rows")} columns=${chosen.map((column) => gridColumn(column, view.q, toRow))} total=${total} version=${shown.current.version} seed=${shown.current.data.rows}
       fetchRows=${fetchRows} selected=${selected} onSelect=${setSelected} onOpen=${open} sort=${view.sort} onSort=${sortBy} onError=${setError} />`}

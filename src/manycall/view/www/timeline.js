@@ -2,8 +2,10 @@
 
 const MAX_POINTS = 1500;
 const MAX_EVENTS = 500;
+const MAX_SPANS = 600;
+const GAP_SECONDS = 30; // A longer pause is between two sessions.
 const REASONS = [
-  ["machine", /this machine|ulimit/], ["concurrency", /concurrency|-j/], ["server", /server at capacity/], ["quota", /quota|429/],
+  ["machine", /this machine|ulimit/], ["concurrency", /concurrency|-j /], ["server", /server at capacity/], ["quota", /quota|429/],
   ["budget", /budget/], ["window", /window/],
 ];
 const GAUGES = ["calls_per_s", "tokens_per_s", "rows_per_s", "in_flight", "window", "total_ended", "total_cost"];
@@ -56,11 +58,28 @@ function addPoint(timeline, line, before) {
     series[name].mean.push(point[name] ?? null);
   }
   time.push(line.time);
-  const text = line.limited_by || "";
-  const last = limited_by.at(-1);
-  if (last && last.text === text && line.time - last.to < 30) limited_by[limited_by.length - 1] = { ...last, to: line.time };
-  else if (text) limited_by.push({ from: last && line.time - last.to < 30 ? last.to : line.time, to: line.time, reason: reasonOf(text), text });
+  if (line.limited_by) addSpan(limited_by, line.time, line.limited_by);
   if (time.length > MAX_POINTS) thin(timeline);
+  if (limited_by.length > MAX_SPANS) timeline.limited_by = joinShort(limited_by);
+}
+
+function addSpan(spans, time, text) {
+  const reason = reasonOf(text);
+  const last = spans.at(-1);
+  const isNear = last && time - last.to < GAP_SECONDS;
+  if (isNear && last.reason === reason) spans[spans.length - 1] = { ...last, to: time, text };
+  else spans.push({ from: isNear ? last.to : time, to: time, reason, text });
+}
+
+/** Join the spans of the older half in pairs, each with what the longer one says. */
+function joinShort(spans) {
+  const joined = [];
+  spans.forEach((span, index) => {
+    const last = joined.at(-1);
+    if (index % 2 === 0 || index > MAX_SPANS / 2 || span.from - last.to >= GAP_SECONDS) joined.push(span);
+    else joined[joined.length - 1] = { ...(span.to - span.from > last.to - last.from ? span : last), from: last.from, to: span.to };
+  });
+  return joined;
 }
 
 /** Keep every second point of the older half, so that a page that is open for days stays as small. */

@@ -60,7 +60,7 @@ export const CHINESE = {
   Field: "字段", Value: "值", Fields: "字段", Asked: "提问", At: "时间", Took: "用时", "First token": "首 token", "Tokens in + out": "输入 + 输出 token", Ending: "结束原因", Attempts: "尝试",
   Response: "响应", show: "显示", Calls: "调用", "The journal has no call of this row.": "日志中没有这一行的调用。", "Reading the journal …": "正在读取日志……", "waited {duration}": "等待 {duration}",
   "search in the texts": "在文本中搜索", "write a filter": "编写筛选条件", "choose the order": "选择排序", "wrong rows only, or all rows": "只看错误的行，或看全部",
-  "copy a link to these rows": "复制这些行的链接", Order: "排序", "as in the file": "按文件顺序", "Save these rows": "保存这些行", "{n} ids occur more than once.": "有 {n} 个 id 重复。",
+  "copy a link to these rows": "复制这些行的链接", Order: "排序", "as in the file": "按文件顺序", "Save these rows": "保存这些行",
   rejected: "被过滤", "flipped with the order": "随顺序改变", "Quick filters": "快速筛选", Search: "搜索", "Search in the texts": "在文本中搜索", "Loading …": "正在加载……",
   "{n} of {total} rows": "{n} 行，共 {total} 行", "row {n} selected": "选中第 {n} 行", "ordered by {column}": "按 {column} 排序", "searched {share}": "已搜索 {share}", "indexed {share}": "已索引 {share}",
   Marked: "已选", State: "状态", Output: "输出", Job: "任务", Model: "模型", Result: "结果", Problems: "问题", "Done about": "预计完成", Cost: "费用", Updated: "更新",
@@ -69,13 +69,14 @@ export const CHINESE = {
   "Last update {ago} ago.": "{ago}前更新。", Open: "打开", "Mark for a comparison": "选中以比较", "Show more: {shown} of {total} characters": "显示更多：{shown} / {total} 个字符", "only here:": "只在这里：",
   "The window still opens: more calls at once may follow.": "并发窗口仍在打开，之后会有更多在途调用。", "The server: more calls at once bring no more answers.": "服务端：再增加并发也得不到更多回答。",
   "The provider: its rate limit is used up.": "服务商：速率限制已用满。", "An option or the provider limits the number of calls at once.": "并发数受选项或服务商限制。",
-  "This machine: its processor or its open files are used up.": "本机：处理器或打开的文件数已用满。", "The budget is nearly spent.": "预算即将用完。",
+  "This machine: its processor or its open files are used up.": "本机：处理器或打开的文件数已用满。", "The budget is nearly spent.": "预算即将用完。", "The run has written more since then.": "此后运行又有新内容。", "Load again": "重新加载",
 };
 
 // Sentences of the server and of the run's files, as [pattern, Chinese]. $1 is what the first group matched, put into Chinese as well if it is
 // such a sentence. Patterns are short: tests/test_view_sources.py compares them with the sentences that the server can send.
 export const SENTENCES = [
-  ["Running, last update (\\d+) s ago.", "运行中，$1 秒前更新。"], ["No update for (.+), but .*", "已有 $1没有更新，但进程还在。"], ["Is it suspended.", "是否被挂起？"],
+  ["Running, last update (\\d+) s ago.", "运行中，$1 秒前更新。"], ["No update for (.+), but .*", "已有 $1没有更新，但进程还在。"], ["No update for (.+); it runs on (.+).", "已有 $1没有更新，进程在 $2 上。"],
+  ["If its process has ended there, .*", "如果那里的进程已结束，请重新运行同一命令。"], ["Is it suspended.", "是否被挂起？"],
   ["Its process was killed; .* was (.+) ago.", "进程被终止，最后一次更新在 $1前。"], ["Run the same .* stopped.", "重新运行同一命令，会从中断处继续。"],
   ["Run the same .* tried again.", "重新运行同一命令，会从中断处继续并重试失败行。"], ["(\\S+) rows failed.", "$1 行失败。"],
   ["(\\S+) rows failed, (\\S+) were not started.", "$1 行失败，$2 行没有开始。"], ["Finished.", "已完成。"], ["Not written by .*", "不是 manycall 运行的输出。"],
