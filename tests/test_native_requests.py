@@ -21,6 +21,7 @@ WEATHER = {
     },
 }
 SCHEMA = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}
+CLOSED = {**SCHEMA, "additionalProperties": False}
 AS_SCHEMA = {"type": "json_schema", "json_schema": {"name": "result", "schema": SCHEMA, "strict": True}}
 ADAPTIVE = {"type": "adaptive", "display": "summarized"}
 CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
@@ -156,7 +157,7 @@ EQUIVALENTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"response_format": AS_SCHEMA, "reasoning_effort": "high"},
         {
             "thinking": ADAPTIVE,
-            "output_config": {"effort": "high", "format": {"type": "json_schema", "schema": SCHEMA}},
+            "output_config": {"effort": "high", "format": {"type": "json_schema", "schema": CLOSED}},
         },
     ),
     (
@@ -464,6 +465,26 @@ def test_a_parameter_without_an_equivalent_is_a_usage_error_that_names_it(wire: 
 def test_a_parameter_that_anthropic_cannot_take_is_explained(params: dict[str, Any], message: str) -> None:
     with pytest.raises(errors.UsageError, match=re.escape(message)):
         encode("anthropic", **params)
+
+
+def test_anthropic_gets_a_schema_whose_objects_have_no_further_properties() -> None:
+    """A property may be called like a keyword. What a schema says of further properties is sent as it is."""
+    text = {"type": "string"}
+    open_object = {"type": "object", "additionalProperties": text}
+    schema = {
+        "type": "object",
+        "properties": {"properties": text, "list": {"type": "array", "items": SCHEMA}, "map": open_object},
+        "$defs": {"choice": {"anyOf": [SCHEMA, {"type": "object"}]}, "given": {**SCHEMA, "additionalProperties": True}},
+        "default": {"properties": 1},
+    }
+    wanted = {"type": "json_schema", "json_schema": {"name": "result", "schema": schema}}
+    assert added("anthropic", response_format=wanted)["output_config"]["format"]["schema"] == {
+        "type": "object",
+        "properties": {"properties": text, "list": {"type": "array", "items": CLOSED}, "map": open_object},
+        "$defs": {"choice": {"anyOf": [CLOSED, {"type": "object"}]}, "given": {**SCHEMA, "additionalProperties": True}},
+        "default": {"properties": 1},
+        "additionalProperties": False,
+    }
 
 
 ALL_WIRES = ["anthropic", "responses", "gemini"]

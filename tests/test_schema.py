@@ -225,8 +225,15 @@ def test_a_truncated_answer_is_not_requested_again() -> None:
     assert "raise max_tokens=" in report.top_errors[0][0]
 
 
-def test_an_endpoint_that_takes_no_response_format_gets_the_schema_in_the_prompt() -> None:
-    server = Server(refusal(400, "Unknown parameter: 'response_format'"), GOOD)
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Unknown parameter: 'response_format'",
+        "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false",
+    ],
+)
+def test_an_endpoint_that_takes_no_response_format_gets_the_schema_in_the_prompt(message: str) -> None:
+    server = Server(refusal(400, message), GOOD)
     with serving(server) as url:
         report = generate(base_url=url)
     assert (report.done, report.counts) == (1, {"sent without response_format": 1})

@@ -20,6 +20,8 @@ maximum of every current model, and below 21,333, above which Anthropic's SDK re
 THINKING_BUDGETS = {"low": 1024, "medium": 4096, "high": 12_288}
 """Thinking tokens for each reasoning_effort, for models up to Claude 4.5. 1,024 is the API's minimum."""
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
+_MAPS_OF_SCHEMAS = ("properties", "$defs", "definitions")
+_SCHEMAS = ("items", "prefixItems", "anyOf", "allOf", "oneOf", "additionalProperties")
 _CLAUDE_VERSION = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?!\d)(?:[-.](\d{1,2})(?!\d))?")
 
 
@@ -145,7 +147,28 @@ def _response_format(value: Any) -> Body:
         return {}
     if wanted.json_schema is None:
         raise errors.UsageError(f"{API} returns JSON only for a schema. Use a response_format of type 'json_schema'.")
-    return {"output_config": {"format": {"type": "json_schema", "schema": wanted.json_schema.schema}}}
+    return {"output_config": {"format": {"type": "json_schema", "schema": _closed(wanted.json_schema.schema)}}}
+
+
+def _closed(schema: Any) -> Any:
+    """Return a JSON schema with `additionalProperties: false` in each object with properties that does not set it.
+
+    The API requires it. An object without properties remains open: closed, it would permit only {}.
+    """
+    if isinstance(schema, list):
+        return [_closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {keyword: _closed_value(keyword, value) for keyword, value in schema.items()}
+    if "properties" in closed:
+        closed.setdefault("additionalProperties", False)
+    return closed
+
+
+def _closed_value(keyword: str, value: Any) -> Any:
+    if keyword in _MAPS_OF_SCHEMAS and isinstance(value, dict):
+        return {name: _closed(each) for name, each in value.items()}
+    return _closed(value) if keyword in _SCHEMAS else value
 
 
 def _thinking(effort: Any, model: str, max_tokens: Any) -> Body:

@@ -24,7 +24,8 @@ from manycall.store.row_parts import PARTS
 UNSUPPORTED_CODES = "sent without response_format"
 EXTRACTED, REPAIRED = "JSON taken from other text", "repaired JSON"
 """Counts of answers: those with text around the JSON, and those with a syntax error that was repaired."""
-_UNSUPPORTED_MARKERS = ("response_format", "json_schema", "guided_json", "structured output")
+_ANTHROPIC_NAMES = ("output_config", "output_format")
+_UNSUPPORTED_MARKERS = ("response_format", "json_schema", "guided_json", "structured output", *_ANTHROPIC_NAMES)
 
 
 class AnswerForm(Protocol):
