@@ -171,7 +171,7 @@ MESSAGE_RULES: tuple[MessageRule, ...] = (
     _says("anthropic", (400,), "prompt is too long", TOO_LONG),
     _says("gemini gemini_openai", (400,), "exceeds the maximum number of tokens", TOO_LONG),
     _says("gemini gemini_openai", (400,), "location is not supported", BAD_SETUP),
-    _says("openai azure azure_v1", (429,), "^request too large", TOO_LONG),  # for a whole minute's tokens
+    _says("openai azure azure_v1 groq", (413, 429), "^request too large", TOO_LONG),  # for a whole minute's tokens
     _says("", (400,), "maximum context length", TOO_LONG),  # vLLM, SGLang
     # vLLM's Messages API names the parameter only in the message.
     _says("", (400,), r"\(parameter=(?!messages|prompt|input|model)", PARAMETER),
