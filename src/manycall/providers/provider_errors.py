@@ -103,6 +103,7 @@ CLASS_BY_PROVIDER_CODE: dict[str, Mapping[str, FailureClass]] = {
         "serveroverloaded": OVERLOADED,
         "inputtextsensitivecontentdetected*": CONTENT_FILTER,
         "inputtextriskdetection": CONTENT_FILTER,
+        "inputimage*": CONTENT_FILTER,
         "sensitivecontentdetected*": CONTENT_FILTER,
         "outputtext*": CONTENT_FILTER,
         "invalidparameter*": PARAMETER,
