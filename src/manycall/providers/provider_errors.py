@@ -171,11 +171,14 @@ MESSAGE_RULES: tuple[MessageRule, ...] = (
     _says("xai", (403, 429), "used all available credits", OUT_OF_MONEY),
     _says("dashscope", (400,), "range of input length should be", TOO_LONG),
     _says("moonshot", (400,), "exceeded model token limit", TOO_LONG),
-    _says("anthropic", (400,), "prompt is too long", TOO_LONG),
+    _says("anthropic", (400,), "prompt is too long|exceed context limit", TOO_LONG),
     _says("gemini gemini_openai", (400,), "exceeds the maximum number of tokens", TOO_LONG),
     _says("gemini gemini_openai", (400,), "location is not supported", BAD_SETUP),
     _says("openai azure azure_v1 groq", (413, 429), "^request too large", TOO_LONG),  # for a whole minute's tokens
-    _says("", (400,), "maximum context length", TOO_LONG),  # vLLM, SGLang
+    _says("minimax", (400,), "context window exceeds limit", TOO_LONG),
+    # vLLM, SGLang
+    _says("", (400,), "maximum context length|longer than the (model's context|maximum model) length", TOO_LONG),
+    _says("sglang", (400,), "exceeds the maximum allowed length", TOO_LONG),
     # vLLM's Messages API names the parameter only in the message.
     _says("", (400,), r"\(parameter=(?!messages|prompt|input|model)", PARAMETER),
     _says("anthropic", (400,), "extra inputs are not permitted", PARAMETER),
