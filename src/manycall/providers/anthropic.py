@@ -16,7 +16,8 @@ VERSION = "2023-06-01"
 """Value of the header anthropic-version. From 2026-10-21 on, the API refuses temperature, top_p and top_k."""
 DEFAULT_MAX_TOKENS = 16_384
 """Sent if the user sets no limit, because the API requires one, which includes the thinking text. It is below the
-maximum of every current model, and below 21,333, above which Anthropic's SDK refuses a call without streaming."""
+maximum of every current model, and below 21,333, above which Anthropic's SDK refuses a call without streaming. The
+user's number of thinking tokens is added to it."""
 THINKING_BUDGETS = {"low": 1024, "medium": 4096, "high": 12_288}
 """Thinking tokens for each reasoning_effort, for models up to Claude 4.5. 1,024 is the API's minimum."""
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
@@ -50,12 +51,16 @@ def encode(body: Body) -> Body:
             turns.append({"role": role, "content": blocks})
     native: Body = {
         "model": body["model"],
-        "max_tokens": DEFAULT_MAX_TOKENS,
         "messages": [turn | {"content": _shortest(turn["content"])} for turn in turns],
     }
     if system:
         native["system"] = _shortest(system)
     native = chat_request.merge(native, chat_request.translate(body, _RULES))
+    budget = _thinking_budget(native)
+    native.setdefault("max_tokens", DEFAULT_MAX_TOKENS + budget)
+    # With tools, thinking between calls may take more than max_tokens.
+    if budget and "tools" not in native and _CLAUDE_VERSION.search(str(body["model"])):
+        _require_room(f"thinking of {body['model']}", budget, native["max_tokens"])
     if (effort := native.pop("reasoning_effort", None)) is not None:
         native = chat_request.merge(_thinking(effort, body["model"], native["max_tokens"]), native)
     return native
@@ -171,6 +176,20 @@ def _closed_value(keyword: str, value: Any) -> Any:
     return _closed(value) if keyword in _SCHEMAS else value
 
 
+def _thinking_budget(native: Body) -> int:
+    """Return the number of thinking tokens in the parameter `thinking`; 0 if it has none."""
+    thinking = native.get("thinking")
+    budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
+    return budget if isinstance(budget, int) else 0
+
+
+def _require_room(name: str, budget: int, max_tokens: Any) -> None:
+    if not isinstance(max_tokens, int) or max_tokens <= budget:
+        raise errors.UsageError(
+            f"{name} is {budget:,} thinking tokens, which max_tokens includes. Set max_tokens above {budget}."
+        )
+
+
 def _thinking(effort: Any, model: str, max_tokens: Any) -> Body:
     """Return the thinking parameters. Claude up to 4.5 takes a number of tokens, newer models take a level.
 
@@ -191,11 +210,7 @@ def _thinking(effort: Any, model: str, max_tokens: Any) -> Body:
             f"{effort!r}. Use none, {levels}, or set thinking to {{'type': 'enabled', 'budget_tokens': N}}."
         )
     budget = THINKING_BUDGETS[effort]
-    if not isinstance(max_tokens, int) or max_tokens <= budget:
-        raise errors.UsageError(
-            f"reasoning_effort {effort!r} of {model} is {budget:,} thinking tokens, which max_tokens includes. "
-            f"Set max_tokens above {budget}."
-        )
+    _require_room(f"reasoning_effort {effort!r} of {model}", budget, max_tokens)
     return {"thinking": {"type": "enabled", "budget_tokens": budget}}
 
 
