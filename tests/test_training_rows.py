@@ -56,6 +56,24 @@ def test_a_training_row_of_any_form_becomes_one_of_any_other(row: Any, format: s
     assert exported(write("in.jsonl", row), format=format) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"content": None}, "<think>\nhm\n</think>\n\n"),
+        ({}, "<think>\nhm\n</think>\n\n"),
+        ({"content": "Hi."}, "<think>\nhm\n</think>\n\nHi."),
+        (
+            {"content": [{"type": "text", "text": "Hi."}]},
+            [{"type": "text", "text": "<think>\nhm\n</think>\n\n"}, {"type": "text", "text": "Hi."}],
+        ),
+    ],
+)
+def test_thinking_text_precedes_an_answer_of_any_form(content: dict[str, Any], expected: Any) -> None:
+    turn = {"role": "assistant", **content, "tool_calls": CALL["tool_calls"], "reasoning_content": "hm"}
+    (row,) = exported(write("in.jsonl", {"messages": [QUESTION, turn]}), format="messages", reasoning="inline")
+    assert row["messages"][-1] == {"role": "assistant", "content": expected, "tool_calls": CALL["tool_calls"]}
+
+
 PAIRS: list[dict[str, Any]] = [
     {"prompt": "Hi", "chosen": "Hello.", "rejected": "Go away."},
     {"prompt": [QUESTION], "chosen": [ANSWER], "rejected": [WORSE]},

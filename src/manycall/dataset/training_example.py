@@ -159,7 +159,7 @@ def place_reasoning(example: TrainingExample, place: ReasoningPlace | None) -> T
             inline, drop = option("reasoning", "inline"), option("reasoning", "drop")
             raise UnsuitableRow(f"has thinking text. To write it before the answer: {inline}. To leave it out: {drop}.")
         rest = {name: value for name, value in turn.items() if name != "reasoning_content"}
-        return {**rest, "content": join(thought, turn["content"])} if place == "inline" else rest
+        return {**rest, "content": _with_thought(as_text(thought), turn.get("content"))} if place == "inline" else rest
 
     def all_placed(turns: Messages) -> Messages:
         return [placed(turn) for turn in turns]
@@ -168,6 +168,13 @@ def place_reasoning(example: TrainingExample, place: ReasoningPlace | None) -> T
     return msgspec.structs.replace(
         example, prompt=all_placed(example.prompt), answer=all_placed(example.answer), rejected=rejected
     )
+
+
+def _with_thought(thought: str, content: Any) -> Any:
+    """Return the content of a message, which may be null or a list of parts, with thinking text before it."""
+    if isinstance(content, list):
+        return [{"type": "text", "text": join(thought, "")}, *content]
+    return join(thought, as_text(content or ""))
 
 
 def tools_in(row: Fields) -> Any:
