@@ -192,6 +192,19 @@ class Server:
 GOOD, BAD = answer('{"title": "a", "words": 3}'), answer('{"title": "a"}')
 
 
+@pytest.mark.parametrize(
+    ("schema", "fields"),
+    [
+        ({"$ref": "#/allOf/1", "allOf": [True, {"properties": {"b": {}}}]}, ("b",)),
+        ({"$ref": "#/$defs/any", "$defs": {"any": True}}, ()),
+        ({"type": "array", "items": {"$ref": "#/$defs/any"}, "$defs": {"any": False}}, ()),
+        ({"type": "array", "items": True}, ()),
+    ],
+)
+def test_a_reference_may_lead_into_a_list_or_to_a_boolean(schema: dict[str, Any], fields: tuple[str, ...]) -> None:
+    assert AnswerSchema(schema).fields == fields
+
+
 def test_an_answer_that_does_not_fit_is_asked_again_with_the_reason() -> None:
     server = Server(BAD, GOOD)
     with serving(server) as url:
