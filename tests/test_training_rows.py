@@ -189,6 +189,13 @@ def test_a_field_that_the_format_would_replace_is_refused_with_both_commands(
             {"format": "messages"},
             "has a turn from 'bot'",
         ),
+        (
+            {"messages": [{"role": ["x"], "content": "Hi"}, ANSWER]},
+            {"format": "sharegpt"},
+            r"Row .*line 1 has a message whose role is not a text: \['x'\]",
+        ),
+        ({**ALPACA, "history": 3}, {"format": "messages"}, "has a field 'history' with neither"),
+        ({**ALPACA, "tools": "[" * 100_000}, {"format": "messages"}, "has tools that are not valid JSON"),
         ({"prompt": "Hi"}, {"format": "messages"}, "A row has no field 'text'. Its fields: prompt"),
         (ALPACA, {"format": "alpaca", "exclude": ["x.jsonl"]}, "the row has no id, so exclude="),
     ],

@@ -63,9 +63,13 @@ def turns_as_messages(turns: list[dict[str, Any]]) -> Messages:
         UnsuitableRow: A turn has a role that has no equivalent.
     """
     try:
-        return as_messages(turns)
+        messages = as_messages(turns)
     except ValueError as problem:
         raise UnsuitableRow(str(problem)) from None
+    for message in messages:
+        if not isinstance(message["role"], str):
+            raise UnsuitableRow(f"has a message whose role is not a text: {message['role']!r:.100}.")
+    return messages
 
 
 def prompt_in(row: Fields, name: str) -> tuple[Messages, tuple[str, str] | None]:
@@ -99,7 +103,7 @@ def _history(row: Fields) -> Messages:
         return []
     if is_conversation(history):
         return turns_as_messages(history)
-    if not all(isinstance(pair, list) and len(pair) == 2 for pair in history):
+    if not isinstance(history, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in history):
         raise UnsuitableRow("has a field 'history' with neither messages nor pairs of a question and an answer.")
     roles = ("user", "assistant")
     return [{"role": role, "content": text} for pair in history for role, text in zip(roles, pair, strict=True)]
@@ -183,6 +187,6 @@ def tools_in(row: Fields) -> Any:
     if isinstance(tools, str) and tools:
         try:
             return json.loads(tools)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UnsuitableRow("has tools that are not valid JSON.") from None
     return tools or None
