@@ -197,6 +197,22 @@ def test_truncated_answers_of_a_batch_are_counted() -> None:
     assert dataset_card(OUT).truncated == export(OUT, TO).truncated == 3
 
 
+@pytest.mark.parametrize("form", ["array", "blank lines", "byte order mark"])
+def test_the_prompts_of_a_batch_are_read_from_every_file_that_can_be_run(form: str) -> None:
+    bodies = [{"model": "m", "messages": [{"role": "user", "content": name}]} for name in "ab"]
+    requests = [{"custom_id": str(n), "url": "/v1/chat/completions", "body": body} for n, body in enumerate(bodies)]
+    lines = [json.dumps(request) + "\n" for request in requests]
+    texts = {
+        "array": json.dumps(requests),
+        "blank lines": "\n\n".join(["", *lines]),
+        "byte order mark": "\ufeff" + "".join(lines),
+    }
+    Path("in.jsonl").write_text(texts[form], encoding="utf-8")
+    assert manycall.run_batch("in.jsonl", base_url=SIM, out=OUT, progress=False).done == 2
+    export(OUT, TO, format="messages", in_order=True)
+    assert [row["messages"][0] for row in rows(TO)] == [body["messages"][0] for body in bodies]
+
+
 @pytest.mark.parametrize("samples", [None, 2])
 def test_requests_and_replies_of_a_batch_are_conversations(samples: int | None) -> None:
     asked = {
