@@ -192,6 +192,12 @@ class Server:
 GOOD, BAD = answer('{"title": "a", "words": 3}'), answer('{"title": "a"}')
 
 
+@pytest.mark.parametrize(("name", "text"), [("s.json", '{"type": "object"}'), ("s.toml", 'type = "object"')])
+def test_the_file_of_a_schema_may_begin_with_a_byte_order_mark(name: str, text: str) -> None:
+    Path(name).write_text(text, encoding="utf-8-sig")
+    assert AnswerSchema(name).schema == {"type": "object"}
+
+
 @pytest.mark.parametrize(
     ("schema", "fields"),
     [
