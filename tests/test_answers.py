@@ -197,6 +197,22 @@ def test_truncated_answers_of_a_batch_are_counted() -> None:
     assert dataset_card(OUT).truncated == export(OUT, TO).truncated == 3
 
 
+@pytest.mark.parametrize("form", ["array", "blank lines", "byte order mark"])
+def test_the_prompts_of_a_batch_are_read_from_every_file_that_can_be_run(form: str) -> None:
+    bodies = [{"model": "m", "messages": [{"role": "user", "content": name}]} for name in "ab"]
+    requests = [{"custom_id": str(n), "url": "/v1/chat/completions", "body": body} for n, body in enumerate(bodies)]
+    lines = [json.dumps(request) + "\n" for request in requests]
+    texts = {
+        "array": json.dumps(requests),
+        "blank lines": "\n\n".join(["", *lines]),
+        "byte order mark": "\ufeff" + "".join(lines),
+    }
+    Path("in.jsonl").write_text(texts[form], encoding="utf-8")
+    assert manycall.run_batch("in.jsonl", base_url=SIM, out=OUT, progress=False).done == 2
+    export(OUT, TO, format="messages", in_order=True)
+    assert [row["messages"][0] for row in rows(TO)] == [body["messages"][0] for body in bodies]
+
+
 @pytest.mark.parametrize("samples", [None, 2])
 def test_requests_and_replies_of_a_batch_are_conversations(samples: int | None) -> None:
     asked = {
@@ -231,6 +247,7 @@ def test_requests_and_replies_of_a_batch_are_conversations(samples: int | None) 
     [
         ([{"message": {"content": "one"}}, {"message": {"content": "two"}}], r"Row 'a' has several answers \(n > 1\)"),
         ([{"message": {"content": "so", "tool_calls": [{"id": "t"}]}}], "Row 'a' has tool calls"),
+        ([{"message": {"content": None, "tool_calls": [{"id": "t"}]}}], "Row 'a' has tool calls"),
     ],
 )
 def test_what_a_conversation_cannot_hold_of_a_reply_is_refused(choices: list[Any], sentence: str) -> None:
@@ -244,6 +261,21 @@ def test_what_a_conversation_cannot_hold_of_a_reply_is_refused(choices: list[Any
     with pytest.raises(UsageError, match=rf"{sentence}\. Use format='rows'\."):
         export(OUT, TO, format="messages")
     assert export(OUT, TO).rows == 1
+
+
+@pytest.mark.parametrize("drop_duplicates", [False, True])
+def test_lines_of_a_batch_without_a_text_are_exported_as_rows(drop_duplicates: bool) -> None:
+    """An embedding, and a request that failed."""
+    chats = {"model": "m", "messages": [{"role": "user"}]}
+    embeddings = {"model": "m", "input": "x"}
+    requests = [
+        {"custom_id": "a", "url": "/v1/embeddings", "body": embeddings},
+        {"custom_id": "b", "url": "/v1/chat/completions", "body": chats},
+    ]
+    Path("in.jsonl").write_text("".join(json.dumps(request) + "\n" for request in requests))
+    assert manycall.run_batch("in.jsonl", base_url=SIM, out=OUT, progress=False).failed == 1
+    assert export(OUT, TO, drop_duplicates=drop_duplicates).rows == 2
+    assert rows(TO) == rows(OUT)
 
 
 def test_what_cannot_be_known_is_not_nought() -> None:

@@ -106,6 +106,18 @@ def test_parameters_of_the_command_are_for_lines_that_do_not_say_otherwise() -> 
     assert (sent["mine"]["temperature"], sent["mine"]["top_p"]) == (0.7, 0.5)
 
 
+@pytest.mark.parametrize("given", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_the_limit_of_a_line_replaces_that_of_the_command_under_either_name(given: str, name: str) -> None:
+    own = ask("own", "x")
+    own["body"][name] = 5
+    write(own, ask("bare", "x"))
+    with server({"x": [said("yes")]}) as (url, met):
+        assert manycall("run-batch", "batch.jsonl", "-u", url, "-o", "out.jsonl", "--param", f"{given}=9").code == 0
+    limits = [{key: value for key, value in body.items() if key.startswith("max_")} for body in met]
+    assert sorted(limits, key=str) == sorted([{name: 5}, {given: 9}], key=str)
+
+
 def test_errors_are_in_their_place_and_are_tried_again_by_the_same_command() -> None:
     write(ask("fine", "fine"), ask("hot", "hot"), ask("cut", "cut"))
     answers = {"fine": [said("yes")], "hot": [REFUSED, said("now")], "cut": [EMPTY]}

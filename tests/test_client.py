@@ -42,6 +42,18 @@ def test_an_answer_needs_one_request() -> None:
     )
 
 
+@pytest.mark.parametrize("default", ["max_tokens", "max_completion_tokens"])
+def test_the_limit_of_a_call_replaces_that_of_the_client_under_either_name(default: str) -> None:
+    transport = scripted(answer("fine"))
+
+    async def main() -> None:
+        async with client(transport, params={default: 9}) as llm:
+            await llm.chat("hi", max_completion_tokens=3)
+
+    virtual_time.run_virtual(main())
+    assert transport.requests[0].body.endswith(b'}],"max_completion_tokens":3}')
+
+
 def test_completions_and_embeddings_have_their_own_paths() -> None:
     raw = HttpResponse(200, b'{"choices":[{"text":"on"}]}', no_header)
     vectors = HttpResponse(200, b'{"data":[{"index":0,"embedding":[1.5]}]}', no_header)

@@ -5,7 +5,7 @@ import random
 import re
 import subprocess
 import tracemalloc
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -327,6 +327,24 @@ def test_parquet_can_store_every_value_of_a_row(monkeypatch: pytest.MonkeyPatch)
     assert [row["late"] for row in read] == [None, None, None, None, True]
     assert {row["text"] for row in read} == {"从前"}
     assert pq.ParquetFile("to.parquet").num_row_groups == 3
+
+
+@pytest.mark.parametrize("places", [(0, 2), (2, 0), (0, 4), (4, 0), (0, 1)])
+@pytest.mark.parametrize("form", [lambda n: n, lambda n: [n], lambda n: {"a": [n]}])
+def test_an_integer_that_a_float_cannot_represent_is_written_exactly(
+    form: Callable[[float], Any], places: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("manycall.dataset.arrow_table.GROUP_ROWS", 2)
+    values: list[float] = [1] * 5
+    values[places[0]], values[places[1]] = 2**60 + 1, 0.5
+    given = [{"n": form(value), "other": {"id": 2**60 + 1, "x": 0.5, f"n{n}": 1}} for n, value in enumerate(values)]
+    finished([(Row(str(n), fields), {"text": "x"}) for n, fields in enumerate(given)])
+    (note,) = export(OUT, "to.parquet").notes
+    assert note.startswith("n (")
+    read = pq.read_table("to.parquet").to_pylist()
+    assert [json.loads(row["n"]) for row in read] == [form(value) for value in values]
+    assert {row["other"]["id"] for row in read} == {2**60 + 1}
 
 
 @pytest.mark.parametrize("group", [3, 100])

@@ -60,6 +60,15 @@ def test_a_built_in_rubric_has_its_own_labels(tmp_path: Path) -> None:
         manycall.judge([], "simpleqa", model="j", out=tmp_path / "j.jsonl", scale="1-5")
 
 
+def test_a_row_without_the_right_answer_cannot_be_graded_by_the_simulated_judge_either(tmp_path: Path) -> None:
+    rows = [{"question": "q", "answer": "x", "response": "x"}, {"question": "q", "response": "x"}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    judged = manycall.judge(
+        tmp_path / "a.jsonl", "simpleqa", model="j", out=tmp_path / "j.jsonl", base_url="sim", progress=False
+    )
+    assert (judged.scored_rows, judged.failed) == (1, 1)
+
+
 def test_an_evaluation_names_the_command_that_grades_it(tmp_path: Path) -> None:
     out = tmp_path / "a.jsonl"
     result = manycall.evaluate("chinese_simpleqa", model="m", out=out, base_url="sim", progress=False)

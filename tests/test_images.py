@@ -283,6 +283,19 @@ def test_bytes_of_the_hubs_image_feature_make_the_round_trip_through_parquet() -
     assert [row["images"] for row in written] == [[{"bytes": PNG, "path": None}], [{"bytes": PNG, "path": "b.png"}]]
 
 
+@pytest.mark.parametrize("value", [PNG, b64encode(PNG).decode(), data_url("image/png", PNG)])
+def test_the_bytes_of_an_image_in_a_text_are_exported_as_bytes(value: str | bytes) -> None:
+    pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    sent("What?", [{"id": "a", "image": value}], images=["image"])
+    with pytest.raises(UsageError, match=r"Row 'a' has the bytes of an image, which \.jsonl cannot hold"):
+        manycall.export(OUT, "train.jsonl", format="sharegpt")
+    manycall.export(OUT, "train.parquet", format="sharegpt")
+    (written,) = parquet.read_table("train.parquet").to_pylist()
+    assert written["images"] == [{"bytes": PNG, "path": None}]
+
+
 def test_a_custom_benchmark_may_ask_about_images() -> None:
     Path("a.png").write_bytes(PNG)
     Path("quiz.jsonl").write_text('{"id": "1", "question": "Which?", "photo": "a.png", "answer": "A"}\n')

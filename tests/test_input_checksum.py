@@ -167,3 +167,15 @@ def test_a_command_whose_input_changes_ends_with_4_and_the_same_command_does_the
         assert finish(start(*words)).code == 0
         assert sorted(row["id"] for row in rows(out.path)) == sorted([*(row["id"] for row in ROWS), "late"])
         assert server.stats["finished"] == len(ROWS) + 1
+
+
+def test_only_the_checksums_before_the_first_unread_block_are_kept() -> None:
+    path = Path("blocks.bin")
+    path.write_bytes(b"".join(bytes([number]) * input_checksum.BLOCK_BYTES for number in range(4)))
+    read = input_checksum.InputFile(path)
+    with read.open() as file:
+        for number in (3, 0, 2):
+            read.block(file.fileno(), number)
+        assert len(read.checksums) == 1
+        read.block(file.fileno(), 1)
+    assert len(read.checksums) == 4

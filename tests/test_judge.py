@@ -189,6 +189,11 @@ def test_labels_may_be_worth_one() -> None:
     assert found.score.value == 0.25
 
 
+def test_a_list_of_labels_may_contain_numbers() -> None:
+    labels: list[Any] = [1, 2.5, "x=3"]
+    assert verdict_format.parse_labels(labels) == {"1": None, "2.5": None, "x": 3.0}
+
+
 def test_the_self_agreement_of_a_judge_is_reported() -> None:
     counts: dict[str, int] = {}
 
@@ -434,7 +439,7 @@ def test_the_command_judges_with_the_simulated_endpoint() -> None:
         (("--rubric", RUBRIC, "--scale", "0-1000"), "at most 101 steps"),
         (("--rubric", RUBRIC, "--labels", "good"), "Expected 2 to 101 different labels"),
         (("--rubric", RUBRIC, "--labels", "a,A"), "Expected 2 to 101 different labels"),
-        (("--rubric", RUBRIC, "--labels", "a=1,b=x"), "must be a number"),
+        (("--rubric", RUBRIC, "--labels", "a=1,b=x"), "must be a finite number"),
         (("--rubric", RUBRIC, "--labels", "a,b", "--scale", "1-5"), "--scale and --labels cannot be combined"),
         (("--rubric", PAIRWISE, "--against", "none.jsonl"), "file not found"),
         (("--rubric", PAIRWISE, "--against", "a.jsonl", "--scale", "1-3"), "--against and --scale cannot be combined"),
@@ -453,8 +458,13 @@ def test_what_cannot_be_judged_is_one_sentence(words: tuple[str, ...], said: str
 
 
 def test_a_row_with_labels_of_no_kind_is_refused() -> None:
-    with pytest.raises(UsageError, match="must be a number"):
+    with pytest.raises(UsageError, match="must be a finite number"):
         verdict_format.parse_labels({"a": 1, "b": "x"})  # type: ignore[dict-item]
+    for value in ("nan", "inf", "-inf", "1e999"):
+        with pytest.raises(UsageError, match="must be a finite number"):
+            verdict_format.parse_labels(f"a=1,b={value}")
+    with pytest.raises(UsageError, match="must be a finite number"):
+        verdict_format.parse_labels({"a": 1, "b": 10**400})
 
 
 def test_a_dry_run_has_no_verdict() -> None:

@@ -286,6 +286,24 @@ def test_a_failed_response_has_the_status_of_its_code(code: str, status: int) ->
     assert (caught.value.status, caught.value.code) == (status, code)
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "tool_search_call", "arguments": {"query": "x"}, "call_id": 5},
+        {"type": "custom_tool_call_output", "content": "text", "name": ["x"]},
+        {"type": "new_call", "summary": {"text": "x"}, "phase": 1},
+        {"arguments": "of no type"},
+    ],
+)
+def test_an_item_of_another_type_does_not_lose_the_answer(item: dict[str, Any]) -> None:
+    message = {"type": "message", "content": [{"type": "output_text", "text": "paid"}]}
+    choice = json.loads(decode("responses", {"output": [item, message]}))["choices"][0]
+    assert choice["message"]["content"] == "paid"
+    with pytest.raises(errors.InvalidResponse, match="content") as caught:
+        decode("responses", {"output": [item, message | {"content": "paid"}]})
+    assert b"paid" in caught.value.body
+
+
 def test_totals_in_a_stream_replace_earlier_ones() -> None:
     reply = json.loads((RECORDED / "anthropic.jsonl").read_text().splitlines()[1])["reply"]
     start, *rest = native_streams.anthropic_stream(reply, native_streams.one_piece)

@@ -21,8 +21,10 @@ WEATHER = {
     },
 }
 SCHEMA = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}
+CLOSED = {**SCHEMA, "additionalProperties": False}
 AS_SCHEMA = {"type": "json_schema", "json_schema": {"name": "result", "schema": SCHEMA, "strict": True}}
 ADAPTIVE = {"type": "adaptive", "display": "summarized"}
+TOKENS = {"type": "enabled", "budget_tokens": 20_000}
 CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
 CONVERSATION: list[dict[str, Any]] = [
     {"role": "system", "content": "Be brief."},
@@ -150,13 +152,17 @@ EQUIVALENTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("anthropic", {"stream": True, "stream_options": {"include_usage": True}}, {"stream": True}),
     ("anthropic", {"service_tier": "default"}, {"service_tier": "standard_only"}),
     ("anthropic", {"response_format": {"type": "text"}}, {}),
-    ("anthropic", {"thinking_token_budget": 2048}, {"thinking": {"type": "enabled", "budget_tokens": 2048}}),
+    (
+        "anthropic",
+        {"thinking_token_budget": 2048},
+        {"thinking": {"type": "enabled", "budget_tokens": 2048}, "max_tokens": DEFAULT_MAX_TOKENS + 2048},
+    ),
     (
         "anthropic",
         {"response_format": AS_SCHEMA, "reasoning_effort": "high"},
         {
             "thinking": ADAPTIVE,
-            "output_config": {"effort": "high", "format": {"type": "json_schema", "schema": SCHEMA}},
+            "output_config": {"effort": "high", "format": {"type": "json_schema", "schema": CLOSED}},
         },
     ),
     (
@@ -451,6 +457,7 @@ def test_a_parameter_without_an_equivalent_is_a_usage_error_that_names_it(wire: 
     [
         ({"max_tokens": 5, "max_completion_tokens": 6}, "Set only one of them"),
         ({"model": "claude-sonnet-4-5", "reasoning_effort": "high", "max_tokens": 9000}, "Set max_tokens above 12288"),
+        ({"model": "claude-sonnet-4-5", "thinking": TOKENS, "max_tokens": 20_000}, "Set max_tokens above 20000"),
         ({"model": "claude-sonnet-4-5", "reasoning_effort": "max"}, "budget_tokens"),
         ({"response_format": {"type": "json_object"}}, "json_schema"),
         ({"response_format": {"type": "grammar"}}, "'response_format' of the request is not valid"),
@@ -464,6 +471,33 @@ def test_a_parameter_without_an_equivalent_is_a_usage_error_that_names_it(wire: 
 def test_a_parameter_that_anthropic_cannot_take_is_explained(params: dict[str, Any], message: str) -> None:
     with pytest.raises(errors.UsageError, match=re.escape(message)):
         encode("anthropic", **params)
+
+
+def test_anthropic_gets_a_schema_whose_objects_have_no_further_properties() -> None:
+    """A property may be called like a keyword. What a schema says of further properties is sent as it is."""
+    text = {"type": "string"}
+    open_object = {"type": "object", "additionalProperties": text}
+    schema = {
+        "type": "object",
+        "properties": {"properties": text, "list": {"type": "array", "items": SCHEMA}, "map": open_object},
+        "$defs": {"choice": {"anyOf": [SCHEMA, {"type": "object"}]}, "given": {**SCHEMA, "additionalProperties": True}},
+        "default": {"properties": 1},
+    }
+    wanted = {"type": "json_schema", "json_schema": {"name": "result", "schema": schema}}
+    assert added("anthropic", response_format=wanted)["output_config"]["format"]["schema"] == {
+        "type": "object",
+        "properties": {"properties": text, "list": {"type": "array", "items": CLOSED}, "map": open_object},
+        "$defs": {"choice": {"anyOf": [CLOSED, {"type": "object"}]}, "given": {**SCHEMA, "additionalProperties": True}},
+        "default": {"properties": 1},
+        "additionalProperties": False,
+    }
+
+
+def test_thinking_tokens_of_claude_leave_room_for_the_answer() -> None:
+    native = added("anthropic", "claude-sonnet-4-5", thinking=TOKENS)
+    assert native == {"thinking": TOKENS, "max_tokens": 20_000 + DEFAULT_MAX_TOKENS}
+    with_tools = added("anthropic", "claude-sonnet-4-5", thinking=TOKENS, max_tokens=9000, tools=[WEATHER])
+    assert with_tools["max_tokens"] == 9000
 
 
 ALL_WIRES = ["anthropic", "responses", "gemini"]
@@ -600,5 +634,6 @@ def test_native_content_parts_are_sent_unchanged() -> None:
 def test_a_user_may_set_thinking_of_anthropic_directly() -> None:
     thinking = {"type": "between_tools"}
     assert added("anthropic", thinking=thinking) == {"thinking": thinking}
+    assert added("anthropic", max_tokens=9, thinking=TOKENS) == {"max_tokens": 9, "thinking": TOKENS}
     both = added("anthropic", thinking={"display": "omitted"}, reasoning_effort="low")
     assert both["thinking"] == {"type": "adaptive", "display": "omitted"}

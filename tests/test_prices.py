@@ -54,6 +54,14 @@ def test_flex_and_batch_cost_half_unless_the_price_says_otherwise() -> None:
     assert own.cost(usage, tier="flex") == pytest.approx(0.125 + 1.0)
 
 
+@pytest.mark.parametrize(("provider", "prefix"), [("azure_v1", "azure"), ("gemini_openai", "gemini"), ("zhipu", "zai")])
+def test_a_provider_may_have_another_name_in_the_file(provider: str, prefix: str) -> None:
+    file = price_file({f"{prefix}/m": {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}})
+    found = file.find("m", provider)
+    assert found is not None
+    assert found.rates.completion == 2.0
+
+
 @pytest.mark.parametrize(
     ("hour", "expected"), [(0.0, 1.0), (1.0, 2.0), (3.99, 2.0), (4.0, 1.0), (24 * 5 + 2, 1.0), (24 * 7 + 2, 2.0)]
 )

@@ -192,6 +192,25 @@ class Server:
 GOOD, BAD = answer('{"title": "a", "words": 3}'), answer('{"title": "a"}')
 
 
+@pytest.mark.parametrize(("name", "text"), [("s.json", '{"type": "object"}'), ("s.toml", 'type = "object"')])
+def test_the_file_of_a_schema_may_begin_with_a_byte_order_mark(name: str, text: str) -> None:
+    Path(name).write_text(text, encoding="utf-8-sig")
+    assert AnswerSchema(name).schema == {"type": "object"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "fields"),
+    [
+        ({"$ref": "#/allOf/1", "allOf": [True, {"properties": {"b": {}}}]}, ("b",)),
+        ({"$ref": "#/$defs/any", "$defs": {"any": True}}, ()),
+        ({"type": "array", "items": {"$ref": "#/$defs/any"}, "$defs": {"any": False}}, ()),
+        ({"type": "array", "items": True}, ()),
+    ],
+)
+def test_a_reference_may_lead_into_a_list_or_to_a_boolean(schema: dict[str, Any], fields: tuple[str, ...]) -> None:
+    assert AnswerSchema(schema).fields == fields
+
+
 def test_an_answer_that_does_not_fit_is_asked_again_with_the_reason() -> None:
     server = Server(BAD, GOOD)
     with serving(server) as url:
@@ -225,8 +244,15 @@ def test_a_truncated_answer_is_not_requested_again() -> None:
     assert "raise max_tokens=" in report.top_errors[0][0]
 
 
-def test_an_endpoint_that_takes_no_response_format_gets_the_schema_in_the_prompt() -> None:
-    server = Server(refusal(400, "Unknown parameter: 'response_format'"), GOOD)
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Unknown parameter: 'response_format'",
+        "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false",
+    ],
+)
+def test_an_endpoint_that_takes_no_response_format_gets_the_schema_in_the_prompt(message: str) -> None:
+    server = Server(refusal(400, message), GOOD)
     with serving(server) as url:
         report = generate(base_url=url)
     assert (report.done, report.counts) == (1, {"sent without response_format": 1})

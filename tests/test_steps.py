@@ -229,6 +229,15 @@ def test_below_the_threshold_a_row_is_rejected_with_its_score() -> None:
     assert caught.value.fields == {"score": 2}
 
 
+@pytest.mark.parametrize("name", ["reason", "self"])
+def test_the_field_of_a_step_may_have_the_name_of_an_argument_of_the_rejection(name: str) -> None:
+    judge = manycall.steps.Judge("Good?", min_score=3, output_field=name)
+    for step, row in ((judge, {}), (manycall.steps.Evolve("q", output_field=name), {"q": "2"})):
+        with pytest.raises(manycall.errors.RowRejected) as caught:
+            through(step, row, "2")
+        assert str(caught.value.fields[name]) == "2"
+
+
 def test_an_instruction_is_evolved_in_ways_drawn_for_the_row() -> None:
     made, asked_for = through(
         manycall.steps.Evolve("q", rounds=3), {"q": "Why?"}, "Why so?", "Why so blue?", "Why so dark?"

@@ -114,7 +114,7 @@ def test_a_null_is_an_error_and_not_the_word_none(prompt: str) -> None:
     [
         "{{ 5 | dictsort }}",
         "{{ ''.__class__.__mro__[1].__subclasses__() }}",
-        "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+        "{{ cycler(1).__init__.__globals__.os.popen('id').read() }}",
         "{{ words.append(3) }}",
         "{{ 1 / 0 }}",
         "{{ range(10 ** 9) | list }}",
@@ -159,7 +159,9 @@ def test_a_template_that_does_not_parse_or_exist_is_said_at_once(tmp_path: Path)
         ("{{ xs|attr('__class__') }}", "unsafe"),
         ("{{ '{0.__class__}'.format(xs) }}", "unsafe"),
         ("{{ '{0.__class__}'|attr('format')(xs) }}", "unsafe"),
+        ("{{ cycler(1).__init__.__globals__.os.environ }}", "unsafe"),
         ("{{ cycler.__init__.__globals__.os.environ }}", "unsafe"),
+        ("{{ nested.items }}", r"is a function.*a field is read with \['name'\] instead of \.name"),
         ("{{ self.__init__ }}", "unsafe"),
         ("{{ xs.append(1) }}", "unsafe"),
         ("{{ config }}", "the field 'config', which"),
@@ -207,9 +209,21 @@ def test_a_template_of_nothing_but_names_is_as_jinja_would_have_it(parts: list[s
     assert PromptTemplate(text).messages(row(**fields))[0]["content"] == ENVIRONMENT.from_string(text).render(fields)
 
 
-def test_a_name_that_jinja_knows_itself_is_the_rows_if_it_has_one() -> None:
-    assert PromptTemplate("{{ range }}").messages(row(range="5 km"))[0]["content"] == "5 km"
-    assert "function" in str(PromptTemplate("{{ range }}").messages(row())[0]["content"])
+@pytest.mark.parametrize("name", ["range", "dict", "cycler", "joiner", "namespace"])
+@pytest.mark.parametrize("text", ["{{ NAME }}", "{{ NAME | upper }}", "{% if NAME %}{{ NAME }}{% endif %}"])
+def test_a_field_may_have_the_name_of_a_function_of_jinja(name: str, text: str) -> None:
+    prompt = PromptTemplate(text.replace("NAME", name))
+    assert prompt.required_fields == {name}
+    assert prompt.messages(row(**{name: "5 KM"}))[0]["content"] == "5 KM"
+    for render in (prompt.messages, prompt.evaluate):
+        with pytest.raises(PromptError, match=f"the field '{name}', which this row does not have"):
+            render(row())
+
+
+def test_a_name_of_which_all_uses_are_calls_is_a_function_of_jinja() -> None:
+    prompt = PromptTemplate("{% set n = namespace(x=1) %}{{ n.x }}{{ range(3) | list }}{{ dict }}")
+    assert prompt.required_fields == {"dict"}
+    assert prompt.messages(row(dict="d"))[0]["content"] == "1[0, 1, 2]d"
 
 
 @pytest.mark.parametrize(

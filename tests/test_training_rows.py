@@ -56,6 +56,24 @@ def test_a_training_row_of_any_form_becomes_one_of_any_other(row: Any, format: s
     assert exported(write("in.jsonl", row), format=format) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"content": None}, "<think>\nhm\n</think>\n\n"),
+        ({}, "<think>\nhm\n</think>\n\n"),
+        ({"content": "Hi."}, "<think>\nhm\n</think>\n\nHi."),
+        (
+            {"content": [{"type": "text", "text": "Hi."}]},
+            [{"type": "text", "text": "<think>\nhm\n</think>\n\n"}, {"type": "text", "text": "Hi."}],
+        ),
+    ],
+)
+def test_thinking_text_precedes_an_answer_of_any_form(content: dict[str, Any], expected: Any) -> None:
+    turn = {"role": "assistant", **content, "tool_calls": CALL["tool_calls"], "reasoning_content": "hm"}
+    (row,) = exported(write("in.jsonl", {"messages": [QUESTION, turn]}), format="messages", reasoning="inline")
+    assert row["messages"][-1] == {"role": "assistant", "content": expected, "tool_calls": CALL["tool_calls"]}
+
+
 PAIRS: list[dict[str, Any]] = [
     {"prompt": "Hi", "chosen": "Hello.", "rejected": "Go away."},
     {"prompt": [QUESTION], "chosen": [ANSWER], "rejected": [WORSE]},
@@ -171,6 +189,13 @@ def test_a_field_that_the_format_would_replace_is_refused_with_both_commands(
             {"format": "messages"},
             "has a turn from 'bot'",
         ),
+        (
+            {"messages": [{"role": ["x"], "content": "Hi"}, ANSWER]},
+            {"format": "sharegpt"},
+            r"Row .*line 1 has a message whose role is not a text: \['x'\]",
+        ),
+        ({**ALPACA, "history": 3}, {"format": "messages"}, "has a field 'history' with neither"),
+        ({**ALPACA, "tools": "[" * 100_000}, {"format": "messages"}, "has tools that are not valid JSON"),
         ({"prompt": "Hi"}, {"format": "messages"}, "A row has no field 'text'. Its fields: prompt"),
         (ALPACA, {"format": "alpaca", "exclude": ["x.jsonl"]}, "the row has no id, so exclude="),
     ],

@@ -132,6 +132,7 @@ def test_all_combinations_are_never_held() -> None:
         ({"id": ["a"]}, "cannot be named 'id'"),
         ({"y": ["a", "b"], "x": {"by": "y", "values": {"a": [1]}}}, "has no values for y = 'b'"),
         ({"x": {"by": "y", "values": {"a": [1]}}, "y": ["a"]}, "must be defined before it"),
+        ({"x": {"by": ["y"], "values": {"a": [1]}}, "y": ["a"]}, "'by' must be the name of a variable"),
     ],
 )
 def test_a_variable_without_possible_values_is_refused_at_once(specs: Any, said_of_it: str) -> None:

@@ -199,10 +199,10 @@ class RowRejected(ManycallError):
 
     Args:
         reason: why the row is rejected.
-        fields: fields to store with the rejected row.
+        fields: fields to store with the rejected row. One called `reason` is replaced by the reason.
     """
 
-    def __init__(self, reason: str, **fields: Any) -> None:
+    def __init__(self, reason: str, /, **fields: Any) -> None:
         super().__init__(reason)
         self.fields = fields
 

@@ -113,7 +113,8 @@ class Completion(msgspec.Struct, frozen=True, gc=False):
         text: the text of the first choice with an answer. It is empty only if the answer is a tool call.
         finish_reason: "stop", "length" (truncated at max_tokens), "repetition" (ended by the server because the model
             repeated itself), ...; "" if the server did not send one. Other names of "stop" and "length" are translated.
-        body: the server's response, byte for byte.
+        body: the server's response. A stream, a reply of another API than chat, and a body with lone surrogates are
+            converted to a chat completion in JSON.
         replayed: the answer comes from the journal of an earlier run; nothing was sent.
         reasoning: the thinking text, which is not a part of `text`; "" if the server returned none.
         choices: every answer of a response with several choices (`n`); otherwise empty.

@@ -5,6 +5,7 @@ from typing import Any
 
 from manycall import errors
 from manycall.client.pool_names import ONE_POOL, PoolNames
+from manycall.providers.parameter_lesson import with_defaults
 from manycall.records import Api, Completion, Embeddings, Messages, Request
 
 ModelReply = Completion | Embeddings
@@ -101,4 +102,4 @@ def text_request(
         UsageError: no endpoint has this name.
     """
     pool, own = llm.find_pool(endpoint) if endpoint else ("", llm.model)
-    return Request(api, model or own, content, {**llm.params, **params}, "compact", pool)
+    return Request(api, model or own, content, with_defaults(params, llm.params), "compact", pool)

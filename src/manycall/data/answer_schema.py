@@ -43,7 +43,7 @@ class AnswerSchema:
         self.schema, self.validate = _read(schema)
         self.is_list = self.schema.get("type") == "array"
         item = self.schema.get("items") if self.is_list else self.schema
-        self.fields = tuple(_resolve_ref(self.schema, item).get("properties", ())) if isinstance(item, Mapping) else ()
+        self.fields = tuple(_resolve_ref(self.schema, item).get("properties", ()))
         if "id" in self.fields:
             raise UsageError("The schema has a property 'id', which is reserved for the row id. Rename it.")
         self._requested = _in_an_object(self.schema) if self.is_list else self.schema
@@ -148,16 +148,23 @@ def _location(path: Iterable[str | int]) -> str:
     return f"{''.join(steps)}: " if steps else ""
 
 
-def _resolve_ref(whole: Mapping[str, Any], part: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a part of a schema, with its `$ref` to another part of the schema resolved."""
+def _resolve_ref(whole: Mapping[str, Any], part: Any) -> Mapping[str, Any]:
+    """Return a part of a schema, with its `$ref` to another part resolved. A schema may be `true`, which is {} here."""
     for _ in range(10):
-        if not str(part.get("$ref", "")).startswith("#/"):
+        if not isinstance(part, Mapping) or not str(part.get("$ref", "")).startswith("#/"):
             break
         target: Any = whole
         for step in part["$ref"][2:].split("/"):
-            target = target.get(step, {})
+            target = _step_into(target, step)
         part = target
-    return part
+    return part if isinstance(part, Mapping) else {}
+
+
+def _step_into(value: Any, step: str) -> Any:
+    """Return the member of an object or of a list that one step of a JSON pointer names; {} if there is none."""
+    if isinstance(value, list):
+        return value[int(step)] if step.isdecimal() and int(step) < len(value) else {}
+    return value.get(step, {}) if isinstance(value, Mapping) else {}
 
 
 def _objects(schema: Any) -> Iterator[dict[str, Any]]:

@@ -20,7 +20,7 @@ def read_config(path: Path) -> dict[str, Any]:
         UsageError: the file does not exist or cannot be decoded.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         config = parse_toml(text) if path.suffix == ".toml" else msgspec.json.decode(text)
     except FileNotFoundError:
         raise UsageError(f"{path}: file not found.") from None

@@ -122,10 +122,18 @@ def image_as_url(image: Any, folder: Path) -> str:
         raise _too_large("The image in the row", len(image) * 3 // 4)
     if image.startswith(("http://", "https://", "data:image/")):
         return str(image)
-    if len(image) >= MIN_BASE64_CHARACTERS and image.startswith(_BASE64_STARTS) and "." not in image:
-        return _inline(_decoded(image), "The image in the row")
+    if (data := base64_of(image)) is not None:
+        return _inline(_decoded(data), "The image in the row")
     path = folder / image.removeprefix("file://")
     return _inline(_read(path), f"The image {path}")
+
+
+def base64_of(image: str) -> str | None:
+    """Return the base64 text of an image that is a data URL or base64; None if it is a path or another URL."""
+    if image.startswith("data:image/"):
+        return image.partition(",")[2]
+    is_base64 = len(image) >= MIN_BASE64_CHARACTERS and image.startswith(_BASE64_STARTS) and "." not in image
+    return image if is_base64 else None
 
 
 def _decoded(data: Any) -> bytes:

@@ -10,6 +10,7 @@ import io
 import os
 from contextlib import suppress
 from hashlib import blake2b
+from itertools import count, takewhile
 from pathlib import Path
 from zlib import crc32
 
@@ -78,7 +79,7 @@ class InputFile:
     @property
     def checksums(self) -> list[int]:
         """The checksums of the blocks from the first one up to the first one that was not read."""
-        return [self._checksums[number] for number in range(len(self._checksums)) if number in self._checksums]
+        return [self._checksums[number] for number in takewhile(self._checksums.__contains__, count())]
 
     def is_same(self, record: InputRecord) -> bool:
         """Return whether the file is the one of the record, unchanged. If so, take over its checksums."""

@@ -4,7 +4,9 @@ A template cannot read files, attributes that start with an underscore or API ke
 of its result is limited.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from jinja2 import StrictUndefined, nodes
@@ -23,9 +25,11 @@ class NullInPrompt(Exception):
     """A template prints null, which Jinja would print as the word None."""
 
 
-def _not_null(value: Any) -> Any:
+def _printable(value: Any) -> Any:
     if value is None:
         raise NullInPrompt
+    if callable(value) and not isinstance(value, StrictUndefined):
+        raise TypeError(f"{value!r:.80} is a function, not a value; a field is read with ['name'] instead of .name")
     return value
 
 
@@ -52,13 +56,29 @@ def _size(operator: str, left: Any, right: Any) -> int:
     return 0
 
 
-ENVIRONMENT = _Jinja(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=_not_null)
-del ENVIRONMENT.globals["lipsum"]  # random text, so no request could be replayed from the journal
+@cache
+def _environment(fields: frozenset[str]) -> _Jinja:
+    """Return an environment without Jinja's functions that have the names of fields."""
+    made = _Jinja(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=_printable)
+    for name in {"lipsum", *fields}:  # lipsum is random text, so no request could be replayed from the journal
+        del made.globals[name]
+    return made
+
+
+ENVIRONMENT = _environment(frozenset())
+
+
+def _environment_of(text: str) -> _Jinja:
+    """Return the environment of a template, in which `range` or `dict` is a function if all its uses are calls."""
+    tree = ENVIRONMENT.parse(text)
+    names = Counter(each.name for each in tree.find_all(nodes.Name) if each.name in ENVIRONMENT.globals)
+    calls = Counter(each.node.name for each in tree.find_all(nodes.Call) if isinstance(each.node, nodes.Name))
+    return _environment(frozenset(names - calls))
 
 
 def referenced_names(text: str) -> set[str]:
     """Return the fields that a template refers to."""
-    return find_undeclared_variables(ENVIRONMENT.parse(text))
+    return find_undeclared_variables(_environment_of(text).parse(text))
 
 
 def optional_names(text: str) -> set[str]:
@@ -74,7 +94,7 @@ def compile_template(text: str) -> RenderFunction:
         TemplateSyntaxError: the template is not valid.
         Exception: of any type, if the template is nested too deeply for the parser or for Python's compiler.
     """
-    template = ENVIRONMENT.from_string(text)
+    template = _environment_of(text).from_string(text)
     template.globals = dict(template.globals)  # a plain dict; looking names up in a ChainMap for every row is slower
     simple, pieces = _simple_template(text), template.generate
     if simple is not None and not simple.referenced_names:
@@ -99,11 +119,14 @@ def compile_expression(text: str) -> RenderFunction | None:
         return None
     if len(body[0].nodes) != 1 or isinstance(body[0].nodes[0], nodes.TemplateData):
         return None
-    value = ENVIRONMENT.compile_expression(bare[2:-2].removeprefix("-").removesuffix("-"), undefined_to_none=False)
+    expression = bare[2:-2].removeprefix("-").removesuffix("-")
+    value = _environment_of(text).compile_expression(expression, undefined_to_none=False)
 
     def render(fields: Mapping[str, Any]) -> Any:
         result = value(fields)
-        return str(result) if isinstance(result, StrictUndefined) else result  # str() raises and names the field
+        if isinstance(result, StrictUndefined):
+            return str(result)  # raises and names the field
+        return None if result is None else _printable(result)
 
     return render
 
@@ -118,7 +141,7 @@ class _SimpleTemplate:
         self.referenced_names = frozenset(self._order)
 
     def render(self, fields: Mapping[str, Any]) -> str:
-        values = tuple([str(_not_null(fields[name])) for name in self._order])
+        values = tuple([str(_printable(fields[name])) for name in self._order])
         if sum(map(len, values)) > MAX_PROMPT_CHARACTERS:
             raise _too_long()
         return self._format % values

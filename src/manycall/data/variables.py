@@ -145,6 +145,8 @@ def _check_conditions(specs: Mapping[str, Any]) -> None:
     before: dict[str, Any] = {}
     for name, spec in specs.items():
         by = spec.get("by") if isinstance(spec, Mapping) else None
+        if isinstance(by, list | dict):
+            raise UsageError(f"Variable {name!r}: 'by' must be the name of a variable, got {by!r:.100}.")
         if by in specs and by not in before:
             raise UsageError(f"Variable {name!r} depends on {by!r}, which must be defined before it.")
         if by in before:

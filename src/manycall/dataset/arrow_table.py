@@ -17,6 +17,8 @@ GROUP_ROWS = 5_000
 """Rows per row group, which are in memory at the same time."""
 GROUP_VECTOR_BYTES = 16 << 20
 """Bytes of vectors per row group; a row group has fewer rows if they are long."""
+MAX_EXACT_INTEGER = 2**53
+"""All integers up to this one are exact as 64-bit floats."""
 TYPE_NAMES = {
     str: "a text",
     int: "a number",
@@ -51,8 +53,9 @@ class ArrowTable:
         self._conversion_errors = (pyarrow.ArrowException, ValueError, TypeError, OverflowError)
         self._types: dict[str, Any] = {}  # None: string column
         self._first_types: dict[str, str] = {}  # field -> type of its first value
+        self._large_integers: set[str] = set()
         self.notes: list[str] = []
-        for number, group in enumerate(_groups(rows)):
+        for number, group in enumerate(_groups(rows, GROUP_ROWS)):
             self._update_types(group, 1 + number * GROUP_ROWS)
         self._vectors = {} if vectors is None else dict(vectors)
         row_bytes = 4 * sum(self._vectors.values())
@@ -67,7 +70,9 @@ class ArrowTable:
         for name in {name: None for row in group for name in row}:
             values = [row.get(name) for row in group]
             kind, known = self._infer_type(values), self._types.get(name, True)
-            self._types[name] = kind if known is True else self._common_type(known, kind)
+            if "int64" in str(kind) and any(map(_has_large_integer, values)):
+                self._large_integers.add(name)
+            self._types[name] = kind if known is True else self._common_type(name, known, kind)
             reason = self._conflict(name, values, start)
             if known is not None and self._types[name] is None:
                 self.notes.append(f"{name} (written as text, with other values as JSON: {reason})")
@@ -87,15 +92,26 @@ class ArrowTable:
             return None
         return None if "struct<>" in str(kind) else kind  # Parquet has no objects without fields
 
-    def _common_type(self, one: Any, other: Any) -> Any:
-        """Return a type for both, or None."""
+    def _common_type(self, name: str, one: Any, other: Any) -> Any:
+        """Return a type for both, or None. An integer that a float cannot represent does not become a float."""
         if one is None or other is None:
             return None
         schemas = [self._arrow.schema([("x", kind)]) for kind in (one, other)]
         try:
-            return self._arrow.unify_schemas(schemas, promote_options="permissive").field("x").type
+            common = self._arrow.unify_schemas(schemas, promote_options="permissive").field("x").type
         except self._conversion_errors:
             return None
+        makes_floats = any(self._makes_floats(kind, common) for kind in (one, other))
+        return None if name in self._large_integers and makes_floats else common
+
+    def _makes_floats(self, kind: Any, common: Any) -> bool:
+        """Return whether integers of a type, which may be nested, become floats in the common type."""
+        of = self._arrow.types
+        if of.is_list(kind) and of.is_list(common):
+            return self._makes_floats(kind.value_type, common.value_type)
+        if of.is_struct(kind) and of.is_struct(common):
+            return any(self._makes_floats(each.type, common.field(each.name).type) for each in kind)
+        return bool(of.is_integer(kind) and of.is_floating(common))
 
     def write_parquet(self, path: Path, rows: Iterable[Fields]) -> None:
         """Write rows to a Parquet file."""
@@ -132,11 +148,18 @@ class ArrowTable:
         return self._arrow.array(values, type=kind or self._arrow.string())
 
 
+def _has_large_integer(value: Any) -> bool:
+    """Return whether a value contains an integer that a float may not represent."""
+    if isinstance(value, list | dict):
+        return any(map(_has_large_integer, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, int) and abs(value) > MAX_EXACT_INTEGER
+
+
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _groups(rows: Iterable[Fields], size: int = GROUP_ROWS) -> Iterator[list[Fields]]:
+def _groups(rows: Iterable[Fields], size: int) -> Iterator[list[Fields]]:
     each = iter(rows)
     while group := list(islice(each, size)):
         yield group

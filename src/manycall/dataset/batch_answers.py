@@ -2,25 +2,54 @@
 
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
 
 import msgspec
 
+from manycall.data.row_files import read_rows
 from manycall.errors import UsageError
 from manycall.option_flags import option
 from manycall.records import Fields, Messages
-from manycall.store.jsonl import decode_lines
 from manycall.store.offset_index import OffsetIndex
 from manycall.store.output_reader import OutputReader
 
 
-class _RequestId(msgspec.Struct):
-    custom_id: str
+class _RequestMessages:
+    """The messages of the requests in a file, as lines of a temporary file, with an index of their offsets.
+
+    The file of requests may have any format that can be run.
+    """
+
+    def __init__(self, requests: Path) -> None:
+        self._file, self._offsets, end = TemporaryFile(), OffsetIndex(), 0  # noqa: SIM115 (closed below)
+        for _, request in read_rows(requests):
+            self._offsets.add(str(request.get("custom_id")), end)
+            body = request.get("body")
+            end += self._file.write(
+                msgspec.json.encode(body.get("messages") if isinstance(body, dict) else None) + b"\n"
+            )
+
+    def __del__(self) -> None:
+        self._file.close()
+
+    def get(self, name: str) -> Any:
+        """Return the messages of a request.
+
+        Raises:
+            KeyError: There is no request with this id.
+        """
+        offset = self._offsets.get(name)
+        if offset is None:
+            raise KeyError(name)
+        self._file.seek(offset)
+        return msgspec.json.decode(self._file.readline())
 
 
 class BatchAnswerReader:
     """Reader for batch outputs: the answer from the output line, the prompt from the file of requests.
 
-    The index of the requests takes 14 bytes per request.
+    The index of the requests takes 14 bytes per request. Their messages are copied to a temporary file.
     """
 
     name = "the reply"
@@ -66,21 +95,17 @@ class BatchAnswerReader:
         Raises:
             UsageError: The request is no longer in the file, or is not a chat request.
         """
-        offset = self._request_offsets.get(self._output.split_sample_id(str(row["id"]))[0])
-        if offset is None:
-            raise UsageError(f"Row {row['id']!r} has no request in {self._requests}, so its prompt is not known.")
-        with self._requests.open("rb") as file:
-            file.seek(offset)
-            messages = msgspec.json.decode(file.readline())["body"].get("messages")
+        try:
+            messages = self._messages.get(self._output.split_sample_id(str(row["id"]))[0])
+        except KeyError:
+            problem = f"Row {row['id']!r} has no request in {self._requests}, so its prompt is not known."
+            raise UsageError(problem) from None
         if not isinstance(messages, list):
             raise UsageError(f"Row {row['id']!r} is not an answer to a chat request.")
         return messages
 
     @cached_property
-    def _request_offsets(self) -> OffsetIndex:
+    def _messages(self) -> _RequestMessages:
         if not self._requests.is_file():
             raise UsageError(f"{self._requests}, the file of requests that holds the prompts, no longer exists.")
-        offsets = OffsetIndex()
-        for offset, _, request in decode_lines(self._requests, msgspec.json.Decoder(_RequestId).decode):
-            offsets.add(request.custom_id, offset)
-        return offsets
+        return _RequestMessages(self._requests)

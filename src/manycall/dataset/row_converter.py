@@ -1,6 +1,7 @@
 """Convert rows to the chosen format, and record which of their fields are written."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 from manycall.dataset.answer_reader import AnswerReader
@@ -48,7 +49,8 @@ class UnchangedRows:
     """Writes rows as they are.
 
     Args:
-        answers: Reader for the answers, which equal rows have equal. A row without an answer is compared as a whole.
+        answers: Reader for the answers, which equal rows have equal. A row without an answer text is compared as a
+            whole.
     """
 
     def __init__(self, answers: AnswerReader) -> None:
@@ -60,9 +62,13 @@ class UnchangedRows:
     def convert(self, named: NamedRow) -> Converted:
         """Return a row unchanged."""
         _, row = named
-        has_answer = any(name in row for name in self._answers.fields)
-        whole = {name: value for name, value in row.items() if name != "id"}
-        return Converted(row, self._answers.text(row) if has_answer else whole)
+        return Converted(row, self._compared(row))
+
+    def _compared(self, row: Fields) -> Any:
+        if any(name in row for name in self._answers.fields):
+            with suppress(UsageError):  # a line of a batch may have tool calls, vectors or an error instead of a text
+                return self._answers.text(row)
+        return {name: value for name, value in row.items() if name != "id"}
 
     def lost_fields(self, row: Fields, converted: Converted) -> list[str]:
         """Return the fields that are not written: none."""

@@ -63,9 +63,13 @@ def turns_as_messages(turns: list[dict[str, Any]]) -> Messages:
         UnsuitableRow: A turn has a role that has no equivalent.
     """
     try:
-        return as_messages(turns)
+        messages = as_messages(turns)
     except ValueError as problem:
         raise UnsuitableRow(str(problem)) from None
+    for message in messages:
+        if not isinstance(message["role"], str):
+            raise UnsuitableRow(f"has a message whose role is not a text: {message['role']!r:.100}.")
+    return messages
 
 
 def prompt_in(row: Fields, name: str) -> tuple[Messages, tuple[str, str] | None]:
@@ -99,7 +103,7 @@ def _history(row: Fields) -> Messages:
         return []
     if is_conversation(history):
         return turns_as_messages(history)
-    if not all(isinstance(pair, list) and len(pair) == 2 for pair in history):
+    if not isinstance(history, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in history):
         raise UnsuitableRow("has a field 'history' with neither messages nor pairs of a question and an answer.")
     roles = ("user", "assistant")
     return [{"role": role, "content": text} for pair in history for role, text in zip(roles, pair, strict=True)]
@@ -159,7 +163,7 @@ def place_reasoning(example: TrainingExample, place: ReasoningPlace | None) -> T
             inline, drop = option("reasoning", "inline"), option("reasoning", "drop")
             raise UnsuitableRow(f"has thinking text. To write it before the answer: {inline}. To leave it out: {drop}.")
         rest = {name: value for name, value in turn.items() if name != "reasoning_content"}
-        return {**rest, "content": join(thought, turn["content"])} if place == "inline" else rest
+        return {**rest, "content": _with_thought(as_text(thought), turn.get("content"))} if place == "inline" else rest
 
     def all_placed(turns: Messages) -> Messages:
         return [placed(turn) for turn in turns]
@@ -170,12 +174,19 @@ def place_reasoning(example: TrainingExample, place: ReasoningPlace | None) -> T
     )
 
 
+def _with_thought(thought: str, content: Any) -> Any:
+    """Return the content of a message, which may be null or a list of parts, with thinking text before it."""
+    if isinstance(content, list):
+        return [{"type": "text", "text": join(thought, "")}, *content]
+    return join(thought, as_text(content or ""))
+
+
 def tools_in(row: Fields) -> Any:
     """Return the tools of a row as a list; None if it has none. ShareGPT data has them as JSON text."""
     tools = row.get("tools")
     if isinstance(tools, str) and tools:
         try:
             return json.loads(tools)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UnsuitableRow("has tools that are not valid JSON.") from None
     return tools or None

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from manycall.data.content_parts import is_image_part
+from manycall.data.images import base64_of
 from manycall.dataset.training_example import TrainingExample, UnsuitableRow
 from manycall.option_flags import option
 from manycall.records import Messages
@@ -69,6 +70,8 @@ class TrainingImages(NamedTuple):
             if self.for_llama_factory:
                 raise UnsuitableRow("has the URL of an image, which LLaMA-Factory does not load. Download the images.")
             return image
+        if (data := base64_of(image)) is not None:
+            return self._with_bytes({"bytes": data})
         return os.path.relpath(self.folder / image.removeprefix("file://"), self.out.parent)
 
     def _with_bytes(self, image: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class SingleAnswers:
 class AnswerPairs(SingleAnswers):
     """Present each answer together with the answer of another run to the same question.
 
-    Only the byte offsets of the other run's rows are kept in memory.
+    Only the ids and the byte offsets of the other run's rows are kept in memory.
     """
 
     def __init__(self, path: Path, id_field: str | None, both: bool) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from manycall.data.prompt_template import PromptTemplate
 from manycall.evals.planted_answers import write_answer_key
 from manycall.evals.tasks.task import Task
 from manycall.judging.verdict_format import VerdictFormat
@@ -101,7 +102,8 @@ def planted_grades(rubric: BuiltInRubric, answers: Path | None) -> str:
     """
     if answers is None:
         return ""
-    rows = [row for _, row in OutputReader(answers).rows()]
+    needed = PromptTemplate(rubric.text).required_fields
+    rows = [row for _, row in OutputReader(answers).rows() if all(row.get(name) is not None for name in needed)]
 
     def grade(fields: Fields) -> tuple[str, str]:
         letter = "A" if str(fields["answer"]).casefold() in str(fields["response"]).casefold() else "B"

@@ -3,6 +3,7 @@
 The judge is asked to end its reply with the line `Verdict: X`, where X is one of the labels.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -102,18 +103,18 @@ def parse_labels(given: str | Sequence[str] | LabelValues) -> LabelValues:
     """Return the labels from "good,bad", "right=1,wrong=0", a list, or a mapping of label to value.
 
     Raises:
-        UsageError: There are fewer than two labels, two equal labels, or a value that is not a number.
+        UsageError: There are fewer than two labels, two equal labels, or a value that is not a finite number.
     """
     if isinstance(given, Mapping):
         pairs: list[tuple[str, Any]] = list(given.items())
     else:
-        names = given.split(",") if isinstance(given, str) else given
+        names = given.split(",") if isinstance(given, str) else map(str, given)
         pairs = [(name.partition("=")[0].strip(), name.partition("=")[2] or None) for name in names]
     try:
-        labels = {str(name): None if value is None else float(value) for name, value in pairs}
-    except (TypeError, ValueError):
+        labels = {str(name): None if value is None else _finite(value) for name, value in pairs}
+    except (TypeError, ValueError, OverflowError):
         raise UsageError(
-            f"{option('labels', given)}: the value of a label must be a number, for example right=1,wrong=0."
+            f"{option('labels', given)}: the value of a label must be a finite number, for example right=1,wrong=0."
         ) from None
     different = {_bare(name) for name in labels} - {""}
     if not 2 <= len(different) == len(pairs) <= MAX_LABELS:
@@ -122,6 +123,13 @@ def parse_labels(given: str | Sequence[str] | LabelValues) -> LabelValues:
             "for example good,bad or right=1,wrong=0."
         )
     return labels
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
 
 
 _N = r"(?<![\d.])-?\d++(?:,\d{3})*+(?:\.\d++)?+"

@@ -16,10 +16,13 @@ VERSION = "2023-06-01"
 """Value of the header anthropic-version. From 2026-10-21 on, the API refuses temperature, top_p and top_k."""
 DEFAULT_MAX_TOKENS = 16_384
 """Sent if the user sets no limit, because the API requires one, which includes the thinking text. It is below the
-maximum of every current model, and below 21,333, above which Anthropic's SDK refuses a call without streaming."""
+maximum of every current model, and below 21,333, above which Anthropic's SDK refuses a call without streaming. The
+user's number of thinking tokens is added to it."""
 THINKING_BUDGETS = {"low": 1024, "medium": 4096, "high": 12_288}
 """Thinking tokens for each reasoning_effort, for models up to Claude 4.5. 1,024 is the API's minimum."""
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
+_MAPS_OF_SCHEMAS = ("properties", "$defs", "definitions")
+_SCHEMAS = ("items", "prefixItems", "anyOf", "allOf", "oneOf", "additionalProperties")
 _CLAUDE_VERSION = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?!\d)(?:[-.](\d{1,2})(?!\d))?")
 
 
@@ -48,12 +51,16 @@ def encode(body: Body) -> Body:
             turns.append({"role": role, "content": blocks})
     native: Body = {
         "model": body["model"],
-        "max_tokens": DEFAULT_MAX_TOKENS,
         "messages": [turn | {"content": _shortest(turn["content"])} for turn in turns],
     }
     if system:
         native["system"] = _shortest(system)
     native = chat_request.merge(native, chat_request.translate(body, _RULES))
+    budget = _thinking_budget(native)
+    native.setdefault("max_tokens", DEFAULT_MAX_TOKENS + budget)
+    # With tools, thinking between calls may take more than max_tokens.
+    if budget and "tools" not in native and _CLAUDE_VERSION.search(str(body["model"])):
+        _require_room(f"thinking of {body['model']}", budget, native["max_tokens"])
     if (effort := native.pop("reasoning_effort", None)) is not None:
         native = chat_request.merge(_thinking(effort, body["model"], native["max_tokens"]), native)
     return native
@@ -145,7 +152,42 @@ def _response_format(value: Any) -> Body:
         return {}
     if wanted.json_schema is None:
         raise errors.UsageError(f"{API} returns JSON only for a schema. Use a response_format of type 'json_schema'.")
-    return {"output_config": {"format": {"type": "json_schema", "schema": wanted.json_schema.schema}}}
+    return {"output_config": {"format": {"type": "json_schema", "schema": _closed(wanted.json_schema.schema)}}}
+
+
+def _closed(schema: Any) -> Any:
+    """Return a JSON schema with `additionalProperties: false` in each object with properties that does not set it.
+
+    The API requires it. An object without properties remains open: closed, it would permit only {}.
+    """
+    if isinstance(schema, list):
+        return [_closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {keyword: _closed_value(keyword, value) for keyword, value in schema.items()}
+    if "properties" in closed:
+        closed.setdefault("additionalProperties", False)
+    return closed
+
+
+def _closed_value(keyword: str, value: Any) -> Any:
+    if keyword in _MAPS_OF_SCHEMAS and isinstance(value, dict):
+        return {name: _closed(each) for name, each in value.items()}
+    return _closed(value) if keyword in _SCHEMAS else value
+
+
+def _thinking_budget(native: Body) -> int:
+    """Return the number of thinking tokens in the parameter `thinking`; 0 if it has none."""
+    thinking = native.get("thinking")
+    budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
+    return budget if isinstance(budget, int) else 0
+
+
+def _require_room(name: str, budget: int, max_tokens: Any) -> None:
+    if not isinstance(max_tokens, int) or max_tokens <= budget:
+        raise errors.UsageError(
+            f"{name} is {budget:,} thinking tokens, which max_tokens includes. Set max_tokens above {budget}."
+        )
 
 
 def _thinking(effort: Any, model: str, max_tokens: Any) -> Body:
@@ -168,11 +210,7 @@ def _thinking(effort: Any, model: str, max_tokens: Any) -> Body:
             f"{effort!r}. Use none, {levels}, or set thinking to {{'type': 'enabled', 'budget_tokens': N}}."
         )
     budget = THINKING_BUDGETS[effort]
-    if not isinstance(max_tokens, int) or max_tokens <= budget:
-        raise errors.UsageError(
-            f"reasoning_effort {effort!r} of {model} is {budget:,} thinking tokens, which max_tokens includes. "
-            f"Set max_tokens above {budget}."
-        )
+    _require_room(f"reasoning_effort {effort!r} of {model}", budget, max_tokens)
     return {"thinking": {"type": "enabled", "budget_tokens": budget}}
 
 

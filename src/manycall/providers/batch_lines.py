@@ -12,6 +12,7 @@ import msgspec
 from manycall.errors import UsageError
 from manycall.option_flags import option
 from manycall.providers.openai import API_PATHS, CONTENT_FIELD, encode
+from manycall.providers.parameter_lesson import with_defaults
 from manycall.records import DECODE_ERRORS, Api, Completion, Embeddings, Request
 
 BatchLine = dict[str, Any]
@@ -47,7 +48,7 @@ def parse_request(line: BatchLine, model: str = "", params: dict[str, Any] | Non
     model_name = body.get("model") or model
     if not model_name or not isinstance(model_name, str):
         raise UsageError(f"body.model is missing, and {option('model')} is not set")
-    request = Request(api, model_name, content, own if api == "embeddings" else {**(params or {}), **own})
+    request = Request(api, model_name, content, own if api == "embeddings" else with_defaults(own, params or {}))
     encode(request)
     return request
 

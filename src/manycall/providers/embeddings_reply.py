@@ -8,9 +8,6 @@ from collections.abc import Sequence
 from manycall.errors import EmptyCompletion, InvalidResponse
 from manycall.providers.chat_reply import Vector
 
-FLOAT_BYTES = 4
-"""Bytes of a number in the base64 form, which is little-endian."""
-
 
 def read_vectors(data: list[Vector] | None, body: bytes) -> list[Sequence[float]]:
     """Return the vectors in the order of the request's texts. A vector that is null or empty has no numbers.

@@ -109,6 +109,7 @@ CLASS_BY_ERROR: dict[type[errors.CallError], FailureClass] = {
 
 _WAIT_CLASSES = {RATE_LIMITED, KEY_RATE_LIMITED, CONCURRENCY_LIMITED, DAILY_QUOTA, OVERLOADED}
 _KEY_CLASSES = {BAD_KEY, OUT_OF_MONEY}
+_ROW_CLASSES = {TOO_LONG, CONTENT_FILTER}
 _RETRY_CLASSES = {RATE_LIMITED, CONCURRENCY_LIMITED, OVERLOADED, NO_ANSWER, SERVER_ERROR}
 _STATUSES_IN_BODY = {429, 502, 503, 529}
 """Statuses that count if they are in the body of a response with status 200."""
@@ -138,7 +139,7 @@ def _classify_status(error: HttpStatusError, name: str) -> FailureClass:
     read = read_error_body(error.body)
     known = _by_message(read.message or str(error), error.status, name) or _by_code((error.code, *read.codes), name)
     if error.retry_after is not None and error.status in (402, 403, 429):
-        if known not in _WAIT_CLASSES | _KEY_CLASSES:
+        if known not in _WAIT_CLASSES | _KEY_CLASSES | _ROW_CLASSES:
             return KEY_RATE_LIMITED if error.status == 402 else RATE_LIMITED
     elif known is None and error.status in (400, 422) and _is_of_a_parameter(read.parameter):
         return PARAMETER

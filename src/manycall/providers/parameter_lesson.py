@@ -32,6 +32,13 @@ _CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _CONTAINERS = frozenset({"body", "generation_config", "parameter", "parameters"})
 
 
+def with_defaults(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> Body:
+    """Return the parameters and the defaults of those that are not set. Both names of the limit are one parameter."""
+    if any(name in params for name in LIMITS):
+        defaults = {name: value for name, value in defaults.items() if name not in LIMITS}
+    return {**defaults, **params}
+
+
 def canonical_name(name: str) -> str:
     """Return the chat API's name of a parameter: `presencePenalty` and `body.presence_penalty` → `presence_penalty`."""
     parts = [_CAMEL_CASE.sub("_", part).lower() for part in re.split(r"[.\[\]]", name.strip("'\"` ")) if part]

@@ -14,7 +14,10 @@ from manycall.errors import UsageError
 from manycall.providers.prices import Price, Rates
 from manycall.records import DECODE_ERRORS
 
-PREFIXES = {"zhipu": "zai", "ark": "volcengine", "together": "together_ai", "fireworks": "fireworks_ai"}
+PREFIXES = {
+    "azure_v1": "azure", "gemini_openai": "gemini", "zhipu": "zai", "ark": "volcengine", "together": "together_ai",
+    "fireworks": "fireworks_ai",
+}  # fmt: skip
 """Provider → its name in the file, where it differs."""
 TIER_SUFFIXES = {"flex": "_flex", "batch": "_batches", "priority": "_priority"}
 _LONG_PROMPT = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")

@@ -103,6 +103,7 @@ CLASS_BY_PROVIDER_CODE: dict[str, Mapping[str, FailureClass]] = {
         "serveroverloaded": OVERLOADED,
         "inputtextsensitivecontentdetected*": CONTENT_FILTER,
         "inputtextriskdetection": CONTENT_FILTER,
+        "inputimage*": CONTENT_FILTER,
         "sensitivecontentdetected*": CONTENT_FILTER,
         "outputtext*": CONTENT_FILTER,
         "invalidparameter*": PARAMETER,
@@ -119,6 +120,7 @@ CLASS_BY_PROVIDER_CODE: dict[str, Mapping[str, FailureClass]] = {
     },
     "openrouter": {  # openrouter.ai/docs/api-reference/errors
         "openrouter_in_flight_budget": KEY_RATE_LIMITED,
+        "openrouter_free_tier_daily": DAILY_QUOTA,
         MODERATION_REASONS: CONTENT_FILTER,
     },
     "siliconflow": {"30001": OUT_OF_MONEY},
@@ -163,16 +165,20 @@ MESSAGE_RULES: tuple[MessageRule, ...] = (
     _says("deepseek", (400,), "^content exists risk", CONTENT_FILTER),
     _says("deepseek", (400,), "^model not exist", BAD_SETUP),
     _says("groq moonshot openai", (429,), r"\b(TPD|RPD|(tokens|requests) per day)\b", DAILY_QUOTA),
+    _says("openrouter", (429,), "free-models-per-day", DAILY_QUOTA),
     _says("moonshot", (429,), "concurrency", CONCURRENCY_LIMITED),
     _says("xai", (403,), "SAFETY_CHECK", CONTENT_FILTER),
-    _says("xai", (403,), "used all available credits", OUT_OF_MONEY),
+    _says("xai", (403, 429), "used all available credits", OUT_OF_MONEY),
     _says("dashscope", (400,), "range of input length should be", TOO_LONG),
     _says("moonshot", (400,), "exceeded model token limit", TOO_LONG),
-    _says("anthropic", (400,), "prompt is too long", TOO_LONG),
+    _says("anthropic", (400,), "prompt is too long|exceed context limit", TOO_LONG),
     _says("gemini gemini_openai", (400,), "exceeds the maximum number of tokens", TOO_LONG),
     _says("gemini gemini_openai", (400,), "location is not supported", BAD_SETUP),
-    _says("openai azure azure_v1", (429,), "^request too large", TOO_LONG),  # for a whole minute's tokens
-    _says("", (400,), "maximum context length", TOO_LONG),  # vLLM, SGLang
+    _says("openai azure azure_v1 groq", (413, 429), "^request too large", TOO_LONG),  # for a whole minute's tokens
+    _says("minimax", (400,), "context window exceeds limit", TOO_LONG),
+    # vLLM, SGLang
+    _says("", (400,), "maximum context length|longer than the (model's context|maximum model) length", TOO_LONG),
+    _says("sglang", (400,), "exceeds the maximum allowed length", TOO_LONG),
     # vLLM's Messages API names the parameter only in the message.
     _says("", (400,), r"\(parameter=(?!messages|prompt|input|model)", PARAMETER),
     _says("anthropic", (400,), "extra inputs are not permitted", PARAMETER),

@@ -6,6 +6,7 @@ import msgspec
 
 from manycall import errors
 from manycall.providers import reply_builder
+from manycall.providers.malformed_body import malformed_reason
 from manycall.providers.reply_builder import Count
 from manycall.providers.stream_events import SseEvent
 
@@ -32,6 +33,7 @@ FILTER_CODES = {
     "misalignment_policy_violation",
 }
 """Codes of a failed response that mean a content filter."""
+_ITEM_TYPES = ("message", "reasoning", "function_call")
 
 
 class _Text(msgspec.Struct):
@@ -59,7 +61,7 @@ class _Reason(msgspec.Struct):
 
 
 class _Reply(msgspec.Struct):
-    output: list[_Item]
+    output: list[dict[str, Any]]
     id: str | None = None
     model: str | None = None
     created_at: Count = None
@@ -102,7 +104,8 @@ def decode(body: bytes) -> bytes:
 
 def _as_chat(reply: _Reply, body: bytes) -> bytes:
     finish, native = _finish(reply, body)
-    messages = [item for item in reply.output if item.type == "message"]
+    items = _items(reply, body)
+    messages = [item for item in items if item.type == "message"]
     answers = [item for item in messages if item.phase != "commentary"]
     texts = [text for item in answers for text in item.texts("output_text")]
     logprobs = [each for text in texts for each in text.logprobs or ()]
@@ -113,11 +116,11 @@ def _as_chat(reply: _Reply, body: bytes) -> bytes:
         finish,
         native,
         text="".join(text.text or "" for text in texts),
-        reasoning="\n\n".join(each for item in reply.output if item.type == "reasoning" for each in _thought(item)),
+        reasoning="\n\n".join(each for item in items if item.type == "reasoning" for each in _thought(item)),
         refusal=refusal,
         tool_calls=[
             reply_builder.tool_call(item.call_id or "", item.name or "", item.arguments or "{}")
-            for item in reply.output
+            for item in items
             if item.type == "function_call"
         ],
         logprobs={"content": logprobs, "refusal": None} if logprobs else None,
@@ -135,6 +138,14 @@ def _as_chat(reply: _Reply, body: bytes) -> bytes:
         created=int(reply.created_at or 0),
         service_tier=reply.service_tier,
     )
+
+
+def _items(reply: _Reply, body: bytes) -> list[_Item]:
+    """Return the items that the chat API can express. Others, such as those of hosted tools, have other fields."""
+    try:
+        return [msgspec.convert(each, _Item) for each in reply.output if each.get("type") in _ITEM_TYPES]
+    except msgspec.ValidationError as error:
+        raise errors.InvalidResponse(malformed_reason(body, error), body=body) from None
 
 
 def _thought(item: _Item) -> list[str]:

@@ -15,6 +15,7 @@ from manycall.data.row_files import READERS
 from manycall.data.row_source import RowSource
 from manycall.errors import UsageError
 from manycall.option_flags import option
+from manycall.providers.parameter_lesson import with_defaults
 from manycall.records import Fields
 from manycall.run.options import RunOptions
 from manycall.run.row_blocks import BlockSize
@@ -155,7 +156,7 @@ def job_params(job: Job[Any], options: RunOptions) -> dict[str, Any]:
     Raises:
         UsageError: `n`, if the job keeps only the first answer to a call.
     """
-    params = {**job.params, **(options.params or {})}
+    params = with_defaults(options.params or {}, job.params)
     for name in ("temperature", "max_tokens"):
         if (value := getattr(options, name)) is not None:
             params[name] = value

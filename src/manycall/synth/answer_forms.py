@@ -16,6 +16,7 @@ from manycall.errors import AnswerInvalid, HttpStatusError, UsageError
 from manycall.evals.scoring.extraction import EXTRACT_SECONDS, ONLY_GROUP, extraction_task
 from manycall.evals.scoring.scorer_process import ScorerFailed, ScorerTooSlow, grade_function
 from manycall.option_flags import option
+from manycall.providers.parameter_lesson import with_defaults
 from manycall.records import Completion, Messages, Request, RowOutput
 from manycall.run.reask import ReaskCounts, append_text
 from manycall.run.reasoning_field import add_to_first
@@ -24,7 +25,8 @@ from manycall.store.row_parts import PARTS
 UNSUPPORTED_CODES = "sent without response_format"
 EXTRACTED, REPAIRED = "JSON taken from other text", "repaired JSON"
 """Counts of answers: those with text around the JSON, and those with a syntax error that was repaired."""
-_UNSUPPORTED_MARKERS = ("response_format", "json_schema", "guided_json", "structured output")
+_ANTHROPIC_NAMES = ("output_config", "output_format")
+_UNSUPPORTED_MARKERS = ("response_format", "json_schema", "guided_json", "structured output", *_ANTHROPIC_NAMES)
 
 
 class AnswerForm(Protocol):
@@ -142,10 +144,10 @@ class SchemaForm:
         pool, pool_model = llm.find_pool(self._endpoint)
         model = own.pop("model", pool_model)
         for schema in self._journaled_schemas:
-            with_format = {**llm.params, "response_format": schema.response_format, **own}
+            with_format = with_defaults({"response_format": schema.response_format, **own}, llm.params)
             yield Request("chat", model, messages, with_format, pool=pool)
             in_words = append_text(messages, schema.as_instruction, 0)
-            yield Request("chat", model, in_words, {**llm.params, **own}, pool=pool)
+            yield Request("chat", model, in_words, with_defaults(own, llm.params), pool=pool)
 
     @cached_property
     def _journaled_schemas(self) -> list[AnswerSchema]:
