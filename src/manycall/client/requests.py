@@ -102,4 +102,5 @@ def text_request(
         UsageError: no endpoint has this name.
     """
     pool, own = llm.find_pool(endpoint) if endpoint else ("", llm.model)
-    return Request(api, model or own, content, with_defaults(params, llm.params), "compact", pool)
+    merged = with_defaults(params, llm.params) if params else {**llm.params}  # most calls have no parameters of their own
+    return Request(api, model or own, content, merged, "compact", pool)
