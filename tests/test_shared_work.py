@@ -169,7 +169,7 @@ class SharedWork(RuleBasedStateMachine):
         if self.driver.units.is_finished:
             assert self.done.keys() == set(map(str, range(ROWS)))
         else:
-            assert self.is_budget_used or not self.held(), "rows are left, but nobody has any to do"
+            assert self.is_budget_used or not self.held(), "rows are left, but no worker has any to do"
 
     @property
     def is_budget_used(self) -> bool:

@@ -102,5 +102,5 @@ def text_request(
         UsageError: no endpoint has this name.
     """
     pool, own = llm.find_pool(endpoint) if endpoint else ("", llm.model)
-    merged = with_defaults(params, llm.params) if params else {**llm.params}  # most calls have no parameters of their own
+    merged = with_defaults(params, llm.params) if params else {**llm.params}
     return Request(api, model or own, content, merged, "compact", pool)
