@@ -205,7 +205,11 @@ def test_a_job_without_out_keeps_its_rows_as_long_as_its_stream_or_its_result(
     kept = run_virtual(result())
     assert len(list(kept)) == len(list(kept.rows())) == 10
     assert len(temporary_folders()) == 1
+    rows, failures = kept.rows(), kept.failures()
     del kept
+    gc.collect()
+    assert (len(list(rows)), list(failures)) == (10, [])  # an iterator of the rows keeps the result
+    del rows, failures
     gc.collect()
     assert temporary_folders() == set()
     run(left_early())
