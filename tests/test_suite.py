@@ -173,6 +173,15 @@ def test_a_pair_that_is_named_twice_is_refused() -> None:
         manycall.evaluate_all(["wordmath", "wordmath"], ["m"], out="r", base_url="sim", limit=2, progress=False)
 
 
+def test_a_task_with_rows_that_can_be_read_only_once_is_refused() -> None:
+    """Two runs would divide them, and the second evaluation of a task would find none."""
+    once = msgspec.structs.replace(task("t"), rows=iter([{"id": 1, "question": "?", "answer": "yes"}]))
+    with pytest.raises(UsageError, match="The rows of the task t are an iterator, which is empty after one run"):
+        manycall.evaluate_all([once], ["a", "b"], out="r", base_url="sim", progress=False)
+    with pytest.raises(UsageError, match="Pass a list"):
+        manycall.evaluate(once, model="a", out="r.jsonl", base_url="sim", progress=False)
+
+
 def test_every_pair_gets_an_output_and_the_planted_score_and_the_same_call_makes_no_further_ones() -> None:
     def evaluate() -> Any:
         return manycall.evaluate_all(

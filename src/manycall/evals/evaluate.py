@@ -1,6 +1,7 @@
 """Build the job that sends the questions of a task and scores the answers."""
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -179,6 +180,11 @@ def resolve_task(
         raise UsageError(f"{option('prompt')} and {option('scorer')} only apply to a file of rows. A task has its own.")
     check_num_fewshot(num_fewshot)
     if isinstance(task, Task):
+        if isinstance(task.rows, Iterator | AsyncIterator):
+            raise UsageError(
+                f"The rows of the task {task.name} are an iterator, which is empty after one run. "
+                "Pass a list, or write them to a file."
+            )
         return with_num_fewshot(task, num_fewshot)
     if is_built_in:
         named = TASKS[str(task)]
