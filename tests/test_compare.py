@@ -117,6 +117,25 @@ def test_samples_of_a_question_are_meaned_before_they_are_paired() -> None:
     assert versus.difference.test == "Student's t of the differences"
 
 
+def varied(name: str, samples: Sequence[int], right: str = "A") -> Path:
+    """The output of a task in which each sample of a question has its choices in another order."""
+    path = run(name, [], samples=True)
+    lines = (
+        {"id": f"q0#{n}", "question": "Q?", "answer": right if n == 0 else "ABCD"[n], "response": "A"} for n in samples
+    )
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_runs_whose_samples_differ_are_compared_in_any_order_and_with_another_number_of_samples() -> None:
+    first = varied("a", (0, 1, 2))
+    for name, samples in (("b", (2, 0, 1)), ("c", (1, 0)), ("d", (3, 1))):
+        (versus,) = compare(first, varied(name, samples), scorer="choice").differences
+        assert versus.difference.count == 1
+    with pytest.raises(UsageError, match="has a different question or answer"):
+        compare(first, varied("e", (1, 0), right="B"), scorer="choice")
+
+
 def test_a_message_says_that_questions_with_fewer_samples_count_as_much_as_the_others() -> None:
     found = compare(run("a", [0, 1, 1, None], samples=True), run("b", [1, 1]))
     assert found.runs[0].scores[0].value == 0.75

@@ -151,8 +151,11 @@ def require_same_questions(first: RunScores, other: RunScores, force: bool) -> N
         examples = [repr(next(iter(run.prompt_hashes), "no row")) for run in (first, other)]
         raise UsageError(f"{first.output.path} and {other.output.path} have no id in common ({', '.join(examples)}).")
     for question in common:
-        hashes = zip(first.prompt_hashes[question], other.prompt_hashes[question], strict=True)
-        if not force and any(a != b for a, b in hashes if a is not None and b is not None):
+        (number, hashes), (other_number, other_hashes) = first.prompt_hashes[question], other.prompt_hashes[question]
+        if number != other_number:  # a task may vary its samples, for example the order of the choices
+            continue
+        pairs = zip(hashes, other_hashes, strict=True)
+        if not force and any(a != b for a, b in pairs if a is not None and b is not None):
             raise UsageError(
                 f"Row {question!r:.100} has a different question or answer in {other.output.path} than in "
                 f"{first.output.path}. To compare them anyway: {option('force', True)}."

@@ -88,7 +88,7 @@ class RunScores:
         self._weigh = scorer.weigh
         self._row_offsets: dict[str, int] = {}
         self._unanswered_fields: dict[str, Fields] = {}
-        self.prompt_hashes: dict[str, tuple[int | None, ...]] = {}
+        self.prompt_hashes: dict[str, tuple[int, tuple[int | None, ...]]] = {}  # question -> its first sample's number
         self.rows = self.truncated = 0
         for offset, row in output.rows():
             if "id" not in row:
@@ -96,18 +96,20 @@ class RunScores:
                     f"{output.path}, row at byte {offset:,}: the field 'id', by which rows are paired, is missing."
                 )
             self.unanswered.discard(str(row["id"]))
-            question, _ = output.split_sample_id(str(row["id"]))
+            question, number = output.split_sample_id(str(row["id"]))
             self.rows += 1
             self.truncated += row.get("finish_reason") == "length"
             self._row_offsets.setdefault(question, offset)
-            self._add(question, row, self.grade(offset, row))
+            self._add(question, number, row, self.grade(offset, row))
         for row_id, failed in self.unanswered.items():
-            question, _ = output.split_sample_id(row_id)
+            question, number = output.split_sample_id(row_id)
             self._unanswered_fields.setdefault(question, failed.fields)
-            self._add(question, failed.fields, no_answer_grades(scorer.answer_scores))
+            self._add(question, number, failed.fields, no_answer_grades(scorer.answer_scores))
 
-    def _add(self, question: str, row: Mapping[str, Any], grades: RowGrades) -> None:
-        self.prompt_hashes[question] = tuple(hash(repr(row[name])) if name in row else None for name in PROMPT_FIELDS)
+    def _add(self, question: str, number: int, row: Mapping[str, Any], grades: RowGrades) -> None:
+        if question not in self.prompt_hashes or number < self.prompt_hashes[question][0]:
+            hashes = tuple(hash(repr(row[name])) if name in row else None for name in PROMPT_FIELDS)
+            self.prompt_hashes[question] = number, hashes
         for name, (_, value) in grades.items():
             self.scores.setdefault(name, {}).setdefault(question, array("d")).append(value)
         for name, weight in self._weigh(dict(row)).items():
