@@ -28,7 +28,7 @@ from manycall.evals.tasks.sample_fields import sample_fields
 from manycall.evals.tasks.task import Task
 from manycall.evals.tasks.task_prompt import TaskPrompt
 from manycall.option_flags import option, spelled
-from manycall.records import NO_ANSWER_KINDS, Completion, Request, Row
+from manycall.records import NO_ANSWER_KINDS, Completion, Fields, Request, Row
 from manycall.run.dry_run import DryRunResult
 from manycall.run.input_rows import files_folder, open_rows
 from manycall.run.job import Job
@@ -87,7 +87,7 @@ def evaluate_job(
             raise
         assert isinstance(reply, Completion)
         # a user's functions may be slow; in a thread they do not delay other calls
-        text, finish_reason = _answer(resolved, reply)
+        text, finish_reason = _answer(resolved, reply, fields)
         grades = grade(text, fields) if resolved.is_fast else await asyncio.to_thread(grade, text, fields)
         for name, (_, value) in grades.items():
             running_means[name].add(value)
@@ -220,9 +220,11 @@ def _sample_seed(params: dict[str, Any], sample: int) -> dict[str, Any]:
     return {**params, "seed": seed + sample} if sample and isinstance(seed, int) else params
 
 
-def _answer(task: Task, reply: Completion) -> tuple[str, str]:
+def _answer(task: Task, reply: Completion, fields: Fields) -> tuple[str, str]:
     """Return the text to score, and the finish reason. Of a text that is not the model's own, nothing is truncated."""
-    return (reply.text, reply.finish_reason) if task.answer_text is None else (task.answer_text(reply), "logprobs")
+    if task.answer_text is None:
+        return reply.text, reply.finish_reason
+    return task.answer_text(reply, fields), "logprobs"
 
 
 def _target(task: Task, fields: dict[str, Any]) -> Any:
