@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -200,17 +201,17 @@ def test_every_pair_gets_an_output_and_the_planted_score_and_the_same_call_makes
     assert "wordmath" in Path("r.html").read_text()
 
 
-def run_output(folder: str, model: str, right: list[int]) -> None:
+def run_output(folder: str, model: str, right: list[int], name: str = "t") -> None:
     """An evaluation whose answers to the questions with 1 are right."""
     handler = iter(right)
-    given = task("t", *(True for _ in right))
+    given = task(name, *(True for _ in right))
 
     async def main() -> None:
         transport = MemoryTransport(lambda body: chat_response("yes" if next(handler) else "no"))
         async with manycall.Client(model, base_url="http://s/v1", transport=transport, concurrency=1) as llm:
             await llm.evaluate(given, out=Path(folder) / f"{model}.jsonl", progress=False)
 
-    Path(folder).mkdir(exist_ok=True)
+    Path(folder).mkdir(parents=True, exist_ok=True)
     run_virtual(main())
 
 
@@ -244,6 +245,30 @@ def test_models_with_the_same_score_have_the_same_rank() -> None:
     for model in ("a", "b"):
         run_output("r", model, [1, 0])
     assert [each.rank for each in manycall.rank_models("r", metric="score").models] == [1, 1]
+
+
+def test_a_run_without_a_row_is_left_out_of_the_ranking_and_named() -> None:
+    for model, right in (("a", [1, 1]), ("b", [1, 0]), ("c", [1, 1])):
+        run_output("r", model, right)
+    Path("r/c.jsonl").write_text("")
+    ranking = manycall.rank_models("r", metric="score")
+    assert [each.model for each in ranking.models] == ["a", "b"]
+    assert "Left out, because no row is scored: r/c.jsonl." in ranking.messages()
+    Path("r/b.jsonl").write_text("")
+    with pytest.raises(UsageError, match="two models"):
+        manycall.rank_models("r", metric="score")
+
+
+def test_the_mean_of_the_tasks_is_shown_only_if_each_model_has_one_output_of_each_task() -> None:
+    for folder, model, names in (("1", "a", "tu"), ("1", "b", "tu"), ("1", "c", "t"), ("2", "c", "t")):
+        for name in names:
+            run_output(f"r/{folder}{name}", model, [1, 0], name)
+    columns = [head[1] for head, _ in manycall.rank_models("r", metric="score").tables()]
+    assert columns == ["score"]
+    shutil.rmtree("r/2t")
+    run_output("r/1u", "c", [1, 0], "u")
+    columns = [head[1] for head, _ in manycall.rank_models("r", metric="score").tables()]
+    assert columns == ["mean score of 2 tasks", "score"]
 
 
 def test_a_folder_without_two_models_of_a_task_is_refused() -> None:
