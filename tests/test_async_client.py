@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 import manycall
+from manycall.errors import UsageError
 from manycall.evals.tasks.wordmath import problems
 from manycall.run.row_stream import RowStream
 from manycall.testing import InProcessTransport, MemoryTransport, SimServer, SimSettings, run_virtual
@@ -180,6 +181,11 @@ def test_two_jobs_of_a_client_cannot_write_the_same_output() -> None:
         await llm.aclose()
 
     run(main())
+
+
+def test_the_status_outside_an_event_loop_is_refused() -> None:
+    with pytest.raises(UsageError, match="needs a running event loop"):
+        simulated()[0].status()
 
 
 def temporary_folders() -> set[Path]:

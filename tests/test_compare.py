@@ -167,6 +167,11 @@ def test_a_score_with_weights_is_compared_by_its_weighted_means() -> None:
     assert equal.stderr == pytest.approx(paired_difference([(0, 1), (1, 0), (0.5, 0)], binary=False).stderr)
 
 
+def test_scores_whose_weights_are_all_0_are_0() -> None:
+    found = weighted_difference([(0, 1), (1, 1)], [0, 0])
+    assert (found.first, found.second, found.value, found.wins) == (0, 0, 0, 1)
+
+
 def test_the_order_in_which_samples_finished_is_no_difference() -> None:
     tenths = {f"q0#{n}": n / 10 for n in (1, 2, 3)}
     a = standing("a", tenths, samples=True)

@@ -180,6 +180,8 @@ def resolve_task(
         raise UsageError(f"{option('prompt')} and {option('scorer')} only apply to a file of rows. A task has its own.")
     check_num_fewshot(num_fewshot)
     if isinstance(task, Task):
+        if not task.filters:
+            raise UsageError(f"The task {task.name} has no filter: extract is empty.")
         if isinstance(task.rows, Iterator | AsyncIterator):
             raise UsageError(
                 f"The rows of the task {task.name} are an iterator, which is empty after one run. "
