@@ -1,7 +1,7 @@
 """Build the job that sends the questions of a task and scores the answers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import inspect
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -182,11 +182,8 @@ def resolve_task(
     if isinstance(task, Task):
         if not task.filters:
             raise UsageError(f"The task {task.name} has no filter: extract is empty.")
-        if isinstance(task.rows, Iterator | AsyncIterator):
-            raise UsageError(
-                f"The rows of the task {task.name} are an iterator, which is empty after one run. "
-                "Pass a list, or write them to a file."
-            )
+        if inspect.isgenerator(task.rows) and inspect.getgeneratorstate(task.rows) == inspect.GEN_CLOSED:
+            raise UsageError(f"The rows of the task {task.name} have been read. Pass a list, or a new generator.")
         return with_num_fewshot(task, num_fewshot)
     if is_built_in:
         named = TASKS[str(task)]

@@ -1,7 +1,7 @@
 """Several tasks with several models: one job and one output for each pair."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,6 +65,12 @@ def suite_pairs(
         raise UsageError(f"Expected at least one task and one model ({option('model')}).")
     if Path(folder).is_file():
         raise UsageError(f"{folder} is a file. With several tasks or models, {option('out')} names a folder.")
+    for task in tasks if len(models) > 1 else ():
+        if isinstance(task, Task) and isinstance(task.rows, Iterator | AsyncIterator):
+            raise UsageError(
+                f"The rows of the task {task.name} are an iterator, so the models would divide them. Pass a list, or "
+                "write them to a file."
+            )
     pairs, outputs = list[SuitePair](), set[Path]()
     for model in models:
         for task in tasks:
