@@ -201,6 +201,38 @@ def test_every_pair_gets_an_output_and_the_planted_score_and_the_same_call_makes
     assert "wordmath" in Path("r.html").read_text()
 
 
+def test_answers_that_cannot_be_scored_again_do_not_lose_the_scores_of_the_other_runs() -> None:
+    def boom(answer: Any, target: Any) -> float:
+        raise RuntimeError("boom")
+
+    def evaluate(scorer: Callable[[Any, Any], float]) -> Any:
+        tasks = [task("t", True), msgspec.structs.replace(task("u", True), scorer=scorer)]
+        return manycall.evaluate_all(tasks, ["m"], out="r", base_url="sim", progress=False)
+
+    assert evaluate(lambda answer, target: 1.0).stopped == []
+    fine, stopped = evaluate(boom).runs
+    assert fine.result.scored_rows == 1
+    assert "u cannot score it: RuntimeError: boom" in stopped.stopped
+
+
+def test_a_dropped_parameter_is_not_shown_as_sent() -> None:
+    options: dict[str, Any] = {"base_url": "sim", "limit": 3, "samples": 2, "progress": False}
+    (sent,) = manycall.evaluate_all(["wordmath"], ["m"], out="a", **options).runs
+    (dropped,) = manycall.evaluate_all(["wordmath"], ["m"], out="b", drop="temperature", **options).runs
+    assert sent.result is not None
+    assert dropped.result is not None
+    assert sent.settings["temperature"] == "0.0"
+    assert "temperature" not in dropped.settings
+    assert "The samples were generated at temperature 0" in str(sent.result)
+    assert "The samples were generated at temperature 0" not in str(dropped.result)
+    assert (
+        "temperature"
+        not in manycall.evaluate_all(["wordmath"], ["m"], out="c", drop="temperature", dry_run=True, **options)
+        .runs[0]
+        .settings
+    )
+
+
 def run_output(folder: str, model: str, right: list[int], name: str = "t") -> None:
     """An evaluation whose answers to the questions with 1 are right."""
     handler = iter(right)

@@ -5,10 +5,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from manycall.client.body_adapter import dropped_names
 from manycall.data.prompt_template import PromptLike
 from manycall.errors import ManycallError
 from manycall.evals.eval_result import EvalResult
 from manycall.evals.no_answer import NoAnswer
+from manycall.evals.protocol_changes import sent_params
 from manycall.evals.suite import SuitePair, TaskLike, suite_pairs
 from manycall.evals.suite_result import SuiteResult, SuiteRun
 from manycall.providers.prices import GivenPrice
@@ -24,6 +26,7 @@ from manycall.run.options import (
     wrap_api_key,
 )
 from manycall.run.run_result import RunResult
+from manycall.store.output_reader import OutputReader
 
 SHOWN_SETTINGS = ("temperature", "max_tokens", "max_completion_tokens", "thinking")
 """Settings of the calls that a table of scores shows."""
@@ -113,13 +116,28 @@ def evaluate_all(
 
 
 def _suite_run(pair: SuitePair, outcome: RunResult | ManycallError) -> SuiteRun:
-    result: EvalResult | None = None if isinstance(outcome, ManycallError) else pair.job.finish(outcome)
-    sent = {**pair.job.settings, **pair.job.params, **(pair.options.params or {})}
-    for name in ("temperature", "max_tokens", "thinking"):
-        if (value := getattr(pair.options, name)) is not None:
-            sent[name] = value
+    result: EvalResult | None = None
+    if not isinstance(outcome, ManycallError):
+        try:
+            result = pair.job.finish(outcome)
+        except ManycallError as error:  # a row that cannot be scored again must not lose the tables of the other runs
+            outcome = error
+    sent = _sent_settings(pair, is_recorded=result is not None)
     return SuiteRun(
         task=pair.task, model=pair.model, out=Path(pair.options.out), samples=pair.samples,
         settings={name: str(sent[name]) for name in SHOWN_SETTINGS if name in sent},
         result=result, stopped=str(outcome) if isinstance(outcome, ManycallError) else "",
     )  # fmt: skip
+
+
+def _sent_settings(pair: SuitePair, is_recorded: bool) -> dict[str, Any]:
+    """Return the settings of a pair, with the parameters as they were sent if the output records that."""
+    options, out = pair.options, Path(pair.options.out)
+    given = {"temperature": options.temperature, "max_tokens": options.max_tokens}
+    params = {**pair.job.params, **(options.params or {}), **{k: v for k, v in given.items() if v is not None}}
+    if is_recorded and out.is_file():
+        params = sent_params(OutputReader(out), params)
+    dropped = dropped_names(options.drop)
+    params = {name: value for name, value in params.items() if name not in dropped}
+    thinking = {} if options.thinking is None else {"thinking": options.thinking}
+    return {**pair.job.settings, **params, **thinking}
