@@ -86,7 +86,11 @@ def test_the_second_run_is_compared_with_the_first_on_the_rows_that_both_have() 
 def test_a_question_without_an_answer_is_wrong_on_both_sides_or_excluded_on_both() -> None:
     a, b = run("a", [1, 1, None]), run("b", [1, None, 1])
     for name, question in (("a", 2), ("b", 1)):
-        failed = {"id": f"q{question}", "kind": "reasoning_only", "row": {"question": f"Q{question}?", "answer": "1"}}
+        failed = {
+            "id": f"q{question}",
+            "kind": "reasoning_only",
+            "row": {"question": f"Q{question}?", "answer": "1", "text": "input"},
+        }
         Path(f"{name}.jsonl.run/failures.jsonl").write_text(json.dumps(failed) + "\n")
     found = compare(a, b, out="changed.jsonl")
     (versus,) = found.differences

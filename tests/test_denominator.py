@@ -107,3 +107,13 @@ def test_a_done_row_that_failed_earlier_does_not_stand_for_a_missing_one(result:
         done = json.loads(lines[0])["id"]
         failures.write(json.dumps({"id": done, "kind": "call_error", "error": "", "row": {}}) + "\n")
     assert manycall.score("o.jsonl").incomplete.startswith("Incomplete: 19 of 20 rows.")
+
+
+@pytest.mark.parametrize(("no_answer", "quoted"), [("wrong", False), ("exclude", True)])
+def test_the_report_quotes_only_rows_without_a_score_as_such(
+    result: manycall.results.EvalResult, no_answer: Any, quoted: bool
+) -> None:
+    manycall.write_report(manycall.score("o.jsonl", no_answer=no_answer), "r.md")
+    _, _, unscored = Path("r.md").read_text().partition("Rows without a score")
+    assert "out of order" in unscored
+    assert (": empty" in unscored) == quoted

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from manycall.comparison.comparison_result import ChangedQuestion, Comparison, RunDifference
 from manycall.comparison.protocol import require_same_protocol, setting_differences
-from manycall.comparison.run_scores import RunScores, row_scorer, sample_mean
+from manycall.comparison.run_scores import RESPONSE_FIELDS, RunScores, row_scorer, sample_mean
 from manycall.errors import UsageError
 from manycall.evals.lm_eval.samples import open_output
 from manycall.evals.no_answer import NoAnswer
@@ -135,7 +135,7 @@ class RunPair(NamedTuple):
             question=str(rows[0].get("question", "")),
             answer=str(rows[0].get("answer", "")),
             extracted=[str(grade[self.name][0]) if self.name in grade else "" for grade in grades],
-            responses=[str(row.get("response", row.get("text", ""))) for row in rows],
+            responses=[str(next((row[name] for name in RESPONSE_FIELDS if name in row), "")) for row in rows],
             runs=[str(run.output.path) for run in runs],
         )
 

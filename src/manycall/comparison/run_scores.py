@@ -22,6 +22,10 @@ from manycall.records import Fields
 from manycall.store.output_reader import OutputReader
 
 
+RESPONSE_FIELDS = ("response", "text")
+"""Fields of an output with the response, the first of them that a row has."""
+
+
 class RowScorer(NamedTuple):
     """How the rows of a run are scored.
 
@@ -117,9 +121,13 @@ class RunScores:
                 self.weights.setdefault(name, {})[question] = weight
 
     def first_row(self, question: str) -> tuple[Mapping[str, Any], RowGrades]:
-        """Return the first row of a question that was written, and its grades; the row's own fields if none was."""
+        """Return the first row of a question that was written, and its grades; the row's own fields if none was.
+
+        These have no response: a field of the input with such a name is left out.
+        """
         if (offset := self._row_offsets.get(question)) is None:
-            return self._unanswered_fields[question], {}
+            fields = self._unanswered_fields[question]
+            return {name: value for name, value in fields.items() if name not in RESPONSE_FIELDS}, {}
         row = next(self.output.read_at([offset]))
         return row, self.grade(offset, row)
 

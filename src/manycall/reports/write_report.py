@@ -65,7 +65,7 @@ def _evaluation(result: EvalResult) -> Page:
             lengths.section(),
             Section("Answers with score 0", quotes=wrong_answer_quotes(result.wrong_examples)),
             Section("Truncated answers", quotes=lengths.truncated),
-            Section("Rows without a score", quotes=failed_row_quotes(output)),
+            Section("Rows without a score", quotes=failed_row_quotes(output, result.failure_counts)),
         ],
     )
 
@@ -139,7 +139,7 @@ def _judgement(result: JudgeResult) -> Page:
             _provenance([facts]),
             Section("Rubric", quotes=[Quote("Prompt of the judge", [(name, text) for name, text in rubric if text])]),
             Section("First verdicts", quotes=list(verdict_quotes(output, result.output_field))),
-            Section("Rows without a verdict", quotes=failed_row_quotes(output)),
+            Section("Rows without a verdict", quotes=failed_row_quotes(output, result.failure_counts)),
         ],
     )
 
