@@ -21,7 +21,6 @@ from manycall.option_flags import option
 from manycall.records import Fields
 from manycall.store.output_reader import OutputReader
 
-
 RESPONSE_FIELDS = ("response", "text")
 """Fields of an output with the response, the first of them that a row has."""
 
