@@ -185,6 +185,18 @@ def test_rows_that_can_be_read_only_once_are_for_one_model_and_one_evaluation() 
         manycall.evaluate(once, model="a", out="r.jsonl", base_url="sim", progress=False)
 
 
+def test_one_task_and_one_model_need_no_list() -> None:
+    options: dict[str, Any] = {"out": "r", "base_url": "sim", "limit": 2, "progress": False, "dry_run": True}
+    for tasks in ("wordmath", task("wordmath", True)):
+        (run,) = manycall.evaluate_all(tasks, "abc", **options).runs
+        assert (run.task, run.model) == ("wordmath", "abc")
+
+
+def test_a_dry_run_of_several_models_creates_no_folder() -> None:
+    manycall.evaluate_all(["wordmath"], ["a", "b"], out="r", base_url="sim", limit=2, progress=False, dry_run=True)
+    assert not Path("r").exists()
+
+
 def test_every_pair_gets_an_output_and_the_planted_score_and_the_same_call_makes_no_further_ones() -> None:
     def evaluate() -> Any:
         return manycall.evaluate_all(

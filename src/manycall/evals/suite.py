@@ -41,8 +41,8 @@ class SuitePair(NamedTuple):
 
 
 def suite_pairs(
-    tasks: Sequence[TaskLike],
-    models: Sequence[str],
+    tasks: TaskLike | Sequence[TaskLike],
+    models: str | Sequence[str],
     options: dict[str, Any],
     folder: str | PathLike[str],
     *,
@@ -61,6 +61,8 @@ def suite_pairs(
     Raises:
         UsageError: an argument is not valid, or two pairs would have the same output.
     """
+    tasks = [tasks] if isinstance(tasks, str | PathLike | Task) else tasks
+    models = [models] if isinstance(models, str) else models
     if not tasks or not models:
         raise UsageError(f"Expected at least one task and one model ({option('model')}).")
     if Path(folder).is_file():
@@ -84,7 +86,7 @@ def suite_pairs(
                 raise UsageError(f"{job.name} with {model} is named twice, or has the same output as another: {out}.")
             outputs.add(out)
             pairs.append(SuitePair(job.name, model, job.source.rows_per_input, job, run_options))
-    for out in outputs:
+    for out in () if options.get("dry_run") else outputs:
         out.parent.mkdir(parents=True, exist_ok=True)
     return pairs
 

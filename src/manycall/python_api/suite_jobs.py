@@ -15,6 +15,7 @@ from manycall.evals.suite import SuitePair, TaskLike, suite_pairs
 from manycall.evals.suite_result import SuiteResult, SuiteRun
 from manycall.providers.prices import GivenPrice
 from manycall.python_api import dispatch
+from manycall.python_api.job_call import job_function
 from manycall.records import Secret
 from manycall.run.job_group import GroupMember
 from manycall.run.options import (
@@ -32,10 +33,11 @@ SHOWN_SETTINGS = ("temperature", "max_tokens", "max_completion_tokens", "thinkin
 """Settings of the calls that a table of scores shows."""
 
 
+@job_function
 @document_run_options
 def evaluate_all(
-    tasks: Sequence[TaskLike],
-    models: Sequence[str],
+    tasks: TaskLike | Sequence[TaskLike],
+    models: str | Sequence[str],
     *,
     out: str | PathLike[str],
     num_fewshot: int | None = None,
@@ -80,8 +82,8 @@ def evaluate_all(
     together. A run that stops does not stop the others; the same call finishes it.
 
     Args:
-        tasks: names of benchmarks, `Task` objects, or files of rows with `question` and `answer`.
-        models: names of models at the endpoint.
+        tasks: names of benchmarks, `Task` objects, or files of rows with `question` and `answer`; or one of these.
+        models: names of models at the endpoint, or one name.
         out: a folder. The output of a run is MODEL/TASK.jsonl in it.
         num_fewshot: number of few-shot examples. Default: that of each benchmark.
         prompt, scorer: for files of rows, see `evaluate`.
