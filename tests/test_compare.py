@@ -140,6 +140,21 @@ def test_runs_whose_samples_differ_are_compared_in_any_order_and_with_another_nu
         compare(first, varied("e", (1, 0), right="B"), scorer="choice")
 
 
+def test_a_task_with_votes_is_compared_by_the_scores_that_it_reports() -> None:
+    """Self-consistency: the score of the first sample, and of the majority answer."""
+    for name, said in (("a", ("1", "2", "2")), ("b", ("2", "1", "1"))):
+        path = run(name, [], samples=True)
+        lines = ({"id": f"q{q}#{n}", "answer": "1", "response": said[n]} for q in range(2) for n in (2, 0, 1))
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    task = Task([], "", {"first": str.strip}, lambda answer, target: answer == target, votes={"maj@3": 3, "maj@9": 9})
+    found = compare("a.jsonl", "b.jsonl", scorer=task)
+    assert [(score.filter, score.value) for score in found.runs[0].scores] == [("first", 1), ("maj@3", 0)]
+    scored = manycall.score("b.jsonl", scorer=task).scores
+    assert [(score.filter, score.value) for score in found.runs[1].scores] == [(s.filter, s.value) for s in scored]
+    (versus,) = compare("a.jsonl", "b.jsonl", scorer=task, metric="maj@3").differences
+    assert (versus.metric, versus.difference.value) == ("maj@3", 1)
+
+
 def test_a_message_says_that_questions_with_fewer_samples_count_as_much_as_the_others() -> None:
     found = compare(run("a", [0, 1, 1, None], samples=True), run("b", [1, 1]))
     assert found.runs[0].scores[0].value == 0.75

@@ -13,7 +13,7 @@ from manycall.evals.eval_result import MeanEstimate, Score
 from manycall.evals.stats.group_means import WeightedMean
 from manycall.evals.stats.intervals import BINARY_SCALE, Scale, bounded_interval, clustered_stderr, worst_case_bounds
 from manycall.evals.stats.mean import Mean
-from manycall.evals.stats.repeated_samples import SampleMetric, ScoredSample, majority_score, sample_metrics
+from manycall.evals.stats.repeated_samples import SampleMetric, ScoredSample, sample_metrics, vote_score
 from manycall.store.output_reader import OutputReader
 
 
@@ -78,9 +78,8 @@ class ScoreAccumulator:
         """Return the score of the majority answers of one filter among the first k samples."""
         mean = Mean()
         for samples in self._samples[name].values():
-            first = sorted(sample for sample in samples if sample.number < k)
-            if len(first) == k:
-                mean.add(majority_score(first))
+            if (score := vote_score(samples, k)) is not None:
+                mean.add(score)
         return Score(self._task, title, mean.value, mean.stderr, mean.count, mean.interval(self._scale))
 
     def _score(self, name: str, mean: Mean) -> Score:

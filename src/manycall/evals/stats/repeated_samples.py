@@ -75,6 +75,15 @@ def majority_score(samples: Sequence[ScoredSample]) -> float:
     return majority_sample(samples).score
 
 
+def vote_score(samples: Sequence[ScoredSample], k: int) -> float | None:
+    """Return the score of the majority answer among the first k samples of a question; None if one of them is missing.
+
+    With k = 1, that is the score of the first sample.
+    """
+    first = sorted(sample for sample in samples if sample.number < k)
+    return majority_score(first) if len(first) == k else None
+
+
 def mean_at_k(samples: Sequence[ScoredSample]) -> float:
     """Return the mean score."""
     return math.fsum(sample.score for sample in samples) / len(samples)
