@@ -95,7 +95,7 @@ class RunScores:
         self.scores: dict[str, dict[str, array[float]]] = {}  # name -> question -> the score of each sample
         self.weights: dict[str, dict[str, float]] = {}  # name -> question -> weight, of the scores that have weights
         self._weigh, self._votes = scorer.weigh, scorer.votes
-        self._samples: dict[str, dict[str, list[ScoredSample]]] = {}  # the same with the answers, for votes
+        self._samples: dict[str, dict[str, list[ScoredSample]]] = {}  # the same with hashes of the answers, for votes
         self._row_offsets: dict[str, int] = {}
         self._unanswered_fields: dict[str, Fields] = {}
         self.prompt_hashes: dict[str, tuple[int, tuple[int | None, ...]]] = {}  # question -> its first sample's number
@@ -124,7 +124,7 @@ class RunScores:
             self.prompt_hashes[question] = number, hashes
         for name, (answer, value) in grades.items():
             if self._votes:
-                sample = ScoredSample(number, str(answer), value)
+                sample = ScoredSample(number, hash(str(answer)), value)
                 self._samples.setdefault(name, {}).setdefault(question, []).append(sample)
                 continue
             self.scores.setdefault(name, {}).setdefault(question, array("d")).append(value)

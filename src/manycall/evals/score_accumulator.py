@@ -1,7 +1,8 @@
 """Accumulate the scores of rows over an output.
 
 Memory: one counter per distinct score; for a filter with weights, a number for each row. If questions have several
-samples, also every sample's answer and score: majority votes and pass@k need all samples of a question together.
+samples, also every sample's score and the hash of its answer: majority votes and pass@k need all samples of a question
+together.
 """
 
 import math
@@ -54,7 +55,7 @@ class ScoreAccumulator:
             answer, score = grades[name]
             mean.add(score)
             if self._output.has_samples:
-                self._samples[name][question].append(ScoredSample(number, str(answer), score))
+                self._samples[name][question].append(ScoredSample(number, hash(str(answer)), score))
 
     def scores(self, votes: Mapping[str, int] | None = None) -> list[Score]:
         """Return the scores: one per filter, or with `votes` several per filter.
@@ -87,7 +88,8 @@ class ScoreAccumulator:
         if (weighted := self._weighted.get(name)) is not None:
             return Score(self._task, name, weighted.value, None, mean.count)
         clustered, interval, metrics = None, mean.interval(self._scale), list[SampleMetric]()
-        if questions := self._samples[name].values():
+        questions = self._samples[name].values()
+        if any(len(samples) > 1 for samples in questions):
             clustered = clustered_stderr((len(samples), math.fsum(s.score for s in samples)) for samples in questions)
             interval = bounded_interval(mean.value, clustered, len(questions), self._scale)
             metrics = sample_metrics(questions)

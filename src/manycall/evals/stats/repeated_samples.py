@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -15,12 +15,12 @@ class ScoredSample(NamedTuple):
 
     Attributes:
         number: number of the sample, from 0.
-        answer: the answer extracted from the response.
+        answer: the answer extracted from the response, or its hash: answers are only compared with each other.
         score: score of the answer; 1 or more is right.
     """
 
     number: int
-    answer: str
+    answer: Hashable
     score: float
 
 
