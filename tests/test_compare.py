@@ -247,7 +247,7 @@ def loosely(answer: str, target: str) -> float:
 def test_scorers_of_another_file_are_asked_for_and_then_score_all_runs() -> None:
     a, b = run("a", [0, 1, 1], job="eval mine"), run("b", [1, 1, 1], job="eval mine")
     with pytest.raises(
-        UsageError, match=r"a\.jsonl was scored by a task file that is not stored with it\. Pass scorer='FILE\.py:task'"
+        UsageError, match=r"a\.jsonl was scored by a task that is not stored with it\. Pass your Task as scorer=\."
     ):
         compare(a, b)
     for score, first, other in ((strictly, 0, 0), (loosely, 2 / 3, 1)):

@@ -9,7 +9,7 @@ from manycall.comparison.comparison_result import ComparedRun
 from manycall.errors import UsageError
 from manycall.evals.eval_result import Score
 from manycall.evals.no_answer import NoAnswer, UnansweredRows, no_answer_grades
-from manycall.evals.rescore import task_of
+from manycall.evals.rescore import task_of, task_remedy
 from manycall.evals.row_grades import PROMPT_FIELDS, RowGrader, RowGrades, stored_grader, task_grader
 from manycall.evals.stats.group_means import WeightedMean
 from manycall.evals.stats.intervals import BINARY_SCALE, Scale
@@ -59,9 +59,8 @@ def row_scorer(output: OutputReader, scorer: str | Task | None, metric: str | No
         except UsageError:
             if metric is None and not force:
                 raise UsageError(
-                    f"{output.path} was scored by a task file that is not stored with it. "
-                    f"Pass {option('scorer', 'FILE.py:task')} to score the answers again, "
-                    f"or {option('metric', 'NAME')} to use a score stored in the rows."
+                    f"{output.path} was scored by a task that is not stored with it. {task_remedy()} It scores the "
+                    f"answers again. To use a score stored in the rows: {option('metric', 'NAME')}."
                 ) from None
     if task is None or (scorer is None and metric is not None and metric not in {*task.filters, *task.votes}):
         field = str(output.settings.get("output_field", "judge"))
