@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 import manycall
+from manycall.errors import UsageError
 from manycall.evals.tasks.wordmath import problems
 from manycall.run.row_stream import RowStream
 from manycall.testing import InProcessTransport, MemoryTransport, SimServer, SimSettings, run_virtual
@@ -182,6 +183,11 @@ def test_two_jobs_of_a_client_cannot_write_the_same_output() -> None:
     run(main())
 
 
+def test_the_status_outside_an_event_loop_is_refused() -> None:
+    with pytest.raises(UsageError, match="needs a running event loop"):
+        simulated()[0].status()
+
+
 def temporary_folders() -> set[Path]:
     return set(Path(tempfile.gettempdir()).glob("manycall-*"))
 
@@ -205,7 +211,11 @@ def test_a_job_without_out_keeps_its_rows_as_long_as_its_stream_or_its_result(
     kept = run_virtual(result())
     assert len(list(kept)) == len(list(kept.rows())) == 10
     assert len(temporary_folders()) == 1
+    rows, failures = kept.rows(), kept.failures()
     del kept
+    gc.collect()
+    assert (len(list(rows)), list(failures)) == (10, [])  # an iterator of the rows keeps the result
+    del rows, failures
     gc.collect()
     assert temporary_folders() == set()
     run(left_early())

@@ -431,7 +431,7 @@ def test_what_python_cannot_mean_is_one_sentence() -> None:
         (
             "eval mine",
             "o.jsonl",
-            "by mine, which is your own task. Pass scorer='FILE.py:task'. Choose a scorer with scorer=: gsm8k,",
+            "by mine, which is your own task. Pass your Task as scorer=. Choose a scorer with scorer=: gsm8k,",
         ),
         (
             "",

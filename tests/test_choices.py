@@ -131,7 +131,16 @@ def alternatives(**probabilities: float) -> Any:
     ],
 )
 def test_the_letter_with_the_highest_probability_is_the_answer(logprobs: Any, letter: str) -> None:
-    assert most_likely_letter(Completion("The", "length", Usage(1, 1), reply_with(logprobs))) == letter
+    assert most_likely_letter(Completion("The", "length", Usage(1, 1), reply_with(logprobs)), {}) == letter
+
+
+def test_a_letter_that_is_no_choice_of_the_row_is_no_answer() -> None:
+    """A likely "I" may begin "I think": of four choices, it is none."""
+    reply = Completion("I", "length", Usage(1, 1), reply_with(alternatives(I=0.5, B=0.3, A=0.1)))
+    assert most_likely_letter(reply, {"choices": ["w", "x", "y", "z"]}) == "B"
+    assert most_likely_letter(reply, {"A": "w", "B": "x"}) == "B"
+    assert most_likely_letter(reply, {"options": {"A": "w", "I": "x"}}) == "I"
+    assert most_likely_letter(reply, {"question": "Which?"}) == "I"
 
 
 @pytest.mark.parametrize(
@@ -139,7 +148,7 @@ def test_the_letter_with_the_highest_probability_is_the_answer(logprobs: Any, le
 )
 def test_a_reply_without_log_probabilities_is_no_answer(logprobs: Any) -> None:
     with pytest.raises(InvalidResponse, match="no log probabilities"):
-        most_likely_letter(Completion("The", "length", Usage(1, 1), reply_with(logprobs)))
+        most_likely_letter(Completion("The", "length", Usage(1, 1), reply_with(logprobs)), {})
 
 
 def test_letters_by_log_probability_are_written_and_scored_and_not_truncated() -> None:

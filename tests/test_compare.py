@@ -86,7 +86,11 @@ def test_the_second_run_is_compared_with_the_first_on_the_rows_that_both_have() 
 def test_a_question_without_an_answer_is_wrong_on_both_sides_or_excluded_on_both() -> None:
     a, b = run("a", [1, 1, None]), run("b", [1, None, 1])
     for name, question in (("a", 2), ("b", 1)):
-        failed = {"id": f"q{question}", "kind": "reasoning_only", "row": {"question": f"Q{question}?", "answer": "1"}}
+        failed = {
+            "id": f"q{question}",
+            "kind": "reasoning_only",
+            "row": {"question": f"Q{question}?", "answer": "1", "text": "input"},
+        }
         Path(f"{name}.jsonl.run/failures.jsonl").write_text(json.dumps(failed) + "\n")
     found = compare(a, b, out="changed.jsonl")
     (versus,) = found.differences
@@ -115,6 +119,40 @@ def test_samples_of_a_question_are_meaned_before_they_are_paired() -> None:
     assert versus.difference.count == 3
     assert versus.difference.value == pytest.approx((-0.5 + 0 + 0) / 3)
     assert versus.difference.test == "Student's t of the differences"
+
+
+def varied(name: str, samples: Sequence[int], right: str = "A") -> Path:
+    """The output of a task in which each sample of a question has its choices in another order."""
+    path = run(name, [], samples=True)
+    lines = (
+        {"id": f"q0#{n}", "question": "Q?", "answer": right if n == 0 else "ABCD"[n], "response": "A"} for n in samples
+    )
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_runs_whose_samples_differ_are_compared_in_any_order_and_with_another_number_of_samples() -> None:
+    first = varied("a", (0, 1, 2))
+    for name, samples in (("b", (2, 0, 1)), ("c", (1, 0)), ("d", (3, 1))):
+        (versus,) = compare(first, varied(name, samples), scorer="choice").differences
+        assert versus.difference.count == 1
+    with pytest.raises(UsageError, match="has a different question or answer"):
+        compare(first, varied("e", (1, 0), right="B"), scorer="choice")
+
+
+def test_a_task_with_votes_is_compared_by_the_scores_that_it_reports() -> None:
+    """Self-consistency: the score of the first sample, and of the majority answer."""
+    for name, said in (("a", ("1", "2", "2")), ("b", ("2", "1", "1"))):
+        path = run(name, [], samples=True)
+        lines = ({"id": f"q{q}#{n}", "answer": "1", "response": said[n]} for q in range(2) for n in (2, 0, 1))
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    task = Task([], "", {"first": str.strip}, lambda answer, target: answer == target, votes={"maj@3": 3, "maj@9": 9})
+    found = compare("a.jsonl", "b.jsonl", scorer=task)
+    assert [(score.filter, score.value) for score in found.runs[0].scores] == [("first", 1), ("maj@3", 0)]
+    scored = manycall.score("b.jsonl", scorer=task).scores
+    assert [(score.filter, score.value) for score in found.runs[1].scores] == [(s.filter, s.value) for s in scored]
+    (versus,) = compare("a.jsonl", "b.jsonl", scorer=task, metric="maj@3").differences
+    assert (versus.metric, versus.difference.value) == ("maj@3", 1)
 
 
 def test_a_message_says_that_questions_with_fewer_samples_count_as_much_as_the_others() -> None:
@@ -146,6 +184,11 @@ def test_a_score_with_weights_is_compared_by_its_weighted_means() -> None:
     assert paired.test == "Student's t of the differences"
     equal = weighted_difference([(0, 1), (1, 0), (0.5, 0)], [2, 2, 2])
     assert equal.stderr == pytest.approx(paired_difference([(0, 1), (1, 0), (0.5, 0)], binary=False).stderr)
+
+
+def test_scores_whose_weights_are_all_0_are_0() -> None:
+    found = weighted_difference([(0, 1), (1, 1)], [0, 0])
+    assert (found.first, found.second, found.value, found.wins) == (0, 0, 0, 1)
 
 
 def test_the_order_in_which_samples_finished_is_no_difference() -> None:
@@ -204,7 +247,7 @@ def loosely(answer: str, target: str) -> float:
 def test_scorers_of_another_file_are_asked_for_and_then_score_all_runs() -> None:
     a, b = run("a", [0, 1, 1], job="eval mine"), run("b", [1, 1, 1], job="eval mine")
     with pytest.raises(
-        UsageError, match=r"a\.jsonl was scored by a task file that is not stored with it\. Pass scorer='FILE\.py:task'"
+        UsageError, match=r"a\.jsonl was scored by a task that is not stored with it\. Pass your Task as scorer=\."
     ):
         compare(a, b)
     for score, first, other in ((strictly, 0, 0), (loosely, 2 / 3, 1)):

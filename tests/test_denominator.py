@@ -10,6 +10,7 @@ import pytest
 import manycall
 from manycall.evals.tasks import wordmath
 from servers import http, read_request, serving
+from shell import rows
 
 QUESTIONS = wordmath.problems()[:20]
 
@@ -85,3 +86,34 @@ def test_the_report_says_all_of_it(result: manycall.results.EvalResult) -> None:
             "this prompt is not to my taste", "out of order", "Let us take it step by st", "0.7000 … 0.8500",
         ):  # fmt: skip
             assert said in page, said
+
+
+def test_a_row_that_failed_and_is_done_by_now_counts_once(result: manycall.results.EvalResult) -> None:
+    """A session that was killed leaves the failures of earlier ones in place, those of rows that it finished too."""
+    (failure,) = [each for each in rows(Path("o.jsonl.run/failures.jsonl")) if each["kind"] == "invalid"]
+    row = {**failure["row"], "id": failure["id"], "response": "I do not know.", "finish_reason": "stop"}
+    with Path("o.jsonl").open("a") as output:
+        output.write(json.dumps(row) + "\n")
+    result = manycall.score("o.jsonl")
+    assert (result.scored_rows, result.failed, result.incomplete) == (18, 2, "")
+    assert result.failure_counts == {"call_error": 1, "content_filter": 1}
+    assert result.score("strict-match").worst_case == (14 / 20, 16 / 20)
+
+
+def test_a_done_row_that_failed_earlier_does_not_stand_for_a_missing_one(result: manycall.results.EvalResult) -> None:
+    lines = Path("o.jsonl").read_text().splitlines(keepends=True)
+    Path("o.jsonl").write_text("".join(lines[:-1]))
+    with Path("o.jsonl.run/failures.jsonl").open("a") as failures:
+        done = json.loads(lines[0])["id"]
+        failures.write(json.dumps({"id": done, "kind": "call_error", "error": "", "row": {}}) + "\n")
+    assert manycall.score("o.jsonl").incomplete.startswith("Incomplete: 19 of 20 rows.")
+
+
+@pytest.mark.parametrize(("no_answer", "quoted"), [("wrong", False), ("exclude", True)])
+def test_the_report_quotes_only_rows_without_a_score_as_such(
+    result: manycall.results.EvalResult, no_answer: Any, quoted: bool
+) -> None:
+    manycall.write_report(manycall.score("o.jsonl", no_answer=no_answer), "r.md")
+    _, _, unscored = Path("r.md").read_text().partition("Rows without a score")
+    assert "out of order" in unscored
+    assert (": empty" in unscored) == quoted

@@ -418,6 +418,59 @@ def test_overwritten_answers_are_other_answers_but_resumed_ones_are_not() -> Non
     assert len(asked) == 3 + 3 + 3
 
 
+@pytest.mark.parametrize("options", [{"max_tokens": 50, "retry": "truncated"}, {"max_tokens": 5, "from_": "a.jsonl"}])
+def test_answers_whose_rows_were_replaced_are_other_answers(options: dict[str, Any]) -> None:
+    with sim("--latency", "0") as endpoint, judging(lambda messages: "Verdict: 3") as (url, _):
+
+        def make(**options: Any) -> None:
+            given: dict[str, Any] = {
+                "model": "m",
+                "out": "a.jsonl",
+                "progress": False,
+                "base_url": endpoint.url,
+                "samples": 3,
+                **options,
+            }
+            manycall.generate("Say something.", **given)
+
+        make(max_tokens=5)
+        manycall.judge("a.jsonl", "{{ text }}", base_url=url, **OPTIONS)
+        make(**options)
+        with pytest.raises(manycall.errors.ManycallError, match=r"answers\n(?s:.*)started_at(?s:.*)Use another out="):
+            manycall.judge("a.jsonl", "{{ text }}", base_url=url, **OPTIONS)
+
+
+def test_rows_without_an_answer_are_named_because_the_verdicts_leave_them_out() -> None:
+    """Otherwise a model that answers one question of four, and that one well, would seem to be right about all."""
+
+    def say(messages: list[dict[str, str]]) -> str:
+        return "It is 4." if "n 0" in messages[0]["content"] else ""
+
+    with judging(say) as (url, _):
+        questions = [{"id": f"q{n}", "n": n} for n in range(4)]
+        options: dict[str, Any] = {"model": "m", "out": "a.jsonl", "progress": False, "base_url": url}
+        manycall.generate("n {{ n }}", questions, **options)
+    with judging(lambda messages: "Verdict: 5") as (url, _):
+        found = manycall.judge("a.jsonl", "{{ text }}", base_url=url, **OPTIONS)
+    said = (
+        "3 of 4 rows of a.jsonl have no answer (3 empty) and were not judged. The verdicts and scores leave them out."
+    )
+    assert found.scored_rows == 1
+    assert said in found.messages()
+    assert said in str(found)
+
+
+def test_a_judge_says_that_the_answers_are_incomplete() -> None:
+    answers("a", "x", "y")
+    Path("a.jsonl.run").mkdir()
+    identity = {"settings": {"job": "generate"}, "source": {"count": 5}, "sessions": [{"outcome": "interrupted"}]}
+    Path("a.jsonl.run/manifest.json").write_text(json.dumps({"manycall_version": "1", **identity}))
+    with judging(lambda messages: "Verdict: 5") as (url, _):
+        found = manycall.judge("a.jsonl", RUBRIC, base_url=url, **OPTIONS)
+    (said,) = found.not_judged
+    assert said.startswith("a.jsonl: Incomplete: 2 of 5 rows.")
+
+
 def test_the_command_judges_with_the_simulated_endpoint() -> None:
     answers("a", *"abcdefgh"), answers("b", *"ABCDEFGH")
     Path("pair.j2").write_text(PAIRWISE)

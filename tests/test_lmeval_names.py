@@ -3,10 +3,12 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from manycall import evaluate
+from manycall.errors import UsageError
 from manycall.evals.lm_eval.export_files import export_lm_eval
 from manycall.evals.tasks.task import Task
 
@@ -56,3 +58,29 @@ def test_a_task_is_a_part_of_the_name_of_one_file(evaluated: Path, tmp_path: Pat
     samples = export_lm_eval(evaluated.with_name("mine.jsonl"), tmp_path, scorer=task)[1]
     assert samples.parent == tmp_path / "unknown"
     assert re.fullmatch("samples_" + re.escape(NAMES[name]) + DATE, samples.name)
+
+
+def questions(tmp_path: Path) -> Path:
+    lines = (json.dumps({"key": f"k{n}", "question": f"{n}?", "answer": "1"}) + "\n" for n in range(2))
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(lines))
+    return path
+
+
+def test_rows_with_their_id_in_another_field_are_exported(tmp_path: Path) -> None:
+    given, out = questions(tmp_path), tmp_path / "out.jsonl"
+    evaluate(given, scorer="numeric", id_field="key", model="any", base_url="sim", out=out, progress=False)
+    samples = [json.loads(line) for line in export_lm_eval(out, tmp_path / "lm")[1].read_text().splitlines()]
+    assert [sample["doc"]["key"] for sample in samples] == ["k0", "k1"]
+
+
+def test_a_prompt_function_is_not_exported_as_what_was_sent(tmp_path: Path) -> None:
+    def prompt(fields: dict[str, Any]) -> str:
+        return f"Solve {fields['question']}"
+
+    given, out = questions(tmp_path), tmp_path / "out.jsonl"
+    evaluate(given, scorer="numeric", prompt=prompt, model="any", base_url="sim", out=out, progress=False)
+    with pytest.raises(UsageError, match="written with a prompt function, so the prompts that were sent are not known"):
+        export_lm_eval(out, tmp_path / "lm")
+    task = Task(given, prompt, str.strip, lambda answer, target: 1.0)
+    assert "Solve 1?" in export_lm_eval(out, tmp_path / "lm", scorer=task)[1].read_text()

@@ -43,6 +43,15 @@ def main():
     manycall.map(grade, [{"id": 1}], base_url="sim", model="any", out="out.jsonl", processes=2)
 main()
 """
+TASK = """\
+import manycall
+task = manycall.Task(
+    [{"id": str(n), "question": str(n), "answer": "1"} for n in range(4)], "{{ question }}", str.strip,
+    lambda answer, target: 1.0, name="mine", origin="ORIGIN",
+)
+if __name__ == "__main__":
+    manycall.evaluate(task, model="m", base_url="sim", out="out.jsonl", progress=False, processes=2)
+"""
 UNGUARDED = """\
 import manycall
 async def grade(row, llm):
@@ -252,6 +261,18 @@ def test_a_worker_process_that_the_system_refuses_stops_the_run_with_a_sentence(
     monkeypatch.setattr(sys, "executable", "/missing")
     with pytest.raises(RunStopped, match="cannot be started: No such file or directory"):
         asyncio.run(local_workers.LocalStarter(b"", None).start(1))
+
+
+def test_a_task_names_the_file_in_which_the_workers_find_it() -> None:
+    script = Path("script.py")
+    script.write_text(TASK.replace("ORIGIN", ""))
+    assert run_script(script) == (
+        "With processes=, task cannot be a Task without an origin: other processes must find it. Name the file that "
+        'defines it, as in Task(..., origin="FILE.py:task").'
+    )
+    script.write_text(TASK.replace("ORIGIN", "script.py:task"))
+    assert run_script(script) == ""
+    assert [row["score"] for row in rows(OUT)] == [{"score": 1.0}] * 4
 
 
 class FaultyLink:

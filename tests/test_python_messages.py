@@ -114,6 +114,12 @@ def test_the_traceback_of_a_mistake_ends_at_the_call() -> None:
     with pytest.raises(manycall.errors.UsageError) as raised:
         manycall.generate("{{ x }}", ROWS, **RUN)
     assert [entry.frame.code.name for entry in raised.traceback][1:] == ["call"]
+    with pytest.raises(manycall.errors.UsageError) as raised:
+        manycall.evaluate_all(["nothing"], ["any"], base_url="sim", out="r")
+    assert [entry.frame.code.name for entry in raised.traceback][1:] == ["call"]
+    with pytest.raises(manycall.errors.UsageError) as raised:
+        manycall.embed(ROWS, base_url="sim", model="any", out="vectors.txt")
+    assert [entry.frame.code.name for entry in raised.traceback][1:] == ["call"]
     with pytest.raises(TypeError, match=r"map\(\): missing a required argument: 'out'"):
         manycall.map(answer, ROWS, **SIM)
 

@@ -265,6 +265,12 @@ def test_a_report_that_cannot_be_written_is_refused_before_any_cost(path: str, s
     assert not Path("o.jsonl").exists()
 
 
+def test_a_result_without_a_report_is_refused_with_those_that_have_one() -> None:
+    written = manycall.generate("hi", samples=1, model="m", base_url="sim", out="g.jsonl", progress=False)
+    with pytest.raises(UsageError, match=r"no report of RunResult\. A report shows one of: EvalResult, "):
+        manycall.write_report(written, "g.html")  # type: ignore[arg-type]
+
+
 def test_a_report_never_overwrites_a_run() -> None:
     evaluated("a", 6)
     Path("a.md.run").mkdir()

@@ -9,6 +9,7 @@ import pytest
 
 import manycall
 from manycall.cli.print_result import print_result
+from manycall.errors import UsageError
 from manycall.evals.eval_result import OutputResult
 from manycall.run.result_views import OutputViews, RecordViews, ResultViews
 from shell import manycall as run_command
@@ -107,6 +108,13 @@ def test_every_class_of_results_is_compared() -> None:
 def subclasses(kind: type) -> set[type]:
     direct: set[type] = set(kind.__subclasses__())
     return direct.union(*map(subclasses, direct))
+
+
+def test_the_rows_of_an_output_that_was_removed_are_not_none_at_all() -> None:
+    result = evaluated()
+    result.out.unlink()
+    with pytest.raises(UsageError, match="file not found"):
+        result.rows()
 
 
 def test_results_are_iterated_over_as_dicts_and_shown_in_notebooks_and_ipython() -> None:

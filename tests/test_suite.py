@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -268,6 +269,29 @@ def test_a_pair_that_is_named_twice_is_refused() -> None:
         manycall.evaluate_all(["wordmath", "wordmath"], ["m"], out="r", base_url="sim", limit=2, progress=False)
 
 
+def test_rows_that_can_be_read_only_once_are_for_one_model_and_one_evaluation() -> None:
+    once = msgspec.structs.replace(task("t"), rows=(row for row in [{"id": 1, "question": "?", "answer": "yes"}]))
+    with pytest.raises(UsageError, match="The rows of the task t are an iterator, so the models would divide them"):
+        manycall.evaluate_all([once], ["a", "b"], out="r", base_url="sim", progress=False)
+    (run,) = manycall.evaluate_all([once], ["a"], out="r", base_url="sim", progress=False).runs
+    assert run.result is not None
+    assert run.result.scored_rows == 1
+    with pytest.raises(UsageError, match="The rows of the task t have been read"):
+        manycall.evaluate(once, model="a", out="r.jsonl", base_url="sim", progress=False)
+
+
+def test_one_task_and_one_model_need_no_list() -> None:
+    options: dict[str, Any] = {"out": "r", "base_url": "sim", "limit": 2, "progress": False, "dry_run": True}
+    for tasks in ("wordmath", task("wordmath", True)):
+        (run,) = manycall.evaluate_all(tasks, "abc", **options).runs
+        assert (run.task, run.model) == ("wordmath", "abc")
+
+
+def test_a_dry_run_of_several_models_creates_no_folder() -> None:
+    manycall.evaluate_all(["wordmath"], ["a", "b"], out="r", base_url="sim", limit=2, progress=False, dry_run=True)
+    assert not Path("r").exists()
+
+
 def test_every_pair_gets_an_output_and_the_planted_score_and_the_same_call_makes_no_further_ones() -> None:
     def evaluate() -> Any:
         return manycall.evaluate_all(
@@ -286,17 +310,46 @@ def test_every_pair_gets_an_output_and_the_planted_score_and_the_same_call_makes
     assert "wordmath" in Path("r.html").read_text()
 
 
-def run_output(folder: str, model: str, right: list[int]) -> None:
+def test_answers_that_cannot_be_scored_again_do_not_lose_the_scores_of_the_other_runs() -> None:
+    def boom(answer: Any, target: Any) -> float:
+        raise RuntimeError("boom")
+
+    def evaluate(scorer: Callable[[Any, Any], float]) -> Any:
+        tasks = [task("t", True), msgspec.structs.replace(task("u", True), scorer=scorer)]
+        return manycall.evaluate_all(tasks, ["m"], out="r", base_url="sim", progress=False)
+
+    assert evaluate(lambda answer, target: 1.0).stopped == []
+    fine, stopped = evaluate(boom).runs
+    assert fine.result.scored_rows == 1
+    assert "u cannot score it: RuntimeError: boom" in stopped.stopped
+
+
+def test_a_dropped_parameter_is_not_shown_as_sent() -> None:
+    options: dict[str, Any] = {"base_url": "sim", "limit": 3, "samples": 2, "progress": False}
+    (sent,) = manycall.evaluate_all(["wordmath"], ["m"], out="a", **options).runs
+    (dropped,) = manycall.evaluate_all(["wordmath"], ["m"], out="b", drop="temperature", **options).runs
+    assert sent.result is not None
+    assert dropped.result is not None
+    assert sent.settings["temperature"] == "0.0"
+    assert "temperature" not in dropped.settings
+    assert "The samples were generated at temperature 0" in str(sent.result)
+    assert "The samples were generated at temperature 0" not in str(dropped.result)
+    options |= {"drop": "temperature", "dry_run": True}
+    (planned,) = manycall.evaluate_all(["wordmath"], ["m"], out="c", **options).runs
+    assert "temperature" not in planned.settings
+
+
+def run_output(folder: str, model: str, right: list[int], name: str = "t") -> None:
     """An evaluation whose answers to the questions with 1 are right."""
     handler = iter(right)
-    given = task("t", *(True for _ in right))
+    given = task(name, *(True for _ in right))
 
     async def main() -> None:
         transport = MemoryTransport(lambda body: chat_response("yes" if next(handler) else "no"))
         async with manycall.Client(model, base_url="http://s/v1", transport=transport, concurrency=1) as llm:
             await llm.evaluate(given, out=Path(folder) / f"{model}.jsonl", progress=False)
 
-    Path(folder).mkdir(exist_ok=True)
+    Path(folder).mkdir(parents=True, exist_ok=True)
     run_virtual(main())
 
 
@@ -330,6 +383,30 @@ def test_models_with_the_same_score_have_the_same_rank() -> None:
     for model in ("a", "b"):
         run_output("r", model, [1, 0])
     assert [each.rank for each in manycall.rank_models("r", metric="score").models] == [1, 1]
+
+
+def test_a_run_without_a_row_is_left_out_of_the_ranking_and_named() -> None:
+    for model, right in (("a", [1, 1]), ("b", [1, 0]), ("c", [1, 1])):
+        run_output("r", model, right)
+    Path("r/c.jsonl").write_text("")
+    ranking = manycall.rank_models("r", metric="score")
+    assert [each.model for each in ranking.models] == ["a", "b"]
+    assert "Left out, because no row is scored: r/c.jsonl." in ranking.messages()
+    Path("r/b.jsonl").write_text("")
+    with pytest.raises(UsageError, match="two models"):
+        manycall.rank_models("r", metric="score")
+
+
+def test_the_mean_of_the_tasks_is_shown_only_if_each_model_has_one_output_of_each_task() -> None:
+    for folder, model, names in (("1", "a", "tu"), ("1", "b", "tu"), ("1", "c", "t"), ("2", "c", "t")):
+        for name in names:
+            run_output(f"r/{folder}{name}", model, [1, 0], name)
+    columns = [head[1] for head, _ in manycall.rank_models("r", metric="score").tables()]
+    assert columns == ["score"]
+    shutil.rmtree("r/2t")
+    run_output("r/1u", "c", [1, 0], "u")
+    columns = [head[1] for head, _ in manycall.rank_models("r", metric="score").tables()]
+    assert columns == ["mean score of 2 tasks", "score"]
 
 
 def test_a_folder_without_two_models_of_a_task_is_refused() -> None:

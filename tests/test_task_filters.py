@@ -11,6 +11,9 @@ import pytest
 
 import manycall
 from fakes import answer
+from manycall.errors import UsageError
+from manycall.evals.eval_result import Score
+from manycall.evals.grouped_scores import subtask_group_scores
 from manycall.evals.rescore import score
 from manycall.evals.scoring.scorer_process import grade_function
 from manycall.evals.stats.group_means import SubtaskMean, mean_by_rows, mean_by_subtasks
@@ -93,6 +96,19 @@ def test_subtasks_and_their_groups_are_reported_without_being_asked_for() -> Non
     assert found == {"science": (0.75, 3), "everything": (pytest.approx(0.5), 6)}
     assert "| science        | score  | 0.7500 | N/A" in str(result)
     assert score(OUT, scorer=task, group_by="answer").aggregates == {}
+
+
+def test_a_group_has_the_votes_that_all_its_subtasks_have() -> None:
+    """A subtask whose questions have three samples has no vote of four."""
+    vote = Score("t", "maj@4", 1.0, None, 2)
+    subtasks = {"a": [Score("t", "first", 1.0, None, 2), vote], "b": [Score("t", "first", 0.0, None, 2)]}
+    ((_, scores),) = subtask_group_scores([SubtaskGroup("all")], subtasks)
+    assert [(each.filter, each.value) for each in scores] == [("first", 0.5)]
+
+
+def test_a_task_without_a_filter_is_refused() -> None:
+    with pytest.raises(UsageError, match="has no filter"):
+        manycall.evaluate(Task([{"answer": 1}], "?", {}, operator.eq), model="m", base_url="sim", out=OUT)
 
 
 def shuffled(fields: dict[str, Any], sample: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import itertools
 import json
 import random
 import statistics
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import manycall
 from manycall.evals.rescore import score
+from manycall.evals.score_accumulator import ScoreAccumulator
 from manycall.evals.stats.intervals import Interval, bounded_interval, clustered_stderr, wilson, worst_case_bounds
 from manycall.evals.stats.mean import Mean
 from manycall.evals.stats.paired_tests import holm_adjust, mcnemar, paired_difference
@@ -24,7 +27,9 @@ from manycall.evals.stats.repeated_samples import (
     sample_metrics,
 )
 from manycall.evals.stats.student_t import t_quantile, t_two_sided_p
+from manycall.evals.tasks.task import Task
 from manycall.store.manifest import NOT_FINISHED
+from manycall.store.output_reader import OutputReader
 
 
 @pytest.mark.parametrize(
@@ -317,6 +322,29 @@ def test_samples_that_are_all_right_are_as_sure_as_their_questions(tmp_path: Pat
     rows = [_row(f"q{q}#{k}", "18") for q in range(10) for k in range(4)]
     _write(tmp_path / "o.jsonl", rows, {"manycall_version": "1", "settings": {"job": "eval wordmath", "samples": True}})
     assert score(tmp_path / "o.jsonl").score("strict-match").interval == wilson(10, 10)
+
+
+def test_the_texts_of_answers_to_samples_are_not_kept(tmp_path: Path) -> None:
+    _write(tmp_path / "o.jsonl", [], {"manycall_version": "1", "settings": {"job": "eval mine", "samples": True}})
+    accumulator = ScoreAccumulator("mine", ["f"], OutputReader(tmp_path / "o.jsonl"), 0)
+    tracemalloc.start()
+    for number in range(100):
+        accumulator.add(f"q#{number}", {"f": (f"{number % 2}" * 100_000, float(number % 2))})
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 1_000_000  # of 10 MB
+    (score,) = accumulator.scores()
+    assert [metric.value for metric in score.sample_metrics if metric.name == "maj@100"] == [0.0]
+
+
+def test_one_sample_of_each_question_is_no_cluster_and_has_no_metric_over_samples() -> None:
+    rows = [{"question": str(n), "answer": "yes" if n else "no"} for n in range(4)]
+    task = Task(rows, "{{ question }}", lambda text: "yes", lambda answer, target: answer == target, is_fast=True)
+    options: dict[str, Any] = {"model": "m", "base_url": "sim", "progress": False}
+    (one,) = manycall.evaluate(task, samples=1, out="one.jsonl", **options).scores
+    (plain,) = manycall.evaluate(task, out="plain.jsonl", **options).scores
+    assert one == plain
+    assert (one.clustered_stderr, one.sample_metrics) == (None, [])
 
 
 def test_failed_rows_are_in_no_score_but_in_its_bounds(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ FailUnder = Annotated[
     typer.Option(
         "--fail-under",
         callback=lambda least: least if least is None else _check_fraction(least),
-        help="Exit with code 4 if no score reaches this value, from 0 to 1.",
+        help="Exit with code 4 if no score reaches this value, from 0 to 1. Of several runs, each needs such a score.",
     ),
 ]
 

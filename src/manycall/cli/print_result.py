@@ -21,7 +21,7 @@ def print_text(text: str) -> None:
     """Print a text completely.
 
     Raises:
-        StoreError, BrokenPipeError: see `flush_output`.
+        StorageError, BrokenPipeError: see `flush_output`.
     """
     with writing_output():
         print(text, flush=True)
@@ -31,7 +31,7 @@ def flush_output() -> None:
     """Write all that was printed.
 
     Raises:
-        StoreError: standard output cannot be written: the disk is full, for example.
+        StorageError: standard output cannot be written: the disk is full, for example.
         BrokenPipeError: the reader of a pipe has ended.
     """
     with writing_output():

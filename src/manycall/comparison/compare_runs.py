@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from manycall.comparison.comparison_result import ChangedQuestion, Comparison, RunDifference
 from manycall.comparison.protocol import require_same_protocol, setting_differences
-from manycall.comparison.run_scores import RunScores, row_scorer, sample_mean
+from manycall.comparison.run_scores import RESPONSE_FIELDS, RunScores, row_scorer, sample_mean
 from manycall.errors import UsageError
 from manycall.evals.lm_eval.samples import open_output
 from manycall.evals.no_answer import NoAnswer
@@ -135,7 +135,7 @@ class RunPair(NamedTuple):
             question=str(rows[0].get("question", "")),
             answer=str(rows[0].get("answer", "")),
             extracted=[str(grade[self.name][0]) if self.name in grade else "" for grade in grades],
-            responses=[str(row.get("response", row.get("text", ""))) for row in rows],
+            responses=[str(next((row[name] for name in RESPONSE_FIELDS if name in row), "")) for row in rows],
             runs=[str(run.output.path) for run in runs],
         )
 
@@ -151,8 +151,11 @@ def require_same_questions(first: RunScores, other: RunScores, force: bool) -> N
         examples = [repr(next(iter(run.prompt_hashes), "no row")) for run in (first, other)]
         raise UsageError(f"{first.output.path} and {other.output.path} have no id in common ({', '.join(examples)}).")
     for question in common:
-        hashes = zip(first.prompt_hashes[question], other.prompt_hashes[question], strict=True)
-        if not force and any(a != b for a, b in hashes if a is not None and b is not None):
+        (number, hashes), (other_number, other_hashes) = first.prompt_hashes[question], other.prompt_hashes[question]
+        if number != other_number:  # a task may vary its samples, for example the order of the choices
+            continue
+        pairs = zip(hashes, other_hashes, strict=True)
+        if not force and any(a != b for a, b in pairs if a is not None and b is not None):
             raise UsageError(
                 f"Row {question!r:.100} has a different question or answer in {other.output.path} than in "
                 f"{first.output.path}. To compare them anyway: {option('force', True)}."

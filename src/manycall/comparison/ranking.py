@@ -13,6 +13,7 @@ from manycall.errors import UsageError
 from manycall.evals.no_answer import NoAnswer
 from manycall.evals.stats.paired_tests import holm_adjust
 from manycall.option_flags import option
+from manycall.records import NO_ANSWER_KINDS
 from manycall.store.output_reader import OutputReader
 from manycall.store.paths import run_folder_path
 
@@ -39,8 +40,12 @@ def rank_models(
         UsageError: no task was answered by two models, or their settings or questions differ.
     """
     by_task: dict[str, list[OutputReader]] = {}
+    without_rows: list[Path] = []
     for path in find_evaluations(Path(folder)):
         reader = OutputReader(path)
+        if not _has_scores(reader, no_answer):
+            without_rows.append(path)
+            continue
         by_task.setdefault(str(reader.settings["job"]).removeprefix(EVALUATION), []).append(reader)
     compared = {task: readers for task, readers in by_task.items() if len(readers) > 1}
     if not compared:
@@ -57,7 +62,14 @@ def rank_models(
         folder=Path(folder),
         models=_with_holm(ranked),
         single=[readers[0].path for readers in by_task.values() if len(readers) == 1],
+        without_rows=without_rows,
     )
+
+
+def _has_scores(output: OutputReader, no_answer: NoAnswer) -> bool:
+    """Return whether any row of an output is scored. None is if the run stopped before its first answer."""
+    has_rows = next(output.row_offsets(), None) is not None
+    return has_rows or (no_answer == "wrong" and any(kind in NO_ANSWER_KINDS for kind in output.failure_counts))
 
 
 def find_evaluations(folder: Path) -> list[Path]:

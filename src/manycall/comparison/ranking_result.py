@@ -38,11 +38,13 @@ class Ranking(RecordViews, msgspec.Struct, frozen=True, kw_only=True):
         folder: the folder with the outputs.
         models: the models of the first task, then those of the next one.
         single: outputs of tasks that only one model has answered.
+        without_rows: outputs without a scored row, which are left out.
     """
 
     folder: Path
     models: list[RankedModel]
     single: list[Path] = []
+    without_rows: list[Path] = []
 
     def __str__(self) -> str:
         return "\n\n".join([*(markdown_table(*cells) for cells in self.tables()), *self.messages()])
@@ -58,7 +60,7 @@ class Ranking(RecordViews, msgspec.Struct, frozen=True, kw_only=True):
             }  # fmt: skip
 
     def tables(self) -> list[Table]:
-        """Return the table of means over the tasks, if all models have answered several, and that of the tasks."""
+        """Return the table of means over the tasks, if all models have one output of each, and that of the tasks."""
         return [*self._means(), self._ranks()]
 
     def _means(self) -> list[Table]:
@@ -66,7 +68,9 @@ class Ranking(RecordViews, msgspec.Struct, frozen=True, kw_only=True):
         for each in self.models:
             scores.setdefault(each.model, []).append(each)
         tasks = {each.task for each in self.models}
-        if len(tasks) < 2 or any(len(each) != len(tasks) for each in scores.values()):
+        if len(tasks) < 2 or any(
+            sorted(each.task for each in of_model) != sorted(tasks) for of_model in scores.values()
+        ):
             return []
         means = {model: sum(each.score.value for each in of_model) / len(tasks) for model, of_model in scores.items()}
         rows = [
@@ -80,8 +84,11 @@ class Ranking(RecordViews, msgspec.Struct, frozen=True, kw_only=True):
         return [*head, "wins", "losses"], [_cells(each) for each in self.models]
 
     def warnings(self) -> list[str]:
-        """Return a sentence for each run that was interrupted."""
-        return [f"{each.out}: {each.incomplete}" for each in self.models if each.incomplete]
+        """Return a sentence for each run that was interrupted, and the runs that are left out."""
+        warnings = [f"{each.out}: {each.incomplete}" for each in self.models if each.incomplete]
+        if self.without_rows:
+            warnings.append(f"Left out, because no row is scored: {', '.join(map(str, self.without_rows))}.")
+        return warnings
 
     def messages(self) -> list[str]:
         """Return the warnings, and what the comparisons are based on."""

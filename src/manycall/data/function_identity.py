@@ -1,5 +1,6 @@
 """Identify a Python function across processes, for the settings of a run."""
 
+import re
 from collections.abc import Callable
 from hashlib import blake2b
 from types import CodeType
@@ -11,6 +12,11 @@ def function_identity(function: Callable[..., Any]) -> str:
     name = getattr(function, "__qualname__", type(function).__name__)
     code = getattr(function, "__code__", None)
     return f"function {name} {blake2b(_bytecode(code), digest_size=8).hexdigest()}" if code else f"function {name}"
+
+
+def is_function_identity(text: object) -> bool:
+    """Return whether a setting identifies a function, so that the function itself is not known."""
+    return isinstance(text, str) and re.fullmatch(r"function \S+( [0-9a-f]{16})?", text) is not None
 
 
 def _bytecode(code: CodeType) -> bytes:

@@ -117,7 +117,6 @@ def _row_figures(output: OutputReader, field: str | None) -> dict[str, Any]:
         if is_batch:
             models[str(row["response"]["body"].get("model", "not recorded"))] += 1
         rows += 1
-        failures.pop(str(row.get("id")), None)  # failed in an earlier session, but is finished now
         truncated = add_if_known(truncated, answers.is_truncated(row))
         try:
             if duplicates is not None:

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from manycall.evals.protocol_changes import sent_params
 from manycall.evals.scoring.math_equality import SECONDS, TIMED_OUT
 from manycall.evals.scoring.text_answers import UNPARSED
 from manycall.option_flags import option
@@ -69,10 +70,9 @@ class AnswerChecks:
     def _equal_samples(self) -> list[str]:
         repeated = [hashes for hashes in self._response_hashes.values() if len(hashes) > 1]
         equal = sum(len(set(hashes)) == 1 for hashes in repeated)
-        params = self._output.settings.get("params") or {}
         if not repeated:
             return []
-        if params.get("temperature") == 0:
+        if sent_params(self._output, {}).get("temperature") == 0:
             return [
                 "The samples were generated at temperature 0, so they are expected to be equal. "
                 f"Use for example {option('temperature', 0.7)}."

@@ -1,6 +1,7 @@
 """Build the job that sends the questions of a task and scores the answers."""
 
 import asyncio
+import inspect
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -27,7 +28,7 @@ from manycall.evals.tasks.sample_fields import sample_fields
 from manycall.evals.tasks.task import Task
 from manycall.evals.tasks.task_prompt import TaskPrompt
 from manycall.option_flags import option, spelled
-from manycall.records import NO_ANSWER_KINDS, Completion, Request, Row
+from manycall.records import NO_ANSWER_KINDS, Completion, Fields, Request, Row
 from manycall.run.dry_run import DryRunResult
 from manycall.run.input_rows import files_folder, open_rows
 from manycall.run.job import Job
@@ -86,7 +87,7 @@ def evaluate_job(
             raise
         assert isinstance(reply, Completion)
         # a user's functions may be slow; in a thread they do not delay other calls
-        text, finish_reason = _answer(resolved, reply)
+        text, finish_reason = _answer(resolved, reply, fields)
         grades = grade(text, fields) if resolved.is_fast else await asyncio.to_thread(grade, text, fields)
         for name, (_, value) in grades.items():
             running_means[name].add(value)
@@ -179,6 +180,10 @@ def resolve_task(
         raise UsageError(f"{option('prompt')} and {option('scorer')} only apply to a file of rows. A task has its own.")
     check_num_fewshot(num_fewshot)
     if isinstance(task, Task):
+        if not task.filters:
+            raise UsageError(f"The task {task.name} has no filter: extract is empty.")
+        if inspect.isgenerator(task.rows) and inspect.getgeneratorstate(task.rows) == inspect.GEN_CLOSED:
+            raise UsageError(f"The rows of the task {task.name} have been read. Pass a list, or a new generator.")
         return with_num_fewshot(task, num_fewshot)
     if is_built_in:
         named = TASKS[str(task)]
@@ -214,9 +219,11 @@ def _sample_seed(params: dict[str, Any], sample: int) -> dict[str, Any]:
     return {**params, "seed": seed + sample} if sample and isinstance(seed, int) else params
 
 
-def _answer(task: Task, reply: Completion) -> tuple[str, str]:
+def _answer(task: Task, reply: Completion, fields: Fields) -> tuple[str, str]:
     """Return the text to score, and the finish reason. Of a text that is not the model's own, nothing is truncated."""
-    return (reply.text, reply.finish_reason) if task.answer_text is None else (task.answer_text(reply), "logprobs")
+    if task.answer_text is None:
+        return reply.text, reply.finish_reason
+    return task.answer_text(reply, fields), "logprobs"
 
 
 def _target(task: Task, fields: dict[str, Any]) -> Any:

@@ -60,15 +60,22 @@ class GroupedScores:
 def subtask_group_scores(
     groups: Sequence[SubtaskGroup], subtasks: Mapping[str, Sequence[Score]]
 ) -> Iterator[tuple[str, list[Score]]]:
-    """Yield (name, scores) of each group that has subtasks with rows.
+    """Yield (name, scores) of each group that has subtasks with rows: the scores that all its subtasks have.
+
+    A subtask whose questions have fewer samples than the others lacks some votes.
 
     Args:
         subtasks: the scores of each subtask, one per filter.
     """
     for group in groups:
-        members = [scores for name, scores in subtasks.items() if group.subtasks is None or name in group.subtasks]
+        members = [
+            {score.filter: score for score in scores}
+            for name, scores in subtasks.items()
+            if group.subtasks is None or name in group.subtasks
+        ]
         if members:
-            yield group.name, [_group_score(group, scores) for scores in zip(*members, strict=True)]
+            common = [name for name in members[0] if all(name in scores for scores in members)]
+            yield group.name, [_group_score(group, [scores[name] for scores in members]) for name in common]
 
 
 def _group_score(group: SubtaskGroup, scores: Sequence[Score]) -> Score:

@@ -116,6 +116,11 @@ def _protocol_num_fewshot(output: OutputReader, task: Task) -> int | None:
     return protocol_num_fewshot(task)
 
 
+def task_remedy() -> str:
+    """Return the sentence that says how to pass a task of the user's own."""
+    return spelled("Pass --scorer FILE.py:task.", "Pass your Task as scorer=.")
+
+
 def task_of(output: OutputReader) -> Task:
     """Return the task that wrote an output, with all that is needed to score it again.
 
@@ -142,5 +147,5 @@ def task_of(output: OutputReader) -> Task:
     elif isinstance(output, LmEvalSamples):
         reason = f"was written by the lm-eval task {name}, which is not built in."
     else:
-        reason = f"was written by {name}, which is your own task. Pass {option('scorer', 'FILE.py:task')}."
+        reason = f"was written by {name}, which is your own task. {task_remedy()}"
     raise UsageError(f"{output.path} {reason} Choose a scorer with {option('scorer')}: {scorer_names()}.")

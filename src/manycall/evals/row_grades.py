@@ -84,6 +84,6 @@ PROMPT_FIELDS = ("question", "answer")
 """Fields that must be equal in two runs over the same questions, if both rows have them."""
 
 
-def require_same_rows(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def have_different_questions(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Return whether two rows with the same id contain different questions or answers."""
     return any(name in row and name in other and row[name] != other[name] for name in PROMPT_FIELDS)

@@ -1,7 +1,8 @@
 """Accumulate the scores of rows over an output.
 
 Memory: one counter per distinct score; for a filter with weights, a number for each row. If questions have several
-samples, also every sample's answer and score: majority votes and pass@k need all samples of a question together.
+samples, also every sample's score and the hash of its answer: majority votes and pass@k need all samples of a question
+together.
 """
 
 import math
@@ -13,7 +14,7 @@ from manycall.evals.eval_result import MeanEstimate, Score
 from manycall.evals.stats.group_means import WeightedMean
 from manycall.evals.stats.intervals import BINARY_SCALE, Scale, bounded_interval, clustered_stderr, worst_case_bounds
 from manycall.evals.stats.mean import Mean
-from manycall.evals.stats.repeated_samples import SampleMetric, ScoredSample, majority_score, sample_metrics
+from manycall.evals.stats.repeated_samples import SampleMetric, ScoredSample, sample_metrics, vote_score
 from manycall.store.output_reader import OutputReader
 
 
@@ -54,7 +55,7 @@ class ScoreAccumulator:
             answer, score = grades[name]
             mean.add(score)
             if self._output.has_samples:
-                self._samples[name][question].append(ScoredSample(number, str(answer), score))
+                self._samples[name][question].append(ScoredSample(number, hash(str(answer)), score))
 
     def scores(self, votes: Mapping[str, int] | None = None) -> list[Score]:
         """Return the scores: one per filter, or with `votes` several per filter.
@@ -78,9 +79,8 @@ class ScoreAccumulator:
         """Return the score of the majority answers of one filter among the first k samples."""
         mean = Mean()
         for samples in self._samples[name].values():
-            first = sorted(sample for sample in samples if sample.number < k)
-            if len(first) == k:
-                mean.add(majority_score(first))
+            if (score := vote_score(samples, k)) is not None:
+                mean.add(score)
         return Score(self._task, title, mean.value, mean.stderr, mean.count, mean.interval(self._scale))
 
     def _score(self, name: str, mean: Mean) -> Score:
@@ -88,7 +88,8 @@ class ScoreAccumulator:
         if (weighted := self._weighted.get(name)) is not None:
             return Score(self._task, name, weighted.value, None, mean.count)
         clustered, interval, metrics = None, mean.interval(self._scale), list[SampleMetric]()
-        if questions := self._samples[name].values():
+        questions = self._samples[name].values()
+        if any(len(samples) > 1 for samples in questions):
             clustered = clustered_stderr((len(samples), math.fsum(s.score for s in samples)) for samples in questions)
             interval = bounded_interval(mean.value, clustered, len(questions), self._scale)
             metrics = sample_metrics(questions)

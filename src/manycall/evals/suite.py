@@ -1,7 +1,7 @@
 """Several tasks with several models: one job and one output for each pair."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,8 +41,8 @@ class SuitePair(NamedTuple):
 
 
 def suite_pairs(
-    tasks: Sequence[TaskLike],
-    models: Sequence[str],
+    tasks: TaskLike | Sequence[TaskLike],
+    models: str | Sequence[str],
     options: dict[str, Any],
     folder: str | PathLike[str],
     *,
@@ -61,10 +61,18 @@ def suite_pairs(
     Raises:
         UsageError: an argument is not valid, or two pairs would have the same output.
     """
+    tasks = [tasks] if isinstance(tasks, str | PathLike | Task) else tasks
+    models = [models] if isinstance(models, str) else models
     if not tasks or not models:
         raise UsageError(f"Expected at least one task and one model ({option('model')}).")
     if Path(folder).is_file():
         raise UsageError(f"{folder} is a file. With several tasks or models, {option('out')} names a folder.")
+    for task in tasks if len(models) > 1 else ():
+        if isinstance(task, Task) and isinstance(task.rows, Iterator | AsyncIterator):
+            raise UsageError(
+                f"The rows of the task {task.name} are an iterator, so the models would divide them. Pass a list, or "
+                "write them to a file."
+            )
     pairs, outputs = list[SuitePair](), set[Path]()
     for model in models:
         for task in tasks:
@@ -78,7 +86,7 @@ def suite_pairs(
                 raise UsageError(f"{job.name} with {model} is named twice, or has the same output as another: {out}.")
             outputs.add(out)
             pairs.append(SuitePair(job.name, model, job.source.rows_per_input, job, run_options))
-    for out in outputs:
+    for out in () if options.get("dry_run") else outputs:
         out.parent.mkdir(parents=True, exist_ok=True)
     return pairs
 

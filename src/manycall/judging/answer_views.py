@@ -7,7 +7,7 @@ from typing import Any
 
 from manycall.data.prompt_error import PromptError
 from manycall.errors import UsageError
-from manycall.evals.row_grades import require_same_rows
+from manycall.evals.row_grades import have_different_questions
 from manycall.records import Row
 from manycall.store.output_reader import OutputReader
 
@@ -48,7 +48,7 @@ class AnswerPairs(SingleAnswers):
         if row_id not in self._row_offsets:
             raise PromptError(f"{self._output.path} has no row {row_id!r:.100} to compare with.")
         other = next(self._output.read_at([self._row_offsets[row_id]]))
-        if "response" in row.fields and require_same_rows(row.fields, other):
+        if "response" in row.fields and have_different_questions(row.fields, other):
             raise PromptError(f"{self._output.path} has a different question or answer in row {row_id!r:.100}.")
         shared = {field: value for field, value in row.fields.items() if field in other and other[field] == value}
         hashed_order = blake2b(row_id.encode("utf-8", "surrogatepass"), digest_size=1).digest()[0] % 2 == 1

@@ -185,10 +185,15 @@ def _check_rubric(prompt: RowPrompt, source: RowSource, answer_views: SingleAnsw
 
 
 def _made_by(answers: RowSource) -> Any:
-    """Identify the answers of one run: its settings and when it started, so that a new run with the same settings
-    differs. For rows without a manifest, return their file name and checksum."""
+    """Identify the answers of one run: its settings and when the sessions that replaced its rows started, so that a new
+    run with the same settings differs. For rows without a manifest, return their file name and checksum."""
     manifest = OutputReader(answers.path).manifest if answers.path is not None else None
-    if manifest is None:
+    if answers.path is None or manifest is None:
         return f"{answers.path.name if answers.path else answers.name}: {answers.checksum()}"
-    started_at = [session.get("started_at") for session in manifest.sessions[:1]]
-    return {**manifest.settings, "started_at": started_at}
+    replaced = (each for each in manifest.sessions[1:] if _replaced_rows(each, answers.path))
+    return {**manifest.settings, "started_at": [each.get("started_at") for each in (*manifest.sessions[:1], *replaced)]}
+
+
+def _replaced_rows(session: Mapping[str, Any], out: Path) -> bool:
+    """Return whether a session replaced rows of its output: truncated ones (`retry`), or all (`from_`)."""
+    return bool(session.get("retried")) or Path(session.get("from") or "").name == out.name

@@ -1,6 +1,7 @@
 """The result of a judge run: verdicts, score and the reliability of the judge."""
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,6 +47,7 @@ class JudgeResult(OutputResult, kw_only=True, frozen=True):
         pairwise: Wins, losses and ties; None for single answers.
         derived: Numbers that the authors of a built-in rubric report in addition to the verdicts, as (name, value).
         reasked_rows: Rows that needed a second request because the first reply had no readable verdict.
+        not_judged: Sentences about rows of the run whose answers were judged that have no answer.
     """
 
     judge_model: str
@@ -59,6 +61,7 @@ class JudgeResult(OutputResult, kw_only=True, frozen=True):
     pairwise: PairwiseResult | None
     reasked_rows: int
     derived: list[tuple[str, float]]
+    not_judged: list[str]
 
     def tables(self) -> list[Table]:
         """Return tables as (header, rows): the verdicts, then the score."""
@@ -72,7 +75,7 @@ class JudgeResult(OutputResult, kw_only=True, frozen=True):
 
     def warnings(self) -> list[str]:
         """Return sentences about incomplete, failed and truncated rows."""
-        warnings = [self.incomplete] if self.incomplete else []
+        warnings = [*([self.incomplete] if self.incomplete else []), *self.not_judged]
         if self.failed:
             warnings.append(
                 f"{self.failed} rows have no verdict and are excluded from all scores. "
@@ -179,8 +182,26 @@ def read_judge_result(out: Path, field: str, run: RunResult | None = None, again
         position_bias=positions.result() if orders else None, pairwise=wins.result() if orders else None,
         scored_rows=rows, reasked_rows=reasked, truncated=truncated,
         failed=output.failed, failure_counts=output.failure_counts,
-        incomplete=output.incomplete_message(rows), run=run,
+        incomplete=output.incomplete_message(rows), run=run, not_judged=_not_judged(source),
     )  # fmt: skip
+
+
+def _not_judged(source: Mapping[str, Any]) -> list[str]:
+    """Return sentences about rows without an answer in the run whose output is the source of a judge run."""
+    path = Path(str(source.get("input")))
+    if not source.get("is_file") or not path.is_file() or (answers := OutputReader(path)).manifest is None:
+        return []
+    rows = sum(1 for _ in answers.row_offsets())
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in answers.failure_counts.items())
+    unanswered = sanitize_line(
+        f"{answers.failed:,} of {rows + answers.failed:,} rows of {path} have no answer ({kinds}) and were not judged. "
+        "The verdicts and scores leave them out."
+    )
+    incomplete = answers.incomplete_message(rows)
+    return [
+        *([unanswered] if answers.failed else []),
+        *([f"{sanitize_line(str(path))}: {incomplete}"] if incomplete else []),
+    ]
 
 
 def _named(path: Any, made_by: Any) -> str:

@@ -18,6 +18,7 @@ from manycall.client.requests import LLM, ModelReply
 from manycall.data.answer_schema import SchemaLike
 from manycall.data.prompt_template import PromptLike
 from manycall.data.row_input import RowsLike
+from manycall.errors import UsageError
 from manycall.evals.eval_result import EvalResult
 from manycall.evals.evaluate import evaluate_job
 from manycall.evals.no_answer import NoAnswer
@@ -143,8 +144,15 @@ class Client(LLM):
             await session.close()
 
     def status(self) -> ClientStatus:
-        """Return the number of calls in flight, the concurrency window, and what limits the speed at the moment."""
-        session = self._sessions.get(asyncio.get_running_loop())
+        """Return the number of calls in flight, the concurrency window, and what limits the speed at the moment.
+
+        Raises:
+            UsageError: no event loop is running. The figures are those of the running one.
+        """
+        try:
+            session = self._sessions.get(asyncio.get_running_loop())
+        except RuntimeError:
+            raise UsageError("status() needs a running event loop: that of the calls.") from None
         return ClientStatus(0, 0, "") if session is None else client_status(session.shared, clock.now())
 
     async def _open(self) -> LoopSession:

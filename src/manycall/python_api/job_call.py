@@ -153,7 +153,8 @@ def _plain(value: Any, name: str) -> Any:
 def _task(task: Task, name: str) -> dict[str, str]:
     """Return where a task of the user is defined."""
     if not task.origin or task.origin.startswith("regex:"):
-        raise _cannot_travel(name, "a Task that was made in Python", "Name it as FILE.py:task, or as a benchmark.")
+        remedy = 'Name the file that defines it, as in Task(..., origin="FILE.py:task").'
+        raise _cannot_travel(name, "a Task without an origin", remedy)
     return {"task": task.origin}
 
 

@@ -548,6 +548,7 @@ def run_batch(
     return dispatch.run(batch_job(requests, options, samples=samples), options)
 
 
+@job_function
 @document_run_options
 def embed(
     rows: RowsLike,

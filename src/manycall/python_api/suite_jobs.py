@@ -5,14 +5,17 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from manycall.client.body_adapter import dropped_names
 from manycall.data.prompt_template import PromptLike
 from manycall.errors import ManycallError
 from manycall.evals.eval_result import EvalResult
 from manycall.evals.no_answer import NoAnswer
+from manycall.evals.protocol_changes import sent_params
 from manycall.evals.suite import SuitePair, TaskLike, suite_pairs
 from manycall.evals.suite_result import SuiteResult, SuiteRun
 from manycall.providers.prices import GivenPrice
 from manycall.python_api import dispatch
+from manycall.python_api.job_call import job_function
 from manycall.records import Secret
 from manycall.run.job_group import GroupMember
 from manycall.run.options import (
@@ -22,16 +25,18 @@ from manycall.run.options import (
     wrap_api_key,
 )
 from manycall.run.run_result import RunResult
+from manycall.store.output_reader import OutputReader
 from manycall.transport.messages import DEFAULT_IDLE_TIMEOUT_SECONDS, DEFAULT_TIMEOUT_SECONDS
 
 SHOWN_SETTINGS = ("temperature", "max_tokens", "max_completion_tokens", "thinking")
 """Settings of the calls that a table of scores shows."""
 
 
+@job_function
 @document_run_options
 def evaluate_all(
-    tasks: Sequence[TaskLike],
-    models: Sequence[str],
+    tasks: TaskLike | Sequence[TaskLike],
+    models: str | Sequence[str],
     *,
     out: str | PathLike[str],
     num_fewshot: int | None = None,
@@ -76,8 +81,8 @@ def evaluate_all(
     together. A run that stops does not stop the others; the same call finishes it.
 
     Args:
-        tasks: names of benchmarks, `Task` objects, or files of rows with `question` and `answer`.
-        models: names of models at the endpoint.
+        tasks: names of benchmarks, `Task` objects, or files of rows with `question` and `answer`; or one of these.
+        models: names of models at the endpoint, or one name.
         out: a folder. The output of a run is MODEL/TASK.jsonl in it.
         num_fewshot: number of few-shot examples. Default: that of each benchmark.
         prompt, scorer: for files of rows, see `evaluate`.
@@ -112,13 +117,28 @@ def evaluate_all(
 
 
 def _suite_run(pair: SuitePair, outcome: RunResult | ManycallError) -> SuiteRun:
-    result: EvalResult | None = None if isinstance(outcome, ManycallError) else pair.job.finish(outcome)
-    sent = {**pair.job.settings, **pair.job.params, **(pair.options.params or {})}
-    for name in ("temperature", "max_tokens", "thinking"):
-        if (value := getattr(pair.options, name)) is not None:
-            sent[name] = value
+    result: EvalResult | None = None
+    if not isinstance(outcome, ManycallError):
+        try:
+            result = pair.job.finish(outcome)
+        except ManycallError as error:  # a row that cannot be scored again must not lose the tables of the other runs
+            outcome = error
+    sent = _sent_settings(pair, is_recorded=result is not None)
     return SuiteRun(
         task=pair.task, model=pair.model, out=Path(pair.options.out), samples=pair.samples,
         settings={name: str(sent[name]) for name in SHOWN_SETTINGS if name in sent},
         result=result, stopped=str(outcome) if isinstance(outcome, ManycallError) else "",
     )  # fmt: skip
+
+
+def _sent_settings(pair: SuitePair, is_recorded: bool) -> dict[str, Any]:
+    """Return the settings of a pair, with the parameters as they were sent if the output records that."""
+    options, out = pair.options, Path(pair.options.out)
+    given = {"temperature": options.temperature, "max_tokens": options.max_tokens}
+    params = {**pair.job.params, **(options.params or {}), **{k: v for k, v in given.items() if v is not None}}
+    if is_recorded and out.is_file():
+        params = sent_params(OutputReader(out), params)
+    dropped = dropped_names(options.drop)
+    params = {name: value for name, value in params.items() if name not in dropped}
+    thinking = {} if options.thinking is None else {"thinking": options.thinking}
+    return {**pair.job.settings, **params, **thinking}

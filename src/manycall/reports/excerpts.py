@@ -1,7 +1,7 @@
 """Quotes of answers, failures and verdicts for a report, and the histogram of answer lengths."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import islice
 
 import msgspec
@@ -64,11 +64,12 @@ def wrong_answer_quotes(wrong: Iterable[WrongAnswer]) -> list[Quote]:
     return quotes
 
 
-def failed_row_quotes(output: OutputReader) -> list[Quote]:
-    """Quote the first failed rows with their errors."""
+def failed_row_quotes(output: OutputReader, kinds: Container[str]) -> list[Quote]:
+    """Quote the first rows that failed with one of these kinds of failure, with their errors."""
     quotes: list[Quote] = []
     decode = msgspec.json.Decoder(Fields).decode
-    for _, _, failed in islice(decode_lines(output.folder / "failures.jsonl", decode, output.path), MAX_QUOTES):
+    lines = decode_lines(output.folder / "failures.jsonl", decode, output.path)
+    for failed in islice((line for _, _, line in lines if line.get("kind") in kinds), MAX_QUOTES):
         response = [("response", shorten(failed["last_text"]))] if isinstance(failed.get("last_text"), str) else []
         error = [("error", shorten(str(failed.get("error"))))]
         quotes.append(Quote(f"{failed.get('id')}: {failed.get('kind')}", [*error, *response]))

@@ -26,9 +26,9 @@ class IntervalMark(NamedTuple):
 
     Attributes:
         label: Name of the row.
-        value: The value, elements as a dot.
-        interval: Its interval, elements as a line.
-        behind: A second interval, elements as a wider and fainter line behind the first.
+        value: The value, drawn as a dot.
+        interval: Its interval, drawn as a line.
+        behind: A second interval, drawn as a wider and fainter line behind the first.
     """
 
     label: str

@@ -7,6 +7,7 @@ from typing import Any
 from manycall.comparison.comparison_result import Comparison
 from manycall.comparison.ranking_result import Ranking
 from manycall.data.content_parts import messages_as_text
+from manycall.errors import UsageError
 from manycall.evals.eval_result import EvalResult, Score
 from manycall.evals.lm_eval.samples import open_output
 from manycall.evals.stats.intervals import Z
@@ -33,10 +34,15 @@ def write_report(result: ReportSource, path: str | Path) -> None:
         path: Path ending in .html, .htm or .md. An earlier report is overwritten.
 
     Raises:
-        UsageError: The suffix is not supported, the folder does not exist, or the path is an output of a run.
+        UsageError: There are no reports of such a result, the suffix is not supported, the folder does not exist, or
+            the path is an output of a run.
         StorageError: The file cannot be written.
     """
-    page = next(build(result) for kind, build in _PAGES.items() if isinstance(result, kind))
+    build = next((build for kind, build in _PAGES.items() if isinstance(result, kind)), None)
+    if build is None:
+        kinds = ", ".join(kind.__name__ for kind in _PAGES)
+        raise UsageError(f"There is no report of {type(result).__name__}. A report shows one of: {kinds}.")
+    page = build(result)
     pages.write_page(page, check_writable(path))
 
 
@@ -59,7 +65,7 @@ def _evaluation(result: EvalResult) -> Page:
             lengths.section(),
             Section("Answers with score 0", quotes=wrong_answer_quotes(result.wrong_examples)),
             Section("Truncated answers", quotes=lengths.truncated),
-            Section("Rows without a score", quotes=failed_row_quotes(output)),
+            Section("Rows without a score", quotes=failed_row_quotes(output, result.failure_counts)),
         ],
     )
 
@@ -133,7 +139,7 @@ def _judgement(result: JudgeResult) -> Page:
             _provenance([facts]),
             Section("Rubric", quotes=[Quote("Prompt of the judge", [(name, text) for name, text in rubric if text])]),
             Section("First verdicts", quotes=list(verdict_quotes(output, result.output_field))),
-            Section("Rows without a verdict", quotes=failed_row_quotes(output)),
+            Section("Rows without a verdict", quotes=failed_row_quotes(output, result.failure_counts)),
         ],
     )
 

@@ -83,25 +83,28 @@ class OutputViews(RecordViews):
         """Yield the finished rows.
 
         Raises:
-            UsageError: the output has another format than JSON lines.
+            UsageError: the output does not exist, or has another format than JSON lines.
         """
         if self.out.suffix != ".jsonl" and finished_rows_path(self.out) != self.out:
             raise UsageError(
                 f"{self.out} has no JSON lines. Read it with {_READERS.get(self.out.suffix, 'its library')}."
             )
-        return _json_lines(self.out)
+        if not self.out.is_file():
+            raise UsageError(f"{self.out}: file not found.")
+        return self._lines(self.out)
 
     def failures(self) -> Iterator[dict[str, Any]]:
         """Yield the failed rows: id, kind, error, …"""
-        return _json_lines(run_folder_path(self.out) / "failures.jsonl")
+        return self._lines(run_folder_path(self.out) / "failures.jsonl")
 
     def rejected_rows(self) -> Iterator[dict[str, Any]]:
         """Yield the rejected rows, with the reason."""
-        return _json_lines(run_folder_path(self.out) / "rejected.jsonl")
+        return self._lines(run_folder_path(self.out) / "rejected.jsonl")
 
     def _records(self) -> Iterator[dict[str, Any]]:
         return self.rows()
 
-
-def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    return (msgspec.json.decode(line) for _, line in read_lines(path))
+    def _lines(self, path: Path) -> Iterator[dict[str, Any]]:
+        """Yield the lines of a file. The iterator keeps the result, and with it a temporary folder of its output."""
+        for _, line in read_lines(path):
+            yield msgspec.json.decode(line)

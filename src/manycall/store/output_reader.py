@@ -172,8 +172,12 @@ class OutputReader:
         return ((str(failed.id), failed.kind, failed.row) for _, _, failed in lines)
 
     def failures(self) -> dict[str, str]:
-        """Return the failed rows: id → kind of failure. During a run or after a kill, some may be done by now."""
-        return {name: kind for name, kind, _ in self.failed_rows()}
+        """Return the failed rows that are not done by now: id → kind of failure."""
+        failed = {name: kind for name, kind, _ in self.failed_rows()}
+        if failed and self.settings.get("job") != "batch":  # its output contains the failed rows as well
+            for name, _ in self._named():
+                failed.pop(name, None)
+        return failed
 
     @cached_property
     def failure_counts(self) -> dict[str, int]:

@@ -22,6 +22,7 @@ import msgspec
 
 from manycall import clock
 from manycall._version import __version__
+from manycall.data.function_identity import is_function_identity
 from manycall.errors import UsageError
 from manycall.evals.eval_result import EvalResult
 from manycall.evals.evaluate import resolve_task
@@ -97,8 +98,13 @@ def _task(
         return with_num_fewshot(task, num_fewshot(output))
     if output.manifest is None:
         raise UsageError(f"{output.path} does not record its task. Pass the task with {option('scorer')}.")
-    (scorer_name,) = task.filters
-    return custom_task(Path(data or output.manifest.source["input"]), output.settings.get("prompt"), scorer_name)
+    (scorer_name,), prompt = task.filters, output.settings.get("prompt")
+    if is_function_identity(prompt):
+        raise UsageError(
+            f"{output.path} was written with a prompt function, so the prompts that were sent are not known. "
+            f"Pass a Task with this function as {option('scorer')}."
+        )
+    return custom_task(Path(data or output.manifest.source["input"]), prompt, scorer_name)
 
 
 def _sanitized(name: str) -> str:

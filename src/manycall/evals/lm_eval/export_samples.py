@@ -153,8 +153,10 @@ class SamplesWriter:
         samples = 1 + max(
             (self._output.split_sample_id(str(row["id"]))[1] for _, row in self._output.rows()), default=0
         )
+        manifest = self._output.manifest
         source = RowSource(
             self._task.rows,
+            id_field=None if manifest is None else manifest.source.get("id_field"),
             samples=samples if self._output.has_samples else None,
             sampler=sample_fields(self._task, has_numbers=self._output.has_samples),
         )

@@ -14,7 +14,7 @@ from manycall.evals.scoring.math_answers import equal_value, last_boxed
 from manycall.evals.scoring.number_answers import equal_integer, equal_number, last_integer, last_number
 from manycall.evals.scoring.text_answers import any_target, equal_text, extract_regex
 from manycall.option_flags import option, spelled
-from manycall.records import Completion
+from manycall.records import Completion, Fields
 
 
 class Scorer(msgspec.Struct, frozen=True):
@@ -29,7 +29,7 @@ class Scorer(msgspec.Struct, frozen=True):
     extract: Callable[[str], str]
     scorer: Callable[[str, Any], float]
     needs_choices: bool = False
-    answer_text: Callable[[Completion], str] | None = None
+    answer_text: Callable[[Completion, Fields], str] | None = None
     params: dict[str, Any] = {}
 
 

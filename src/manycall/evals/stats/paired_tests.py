@@ -83,9 +83,10 @@ def weighted_difference(pairs: Sequence[tuple[float, float]], weights: Sequence[
 
     The difference d is a ratio, because the weights depend on the rows. Its standard error is that of the mean of
     w(y - x - d) / mean(w): Cochran (1977), Sampling Techniques, chapter 6. p and the interval use Student's t.
+    If all weights are 0, both means and the difference are 0.
     """
     total = math.fsum(weights)
-    shares = [weight * len(weights) / total for weight in weights]
+    shares = [weight * len(weights) / total if total else 0.0 for weight in weights]
     scaled = [(share * a, share * b) for share, (a, b) in zip(shares, pairs, strict=True)]
     value = math.fsum(b - a for a, b in scaled) / len(scaled)
     residuals = ((0.0, b - a + (1 - share) * value) for share, (a, b) in zip(shares, scaled, strict=True))

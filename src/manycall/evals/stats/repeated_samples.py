@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -15,12 +15,12 @@ class ScoredSample(NamedTuple):
 
     Attributes:
         number: number of the sample, from 0.
-        answer: the answer extracted from the response.
+        answer: the answer extracted from the response, or its hash: answers are only compared with each other.
         score: score of the answer; 1 or more is right.
     """
 
     number: int
-    answer: str
+    answer: Hashable
     score: float
 
 
@@ -73,6 +73,15 @@ def majority_sample(samples: Sequence[ScoredSample]) -> ScoredSample:
 def majority_score(samples: Sequence[ScoredSample]) -> float:
     """Return the score of the majority answer."""
     return majority_sample(samples).score
+
+
+def vote_score(samples: Sequence[ScoredSample], k: int) -> float | None:
+    """Return the score of the majority answer among the first k samples of a question; None if one of them is missing.
+
+    With k = 1, that is the score of the first sample.
+    """
+    first = sorted(sample for sample in samples if sample.number < k)
+    return majority_score(first) if len(first) == k else None
 
 
 def mean_at_k(samples: Sequence[ScoredSample]) -> float:

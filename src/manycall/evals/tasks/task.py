@@ -95,8 +95,8 @@ class Task(msgspec.Struct, frozen=True):
         vary: function of (fields of a row, number of the sample from 0) that returns the fields of that sample, for
             example with its choices in another order; None: all samples of a question are equal.
         votes: number of samples k by name. Each entry adds a score of the majority answer among the first k samples.
-        answer_text: function of the completion that returns the text to score and to write, for example the letter with
-            the highest probability; None: the text of the completion.
+        answer_text: function of (completion, fields of the row) that returns the text to score and to write, for
+            example the letter with the highest probability; None: the text of the completion.
         subtask: name of the field with the subtask (subject, language) of a row, for which scores are also reported;
             "": there are no subtasks.
         groups: groups of subtasks with a score of their own.
@@ -129,7 +129,7 @@ class Task(msgspec.Struct, frozen=True):
     samples: int | None = None
     vary: Callable[[Fields, int], Fields] | None = None
     votes: Mapping[str, int] = {}
-    answer_text: Callable[[Completion], str] | None = None
+    answer_text: Callable[[Completion, Fields], str] | None = None
     subtask: str = ""
     groups: Sequence[SubtaskGroup] = ()
     is_fast: bool = False
