@@ -51,7 +51,7 @@ def test_make_help_names_every_target_that_users_run() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.search(r"^\.PHONY: (.*)", makefile, re.M)[1].split())  # type: ignore[index]
     named = set(re.findall(r"@echo \"make ([\w-]+)", makefile))
-    assert targets - named == {"help", "setup", "lowest-versions", "clean"}
+    assert targets - named == {"help", "setup", "lowest-setup", "lowest-versions", "clean"}
 
 
 def test_hooks_run_programs_of_the_environment_and_files_of_the_project() -> None:
