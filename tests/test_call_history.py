@@ -10,10 +10,15 @@ import pytest
 from fakes import FakeTransport, answer, calls_of, refusal
 from manycall import clock
 from manycall.client.call_client import CallClient
-from manycall.client.call_history import CallInFlight, EarlierAttempts
+from manycall.client.call_history import EarlierAttempts
+from manycall.client.call_in_flight import CallInFlight
+from manycall.client.encoded_call import encode_call
 from manycall.client.job_client import JobClient
+from manycall.client.pool import ONE_CALL
+from manycall.client.requests import text_request
+from manycall.control.retry import RULES, FailedAttempt
 from manycall.data.row_source import RowSource
-from manycall.errors import ConnectError, HttpStatusError, InvalidResponse
+from manycall.errors import ConnectError, FailureClass, HttpStatusError, InvalidResponse
 from manycall.records import Row
 from manycall.run.endpoint_health import EndpointHealth
 from manycall.run.row_client import CallOrigin, RowClient
@@ -25,13 +30,16 @@ from manycall.store.run_folder import RunFolder
 
 def test_failed_attempts_are_recorded_with_their_statuses() -> None:
     earlier = EarlierAttempts()
-    earlier.record(HttpStatusError("busy", status=429), 10.0)
+    earlier.record(FailedAttempt(HttpStatusError("busy", status=429), FailureClass.RATE_LIMITED), 10.0)
     earlier.record_sent(11.5)
-    earlier.record(ConnectError("no connection"), 12.0)
+    earlier.record(FailedAttempt(ConnectError("no connection"), FailureClass.UNREACHABLE), 12.0)
     earlier.record_sent(14.0)
-    earlier.record(InvalidResponse("no choice"), 15.0)
-    assert earlier.statuses == [429, 0, 200]
+    earlier.record(FailedAttempt(InvalidResponse("no choice"), FailureClass.OVERLOADED), 15.0)
+    earlier.record(FailedAttempt(HttpStatusError("no top_k", status=400), FailureClass.PARAMETER, adapted=True), 16.0)
+    assert earlier.statuses == [429, 0, 200, 400]
     assert earlier.waited == 3.5
+    assert sum(earlier.by_rule.values()) == 3  # a refused parameter does not count
+    assert earlier.by_rule[RULES[FailureClass.OVERLOADED]] == 2  # of the same rule as a rate limit
     assert EarlierAttempts().statuses == []
 
 
@@ -70,10 +78,14 @@ def test_a_run_records_retries_health_and_the_oldest_calls(tmp_path: Path) -> No
             lines.extend(health.lines(clock.now()))
             await scheduler.run(RowSource([{"id": "a"}]).pending_rows(run.ids))
             assert calls.in_flight == {}
-            for number in range(4):
-                origin = CallOrigin(f"r{number}", 1)
-                calls.in_flight[number] = CallInFlight(origin, client.pool.endpoints[0], clock.now() - 9 + number)
-            del calls.in_flight[1]
+            call = encode_call(text_request(calls, "chat", "hi", {}))
+            begun = [
+                CallInFlight(client.pool, call, CallOrigin(f"r{number}", 1), ONE_CALL, client.pool.endpoints[0],
+                             clock.now() - 9 + number, None, None)
+                for number in range(4)
+            ]  # fmt: skip
+            calls.in_flight.update(dict.fromkeys(begun))
+            del calls.in_flight[begun[1]]
             oldest = scheduler.oldest_calls(clock.now())
             assert [(call["id"], call["seconds"]) for call in oldest] == [("r0", 9.0), ("r2", 7.0), ("r3", 6.0)]
             assert oldest[0]["endpoint"] == "http://a/v1"

@@ -24,8 +24,8 @@ STALL_FACTOR = 2.0
 """A call has stalled after this multiple of the other endpoint's 99th percentile."""
 
 
-class InFlightCall:
-    """One call in flight.
+class Original:
+    """A call in flight that may get a copy.
 
     Attributes:
         since: when the call was sent.
@@ -91,7 +91,7 @@ class HedgingSender:
 
     def __init__(self, sender: AttemptSender, endpoints: Sequence[Endpoint], permits: Permits) -> None:
         self._sender, self._endpoints, self._permits = sender, endpoints, permits
-        self._in_flight: dict[InFlightCall, None] = {}  # oldest first
+        self._in_flight: dict[Original, None] = {}  # oldest first
         self._sent = self._hedged = 0
 
     def __repr__(self) -> str:
@@ -99,63 +99,63 @@ class HedgingSender:
 
     async def send(self, endpoint: Endpoint, call: EncodedCall, owner: CallOwner) -> Answered | FailedAttempt:
         """Send a call to an endpoint. The answer may come from another one."""
-        flight = InFlightCall(endpoint, call, owner)
-        self._in_flight[flight] = None
+        original = Original(endpoint, call, owner)
+        self._in_flight[original] = None
         self._sent += 1
         try:
             try:
                 outcome = await self._sender.send(endpoint, call, owner)
             except asyncio.CancelledError:
-                if flight.cancelled_for_copy() and flight.copy_answer is not None:
-                    return flight.copy_answer
+                if original.cancelled_for_copy() and original.copy_answer is not None:
+                    return original.copy_answer
                 raise  # the task was also cancelled for another reason
-            if isinstance(outcome, FailedAttempt) and (answer := await flight.answer_of_copy()) is not None:
+            if isinstance(outcome, FailedAttempt) and (answer := await original.answer_of_copy()) is not None:
                 if outcome.error.possibly_billed:
                     owner.counters.record_unused()
                 return answer
             return outcome
         finally:
-            del self._in_flight[flight]
-            flight.cancel_copy()
+            del self._in_flight[original]
+            original.cancel_copy()
 
     def hedge_stalled(self) -> None:
         """Hedge stalled calls if other endpoints are idle. Call this once a second."""
         if self._permits.waiting:
             return
         now = clock.now()
-        for flight in list(self._in_flight):
+        for original in list(self._in_flight):
             if self._hedged >= MIN_HEDGES + MAX_HEDGED_SHARE * self._sent:
                 return
-            if not flight.has_copy and flight.endpoint.may_hedge:
-                other = next(self._faster_endpoints(flight, now), None)
-                if other is not None and flight.owner.permits.try_acquire_at(self._permits, other):
-                    self._hedge(flight, other, now)
+            if not original.has_copy and original.endpoint.may_hedge:
+                other = next(self._faster_endpoints(original, now), None)
+                if other is not None and original.owner.permits.try_acquire_at(self._permits, other):
+                    self._hedge(original, other, now)
 
-    def _hedge(self, flight: InFlightCall, other: Endpoint, now: float) -> None:
+    def _hedge(self, original: Original, other: Endpoint, now: float) -> None:
         self._hedged += 1
         self._sent += 1
-        flight.owner.counters.record_hedge()
-        other.note(now, f"hedging a call stalled for {now - flight.since:.0f} s at {flight.endpoint.url}")
-        copy = asyncio.create_task(self._send_copy(flight, other))
-        copy.add_done_callback(partial(self._on_copy_done, flight.owner, other))
-        flight.add_copy(copy)
+        original.owner.counters.record_hedge()
+        other.note(now, f"hedging a call stalled for {now - original.since:.0f} s at {original.endpoint.url}")
+        copy = asyncio.create_task(self._send_copy(original, other))
+        copy.add_done_callback(partial(self._on_copy_done, original.owner, other))
+        original.add_copy(copy)
 
     def _on_copy_done(self, owner: CallOwner, other: Endpoint, copy: "asyncio.Task[None]") -> None:
         """Release the permit in any case, even if the task was cancelled before it started."""
         owner.permits.release(self._permits, other)
 
-    def _faster_endpoints(self, flight: InFlightCall, now: float) -> Iterator[Endpoint]:
+    def _faster_endpoints(self, original: Original, now: float) -> Iterator[Endpoint]:
         """Yield the endpoints that would probably answer the call sooner."""
         for other in self._endpoints:
-            if other is flight.endpoint or not other.may_hedge or other.is_ejected(now) or other.latency_p99 is None:
+            if other is original.endpoint or not other.may_hedge or other.is_ejected(now) or other.latency_p99 is None:
                 continue
-            if now - flight.since > STALL_FACTOR * other.latency_p99:
+            if now - original.since > STALL_FACTOR * other.latency_p99:
                 yield other
 
-    async def _send_copy(self, flight: InFlightCall, other: Endpoint) -> None:
-        outcome = await self._sender.send(other, flight.call, flight.owner)
+    async def _send_copy(self, original: Original, other: Endpoint) -> None:
+        outcome = await self._sender.send(other, original.call, original.owner)
         if not isinstance(outcome, FailedAttempt):
-            if flight in self._in_flight:
-                flight.take_copy_answer(outcome)
+            if original in self._in_flight:
+                original.take_copy_answer(outcome)
         elif outcome.error.possibly_billed:
-            flight.owner.counters.record_unused()  # the original is still in flight and has its own retries
+            original.owner.counters.record_unused()  # the original is still in flight and has its own retries

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from manycall import clock, errors
 from manycall.client.attempt import Answered
 from manycall.client.call_counters import CallCounters
-from manycall.client.call_history import CallInFlight, EarlierAttempts
+from manycall.client.call_history import EarlierAttempts
+from manycall.client.call_in_flight import CallInFlight
 from manycall.client.encoded_call import EncodedCall, encode_call
-from manycall.client.endpoint import Endpoint
 from manycall.client.endpoint_limits import SendTime
 from manycall.client.permit_group import PermitGroup
 from manycall.client.pool import ONE_CALL, EndpointPool
@@ -25,10 +25,8 @@ from manycall.client.requests import LLM, ModelReply
 from manycall.client.shared_budget import SharedBudget
 from manycall.client.shielded_exchanges import Outcome, ShieldedExchanges
 from manycall.control import retry
-from manycall.control.regression import MonitorInterval
-from manycall.control.retry import FailedAttempt, RetryRule
+from manycall.control.retry import FailedAttempt
 from manycall.errors import FailureAction, ManycallError, StorageError
-from manycall.limits import CallCost
 from manycall.providers import openai
 from manycall.records import Completion, Embeddings, Request
 
@@ -81,7 +79,7 @@ class JobClient(LLM):
     Attributes:
         permits: the job's part of the pools' permits.
         storage_error: why a response could not be stored; None if all were.
-        in_flight: the calls that were sent and have not ended, by a number; the oldest first.
+        in_flight: the calls that have a permit; the oldest first.
     """
 
     def __init__(
@@ -108,13 +106,11 @@ class JobClient(LLM):
         others = [each.permits for each in self._named.values()]
         self.permits = PermitGroup(pool.permits, budget, wants_rows, others)
         self.storage_error: StorageError | None = None
-        self.in_flight: dict[int, CallInFlight] = {}
+        self.in_flight: dict[CallInFlight, None] = {}
         self._charge, self._log = charge, log
-        self._shielded = (
-            ShieldedExchanges(self.permits, self.counters, self.in_flight) if finish_cancelled_calls else None
-        )
+        self._shielded = ShieldedExchanges(self.counters, self._end) if finish_cancelled_calls else None
         self._first_priority = next(pool.job_numbers) * JOB_STEP
-        self._count = self._attempts = 0
+        self._count = 0
 
     def __repr__(self) -> str:
         return f"<JobClient {self.model}, {self.permits!r}>"
@@ -171,74 +167,63 @@ class JobClient(LLM):
         """
         priority += self._first_priority
         pool = self._named[call.pool] if call.pool else self.pool
+        permits, shared = self.permits, pool.permits
         if self._named:
-            self.permits.record_call(pool.permits, priority)
-        failures: dict[RetryRule, int] | None = None
+            permits.record_call(shared, priority)
+        prompt = pool.selector.prompt_hashes(call.body)
         earlier: EarlierAttempts | None = None
-        sent = 0
         while True:
-            sent += 1
-            outcome = await self._attempt(pool, call, priority, origin, earlier)
+            cost = pool.cost(call)
+            endpoint = permits.try_acquire(shared, cost, prompt)
+            endpoint = endpoint or await permits.acquire(shared, priority, cost, prompt)
+            interval = None if endpoint.window is None else endpoint.window.interval
+            flight = CallInFlight(pool, call, origin, cost, endpoint, pool.now(), interval, earlier)
+            self.in_flight[flight] = None
+            if earlier is not None:
+                earlier.record_sent(flight.since)
+            exchange = self._exchange(flight)
+            outcome = await (exchange if self._shielded is None else self._shielded.run(exchange, flight))
+            if isinstance(outcome, Answered):
+                outcome = self._read(flight, outcome)
             if isinstance(outcome, _ANSWERS):
                 return outcome
-            failures = {} if failures is None else failures
-            self._after_failure(pool, outcome, sent, failures)
-            seconds = retry.backoff_seconds(outcome, sum(failures.values()), pool.rng)
-            may_hurry = retry.ends_with_outage(outcome.error)
             earlier = EarlierAttempts() if earlier is None else earlier
-            earlier.record(outcome.error, clock.now())
+            self._after_failure(pool, outcome, earlier)
+            seconds = retry.backoff_seconds(outcome, sum(earlier.by_rule.values()), pool.rng)
+            may_hurry = retry.ends_with_outage(outcome.error)
             del outcome  # it may hold a large body
             await self._wait(seconds, may_hurry)
 
-    async def _attempt(
-        self, pool: EndpointPool, call: EncodedCall, priority: int, origin: Any, earlier: EarlierAttempts | None
-    ) -> ModelReply | FailedAttempt:
-        """Make one attempt. A separate frame, so that a large response is freed before the backoff (measured)."""
-        permits, shared, shielded = self.permits, pool.permits, self._shielded
-        cost = pool.cost(call)
-        prompt = pool.selector.prompt_hashes(call.body)
-        endpoint = permits.try_acquire(shared, cost, prompt) or await permits.acquire(shared, priority, cost, prompt)
-        interval = endpoint.window.interval if endpoint.window is not None else None
-        now = pool.now()
-        if earlier is not None:
-            earlier.record_sent(now)
-        self._attempts = number = self._attempts + 1
-        self.in_flight[number] = CallInFlight(origin, endpoint, now)
-        if shielded is not None:
-            exchange = self._exchange(pool, call, cost, endpoint, interval, origin, earlier)
-            response = await shielded.run(exchange, number, shared, endpoint)
-            return self._read(pool, call, cost, endpoint, interval, response)
+    def _end(self, flight: CallInFlight) -> None:
+        """Release the permit of a call, unless that was done."""
+        if flight in self.in_flight:
+            del self.in_flight[flight]
+            self.permits.release(flight.pool.permits, flight.endpoint)
+
+    async def _exchange(self, flight: CallInFlight) -> Outcome:
+        """Send a call and record its response. Read it at once, unless it is large."""
         try:
             await clock.next_turn()
-            answered = await pool.sender.send(endpoint, call, self)
-            response = self._record(pool, call, endpoint, origin, earlier, answered)
-            if isinstance(response, Answered) and len(response.body) <= MAX_HELD_BYTES:
-                outcome = self._read(pool, call, cost, endpoint, interval, response)
+            outcome = self._record(flight, await flight.pool.sender.send(flight.endpoint, flight.call, self))
+            if isinstance(outcome, Answered) and len(outcome.body) <= MAX_HELD_BYTES:
+                answer = self._read(flight, outcome)
                 await clock.next_turn()
-                return outcome
+                return answer
+            return outcome
         finally:
-            del self.in_flight[number]
-            permits.release(shared, endpoint)
-        return self._read(pool, call, cost, endpoint, interval, response)
+            self._end(flight)
 
-    def _after_failure(
-        self, pool: EndpointPool, failure: FailedAttempt, sent: int, failures: dict[RetryRule, int]
-    ) -> None:
-        """Count a failed attempt. Raise its error unless the call should be sent again.
-
-        Args:
-            sent: how often the call was sent.
-            failures: how often it has failed under each rule, apart from refusals of a parameter; updated.
-        """
+    def _after_failure(self, pool: EndpointPool, failure: FailedAttempt, earlier: EarlierAttempts) -> None:
+        """Count a failed attempt. Raise its error unless the call should be sent again."""
         error, counters = failure.error, self.counters
         counters.record_failure(error, failure.failure_class)
-        rule = retry.RULES[failure.failure_class]
-        failures[rule] = failures.get(rule, 0) + (not failure.adapted)
-        match retry.decide(failure, failures[rule], any_success=self.any_success(pool)):
+        earlier.record(failure, clock.now())
+        attempts = earlier.by_rule[retry.RULES[failure.failure_class]]
+        match retry.decide(failure, attempts, any_success=self.any_success(pool)):
             case FailureAction.RETRY:
                 counters.record_retry(None if failure.adapted else error)
             case FailureAction.FAIL:
-                raise error.replace(attempts=sent, failure_class=failure.failure_class)
+                raise error.replace(attempts=len(earlier.statuses), failure_class=failure.failure_class)
             case FailureAction.STOP_RUN:
                 self.stop(retry.reason_to_stop(failure))
                 raise self.stopped or error from error
@@ -250,32 +235,20 @@ class JobClient(LLM):
             if may_hurry or self.stopped is not None:
                 return
 
-    def _read(
-        self,
-        pool: EndpointPool,
-        call: EncodedCall,
-        cost: CallCost,
-        endpoint: Endpoint,
-        interval: MonitorInterval | None,
-        response: Outcome,
-    ) -> ModelReply | FailedAttempt:
-        """Decode a response and count its answer. Return the answer, or the failure if there is none.
-
-        What was read already is returned unchanged.
-        """
-        if not isinstance(response, Answered):
-            return response
+    def _read(self, flight: CallInFlight, response: Answered) -> ModelReply | FailedAttempt:
+        """Decode a response and count its answer. Return the answer, or the failure if there is none."""
+        pool, call, endpoint = flight.pool, flight.call, response.endpoint
         try:
             answer = openai.decode(call.api, response.body, False, pool.is_thinker(call.model))
         except errors.InvalidResponse as error:
-            return self._unanswered(pool, error.with_traceback(None), response)  # a variable would be part of a cycle
-        if response.endpoint.record_success(response.seconds):
+            return self._unanswered(pool, error.replace(), response)  # a copy: the frames of a traceback hold the body
+        if endpoint.record_success(response.seconds):
             pool.permits.end_outage()
         self.counters.record_answer(answer)
         if not pool.permits.has_answer:
             pool.permits.record_answer()
-        if interval is not None or cost is not ONE_CALL:
-            pool.learn(call, cost, endpoint, interval, response, answer.usage)
+        if flight.interval is not None or flight.cost is not ONE_CALL:
+            pool.learn(call, flight.cost, flight.endpoint, flight.interval, response, answer.usage)
         return answer
 
     def _unanswered(self, pool: EndpointPool, error: errors.InvalidResponse, response: Answered) -> FailedAttempt:
@@ -297,45 +270,21 @@ class JobClient(LLM):
         pool = self._named[call.pool] if call.pool else self.pool
         return openai.decode(call.api, body, replayed, pool.is_thinker(call.model))
 
-    async def _exchange(
-        self,
-        pool: EndpointPool,
-        call: EncodedCall,
-        cost: CallCost,
-        endpoint: Endpoint,
-        interval: MonitorInterval | None,
-        origin: Any,
-        earlier: EarlierAttempts | None,
-    ) -> Outcome:
-        """Send the call and record the response. Read it at once, unless it is large."""
-        answered = await pool.sender.send(endpoint, call, self)
-        response = self._record(pool, call, endpoint, origin, earlier, answered)
-        if isinstance(response, Answered) and len(response.body) <= MAX_HELD_BYTES:
-            return self._read(pool, call, cost, endpoint, interval, response)
-        return response
-
-    def _record(
-        self,
-        pool: EndpointPool,
-        call: EncodedCall,
-        endpoint: Endpoint,
-        origin: Any,
-        earlier: EarlierAttempts | None,
-        response: Answered | FailedAttempt,
-    ) -> Answered | FailedAttempt:
+    def _record(self, flight: CallInFlight, response: Answered | FailedAttempt) -> Answered | FailedAttempt:
         """Store a response before anything reads it, and charge it."""
         if not isinstance(response, Answered):
-            return pool.fail_over(endpoint, response, any_success=self.any_success(pool))
-        if earlier is not None:
-            response = replace(response, earlier=earlier)
+            pool = flight.pool
+            return pool.fail_over(flight.endpoint, response, any_success=self.any_success(pool))
+        if flight.earlier is not None:
+            response = replace(response, earlier=flight.earlier)
         if self._log is not None:
             try:
-                self._log.append(origin, call, response)
+                self._log.append(flight.origin, flight.call, response)
             except StorageError as error:
                 self.stop(error)  # the row function may suppress the exception
                 raise
         if self._charge is not None:
-            self._charge(call, response)
+            self._charge(flight.call, response)
         return response
 
     def cancel_in_flight(self) -> None:

@@ -1,16 +1,13 @@
 """Exchanges that continue when the row that waits for them is cancelled, because they are billed in any case."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
 from manycall.client.attempt import Answered
 from manycall.client.call_counters import CallCounters
-from manycall.client.call_history import CallInFlight
-from manycall.client.endpoint import Endpoint
-from manycall.client.permit_group import PermitGroup
-from manycall.client.permits import Permits
+from manycall.client.call_in_flight import CallInFlight
 from manycall.client.requests import ModelReply
 from manycall.control.retry import FailedAttempt
 from manycall.providers import openai
@@ -23,30 +20,22 @@ class ShieldedExchanges:
     """The exchanges of one job, each in a separate task.
 
     Args:
-        permits: get the permit of an exchange back when it has ended.
         counters: count the tokens of responses that no row waits for.
-        in_flight: the calls in flight by number. An exchange is removed when it has ended.
+        end: called with a call whose exchange was cancelled before it began.
     """
 
-    def __init__(self, permits: PermitGroup, counters: CallCounters, in_flight: dict[int, CallInFlight]) -> None:
-        self._permits, self._counters, self._calls = permits, counters, in_flight
-        self._in_flight: set[asyncio.Task[Any]] = set()
+    def __init__(self, counters: CallCounters, end: Callable[[CallInFlight], None]) -> None:
+        self._counters, self._end = counters, end
+        self._tasks: set[asyncio.Task[Outcome]] = set()
 
     def __repr__(self) -> str:
-        return f"<ShieldedExchanges: {len(self._in_flight)} in flight>"
+        return f"<ShieldedExchanges: {len(self._tasks)} in flight>"
 
-    async def run(
-        self, exchange: Coroutine[Any, Any, Outcome], number: int, shared: Permits, endpoint: Endpoint
-    ) -> Outcome:
-        """Wait for an exchange, which continues if the caller is cancelled.
-
-        Args:
-            number: its number among the calls in flight.
-            shared: the permits of the pool, one of which it has.
-        """
+    async def run(self, exchange: Coroutine[Any, Any, Outcome], flight: CallInFlight) -> Outcome:
+        """Wait for an exchange, which continues if the caller is cancelled."""
         task = asyncio.create_task(exchange)
-        self._in_flight.add(task)
-        task.add_done_callback(partial(self._on_done, number, shared, endpoint))
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._on_done, flight))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -55,14 +44,12 @@ class ShieldedExchanges:
 
     def cancel(self) -> None:
         """Cancel the exchanges in flight. Answers that have arrived are kept."""
-        for task in self._in_flight:
+        for task in self._tasks:
             task.cancel()
 
-    def _on_done(self, number: int, shared: Permits, endpoint: Endpoint, task: "asyncio.Task[Any]") -> None:
-        """Release the permit in any case, even if the task was cancelled before it started."""
-        self._in_flight.discard(task)
-        del self._calls[number]
-        self._permits.release(shared, endpoint)
+    def _on_done(self, flight: CallInFlight, task: "asyncio.Task[Outcome]") -> None:
+        self._tasks.discard(task)
+        self._end(flight)  # a task that was cancelled before it started has not done it
         if not task.cancelled():
             task.exception()  # mark it as retrieved, because the row may no longer wait for it
 

@@ -116,7 +116,7 @@ class Scheduler:
         """Return the calls that have been in flight for the longest time, for the timeline."""
         return [
             {"id": call.origin.row_id, "endpoint": call.endpoint.url, "seconds": round(now - call.since, 1)}
-            for call in islice(self._client.in_flight.values(), SHOWN_CALLS)
+            for call in islice(self._client.in_flight, SHOWN_CALLS)
             if call.origin is not None
         ]
 
