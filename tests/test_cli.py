@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 import pytest
 
-from manycall.cli.flags import parse_params, run_parameters
+from manycall.cli.flags import RUN_PARAMETERS, parse_params
 from manycall.cli.sim_command import sim as sim_verb
 from manycall.run.options import RunOptions
 from manycall.sim.rate_limits import SIM_HEADERS
@@ -292,7 +292,7 @@ def test_the_card_is_printed_as_json_too_when_it_is_written() -> None:
 
 
 def test_every_run_option_but_the_key_has_a_flag() -> None:
-    shown = {each.name for each in run_parameters()}
+    shown = {each.name for each in RUN_PARAMETERS}
     assert shown | {"api_key"} == set(RunOptions.__struct_fields__)
     assert parse_params(["top_p=0.9", "stop=a"]) == {"top_p": 0.9, "stop": "a"}
 

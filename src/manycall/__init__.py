@@ -29,14 +29,14 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.evals.rescore import score as score
     from manycall.evals.tasks.task import Task as Task
     from manycall.python_api.async_client import Client as Client
-    from manycall.python_api.jobs import embed as embed
-    from manycall.python_api.jobs import evaluate as evaluate
-    from manycall.python_api.jobs import generate as generate
-    from manycall.python_api.jobs import judge as judge
-    from manycall.python_api.jobs import map as map
-    from manycall.python_api.jobs import run_batch as run_batch
-    from manycall.python_api.jobs import run_steps as run_steps
-    from manycall.python_api.suite_jobs import evaluate_all as evaluate_all
+    from manycall.python_api.jobs.embed_call import embed as embed
+    from manycall.python_api.jobs.evaluate_all_call import evaluate_all as evaluate_all
+    from manycall.python_api.jobs.evaluate_call import evaluate as evaluate
+    from manycall.python_api.jobs.generate_call import generate as generate
+    from manycall.python_api.jobs.judge_call import judge as judge
+    from manycall.python_api.jobs.map_call import map as map
+    from manycall.python_api.jobs.run_batch_call import run_batch as run_batch
+    from manycall.python_api.jobs.run_steps_call import run_steps as run_steps
     from manycall.records import Completion as Completion
     from manycall.records import Embeddings as Embeddings
     from manycall.records import Failure as Failure
@@ -44,16 +44,14 @@ if TYPE_CHECKING:  # the same names for readers and type checkers; test_exports.
     from manycall.reports.write_report import write_report as write_report
 
 _FOUND_IN = {
-    "python_api.jobs": (
-        "generate",
-        "evaluate",
-        "judge",
-        "map",
-        "run_steps",
-        "run_batch",
-        "embed",
-    ),
-    "python_api.suite_jobs": ("evaluate_all",),
+    "python_api.jobs.generate_call": ("generate",),
+    "python_api.jobs.evaluate_call": ("evaluate",),
+    "python_api.jobs.evaluate_all_call": ("evaluate_all",),
+    "python_api.jobs.judge_call": ("judge",),
+    "python_api.jobs.map_call": ("map",),
+    "python_api.jobs.run_steps_call": ("run_steps",),
+    "python_api.jobs.run_batch_call": ("run_batch",),
+    "python_api.jobs.embed_call": ("embed",),
     "evals.rescore": ("score",),
     "comparison.compare_runs": ("compare",),
     "comparison.ranking": ("rank_models",),

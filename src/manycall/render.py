@@ -1,12 +1,11 @@
 """Format tables, amounts, durations and shares as text."""
 
 from collections.abc import Mapping, Sequence
-from io import StringIO
 from typing import Any
 
 import msgspec
 
-from manycall.terminal import sanitize_line
+from manycall.terminal import display_width, pad_to_width, sanitize_line
 
 
 def format_failure_counts(failure_counts: Mapping[str, int]) -> str:
@@ -17,20 +16,12 @@ def format_failure_counts(failure_counts: Mapping[str, int]) -> str:
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table for a terminal. In a Markdown document, escape the cells with `manycall.markdown`."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table(box=box.MARKDOWN)
-    for name in head:
-        grid.add_column(Text(sanitize_line(name)), no_wrap=True)
-    for row in rows:
-        grid.add_row(*(Text(sanitize_line(cell)) for cell in row))
-    text = StringIO()
-    console = Console(file=text, width=1000, color_system=None, force_jupyter=False)  # not in notebooks
-    console.print(grid)
-    return "\n".join(line.rstrip() for line in text.getvalue().strip().splitlines())
+    lines = [[sanitize_line(cell) for cell in line] for line in (head, *rows)]
+    widths = [max(map(display_width, column)) for column in zip(*lines, strict=True)]
+    texts = [[pad_to_width(cell, width) for cell, width in zip(line, widths, strict=True)] for line in lines]
+    title, *body = ["| " + " | ".join(line) + " |" for line in texts]
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([title, rule, *body])
 
 
 def format_tokens(amount: float) -> str:

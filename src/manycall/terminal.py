@@ -45,6 +45,11 @@ def display_width(text: str) -> int:
     return sum(_columns(character) for character in text)
 
 
+def pad_to_width(text: str, width: int) -> str:
+    """Return the line, filled with spaces to `width` terminal columns."""
+    return text + " " * (width - display_width(text))
+
+
 def cut_to_width(text: str, width: int) -> str:
     """Return the line, cut at the end to at most `width` terminal columns, with "…" in place of what is missing."""
     if display_width(text) <= width:

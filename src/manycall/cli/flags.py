@@ -25,21 +25,18 @@ def typer_option(name: str, default: Any, flag: Flag) -> Any:
     return typer.Option(*filter(None, names), help=flag.help, metavar=flag.metavar)
 
 
-def run_parameters(exclude: Collection[str] = ()) -> list[Parameter]:
-    """Return the Typer parameters of all run options that have a flag."""
-    return [
-        Parameter(
-            name,
-            Parameter.KEYWORD_ONLY,
-            default=Parameter.empty if default is msgspec.NODEFAULT else default,
-            annotation=Annotated[flag.parse_as or kind, typer_option(name, default, flag)],
-        )
-        for name, kind, default, flag in declared_options()
-        if not flag.hidden and name not in exclude
-    ]
-
-
 _DECLARED = {name: typer_option(name, default, flag) for name, _, default, flag in declared_options()}
+RUN_PARAMETERS = [
+    Parameter(
+        name,
+        Parameter.KEYWORD_ONLY,
+        default=Parameter.empty if default is msgspec.NODEFAULT else default,
+        annotation=Annotated[flag.parse_as or kind, _DECLARED[name]],
+    )
+    for name, kind, default, flag in declared_options()
+    if not flag.hidden
+]
+"""The Typer parameters of all run options that have a flag."""
 
 Price = Annotated[str | None, _DECLARED["price"]]
 OptionalModel = Annotated[str | None, _DECLARED["model"]]
@@ -139,7 +136,7 @@ def with_run_flags(*, exclude: Collection[str] = ()) -> Callable[[Command], Comm
 
     def decorator(verb: Command) -> Command:
         own = [each for each in signature(verb).parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
-        shared = run_parameters(exclude)
+        shared = [each for each in RUN_PARAMETERS if each.name not in exclude]
         order = [
             *(each for each in shared if each.default is Parameter.empty),
             *(each for each in own if each.kind is not Parameter.KEYWORD_ONLY),

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+import manycall
 from manycall.cli.benchmark_list import print_benchmarks
 from manycall.cli.flags import (
     Data,
@@ -78,9 +79,7 @@ def generate(
     **options: Any,
 ) -> None:
     """Write one text for each row, or -n texts for one prompt."""
-    from manycall.python_api import jobs
-
-    result = jobs.generate(
+    result = manycall.generate(
         prompt, rows, messages=messages, images=images or (), system=system, samples=samples,
         output_field=output_field, keep=keep or (), schema=schema, extract=extract, reask=reask, api=api,
         random_vars=parse_variable_flags(random_vars), grid_vars=parse_variable_flags(grid_vars), seed=seed, **options,
@@ -109,9 +108,7 @@ def steps(
 
     Other steps are messages, evolve and assign. Rejected rows go to a separate file.
     """
-    from manycall.python_api import jobs
-
-    result = jobs.run_steps(
+    result = manycall.run_steps(
         file, rows, samples=samples, reask=reask, random_vars=parse_variable_flags(random_vars),
         grid_vars=parse_variable_flags(grid_vars), seed=seed, **options,
     )  # fmt: skip
@@ -162,7 +159,6 @@ def evaluate(
     With several tasks or models, -o names a folder, and all of them run at the same time under common limits.
     """
     from manycall.cli.user_code import load_task
-    from manycall.python_api import jobs, suite_jobs
 
     loaded = [load_task(task) for task in tasks]
     shared = dict(
@@ -170,14 +166,14 @@ def evaluate(
     )  # fmt: skip
     result: Any
     if len(loaded) == len(models) == 1 and not options["out"].is_dir():
-        result = jobs.evaluate(loaded[0], model=models[0], data=data, fewshot_data=fewshot_data, **shared)
+        result = manycall.evaluate(loaded[0], model=models[0], data=data, fewshot_data=fewshot_data, **shared)
     else:
         single = {"data": data, "fewshot_data": fewshot_data}
         single |= {name: shared.pop(name) for name in ("from_", "processes", "cluster")}
         for name, value in single.items():
             if value is not None:
                 raise UsageError(f"{option(name, value)} is for one task and one model, and an output that is a file.")
-        result = suite_jobs.evaluate_all(loaded, models, **shared)
+        result = manycall.evaluate_all(loaded, models, **shared)
     print_and_exit(result, json, fail_under=fail_under, report=None if options["dry_run"] else report)
 
 
@@ -192,9 +188,8 @@ def run(
 ) -> None:
     """Run your own async function for each row. It may make any number of calls."""
     from manycall.cli.user_code import load_function
-    from manycall.python_api import jobs
 
-    print_and_exit(jobs.map(load_function(function), rows, samples=samples, **options), json)
+    print_and_exit(manycall.map(load_function(function), rows, samples=samples, **options), json)
 
 
 @with_run_flags(exclude={"model", "id_field", "reasoning", "retry"})
@@ -207,9 +202,7 @@ def run_batch(
     **options: Any,
 ) -> None:
     """Run the requests of an OpenAI Batch file. -m is the model of requests that do not name one."""
-    from manycall.python_api import jobs
-
-    print_and_exit(jobs.run_batch(requests, model=model, samples=samples, **options), json)
+    print_and_exit(manycall.run_batch(requests, model=model, samples=samples, **options), json)
 
 
 @with_run_flags(exclude={"dry_run"})
@@ -241,9 +234,7 @@ def judge(
     **options: Any,
 ) -> None:
     """Let a model judge answers by a rubric. With --against, it compares the answers of two runs."""
-    from manycall.python_api import jobs
-
-    result = jobs.judge(
+    result = manycall.judge(
         answers, rubric, scale=scale, labels=labels, against=against, both_orders=both_orders, samples=samples,
         system=system, images=images or (), output_field=output_field, **options,
     )  # fmt: skip
@@ -274,7 +265,5 @@ def embed(
     **options: Any,
 ) -> None:
     """Embed the text of each row, several texts per call. OUT (.parquet, .npy, .jsonl) has the order of the rows."""
-    from manycall.python_api import jobs
-
-    result = jobs.embed(rows, field, dimensions=dimensions, batch_size=batch_size, **options)
+    result = manycall.embed(rows, field, dimensions=dimensions, batch_size=batch_size, **options)
     print_and_exit(result, json)

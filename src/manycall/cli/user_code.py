@@ -10,7 +10,6 @@ from types import ModuleType
 from typing import Any
 
 from manycall.errors import UsageError
-from manycall.python_api.job_call import USER_MODULE
 
 
 def load_function(spec: str) -> Callable[..., Any]:
@@ -65,6 +64,8 @@ def load_module(path: Path) -> ModuleType:
     """
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file")
+    from manycall.python_api.job_call import USER_MODULE
+
     _check_imports(path)
     module_spec = importlib.util.spec_from_file_location(f"{USER_MODULE}{path.stem}", path)
     assert module_spec is not None
@@ -126,13 +127,13 @@ def load_answer_key(key: str | None) -> dict[str, Any]:
     Raises:
         UsageError: a row has neither.
     """
+    if key is None:
+        return {}
     from manycall.data.row_files import read_rows
     from manycall.evals.scoring.choice_answers import choices_of, target_letter
     from manycall.evals.tasks import wordmath
     from manycall.sim.generated_text import PlantedResponses
 
-    if key is None:
-        return {}
     rows: Any = ((row["id"], row) for row in wordmath.problems()) if key == "wordmath" else read_rows(Path(key))
     answers: dict[str, Any] = {}
     for where, fields in rows:

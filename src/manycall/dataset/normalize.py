@@ -2,14 +2,23 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 from unicodedata import category
 
 import msgspec
 
 _HAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_WORD = re.compile(f"[{_HAN}]|[^\\s{_HAN}]+")
-_is_character = re.compile(f"[{_HAN}]").match
+
+
+@cache  # not compiled by a command that needs no words, because that takes 3 ms
+def _word_pattern() -> re.Pattern[str]:
+    return re.compile(f"[{_HAN}]|[^\\s{_HAN}]+")
+
+
+@cache
+def _character_pattern() -> re.Pattern[str]:
+    return re.compile(f"[{_HAN}]")
 
 
 class _Punctuation(dict[str, bool]):
@@ -74,7 +83,7 @@ def _without_signs(text: str) -> str:
 def words(text: str) -> list[str]:
     """Return the words of a text in lower case. Chinese and Japanese characters are one word each."""
     plain = text.casefold().translate(_SPACED)
-    return plain.split() if plain.isascii() else _WORD.findall(plain)
+    return plain.split() if plain.isascii() else _word_pattern().findall(plain)
 
 
 def ngrams(sequence: list[str], n: int) -> Iterator[str]:
@@ -87,7 +96,8 @@ def stretches(sequence: list[str], words: int, characters: int) -> Iterator[str]
 
     A mixed run counts in proportion: with 13 words and 30 characters, 6 words and 17 characters are enough.
     """
-    weights = [words if _is_character(each) else characters for each in sequence]
+    is_character = _character_pattern().match
+    weights = [words if is_character(each) else characters for each in sequence]
     end = weight = 0
     for start in range(len(sequence)):
         while weight < words * characters:

@@ -6,6 +6,7 @@ because it may quote the prompt. A wrong lesson would change the answers of a wh
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -143,15 +144,20 @@ _PATTERNS: tuple[tuple[Meaning, str, str], ...] = (
     ("listed", "LiteLLM", r"[\w./:-]+ does not support parameters: \[(?P<name>[\w', \"]{1,300})\]"),
 )  # fmt: skip
 """What a message means, who sends it, and its beginning."""
-_RULES = [(meaning, re.compile(pattern, re.IGNORECASE)) for meaning, _, pattern in _PATTERNS]
 _SUGGESTED = re.compile(r"\bUse ['\"`](?P<name>\w+)['\"`] instead")
 _NOT_ACCEPTED_CODES = frozenset({"unsupported_parameter", "unknown_parameter", "extra_forbidden"})
 """Codes that say, without the message, that the parameter next to them is not accepted."""
 
 
+@cache
+def _compiled_patterns() -> list[tuple[Meaning, re.Pattern[str]]]:
+    """Compile the patterns when they are first needed, because that takes 9 ms."""
+    return [(meaning, re.compile(pattern, re.IGNORECASE)) for meaning, _, pattern in _PATTERNS]
+
+
 def _lessons(complaint: Complaint) -> Iterator[ParameterLesson]:
     """Yield what one message teaches."""
-    for meaning, pattern in _RULES:
+    for meaning, pattern in _compiled_patterns():
         if match := pattern.match(complaint.message):
             yield from _lessons_of(meaning, complaint, **match.groupdict())
             return

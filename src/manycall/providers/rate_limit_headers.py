@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
 import msgspec
@@ -205,6 +204,8 @@ def _seconds_until(text: str, wall: float) -> float | None:
     """Return the seconds until an RFC 3339 or HTTP date; 0 if it is in the past."""
     if len(text) > MAX_HEADER_CHARACTERS:
         return None
+    from email.utils import parsedate_to_datetime  # takes 5 ms to import
+
     for parse in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             moment = parse(text)

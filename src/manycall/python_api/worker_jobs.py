@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +38,8 @@ def run_as_worker(call: JobCall, is_command_line: bool, open_link: Callable[[], 
         run_blocking(linked())
 
     with spelled_as_flags() if is_command_line else nullcontext(), dispatch.jobs_run_by(work):
-        getattr(jobs, call.function)(**call.arguments)
+        job = import_module(f"{jobs.__name__}.{call.function}_call")
+        getattr(job, call.function)(**call.arguments)
 
 
 class RayTask(NamedTuple):
