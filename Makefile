@@ -55,7 +55,7 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) -m 'not package' $(TESTS)
 
-LOWEST = VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt EXTRAS=dev,datasets,frames,ifeval
+LOWEST = VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt EXTRAS=test,datasets,frames,ifeval
 lowest:
 	$(MAKE) test $(LOWEST) TESTS='$(or $(TESTS),$(DEPENDENCIES))'
 
