@@ -37,6 +37,8 @@ def serving(connection: Connection, context: ssl.SSLContext | None = None) -> It
         async with await asyncio.start_server(guarded, sock=listener, ssl=context):
             up.set_result((asyncio.get_running_loop(), down))
             await down.wait()
+            for _ in range(3):  # a connection that is being accepted, and is cancelled now, would not be closed
+                await asyncio.sleep(0)
             others = asyncio.all_tasks() - {asyncio.current_task()}
             for task in others:
                 task.cancel()

@@ -197,6 +197,9 @@ def test_from_is_refused_where_it_has_no_answers_or_no_meaning() -> None:
         steps(chain(3), url, NEW)
     with pytest.raises(UsageError, match="begun without from_="):
         steps(chain(3), NOWHERE, NEW, from_=OUT)
+    steps(chain(3), NOWHERE, Path("third.jsonl"), from_=OUT)
+    with pytest.raises(UsageError, match="has taken over the answers of"):
+        steps(chain(3), NOWHERE, Path("third.jsonl"), from_=NEW)
     with pytest.raises(UsageError, match="cannot be combined"):
         manycall.generate(
             "write {{ q }}", ROWS, model="m", base_url=NOWHERE, out=OUT, progress=False, from_=OUT, retry="truncated"

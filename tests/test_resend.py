@@ -26,14 +26,14 @@ pytestmark = pytest.mark.usefixtures("no_key")  # with a key, a copy might be bi
 Answering = Callable[[], Awaitable[HttpResponse]]
 
 
-def after(seconds: float, error: Exception | None = None) -> Answering:
-    """Answer after so long, or fail."""
+def after(seconds: float, error: Exception | None = None, page: bytes = b"") -> Answering:
+    """Answer after so long, or fail, or return a web page."""
 
     async def answering() -> HttpResponse:
         await asyncio.sleep(seconds)
         if error is not None:
             raise error
-        return answer()
+        return HttpResponse(200, page, no_header) if page else answer()
 
     return answering
 
@@ -104,6 +104,13 @@ def test_a_copy_that_fails_changes_nothing() -> None:
     assert came.text == "fine"
     assert at > 30
     assert (llm.counters.retries, llm.counters.possibly_billed) == (0, 1)
+
+
+def test_a_web_page_is_not_the_answer_of_a_copy() -> None:
+    came, at, llm = one_slow(Servers(after(30.0), after(10.0, page=b"<!doctype html><title>Sign in</title>")))
+    assert came.text == "fine"
+    assert at > 30
+    assert (llm.counters.retries, llm.counters.hedged, llm.counters.possibly_billed) == (0, 1, 1)
 
 
 def test_if_the_original_is_lost_while_the_copy_is_on_its_way_the_copy_is_waited_for() -> None:

@@ -14,8 +14,12 @@ from manycall import clock
 from manycall.client.attempt import Answered, AttemptSender, CallOwner
 from manycall.client.encoded_call import EncodedCall
 from manycall.client.endpoint import Endpoint
+from manycall.client.endpoint_limits import SendTime
 from manycall.client.permits import Permits
+from manycall.client.refusal import assess_failure
 from manycall.control.retry import FailedAttempt
+from manycall.errors import InvalidResponse
+from manycall.providers import openai
 
 MAX_HEDGED_SHARE = 0.02
 """Maximum share of hedged calls, in addition to MIN_HEDGES calls that are always allowed."""
@@ -154,8 +158,21 @@ class HedgingSender:
 
     async def _send_copy(self, original: Original, other: Endpoint) -> None:
         outcome = await self._sender.send(other, original.call, original.owner)
+        if isinstance(outcome, Answered):
+            outcome = _if_answer(original.call, outcome)
         if not isinstance(outcome, FailedAttempt):
             if original in self._in_flight:
                 original.take_copy_answer(outcome)
         elif outcome.error.possibly_billed:
             original.owner.counters.record_unused()  # the original is still in flight and has its own retries
+
+
+def _if_answer(call: EncodedCall, response: Answered) -> Answered | FailedAttempt:
+    """Return the response to a copy, or the failure if it contains no answer, as the web page of a proxy does not."""
+    try:
+        openai.decode(call.api, response.body)
+    except InvalidResponse as error:
+        now = clock.now()
+        sent = SendTime(now - response.seconds, response.in_flight - 1)
+        return assess_failure(response.endpoint, error.replace(), sent, now)
+    return response

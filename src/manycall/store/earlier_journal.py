@@ -23,12 +23,18 @@ def take_over_calls(out: Path, earlier: Path, manifest: Manifest, disk: Disk) ->
     The copy costs disk space, but the new output can be moved and the earlier one deleted.
 
     Raises:
-        UsageError: the earlier output was not created by manycall, or the new one was begun without its calls.
+        UsageError: the earlier output was not created by manycall, or the new one was begun without its calls or with
+            those of another one.
     """
     old, mine = Manifest.load(output_paths(earlier).manifest), Manifest.load(output_paths(out).manifest, disk)
     if old is None:
         raise UsageError(f"{option('from_', earlier)}: {earlier} is not an output of manycall with a run folder.")
     if mine is not None and mine.calls_from:
+        if Path(mine.calls_from).name != earlier.name:  # the folder may have another name than before
+            raise UsageError(
+                f"{out} has taken over the answers of {mine.calls_from}. Use another {option('out')} for those of "
+                f"{earlier}."
+            )
         return
     journal = run_folder_path(out) / "calls.jsonl"
     if mine is not None and any(True for _ in read_lines(journal, disk)):
