@@ -14,6 +14,7 @@ import msgspec
 
 from manycall import clock
 from manycall.client.call_client import CallClient
+from manycall.client.call_counters import CallCounters
 from manycall.client.endpoint import Endpoint
 from manycall.client.endpoint_limits import MAX_OPENING_CONFIGURED
 from manycall.client.job_client import JobClient
@@ -224,17 +225,15 @@ async def drive(
     prepare: Callable[[Sequence[Endpoint]], None] = lambda endpoints: None,
 ) -> int:
     """Make one call for each row in a complete run: journal, output, timeline. Return how many rows succeeded."""
-    run = RunFolder(folder / "out.jsonl", Manifest("0", {}))
+    run, counters = RunFolder(folder / "out.jsonl", Manifest("0", {})), CallCounters()
     progress = StatusLine(
-        "sim", client.counters, total=None, before=0, load=lambda now: client_status(client, now), note=str,
+        "sim", counters, total=None, before=0, load=lambda now: client_status(client, now), note=str,
         display=StatusDisplay(None),
     )  # fmt: skip
     try:
         async with client:
             prepare(client.pool.endpoints)
-            calls = JobClient(
-                client.pool, client.model, client.params, counters=client.counters, log=JournalLog(run.journal)
-            )
+            calls = JobClient(client.pool, client.model, client.params, counters=counters, log=JournalLog(run.journal))
             scheduler = Scheduler(calls, run, ask, total=total)
             engine = LocalEngine(scheduler, calls, client)
             async with run_ticker(engine, progress, run):

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from disks import Refusing
-from fakes import calls_of
+from fakes import SoloClient, calls_of
 from manycall import errors
-from manycall.client.call_client import CallClient
 from manycall.control.budget import Budget, Charge, SpendLimit
 from manycall.data.row_source import RowSource
 from manycall.records import Row
@@ -107,7 +106,7 @@ class World:
 
     async def _main(self, *, ends: bool) -> None:
         run = RunFolder(self.out, Manifest("0", {}), disk=self.disk)
-        client = CallClient("m", base_url="http://h", transport=self.server, concurrency=self.concurrency)
+        client = SoloClient("m", base_url="http://h", transport=self.server, concurrency=self.concurrency)
         client.counters.had_success = len(run.ids) > 0
         client.counters.had_rows = client.counters.had_success or bool(run.failures.failed_before)
         total = len(self.rows) - len(run.ids) if self.known_total else None

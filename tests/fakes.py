@@ -1,6 +1,7 @@
 """Stand-ins at the one seam: transports that answer from a function; and the calls of a run without a job."""
 
 from collections.abc import Callable
+from functools import cached_property
 
 from manycall.client.attempt import Answered, AttemptSender
 from manycall.client.call_client import CallClient
@@ -10,9 +11,11 @@ from manycall.client.endpoint import Endpoint
 from manycall.client.job_client import JobClient
 from manycall.client.permit_group import PermitGroup
 from manycall.client.permits import Permits
+from manycall.client.requests import LLM, ModelReply
 from manycall.client.shared_budget import SharedBudget
 from manycall.control.budget import Budget, Charge
 from manycall.control.retry import FailedAttempt
+from manycall.errors import ManycallError
 from manycall.providers import openai
 from manycall.records import Request
 from manycall.run.row_client import JournalLog
@@ -24,6 +27,37 @@ FakeTransport = MemoryTransport
 answer = chat_response
 refusal = error_response
 asked = last_message
+
+
+class SoloClient(CallClient, LLM):
+    """A client that makes single calls. The public `Client` has another class for them."""
+
+    _calls: JobClient | None = None
+
+    @cached_property
+    def counters(self) -> CallCounters:
+        """The counters of the calls."""
+        return CallCounters()
+
+    def stop(self, why: ManycallError) -> None:
+        """Make no new calls."""
+        self.calls.stop(why)
+
+    @property
+    def stopped(self) -> ManycallError | None:
+        """Why no further calls are made; None while they are permitted."""
+        return self.permits.closed if self._calls is None else self._calls.stopped
+
+    @property
+    def calls(self) -> JobClient:
+        """The job of the calls."""
+        if self._calls is None:
+            self._calls = JobClient(self.pool, self.model, self.params, counters=self.counters, named=self.named_pools)
+        return self._calls
+
+    async def send(self, request: Request) -> ModelReply:
+        """Send a request."""
+        return await self.calls.send(request)
 
 
 def charging(budget: Budget) -> Callable[[EncodedCall, Answered], None]:
@@ -38,7 +72,7 @@ def charging(budget: Budget) -> Callable[[EncodedCall, Answered], None]:
 
 
 def calls_of(
-    client: CallClient,
+    client: SoloClient,
     run: RunFolder,
     *,
     budget: Budget | None = None,
@@ -77,4 +111,15 @@ async def attempt(endpoint: Endpoint, transport: MemoryTransport) -> Answered | 
     return await AttemptSender(transport, 9.0, lambda: None).send(endpoint, call, Owner(endpoint))
 
 
-__all__ = ["FakeTransport", "Handler", "answer", "asked", "attempt", "calls_of", "charging", "no_header", "refusal"]
+__all__ = [
+    "FakeTransport",
+    "Handler",
+    "SoloClient",
+    "answer",
+    "asked",
+    "attempt",
+    "calls_of",
+    "charging",
+    "no_header",
+    "refusal",
+]

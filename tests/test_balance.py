@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endpoints import endpoint_at
-from fakes import answer
+from fakes import SoloClient, answer
 from manycall import errors
-from manycall.client.call_client import CallClient
 from manycall.client.endpoint import CANARY_SECONDS, Endpoint
 from manycall.control import load_balance
 from manycall.control.circuit_breaker import EJECTIONS_PER_OUTAGE, CircuitBreaker
@@ -184,7 +183,7 @@ def share_of_the_failing(failing: dict[str, HttpResponse | Exception]) -> tuple[
     transport = Pool(failing)
 
     async def main() -> float:
-        async with CallClient("m", base_url=["http://a", "http://b"], transport=transport, concurrency=16) as llm:
+        async with SoloClient("m", base_url=["http://a", "http://b"], transport=transport, concurrency=16) as llm:
             await asyncio.gather(*(llm.chat(str(n)) for n in range(800)))
         return virtual_time.now()
 
@@ -215,7 +214,7 @@ def test_a_probe_that_is_answered_with_a_web_page_does_not_end_the_ejection() ->
     seen: list[str] = []
 
     async def main() -> None:
-        async with CallClient("m", base_url=["http://a", "http://b"], transport=transport, concurrency=16) as llm:
+        async with SoloClient("m", base_url=["http://a", "http://b"], transport=transport, concurrency=16) as llm:
             calls = [asyncio.create_task(llm.chat(str(n))) for n in range(800)]
             await asyncio.sleep(12.0)
             seen.extend(event.what for event in llm.pool.endpoints[0].events)
@@ -232,7 +231,7 @@ def test_a_response_that_is_not_a_completion_counts_as_an_error_of_its_endpoint(
     async def main() -> None:
         transport = Pool({"a": PAGE})
         url, key = f"{provider}http://a", "not-a-real-key"
-        async with CallClient("m", base_url=url, transport=transport, api_key=key, plain_http=True) as llm:
+        async with SoloClient("m", base_url=url, transport=transport, api_key=key, plain_http=True) as llm:
             with pytest.raises(errors.InvalidResponse):
                 await llm.chat("hi", max_tokens=8)
             (endpoint,) = llm.pool.endpoints
@@ -243,7 +242,7 @@ def test_a_response_that_is_not_a_completion_counts_as_an_error_of_its_endpoint(
 
 def test_an_answer_without_text_is_no_fault_of_its_endpoint() -> None:
     async def main() -> None:
-        async with CallClient("m", base_url="http://a", transport=Pool({"a": answer("")}), concurrency=1) as llm:
+        async with SoloClient("m", base_url="http://a", transport=Pool({"a": answer("")}), concurrency=1) as llm:
             with pytest.raises(errors.EmptyCompletion):
                 await llm.chat("hi")
             (endpoint,) = llm.pool.endpoints

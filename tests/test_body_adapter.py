@@ -6,11 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from fakes import FakeTransport, answer, no_header, refusal
+from fakes import FakeTransport, SoloClient, answer, no_header, refusal
 from gpt5 import gpt5, refused
 from manycall import errors
 from manycall.client.body_adapter import MAX_LESSONS, BodyAdapter
-from manycall.client.call_client import CallClient
 from manycall.client.encoded_call import EncodedCall, encode_call
 from manycall.providers import address
 from manycall.providers.catalog import GENERIC, find_preset
@@ -36,8 +35,8 @@ def bodies(transport: FakeTransport) -> list[dict[str, Any]]:
     return [msgspec.json.decode(each.body) for each in transport.requests]
 
 
-def client(transport: FakeTransport, **options: Any) -> CallClient:
-    return CallClient("gpt-5-mini", base_url=URL, transport=transport, **options)
+def client(transport: FakeTransport, **options: Any) -> SoloClient:
+    return SoloClient("gpt-5-mini", base_url=URL, transport=transport, **options)
 
 
 def test_the_usual_body_is_sent_unchanged() -> None:
@@ -188,7 +187,7 @@ def test_an_option_that_the_endpoint_cannot_follow_is_refused_before_any_call(
 
 def test_a_parameter_that_contradicts_thinking_is_refused_before_any_call() -> None:
     with pytest.raises(errors.UsageError, match="thinking= sets 'enable_thinking', which is a parameter too"):
-        CallClient(
+        SoloClient(
             "m", base_url="https://dashscope.aliyuncs.com/compatible-mode/v1", api_key="k" * 20, thinking="off",
             params={"enable_thinking": True}, transport=FakeTransport(gpt5),
         )  # fmt: skip
@@ -275,7 +274,7 @@ def test_each_endpoint_of_a_pool_is_asked_in_its_own_way() -> None:
     async def main() -> None:
         transport = ByHost(strict=strict, lenient=lenient)
         urls = ["http://strict/v1", "http://lenient/v1"]
-        async with CallClient("m", base_url=urls, transport=transport, concurrency=4) as llm:
+        async with SoloClient("m", base_url=urls, transport=transport, concurrency=4) as llm:
             await asyncio.gather(*(llm.chat(str(n), stop=".") for n in range(40)))
 
     virtual_time.run_virtual(main())

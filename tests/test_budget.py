@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import manycall
-from fakes import FakeTransport, Handler, answer, asked, calls_of, refusal
+from fakes import FakeTransport, Handler, SoloClient, answer, asked, calls_of, refusal
 from manycall import errors
-from manycall.client.call_client import CallClient
 from manycall.control.budget import MAX_IN_FLIGHT_UNPRICED, Budget, Charge, SpendLimit
 from manycall.data.row_source import RowSource
 from manycall.providers.prices import Price, Rates
@@ -177,10 +176,10 @@ class World:
         self.transport = server if isinstance(server, FakeTransport) else FakeTransport(server)
         self.concurrency = concurrency
 
-    def go(self, count: int, **given_: Any) -> CallClient:
-        async def main() -> CallClient:
+    def go(self, count: int, **given_: Any) -> SoloClient:
+        async def main() -> SoloClient:
             run = RunFolder(self.out, Manifest("0", {}))
-            client = CallClient("m", base_url="http://h", transport=self.transport, concurrency=self.concurrency)
+            client = SoloClient("m", base_url="http://h", transport=self.transport, concurrency=self.concurrency)
             client.counters.had_success = len(run.ids) > 0
             client.counters.had_rows = client.counters.had_success or bool(run.failures.failed_before)
             limits = allowed(**given_)

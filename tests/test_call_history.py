@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from fakes import FakeTransport, answer, calls_of, refusal
+from fakes import FakeTransport, SoloClient, answer, calls_of, refusal
 from manycall import clock
-from manycall.client.call_client import CallClient
 from manycall.client.call_history import EarlierAttempts
 from manycall.client.call_in_flight import CallInFlight
 from manycall.client.encoded_call import encode_call
@@ -47,7 +46,7 @@ def test_failed_attempts_are_recorded_with_their_statuses() -> None:
 def test_a_call_is_in_flight_until_its_exchange_has_ended_even_if_its_row_was_cancelled(shielded: bool) -> None:
     async def main() -> None:
         transport = FakeTransport(lambda request: answer(), seconds=9.0)
-        async with CallClient("m", base_url="http://a", transport=transport) as client:
+        async with SoloClient("m", base_url="http://a", transport=transport) as client:
             calls = JobClient(client.pool, "m", {}, finish_cancelled_calls=shielded)
             row = asyncio.create_task(calls.chat("hi"))
             await asyncio.sleep(1.0)
@@ -71,7 +70,7 @@ def test_a_run_records_retries_health_and_the_oldest_calls(tmp_path: Path) -> No
     async def main() -> None:
         run = RunFolder(tmp_path / "out.jsonl", Manifest("0", {}))
         transport = FakeTransport(lambda request: next(replies))
-        async with CallClient("m", base_url="http://a", transport=transport) as client:
+        async with SoloClient("m", base_url="http://a", transport=transport) as client:
             calls = calls_of(client, run)
             scheduler = Scheduler(calls, run, ask, total=1)
             health = EndpointHealth(client.pool.endpoints)

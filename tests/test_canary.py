@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 import manycall
-from fakes import FakeTransport, answer, calls_of, refusal
+from fakes import FakeTransport, SoloClient, answer, calls_of, refusal
 from manycall import errors
-from manycall.client.call_client import CallClient
 from manycall.client.permits import CANARY_CALLS
 from manycall.control.retry import MAX_ATTEMPTS_NEVER_CONNECTED
 from manycall.data.row_source import RowSource
@@ -32,7 +31,7 @@ def go(folder: Path, transport: FakeTransport, count: int, *, before: bool = Fal
 
     async def main() -> float:
         run = RunFolder(folder / "out.jsonl", Manifest("0", {}))
-        client = CallClient("m", transport=transport, **options)
+        client = SoloClient("m", transport=transport, **options)
         client.counters.had_success = before
         try:
             async with client:
@@ -138,7 +137,7 @@ def test_after_a_session_with_failed_rows_the_first_rows_may_all_fail(tmp_path: 
 def test_an_answer_that_another_process_reports_during_the_run_shows_that_the_endpoint_works(tmp_path: Path) -> None:
     async def main() -> int:
         run = RunFolder(tmp_path / "out.jsonl", Manifest("0", {}))
-        client = CallClient("m", transport=FakeTransport(lambda body: refusal(400), 0.04), concurrency=8, **OURS)
+        client = SoloClient("m", transport=FakeTransport(lambda body: refusal(400), 0.04), concurrency=8, **OURS)
         try:
             async with client:
                 calls = calls_of(client, run)
@@ -156,7 +155,7 @@ def test_a_client_alone_has_its_canary_too() -> None:
     transport = FakeTransport(lambda body: refusal(404), 0.05)
 
     async def main() -> None:
-        async with CallClient("m", transport=transport, concurrency=100, **OURS) as llm:
+        async with SoloClient("m", transport=transport, concurrency=100, **OURS) as llm:
             ends = await asyncio.gather(*(llm.chat(str(n)) for n in range(100)), return_exceptions=True)
             assert all(isinstance(end, errors.RunStopped) for end in ends)
 

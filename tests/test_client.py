@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from fakes import FakeTransport, answer, asked, no_header, refusal
+from fakes import FakeTransport, SoloClient, answer, asked, no_header, refusal
 from manycall import errors
-from manycall.client.call_client import CallClient
 from manycall.providers import token_usage
 from manycall.sim import virtual_time
 from manycall.transport.messages import HttpRequest, HttpResponse
@@ -22,8 +21,8 @@ def scripted(*replies: HttpResponse | Exception, seconds: float = 1.0) -> FakeTr
     return FakeTransport(lambda body: waiting.pop(0), seconds)
 
 
-def client(transport: FakeTransport, **options: Any) -> CallClient:
-    return CallClient("m", base_url=URL, transport=transport, **options)
+def client(transport: FakeTransport, **options: Any) -> SoloClient:
+    return SoloClient("m", base_url=URL, transport=transport, **options)
 
 
 def test_an_answer_needs_one_request() -> None:
@@ -182,7 +181,7 @@ def test_a_key_that_a_server_repeats_goes_nowhere(monkeypatch: pytest.MonkeyPatc
     transport = scripted(refusal(400, "your key is 0123456789abcdef"))
 
     async def main() -> None:
-        async with CallClient("m", base_url="https://h", transport=transport) as llm:
+        async with SoloClient("m", base_url="https://h", transport=transport) as llm:
             with pytest.raises(errors.HttpStatusError) as caught:
                 await llm.chat("hi")
             assert "0123456789abcdef" not in f"{caught.value} {caught.value.body!r}"
@@ -205,7 +204,7 @@ def test_several_endpoints_share_the_calls() -> None:
     transport = FakeTransport(lambda body: answer())
 
     async def main() -> None:
-        async with CallClient(
+        async with SoloClient(
             "m", base_url=["http://a", "http://b", "http://c"], transport=transport, concurrency=30
         ) as llm:
             await asyncio.gather(*(llm.chat(str(n)) for n in range(30)))
@@ -220,7 +219,7 @@ def test_the_key_is_sent_and_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> N
     transport = scripted(refusal(500), answer())
 
     async def main() -> None:
-        async with CallClient("m", base_url="https://h", transport=transport) as llm:
+        async with SoloClient("m", base_url="https://h", transport=transport) as llm:
             await llm.chat("hi")
             assert "canary" not in f"{llm!r} {llm.pool.endpoints!r} {vars(llm)!r}"
 
@@ -235,7 +234,7 @@ def test_the_key_is_sent_and_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_senseless_arguments_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(errors.UsageError):
-        CallClient(**{"model": "m", "base_url": URL, **bad})
+        SoloClient(**{"model": "m", "base_url": URL, **bad})
 
 
 def test_a_quota_that_is_known_is_used_and_never_overrun(tmp_path: Path) -> None:
@@ -244,7 +243,7 @@ def test_a_quota_that_is_known_is_used_and_never_overrun(tmp_path: Path) -> None
     transport = FakeTransport(lambda body: answer(), seconds=3.0)
 
     async def main() -> float:
-        async with CallClient("m", transport=transport, concurrency=256) as llm:
+        async with SoloClient("m", transport=transport, concurrency=256) as llm:
             await asyncio.gather(*(llm.chat(str(n)) for n in range(3000)))
         return virtual_time.now()
 
@@ -270,7 +269,7 @@ def test_one_of_several_endpoints_that_refuses_calls_costs_no_row() -> None:
             pass
 
     async def main() -> None:
-        async with CallClient("m", base_url=["http://a", "http://b"], transport=Servers(), concurrency=20) as llm:
+        async with SoloClient("m", base_url=["http://a", "http://b"], transport=Servers(), concurrency=20) as llm:
             queue = iter(range(2000))
 
             async def worker() -> None:
@@ -288,7 +287,7 @@ def test_a_server_that_counts_absurdly_upsets_nothing() -> None:
         return answer(usage={"prompt_tokens": 1e160, "completion_tokens": -1e300})
 
     async def main() -> None:
-        async with CallClient("m", base_url=URL, transport=FakeTransport(handler)) as llm:
+        async with SoloClient("m", base_url=URL, transport=FakeTransport(handler)) as llm:
             await asyncio.gather(*(llm.chat(str(n)) for n in range(200)))
             assert llm.counters.prompt_tokens == 200 * token_usage.MAX_TOKENS_PER_CALL
             assert llm.counters.completion_tokens == 0
@@ -306,7 +305,7 @@ def test_a_key_that_is_escaped_or_in_a_header_is_shown_nowhere(monkeypatch: pyte
     ]
 
     async def main(reply: HttpResponse) -> str:
-        async with CallClient("m", base_url="https://h", transport=FakeTransport(lambda body: reply)) as llm:
+        async with SoloClient("m", base_url="https://h", transport=FakeTransport(lambda body: reply)) as llm:
             with pytest.raises((errors.CallError, errors.RunStopped)) as caught:
                 await llm.chat("x")
             return str(caught.value)

@@ -6,8 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from fakes import FakeTransport
-from manycall.client.call_client import CallClient
+from fakes import FakeTransport, SoloClient
 from manycall.cluster.driver import WorkerGroup
 from manycall.cluster.link import Link
 from manycall.cluster.worker_count import WorkerCount
@@ -113,7 +112,7 @@ def run_rows(count: int, make_workers: Callable[[], list[ScriptedWorker]], shown
     async def main() -> RunResult:
         job = map_job(nothing, [{"n": n} for n in range(count)], options := RunOptions(model="m", out=OUT))
         starter = ScriptedStarter(*make_workers())
-        async with CallClient("m", base_url="http://a/v1", api_key="", transport=FakeTransport(str)) as client:
+        async with SoloClient("m", base_url="http://a/v1", api_key="", transport=FakeTransport(str)) as client:
             session = JobSession(job, options, client, StatusDisplay(shown))
             with session.recorded():
                 await session.run(

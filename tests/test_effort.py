@@ -4,9 +4,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fakes import FakeTransport
+from fakes import FakeTransport, SoloClient
 from manycall import clock
-from manycall.client.call_client import CallClient
 from manycall.client.cpu_load import CpuLoad
 from manycall.run.run_result import RunResult
 from manycall.sim import virtual_time
@@ -78,7 +77,7 @@ class SlowMetrics(FakeTransport):
 
 def test_a_server_whose_metrics_are_slow_does_not_make_this_machine_the_limit() -> None:
     async def main() -> None:
-        async with CallClient("m", base_url="http://10.0.0.5/v1", transport=SlowMetrics(lambda body: "fine")) as llm:
+        async with SoloClient("m", base_url="http://10.0.0.5/v1", transport=SlowMetrics(lambda body: "fine")) as llm:
             calls = [asyncio.create_task(llm.chat("hi")) for _ in range(2000)]
             await asyncio.wait(calls)
             (endpoint,) = llm.pool.endpoints

@@ -12,9 +12,8 @@ import msgspec
 import pytest
 
 import manycall
-from fakes import refusal
+from fakes import SoloClient, refusal
 from manycall import errors
-from manycall.client.call_client import CallClient
 from manycall.embedding.embed_job import embed_job
 from manycall.records import Row
 from manycall.run.options import RunOptions
@@ -57,7 +56,7 @@ def embed(given: Any, handler: Reply, out: Path = OUT, **how: Any) -> tuple[RunR
     job, transport = embed_job(given, options, **own), MemoryTransport(handler, seconds=0.01)
 
     async def main() -> RunResult:
-        async with CallClient("m", base_url="http://h", transport=transport, concurrency=concurrency) as client:
+        async with SoloClient("m", base_url="http://h", transport=transport, concurrency=concurrency) as client:
             return await run_shared(job, options, client, SessionHandle())
 
     result = job.finish(virtual_time.run_virtual(main()))
@@ -214,7 +213,7 @@ def test_a_provider_that_documents_lists_only_gets_no_base64_and_few_texts() -> 
 
     async def main() -> RunResult:
         transport = MemoryTransport(answer)
-        async with CallClient("m", base_url="dashscope", api_key="sk-0123456789", transport=transport) as client:
+        async with SoloClient("m", base_url="dashscope", api_key="sk-0123456789", transport=transport) as client:
             return await run_shared(job, options, client, SessionHandle())
 
     virtual_time.run_virtual(main())

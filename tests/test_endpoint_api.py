@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import manycall
+from fakes import SoloClient
 from manycall import errors
-from manycall.client.call_client import CallClient
 from manycall.records import Completion
 from manycall.testing import MemoryTransport
 from manycall.transport.messages import HttpRequest, HttpResponse, no_header
@@ -42,7 +42,7 @@ def replying(reply: Body) -> MemoryTransport:
 
 
 async def ask(transport: MemoryTransport | None = None, model: str = "m", **options: Any) -> Completion:
-    async with CallClient(model, transport=transport, rng=AtOnce(), **options) as llm:
+    async with SoloClient(model, transport=transport, rng=AtOnce(), **options) as llm:
         return await llm.chat("2+2?")
 
 
@@ -106,12 +106,12 @@ def test_parameters_have_the_providers_names_in_the_body() -> None:
 @pytest.mark.parametrize(("name", "params"), [("anthropic", {"seed": 1}), ("gemini", {"logit_bias": {"1": 2}})])
 def test_a_parameter_that_the_api_cannot_express_is_refused_before_any_call(name: str, params: Body) -> None:
     with pytest.raises(errors.UsageError, match=min(params)):
-        CallClient("m", base_url=name, api_key=KEY, params=params)
+        SoloClient("m", base_url=name, api_key=KEY, params=params)
 
 
 def test_a_call_that_the_api_cannot_express_fails_alone() -> None:
     async def main() -> None:
-        async with CallClient("m", base_url="anthropic", api_key=KEY, transport=replying(ANTHROPIC)) as llm:
+        async with SoloClient("m", base_url="anthropic", api_key=KEY, transport=replying(ANTHROPIC)) as llm:
             with pytest.raises(errors.CallError, match="anthropic API cannot make embeddings calls"):
                 await llm.embed("text")
             with pytest.raises(errors.CallError, match="seed"):

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from fakes import FakeTransport, answer, calls_of, refusal
-from manycall.client.call_client import CallClient
+from fakes import FakeTransport, SoloClient, answer, calls_of, refusal
 from manycall.control.exhaustion import PATIENCE_SECONDS, Exhaustion
 from manycall.data.row_source import RowSource
 from manycall.errors import RunStopped
@@ -65,7 +64,7 @@ class Trial:
 
     async def _main(self) -> None:
         run = RunFolder(self.out, Manifest("0", {}))
-        self.client = CallClient("m", transport=self.transport, concurrency=16)
+        self.client = SoloClient("m", transport=self.transport, concurrency=16)
         try:
             async with self.client:
                 scheduler = Scheduler(calls_of(self.client, run), run, ask)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 import hostile
+from fakes import SoloClient
 from hostile import (
     BOMBS,
     CHUNKED,
@@ -26,7 +27,6 @@ from hostile import (
     without_end,
 )
 from manycall import errors
-from manycall.client.call_client import CallClient
 from manycall.control import retry
 from manycall.errors import FailureAction, FailureClass
 from manycall.providers.error_codes import classify
@@ -316,7 +316,7 @@ def test_an_odd_reply_that_holds_the_answer_is_an_answer(name: str, tmp_path: Pa
 )
 def test_an_embedding_that_is_none_is_no_answer(data: bytes) -> None:
     async def main(url: str) -> None:
-        async with CallClient("m", base_url=url, rng=AtOnce()) as llm:
+        async with SoloClient("m", base_url=url, rng=AtOnce()) as llm:
             with pytest.raises(errors.InvalidResponse) as caught:
                 await llm.embed("text")
             attempts = retry.RULES[classify(caught.value)].max_attempts

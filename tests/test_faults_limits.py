@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from fakes import FakeTransport, answer, refusal
+from fakes import FakeTransport, SoloClient, answer, refusal
 from hostile import (
     FINE,
     answering,
     at_first,
 )
-from manycall.client.call_client import CallClient
 from manycall.providers import rate_limit_headers
 from manycall.sim import virtual_time
 from servers import http, read_request, saying, serving
@@ -67,7 +66,7 @@ def test_who_asks_for_more_than_an_hour_gets_an_hour(status: int, text: str, lea
     transport = FakeTransport(lambda body: next(replies), seconds=0.0)
 
     async def main() -> None:
-        async with CallClient("m", base_url="http://h", transport=transport) as llm:
+        async with SoloClient("m", base_url="http://h", transport=transport) as llm:
             await llm.chat("hi")
 
     virtual_time.run_virtual(main())

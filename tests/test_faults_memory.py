@@ -44,8 +44,8 @@ HEAVY = {
 
 CALLS = """
 import asyncio, random, sys
+import manycall
 from manycall import errors
-from manycall.client.call_client import CallClient
 
 class AtOnce(random.Random):
     def uniform(self, a, b):
@@ -58,7 +58,7 @@ async def ask(llm, n):
         pass
 
 async def main(url):
-    async with CallClient("m", base_url=url, concurrency=16, timeout=1.0, rng=AtOnce()) as llm:
+    async with manycall.Client(model="m", base_url=url, concurrency=16, timeout=1.0, rng=AtOnce()) as llm:
         await asyncio.gather(*(ask(llm, n) for n in range(16)))
 
 for url in sys.argv[1:]:

@@ -3,9 +3,8 @@
 import math
 from typing import Any
 
-from fakes import FakeTransport
+from fakes import FakeTransport, SoloClient
 from manycall import clock
-from manycall.client.call_client import CallClient
 from manycall.client.leases import EndpointShare, apply_shares
 from manycall.cluster.group_health import GroupHealth
 from manycall.run.endpoint_health import EndpointHealth
@@ -53,7 +52,7 @@ def test_of_a_worker_that_has_ended_only_the_errors_count() -> None:
 
 def test_a_worker_says_that_it_has_no_share_of_an_endpoint() -> None:
     async def main() -> list[bool]:
-        async with CallClient("m", base_url="http://a/v1", api_key="", transport=FakeTransport(str)) as client:
+        async with SoloClient("m", base_url="http://a/v1", api_key="", transport=FakeTransport(str)) as client:
             health = EndpointHealth(client.pool.endpoints)
             found = []
             for share in (1.0, 0.0, 1.0):

@@ -28,11 +28,10 @@ from hypothesis import strategies as st
 from pyreqwest.http import Url
 
 import manycall
-from fakes import FakeTransport, answer, refusal
+from fakes import FakeTransport, SoloClient, answer, refusal
 from leaks import search
 from manycall.cli import argv
 from manycall.cli.main import main
-from manycall.client.call_client import CallClient
 from manycall.client.endpoint_config import resolve_endpoints
 from manycall.errors import ManycallError, UsageError
 from manycall.providers import address
@@ -121,7 +120,7 @@ def test_a_secret_cannot_be_written_or_copied(way: Callable[[Any], Any]) -> None
 
 
 async def chat(url: str) -> None:
-    async with CallClient("m", base_url=url, api_key=KEY, timeout=0.5) as llm:
+    async with SoloClient("m", base_url=url, api_key=KEY, timeout=0.5) as llm:
         await llm.chat("hi")
 
 
@@ -160,8 +159,8 @@ ECHO = http(401, json.dumps({"error": {"message": f"bad key {KEY}"}}).encode(), 
         (silence, lambda url: asyncio.run(asyncio.wait_for(chat(url), 1))),
         (hang_up, lambda url: asyncio.run(chat("http://127.0.0.1:1"))),
         (hang_up, lambda url: asyncio.run(chat("http://gpu1:8000"))),
-        (hang_up, lambda url: CallClient("", api_key=KEY)),
-        (hang_up, lambda url: CallClient("m", base_url=url, api_key=KEY + "\n")),
+        (hang_up, lambda url: SoloClient("", api_key=KEY)),
+        (hang_up, lambda url: SoloClient("m", base_url=url, api_key=KEY + "\n")),
         (saying(ECHO), run_map), (saying(ECHO), run_generate), (saying(ECHO), run_evaluate),
         (hang_up, lambda url: run_map("http://gpu1:8000")), (hang_up, lambda url: run_generate("nowhere")),
         (hang_up, lambda url: manycall.generate("", model="m", api_key=KEY, out="o")),
@@ -645,7 +644,7 @@ def test_a_servers_error_is_shown_without_the_key_in_any_form(form: str) -> None
         return page if text == "html" else refusal(status, said, said, location)
 
     async def main() -> None:
-        async with CallClient("m", base_url="https://h", transport=FakeTransport(handler)) as llm:
+        async with SoloClient("m", base_url="https://h", transport=FakeTransport(handler)) as llm:
             for text in ("json", "html", "redirect"):
                 with pytest.raises(ManycallError) as caught:
                     await llm.chat(text)

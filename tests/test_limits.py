@@ -10,9 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from fakes import no_header
+from fakes import SoloClient, no_header
 from manycall.client import window_cache
-from manycall.client.call_client import CallClient
 from manycall.errors import RunStopped
 from manycall.limits import RateLimits
 from manycall.sim import virtual_time
@@ -109,7 +108,7 @@ def test_what_was_found_is_known_to_the_next_run_which_begins_with_few_calls(
     assert 50 < found < 110
 
     async def known(model: str) -> int | None:
-        async with CallClient(model, base_url="http://a") as client:
+        async with SoloClient(model, base_url="http://a") as client:
             assert client.permits.total_window == 8  # the server may have been restarted with less memory
             return client.pool.endpoints[0].cached_knee
 
@@ -171,8 +170,8 @@ def test_a_key_without_money_gets_no_more_calls_while_another_lives(tmp_path: Pa
     (tmp_path / "endpoints.toml").write_text('[[endpoint]]\nbase_url = "https://h"\napi_key = ["k1", "k2"]\n')
     transport = Keys(status, code)
 
-    async def main() -> CallClient:
-        async with CallClient("m", transport=transport) as llm:
+    async def main() -> SoloClient:
+        async with SoloClient("m", transport=transport) as llm:
             await asyncio.gather(*(llm.chat(str(n)) for n in range(200)))
             return llm
 
@@ -187,7 +186,7 @@ def test_the_last_key_without_money_stops_the_run(tmp_path: Path) -> None:
     (tmp_path / "endpoints.toml").write_text('[[endpoint]]\nbase_url = "https://h"\napi_key = ["k1", "k1"]\n')
 
     async def main() -> None:
-        async with CallClient("m", transport=Keys(429, "insufficient_quota")) as llm:
+        async with SoloClient("m", transport=Keys(429, "insufficient_quota")) as llm:
             await llm.chat("x")
 
     with pytest.raises(RunStopped, match="no money"):
@@ -218,7 +217,7 @@ def test_what_may_be_billed_twice_is_not_sent_twice(tmp_path: Path) -> None:
     witness = Witness(pool(a=GPU, b=slow)(), gauges=False)
 
     async def main() -> None:
-        async with CallClient("m", transport=witness) as llm:
+        async with SoloClient("m", transport=witness) as llm:
             await asyncio.gather(*(llm.chat(str(n)) for n in range(300)))
 
     virtual_time.run_virtual(main())

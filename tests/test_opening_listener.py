@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fakes import FakeTransport, answer, refusal
-from manycall.client.call_client import CallClient
+from fakes import FakeTransport, SoloClient, answer, refusal
 from manycall.client.encoded_call import encode_call
 from manycall.client.opening_listener import make_probe
 from manycall.errors import ConnectionLost
@@ -69,11 +68,11 @@ class Network:
         pass
 
 
-def run(network: Network | FakeTransport, calls: int, **options: Any) -> CallClient:
+def run(network: Network | FakeTransport, calls: int, **options: Any) -> SoloClient:
     """Make `calls` calls at once."""
 
-    async def main() -> CallClient:
-        async with CallClient("m", transport=network, **{"base_url": "http://a", **options}) as client:
+    async def main() -> SoloClient:
+        async with SoloClient("m", transport=network, **{"base_url": "http://a", **options}) as client:
             await asyncio.gather(*(client.chat(str(n)) for n in range(calls)))
             return client
 

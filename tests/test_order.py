@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manycall.client.call_client import CallClient
+from fakes import SoloClient
 from manycall.client.job_client import JobClient
 from manycall.control import row_order
 from manycall.control.regression import RunningMoments
@@ -222,7 +222,7 @@ def play(folder: Path, words: list[int], samples: int) -> tuple[float, float, li
     async def main() -> float:
         run = RunFolder(folder / "out.jsonl", Manifest("0", {}))
         transport = InProcessTransport({"a": server})
-        async with CallClient("m", base_url="http://a", transport=transport, concurrency=SLOTS) as client:
+        async with SoloClient("m", base_url="http://a", transport=transport, concurrency=SLOTS) as client:
             source = RowSource(rows, samples=samples)
             calls = JobClient(client.pool, "m", {}, counters=client.counters, log=JournalLog(run.journal))
             await Scheduler(calls, run, repeat, total=source.total).run(source.pending_rows(run.ids))
@@ -270,7 +270,7 @@ def test_a_lazy_source_is_not_read_to_its_end(tmp_path: Path) -> None:
     async def main() -> None:
         run = RunFolder(tmp_path / "out.jsonl", Manifest("0", {}))
         transport = InProcessTransport({"a": SimServer(SERVER, {})})
-        async with CallClient("m", base_url="http://a", transport=transport, concurrency=SLOTS) as client:
+        async with SoloClient("m", base_url="http://a", transport=transport, concurrency=SLOTS) as client:
             calls = JobClient(client.pool, "m", {}, counters=client.counters)
             await Scheduler(calls, run, answer, total=3 * MAX_ROWS).run(source())
         run.close()

@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 import manycall
+from fakes import SoloClient
 from manycall import errors
-from manycall.client.call_client import CallClient
 from manycall.client.endpoints_file import read_endpoints_file
 from manycall.client.pool_names import PoolChoice
 from manycall.providers.price_book import recorded_price_book
@@ -186,11 +186,11 @@ def test_endpoints_without_a_name_are_the_default_and_otherwise_those_with_the_f
 
 def test_the_model_of_the_endpoint_is_the_default() -> None:
     configure()
-    assert (CallClient().model, CallClient(endpoint="judge").model) == ("big-writer", "small-judge")
-    assert CallClient(pools=()).pools.models == {}
+    assert (SoloClient().model, SoloClient(endpoint="judge").model) == ("big-writer", "small-judge")
+    assert SoloClient(pools=()).pools.models == {}
     configure(THREE.replace("model", "#"))
     with pytest.raises(errors.UsageError, match="Missing model"):
-        CallClient()
+        SoloClient()
 
 
 def test_a_call_may_name_the_default_pool_and_another_model() -> None:
@@ -252,11 +252,11 @@ def test_a_step_that_names_an_unknown_endpoint_is_refused_before_the_first_call(
 def test_only_the_endpoints_that_are_used_need_a_key_and_a_common_currency() -> None:
     hosted = '[[endpoint]]\nname = "paid"\nprovider = "openai"\nprice = { input = 1, output = 1, currency = "CNY" }\n'
     configure(THREE + hosted)
-    CallClient("m", pools=("judge",))
+    SoloClient("m", pools=("judge",))
     with pytest.raises(errors.EndpointMissing, match=r"endpoint 4: .* needs a key"):
-        CallClient("m", pools=("paid",))
+        SoloClient("m", pools=("paid",))
     with pytest.raises(errors.EndpointMissing):
-        CallClient("m")
+        SoloClient("m")
 
 
 def test_endpoints_of_one_pool_have_different_labels_and_the_keys_of_one_server_the_same() -> None:
@@ -294,7 +294,7 @@ def seconds_of(function: UserFunction, rows: int) -> float:
         servers = {name: SimServer(SimSettings(slots=50, latency=1.0, token_latency=0.0), {}) for name in POOLS}
         options = RunOptions(model="m", out=OUT, progress=False)
         job = map_job(function, [{"n": n} for n in range(rows)], options)
-        async with CallClient("m", transport=InProcessTransport(servers)) as client:
+        async with SoloClient("m", transport=InProcessTransport(servers)) as client:
             began = asyncio.get_running_loop().time()
             result = await run_shared(job, options, client, SessionHandle())
             assert (result.done, result.failed) == (rows, 0)

@@ -3,8 +3,7 @@ from dataclasses import asdict
 
 import pytest
 
-from fakes import FakeTransport, answer
-from manycall.client.call_client import CallClient
+from fakes import FakeTransport, SoloClient, answer
 from manycall.client.call_counters import CallCounters
 from manycall.client.pool import ClientStatus
 from manycall.control.concurrency_window import ConcurrencyWindow
@@ -138,7 +137,7 @@ def test_a_table_is_markdown_and_its_cells_are_only_text() -> None:
 
 def test_the_line_speaks_of_the_endpoints_that_are_well() -> None:
     async def main() -> None:
-        async with CallClient(
+        async with SoloClient(
             "m", base_url=["http://a", "http://b"], transport=FakeTransport(lambda body: answer())
         ) as client:
             first, second = client.pool.endpoints
@@ -155,7 +154,7 @@ def test_the_line_speaks_of_the_endpoints_that_are_well() -> None:
             assert client_status(client, 0.5) == ClientStatus(0, 20, "window 20")
             client.pool.cpu_load.thread = 0.97
             assert client_status(client, 0.5).limited_by == "limited by this machine: 97% of a core"
-        async with CallClient(
+        async with SoloClient(
             "m", base_url="http://a", concurrency=7, transport=FakeTransport(lambda body: answer())
         ) as fixed:
             assert client_status(fixed, 0.0) == ClientStatus(0, 7, "concurrency=7")

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 import manycall
-from manycall.client.call_client import CallClient
 from shell import sim
 
 OPTIONS: dict[str, Any] = {"model": "any", "progress": False}
@@ -128,16 +127,3 @@ def test_a_client_opens_with_its_first_call_and_again_after_it_was_closed() -> N
         return [before, inside, after]
 
     assert all(asyncio.run(calls()))
-
-
-def test_a_call_client_that_is_not_open_says_how_to_open_it() -> None:
-    async def calls() -> None:
-        llm = CallClient("m", base_url="sim")
-        with pytest.raises(manycall.errors.UsageError, match="The client is not open"):
-            await llm.chat("hi")
-        async with llm:
-            await llm.chat("hi")
-        with pytest.raises(manycall.errors.UsageError, match="The client is not open"):
-            await llm.chat("hi")
-
-    asyncio.run(calls())

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from fakes import answer, calls_of, charging, no_header
-from manycall.client.call_client import CallClient
+from fakes import SoloClient, answer, calls_of, charging, no_header
 from manycall.client.job_client import JobClient
 from manycall.client.shared_budget import SharedBudget
 from manycall.control.budget import Budget, Charge, SpendLimit
@@ -61,16 +60,16 @@ class Servers:
         pass
 
 
-async def warm(llm: CallClient) -> None:
+async def warm(llm: SoloClient) -> None:
     """Let it learn how long answers take."""
     await asyncio.gather(*(llm.chat(str(n)) for n in range(20)))
 
 
-def one_slow(servers: Servers, then: Callable[[CallClient], None] = lambda llm: None) -> tuple[Any, float, CallClient]:
+def one_slow(servers: Servers, then: Callable[[SoloClient], None] = lambda llm: None) -> tuple[Any, float, SoloClient]:
     """(what came of the slow call, when, the client)."""
 
-    async def main() -> tuple[Any, float, CallClient]:
-        async with CallClient("m", base_url=["http://a", "http://b"], transport=servers) as llm:
+    async def main() -> tuple[Any, float, SoloClient]:
+        async with SoloClient("m", base_url=["http://a", "http://b"], transport=servers) as llm:
             await warm(llm)
             then(llm)
             came = (await asyncio.gather(llm.chat("slow"), return_exceptions=True))[0]
@@ -131,7 +130,7 @@ def test_an_original_that_failed_before_its_copy_answered_may_be_billed(lost: Ex
 def test_after_the_stop_nothing_is_sent_again() -> None:
     servers = Servers(after(50.0), after(1.0))
 
-    def stop_soon(llm: CallClient) -> None:
+    def stop_soon(llm: SoloClient) -> None:
         asyncio.get_running_loop().call_later(0.5, llm.stop, RunStopped("enough"))
 
     came, at, _ = one_slow(servers, stop_soon)
@@ -155,7 +154,7 @@ def test_a_copy_that_is_dropped_before_it_began_gives_its_permit_back(tmp_path: 
 
     async def main() -> int:
         run = RunFolder(tmp_path / "out.jsonl", Manifest("0", {}))
-        client = CallClient("m", base_url=["http://a", "http://b"], transport=servers, concurrency=50)
+        client = SoloClient("m", base_url=["http://a", "http://b"], transport=servers, concurrency=50)
         rows = [{"id": str(n), "prompt": "slow" if n == 7 else str(n)} for n in range(20)]
         async with client:
             hedger = client.pool.hedger
@@ -180,7 +179,7 @@ def test_a_copy_that_is_dropped_before_it_began_gives_its_permit_back(tmp_path: 
 @pytest.mark.parametrize("seconds", [5.0, 8.0, 9.0, 30.0])
 def test_a_users_own_timeout_is_a_timeout_all_the_same(seconds: float) -> None:
     async def main() -> None:
-        async with CallClient(
+        async with SoloClient(
             "m", base_url=["http://a", "http://b"], transport=Servers(after(100.0), after(5.0))
         ) as llm:
             await warm(llm)
@@ -201,7 +200,7 @@ def test_a_users_own_timeout_is_a_timeout_all_the_same(seconds: float) -> None:
 
 def test_a_function_that_swallowed_a_cancellation_still_gets_the_copys_answer() -> None:
     async def main() -> None:
-        async with CallClient(
+        async with SoloClient(
             "m", base_url=["http://a", "http://b"], transport=Servers(after(100.0), after(5.0))
         ) as llm:
             await warm(llm)
@@ -232,7 +231,7 @@ def test_at_most_one_call_in_fifty_is_sent_again_and_two_in_any_case() -> None:
     servers = Servers(after(60.0), after(60.0))
 
     async def main() -> None:
-        async with CallClient("m", base_url=["http://a", "http://b"], transport=servers) as llm:
+        async with SoloClient("m", base_url=["http://a", "http://b"], transport=servers) as llm:
             await warm(llm)
             await asyncio.gather(*(llm.chat(f"slow {n}") for n in range(20)))
             assert llm.counters.hedged == 3  # 2 + 2 % of 43
@@ -252,7 +251,7 @@ async def stalled(calls: JobClient) -> Any:
 def test_a_copy_counts_in_the_job_that_made_the_call() -> None:
     async def main() -> tuple[int, int]:
         servers = Servers(after(500.0), after(2.0))
-        async with CallClient("m", base_url=["http://a", "http://b"], transport=servers) as client:
+        async with SoloClient("m", base_url=["http://a", "http://b"], transport=servers) as client:
             one, other = (JobClient(client.pool, "m", {}) for _ in range(2))
             await stalled(one)
             assert (client.permits.in_flight, one.permits.in_flight) == (0, 0)
@@ -269,7 +268,7 @@ def test_a_copy_is_sent_only_if_the_budget_of_its_job_has_room(tokens: int, copi
 
     async def main() -> int:
         servers = Servers(after(100.0), after(2.0))
-        async with CallClient("m", base_url=["http://a", "http://b"], transport=servers) as client:
+        async with SoloClient("m", base_url=["http://a", "http://b"], transport=servers) as client:
             job = JobClient(client.pool, "m", {}, budget=SharedBudget(budget), charge=charging(budget))
             await stalled(job)
             return job.counters.hedged

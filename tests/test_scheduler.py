@@ -12,9 +12,8 @@ import pytest
 
 import manycall
 from disks import Refusing
-from fakes import FakeTransport, Handler, answer, asked, calls_of, refusal
+from fakes import FakeTransport, Handler, SoloClient, answer, asked, calls_of, refusal
 from manycall import errors
-from manycall.client.call_client import CallClient
 from manycall.data.row_source import RowSource
 from manycall.records import Row
 from manycall.run.async_bridge import run_on
@@ -68,7 +67,7 @@ class World:
 
         async def main() -> Scheduler:
             run = RunFolder(self.out, Manifest("0", {}), disk=self.disk)
-            client = CallClient("m", base_url="http://h", transport=self.transport, concurrency=self.concurrency)
+            client = SoloClient("m", base_url="http://h", transport=self.transport, concurrency=self.concurrency)
             client.counters.had_success = len(run.ids) > 0
             client.counters.had_rows = client.counters.had_success or bool(run.failures.failed_before)
             self.took, loop, why = virtual_time.now(), asyncio.get_running_loop(), errors.Interrupted("interrupted")

@@ -13,10 +13,9 @@ import msgspec
 import pytest
 
 import manycall
-from fakes import FakeTransport, answer, refusal
+from fakes import FakeTransport, SoloClient, answer, refusal
 from hostile import CHUNKED, FINE, at_first, chat
 from manycall import errors
-from manycall.client.call_client import CallClient
 from manycall.control import retry
 from manycall.control.retry import FailedAttempt
 from manycall.errors import FailureAction, FailureClass
@@ -32,11 +31,11 @@ from servers import Connection, hang_up, http, read_request, saying, serving, si
 from trial import AtOnce
 
 
-def talk(server: Connection, dialogue: Callable[[CallClient], Awaitable[Any]], **options: Any) -> CallClient:
+def talk(server: Connection, dialogue: Callable[[SoloClient], Awaitable[Any]], **options: Any) -> SoloClient:
     """Have a dialogue with a server; return the client that had it."""
 
-    async def main(url: str) -> CallClient:
-        async with CallClient("m", base_url=url, **{"rng": AtOnce(), "timeout": 10.0, **options}) as llm:
+    async def main(url: str) -> SoloClient:
+        async with SoloClient("m", base_url=url, **{"rng": AtOnce(), "timeout": 10.0, **options}) as llm:
             await dialogue(llm)
         return llm
 
@@ -44,10 +43,10 @@ def talk(server: Connection, dialogue: Callable[[CallClient], Awaitable[Any]], *
         return asyncio.run(main(url))
 
 
-def serially(count: int) -> Callable[[CallClient], Awaitable[None]]:
+def serially(count: int) -> Callable[[SoloClient], Awaitable[None]]:
     """So many calls, one after another, all answered."""
 
-    async def dialogue(llm: CallClient) -> None:
+    async def dialogue(llm: SoloClient) -> None:
         for n in range(count):
             assert (await llm.chat(str(n))).text == "fine"
 
@@ -93,7 +92,7 @@ def test_1_connections_that_the_server_closes_when_idle_cost_nothing() -> None:
     """Three servers close after 5.0 s; so ours go first, and one that meets the closing is sent again at once."""
     assert POOL_IDLE_SECONDS <= 4
 
-    async def waves(llm: CallClient) -> None:
+    async def waves(llm: SoloClient) -> None:
         for _ in range(6):
             await asyncio.gather(*(llm.chat("hi") for _ in range(8)))
             await asyncio.sleep(0.1)
@@ -116,7 +115,7 @@ def test_2_a_server_that_closes_after_each_reply_though_it_promises_not_to() -> 
 
 
 def test_3_a_server_that_never_answers_while_it_shuts_down_is_not_waited_for_beyond_the_timeout() -> None:
-    async def dialogue(llm: CallClient) -> None:
+    async def dialogue(llm: SoloClient) -> None:
         with pytest.raises(errors.AttemptTimeout, match="no complete response within") as caught:
             await llm.chat("hi")
         assert caught.value.attempts == retry.RULES[FailureClass.NO_ANSWER].max_attempts
@@ -182,7 +181,7 @@ def test_7_the_same_500_again_and_again_is_that_rows_failure_alone() -> None:
         writer.write(http(500, b'{"error":{"code":500,"message":"invalid UTF-8"}}') if poison else http(200, FINE))
         await writer.drain()
 
-    async def dialogue(llm: CallClient) -> None:
+    async def dialogue(llm: SoloClient) -> None:
         bad = asyncio.create_task(llm.chat("surrogate"))
         await serially(20)(llm)
         with pytest.raises(errors.HttpStatusError, match="returned status 500: invalid UTF-8") as caught:
@@ -209,9 +208,9 @@ def test_8_a_wrong_model_is_never_sent_again(status: int, body: bytes) -> None:
 
 def test_8_a_model_is_always_named_because_some_answer_as_any_other() -> None:
     with pytest.raises(errors.UsageError, match=r"Missing model\. Pass model="):
-        CallClient("", base_url="http://h")
+        SoloClient("", base_url="http://h")
     with pytest.raises(errors.UsageError, match="'model' is not a parameter"):
-        CallClient("m", base_url="http://h", params={"model": ""})
+        SoloClient("m", base_url="http://h", params={"model": ""})
 
 
 @pytest.mark.parametrize(
@@ -259,7 +258,7 @@ def paced(refusals: Sequence[int], headers: dict[str, str]) -> float:
         return refusal(429, headers=headers) if next(numbers) in refusals else answer()
 
     async def main() -> float:
-        async with CallClient("m", base_url="http://h", transport=FakeTransport(handler)) as llm:
+        async with SoloClient("m", base_url="http://h", transport=FakeTransport(handler)) as llm:
             await asyncio.gather(*(llm.chat(str(n)) for n in range(30)))
             assert llm.counters.calls == 30
         return virtual_time.now()
@@ -354,7 +353,7 @@ def test_19_a_cancelled_call_hangs_up_so_that_the_server_can_stop() -> None:
         if head.startswith(b"POST"):  # a request for metrics is not a call
             hung_up.append(time.monotonic() - began)
 
-    async def dialogue(llm: CallClient) -> None:
+    async def dialogue(llm: SoloClient) -> None:
         with pytest.raises(errors.AttemptTimeout):
             await llm.chat("hi")
         await asyncio.sleep(0.1)

@@ -13,9 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from endpoints import endpoint_at
-from fakes import FakeTransport, answer, calls_of, refusal
+from fakes import FakeTransport, SoloClient, answer, calls_of, refusal
 from manycall import errors
-from manycall.client.call_client import CallClient
 from manycall.client.job_client import JobClient
 from manycall.client.limit_headers import FIRST_ANSWERS
 from manycall.control.concurrency_window import ConcurrencyWindow
@@ -74,7 +73,7 @@ def outcome_of(replies: list[HttpResponse | Exception], *, shielded: bool) -> Ou
         return {"text": (await llm.chat(row.fields["q"])).text}
 
     transport = FakeTransport(reply)
-    client = CallClient("m", base_url="http://h", transport=transport, concurrency=1, rng=random.Random(1))
+    client = SoloClient("m", base_url="http://h", transport=transport, concurrency=1, rng=random.Random(1))
 
     async def main(folder: Path) -> None:
         run = RunFolder(folder / "out.jsonl", Manifest("0", {}))
@@ -129,7 +128,7 @@ def test_the_calls_in_flight_at_an_answer_include_its_own(calls: int, shielded: 
 
     async def main() -> None:
         transport = FakeTransport(lambda body: answer(size * "x"))
-        async with CallClient("m", base_url="http://h", transport=transport) as client:
+        async with SoloClient("m", base_url="http://h", transport=transport) as client:
             await client.chat("the first call")
             job = JobClient(client.pool, "m", {}, finish_cancelled_calls=shielded)
             client.pool.endpoints[0].window = window

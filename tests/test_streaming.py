@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import manycall
+from fakes import SoloClient
 from manycall import errors
 from manycall.client import stream_reader
-from manycall.client.call_client import CallClient
 from manycall.client.stream_reader import StreamReader
 from manycall.providers.chat_stream import ChatFold
 from manycall.records import Completion
@@ -65,7 +65,7 @@ def configure(url: str, **entry: str) -> None:
 
 
 async def ask(model: str = "m", count: int = 1, **options: Any) -> list[Completion]:
-    async with CallClient(model, rng=AtOnce(), **{"timeout": 10.0, **options}) as llm:
+    async with SoloClient(model, rng=AtOnce(), **{"timeout": 10.0, **options}) as llm:
         return list(await asyncio.gather(*(llm.chat(str(n)) for n in range(count))))
 
 
@@ -135,8 +135,8 @@ ERROR = event({"error": {"message": "engine died", "code": 500}})
 def test_a_stream_that_breaks_is_sent_again_and_may_have_been_billed(broken: bytes, billed: int) -> None:
     replies = iter([broken, ANSWER])
 
-    async def dialogue() -> CallClient:
-        async with CallClient("m", rng=AtOnce(), timeout=10.0) as llm:
+    async def dialogue() -> SoloClient:
+        async with SoloClient("m", rng=AtOnce(), timeout=10.0) as llm:
             assert (await llm.chat("hi")).text == FINE
         return llm
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 import manycall
-from manycall.client.call_client import CallClient
+from fakes import SoloClient
 from manycall.errors import Interrupted, ManycallError, UsageError
 from manycall.evals.suite import pair_output
 from manycall.evals.tasks.task import Task
@@ -67,11 +67,11 @@ class Server:
     async def close(self) -> None:
         """Do nothing: there is no connection to close."""
 
-    def client(self, job: Job[Any], options: RunOptions) -> CallClient:
-        return CallClient(options.model, base_url="http://s/v1", transport=self, concurrency=options.concurrency)
+    def client(self, job: Job[Any], options: RunOptions) -> SoloClient:
+        return SoloClient(options.model, base_url="http://s/v1", transport=self, concurrency=options.concurrency)
 
 
-class SlowToOpen(CallClient):
+class SlowToOpen(SoloClient):
     """A client that takes 10 seconds to open, as a simulated endpoint on a busy machine does."""
 
     async def __aenter__(self) -> Self:
@@ -82,7 +82,7 @@ class SlowToOpen(CallClient):
 class SlowServer(Server):
     """A server whose clients take 10 seconds to open."""
 
-    def client(self, job: Job[Any], options: RunOptions) -> CallClient:
+    def client(self, job: Job[Any], options: RunOptions) -> SoloClient:
         return SlowToOpen(options.model, base_url="http://s/v1", transport=self)
 
 
@@ -168,7 +168,7 @@ def test_an_output_that_cannot_be_used_is_reported_before_any_call() -> None:
     run_members(server, member("a", "m", 5))  # its lock was released
 
 
-class Unopenable(CallClient):
+class Unopenable(SoloClient):
     """A client that cannot be opened, as if its simulated endpoint had not started."""
 
     async def __aenter__(self) -> Self:
@@ -178,8 +178,8 @@ class Unopenable(CallClient):
 class DeadServer(Server):
     """A server whose clients for the model "dead" cannot be opened."""
 
-    def client(self, job: Job[Any], options: RunOptions) -> CallClient:
-        client_type = Unopenable if options.model == "dead" else CallClient
+    def client(self, job: Job[Any], options: RunOptions) -> SoloClient:
+        client_type = Unopenable if options.model == "dead" else SoloClient
         return client_type(options.model, base_url="http://s/v1", transport=self)
 
 

@@ -4,8 +4,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 
-from fakes import FakeTransport, charging, refusal
-from manycall.client.call_client import CallClient
+from fakes import FakeTransport, SoloClient, charging, refusal
 from manycall.client.job_client import JobClient
 from manycall.client.leased_budget import LeasedBudget
 from manycall.client.leases import EndpointShare, apply_shares, endpoint_reports
@@ -20,7 +19,7 @@ from scenarios.servers import hosted, knee, per_second
 from scenarios.several_workers import Outcome, run_workers
 
 WHOLE = EndpointShare(1.0)
-Test = Callable[[CallClient], Awaitable[None]]
+Test = Callable[[SoloClient], Awaitable[None]]
 
 
 class Hosts(FakeTransport):
@@ -36,13 +35,13 @@ def with_client(test: Test, transport: FakeTransport, *hosts: str, concurrency: 
 
     async def main() -> None:
         urls = [f"http://{host}/v1" for host in hosts or ("a",)]
-        async with CallClient("m", base_url=urls, api_key="", transport=transport, concurrency=concurrency) as client:
+        async with SoloClient("m", base_url=urls, api_key="", transport=transport, concurrency=concurrency) as client:
             await test(client)
 
     run_virtual(main())
 
 
-async def call(client: CallClient, count: int) -> list[object]:
+async def call(client: SoloClient, count: int) -> list[object]:
     """Make calls at once. Return the answers or exceptions."""
     return await asyncio.gather(*(client.chat(str(n)) for n in range(count)), return_exceptions=True)
 
@@ -50,7 +49,7 @@ async def call(client: CallClient, count: int) -> list[object]:
 def test_a_worker_uses_its_share_of_the_quota_and_follows_its_changes() -> None:
     transport = FakeTransport(lambda body: "fine", seconds=0.1)
 
-    async def test(client: CallClient) -> None:
+    async def test(client: SoloClient) -> None:
         (endpoint,) = client.pool.endpoints
         endpoint.quota = Quota(RateLimits(rpm=6000))
         apply_shares(client, {"http://a/v1": EndpointShare(0.1)}, math.inf)
@@ -67,7 +66,7 @@ def test_a_worker_uses_its_share_of_the_quota_and_follows_its_changes() -> None:
 def test_no_call_begins_after_the_lease_and_calls_go_on_when_it_is_renewed() -> None:
     transport = FakeTransport(lambda body: "fine", seconds=3.0)
 
-    async def test(client: CallClient) -> None:
+    async def test(client: SoloClient) -> None:
         apply_shares(client, {}, -math.inf)
         answers = asyncio.create_task(call(client, 6))
         await asyncio.sleep(5)
@@ -89,7 +88,7 @@ def test_no_call_begins_after_the_lease_and_calls_go_on_when_it_is_renewed() -> 
 def test_an_endpoint_without_a_share_gets_no_calls_but_is_an_alternative_for_a_refused_key() -> None:
     transport = Hosts(lambda body: "fine")
 
-    async def test(client: CallClient) -> None:
+    async def test(client: SoloClient) -> None:
         apply_shares(client, {"http://refused/v1": WHOLE}, math.inf)
         answers = asyncio.create_task(call(client, 3))
         await asyncio.sleep(30)
@@ -108,7 +107,7 @@ def test_an_endpoint_without_a_share_gets_no_calls_but_is_an_alternative_for_a_r
 def test_an_endpoint_that_another_worker_found_unusable_gets_no_calls() -> None:
     transport = FakeTransport(lambda body: "fine")
 
-    async def test(client: CallClient) -> None:
+    async def test(client: SoloClient) -> None:
         apply_shares(client, {"http://a/v1": EndpointShare(1.0, "the key was refused"), "http://b/v1": WHOLE}, math.inf)
         await call(client, 4)
         assert {each.url for each in transport.requests} == {"http://b/v1/chat/completions"}
@@ -117,7 +116,7 @@ def test_an_endpoint_that_another_worker_found_unusable_gets_no_calls() -> None:
 
 
 def test_a_worker_with_a_part_of_the_concurrency_is_limited_by_what_the_user_gave() -> None:
-    async def test(client: CallClient) -> None:
+    async def test(client: SoloClient) -> None:
         apply_shares(client, {"http://a/v1": WHOLE}, 10.0, concurrency=30)
         assert client_status(client, now()) == (0, 30, "concurrency=60")
 
@@ -125,7 +124,7 @@ def test_a_worker_with_a_part_of_the_concurrency_is_limited_by_what_the_user_gav
 
 
 def test_several_keys_of_one_url_have_names_of_their_own() -> None:
-    async def test(client: CallClient) -> None:
+    async def test(client: SoloClient) -> None:
         assert [*endpoint_reports(client)] == ["http://a/v1", "http://b/v1", "http://a/v1 #2"]
 
     with_client(test, FakeTransport(lambda body: "fine"), "a", "b", "a")
@@ -134,7 +133,7 @@ def test_several_keys_of_one_url_have_names_of_their_own() -> None:
 def test_a_worker_waits_for_its_budget_and_never_stops_by_itself() -> None:
     transport = FakeTransport(lambda body: "fine")  # 5 tokens for each call
 
-    async def test(client: CallClient) -> None:
+    async def test(client: SoloClient) -> None:
         limit = SpendLimit(math.inf, lambda charge: charge.tokens, str, "--max-total-tokens")
         budget = LeasedBudget(Budget([limit], Charge(5, 0)))
         calls = JobClient(client.pool, "m", {}, budget=budget, charge=charging(budget.budget))

@@ -6,9 +6,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fakes import calls_of
+from fakes import SoloClient, calls_of
 from manycall import errors
-from manycall.client.call_client import CallClient
 from manycall.data.row_source import RowSource
 from manycall.records import Row
 from manycall.run.row_client import RowClient
@@ -48,7 +47,7 @@ def run(folder: Path, url: str, count: int = 3, timeout: float = PATIENT, **opti
     async def main() -> End:
         began, stopped = time.monotonic(), ""
         output = RunFolder(folder / "out.jsonl", Manifest("0", {}))
-        client = CallClient("m", base_url=url, timeout=timeout, rng=AtOnce(), **{"concurrency": 1, **options})
+        client = SoloClient("m", base_url=url, timeout=timeout, rng=AtOnce(), **{"concurrency": 1, **options})
         try:
             async with client:
                 source = RowSource([{"id": f"r{n}"} for n in range(count)])

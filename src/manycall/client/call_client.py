@@ -1,4 +1,4 @@
-"""A client: opens the endpoints, makes single calls, and is the base on which jobs run (client/job_client.py)."""
+"""A client: opens the endpoints at which jobs make their calls (client/job_client.py)."""
 
 import random
 from collections.abc import Collection, Mapping, Sequence
@@ -6,29 +6,26 @@ from types import TracebackType
 from typing import Any, Self
 
 from manycall.client.body_adapter import dropped_names
-from manycall.client.call_counters import CallCounters
 from manycall.client.endpoint_config import resolve_endpoints
 from manycall.client.endpoint_settings import group_by_pool, key_mark, model_of
-from manycall.client.job_client import JobClient, NamedPools
+from manycall.client.job_client import NamedPools
 from manycall.client.open_pool import PoolSettings, open_pool, started
 from manycall.client.permits import Permits
 from manycall.client.pool import EndpointPool
 from manycall.client.pool_names import ALL_POOLS, PoolChoice, PoolNames
-from manycall.client.requests import LLM, ModelReply
-from manycall.errors import ManycallError, UsageError
+from manycall.errors import UsageError
 from manycall.option_flags import option
 from manycall.providers.parameter_lesson import ParameterChange
-from manycall.records import Request, Secret
+from manycall.records import Secret
 from manycall.sim import process
 from manycall.transport.http import HttpTransport
 from manycall.transport.messages import DEFAULT_IDLE_TIMEOUT_SECONDS, DEFAULT_TIMEOUT_SECONDS, Transport
 
 MAX_TIMEOUT_SECONDS = 86_400.0
-NOT_OPEN = "The client is not open. Use it inside `async with manycall.Client(...) as llm:`."
 
 
-class CallClient(LLM):
-    """A client for one event loop, open inside `async with`. The public `Client` opens one in each loop.
+class CallClient:
+    """The endpoints of a client, open inside `async with`. The public `Client` opens one in each event loop.
 
     Args:
         model: the model's name, as the endpoint knows it; "": as endpoints.toml says.
@@ -50,13 +47,11 @@ class CallClient(LLM):
         prefix_affinity: prefer self-hosted servers that have cached the prefix of a prompt.
 
     Attributes:
-        counters: counters of the single calls.
         endpoint_names: the endpoints as the user gave them.
         priced_endpoints: what is known about their prices.
 
     Raises:
-        UsageError: no model, no endpoint, an invalid URL, a key that would be sent unencrypted, or a call outside
-            `async with`.
+        UsageError: no model, no endpoint, an invalid URL, or a key that would be sent unencrypted.
     """
 
     def __init__(
@@ -80,7 +75,7 @@ class CallClient(LLM):
         prefix_affinity: bool = True,
     ) -> None:
         api_key = None if api_key is None else Secret(api_key)  # first, so that no traceback shows it
-        super().__init__(model, dict(params or {}))
+        self.params = dict(params or {})
         if concurrency is not None and concurrency < 1:
             raise UsageError(f"{option('concurrency')} must be at least 1, not {concurrency}")
         for name, seconds in (("timeout", timeout), ("idle_timeout", idle_timeout)):
@@ -106,14 +101,11 @@ class CallClient(LLM):
         self.pools = PoolNames(default, models)
         self._idle_timeout = idle_timeout
         self._prefix_affinity = prefix_affinity
-        self.counters = CallCounters()
         self.endpoint_names = [each.url for each in endpoints]
         self.priced_endpoints = [priced for each in self._settings.values() for priced in each.priced]
         self._transport = transport
         self._rng = rng or random.Random()
         self._pools: dict[str, EndpointPool] = {}
-        self._calls: JobClient | None = None
-        self._is_open = False
 
     def use_started_sims(self, urls: Sequence[str]) -> None:
         """Call simulated endpoints that another process has started, instead of starting them.
@@ -162,13 +154,11 @@ class CallClient(LLM):
         except BaseException:
             await self._close()
             raise
-        self._is_open = True
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._is_open = False
         await self._close()
 
     async def _close(self) -> None:
@@ -180,8 +170,7 @@ class CallClient(LLM):
     @property
     def all_pools(self) -> list[EndpointPool]:
         """The pools, once the client was opened. The default pool is the first."""
-        if not self._pools:
-            raise UsageError(NOT_OPEN)
+        assert self._pools, "the client is open"
         return [*self._pools.values()]
 
     @property
@@ -201,25 +190,5 @@ class CallClient(LLM):
 
     @property
     def permits(self) -> Permits:
-        """The permits of all jobs."""
+        """The permits of the default pool."""
         return self.pool.permits
-
-    def stop(self, why: ManycallError) -> None:
-        """Make no new single calls. Calls in flight finish; calls that wait for a permit or a retry raise `why`."""
-        self._single_calls().stop(why)
-
-    @property
-    def stopped(self) -> ManycallError | None:
-        """Why no further single calls are made; None while they are permitted."""
-        return self.permits.closed if self._calls is None else self._calls.stopped
-
-    def _single_calls(self) -> JobClient:
-        if not self._is_open:
-            raise UsageError(NOT_OPEN)
-        if self._calls is None:
-            self._calls = JobClient(self.pool, self.model, self.params, counters=self.counters, named=self.named_pools)
-        return self._calls
-
-    async def send(self, request: Request) -> ModelReply:
-        """Send a request unchanged, to any model. The client's own parameters are not added."""
-        return await self._single_calls().send(request)
