@@ -188,6 +188,17 @@ def test_the_status_outside_an_event_loop_is_refused() -> None:
         simulated()[0].status()
 
 
+def test_a_client_that_could_not_be_opened_has_no_call_in_flight() -> None:
+    async def main() -> None:
+        llm = manycall.Client(model="m", base_url="sim:latency=abc")
+        with pytest.raises(UsageError, match="did not start"):
+            await llm.chat("hi")
+        assert (llm.status().in_flight, llm.status().window) == (0, 0)
+        await llm.aclose()
+
+    run(main())
+
+
 def temporary_folders() -> set[Path]:
     return set(Path(tempfile.gettempdir()).glob("manycall-*"))
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import time
 from collections import Counter
@@ -200,6 +201,16 @@ def test_from_is_refused_where_it_has_no_answers_or_no_meaning() -> None:
     steps(chain(3), NOWHERE, Path("third.jsonl"), from_=OUT)
     with pytest.raises(UsageError, match="has taken over the answers of"):
         steps(chain(3), NOWHERE, Path("third.jsonl"), from_=NEW)
+    shutil.copytree(RUN, "elsewhere/out.jsonl.run")
+    shutil.copy(OUT, "elsewhere/out.jsonl")
+    with pytest.raises(UsageError, match="Omit from_="):
+        steps(chain(3), NOWHERE, Path("third.jsonl"), from_=Path("elsewhere/out.jsonl"))
+    Path("moved").mkdir()
+    for each in (OUT, RUN):
+        each.rename(Path("moved") / each)
+    assert steps(chain(3), NOWHERE, Path("third.jsonl"), from_=Path("moved") / OUT).done == len(scored(3))
+    for each in (OUT, RUN):
+        (Path("moved") / each).rename(each)
     with pytest.raises(UsageError, match="cannot be combined"):
         manycall.generate(
             "write {{ q }}", ROWS, model="m", base_url=NOWHERE, out=OUT, progress=False, from_=OUT, retry="truncated"

@@ -12,7 +12,7 @@ from manycall.client.job_client import JobClient
 from manycall.client.shared_budget import SharedBudget
 from manycall.control.budget import Budget, Charge, SpendLimit
 from manycall.data.row_source import RowSource
-from manycall.errors import AttemptTimeout, CallError, ConnectError, ConnectionLost, RunStopped
+from manycall.errors import AttemptTimeout, CallError, ConnectError, ConnectionLost, MaxTokensReached, RunStopped
 from manycall.run.scheduler import Scheduler
 from manycall.sim import virtual_time
 from manycall.store.manifest import Manifest
@@ -26,7 +26,7 @@ Answering = Callable[[], Awaitable[HttpResponse]]
 
 
 def after(seconds: float, error: Exception | None = None, page: bytes = b"") -> Answering:
-    """Answer after so long, or fail, or return a web page."""
+    """Answer after so long, or fail, or return another body, such as a web page."""
 
     async def answering() -> HttpResponse:
         await asyncio.sleep(seconds)
@@ -110,6 +110,24 @@ def test_a_web_page_is_not_the_answer_of_a_copy() -> None:
     assert came.text == "fine"
     assert at > 30
     assert (llm.counters.retries, llm.counters.hedged, llm.counters.possibly_billed) == (0, 1, 1)
+
+
+def test_a_web_page_from_the_original_does_not_cancel_its_copy() -> None:
+    servers = Servers(after(10.0, page=b"<!doctype html><title>Sign in</title>"), after(12.0))
+    came, at, llm = one_slow(servers)
+    assert came.text == "fine"
+    assert at < 20
+    assert len(servers.sends) == 2
+    assert llm.counters.retries == 0
+
+
+def test_a_copy_that_was_truncated_while_thinking_is_the_outcome_of_the_call() -> None:
+    choices = b'[{"message": {"content": null}, "finish_reason": "length"}]'
+    truncated = b'{"choices": %s, "usage": {"completion_tokens": 4000}}' % choices
+    came, at, llm = one_slow(Servers(after(500.0), after(10.0, page=truncated)))
+    assert isinstance(came, MaxTokensReached)
+    assert at < 20
+    assert llm.counters.completion_tokens >= 4000
 
 
 def test_if_the_original_is_lost_while_the_copy_is_on_its_way_the_copy_is_waited_for() -> None:

@@ -113,6 +113,8 @@ class HedgingSender:
                 if original.cancelled_for_copy() and original.copy_answer is not None:
                     return original.copy_answer
                 raise  # the task was also cancelled for another reason
+            if original.has_copy and isinstance(outcome, Answered):
+                outcome = _if_answer(call, outcome)
             if isinstance(outcome, FailedAttempt) and (answer := await original.answer_of_copy()) is not None:
                 if outcome.error.possibly_billed:
                     owner.counters.record_unused()
@@ -168,11 +170,12 @@ class HedgingSender:
 
 
 def _if_answer(call: EncodedCall, response: Answered) -> Answered | FailedAttempt:
-    """Return the response to a copy, or the failure if it contains no answer, as the web page of a proxy does not."""
+    """Return the response of a hedged call, or the failure if it is not the model's, as the web page of a proxy."""
     try:
         openai.decode(call.api, response.body)
     except InvalidResponse as error:
-        now = clock.now()
-        sent = SendTime(now - response.seconds, response.in_flight - 1)
-        return assess_failure(response.endpoint, error.replace(), sent, now)
+        if type(error) is InvalidResponse:  # the others are the model's: truncated, filtered, declined, empty
+            now = clock.now()
+            sent = SendTime(now - response.seconds, response.in_flight - 1)
+            return assess_failure(response.endpoint, error.replace(), sent, now)
     return response

@@ -183,9 +183,9 @@ class JobClient(LLM):
                 earlier.record_sent(flight.since)
             exchange = self._exchange(flight)
             outcome = await (exchange if self._shielded is None else self._shielded.run(exchange, flight))
-            if isinstance(outcome, Answered):
-                outcome = self._read(flight, outcome)
             if isinstance(outcome, _ANSWERS):
+                return outcome
+            if isinstance(outcome, Answered) and isinstance(outcome := self._read(flight, outcome), _ANSWERS):
                 return outcome
             earlier = EarlierAttempts() if earlier is None else earlier
             self._after_failure(pool, outcome, earlier)

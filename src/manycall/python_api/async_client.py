@@ -153,7 +153,9 @@ class Client(LLM):
             session = self._sessions.get(asyncio.get_running_loop())
         except RuntimeError:
             raise UsageError("status() needs a running event loop: that of the calls.") from None
-        return ClientStatus(0, 0, "") if session is None else client_status(session.shared, clock.now())
+        if session is None or not session.is_open:
+            return ClientStatus(0, 0, "")
+        return client_status(session.shared, clock.now())
 
     async def _open(self) -> LoopSession:
         """Return the session of this event loop, open."""

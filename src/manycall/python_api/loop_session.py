@@ -27,12 +27,13 @@ class LoopSession:
 
     Attributes:
         shared: the client of all calls and jobs.
+        is_open: the connections are open.
     """
 
     def __init__(self, shared: CallClient) -> None:
         self.shared = shared
         self._opening = asyncio.Lock()
-        self._is_open = False
+        self.is_open = False
         self._calls: JobClient | None = None
         self._pending_calls = 0
         self._idle = asyncio.Event()
@@ -43,12 +44,12 @@ class LoopSession:
 
     async def open(self) -> None:
         """Open the connections, if they are not."""
-        if self._is_open:
+        if self.is_open:
             return
         async with self._opening:
-            if not self._is_open:
+            if not self.is_open:
                 await self.shared.__aenter__()
-                self._is_open = True
+                self.is_open = True
 
     async def call(self, request: Request) -> ModelReply:
         """Make a single call."""
@@ -100,12 +101,12 @@ class LoopSession:
         while self._pending_calls:
             self._idle.clear()
             await self._idle.wait()
-        self._is_open = False
+        self.is_open = False
         await self.shared.__aexit__(None, None, None)
 
     def abandon(self) -> None:
         """Stop the simulated endpoints of a session whose event loop is closed."""
-        if self._is_open:
+        if self.is_open:
             for pool in self.shared.all_pools:
                 for sim in pool.sims:
                     sim.stop()

@@ -30,10 +30,10 @@ def take_over_calls(out: Path, earlier: Path, manifest: Manifest, disk: Disk) ->
     if old is None:
         raise UsageError(f"{option('from_', earlier)}: {earlier} is not an output of manycall with a run folder.")
     if mine is not None and mine.calls_from:
-        if Path(mine.calls_from).name != earlier.name:  # the folder may have another name than before
+        if not _is_same_output(mine.calls_from, earlier):
             raise UsageError(
-                f"{out} has taken over the answers of {mine.calls_from}. Use another {option('out')} for those of "
-                f"{earlier}."
+                f"{out} has taken over the answers of {mine.calls_from}. Omit {option('from_', earlier)} to resume, or "
+                f"use another {option('out')}."
             )
         return
     journal = run_folder_path(out) / "calls.jsonl"
@@ -44,6 +44,14 @@ def take_over_calls(out: Path, earlier: Path, manifest: Manifest, disk: Disk) ->
         )
     manifest.follow(old, str(earlier))
     replace_file(journal, _whole_lines(run_folder_path(earlier), earlier), disk)
+
+
+def _is_same_output(recorded: str, earlier: Path) -> bool:
+    """Return whether the recorded path means this output. If it leads nowhere now, their names are compared."""
+    try:
+        return Path(recorded).samefile(earlier)
+    except OSError:  # called in another folder, or the folder was renamed
+        return Path(recorded).name == earlier.name
 
 
 def _whole_lines(folder: Path, earlier: Path) -> Iterator[bytes]:
