@@ -300,12 +300,17 @@ def test_items_with_the_name_that_is_ours_are_refused_before_any_call() -> None:
         generate({"type": "array", "items": {"properties": {"parts": {}}}}, base_url="http://127.0.0.1:1")
 
 
-def test_a_function_that_takes_the_names_that_are_ours_has_failed() -> None:
+@pytest.mark.parametrize(
+    "result", [lambda row: [{"id": row["id"]}], lambda row: [{"parts": 2}], lambda row: {"parts": ["a"]}]
+)
+def test_a_row_fails_if_parse_returns_a_name_that_is_reserved_for_split_rows(result: Any) -> None:
+    """Otherwise a resumed run could not read the output: it takes `parts` for the number of rows of a split row."""
+    options: dict[str, Any] = {"rows": [{"id": "a#0"}], "model": "m", "out": OUT, "progress": False}
     with serving(Server(answer("x"))) as url:
-        report = manycall.generate(
-            "x", parse=lambda row, text: [{"id": 1}], model="m", base_url=url, out=OUT, progress=False
-        )
-    assert report.failure_counts == {"function_error": 1}
+        failed = manycall.generate("{{ id }}", parse=lambda row, _: result(row), base_url=url, **options)
+        assert failed.failure_counts == {"function_error": 1}
+        assert "reserved for split rows" in failed.top_errors[0][0]
+        assert manycall.generate("{{ id }}", parse=lambda row, _: {"part": 2}, base_url=url, **options).done == 1
 
 
 @pytest.mark.parametrize("many", [False, True])

@@ -80,16 +80,25 @@ def validate_result(row: Row, result: Any, may_be_many: bool = False) -> RowOutp
 
     Raises:
         RowRejected: the result is an empty list.
-        TypeError, ValueError: the result is not a dict, has another id, or contains a number that JSON does not have.
+        TypeError, ValueError: the result is not a dict, has another id, a number that JSON does not have, or a field
+            that is reserved for split rows.
     """
-    if isinstance(result, list) and may_be_many:
-        if not result:
-            raise errors.RowRejected("the answer gave no rows")
-        for each in result:
-            validate_result(row, each)
-            if taken := {"id", PARTS} & each.keys():
-                raise ValueError(f"one of many rows brings {min(taken)!r} along, which is ours to give")
-        return result
+    if not may_be_many:
+        return _validate_fields(row, result)
+    output: RowOutput = result
+    if output == []:
+        raise errors.RowRejected("the answer gave no rows")
+    reserved = {"id", PARTS} if isinstance(output, list) else {PARTS}
+    for each in output if isinstance(output, list) else [output]:
+        if taken := reserved & _validate_fields(row, each).keys():
+            raise ValueError(
+                f"the row function returned a field {min(taken)!r}, which is reserved for split rows. Rename it"
+            )
+    return output
+
+
+def _validate_fields(row: Row, result: Any) -> dict[str, Any]:
+    """Return the fields of one output row if they can be written. Raises TypeError and ValueError."""
     if not isinstance(result, dict):
         raise TypeError(f"the row function must return a dict of fields, not {type(result).__name__}")
     if "id" in result and str(result["id"]) != row.id:
