@@ -241,6 +241,19 @@ def test_answers_that_were_saved_without_their_rows_are_replayed() -> None:
     assert [row["id"] for row in rows(OUT)] == list(range(20))
 
 
+@pytest.mark.parametrize("count", [50, 100, 107])
+def test_answers_of_split_calls_are_replayed_before_the_limit_of_the_server_is_known(count: int) -> None:
+    def limited(body: dict[str, Any]) -> HttpResponse:
+        return refusal(400, "at most 7") if len(body["input"]) > 7 else embedded(body)
+
+    embed(texts(count), limited, batch_size=25, concurrency=1)
+    lines = Path("vectors.jsonl.run/rows.jsonl")
+    lines.write_bytes(b"".join(lines.read_bytes().splitlines(keepends=True)[:25]))
+    result, requests = embed(texts(count), limited, batch_size=25)
+    assert result.done == count
+    assert [texts for texts in requests if len(texts) <= 7] == []
+
+
 def test_new_rows_are_embedded_into_their_places() -> None:
     embed(texts(20)[::2], embedded)
     _, requests = embed(texts(20), embedded)

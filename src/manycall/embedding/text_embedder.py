@@ -83,7 +83,8 @@ class TextEmbedder:
                 run.fail([row], error)
             else:
                 run.waiting.append(row)
-        await run.embed(run.waiting)
+        if run.waiting:
+            await run.embed(run.waiting)
         return BlockOutcome([run.outcomes[row.id] for row in rows_of(block)])
 
     def text(self, row: Row) -> str:
@@ -185,13 +186,19 @@ class _BlockRun:
             self.outcomes[row.id] = make_failure(row, self._llm, error)
 
     async def embed(self, rows: Sequence[Row]) -> bool:
-        """Embed rows with as few calls as the server permits. Return whether all of them have a vector."""
-        are_done, start = True, 0
-        while start < len(rows):
-            size = min(len(rows) - start, self._embedder.max_texts)
-            are_done = await self._embed_together(rows[start : start + int(size)]) and are_done
-            start += int(size)
-        return are_done
+        """Embed rows with as few calls as the server permits. Return whether all of them have a vector.
+
+        If the server limits the texts of a call, the calls of a block depend on that limit only, and not on when it was
+        learned. So a session after a kill makes the same calls, and finds their answers in the journal.
+        """
+        if len(rows) > self._embedder.max_texts:
+            return await self._embed_halves(rows)
+        return await self._embed_together(rows)
+
+    async def _embed_halves(self, rows: Sequence[Row]) -> bool:
+        half = (len(rows) + 1) // 2
+        are_done = await self.embed(rows[:half])
+        return await self.embed(rows[half:]) and are_done
 
     async def _embed_together(self, rows: Sequence[Row]) -> bool:
         """Embed rows with one call, or with more if it is refused."""
@@ -230,11 +237,9 @@ class _BlockRun:
             self._embedder.record_refused(len(rows), error)
             self.fail(rows, error)
             return False
-        half = (len(rows) + 1) // 2
-        are_done = await self.embed(rows[:half])
-        are_done = await self.embed(rows[half:]) and are_done
+        are_done = await self._embed_halves(rows)
         if are_done:
-            self._embedder.learn_limit(half)
+            self._embedder.learn_limit(len(rows) - 1)
         return are_done
 
     def _may_split(self, error: CallError) -> bool:
