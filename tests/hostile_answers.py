@@ -45,6 +45,7 @@ PIECES = (
     *("_", "*", "`", "(", "[", "{", "}", '{"a":', "\\boxed{", "\\text{", "^{ ", "1 x 10^", "1e9", "answer ", "answer-"),
     *("sqrt[", "\\frac", "\\sqrt", "Final Answer: The final answer is"),
     *("option ", "verdict", "verdict ", "score:", "1-5 ", "/5 ", "of ", "满分 ", "选", "答案", "\n```", "٣", "３", "ß"),
+    *("of 1 to ", "of 1 to 5 ", "of" + " " * 99, "out ", "of 1" + " " * 99),
     "1" + " " * 99,
     "\\text{" * 9 + "A",
 )

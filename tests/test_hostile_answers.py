@@ -76,6 +76,8 @@ def test_a_verdict_of_words_has_no_scale_to_name(said: str) -> None:
         ("4", 4),
         ("From 1-5: 4", 4),
         ("4 of 5", 4),
+        ("On a scale of 1 to 5, this story is a 4.", 4),
+        ("I rate it 4 on a scale of 1 through 5.", 4),
         ("1,111 words.\n4.5", 4.5),
         ("满分 5，3 分", 3),
         ("3 分", 3),

@@ -136,7 +136,11 @@ _N = r"(?<![\d.])-?\d++(?:,\d{3})*+(?:\.\d++)?+"
 """A number. The quantifiers are possessive: a shorter match could never satisfy the patterns below, so that
 backtracking would only cost time."""
 _NUMBER = re.compile(_N)
-_ASIDE = re.compile(rf"({_N}\s*+(?:[-–—~]|to|through|至|到)\s*{_N}|(?:/|\bof|满分)\s*{_N})|{_N}", re.IGNORECASE)
+_OF = r"(?<!out )(?<!\d )\bof\s*+"
+"""The "of" in "a scale of 1 to 5", and not the one in "4 of 5" and "4 out of 5"."""
+_ASIDE = re.compile(
+    rf"((?:{_OF})?{_N}\s*+(?:[-–—~]|to|through|至|到)\s*{_N}|(?:/|\bof|满分)\s*{_N})|{_N}", re.IGNORECASE
+)
 """Group 1: a range or the maximum of the scale, which are not scores. Any other number also matches as a whole.
 Otherwise the search would start again inside it and take quadratic time on ",111,111,111…"."""
 _AT_THE_END = re.compile(
