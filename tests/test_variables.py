@@ -57,6 +57,14 @@ def test_one_variable_may_depend_on_another_or_on_a_field() -> None:
     assert VariableSampler({"greeting": by_tone}).sample("1", {"tone": "formal"})["greeting"] == "Sir"
 
 
+@pytest.mark.parametrize(("flag", "word"), [(True, "Dear"), (False, "hi"), (None, "hm"), ("true", "Dear"), (1, "one")])
+def test_the_cases_of_a_dependent_variable_are_written_as_in_json(flag: Any, word: str) -> None:
+    greeting = {"by": "flag", "values": {"true": ["Dear"], "false": ["hi"], "null": ["hm"], "1": ["one"]}}
+    assert VariableSampler({"greeting": greeting}).sample("1", {"flag": flag})["greeting"] == word
+    drawn = VariableSampler({"flag": [flag], "greeting": greeting}).sample("1", {})
+    assert drawn == {"flag": flag, "greeting": word}
+
+
 @given(st.integers(0, 5), st.text(max_size=5), st.permutations(["a", "b", "c"]))
 def test_what_is_drawn_depends_on_nothing_but_the_seed_the_row_and_the_name(
     seed: int, row: str, order: list[str]

@@ -150,20 +150,25 @@ def _check_conditions(specs: Mapping[str, Any]) -> None:
         if by in specs and by not in before:
             raise UsageError(f"Variable {name!r} depends on {by!r}, which must be defined before it.")
         if by in before:
-            cases = set(map(str, spec["values"]))
+            cases = set(map(_case_name, spec["values"]))
             if (missing := next((each for each in _possible(before[by]) if each not in cases), None)) is not None:
                 raise UsageError(f"Variable {name!r} depends on {by!r} but has no values for {by} = {missing!r}.")
         before[name] = spec
 
 
 def _possible(spec: Any) -> Iterator[str]:
-    """Yield all values that a spec may produce, as text; nothing if they cannot be listed."""
+    """Yield the case names of all values that a spec may produce; nothing if they cannot be listed."""
     keys = spec.keys() & _TABLE_KEYS if isinstance(spec, Mapping) else set()
     if not keys or keys == _RANGE_KEYS:
-        yield from map(str, listed_values(spec, "A variable")[0])
+        yield from map(_case_name, listed_values(spec, "A variable")[0])
     elif "count" not in keys:
         for part in spec["values"].values() if "by" in spec else [spec["values"]]:
             yield from _possible(part)
+
+
+def _case_name(value: Any) -> str:
+    """Return the key of a value in a table of dependent values: true, false and null as TOML and JSON write them."""
+    return msgspec.json.encode(value).decode() if value is None or isinstance(value, bool) else str(value)
 
 
 def _pick(spec: Any, what: str) -> Pick:
@@ -182,12 +187,14 @@ def _pick(spec: Any, what: str) -> Pick:
             f"{what} depends on {spec['by']!r} and needs a table 'values': value of {spec['by']} = values."
         )
     by = str(spec["by"])
-    picks = {str(case): _sample_subset(each, count, f"{what} where {by} is {case!r}") for case, each in inner.items()}
+    picks = {
+        _case_name(case): _sample_subset(each, count, f"{what} where {by} is {case!r}") for case, each in inner.items()
+    }
 
     def pick(seed_hash: bytes, fields: Mapping[str, Any]) -> Any:
         if by not in fields:
             raise LookupError(f"{what} depends on {by!r}, which is neither a field nor an earlier variable.")
-        if (case := str(fields[by])) not in picks:
+        if (case := _case_name(fields[by])) not in picks:
             raise LookupError(f"{what} depends on {by!r} but has no values for {by} = {case!r:.100}.")
         return picks[case](seed_hash, fields)
 
