@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -119,6 +121,28 @@ def test_prices_in_different_currencies_are_refused() -> None:
     endpoints = [PricedEndpoint("a", price=Price(Rates(1, 1), "CNY")), PricedEndpoint("b", price=Price(Rates(1, 1)))]
     with pytest.raises(UsageError, match=r"different currencies \(CNY, USD\)"):
         make_price_book("m", endpoints)
+
+
+def test_a_cost_that_the_provider_reports_is_not_added_to_prices_in_another_currency() -> None:
+    yuan = PricedEndpoint("gpu", price=Price(Rates(1, 1), "CNY"))
+    router = PricedEndpoint("https://openrouter.ai/api/v1", reports_cost=True)
+    with pytest.raises(UsageError, match=r"\(CNY, USD\).* report their costs in USD: https://openrouter\.ai/api/v1\."):
+        make_price_book("m", [router, yuan])
+    assert make_price_book("m", [router, PricedEndpoint("gpu", price=Price(Rates(1, 1)))]).is_complete
+    assert make_price_book("m", [router._replace(price=Price(Rates(7, 7), "CNY")), yuan]).currency == "CNY"
+
+
+def test_a_free_endpoint_goes_with_prices_in_any_currency() -> None:
+    docs = (Path(__file__).parents[1] / "docs" / "endpoints.md").read_text()
+    (example,) = re.findall(r'```toml\n(\[\[endpoint\]\]\nname = "chat".*?)```', docs, re.DOTALL)
+    priced = [
+        PricedEndpoint(str(n), price=parse_price_table(each["price"], "endpoint"))
+        for n, each in enumerate(tomllib.loads(example)["endpoint"])
+    ]
+    assert make_price_book("m", priced).currency == "CNY"
+    assert make_price_book("m", priced[1:]).currency == "USD"
+    with pytest.raises(UsageError, match="different currencies"):
+        make_price_book("m", [priced[0], PricedEndpoint("b", price=parse_price("0/1/0"))])
 
 
 def bill(book: PriceBook, usage: Mapping[str, Any], **more: Any) -> float:

@@ -75,12 +75,12 @@ class PriceBook:
         look_up: finds a price.
 
     Attributes:
-        currency: the currency of all prices.
+        currency: the currency of all costs.
         is_complete: whether the cost of a call of the run's model is known at every endpoint.
         has_pools: whether calls go to several pools.
 
     Raises:
-        UsageError: the prices are in different currencies.
+        UsageError: the costs are in different currencies.
     """
 
     def __init__(self, model: str, endpoints: Iterable[PricedEndpoint], look_up: FindPrice) -> None:
@@ -91,13 +91,7 @@ class PriceBook:
         self._first_of = {each.pool: each.name for each in reversed(endpoints)}
         self.has_pools = len(self._first_of) > 1
         prices = [self.find(each.name, each.model or model) for each in endpoints]
-        currencies = sorted({price.currency for price in prices if price is not None})
-        if len(currencies) > 1:
-            raise UsageError(
-                f"The prices are in different currencies ({', '.join(currencies)}), so they cannot be added up. "
-                "Convert the prices in endpoints.toml to one of them."
-            )
-        self.currency = currencies[0] if currencies else DEFAULT_CURRENCY
+        self.currency = _common_currency(endpoints, prices)
         known = [price is not None or each.reports_cost for each, price in zip(endpoints, prices, strict=True)]
         self._unpriced = {each.name for each, is_known in zip(endpoints, known, strict=True) if not is_known}
         self.is_complete = bool(known) and all(known)
@@ -137,6 +131,26 @@ class PriceBook:
     def used(self) -> list[RecordedPrice]:
         """Return the prices that were used so far, for the manifest."""
         return [RecordedPrice(*key, price) for key, price in self._found.items() if price is not None]
+
+
+def _common_currency(endpoints: Sequence[PricedEndpoint], prices: Sequence[Price | None]) -> str:
+    """Return the currency of all costs. Zero is the same in every currency.
+
+    Raises:
+        UsageError: there are several.
+    """
+    pairs = zip(endpoints, prices, strict=True)
+    reporting = [each.name for each, price in pairs if price is None and each.reports_cost]
+    currencies = {price.currency for price in prices if price is not None and not price.is_free}
+    if reporting:
+        currencies.add(DEFAULT_CURRENCY)
+    if len(currencies) <= 1:
+        return currencies.pop() if currencies else DEFAULT_CURRENCY
+    reported = f" These have no price, and report their costs in {DEFAULT_CURRENCY}: {', '.join(reporting)}."
+    raise UsageError(
+        f"The prices are in different currencies ({', '.join(sorted(currencies))}), so they cannot be added up. "
+        f"Convert the prices in endpoints.toml to one of them.{reported if reporting else ''}"
+    )
 
 
 def make_price_book(
