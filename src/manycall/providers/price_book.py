@@ -88,8 +88,10 @@ class PriceBook:
         self._found: dict[tuple[str, str], Price | None] = {}
         endpoints = tuple(endpoints)
         self._first_endpoint = endpoints[0].name if endpoints else ""
-        self._first_of = {each.pool: each.name for each in reversed(endpoints)}
-        self.has_pools = len(self._first_of) > 1
+        self._pools: dict[str, list[str]] = {}
+        for each in endpoints:
+            self._pools.setdefault(each.pool, []).append(each.name)
+        self.has_pools = len(self._pools) > 1
         prices = [self.find(each.name, each.model or model) for each in endpoints]
         self.currency = _common_currency(endpoints, prices)
         known = [price is not None or each.reports_cost for each, price in zip(endpoints, prices, strict=True)]
@@ -113,13 +115,13 @@ class PriceBook:
         price = self.find(endpoint, model)
         return Bill(usage, 0.0 if price is None else price.cost(usage, at, tier))
 
-    def endpoint_of(self, endpoint: str = "", pool: str = "") -> str:
-        """Return the name of an endpoint as the journal has it; if that is "", of the first one of a pool."""
-        return endpoint or self._first_of.get(pool, self._first_endpoint)
+    def endpoint_of(self, endpoint: str) -> str:
+        """Return the name of an endpoint as the journal has it; if that is "", of the first one."""
+        return endpoint or self._first_endpoint
 
     def knows_cost(self, endpoint: str) -> bool:
         """Return whether the cost of a call at an endpoint is known."""
-        return self.is_complete or (bool(self._first_of) and endpoint not in self._unpriced)
+        return self.is_complete or (bool(self._pools) and endpoint not in self._unpriced)
 
     def find(self, endpoint: str = "", model: str = "") -> Price | None:
         """Return the price of a model at an endpoint; None if it is not known. The defaults are those of `bill`."""
@@ -127,6 +129,10 @@ class PriceBook:
         if key not in self._found:
             self._found[key] = self._look_up(*key)
         return self._found[key]
+
+    def find_in_pool(self, pool: str, model: str) -> list[Price | None]:
+        """Return the price of a model at each endpoint of a pool."""
+        return [self.find(name, model) for name in self._pools.get(pool, [self._first_endpoint])]
 
     def used(self) -> list[RecordedPrice]:
         """Return the prices that were used so far, for the manifest."""

@@ -148,14 +148,14 @@ async def dry_run(
     forecast = measured or forecast_from_requests(requests, len(recorded), known.book)
     advice = "" if measured else _advice(forecast, source.rows_per_input, remaining)
     done = (source.total or 0) - (remaining or 0)
-    calls = round(forecast.calls * (remaining or 0))
+    calls = round(forecast.per_row * (remaining or 0))
     used = forecast.tokens(calls)
     shown = [request for requests in recorded[:SHOWN_ROWS] for request in requests]
     concurrency = in_flight or ASSUMED_IN_FLIGHT
     return DryRunResult(
         job=f"{name} (dry run)", out=out, total_rows=source.total, done=done, failed=0, calls=calls,
         prompt_tokens=used.prompt_tokens, completion_tokens=used.completion_tokens,
-        cost=forecast.cost(calls, known.book), currency=known.book.currency,
+        cost=forecast.total_cost(calls), currency=known.book.currency,
         seconds=forecast.seconds * -(-calls // concurrency),
         requests=[without_image_data(_without(msgspec.json.decode(openai.encode(r)), drop)) for r in shown],
         estimate_basis=f"{forecast.basis}, {concurrency} calls in flight{advice}",
@@ -178,7 +178,7 @@ def _done(out: Path) -> IdTable:
 def _advice(forecast: CallForecast, rows_per_input: int, remaining: int | None) -> str:
     """Return advice on how to get a better estimate from a few rows; "" if no more rows remain."""
     limit = -(-ADVISED_ROWS // rows_per_input)
-    calls = round(forecast.calls * limit * rows_per_input)
+    calls = round(forecast.per_row * limit * rows_per_input)
     if remaining is not None and limit * rows_per_input >= remaining:
         return ""
     return f". For a better estimate, first run with {option('limit', limit)} (about {calls:,} calls)"
