@@ -6,28 +6,26 @@ are estimated from the requests, and the result says so.
 
 from collections.abc import Collection
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from manycall.client.body_adapter import dropped_names
 from manycall.client.pool_names import PoolNames
 from manycall.client.requests import LLM, ModelReply
 from manycall.data.images import without_image_data
-from manycall.data.row_source import RowSource
 from manycall.errors import UsageError
-from manycall.ids import IdTable
 from manycall.option_flags import option
 from manycall.providers import openai
 from manycall.records import Completion, Request, Usage
 from manycall.render import format_money
 from manycall.run.call_forecast import CallForecast, KnownPrices, forecast_from_journal, forecast_from_requests
+from manycall.run.job import Job, job_params
+from manycall.run.options import RunOptions
 from manycall.run.run_result import RunResult
-from manycall.run.scheduler import RowFunction
 from manycall.sim.schema_instances import asked_schema, example_json
-from manycall.store.paths import run_folder_path
-from manycall.store.row_parts import input_row_ids
+from manycall.store.done_rows import read_done_ids
 
 SHOWN_ROWS, SAMPLED_ROWS = 2, 100
 """Number of rows whose requests are shown; number of rows whose requests are measured."""
@@ -106,35 +104,26 @@ class RecordingLLM(LLM):
         return Completion(text, "length", Usage(), b"{}")
 
 
-async def dry_run(
-    name: str,
-    function: RowFunction,
-    source: RowSource,
-    out: Path,
-    model: str,
-    params: dict[str, Any],
-    known: KnownPrices,
-    in_flight: int | None,
-    drop: Collection[str] = (),
-) -> DryRunResult:
+async def dry_run(job: Job[Any], options: RunOptions, known: KnownPrices) -> DryRunResult:
     """Record the requests of the first rows, and estimate tokens, cost and time of all remaining rows.
 
     Args:
         known: the pools and their prices.
-        drop: names of parameters that are not sent.
 
     Raises:
         UsageError: a row cannot be used, or a call names an endpoint that does not exist.
     """
+    source, out, params = job.source, Path(options.out), job_params(job, options)
     recorded: list[list[Request]] = []
-    done_ids, pending, is_cut_short = _done(out), 0, False
+    done_ids = read_done_ids(out, job.line_layout, job.truncated_suffix if options.retry == "truncated" else None)
+    pending, is_cut_short = 0, False
     must_count = source.total is not None and len(done_ids) > 0
     async for row in source.pending_rows(done_ids):
         pending += 1
         if pending <= SAMPLED_ROWS:
-            llm = RecordingLLM(model, params, known.pools)
+            llm = RecordingLLM(options.model, params, known.pools)
             try:
-                await function(row, llm)  # type: ignore[arg-type]
+                await job.process_row(row, llm)  # type: ignore[arg-type]
             except (Exception, SystemExit, GeneratorExit):  # the function may not cope with a placeholder answer
                 is_cut_short = True
             if llm.error is not None:
@@ -151,9 +140,9 @@ async def dry_run(
     calls = round(forecast.per_row * (remaining or 0))
     used = forecast.tokens(calls)
     shown = [request for requests in recorded[:SHOWN_ROWS] for request in requests]
-    concurrency = in_flight or ASSUMED_IN_FLIGHT
+    concurrency, drop = options.concurrency or ASSUMED_IN_FLIGHT, dropped_names(options.drop)
     return DryRunResult(
-        job=f"{name} (dry run)", out=out, total_rows=source.total, done=done, failed=0, calls=calls,
+        job=f"{job.name} (dry run)", out=out, total_rows=source.total, done=done, failed=0, calls=calls,
         prompt_tokens=used.prompt_tokens, completion_tokens=used.completion_tokens,
         cost=forecast.total_cost(calls), currency=known.book.currency,
         seconds=forecast.seconds * -(-calls // concurrency),
@@ -165,14 +154,6 @@ async def dry_run(
 
 def _without(body: dict[str, Any], drop: Collection[str]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name not in drop}
-
-
-def _done(out: Path) -> IdTable:
-    """Return the ids of the rows that the run would skip."""
-    known = IdTable()
-    for name in chain(input_row_ids(out), input_row_ids(run_folder_path(out) / "rejected.jsonl")):
-        known.add_done(name)
-    return known
 
 
 def _advice(forecast: CallForecast, rows_per_input: int, remaining: int | None) -> str:
