@@ -43,7 +43,7 @@ class DryRunResult(RunResult, kw_only=True, frozen=True):
         requests: the bodies of the first rows' requests, as they would be sent, without the data of images.
         calls, prompt_tokens, completion_tokens, cost, seconds: estimates for all remaining rows.
         estimate_basis: what the estimate is based on.
-        is_lower_bound: rows may make more calls: some ended at an answer that a dry run cannot make up.
+        is_lower_bound: rows may make more calls: some ended at an answer that is not known, or were not examined.
     """
 
     requests: list[dict[str, Any]] = msgspec.field(default_factory=list)

@@ -133,6 +133,7 @@ async def dry_run_from_journal(job: Job[Any], options: RunOptions, earlier: Path
         cost=None if expected is None else expected.total_cost(calls), currency=known.book.currency,
         seconds=0.0 if expected is None else expected.seconds * -(-calls // concurrency),
         estimate_basis=f"the journal of {journal}. {counted}",
+        is_lower_bound=calls > 0 or not counted.is_whole,
     )  # fmt: skip
 
 
