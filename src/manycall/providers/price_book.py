@@ -58,12 +58,18 @@ class Bill(NamedTuple):
     cost: float
 
 
-class RecordedPrice(msgspec.Struct, frozen=True):
-    """A price that a session used, as the manifest stores it."""
+class RecordedPrice(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A price that a session used, as the manifest stores it.
+
+    Attributes:
+        price: None if it is not known.
+        reports_cost: responses of the endpoint contain what the call cost.
+    """
 
     endpoint: str
     model: str
-    price: Price
+    price: Price | None = None
+    reports_cost: bool = False
 
 
 class PriceBook:
@@ -96,6 +102,7 @@ class PriceBook:
         self.currency = _common_currency(endpoints, prices)
         known = [price is not None or each.reports_cost for each, price in zip(endpoints, prices, strict=True)]
         self._unpriced = {each.name for each, is_known in zip(endpoints, known, strict=True) if not is_known}
+        self._reporting = {each.name for each in endpoints if each.reports_cost}
         self.is_complete = bool(known) and all(known)
 
     def __repr__(self) -> str:
@@ -135,8 +142,9 @@ class PriceBook:
         return [self.find(name, model) for name in self._pools.get(pool, [self._first_endpoint])]
 
     def used(self) -> list[RecordedPrice]:
-        """Return the prices that were used so far, for the manifest."""
-        return [RecordedPrice(*key, price) for key, price in self._found.items() if price is not None]
+        """Return the prices that were used so far, for the manifest; [] if none is known."""
+        used = [RecordedPrice(*key, price, key[0] in self._reporting) for key, price in self._found.items()]
+        return used if any(each.price for each in used) else []
 
 
 def _common_currency(endpoints: Sequence[PricedEndpoint], prices: Sequence[Price | None]) -> str:
@@ -193,11 +201,19 @@ def recorded_price_book(model: str, sessions: Sequence[Mapping[str, Any]]) -> Pr
     """Return the prices of the last session that had any; None if none had."""
     for session in reversed(sessions):
         if recorded := msgspec.convert(session.get("prices") or [], list[RecordedPrice]):
-            prices = {(each.endpoint, each.model): each.price for each in recorded}
-
-            def look_up(endpoint: str, asked: str, prices: Mapping[Any, Price] = prices) -> Price | None:
-                same_endpoint = prices.get((endpoint, asked)) or prices.get((endpoint, model))
-                return same_endpoint or (next(iter(prices.values())) if asked == model else None)
-
-            return PriceBook(model, [PricedEndpoint(each.endpoint) for each in recorded], look_up)
+            return _recorded_book(model, recorded)
     return None
+
+
+def _recorded_book(model: str, recorded: Sequence[RecordedPrice]) -> PriceBook:
+    """Return recorded prices. Another endpoint, such as one of an earlier session, has the first of them."""
+    prices = {(each.endpoint, each.model): each.price for each in recorded}
+    own_models = {each.endpoint: each.model for each in reversed(recorded)}
+
+    def look_up(endpoint: str, asked: str) -> Price | None:
+        if endpoint in own_models:
+            return prices.get((endpoint, asked), prices[endpoint, own_models[endpoint]])
+        return recorded[0].price if asked == model else None
+
+    endpoints = [PricedEndpoint(each.endpoint, reports_cost=each.reports_cost, model=each.model) for each in recorded]
+    return PriceBook(model, endpoints, look_up)
