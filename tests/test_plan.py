@@ -167,9 +167,12 @@ def test_the_failed_requests_of_a_batch_are_not_done_for_a_dry_run() -> None:
     assert (plan["done"], plan["calls"]) == (3, 1)
 
 
-def test_rows_with_a_field_parts_of_their_own_are_done_for_a_dry_run() -> None:
+def test_rows_with_a_field_parts_of_their_own_are_done_for_a_dry_run_that_does_not_overwrite() -> None:
     Path("in.jsonl").write_text("".join(f'{{"id": "d0#{n}", "parts": 2}}\n' for n in range(2)))
     words = ("generate", "-p", "{{ id }}", "in.jsonl", "-u", "sim:latency=0", "-m", "m", "-o", OUT)
     assert command(*words).code == 0
     plan = json.loads(command(*words, "--dry-run", "--json").out)
     assert (plan["done"], plan["calls"]) == (2, 0)
+    plan = json.loads(command(*words, "--overwrite", "--dry-run", "--json").out)
+    assert (plan["done"], plan["calls"]) == (0, 2)
+    assert len(rows(OUT)) == 2

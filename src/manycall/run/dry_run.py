@@ -16,6 +16,7 @@ from manycall.client.pool_names import PoolNames
 from manycall.client.requests import LLM, ModelReply
 from manycall.data.images import without_image_data
 from manycall.errors import UsageError
+from manycall.ids import IdTable
 from manycall.option_flags import option
 from manycall.providers import openai
 from manycall.records import Completion, Request, Usage
@@ -115,7 +116,7 @@ async def dry_run(job: Job[Any], options: RunOptions, known: KnownPrices) -> Dry
     """
     source, out, params = job.source, Path(options.out), job_params(job, options)
     recorded: list[list[Request]] = []
-    done_ids = read_done_ids(out, job.line_layout, job.truncated_suffix if options.retry == "truncated" else None)
+    done_ids = _done(job, options)
     pending, is_cut_short = 0, False
     must_count = source.total is not None and len(done_ids) > 0
     async for row in source.pending_rows(done_ids):
@@ -150,6 +151,14 @@ async def dry_run(job: Job[Any], options: RunOptions, known: KnownPrices) -> Dry
         estimate_basis=f"{forecast.basis}, {concurrency} calls in flight{advice}",
         is_lower_bound=is_cut_short and measured is None,
     )  # fmt: skip
+
+
+def _done(job: Job[Any], options: RunOptions) -> IdTable:
+    """Return the ids of the rows that the run would skip."""
+    if options.overwrite:
+        return IdTable()
+    unwanted = job.truncated_suffix if options.retry == "truncated" else None
+    return read_done_ids(Path(options.out), job.line_layout, unwanted)
 
 
 def _without(body: dict[str, Any], drop: Collection[str]) -> dict[str, Any]:
