@@ -138,6 +138,18 @@ reason = "dull: a four"
     assert "keep: score != 4\n" in page
 
 
+def test_without_the_price_of_one_endpoint_neither_the_report_nor_the_card_has_a_cost() -> None:
+    endpoint = '[[endpoint]]\nbase_url = "sim:latency=0,seed={}"\n{}'
+    words = ("generate", "-p", "x", "-n", "20", "-m", "m", "-o", "out.jsonl", "--json")
+    Path("endpoints.toml").write_text(endpoint.format(1, 'price = "1/1"\n') + endpoint.format(2, ""))
+    assert json.loads(manycall(*words).out)["total_cost"] is None
+    assert len({call["endpoint"] for call in rows(Path("out.jsonl.run/calls.jsonl"))}) == 2
+    assert dataset_card("out.jsonl").cost is None
+    Path("endpoints.toml").write_text(endpoint.format(1, 'price = "1/1"\n') + endpoint.format(2, 'price = "2/2"'))
+    report = json.loads(manycall(*words, "--overwrite").out)
+    assert dataset_card("out.jsonl").cost == pytest.approx(report["total_cost"])
+
+
 def test_rows_that_were_left_out_are_counted_by_reason() -> None:
     made()
     q = json.loads(manycall("check-data", "out.jsonl", "--flagged", "rejects.jsonl", "--json").out)

@@ -54,7 +54,7 @@ def chain(min_score: int, *more: dict[str, Any]) -> list[Any]:
     return [{"generate": "write {{ q }}"}, judge, *more]
 
 
-def steps(given: Any, url: str, out: Path = OUT, **how: Any) -> manycall.results.RunResult:
+def steps(given: Any, url: str, out: Path = OUT, **how: Any) -> Any:
     return manycall.run_steps(given, how.pop("rows", ROWS), model="m", base_url=url, out=out, progress=False, **how)
 
 
@@ -174,6 +174,18 @@ def test_the_command_line_prints_the_command_that_goes_on() -> None:
     assert ids(OUT) == scored(3)
     assert command(*words, "-u", NOWHERE, "--from", OUT).code == 0
     assert ids(OUT) == scored(4)
+
+
+def test_a_dry_run_of_deciding_again_gives_the_missing_calls_as_a_lower_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged()
+    other = [{"generate": "write {{ q }} again"}, *chain(3)[1:]]
+    planned = steps(other, NOWHERE, from_=OUT, dry_run=True)
+    assert (planned.calls, planned.is_lower_bound, "| at least 20 " in str(planned)) == (20, True, True)
+    none = steps(chain(4), NOWHERE, from_=OUT, dry_run=True)
+    assert (none.calls, none.is_lower_bound) == (0, False)
+    monkeypatch.setattr("manycall.run.rehearsal.REHEARSAL_SECONDS", -1.0)
+    first_rows = steps(chain(4), NOWHERE, from_=OUT, dry_run=True)
+    assert (first_rows.calls, first_rows.is_lower_bound) == (0, True)
 
 
 def test_an_old_output_is_never_replaced_by_a_part_of_its_rows() -> None:

@@ -140,3 +140,39 @@ def test_a_torn_line_is_no_matter_to_a_dry_run() -> None:
     OUT.write_text('{"id": 0, "text": "x"}\n{"id": 1, "te')
     ended = command("generate", "-p", "Hi", "-n", "10", *NOWHERE, "--json")
     assert (ended.code, json.loads(ended.out)["done"]) == (0, 1)
+
+
+def test_rows_that_would_be_asked_again_are_not_done_for_a_dry_run() -> None:
+    Path("in.jsonl").write_text("".join(f'{{"id": {n}}}\n' for n in range(6)))
+    words = ("generate", "-p", "{{ id }}", "in.jsonl", "-u", "sim:latency=0,spread=0,tokens=30", "-m", "m", "-o", OUT)
+    assert command(*words, "--max-tokens", "5", "--limit", "3").code == 0
+    more = json.loads(command(*words, "--max-tokens", "5", "--dry-run", "--json").out)
+    assert (more["done"], more["calls"]) == (3, 3)
+    again = json.loads(command(*words, "--max-tokens", "50", "--retry", "truncated", "--dry-run", "--json").out)
+    assert (again["done"], again["calls"]) == (0, 6)
+    Path("s.json").write_text('{"type": "object", "properties": {"a": {}}}')
+    ended = command("generate", "-p", "x", "--schema", "s.json", *NOWHERE, "--retry", "truncated")
+    assert (ended.code, "needs one answer per row" in ended.err) == (2, True)
+
+
+def test_the_failed_requests_of_a_batch_are_not_done_for_a_dry_run() -> None:
+    chats = [[{"role": "user", "content": "x"}], [{"role": "user"}]]  # the second has nothing to say: 400
+    bodies = [{"model": "m", "messages": chats[n == 3]} for n in range(4)]
+    lines = [{"custom_id": str(n), "url": "/v1/chat/completions", "body": body} for n, body in enumerate(bodies)]
+    Path("b.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = ("run-batch", "b.jsonl", "-u", "sim:latency=0", "-o", OUT)
+    assert command(*words).code == 3
+    assert len(rows(OUT)) == 4
+    plan = json.loads(command(*words, "--dry-run", "--json").out)
+    assert (plan["done"], plan["calls"]) == (3, 1)
+
+
+def test_rows_with_a_field_parts_of_their_own_are_done_for_a_dry_run_that_does_not_overwrite() -> None:
+    Path("in.jsonl").write_text("".join(f'{{"id": "d0#{n}", "parts": 2}}\n' for n in range(2)))
+    words = ("generate", "-p", "{{ id }}", "in.jsonl", "-u", "sim:latency=0", "-m", "m", "-o", OUT)
+    assert command(*words).code == 0
+    plan = json.loads(command(*words, "--dry-run", "--json").out)
+    assert (plan["done"], plan["calls"]) == (2, 0)
+    plan = json.loads(command(*words, "--overwrite", "--dry-run", "--json").out)
+    assert (plan["done"], plan["calls"]) == (0, 2)
+    assert len(rows(OUT)) == 2

@@ -341,7 +341,7 @@ def test_a_dry_run_uses_the_prices_of_endpoints_toml(no_key: None) -> None:
     planned = manycall.run_steps(steps, [{}] * 10, model="m", out=OUT, max_tokens=7, dry_run=True, progress=False)
     prompt = len(PLACEHOLDER.format("A")) + len('[{"role":"user","content":""}]')
     writer = 10 * ((400 + 30) / 4 * 2 + 50 * 10)
-    judge = 10 * (prompt / 4 * 1 + 7 * 3)
+    judge = 10 * (prompt / 4 * (1 + 4) / 2 + 7 * (3 + 8) / 2)
     assert planned.calls == 20
     assert planned.cost == pytest.approx((writer + judge) / 1e6, rel=0.01)
     configure(THREE + '[[endpoint]]\nprovider = "openai"\n')  # without a key

@@ -2,17 +2,20 @@
 
 import asyncio
 import json
+import re
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import manycall
 from fakes import FakeTransport, answer
 from manycall.client.endpoints_file import read_endpoints_file
 from manycall.errors import UsageError
-from manycall.providers.price_book import PriceBook, PricedEndpoint, make_price_book
+from manycall.providers.price_book import PriceBook, PricedEndpoint, make_price_book, recorded_price_book
 from manycall.providers.price_file import PriceFile
 from manycall.providers.prices import Period, Price, Rates, parse_price, parse_price_table
 from manycall.records import Usage
@@ -119,6 +122,47 @@ def test_prices_in_different_currencies_are_refused() -> None:
     endpoints = [PricedEndpoint("a", price=Price(Rates(1, 1), "CNY")), PricedEndpoint("b", price=Price(Rates(1, 1)))]
     with pytest.raises(UsageError, match=r"different currencies \(CNY, USD\)"):
         make_price_book("m", endpoints)
+
+
+def test_recorded_prices_are_those_of_the_session() -> None:
+    priced, unpriced = PricedEndpoint("a", price=parse_price("1/1")), PricedEndpoint("b")
+    router, judge = PricedEndpoint("r", reports_cost=True), PricedEndpoint("j", pool="judge", model="big")
+
+    def recorded(*endpoints: PricedEndpoint) -> PriceBook | None:
+        used = make_price_book("m", endpoints).used()
+        return recorded_price_book("m", [{"prices": msgspec.to_builtins(used)}, {"prices": []}])
+
+    tokens = {"prompt_tokens": 1_000_000, "completion_tokens": 0}
+    for endpoints, is_complete in (((priced, router), True), ((priced, unpriced), False), ((priced, judge), False)):
+        known = recorded(*endpoints)
+        assert known is not None
+        assert known.is_complete == is_complete == make_price_book("m", endpoints).is_complete
+        costs = [known.bill(json.dumps({"usage": tokens}).encode(), name).cost for name in ("", "a", "moved")]
+        assert costs == [1, 1, 1]
+        assert [known.find(each.name, each.model) is None for each in endpoints] == [False, True]
+    assert recorded(unpriced, router) is None
+
+
+def test_a_cost_that_the_provider_reports_is_not_added_to_prices_in_another_currency() -> None:
+    yuan = PricedEndpoint("gpu", price=Price(Rates(1, 1), "CNY"))
+    router = PricedEndpoint("https://openrouter.ai/api/v1", reports_cost=True)
+    with pytest.raises(UsageError, match=r"\(CNY, USD\).* report their costs in USD: https://openrouter\.ai/api/v1\."):
+        make_price_book("m", [router, yuan])
+    assert make_price_book("m", [router, PricedEndpoint("gpu", price=Price(Rates(1, 1)))]).is_complete
+    assert make_price_book("m", [router._replace(price=Price(Rates(7, 7), "CNY")), yuan]).currency == "CNY"
+
+
+def test_a_free_endpoint_goes_with_prices_in_any_currency() -> None:
+    docs = (Path(__file__).parents[1] / "docs" / "endpoints.md").read_text()
+    (example,) = re.findall(r'```toml\n(\[\[endpoint\]\]\nname = "chat".*?)```', docs, re.DOTALL)
+    priced = [
+        PricedEndpoint(str(n), price=parse_price_table(each["price"], "endpoint"))
+        for n, each in enumerate(tomllib.loads(example)["endpoint"])
+    ]
+    assert make_price_book("m", priced).currency == "CNY"
+    assert make_price_book("m", priced[1:]).currency == "USD"
+    with pytest.raises(UsageError, match="different currencies"):
+        make_price_book("m", [priced[0], PricedEndpoint("b", price=parse_price("0/1/0"))])
 
 
 def bill(book: PriceBook, usage: Mapping[str, Any], **more: Any) -> float:

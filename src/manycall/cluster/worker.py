@@ -39,8 +39,6 @@ from manycall.run.scheduler import Scheduler
 from manycall.run.spending import Spending
 from manycall.run.spending_limits import spending_limits
 from manycall.run.ticker import group_commit
-from manycall.store.row_layout import PlainLayout
-from manycall.store.row_parts import PartsLayout
 from manycall.store.segments import Segment
 
 REPORT_SECONDS, POLL_SECONDS = 1.0, 0.02
@@ -100,8 +98,7 @@ def _checked_client(job: Job[Any], options: RunOptions, setup: Setup) -> CallCli
 
 
 def _open_segment(job: Job[Any], folder: Path, number: int) -> Segment:
-    layout = job.layout or (PartsLayout() if job.rows_may_split else PlainLayout())
-    return Segment(folder, number, layout=layout, truncated_suffix=job.truncated_suffix)
+    return Segment(folder, number, layout=job.line_layout, truncated_suffix=job.truncated_suffix)
 
 
 class Worker:

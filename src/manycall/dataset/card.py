@@ -140,17 +140,17 @@ def _token_figures(output: OutputReader, book: PriceBook | None) -> dict[str, An
     """Count the replies and tokens in the journal, and compute their cost."""
     replies = prompt = completion = 0
     cost = 0.0
-    book = book or PriceBook("", [], lambda endpoint, model: None)
+    known = book or PriceBook("", [], lambda endpoint, model: None)
     for call in output.calls():
-        bill = book.bill(*call)
+        bill = known.bill(*call)
         replies, cost = replies + 1, cost + bill.cost
         prompt, completion = prompt + bill.usage.prompt_tokens, completion + bill.usage.completion_tokens
     return {
         "replies": replies,
         "prompt_tokens": prompt,
         "completion_tokens": completion,
-        "cost": cost if book.is_complete or cost else None,
-        "currency": book.currency,
+        "cost": cost if known.is_complete or (book is None and cost) else None,
+        "currency": known.currency,
     }
 
 

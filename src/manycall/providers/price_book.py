@@ -58,12 +58,18 @@ class Bill(NamedTuple):
     cost: float
 
 
-class RecordedPrice(msgspec.Struct, frozen=True):
-    """A price that a session used, as the manifest stores it."""
+class RecordedPrice(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A price that a session used, as the manifest stores it.
+
+    Attributes:
+        price: None if it is not known.
+        reports_cost: responses of the endpoint contain what the call cost.
+    """
 
     endpoint: str
     model: str
-    price: Price
+    price: Price | None = None
+    reports_cost: bool = False
 
 
 class PriceBook:
@@ -75,12 +81,12 @@ class PriceBook:
         look_up: finds a price.
 
     Attributes:
-        currency: the currency of all prices.
+        currency: the currency of all costs.
         is_complete: whether the cost of a call of the run's model is known at every endpoint.
         has_pools: whether calls go to several pools.
 
     Raises:
-        UsageError: the prices are in different currencies.
+        UsageError: the costs are in different currencies.
     """
 
     def __init__(self, model: str, endpoints: Iterable[PricedEndpoint], look_up: FindPrice) -> None:
@@ -88,18 +94,15 @@ class PriceBook:
         self._found: dict[tuple[str, str], Price | None] = {}
         endpoints = tuple(endpoints)
         self._first_endpoint = endpoints[0].name if endpoints else ""
-        self._first_of = {each.pool: each.name for each in reversed(endpoints)}
-        self.has_pools = len(self._first_of) > 1
+        self._pools: dict[str, list[str]] = {}
+        for each in endpoints:
+            self._pools.setdefault(each.pool, []).append(each.name)
+        self.has_pools = len(self._pools) > 1
         prices = [self.find(each.name, each.model or model) for each in endpoints]
-        currencies = sorted({price.currency for price in prices if price is not None})
-        if len(currencies) > 1:
-            raise UsageError(
-                f"The prices are in different currencies ({', '.join(currencies)}), so they cannot be added up. "
-                "Convert the prices in endpoints.toml to one of them."
-            )
-        self.currency = currencies[0] if currencies else DEFAULT_CURRENCY
+        self.currency = _common_currency(endpoints, prices)
         known = [price is not None or each.reports_cost for each, price in zip(endpoints, prices, strict=True)]
         self._unpriced = {each.name for each, is_known in zip(endpoints, known, strict=True) if not is_known}
+        self._reporting = {each.name for each in endpoints if each.reports_cost}
         self.is_complete = bool(known) and all(known)
 
     def __repr__(self) -> str:
@@ -119,13 +122,13 @@ class PriceBook:
         price = self.find(endpoint, model)
         return Bill(usage, 0.0 if price is None else price.cost(usage, at, tier))
 
-    def endpoint_of(self, endpoint: str = "", pool: str = "") -> str:
-        """Return the name of an endpoint as the journal has it; if that is "", of the first one of a pool."""
-        return endpoint or self._first_of.get(pool, self._first_endpoint)
+    def endpoint_of(self, endpoint: str) -> str:
+        """Return the name of an endpoint as the journal has it; if that is "", of the first one."""
+        return endpoint or self._first_endpoint
 
     def knows_cost(self, endpoint: str) -> bool:
         """Return whether the cost of a call at an endpoint is known."""
-        return self.is_complete or (bool(self._first_of) and endpoint not in self._unpriced)
+        return self.is_complete or (bool(self._pools) and endpoint not in self._unpriced)
 
     def find(self, endpoint: str = "", model: str = "") -> Price | None:
         """Return the price of a model at an endpoint; None if it is not known. The defaults are those of `bill`."""
@@ -134,9 +137,34 @@ class PriceBook:
             self._found[key] = self._look_up(*key)
         return self._found[key]
 
+    def find_in_pool(self, pool: str, model: str) -> list[Price | None]:
+        """Return the price of a model at each endpoint of a pool."""
+        return [self.find(name, model) for name in self._pools.get(pool, [self._first_endpoint])]
+
     def used(self) -> list[RecordedPrice]:
-        """Return the prices that were used so far, for the manifest."""
-        return [RecordedPrice(*key, price) for key, price in self._found.items() if price is not None]
+        """Return the prices that were used so far, for the manifest; [] if none is known."""
+        used = [RecordedPrice(*key, price, key[0] in self._reporting) for key, price in self._found.items()]
+        return used if any(each.price for each in used) else []
+
+
+def _common_currency(endpoints: Sequence[PricedEndpoint], prices: Sequence[Price | None]) -> str:
+    """Return the currency of all costs. Zero is the same in every currency.
+
+    Raises:
+        UsageError: there are several.
+    """
+    pairs = zip(endpoints, prices, strict=True)
+    reporting = [each.name for each, price in pairs if price is None and each.reports_cost]
+    currencies = {price.currency for price in prices if price is not None and not price.is_free}
+    if reporting:
+        currencies.add(DEFAULT_CURRENCY)
+    if len(currencies) <= 1:
+        return currencies.pop() if currencies else DEFAULT_CURRENCY
+    reported = f" These have no price, and report their costs in {DEFAULT_CURRENCY}: {', '.join(reporting)}."
+    raise UsageError(
+        f"The prices are in different currencies ({', '.join(sorted(currencies))}), so they cannot be added up. "
+        f"Convert the prices in endpoints.toml to one of them.{reported if reporting else ''}"
+    )
 
 
 def make_price_book(
@@ -173,11 +201,19 @@ def recorded_price_book(model: str, sessions: Sequence[Mapping[str, Any]]) -> Pr
     """Return the prices of the last session that had any; None if none had."""
     for session in reversed(sessions):
         if recorded := msgspec.convert(session.get("prices") or [], list[RecordedPrice]):
-            prices = {(each.endpoint, each.model): each.price for each in recorded}
-
-            def look_up(endpoint: str, asked: str, prices: Mapping[Any, Price] = prices) -> Price | None:
-                same_endpoint = prices.get((endpoint, asked)) or prices.get((endpoint, model))
-                return same_endpoint or (next(iter(prices.values())) if asked == model else None)
-
-            return PriceBook(model, [PricedEndpoint(each.endpoint) for each in recorded], look_up)
+            return _recorded_book(model, recorded)
     return None
+
+
+def _recorded_book(model: str, recorded: Sequence[RecordedPrice]) -> PriceBook:
+    """Return recorded prices. Another endpoint, such as one of an earlier session, has the first of them."""
+    prices = {(each.endpoint, each.model): each.price for each in recorded}
+    own_models = {each.endpoint: each.model for each in reversed(recorded)}
+
+    def look_up(endpoint: str, asked: str) -> Price | None:
+        if endpoint in own_models:
+            return prices.get((endpoint, asked), prices[endpoint, own_models[endpoint]])
+        return recorded[0].price if asked == model else None
+
+    endpoints = [PricedEndpoint(each.endpoint, reports_cost=each.reports_cost, model=each.model) for each in recorded]
+    return PriceBook(model, endpoints, look_up)

@@ -42,6 +42,9 @@ class Rates(msgspec.Struct, frozen=True, omit_defaults=True):
         return (of_prompt + of_cache + self.completion * usage.completion_tokens) / 1e6
 
 
+FREE = (Rates(0, 0), Rates(0, 0, 0))
+
+
 class Period(msgspec.Struct, frozen=True, omit_defaults=True):
     """Hours of the week in which calls cost more or less.
 
@@ -82,6 +85,11 @@ class Price(msgspec.Struct, frozen=True, omit_defaults=True):
     periods: tuple[Period, ...] = ()
     long_prompts: tuple[tuple[int, Rates], ...] = ()
     tiers: dict[str, Rates] = {}
+
+    @property
+    def is_free(self) -> bool:
+        """Whether every call costs nothing."""
+        return self.rates in FREE and not self.long_prompts and not self.tiers
 
     def cost(self, usage: Usage, at: float = 0.0, tier: str = "") -> float:
         """Return the cost of a response in the price's currency.

@@ -1,6 +1,6 @@
 """Expected tokens, cost and duration of calls: from the journal of an output, or from the first requests."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from manycall import clock
 from manycall.client.pool_names import PoolNames
 from manycall.control.token_estimate import BYTES_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, text_size
-from manycall.providers import openai
 from manycall.providers.price_book import PriceBook
 from manycall.records import DECODE_ERRORS, Request, Usage
-from manycall.store.journal_line import decode_response
+from manycall.store.journal_line import JournaledCall, decode_journaled
 from manycall.store.jsonl import read_lines
 from manycall.store.paths import run_folder_path
 
@@ -35,78 +35,58 @@ class KnownPrices(NamedTuple):
     book: PriceBook
 
 
-class CallGroup(NamedTuple):
-    """The calls of one model at one endpoint: their share of all calls, and the mean tokens of one."""
-
-    endpoint: str
-    model: str
-    share: float
-    prompt: float
-    answer: float
-
-
 class CallForecast(NamedTuple):
-    """Expected values: calls per row, seconds per call, the calls by endpoint and model; the basis of the estimate."""
+    """What calls are expected to take.
 
-    calls: float
+    Attributes:
+        per_row: calls per row.
+        seconds: of a call.
+        prompt_tokens, answer_tokens: of a call.
+        cost: of a call; None if it is not known.
+        basis: what the estimate is based on.
+    """
+
+    per_row: float
     seconds: float
-    groups: tuple[CallGroup, ...]
+    prompt_tokens: float
+    answer_tokens: float
+    cost: float | None
     basis: str
 
     def tokens(self, calls: float) -> Usage:
         """Return the tokens of a number of calls."""
-        prompt = sum(calls * each.share * each.prompt for each in self.groups)
-        return Usage(round(prompt), round(sum(calls * each.share * each.answer for each in self.groups)))
+        return Usage(round(calls * self.prompt_tokens), round(calls * self.answer_tokens))
 
-    def cost(self, calls: float, book: PriceBook) -> float | None:
-        """Return the cost of a number of calls; None if the price of some of them is not known."""
-        total = 0.0
-        for each in self.groups:
-            if (price := book.find(each.endpoint, each.model)) is None:
-                return None
-            part = calls * each.share
-            total += price.cost(Usage(round(part * each.prompt), round(part * each.answer)))
-        return total if self.groups else None
+    def total_cost(self, calls: float) -> float | None:
+        """Return the cost of a number of calls; None if it is not known."""
+        return None if self.cost is None else calls * self.cost
 
 
-class _MeasuredCall(NamedTuple):
-    endpoint: str
-    model: str
-    prompt: float
-    answer: float
+def forecast_from_requests(requests: Sequence[Request], rows: int, book: PriceBook) -> CallForecast:
+    """Return what the requests of some rows are expected to take.
 
-
-def _grouped(calls: list[_MeasuredCall]) -> tuple[CallGroup, ...]:
-    """Return the means by endpoint and model."""
-    by_kind: dict[tuple[str, str], list[_MeasuredCall]] = {}
-    for call in calls:
-        by_kind.setdefault((call.endpoint, call.model), []).append(call)
-    return tuple(
-        CallGroup(
-            *kind,
-            len(group) / len(calls),
-            sum(each.prompt for each in group) / len(group),
-            sum(each.answer for each in group) / len(group),
-        )
-        for kind, group in by_kind.items()
+    All endpoints of a pool are expected to get the same share of its calls.
+    """
+    usages = [_expected_usage(each) for each in requests]
+    costs = [_costs(each, usage, book) for each, usage in zip(requests, usages, strict=True)]
+    answer = _mean([_max_tokens(each) for each in requests])
+    basis = f"{BYTES_PER_TOKEN:g} bytes per token, answers of {answer:.0f} tokens"
+    if any(len(set(each)) > 1 for each in costs):
+        basis += ", the mean of the endpoints' prices"
+    return CallForecast(
+        len(requests) / max(rows, 1),
+        ASSUMED_BASE_SECONDS + answer / ASSUMED_TOKENS_PER_SECOND,
+        _mean([each.prompt_tokens for each in usages]),
+        _mean([each.completion_tokens for each in usages]),
+        _mean_cost([_mean_cost(each) for each in costs]),
+        basis,
     )
 
 
-def forecast_from_requests(requests: Iterable[Request], rows: int, book: PriceBook) -> CallForecast:
-    """Return what the requests of some rows are expected to take."""
-    calls = [
-        _MeasuredCall(
-            book.endpoint_of(pool=each.pool),
-            each.model,
-            text_size(msgspec.json.encode(each.content)) / BYTES_PER_TOKEN,
-            _max_tokens(each),
-        )
-        for each in requests
-    ]
-    answer = sum(each.answer for each in calls) / max(len(calls), 1)
-    seconds = ASSUMED_BASE_SECONDS + answer / ASSUMED_TOKENS_PER_SECOND
-    basis = f"{BYTES_PER_TOKEN:g} bytes per token, answers of {answer:.0f} tokens"
-    return CallForecast(len(calls) / max(rows, 1), seconds, _grouped(calls), basis)
+def _expected_usage(request: Request) -> Usage:
+    answers = request.params.get("n")
+    prompt = text_size(msgspec.json.encode(request.content)) / BYTES_PER_TOKEN
+    return Usage(round(prompt), round(_max_tokens(request) * (answers if isinstance(answers, int) else 1)))
 
 
 def _max_tokens(request: Request) -> float:
@@ -114,28 +94,52 @@ def _max_tokens(request: Request) -> float:
     return float(maximum) if isinstance(maximum, int) else DEFAULT_OUTPUT_TOKENS
 
 
+def _costs(request: Request, usage: Usage, book: PriceBook) -> list[float | None]:
+    """Return what a call costs now at each endpoint of its pool; None for one without a price."""
+    prices, now = book.find_in_pool(request.pool, request.model), clock.wall_time()
+    return [None if price is None else price.cost(usage, now) for price in prices]
+
+
 class _Call(msgspec.Struct):
     id: str
     seconds: float = 0.0
-    endpoint: str = ""
-    model: str = ""
 
 
 def forecast_from_journal(out: Path, book: PriceBook) -> CallForecast | None:
-    """Return the averages over the calls in the output's journal; None if there are none."""
-    calls = list(islice(_calls(run_folder_path(out) / "calls.jsonl"), MAX_JOURNAL_CALLS))
-    if not calls:
+    """Return the averages over the calls in the output's journal, at the prices of the present hour; None if there are
+    no calls."""
+    lines = list(islice(_calls(run_folder_path(out) / "calls.jsonl"), MAX_JOURNAL_CALLS))
+    if not lines:
         return None
-    rows = len({call.id for call, _ in calls})
-    measured = [
-        _MeasuredCall(book.endpoint_of(call.endpoint), call.model, used.prompt_tokens, used.completion_tokens)
-        for call, used in calls
-    ]
-    seconds = sum(call.seconds for call, _ in calls) / len(calls)
-    return CallForecast(len(calls) / rows, seconds, _grouped(measured), f"{len(calls)} calls in the journal")
+    bills = [book.bill(call.body, call.endpoint, call.model, clock.wall_time()) for _, call in lines]
+    return CallForecast(
+        len(lines) / len({line.id for line, _ in lines}),
+        _mean([line.seconds for line, _ in lines]),
+        _mean([bill.usage.prompt_tokens for bill in bills]),
+        _mean([bill.usage.completion_tokens for bill in bills]),
+        _mean_cost(
+            [bill.cost if _has_cost(call, book) else None for (_, call), bill in zip(lines, bills, strict=True)]
+        ),
+        f"{len(lines)} calls in the journal",
+    )
 
 
-def _calls(path: Path) -> Iterator[tuple[_Call, Usage]]:
+def _calls(path: Path) -> Iterator[tuple[_Call, JournaledCall]]:
     for _, line in read_lines(path):
         with suppress(*DECODE_ERRORS):  # the run itself reports damaged lines
-            yield msgspec.json.decode(line, type=_Call), openai.usage(decode_response(line))
+            yield msgspec.json.decode(line, type=_Call), decode_journaled(line)
+
+
+def _has_cost(call: JournaledCall, book: PriceBook) -> bool:
+    """Return whether the cost of a call is known: its model has a price there, or the provider reports it."""
+    return book.find(call.endpoint, call.model) is not None or book.knows_cost(book.endpoint_of(call.endpoint))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / max(len(values), 1)
+
+
+def _mean_cost(costs: Sequence[float | None]) -> float | None:
+    """Return the mean; None if one of them is not known, or there are none."""
+    known = [each for each in costs if each is not None]
+    return _mean(known) if known and len(known) == len(costs) else None

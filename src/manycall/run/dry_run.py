@@ -6,16 +6,15 @@ are estimated from the requests, and the result says so.
 
 from collections.abc import Collection
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from manycall.client.body_adapter import dropped_names
 from manycall.client.pool_names import PoolNames
 from manycall.client.requests import LLM, ModelReply
 from manycall.data.images import without_image_data
-from manycall.data.row_source import RowSource
 from manycall.errors import UsageError
 from manycall.ids import IdTable
 from manycall.option_flags import option
@@ -23,11 +22,11 @@ from manycall.providers import openai
 from manycall.records import Completion, Request, Usage
 from manycall.render import format_money
 from manycall.run.call_forecast import CallForecast, KnownPrices, forecast_from_journal, forecast_from_requests
+from manycall.run.job import Job, job_params
+from manycall.run.options import RunOptions
 from manycall.run.run_result import RunResult
-from manycall.run.scheduler import RowFunction
 from manycall.sim.schema_instances import asked_schema, example_json
-from manycall.store.paths import run_folder_path
-from manycall.store.row_parts import input_row_ids
+from manycall.store.done_rows import read_done_ids
 
 SHOWN_ROWS, SAMPLED_ROWS = 2, 100
 """Number of rows whose requests are shown; number of rows whose requests are measured."""
@@ -45,7 +44,7 @@ class DryRunResult(RunResult, kw_only=True, frozen=True):
         requests: the bodies of the first rows' requests, as they would be sent, without the data of images.
         calls, prompt_tokens, completion_tokens, cost, seconds: estimates for all remaining rows.
         estimate_basis: what the estimate is based on.
-        is_lower_bound: rows may make more calls: some ended at an answer that a dry run cannot make up.
+        is_lower_bound: rows may make more calls: some ended at an answer that is not known, or were not examined.
     """
 
     requests: list[dict[str, Any]] = msgspec.field(default_factory=list)
@@ -106,35 +105,26 @@ class RecordingLLM(LLM):
         return Completion(text, "length", Usage(), b"{}")
 
 
-async def dry_run(
-    name: str,
-    function: RowFunction,
-    source: RowSource,
-    out: Path,
-    model: str,
-    params: dict[str, Any],
-    known: KnownPrices,
-    in_flight: int | None,
-    drop: Collection[str] = (),
-) -> DryRunResult:
+async def dry_run(job: Job[Any], options: RunOptions, known: KnownPrices) -> DryRunResult:
     """Record the requests of the first rows, and estimate tokens, cost and time of all remaining rows.
 
     Args:
         known: the pools and their prices.
-        drop: names of parameters that are not sent.
 
     Raises:
         UsageError: a row cannot be used, or a call names an endpoint that does not exist.
     """
+    source, out, params = job.source, Path(options.out), job_params(job, options)
     recorded: list[list[Request]] = []
-    done_ids, pending, is_cut_short = _done(out), 0, False
+    done_ids = _done(job, options)
+    pending, is_cut_short = 0, False
     must_count = source.total is not None and len(done_ids) > 0
     async for row in source.pending_rows(done_ids):
         pending += 1
         if pending <= SAMPLED_ROWS:
-            llm = RecordingLLM(model, params, known.pools)
+            llm = RecordingLLM(options.model, params, known.pools)
             try:
-                await function(row, llm)  # type: ignore[arg-type]
+                await job.process_row(row, llm)  # type: ignore[arg-type]
             except (Exception, SystemExit, GeneratorExit):  # the function may not cope with a placeholder answer
                 is_cut_short = True
             if llm.error is not None:
@@ -148,14 +138,14 @@ async def dry_run(
     forecast = measured or forecast_from_requests(requests, len(recorded), known.book)
     advice = "" if measured else _advice(forecast, source.rows_per_input, remaining)
     done = (source.total or 0) - (remaining or 0)
-    calls = round(forecast.calls * (remaining or 0))
+    calls = round(forecast.per_row * (remaining or 0))
     used = forecast.tokens(calls)
     shown = [request for requests in recorded[:SHOWN_ROWS] for request in requests]
-    concurrency = in_flight or ASSUMED_IN_FLIGHT
+    concurrency, drop = options.concurrency or ASSUMED_IN_FLIGHT, dropped_names(options.drop)
     return DryRunResult(
-        job=f"{name} (dry run)", out=out, total_rows=source.total, done=done, failed=0, calls=calls,
+        job=f"{job.name} (dry run)", out=out, total_rows=source.total, done=done, failed=0, calls=calls,
         prompt_tokens=used.prompt_tokens, completion_tokens=used.completion_tokens,
-        cost=forecast.cost(calls, known.book), currency=known.book.currency,
+        cost=forecast.total_cost(calls), currency=known.book.currency,
         seconds=forecast.seconds * -(-calls // concurrency),
         requests=[without_image_data(_without(msgspec.json.decode(openai.encode(r)), drop)) for r in shown],
         estimate_basis=f"{forecast.basis}, {concurrency} calls in flight{advice}",
@@ -163,22 +153,22 @@ async def dry_run(
     )  # fmt: skip
 
 
+def _done(job: Job[Any], options: RunOptions) -> IdTable:
+    """Return the ids of the rows that the run would skip."""
+    if options.overwrite:
+        return IdTable()
+    unwanted = job.truncated_suffix if options.retry == "truncated" else None
+    return read_done_ids(Path(options.out), job.line_layout, unwanted)
+
+
 def _without(body: dict[str, Any], drop: Collection[str]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name not in drop}
-
-
-def _done(out: Path) -> IdTable:
-    """Return the ids of the rows that the run would skip."""
-    known = IdTable()
-    for name in chain(input_row_ids(out), input_row_ids(run_folder_path(out) / "rejected.jsonl")):
-        known.add_done(name)
-    return known
 
 
 def _advice(forecast: CallForecast, rows_per_input: int, remaining: int | None) -> str:
     """Return advice on how to get a better estimate from a few rows; "" if no more rows remain."""
     limit = -(-ADVISED_ROWS // rows_per_input)
-    calls = round(forecast.calls * limit * rows_per_input)
+    calls = round(forecast.per_row * limit * rows_per_input)
     if remaining is not None and limit * rows_per_input >= remaining:
         return ""
     return f". For a better estimate, first run with {option('limit', limit)} (about {calls:,} calls)"

@@ -22,7 +22,8 @@ from manycall.run.row_blocks import BlockSize
 from manycall.run.run_result import RunResult
 from manycall.run.scheduler import RowFunction
 from manycall.store.earlier_journal import earlier_settings
-from manycall.store.row_layout import RowLayout
+from manycall.store.row_layout import PlainLayout, RowLayout
+from manycall.store.row_parts import PartsLayout
 
 R = TypeVar("R")
 
@@ -75,6 +76,11 @@ class Job(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     def truncated_suffix(self) -> bytes | None:
         """How the line of a truncated row ends."""
         return msgspec.json.encode(self.finish_reason_field) + b':"length"}\n' if self.finish_reason_field else None
+
+    @property
+    def line_layout(self) -> RowLayout:
+        """The lines of the output."""
+        return self.layout or (PartsLayout() if self.rows_may_split else PlainLayout())
 
 
 def check_out_path(job: Job[Any], options: RunOptions) -> Path:

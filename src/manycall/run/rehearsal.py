@@ -130,9 +130,10 @@ async def dry_run_from_journal(job: Job[Any], options: RunOptions, earlier: Path
     return DryRunResult(
         job=f"{job.name} (dry run)", out=out, total_rows=job.source.total, done=0, failed=0, calls=calls,
         replayed=counted.replayed, prompt_tokens=used.prompt_tokens, completion_tokens=used.completion_tokens,
-        cost=None if expected is None else expected.cost(calls, known.book), currency=known.book.currency,
+        cost=None if expected is None else expected.total_cost(calls), currency=known.book.currency,
         seconds=0.0 if expected is None else expected.seconds * -(-calls // concurrency),
         estimate_basis=f"the journal of {journal}. {counted}",
+        is_lower_bound=calls > 0 or not counted.is_whole,
     )  # fmt: skip
 
 

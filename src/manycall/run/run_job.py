@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from manycall.client.body_adapter import dropped_names
 from manycall.client.call_client import CallClient
 from manycall.client.pool_names import PoolNames
 from manycall.client.shared_budget import SharedBudget
@@ -15,7 +14,7 @@ from manycall.providers.price_book import PricedEndpoint
 from manycall.run.call_forecast import KnownPrices
 from manycall.run.dry_run import dry_run
 from manycall.run.ending_workers import when_workers_ended
-from manycall.run.job import Job, check_out_path, check_pools, job_params
+from manycall.run.job import Job, check_out_path, check_pools, check_retry, job_params
 from manycall.run.options import RunOptions
 from manycall.run.rehearsal import dry_run_from_journal, explain_refusal
 from manycall.run.row_recorder import ResultListener
@@ -137,7 +136,8 @@ def _urls(job: Job[Any], options: RunOptions) -> list[str]:
 
 
 async def _rehearse(job: Job[Any], options: RunOptions, client: CallClient | None = None) -> RunResult:
-    out, params = check_out_path(job, options), job_params(job, options)
+    check_out_path(job, options)
+    check_retry(job, options)
     limits = spending_limits(options)
     try:
         client = client or own_client(job, options)
@@ -152,10 +152,7 @@ async def _rehearse(job: Job[Any], options: RunOptions, client: CallClient | Non
         known = KnownPrices(client.pools, limits.price_book(options.model, client.priced_endpoints))
     if options.from_ is not None:
         return await dry_run_from_journal(job, options, Path(options.from_), known)
-    return await dry_run(
-        job.name, job.process_row, job.source, out, options.model, params, known, options.concurrency,
-        dropped_names(options.drop),
-    )  # fmt: skip
+    return await dry_run(job, options, known)
 
 
 def with_model(options: RunOptions, client: CallClient) -> RunOptions:

@@ -1,12 +1,33 @@
 """The done rows of an output: their ids and their counts, from the lines or, as far as possible, from resume.cache."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from manycall.ids import IdTable, decode_row_id
+from manycall.records import DECODE_ERRORS
 from manycall.store.disk import Disk
-from manycall.store.jsonl import corrupt_file, decode_lines
+from manycall.store.jsonl import corrupt_file, decode_lines, read_lines
+from manycall.store.paths import run_folder_path
 from manycall.store.resume_cache import ResumeCache
 from manycall.store.row_layout import RowLayout
+
+
+def read_done_ids(out: Path, layout: RowLayout, unwanted_suffix: bytes | None) -> IdTable:
+    """Return the ids of the done rows of an output, including the rejected ones. No file is changed.
+
+    Args:
+        unwanted_suffix: the end of the lines of rows that do not count as done; None: all count.
+    """
+    known = IdTable()
+    for _, line in read_lines(out):
+        if not (unwanted_suffix is not None and line.endswith(unwanted_suffix)):
+            with suppress(*DECODE_ERRORS):  # the run reports damaged lines
+                if not layout.is_failed(line):
+                    known.add_done(layout.identify(line)[0])
+    for _, line in read_lines(run_folder_path(out) / "rejected.jsonl"):
+        with suppress(*DECODE_ERRORS):
+            known.add_done(decode_row_id(line))
+    return known
 
 
 class DoneRows:

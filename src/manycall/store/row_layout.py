@@ -67,6 +67,10 @@ class RowLayout(Protocol):
         """
         ...
 
+    def is_failed(self, line: bytes, /) -> bool:
+        """Return whether a line of the output is that of a failed row."""
+        ...
+
     def encode(self, row: Row, result: RowOutput) -> list[bytes]:
         """Return the lines of a finished row.
 
@@ -96,6 +100,10 @@ class PlainLayout:
     def identify(self, line: bytes) -> tuple[str, int]:
         """Return the id of the row of a line, and 1."""
         return decode_row_id(line), 1
+
+    def is_failed(self, line: bytes, /) -> bool:
+        """Return False: failed rows are only in failures.jsonl."""
+        return False
 
     def encode(self, row: Row, result: RowOutput) -> list[bytes]:
         """Return the line of the row."""

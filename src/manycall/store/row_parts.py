@@ -9,13 +9,12 @@ to `<output>.torn`, and the row is done again from the journal.
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from manycall.ids import HasId
-from manycall.records import DECODE_ERRORS, Row, RowOutput
+from manycall.records import Row, RowOutput
 from manycall.store.append_log import AppendLog
 from manycall.store.atomic_write import replace_file
 from manycall.store.disk import Disk
@@ -82,6 +81,10 @@ class PartsLayout:
             return name, 1
         return without_part(name), part.parts
 
+    def is_failed(self, line: bytes, /) -> bool:
+        """Return False: failed rows are only in failures.jsonl."""
+        return False
+
     def encode(self, row: Row, result: RowOutput) -> list[bytes]:
         """Return a line for each part; one line without a part number for a row that was not split."""
         if isinstance(result, dict) and not looks_like_part(row.id):
@@ -103,15 +106,6 @@ def looks_like_part(row_id: str) -> bool:
 def without_part(row_id: str) -> str:
     """Return the id of the input row, for the id of a part; any other id is returned as it is."""
     return _PART_NUMBER.sub("", row_id)
-
-
-def input_row_ids(path: Path) -> Iterator[str]:
-    """Yield the id of the input row of each line in a file; the id of a split row is yielded once per part."""
-    for _, line in read_lines(path):
-        with suppress(*DECODE_ERRORS):  # the run reports damaged lines
-            part = _decode(line)
-            name = str(part.id)
-            yield without_part(name) if part.parts is not None else name
 
 
 def _quarantine_parts(path: Path, names: set[str], disk: Disk) -> None:
