@@ -328,10 +328,10 @@ def test_new_variables_are_checked_for_every_row_although_a_cache_knows_the_inpu
     with serving(model([])) as url:
         generate(url)
     assert (RUN / CACHE).exists()
-    with pytest.raises(UsageError, match="has no values for even = 'False'"):
-        generate(NOWHERE, from_=OUT, random_vars={"x": {"by": "even", "values": {"True": [1]}}})
+    with pytest.raises(UsageError, match="has no values for even = 'false'"):
+        generate(NOWHERE, from_=OUT, random_vars={"x": {"by": "even", "values": {"true": [1]}}})
     assert list(RUN.glob("staged-*")) == []
-    result = generate(NOWHERE, from_=OUT, random_vars={"x": {"by": "even", "values": {"True": [1], "False": [2]}}})
+    result = generate(NOWHERE, from_=OUT, random_vars={"x": {"by": "even", "values": {"true": [1], "false": [2]}}})
     assert (result.done, result.calls) == (2, 0)
     assert not (RUN / CACHE).exists()
 

@@ -137,9 +137,21 @@ def test_turns_in_a_file_are_templates_each() -> None:
 
 
 def test_a_torn_line_is_no_matter_to_a_dry_run() -> None:
-    OUT.write_text('{"id": 0, "text": "x"}\n{"id": 1, "te')
-    ended = command("generate", "-p", "Hi", "-n", "10", *NOWHERE, "--json")
+    words = ("generate", "-p", "Hi", "-u", "sim:latency=0", "-m", "m", "-o", OUT)
+    assert command(*words, "-n", "2").code == 0
+    OUT.write_bytes(OUT.read_bytes()[:-20])
+    ended = command(*words, "-n", "10", "--dry-run", "--json")
     assert (ended.code, json.loads(ended.out)["done"]) == (0, 1)
+
+
+def test_a_dry_run_with_other_settings_is_refused_as_the_run_would_be() -> None:
+    words = ("generate", "-n", "3", "-u", "sim:latency=0", "-m", "m", "-o", OUT)
+    assert command(*words, "-p", "Hi").code == 0
+    planned, made = (command(*words, "-p", "Ho", *how) for how in (("--dry-run",), ()))
+    assert (planned.code, made.code) == (2, 2)
+    assert planned.err == made.err
+    assert "New calls: at least 3" in planned.err
+    assert command(*words, "-p", "Ho", "--dry-run", "--overwrite").code == 0
 
 
 def test_rows_that_would_be_asked_again_are_not_done_for_a_dry_run() -> None:

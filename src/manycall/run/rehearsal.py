@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from manycall import clock
+from manycall._version import __version__
 from manycall.client.call_counters import CallCounters
 from manycall.client.encoded_call import EncodedCall
 from manycall.client.pool_names import PoolNames
@@ -26,7 +27,9 @@ from manycall.run.dry_run import ASSUMED_IN_FLIGHT, DryRunResult
 from manycall.run.job import Job, job_params, job_settings
 from manycall.run.options import RunOptions
 from manycall.run.row_client import RowClient
-from manycall.store.manifest import Manifest, as_stored
+from manycall.store.disk import REAL_DISK
+from manycall.store.earlier_run import resume_or_refuse
+from manycall.store.manifest import Manifest, as_stored, real_output
 from manycall.store.staged_output import output_paths
 from manycall.store.stored_calls import StoredCalls
 
@@ -137,16 +140,33 @@ async def dry_run_from_journal(job: Job[Any], options: RunOptions, earlier: Path
     )  # fmt: skip
 
 
+async def refuse_other_settings(job: Job[Any], options: RunOptions, pools: PoolNames) -> None:
+    """Refuse an output that was created with other settings, as the run itself would.
+
+    Raises:
+        SettingsMismatch: it was. The message says how many new calls the settings need.
+    """
+    out, manifest = real_output(Path(options.out)), Manifest(__version__, job_settings(job, options, pools))
+    try:
+        resume_or_refuse(out, manifest, REAL_DISK, options.retry == "truncated")
+    except SettingsMismatch as refusal:
+        explained = await explain_refusal(refusal, job, options, pools)
+    else:
+        return
+    raise explained
+
+
 async def explain_refusal(
     refusal: SettingsMismatch, job: Job[Any], options: RunOptions, pools: PoolNames
 ) -> SettingsMismatch:
     """Return the refusal with the number of new calls that the changed settings need, and what to do.
 
-    If no journaled answer can be used, `from_` would only replace the old rows, and is not proposed.
+    If no journaled answer can be used, `from_` would only replace the old rows, and is not proposed. A job whose rows
+    share calls has no such option.
     """
     out = Path(options.out)
     old = Manifest.load(output_paths(out).manifest)
-    if old is None:
+    if old is None or job.block_size is not None:
         return refusal
     with StoredCalls(out) as stored:
         if not stored.has_replays:

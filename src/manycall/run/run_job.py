@@ -16,7 +16,7 @@ from manycall.run.dry_run import dry_run
 from manycall.run.ending_workers import when_workers_ended
 from manycall.run.job import Job, check_out_path, check_pools, check_retry, job_params
 from manycall.run.options import RunOptions
-from manycall.run.rehearsal import dry_run_from_journal, explain_refusal
+from manycall.run.rehearsal import dry_run_from_journal, explain_refusal, refuse_other_settings
 from manycall.run.row_recorder import ResultListener
 from manycall.run.run_result import RunResult
 from manycall.run.session import JobSession, MakeEngine
@@ -101,8 +101,6 @@ async def open_session(
             lambda: JobSession(job, options, client, display, budget), handle.raise_if_stopped
         )
     except SettingsMismatch as refusal:
-        if job.block_size is not None:  # it has no option `from_`
-            raise
         explained = await explain_refusal(refusal, job, options, client.pools)
     raise explained
 
@@ -150,6 +148,8 @@ async def _rehearse(job: Job[Any], options: RunOptions, client: CallClient | Non
         check_pools(job, client.pools)
         options = with_model(options, client)
         known = KnownPrices(client.pools, limits.price_book(options.model, client.priced_endpoints))
+        if options.from_ is None and not options.overwrite:
+            await refuse_other_settings(job, options, client.pools)
     if options.from_ is not None:
         return await dry_run_from_journal(job, options, Path(options.from_), known)
     return await dry_run(job, options, known)
