@@ -42,6 +42,7 @@ MISTAKES: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = [
     (manycall.evaluate, ("wordmath",), {**RUN, "params": {"n": 2}}),
     (manycall.generate, ("x",), {**RUN, "params": {"stream": True}}),
     (manycall.generate, ("x",), {**RUN, "out": "."}),
+    (manycall.generate, ("x",), {**RUN, "out": "new/"}),
     (manycall.generate, ("x",), {**RUN, "model": ""}),
     (manycall.generate, ("x",), {**RUN, "base_url": "sim:lateness=1"}),
     (manycall.generate, ("x",), {**RUN, "base_url": "http://model.example/v1", "api_key": "secret-key"}),

@@ -3,6 +3,7 @@
 The packages above (`evals`, `judging`, `synth`, `batch`) build jobs. `python_api/dispatch.py` runs them.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -25,6 +26,7 @@ from manycall.store.earlier_journal import earlier_settings
 from manycall.store.row_layout import RowLayout
 
 R = TypeVar("R")
+_SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 
 
 class Job(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
@@ -81,12 +83,13 @@ def check_out_path(job: Job[Any], options: RunOptions) -> Path:
     """Return the output's path.
 
     Raises:
-        UsageError: it is not a file, has the suffix of another format, is the input, or a row already has an output
-            field.
+        UsageError: it is not a file or ends with a slash, has the suffix of another format, is the input, or a row
+            already has an output field.
     """
     out, source = Path(options.out), job.source
-    if not out.name or str(out) == "-" or (out.exists() and not out.is_file()):
-        raise UsageError(f"{option('out', str(out))} is not the name of a file")
+    names_folder = os.fspath(options.out).endswith(_SEPARATORS)
+    if names_folder or not out.name or str(out) == "-" or (out.exists() and not out.is_file()):
+        raise UsageError(f"{option('out', os.fspath(options.out))} is not the name of a file")
     # A program that reads the output would take it for such a file.
     if not job.keeps_rows_apart and out.suffix.lower() in READERS:
         raise UsageError(

@@ -34,7 +34,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         Flag(
             "The output file. The same command resumes it. A folder OUT.run is created next to it.",
             short="-o",
-            parse_as=Path,
+            metavar="PATH",
+            parse_as=str,  # a Path drops a trailing slash
         ),
     ]
     base_url: Annotated[
