@@ -16,6 +16,7 @@ from manycall.data.variables import VariableSampler, make_grid
 from manycall.errors import UsageError
 from manycall.option_flags import option
 from manycall.records import Fields, Row, RowOutput
+from manycall.run.argument_types import with_checked_types
 from manycall.run.input_rows import files_folder, open_rows
 from manycall.run.job import Job, read_earlier_settings
 from manycall.run.options import RunOptions
@@ -34,6 +35,7 @@ Variables = Mapping[str, VariableSpec]
 """Name of the variable → its values (data/variables.py, data/variable_values.py)."""
 
 
+@with_checked_types
 def generate_job(
     prompt: PromptLike | None,
     rows: RowsLike,
