@@ -40,6 +40,7 @@ def batch_job(requests: str | PathLike[str], options: RunOptions, *, samples: in
         source=RowSource(Path(requests), samples=samples, id_field="custom_id", limit=options.limit),
         process_row=process,
         finish=lambda result: result,
+        other_finish_reasons=("finish_reason",),
         layout=BATCH_LAYOUT,
     )
 

@@ -101,7 +101,7 @@ def _checked_client(job: Job[Any], options: RunOptions, setup: Setup) -> CallCli
 
 def _open_segment(job: Job[Any], folder: Path, number: int) -> Segment:
     layout = job.layout or (PartsLayout() if job.rows_may_split else PlainLayout())
-    return Segment(folder, number, layout=layout, truncated_suffix=job.truncated_suffix)
+    return Segment(folder, number, layout=layout, truncation_marks=job.truncation_marks)
 
 
 class Worker:

@@ -26,6 +26,7 @@ from manycall.store.earlier_journal import earlier_settings
 from manycall.store.row_layout import RowLayout
 
 R = TypeVar("R")
+_encode = msgspec.json.Encoder().encode
 _SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 
 
@@ -44,6 +45,7 @@ class Job(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
         may_cancel: `process_row` may cancel its calls (wait_for, a TaskGroup that fails). Calls that were sent are
         kept.
         finish_reason_field: the last output field, which holds the finish reason; "" if there is none.
+        other_finish_reasons: names of finish reasons elsewhere in the output.
         layout: the lines of the output, if they are not the row's fields with the output fields added.
         rows_may_split: a row may become several output rows (`process_row` returns a list).
         block_size: how rows are grouped, if `process_row` gets blocks of rows.
@@ -64,6 +66,7 @@ class Job(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     output_fields: tuple[str, ...] = ()
     may_cancel: bool = False
     finish_reason_field: str = ""
+    other_finish_reasons: tuple[str, ...] = ()
     layout: RowLayout | None = None
     rows_may_split: bool = False
     block_size: BlockSize | None = None
@@ -74,9 +77,11 @@ class Job(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     endpoints: tuple[str, ...] | None = ()
 
     @property
-    def truncated_suffix(self) -> bytes | None:
-        """How the line of a truncated row ends."""
-        return msgspec.json.encode(self.finish_reason_field) + b':"length"}\n' if self.finish_reason_field else None
+    def truncation_marks(self) -> tuple[bytes, ...]:
+        """Bytes of which the lines of a truncated row have one. In a text, their quotes would be escaped."""
+        if self.finish_reason_field:
+            return (_encode(self.finish_reason_field) + b':"length"}\n',)
+        return tuple(_encode(name) + b':"length"' for name in self.other_finish_reasons)
 
 
 def check_out_path(job: Job[Any], options: RunOptions) -> Path:
@@ -136,7 +141,7 @@ def check_retry(job: Job[Any], options: RunOptions) -> None:
     Raises:
         UsageError: the output does not show which of its rows are truncated.
     """
-    if options.retry and job.truncated_suffix is None:
+    if options.retry and not job.finish_reason_field:
         raise UsageError(
             f"{option('retry', options.retry)} needs one answer per row with its finish reason, which the output of "
             f"this {job.name} does not have."

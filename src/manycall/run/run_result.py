@@ -26,7 +26,8 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
         done: rows in the output, including those of earlier runs.
         failed: rows that failed in this run; they are listed in failures.jsonl.
         failure_counts: number of failed rows by kind (records.FailureKind).
-        truncated: rows of `done` with an answer truncated at max_tokens (after `map`: those of this run only).
+        truncated: rows of `done` with an answer truncated at max_tokens (after `map` and with `parse`: those of this
+            run only).
         done_before: rows of `done` that earlier runs had done.
         retried: rows that were answered with a larger max_tokens (after `retry`).
         rejected: rejected rows, including those of earlier runs. After a complete run,

@@ -96,7 +96,7 @@ class JobSession:
         self.folder = RunFolder(
             check_out_path(job, options), Manifest(__version__, settings, job.source.manifest_entry),
             session=self._record, overwrite=options.overwrite, expected=job.source.total,
-            truncated_suffix=job.truncated_suffix, retries_truncated=options.retry == "truncated", layout=job.layout,
+            truncation_marks=job.truncation_marks, retries_truncated=options.retry == "truncated", layout=job.layout,
             rows_may_split=job.rows_may_split, keeps_rows_apart=job.keeps_rows_apart,
             earlier=None if options.from_ is None else Path(options.from_),
         )  # fmt: skip

@@ -16,7 +16,7 @@ class DoneRows:
         rows, rejected: the files, without a torn tail.
         layout: the line format of the output.
         out: the output, which an error message about damage names.
-        truncated_suffix: the end of the line of a truncated row; None if truncated rows cannot be recognized.
+        truncation_marks: bytes of which the lines of a truncated row have one; () if they cannot be recognized.
         retries_truncated: truncated rows are not done.
         expected: expected number of rows; 0 if it is unknown.
         cache: describes the beginning of the files, whose lines are then not read; None: all lines are read.
@@ -39,7 +39,7 @@ class DoneRows:
         layout: RowLayout,
         *,
         out: Path,
-        truncated_suffix: bytes | None,
+        truncation_marks: tuple[bytes, ...],
         retries_truncated: bool,
         expected: int,
         cache: ResumeCache | None,
@@ -47,7 +47,7 @@ class DoneRows:
     ) -> None:
         self._rows_path, self._rejected_path, self._layout = rows, rejected, layout
         self._out, self._disk = out, disk
-        self._suffix, self._retries_truncated = truncated_suffix, retries_truncated
+        self._marks, self._retries_truncated = truncation_marks, retries_truncated
         self.retrying: set[str] = set()
         self.ids = IdTable(expected) if cache is None else cache.ids
         self.truncated = self.rejected = self.output_rows = 0
@@ -67,8 +67,7 @@ class DoneRows:
     def add(self, row_id: str, lines: list[bytes]) -> None:
         """Count a row that was written."""
         self.ids.add_done(row_id)
-        if self._suffix is not None and lines[-1].endswith(self._suffix):
-            self.truncated += 1
+        self.truncated += any(map(self._is_truncated, lines))
         if row_id in self.retrying:
             self.retrying.remove(row_id)
         else:
@@ -87,12 +86,15 @@ class DoneRows:
     def _read_output(self, start: int) -> None:
         for row in self._layout.done_rows(self._rows_path, self._out, self._disk, start):
             self.output_rows += row.line_count
-            is_truncated = self._suffix is not None and row.line.endswith(self._suffix)
+            is_truncated = self._is_truncated(row.lines)
             if is_truncated and self._retries_truncated:
                 self.retrying.add(row.row_id)
             else:
                 self._add_new(row.row_id, self._rows_path, row.offset)
                 self.truncated += is_truncated
+
+    def _is_truncated(self, lines: bytes) -> bool:
+        return any(mark in lines for mark in self._marks)
 
     def _add_new(self, name: str, path: Path, offset: int) -> None:
         if not self.ids.add_done(name):

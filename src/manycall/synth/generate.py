@@ -112,6 +112,7 @@ def generate_job(
         status_note=lambda: reask_note(counts),
         output_fields=call.writes if parse is None else (PARTS, *call.thinking.writes, *call.parts.writes),
         finish_reason_field=call.finish_reason_field if parse is None and choices == 1 else "",
+        other_finish_reasons=(call.finish_reason_field,) if choices > 1 else (),
         layout=PartsLayout(SAMPLE_MARK) if choices > 1 else None,
         takes_choices=True,
         rows_may_split=parse is not None or call.may_split,

@@ -98,6 +98,7 @@ def steps_job(
         finish=lambda result: result,
         status_note=lambda: reask_note(counts),
         output_fields=tuple(field for each in compiled for field in each.writes),
+        other_finish_reasons=tuple(each.finish_reason_field for each in compiled if each.finish_reason_field),
         counts=counts,
         endpoints=tuple(dict.fromkeys(each.endpoint for each in compiled if each.endpoint)),
     )

@@ -80,7 +80,9 @@ class Generate(Step):
             return fields
 
         identity = {"generate": call.identity}
-        return CompiledStep(function, call.writes, sent.required_fields, identity, self.endpoint)
+        return CompiledStep(
+            function, call.writes, sent.required_fields, identity, self.endpoint, call.finish_reason_field
+        )  # fmt: skip
 
 
 class Judge(Step):
