@@ -124,7 +124,10 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
         if self.truncated:
             lines.append(("truncated", f"{self.truncated} rows reached max_tokens; their answers are kept"))
         if thinking := self.failure_counts.get("reasoning_only"):
-            remedy = f"raise {option('max_tokens')} or lower {option('thinking')}"
+            remedy = (
+                f"raise {option('max_tokens')}, or max_tokens in requests that set it themselves, or lower "
+                f"{option('thinking')}"
+            )
             share = format_share(thinking, self.done + self.failed)
             lines.append(("no answer", f"{share} rows ended while the model was thinking: {remedy}"))
         if self.probes:
