@@ -1,6 +1,7 @@
 """`manycall.Client`: calls and jobs on one client, in virtual time."""
 
 import asyncio
+import contextlib
 import gc
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -11,7 +12,7 @@ import msgspec
 import pytest
 
 import manycall
-from manycall.errors import UsageError
+from manycall.errors import RunStopped, UsageError
 from manycall.evals.tasks.wordmath import problems
 from manycall.run.row_stream import RowStream
 from manycall.testing import InProcessTransport, MemoryTransport, SimServer, SimSettings, run_virtual
@@ -105,6 +106,19 @@ def test_ten_thousand_rows_arrive_as_they_finish_and_a_stream_left_half_way_resu
         await llm.aclose()
 
     run(main())
+
+
+@pytest.mark.parametrize(("concurrency", "max_time"), [(10, "3s"), (20, None)], ids=["stopped", "finished"])
+def test_the_manifest_has_the_duration_of_a_session_however_it_ends(concurrency: int, max_time: str | None) -> None:
+    async def main() -> None:
+        transport = MemoryTransport(lambda body: "fine", seconds=1.0)
+        async with manycall.Client("m", base_url="http://s/v1", transport=transport, concurrency=concurrency) as llm:
+            with contextlib.suppress(RunStopped):
+                await llm.map(grade, ROWS[:60], out="o.jsonl", max_time=max_time, progress=False)
+
+    run(main())
+    (session,) = msgspec.json.decode(Path("o.jsonl.run/manifest.json").read_bytes())["sessions"]
+    assert (session["done"], session["seconds"]) == (60 if max_time is None else 30, pytest.approx(3.0, abs=0.2))
 
 
 def test_a_second_cancellation_aborts_the_calls_in_flight() -> None:

@@ -176,6 +176,17 @@ def test_a_bad_line_is_one_sentence_with_its_number_before_any_call(bad: Any, se
     assert not Path("out.jsonl").exists()
 
 
+def test_the_advice_about_max_tokens_is_also_for_requests_that_set_it_themselves() -> None:
+    thinking = {"role": "assistant", "content": "", "reasoning": "Hm."}
+    reply = {"choices": [{"index": 0, "message": thinking, "finish_reason": "length"}]}
+    body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "w"}]}
+    write(line("a", "/v1/chat/completions", body))
+    with server({"w": [http(200, json.dumps(reply).encode())]}) as (url, _):
+        done = manycall("run-batch", "batch.jsonl", "-u", url, "-o", "out.jsonl")
+    assert "Raise --max-tokens, or max_tokens in a request that sets it itself." in done.out
+    assert "raise --max-tokens, or max_tokens in requests that set it themselves, or lower --thinking" in done.out
+
+
 def test_a_killed_batch_goes_on_where_it_was() -> None:
     many(200)
     with sim("--latency", "0.02", "--slots", "4") as endpoint:

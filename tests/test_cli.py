@@ -181,6 +181,7 @@ def test_run_takes_a_function_from_a_file() -> None:
         (("generate", "-p", "", "-m", "m", "-o", "o.jsonl", "-u", "sim"), 2, r"The prompt is empty"),
         (("generate", "-p", "x", "-m", "m", "-o", "/dev/full", "-u", "sim"), 2, r"not the name of a file"),
         (("generate", "-p", "x", "-m", "m", "-o", ".", "-u", "sim"), 2, r"not the name of a file"),
+        (("generate", "-p", "x", "-m", "m", "-o", "new/", "-u", "sim"), 2, r"--out new/ is not the name of a file"),
         (
             ("generate", "-p", "{{ a }}", "a.jsonl", "-m", "m", "-o", "./a.jsonl", "--overwrite", "-u", "sim"),
             2,

@@ -1,16 +1,20 @@
 """The three jobs as Python calls, on real sockets."""
 
 import asyncio
+import json
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import manycall
+import manycall.steps
+from manycall.results import RunResult
 from shell import sim
 
+QUESTIONS = [{"q": n} for n in range(3)]
 OPTIONS: dict[str, Any] = {"model": "any", "progress": False}
 
 
@@ -79,6 +83,29 @@ def test_memory_does_not_grow_with_the_rows() -> None:
         report = manycall.generate("{{ n }}", rows(), base_url=endpoint.url, out="g.jsonl", **OPTIONS)
     assert report.done == 20_000
     assert (peaks[1] - peaks[0]) / 1024 < 8
+
+
+def truncated_steps(count: int) -> RunResult:
+    step = manycall.steps.Generate("x {{ q }}", params={"max_tokens": 5})
+    return manycall.run_steps([step], QUESTIONS[:count], base_url="sim:latency=0", out="o.jsonl", **OPTIONS)
+
+
+def truncated_choices(count: int) -> RunResult:
+    params = {"n": 2, "max_tokens": 5}
+    options = {**OPTIONS, "base_url": "sim:latency=0", "params": params}
+    return manycall.generate("x {{ q }}", QUESTIONS[:count], out="o.jsonl", **options)
+
+
+def truncated_batch(count: int) -> RunResult:
+    body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
+    lines = [{"custom_id": str(n), "method": "POST", "url": "/v1/chat/completions", "body": body} for n in range(3)]
+    Path("b.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return manycall.run_batch("b.jsonl", limit=count, base_url="sim:latency=0", out="o.jsonl", progress=False)
+
+
+@pytest.mark.parametrize("run", [truncated_steps, truncated_choices, truncated_batch])
+def test_truncated_rows_of_earlier_sessions_are_counted(run: Callable[[int], RunResult]) -> None:
+    assert [(result.done, result.truncated) for result in map(run, (1, 3, 3))] == [(1, 1), (3, 3), (3, 3)]
 
 
 def test_the_timeline_and_the_manifest_say_what_happened() -> None:

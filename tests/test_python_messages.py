@@ -4,12 +4,16 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 import manycall
+import manycall.steps
 from manycall.option_flags import option, rerun, spelled_as_flags
+from manycall.run.argument_types import ARGUMENT_TYPES
+from manycall.run.options import declared_options
+from manycall.testing import run_virtual
 
 PACKAGE = Path(manycall.__file__).parent
 FLAG = re.compile(r"(?<![\w-])--[a-z]")
@@ -42,6 +46,7 @@ MISTAKES: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = [
     (manycall.evaluate, ("wordmath",), {**RUN, "params": {"n": 2}}),
     (manycall.generate, ("x",), {**RUN, "params": {"stream": True}}),
     (manycall.generate, ("x",), {**RUN, "out": "."}),
+    (manycall.generate, ("x",), {**RUN, "out": "new/"}),
     (manycall.generate, ("x",), {**RUN, "model": ""}),
     (manycall.generate, ("x",), {**RUN, "base_url": "sim:lateness=1"}),
     (manycall.generate, ("x",), {**RUN, "base_url": "http://model.example/v1", "api_key": "secret-key"}),
@@ -108,6 +113,52 @@ def test_a_misspelled_choice_is_refused_before_any_call(
     with pytest.raises(manycall.errors.UsageError, match=f"{name}='{value}' is not valid. {expected}"):
         function("wordmath", **RUN, **wrong)
     assert not Path("o.jsonl.run").exists()
+
+
+STEPS = manycall.steps
+TASK = manycall.Task([{"q": "a", "answer": "b"}], "{{ q }}", str.strip, len, params="temperature=0")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "wrong", "said"),
+    [
+        (manycall.generate, ("x",), {"samples": "3"}, "samples= must be a whole number, not '3'"),
+        (manycall.generate, ("x",), {"reask": "1"}, "reask= must be a whole number, not '1'"),
+        (manycall.generate, ("x",), {"model": ["a", "b"]}, "model= must be a text, not ['a', 'b']"),
+        (manycall.generate, ("x",), {"params": ["a=1"]}, "params= must be a mapping of names to values, not ['a=1']"),
+        (manycall.generate, ("x",), {"grid_vars": "t=1,2"}, "grid_vars= must be a mapping of names to values"),
+        (manycall.evaluate, ("wordmath",), {"samples": 2.5}, "samples= must be a whole number, not 2.5"),
+        (manycall.evaluate, (TASK,), {}, "Task.params must be a mapping of names to values, not 'temperature=0'"),
+        (manycall.judge, (ROWS, "{{ q }}"), {"scale": (1, 5)}, 'scale= must be a text such as "1-5", not (1, 5)'),
+        (manycall.map, (answer, ROWS), {"samples": True}, "samples= must be a whole number, not True"),
+        (manycall.embed, (ROWS, "q"), {"dimensions": "8"}, "dimensions= must be a whole number, not '8'"),
+        (manycall.run_batch, ([{"custom_id": "a"}],), {}, "requests= must be the path of a file, not [{"),
+        (manycall.run_steps, (STEPS.Generate("x"), ROWS), {}, "steps= must be a list of steps or the path of a file"),
+        (manycall.run_steps, ([STEPS.Judge("{{ q }}", scale=(1, 9))], ROWS), {}, "Step 1: scale must be a text"),  # type: ignore[arg-type]
+    ],
+)  # fmt: skip
+def test_an_argument_of_a_wrong_type_is_named_before_any_call(
+    function: Callable[..., Any], arguments: tuple[Any, ...], wrong: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(manycall.errors.UsageError, match=re.escape(said)):
+        function(*arguments, **{**RUN, **wrong})
+    assert list(Path().iterdir()) == []
+
+
+def test_a_client_checks_the_types_of_arguments_too() -> None:
+    async def judge() -> None:
+        async with manycall.Client("m", base_url="sim") as llm:
+            await llm.judge(ROWS, "{{ q }}", scale=(1, 5), out="o.jsonl")  # type: ignore[arg-type]
+
+    with pytest.raises(manycall.errors.UsageError, match="scale= must be a text"):
+        run_virtual(judge())
+    with pytest.raises(manycall.errors.UsageError, match="params= must be a mapping"):
+        manycall.Client("m", base_url="sim", params=["a=1"])  # type: ignore[arg-type]
+
+
+def test_the_type_of_every_numeric_run_option_is_checked() -> None:
+    kinds = {name: set(get_args(kind) or (kind,)) - {type(None)} for name, kind, _, _ in declared_options()}
+    assert {name for name, kind in kinds.items() if kind in ({int}, {float})} <= ARGUMENT_TYPES.keys()
 
 
 def test_the_traceback_of_a_mistake_ends_at_the_call() -> None:

@@ -236,4 +236,6 @@ def test_an_answer_that_ended_inside_its_thinking_is_no_answer(form: str) -> Non
         result = manycall.generate("Hi", samples=1, base_url=url, out=OUT, model="deepseek-r1", progress=False)
     assert result.failure_counts == {"reasoning_only": 1}
     assert "max_tokens" in result.top_errors[0][0]
-    assert "1 (100.0%) rows ended while the model was thinking: raise max_tokens= or lower thinking=" in str(result)
+    assert "1 (100.0%) rows ended while the model was thinking: raise max_tokens=, or max_tokens in requests" in str(
+        result
+    )

@@ -60,7 +60,7 @@ def same_without(disk: Remembering, **how: Any) -> RunFolder:
     return run
 
 
-@pytest.mark.parametrize("how", [{}, {"rows_may_split": True}, {"truncated_suffix": SUFFIX}])
+@pytest.mark.parametrize("how", [{}, {"rows_may_split": True}, {"truncation_marks": (SUFFIX,)}])
 def test_a_session_knows_from_the_cache_what_the_files_say(how: dict[str, Any]) -> None:
     disk = Remembering()
     session(disk, range(18), **how)
@@ -78,7 +78,7 @@ def test_the_layout_and_the_suffix_must_be_those_of_the_cache() -> None:
     disk = Remembering()
     session(disk, range(9))
     assert same_without(disk, rows_may_split=True).cached is None
-    assert same_without(disk, truncated_suffix=SUFFIX).cached is None
+    assert same_without(disk, truncation_marks=(SUFFIX,)).cached is None
     assert same_without(disk).cached is not None
 
 

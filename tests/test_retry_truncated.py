@@ -146,7 +146,7 @@ SUFFIX = b'"finish":"length"}\n'
 
 def open_run(disk: Remembering, limit: int) -> RunFolder:
     manifest = Manifest("0", {"job": "test", "params": {"max_tokens": limit}})
-    return RunFolder(DISK_OUT, manifest, truncated_suffix=SUFFIX, retries_truncated=limit > 1, disk=disk)
+    return RunFolder(DISK_OUT, manifest, truncation_marks=(SUFFIX,), retries_truncated=limit > 1, disk=disk)
 
 
 def write(run: RunFolder, limit: int) -> None:

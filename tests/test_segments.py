@@ -428,11 +428,11 @@ def test_rows_are_merged_into_outputs_of_other_formats(options: dict[str, Any]) 
 def test_rows_that_are_asked_for_again_replace_the_old_ones() -> None:
     disk, suffix = Remembering(), b'"finish":"length"}\n'
     first, larger = ({"job": "test", "params": {"max_tokens": limit}} for limit in (10, 20))
-    run = open_run(disk, truncated_suffix=suffix, settings=first)
+    run = open_run(disk, truncation_marks=(suffix,), settings=first)
     for row_id in ("a", "b"):
         run.write_row(Success(Row(row_id, {}), {"finish": "length"}))
     run.close()
-    run = open_run(disk, truncated_suffix=suffix, settings=larger, retries_truncated=True)
+    run = open_run(disk, truncation_marks=(suffix,), settings=larger, retries_truncated=True)
     segment = open_segment(run, disk)
     segment.write_row(Success(Row("a", {}), {"finish": "stop"}))
     assert run.segments.merge(1).done == ["a"]

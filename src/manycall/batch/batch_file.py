@@ -10,6 +10,7 @@ from manycall.data.row_source import RowSource
 from manycall.errors import UsageError
 from manycall.providers import batch_lines as lines
 from manycall.records import Row
+from manycall.run.argument_types import with_checked_types
 from manycall.run.job import Job
 from manycall.run.options import RunOptions
 from manycall.run.row_client import RowClient
@@ -19,6 +20,7 @@ from manycall.store.batch_layout import OutputLayout
 BATCH_LAYOUT = OutputLayout(lines.failure_line, lines.is_failed_bytes)
 
 
+@with_checked_types
 def batch_job(requests: str | PathLike[str], options: RunOptions, *, samples: int | None = None) -> Job[RunResult]:
     """Build the job of `manycall.run_batch`.
 
@@ -38,6 +40,7 @@ def batch_job(requests: str | PathLike[str], options: RunOptions, *, samples: in
         source=RowSource(Path(requests), samples=samples, id_field="custom_id", limit=options.limit),
         process_row=process,
         finish=lambda result: result,
+        other_finish_reasons=("finish_reason",),
         layout=BATCH_LAYOUT,
     )
 

@@ -165,7 +165,7 @@ def evaluate(
         prompt=prompt, scorer=scorer, num_fewshot=num_fewshot, samples=samples, no_answer=no_answer, **options
     )  # fmt: skip
     result: Any
-    if len(loaded) == len(models) == 1 and not options["out"].is_dir():
+    if len(loaded) == len(models) == 1 and not Path(options["out"]).is_dir():
         result = manycall.evaluate(loaded[0], model=models[0], data=data, fewshot_data=fewshot_data, **shared)
     else:
         single = {"data": data, "fewshot_data": fewshot_data}

@@ -98,7 +98,7 @@ def _checked_client(job: Job[Any], options: RunOptions, setup: Setup) -> CallCli
 
 
 def _open_segment(job: Job[Any], folder: Path, number: int) -> Segment:
-    return Segment(folder, number, layout=job.line_layout, truncated_suffix=job.truncated_suffix)
+    return Segment(folder, number, layout=job.line_layout, truncation_marks=job.truncation_marks)
 
 
 class Worker:

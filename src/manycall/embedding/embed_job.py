@@ -18,6 +18,7 @@ from manycall.errors import UsageError
 from manycall.option_flags import option
 from manycall.providers.catalog import GENERIC
 from manycall.records import Row
+from manycall.run.argument_types import with_checked_types
 from manycall.run.input_rows import open_rows
 from manycall.run.job import Job
 from manycall.run.options import RunOptions
@@ -32,6 +33,7 @@ MAX_BATCH_CHARACTERS = 100_000
 may be more than one token."""
 
 
+@with_checked_types
 def embed_job(
     rows: RowsLike,
     options: RunOptions,

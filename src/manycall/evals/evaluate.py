@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from manycall.client.body_adapter import dropped_names
 from manycall.data.prompt_error import PromptError
@@ -29,6 +29,7 @@ from manycall.evals.tasks.task import Task
 from manycall.evals.tasks.task_prompt import TaskPrompt
 from manycall.option_flags import option, spelled
 from manycall.records import NO_ANSWER_KINDS, Completion, Fields, Request, Row
+from manycall.run.argument_types import check_types, with_checked_types
 from manycall.run.dry_run import DryRunResult
 from manycall.run.input_rows import files_folder, open_rows
 from manycall.run.job import Job
@@ -39,6 +40,7 @@ from manycall.run.row_client import RowClient
 from manycall.run.run_result import RunResult
 
 
+@with_checked_types
 def evaluate_job(
     task: str | PathLike[str] | Task,
     options: RunOptions,
@@ -180,6 +182,7 @@ def resolve_task(
         raise UsageError(f"{option('prompt')} and {option('scorer')} only apply to a file of rows. A task has its own.")
     check_num_fewshot(num_fewshot)
     if isinstance(task, Task):
+        check_types(asdict(task), "Task.{}".format)
         if not task.filters:
             raise UsageError(f"The task {task.name} has no filter: extract is empty.")
         if inspect.isgenerator(task.rows) and inspect.getgeneratorstate(task.rows) == inspect.GEN_CLOSED:

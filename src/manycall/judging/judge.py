@@ -20,6 +20,7 @@ from manycall.judging.judge_result import RUBRIC_SETTING, JudgeResult, read_judg
 from manycall.judging.verdict_format import PAIRWISE_LABELS, VerdictFormat, parse_labels, scale_labels
 from manycall.option_flags import option
 from manycall.records import Completion, Messages, Row
+from manycall.run.argument_types import with_checked_types
 from manycall.run.input_rows import files_folder, open_rows
 from manycall.run.job import Job
 from manycall.run.options import RunOptions
@@ -34,6 +35,7 @@ DEFAULT_REASK = 1
 """How many times the judge is asked again after a reply whose verdict cannot be parsed."""
 
 
+@with_checked_types
 def judge_job(
     answers: RowsLike,
     rubric: PromptLike,

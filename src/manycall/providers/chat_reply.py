@@ -168,7 +168,8 @@ def _empty(message: Message | None, finish: str, thought: str, body: bytes) -> e
             if thought
             else "The model reached max_tokens before writing an answer."
         )
-        return errors.MaxTokensReached(f"{why} Raise {option('max_tokens')}.", body=body)
+        remedy = f"Raise {option('max_tokens')}, or max_tokens in a request that sets it itself."
+        return errors.MaxTokensReached(f"{why} {remedy}", body=body)
     if thought:
         return errors.ReasoningOnly("The response contains thinking text but no answer.", body=body)
     return errors.EmptyCompletion("The answer is empty.", body=body)

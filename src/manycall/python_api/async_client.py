@@ -30,6 +30,7 @@ from manycall.python_api.dispatch import resume_note
 from manycall.python_api.loop_session import LoopSession, close_dropped
 from manycall.python_api.temporary_folder import TemporaryFolder, output_path
 from manycall.records import Request, Secret
+from manycall.run.argument_types import check_types
 from manycall.run.client_status import client_status
 from manycall.run.job import Job
 from manycall.run.map_rows import UserFunction, map_job
@@ -37,7 +38,6 @@ from manycall.run.options import (
     Reasoning,
     Retry,
     RunOptions,
-    check_numbers,
     document_run_options,
     wrap_api_key,
 )
@@ -108,7 +108,10 @@ class Client(LLM):
         rng: random.Random | None = None,
     ) -> None:
         api_key = wrap_api_key(api_key)
-        check_numbers({"concurrency": concurrency, "timeout": timeout, "idle_timeout": idle_timeout})
+        check_types({
+            "model": model, "concurrency": concurrency, "timeout": timeout, "idle_timeout": idle_timeout,
+            "params": params,
+        })  # fmt: skip
         super().__init__(model, dict(params or {}))
         self._drop, self._thinking = drop, thinking
         self._make: Callable[[], CallClient] = partial(

@@ -157,7 +157,7 @@ def _done(job: Job[Any], options: RunOptions) -> IdTable:
     """Return the ids of the rows that the run would skip."""
     if options.overwrite:
         return IdTable()
-    unwanted = job.truncated_suffix if options.retry == "truncated" else None
+    unwanted = job.truncation_marks if options.retry == "truncated" else ()
     return read_done_ids(Path(options.out), job.line_layout, unwanted)
 
 

@@ -3,6 +3,7 @@
 The packages above (`evals`, `judging`, `synth`, `batch`) build jobs. `python_api/dispatch.py` runs them.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -26,6 +27,8 @@ from manycall.store.row_layout import PlainLayout, RowLayout
 from manycall.store.row_parts import PartsLayout
 
 R = TypeVar("R")
+_encode = msgspec.json.Encoder().encode
+_SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 
 
 class Job(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
@@ -43,6 +46,7 @@ class Job(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
         may_cancel: `process_row` may cancel its calls (wait_for, a TaskGroup that fails). Calls that were sent are
         kept.
         finish_reason_field: the last output field, which holds the finish reason; "" if there is none.
+        other_finish_reasons: names of finish reasons elsewhere in the output.
         layout: the lines of the output, if they are not the row's fields with the output fields added.
         rows_may_split: a row may become several output rows (`process_row` returns a list).
         block_size: how rows are grouped, if `process_row` gets blocks of rows.
@@ -63,6 +67,7 @@ class Job(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     output_fields: tuple[str, ...] = ()
     may_cancel: bool = False
     finish_reason_field: str = ""
+    other_finish_reasons: tuple[str, ...] = ()
     layout: RowLayout | None = None
     rows_may_split: bool = False
     block_size: BlockSize | None = None
@@ -73,9 +78,11 @@ class Job(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     endpoints: tuple[str, ...] | None = ()
 
     @property
-    def truncated_suffix(self) -> bytes | None:
-        """How the line of a truncated row ends."""
-        return msgspec.json.encode(self.finish_reason_field) + b':"length"}\n' if self.finish_reason_field else None
+    def truncation_marks(self) -> tuple[bytes, ...]:
+        """Bytes of which the lines of a truncated row have one. In a text, their quotes would be escaped."""
+        if self.finish_reason_field:
+            return (_encode(self.finish_reason_field) + b':"length"}\n',)
+        return tuple(_encode(name) + b':"length"' for name in self.other_finish_reasons)
 
     @property
     def line_layout(self) -> RowLayout:
@@ -87,12 +94,13 @@ def check_out_path(job: Job[Any], options: RunOptions) -> Path:
     """Return the output's path.
 
     Raises:
-        UsageError: it is not a file, has the suffix of another format, is the input, or a row already has an output
-            field.
+        UsageError: it is not a file or ends with a slash, has the suffix of another format, is the input, or a row
+            already has an output field.
     """
     out, source = Path(options.out), job.source
-    if not out.name or str(out) == "-" or (out.exists() and not out.is_file()):
-        raise UsageError(f"{option('out', str(out))} is not the name of a file")
+    names_folder = os.fspath(options.out).endswith(_SEPARATORS)
+    if names_folder or not out.name or str(out) == "-" or (out.exists() and not out.is_file()):
+        raise UsageError(f"{option('out', os.fspath(options.out))} is not the name of a file")
     # A program that reads the output would take it for such a file.
     if not job.keeps_rows_apart and out.suffix.lower() in READERS:
         raise UsageError(
@@ -139,7 +147,7 @@ def check_retry(job: Job[Any], options: RunOptions) -> None:
     Raises:
         UsageError: the output does not show which of its rows are truncated.
     """
-    if options.retry and job.truncated_suffix is None:
+    if options.retry and not job.finish_reason_field:
         raise UsageError(
             f"{option('retry', options.retry)} needs one answer per row with its finish reason, which the output of "
             f"this {job.name} does not have."

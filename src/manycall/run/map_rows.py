@@ -9,6 +9,7 @@ from manycall.client.requests import LLM
 from manycall.data.row_input import RowsLike
 from manycall.errors import UsageError
 from manycall.records import Row
+from manycall.run.argument_types import with_checked_types
 from manycall.run.input_rows import open_rows
 from manycall.run.job import Job
 from manycall.run.options import RunOptions
@@ -19,6 +20,7 @@ UserFunction = Callable[[dict[str, Any], LLM], Awaitable[dict[str, Any]]]
 """async def grade(row, llm) -> {...}: gets a row's fields and returns the fields to add to it."""
 
 
+@with_checked_types
 def map_job(
     function: UserFunction, rows: RowsLike, options: RunOptions, *, samples: int | None = None
 ) -> Job[RunResult]:

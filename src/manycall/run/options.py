@@ -3,7 +3,6 @@
 The flags of the command line, the keywords' documentation in Python and docs/cli.md follow from `RunOptions`.
 """
 
-import numbers
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -15,6 +14,7 @@ from manycall.errors import UsageError
 from manycall.option_flags import Flag, option
 from manycall.providers.prices import GivenPrice
 from manycall.records import Secret
+from manycall.run.argument_types import check_types
 from manycall.transport.messages import DEFAULT_IDLE_TIMEOUT_SECONDS, DEFAULT_TIMEOUT_SECONDS
 
 Reasoning = Literal["separate", "inline", "drop"]
@@ -34,7 +34,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         Flag(
             "The output file. The same command resumes it. A folder OUT.run is created next to it.",
             short="-o",
-            parse_as=Path,
+            metavar="PATH",
+            parse_as=str,  # a Path drops a trailing slash
         ),
     ]
     base_url: Annotated[
@@ -162,7 +163,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         check_choice("reasoning", self.reasoning, Reasoning)
         if self.retry is not None:
             check_choice("retry", self.retry, Retry)
-        check_numbers({name: getattr(self, name) for name in _NUMBERS})
+        check_types(msgspec.structs.asdict(self))
 
 
 CONNECTION_OPTIONS = (
@@ -178,26 +179,6 @@ def declared_options() -> Iterator[tuple[str, Any, Any, Flag]]:
     for field in msgspec.structs.fields(RunOptions):
         annotated = hints[field.name]
         yield field.name, annotated.__origin__, field.default, annotated.__metadata__[0]
-
-
-_KINDS = {frozenset({int}): (numbers.Integral, "a whole number"), frozenset({float}): (numbers.Real, "a number")}
-_NUMBERS = {
-    name: _KINDS[kinds]
-    for name, kind, _, _ in declared_options()
-    if (kinds := frozenset(get_args(kind) or (kind,)) - {type(None)}) in _KINDS
-}
-
-
-def check_numbers(values: Mapping[str, Any]) -> None:
-    """Check that options that are numbers, or None, have such values. The command line has checked them already.
-
-    Raises:
-        UsageError: one has another type, for example "8" or 8.0 for a whole number.
-    """
-    for name, value in values.items():
-        kind, expected = _NUMBERS[name]
-        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
-            raise UsageError(f"{option(name)} must be {expected}, not {value!r}.")
 
 
 def check_choice(name: str, value: object, choices: Any) -> None:

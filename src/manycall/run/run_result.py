@@ -26,7 +26,8 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
         done: rows in the output, including those of earlier runs.
         failed: rows that failed in this run; they are listed in failures.jsonl.
         failure_counts: number of failed rows by kind (records.FailureKind).
-        truncated: rows of `done` with an answer truncated at max_tokens (after `map`: those of this run only).
+        truncated: rows of `done` with an answer truncated at max_tokens (after `map` and with `parse`: those of this
+            run only).
         done_before: rows of `done` that earlier runs had done.
         retried: rows that were answered with a larger max_tokens (after `retry`).
         rejected: rejected rows, including those of earlier runs. After a complete run,
@@ -123,7 +124,10 @@ class RunResult(OutputViews, msgspec.Struct, kw_only=True, frozen=True, weakref=
         if self.truncated:
             lines.append(("truncated", f"{self.truncated} rows reached max_tokens; their answers are kept"))
         if thinking := self.failure_counts.get("reasoning_only"):
-            remedy = f"raise {option('max_tokens')} or lower {option('thinking')}"
+            remedy = (
+                f"raise {option('max_tokens')}, or max_tokens in requests that set it themselves, or lower "
+                f"{option('thinking')}"
+            )
             share = format_share(thinking, self.done + self.failed)
             lines.append(("no answer", f"{share} rows ended while the model was thinking: {remedy}"))
         if self.probes:

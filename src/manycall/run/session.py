@@ -96,7 +96,7 @@ class JobSession:
         self.folder = RunFolder(
             check_out_path(job, options), Manifest(__version__, settings, job.source.manifest_entry),
             session=self._record, overwrite=options.overwrite, expected=job.source.total,
-            truncated_suffix=job.truncated_suffix, retries_truncated=options.retry == "truncated", layout=job.layout,
+            truncation_marks=job.truncation_marks, retries_truncated=options.retry == "truncated", layout=job.layout,
             rows_may_split=job.rows_may_split, keeps_rows_apart=job.keeps_rows_apart,
             earlier=None if options.from_ is None else Path(options.from_),
         )  # fmt: skip
@@ -123,7 +123,6 @@ class JobSession:
             self.spending.count_earlier(folder.journal, folder.cached)
             self._cache_writer = folder.cache_with(self._progress)
             yield
-            record["seconds"] = self._seconds
         except BaseException as error:
             record["outcome"] = str(error) or repr(error)
             final = self._final_error(error, record)
@@ -149,7 +148,7 @@ class JobSession:
 
     def _close(self, record: dict[str, Any]) -> None:
         record["prices"] = self.spending.used_prices()
-        record.update(ended_at=clock.wall_time(), **self.counters.figures)
+        record.update(ended_at=clock.wall_time(), seconds=self._seconds, **self.counters.figures)
         self.folder.close()
 
     async def run(
@@ -181,8 +180,8 @@ class JobSession:
                     await engine.run(rows)
         finally:
             engine.leave()
+            self._seconds = clock.now() - began
         job.source.must_be_unchanged()
-        self._seconds = clock.now() - began
         self.folder.mark_ended()
 
     def _local_engine(

@@ -113,7 +113,7 @@ class CacheWriter:
         usage, source = self._progress()
         read_to = self._journal.end if unfinished.first_call is None else unfinished.first_call
         record = CacheRecord(
-            layout=self._files.layout, truncated_suffix=self._files.truncated_suffix,
+            layout=self._files.layout, truncation_marks=self._files.truncation_marks,
             output=FileMark(self._rows.end), rejected=FileMark(self._rejected.end), journal=FileMark(read_to),
             truncated=done.truncated, rejected_rows=done.rejected, output_rows=done.output_rows,
             unfinished_calls=unfinished.calls_before(read_to),

@@ -12,15 +12,15 @@ from manycall.store.resume_cache import ResumeCache
 from manycall.store.row_layout import RowLayout
 
 
-def read_done_ids(out: Path, layout: RowLayout, unwanted_suffix: bytes | None) -> IdTable:
+def read_done_ids(out: Path, layout: RowLayout, unwanted: tuple[bytes, ...]) -> IdTable:
     """Return the ids of the done rows of an output, including the rejected ones. No file is changed.
 
     Args:
-        unwanted_suffix: the end of the lines of rows that do not count as done; None: all count.
+        unwanted: ends of the lines of rows that do not count as done.
     """
     known = IdTable()
     for _, line in read_lines(out):
-        if not (unwanted_suffix is not None and line.endswith(unwanted_suffix)):
+        if not line.endswith(unwanted):
             with suppress(*DECODE_ERRORS):  # the run reports damaged lines
                 if not layout.is_failed(line):
                     known.add_done(layout.identify(line)[0])
@@ -37,7 +37,7 @@ class DoneRows:
         rows, rejected: the files, without a torn tail.
         layout: the line format of the output.
         out: the output, which an error message about damage names.
-        truncated_suffix: the end of the line of a truncated row; None if truncated rows cannot be recognized.
+        truncation_marks: bytes of which the lines of a truncated row have one; () if they cannot be recognized.
         retries_truncated: truncated rows are not done.
         expected: expected number of rows; 0 if it is unknown.
         cache: describes the beginning of the files, whose lines are then not read; None: all lines are read.
@@ -60,7 +60,7 @@ class DoneRows:
         layout: RowLayout,
         *,
         out: Path,
-        truncated_suffix: bytes | None,
+        truncation_marks: tuple[bytes, ...],
         retries_truncated: bool,
         expected: int,
         cache: ResumeCache | None,
@@ -68,7 +68,9 @@ class DoneRows:
     ) -> None:
         self._rows_path, self._rejected_path, self._layout = rows, rejected, layout
         self._out, self._disk = out, disk
-        self._suffix, self._retries_truncated = truncated_suffix, retries_truncated
+        self._ends = tuple(mark for mark in truncation_marks if mark.endswith(b"\n"))
+        self._marks = tuple(mark for mark in truncation_marks if mark not in self._ends)
+        self._retries_truncated = retries_truncated
         self.retrying: set[str] = set()
         self.ids = IdTable(expected) if cache is None else cache.ids
         self.truncated = self.rejected = self.output_rows = 0
@@ -88,8 +90,7 @@ class DoneRows:
     def add(self, row_id: str, lines: list[bytes]) -> None:
         """Count a row that was written."""
         self.ids.add_done(row_id)
-        if self._suffix is not None and lines[-1].endswith(self._suffix):
-            self.truncated += 1
+        self.truncated += self._is_truncated(lines[0] if len(lines) == 1 else b"".join(lines))
         if row_id in self.retrying:
             self.retrying.remove(row_id)
         else:
@@ -108,12 +109,15 @@ class DoneRows:
     def _read_output(self, start: int) -> None:
         for row in self._layout.done_rows(self._rows_path, self._out, self._disk, start):
             self.output_rows += row.line_count
-            is_truncated = self._suffix is not None and row.line.endswith(self._suffix)
+            is_truncated = self._is_truncated(row.lines)
             if is_truncated and self._retries_truncated:
                 self.retrying.add(row.row_id)
             else:
                 self._add_new(row.row_id, self._rows_path, row.offset)
                 self.truncated += is_truncated
+
+    def _is_truncated(self, lines: bytes) -> bool:
+        return lines.endswith(self._ends) or (bool(self._marks) and any(lines.find(mark) >= 0 for mark in self._marks))
 
     def _add_new(self, name: str, path: Path, offset: int) -> None:
         if not self.ids.add_done(name):

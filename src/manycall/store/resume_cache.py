@@ -71,7 +71,7 @@ class CacheRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         layout: name of the line format of the output.
-        truncated_suffix: how the line of a truncated row ends; None if truncated rows cannot be recognized.
+        truncation_marks: bytes of which the lines of a truncated row have one.
         output, rejected, journal: the marks of the files.
         truncated, rejected_rows, output_rows: counts of rows before the marks.
         unfinished_calls: offsets of the calls before the mark of the journal whose rows are not done.
@@ -81,7 +81,7 @@ class CacheRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int = CACHE_VERSION
     layout: str
-    truncated_suffix: str | None
+    truncation_marks: list[str]
     output: FileMark
     rejected: FileMark
     journal: FileMark
@@ -124,7 +124,7 @@ class CachedFiles(NamedTuple):
         folder: the run folder.
         output, rejected, journal: the files.
         layout: name of the line format of the output.
-        truncated_suffix: how the line of a truncated row ends; None if truncated rows cannot be recognized.
+        truncation_marks: bytes of which the lines of a truncated row have one.
     """
 
     folder: Path
@@ -132,13 +132,15 @@ class CachedFiles(NamedTuple):
     rejected: Path
     journal: Path
     layout: str
-    truncated_suffix: str | None
+    truncation_marks: list[str]
 
     @classmethod
-    def of(cls, folder: Path, rows: Path, rejected: Path, layout: RowLayout, truncated_suffix: bytes | None) -> Self:
+    def of(
+        cls, folder: Path, rows: Path, rejected: Path, layout: RowLayout, truncation_marks: tuple[bytes, ...]
+    ) -> Self:
         """Return the files of a run."""
-        suffix = None if truncated_suffix is None else truncated_suffix.decode()
-        return cls(folder, rows, rejected, folder / "calls.jsonl", type(layout).__name__, suffix)
+        marks = [mark.decode() for mark in truncation_marks]
+        return cls(folder, rows, rejected, folder / "calls.jsonl", type(layout).__name__, marks)
 
     def load(self, disk: Disk) -> ResumeCache | None:
         """Return the cache if it describes the files as they are now; otherwise None."""
@@ -146,7 +148,7 @@ class CachedFiles(NamedTuple):
         if cache is None:
             return None
         record = cache.record
-        if (record.layout, record.truncated_suffix) != (self.layout, self.truncated_suffix):
+        if (record.layout, record.truncation_marks) != (self.layout, self.truncation_marks):
             return None
         marks = ((self.output, record.output), (self.rejected, record.rejected), (self.journal, record.journal))
         return cache if all(mark.matches(path, disk) for path, mark in marks) else None

@@ -25,13 +25,13 @@ class DoneRow(NamedTuple):
 
     Attributes:
         offset: offset of its last line.
-        line: its last line.
+        lines: its lines.
         row_id: its id.
         line_count: number of its lines.
     """
 
     offset: int
-    line: bytes
+    lines: bytes
     row_id: str
     line_count: int = 1
 

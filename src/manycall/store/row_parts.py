@@ -56,19 +56,19 @@ class PartsLayout:
         Raises:
             CorruptFile: a line cannot be decoded, or a part occurs twice.
         """
-        parts_seen: dict[str, set[str]] = {}
+        parts_seen: dict[str, dict[str, bytes]] = {}
         for offset, line, part in decode_lines(rows, _decode, out, disk, start):
             name = str(part.id)
             if part.parts is None or not _PART_NUMBER.search(name):
                 yield DoneRow(offset, line, name)
                 continue
             row = without_part(name)
-            parts = parts_seen.setdefault(row, set())
+            parts = parts_seen.setdefault(row, {})
             if name in parts:
                 raise corrupt_file(rows, offset, f"duplicate id {name!r}", out)
-            parts.add(name)
+            parts[name] = line
             if len(parts) == part.parts:
-                yield DoneRow(offset, line, row, part.parts)
+                yield DoneRow(offset, b"".join(parts.values()), row, part.parts)
                 del parts_seen[row]
         if parts_seen:
             _quarantine_parts(rows, set().union(*parts_seen.values()), disk)

@@ -43,7 +43,7 @@ class RunFolder(RowStore):
         session: is added to the sessions of the manifest, so that a killed session is recorded, too.
         overwrite: move the old output and its run folder to `<out>.old` (`.old2`, ...) and start over.
         expected: expected number of rows; None if it is unknown.
-        truncated_suffix: the end of the output line of a truncated row; None if truncated rows cannot be recognized.
+        truncation_marks: bytes of which the lines of a truncated row have one; () if they cannot be recognized.
         retries_truncated: truncated rows are not done. Their new rows replace them when the run folder is closed.
         earlier: another output, whose calls a new output takes over; or the output itself, whose rows are then all
             decided again. They replace the old rows when the run folder is closed.
@@ -76,7 +76,7 @@ class RunFolder(RowStore):
         session: dict[str, Any] | None = None,
         overwrite: bool = False,
         expected: int | None = None,
-        truncated_suffix: bytes | None = None,
+        truncation_marks: tuple[bytes, ...] = (),
         retries_truncated: bool = False,
         earlier: Path | None = None,
         layout: RowLayout | None = None,
@@ -87,7 +87,7 @@ class RunFolder(RowStore):
         self.out = out = real_output(out)
         super().__init__(run_folder_path(out), layout or (PartsLayout() if rows_may_split else PlainLayout()), disk)
         self.manifest, self._session = manifest, session
-        self._truncated_suffix, self._retries_truncated = truncated_suffix, retries_truncated
+        self._truncation_marks, self._retries_truncated = truncation_marks, retries_truncated
         self._earlier = None if earlier is None else real_output(earlier)
         self._is_staged = self._earlier is not None and self._earlier.resolve() == out.resolve()
         self._keeps_rows_apart = keeps_rows_apart
@@ -131,12 +131,12 @@ class RunFolder(RowStore):
         for path in dict.fromkeys((*outputs, paths.rows, paths.rejected, calls)):
             self._file(path).close()  # repairs a torn tail
         self.retried = merge_retried(self.out, self.manifest, self._disk)  # if the last session was killed
-        self._files = CachedFiles.of(self.folder, paths.rows, paths.rejected, self._layout, self._truncated_suffix)
+        self._files = CachedFiles.of(self.folder, paths.rows, paths.rejected, self._layout, self._truncation_marks)
         self._can_cache = self._layout.keeps_lines and not (self._retries_truncated or self._is_staged)
         cache = self._files.load(self._disk) if self._can_cache else None
         self.cached = None if cache is None else cache.record
         done = DoneRows(
-            paths.rows, paths.rejected, self._layout, out=self.out, truncated_suffix=self._truncated_suffix,
+            paths.rows, paths.rejected, self._layout, out=self.out, truncation_marks=self._truncation_marks,
             retries_truncated=self._retries_truncated, expected=expected, cache=cache, disk=self._disk,
         )  # fmt: skip
         self._open_rows(self.folder / RETRIED if self._retries_truncated else paths.rows, paths.rejected, done)

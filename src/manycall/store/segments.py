@@ -57,7 +57,7 @@ class Segment(RowStore):
         run_folder: the run folder; for a worker without a shared disk, a folder on its own disk.
         number: the number of the segment, which is used once (`take_number`).
         layout: the line format of the finished rows.
-        truncated_suffix: the end of the line of a truncated row; None if truncated rows cannot be recognized.
+        truncation_marks: bytes of which the lines of a truncated row have one; () if they cannot be recognized.
         disk: replaced by a fake in tests.
 
     Attributes:
@@ -76,7 +76,7 @@ class Segment(RowStore):
         number: int,
         *,
         layout: RowLayout | None = None,
-        truncated_suffix: bytes | None = None,
+        truncation_marks: tuple[bytes, ...] = (),
         disk: Disk = REAL_DISK,
     ) -> None:
         folder = segment_path(run_folder, number)
@@ -87,7 +87,7 @@ class Segment(RowStore):
         self._lock_fd = disk.open(folder / LOCK)
         try:
             self._lock()
-            self._open(folder, truncated_suffix)
+            self._open(folder, truncation_marks)
         except BaseException:
             disk.close(self._lock_fd)
             raise
@@ -102,12 +102,12 @@ class Segment(RowStore):
         with suppress(OSError):  # the lock is effective even if a full disk prevents this
             write_all(self._disk, self._lock_fd, this_process())
 
-    def _open(self, folder: Path, truncated_suffix: bytes | None) -> None:
+    def _open(self, folder: Path, truncation_marks: tuple[bytes, ...]) -> None:
         rows, rejected = folder / ROWS, folder / REJECTED
         for path in (rows, rejected):
             self._file(path).close()
         done = DoneRows(
-            rows, rejected, self._layout, out=folder, truncated_suffix=truncated_suffix, retries_truncated=False,
+            rows, rejected, self._layout, out=folder, truncation_marks=truncation_marks, retries_truncated=False,
             expected=0, cache=None, disk=self._disk,
         )  # fmt: skip
         self._open_rows(rows, rejected, done)

@@ -16,6 +16,7 @@ from manycall.data.variables import VariableSampler, make_grid
 from manycall.errors import UsageError
 from manycall.option_flags import option
 from manycall.records import Fields, Row, RowOutput
+from manycall.run.argument_types import with_checked_types
 from manycall.run.input_rows import files_folder, open_rows
 from manycall.run.job import Job, read_earlier_settings
 from manycall.run.options import RunOptions
@@ -34,6 +35,7 @@ Variables = Mapping[str, VariableSpec]
 """Name of the variable → its values (data/variables.py, data/variable_values.py)."""
 
 
+@with_checked_types
 def generate_job(
     prompt: PromptLike | None,
     rows: RowsLike,
@@ -110,6 +112,7 @@ def generate_job(
         status_note=lambda: reask_note(counts),
         output_fields=call.writes if parse is None else (PARTS, *call.thinking.writes, *call.parts.writes),
         finish_reason_field=call.finish_reason_field if parse is None and choices == 1 else "",
+        other_finish_reasons=(call.finish_reason_field,) if choices > 1 else (),
         layout=PartsLayout(SAMPLE_MARK) if choices > 1 else None,
         takes_choices=True,
         rows_may_split=parse is not None or call.may_split,

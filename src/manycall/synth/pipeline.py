@@ -16,6 +16,7 @@ from manycall.data.row_input import RowsLike
 from manycall.data.row_source import RowSource
 from manycall.errors import RowRejected, UsageError
 from manycall.records import Row
+from manycall.run.argument_types import with_checked_types
 from manycall.run.input_rows import files_folder
 from manycall.run.job import Job, read_earlier_settings
 from manycall.run.options import RunOptions
@@ -42,6 +43,7 @@ class StepsFile(msgspec.Struct, forbid_unknown_fields=True):
     seed: int = 0
 
 
+@with_checked_types
 def steps_job(
     steps: StepsLike,
     rows: RowsLike,
@@ -96,6 +98,7 @@ def steps_job(
         finish=lambda result: result,
         status_note=lambda: reask_note(counts),
         output_fields=tuple(field for each in compiled for field in each.writes),
+        other_finish_reasons=tuple(each.finish_reason_field for each in compiled if each.finish_reason_field),
         counts=counts,
         endpoints=tuple(dict.fromkeys(each.endpoint for each in compiled if each.endpoint)),
     )

@@ -36,6 +36,7 @@ class CompiledStep(NamedTuple):
         needs: fields that must exist before the step.
         identity: settings that must be the same in a resumed run.
         endpoint: name of the endpoint of its calls; "": the run's.
+        finish_reason_field: the one of `writes` that holds the finish reason; "" if there is none.
     """
 
     function: StepFunction
@@ -43,6 +44,7 @@ class CompiledStep(NamedTuple):
     needs: set[str]
     identity: dict[str, Any]
     endpoint: str = ""
+    finish_reason_field: str = ""
 
 
 def endpoint_identity(endpoint: str, params: Mapping[str, Any]) -> dict[str, str]:

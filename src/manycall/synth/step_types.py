@@ -21,6 +21,7 @@ from manycall.data.row_prompt import RowPrompt
 from manycall.errors import RowRejected, UsageError
 from manycall.judging.verdict_format import parse_number, parse_scale
 from manycall.records import Completion, Messages, Row
+from manycall.run.argument_types import check_types
 from manycall.run.job import refuse_choices
 from manycall.run.reask import append_text, ask_until_valid, read_at_once
 from manycall.run.reasoning_field import ReasoningField
@@ -79,7 +80,9 @@ class Generate(Step):
             return fields
 
         identity = {"generate": call.identity}
-        return CompiledStep(function, call.writes, sent.required_fields, identity, self.endpoint)
+        return CompiledStep(
+            function, call.writes, sent.required_fields, identity, self.endpoint, call.finish_reason_field
+        )  # fmt: skip
 
 
 class Judge(Step):
@@ -213,6 +216,7 @@ def parse_step(step: "Step | Mapping[str, Any]", number: int) -> Step:
         UsageError: the type of the step is missing or ambiguous, or a setting is not valid.
     """
     if isinstance(step, Step):
+        check_types(msgspec.structs.asdict(step), f"Step {number}: {{}}".format)
         return step
     named = [kind for kind in STEP_TYPES if kind in step] if isinstance(step, Mapping) else []
     if len(named) == 2 and named[1] == "keep":  # parts of a reply to keep; alone, it is a filter

@@ -10,6 +10,7 @@ from manycall.providers.prices import GivenPrice
 from manycall.python_api import dispatch
 from manycall.python_api.job_call import job_function
 from manycall.records import Secret
+from manycall.run.argument_types import check_types
 from manycall.run.options import (
     RunOptions,
     document_run_options,
@@ -71,6 +72,7 @@ def run_batch(
         StorageError: the files cannot be read or written.
     """
     api_key = wrap_api_key(api_key)
+    check_types({"requests": requests, "model": model, "limit": limit})
     options = RunOptions(
         model=batch_model(Path(requests), model or "", limit), out=out, base_url=base_url, endpoint=endpoint,
         api_key=api_key,
