@@ -121,7 +121,7 @@ def test_a_row_whose_name_looks_like_a_part_cannot_be_taken_for_one() -> None:
     run.close()
     assert [row["id"] for row in rows(Path("out.jsonl"))] == ["7/0", "7/0/0", "x"]
     known = new_run(rows_may_split=True).ids
-    assert len(known) == 3 == len(read_done_ids(Path("out.jsonl"), PartsLayout(), None))
+    assert len(known) == 3 == len(read_done_ids(Path("out.jsonl"), PartsLayout(), ()))
     assert all(known.state(name) for name in ("7", "7/0", "x"))
     assert [looks_like_part(name) for name in ("a", "a/1", "a/x", "1")] == [False, True, False, False]
 
