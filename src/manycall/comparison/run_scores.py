@@ -68,7 +68,7 @@ def row_scorer(output: OutputReader, scorer: str | Task | None, metric: str | No
         fields = [field] if kind == "judge" else ["score", field]
         possible = values if metric in (None, field, f"{field}.score") else set()
         return RowScorer(stored_grader(fields, metric), possible, _stored_names(output, metric))
-    grade, selected = task_grader(output.path, task), metric or only_filter
+    grade, selected = task_grader(output, task), metric or only_filter
     votes = {**dict.fromkeys(task.filters, 1), **task.votes} if task.votes and output.has_samples else {}
     votes = {name: k for name, k in votes.items() if selected in ("", name)}
     names = tuple(name for name in task.filters if selected in ("", name) or {*votes} & {*task.votes})
