@@ -225,6 +225,21 @@ def test_a_judge_does_not_see_the_thinking_and_its_own_is_kept_with_its_reply() 
     assert row["judge"]["replies"][0]["reasoning"] == THOUGHT
 
 
+@pytest.mark.parametrize("role", ["answers", "against"])
+def test_a_judge_refuses_answers_that_contain_thinking_text_and_names_the_way_without_calls(role: str) -> None:
+    inline, separate, judged = OUT, Path("separate.jsonl"), {"base_url": "sim", "out": "judged.jsonl", **PLAIN}
+    with model(says("tea")) as (url, requests):
+        given = {"prompt": "{{ q }}", "rows": [{"id": "a", "q": "Which drink?"}], "base_url": url, **PLAIN}
+        manycall.generate(**given, reasoning="inline", out=inline)
+        manycall.generate(**given, reasoning="separate", from_=inline, out=separate)
+    assert len(requests) == 1
+    answers, against = (inline, None) if role == "answers" else (separate, inline)
+    rubric = "Is {{ text }} good?" if against is None else "{{ first.text }} or {{ second.text }}?"
+    with pytest.raises(UsageError, match=r"out\.jsonl has thinking text in its answers \(reasoning='inline'\)"):
+        manycall.judge(answers, rubric, against=against, **judged)
+    manycall.judge(separate, "Is {{ text }} good?", **judged)
+
+
 def test_a_row_function_gets_answer_and_thinking() -> None:
     async def ask(row: dict[str, Any], llm: Any) -> dict[str, Any]:
         reply = await llm.chat(row["q"])
