@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from manycall.comparison.compare_runs import RunPair, require_same_questions
 from manycall.comparison.protocol import require_same_protocol
-from manycall.comparison.ranking_result import RankedModel, Ranking
+from manycall.comparison.ranking_result import RankedModel, Ranking, scored_value
 from manycall.comparison.run_scores import RunScores, row_scorer
 from manycall.errors import UsageError
 from manycall.evals.no_answer import NoAnswer
@@ -93,11 +93,11 @@ def _rank_task(task: str, runs: Sequence[RunScores], metric: str | None, force: 
         raise UsageError(f"{task}: the models have no score in common. Choose one with {option('metric')}.")
     name = metric or common[-1]
     summaries = [(run.summary([name]), run) for run in runs]
-    summaries.sort(key=lambda each: -each[0].scores[0].value)
+    summaries.sort(key=lambda each: -scored_value(each[0].scores[0]))
     best = summaries[0][1]
-    values = [each.scores[0].value for each, _ in summaries]
+    values = [scored_value(each.scores[0]) for each, _ in summaries]
     for summary, run in summaries:
-        rank, difference = 1 + values.index(summary.scores[0].value), None
+        rank, difference = 1 + values.index(scored_value(summary.scores[0])), None
         if run is not best:
             require_same_questions(best, run, force)
             difference = RunPair(rank, best, run, name).difference()

@@ -8,7 +8,7 @@ import msgspec
 
 from manycall.comparison.comparison_result import RunDifference
 from manycall.evals.eval_result import Score, Table
-from manycall.render import format_p_value, format_stderr, markdown_table
+from manycall.render import format_p_value, format_score, format_stderr, markdown_table
 from manycall.run.result_views import RecordViews
 
 
@@ -72,7 +72,9 @@ class Ranking(RecordViews, msgspec.Struct, frozen=True, kw_only=True):
             sorted(each.task for each in of_model) != sorted(tasks) for of_model in scores.values()
         ):
             return []
-        means = {model: sum(each.score.value for each in of_model) / len(tasks) for model, of_model in scores.items()}
+        means = {
+            model: sum(scored_value(each.score) for each in of_model) / len(tasks) for model, of_model in scores.items()
+        }
         rows = [
             [model, f"{means[model]:.4f}", f"{sum(each.rank for each in scores[model]) / len(tasks):.2f}"]
             for model in sorted(means, key=lambda model: -means[model])
@@ -110,9 +112,15 @@ class Ranking(RecordViews, msgspec.Struct, frozen=True, kw_only=True):
         return messages
 
 
+def scored_value(score: Score) -> float:
+    """Return the value of a score of a ranked model. It has one, because models without a scored row are left out."""
+    assert score.value is not None
+    return score.value
+
+
 def _cells(ranked: RankedModel) -> list[str]:
     score, d = ranked.score, ranked.difference
-    cells = [ranked.task, score.filter, str(ranked.rank), ranked.model, f"{score.value:.4f}"]
+    cells = [ranked.task, score.filter, str(ranked.rank), ranked.model, format_score(score.value)]
     cells.append(format_stderr(score.stderr))
     if d is None:
         return [*cells, "", "", "", "", "", ""]
