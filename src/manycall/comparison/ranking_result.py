@@ -39,12 +39,16 @@ class Ranking(RecordViews, msgspec.Struct, frozen=True, kw_only=True):
         models: the models of the first task, then those of the next one.
         single: outputs of tasks that only one model has answered.
         without_rows: outputs without a scored row, which are left out.
+        stored: tasks that are ranked by the scores stored in their rows, because their answers cannot be scored again.
+        without_metric: tasks that are ranked by another score than `metric`, because not all their models have it.
     """
 
     folder: Path
     models: list[RankedModel]
     single: list[Path] = []
     without_rows: list[Path] = []
+    stored: list[str] = []
+    without_metric: list[str] = []
 
     def __str__(self) -> str:
         return "\n\n".join([*(markdown_table(*cells) for cells in self.tables()), *self.messages()])
@@ -104,6 +108,13 @@ class Ranking(RecordViews, msgspec.Struct, frozen=True, kw_only=True):
                 )
         if self.single:
             messages.append(f"Not compared, because only one model has answered: {', '.join(map(str, self.single))}.")
+        if self.stored:
+            messages.append(
+                f"Ranked by the scores stored in the rows, which are not computed again: {', '.join(self.stored)}."
+            )
+        if self.without_metric:
+            tasks = ", ".join(self.without_metric)
+            messages.append(f"Ranked by another score than the chosen one, which not all models have: {tasks}.")
         tests = sorted({each.difference.difference.test for each in self.models if each.difference is not None})
         messages.append(
             f"Each model is compared with the best one of its task on the questions that both have. p: "
