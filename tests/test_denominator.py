@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 import manycall
+from manycall.errors import UsageError
 from manycall.evals.tasks import wordmath
 from servers import http, read_request, serving
+from shell import manycall as command
 from shell import rows
 
 QUESTIONS = wordmath.problems()[:20]
@@ -64,6 +66,34 @@ def test_empty_answers_can_be_excluded_from_the_score(result: manycall.results.E
     assert result.failure_counts == {"call_error": 1, "empty": 2, "content_filter": 1, "invalid": 1}
     assert found.worst_case == (14 / 20, 19 / 20)
     assert result.incomplete == ""
+
+
+def test_a_score_over_no_rows_has_no_value_in_json_tables_and_reports() -> None:
+    """Two models whose calls are all refused."""
+    options: dict[str, Any] = {"base_url": "sim:provider=openai,fault=prompt_filtered", "limit": 5, "progress": False}
+    result = manycall.evaluate("wordmath", model="any", out="o.jsonl", **options)
+    assert [(score.value, score.count) for score in result.scores] == [(None, 0)] * len(result.scores)
+    assert (result.best_score, result.to_dict()["scores"][0]["value"]) == (0, None)
+    assert all(cells[2] == "N/A" for cells in result.tables()[0][1])
+    manycall.write_report(result, "r.md")
+    manycall.write_report(result, "r.html")
+    assert "| N/A" in Path("r.md").read_text()
+    assert "<circle" not in Path("r.html").read_text()
+    suite = manycall.evaluate_all(["wordmath"], ["a", "b"], out="suite", **options)
+    assert {row["score"] for row in suite} == {None}
+    assert {cell for row in suite.tables()[0][1] for cell in row[2:]} == {"-"}
+    manycall.write_report(suite, "suite.html")
+    with pytest.raises(UsageError, match="no score in common"):
+        manycall.compare("suite/a/wordmath.jsonl", "suite/b/wordmath.jsonl")
+
+
+def test_a_score_over_no_rows_does_not_reach_a_threshold() -> None:
+    refused = command(
+        "eval", "wordmath", "-m", "a", "-u", "sim:provider=openai,fault=prompt_filtered", "--limit", "5", "-o",
+        "o.jsonl", "--fail-under", "0.1", "--json",
+    )  # fmt: skip
+    assert refused.code == 4
+    assert json.loads(refused.out)["scores"][0]["value"] is None
 
 
 def test_an_export_for_lm_eval_scores_an_empty_text_0_as_lm_eval_does(result: manycall.results.EvalResult) -> None:

@@ -122,6 +122,49 @@ def test_an_evaluation_reports_a_closing_tag_without_an_opening_one() -> None:
     assert "3 responses contain </think> without an opening tag." in str(result)
 
 
+THINKING_RESPONSES = ("<think>it is 5</think>I do not know.", "<think>maybe 5", "<think>4?</think>\n\nIt is 5.")
+
+
+def test_thinking_text_in_the_file_of_another_program_is_not_scored() -> None:
+    lines = [{"id": n, "response": text, "answer": "5"} for n, text in enumerate(THINKING_RESPONSES)]
+    OUT.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = manycall.score(OUT, scorer="numeric")
+    assert (result.scores[0].value, result.scored_rows) == (1 / 3, 3)
+    assert result.notes == ["3 responses begin with thinking text, which is not scored."]
+    assert [wrong.id for wrong in result.wrong_examples] == ["0", "1"]
+    compared = manycall.compare(OUT, OUT, scorer="numeric", force=True)
+    assert compared.runs[0].scores[0].value == 1 / 3
+
+
+def test_a_response_of_only_thinking_text_is_wrong_whatever_the_scorer_returns() -> None:
+    OUT.write_text(json.dumps({"id": "a", "response": "<think>maybe 5", "answer": "5"}) + "\n")
+    lenient = manycall.Task(rows=(), prompt="", extract=str, scorer=lambda answer, target: 1)
+    assert manycall.score(OUT, scorer=lenient).scores[0].value == 0
+
+
+def test_inline_thinking_text_of_an_output_is_not_scored() -> None:
+    generate(text="The answer is 5.", reasoning="inline", output_field="response")
+    lines = [{**row, "answer": "99"} for row in rows(OUT)]
+    OUT.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert manycall.score(OUT, scorer="exact").scores[0].value == 0
+    assert manycall.score(OUT, scorer="regex:Is it (.*)[?]").scores[0].value == 0  # from the thinking text
+
+
+def test_samples_of_lm_eval_keep_the_score_of_lm_eval_and_the_report_names_the_thinking_text() -> None:
+    lines = [
+        {
+            "doc_id": n, "doc": {"question": "Q"}, "target": "5", "arguments": {}, "filter": "none", "resps": [[text]],
+            "filtered_resps": [text],
+        }
+        for n, text in enumerate(THINKING_RESPONSES)
+    ]  # fmt: skip
+    path = Path("samples_gsm8k_2026-01-31T12-00-00.000000.jsonl")
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = manycall.score(path, scorer="numeric")
+    assert result.scores[0].value == 1
+    assert result.notes == ["3 responses begin with thinking text, which was scored as a part of the answer."]
+
+
 def test_inline_writes_the_thinking_in_tags_and_drop_does_not_write_it() -> None:
     (row,) = generate(reasoning="inline")
     assert row["text"] == f"<think>\n{THOUGHT}\n</think>\n\ntea"
@@ -180,6 +223,21 @@ def test_a_judge_does_not_see_the_thinking_and_its_own_is_kept_with_its_reply() 
     assert THOUGHT not in question(requests[0])
     assert row["judge"]["verdict"] == "5"
     assert row["judge"]["replies"][0]["reasoning"] == THOUGHT
+
+
+@pytest.mark.parametrize("role", ["answers", "against"])
+def test_a_judge_refuses_answers_that_contain_thinking_text_and_names_the_way_without_calls(role: str) -> None:
+    inline, separate, judged = OUT, Path("separate.jsonl"), {"base_url": "sim", "out": "judged.jsonl", **PLAIN}
+    with model(says("tea")) as (url, requests):
+        given = {"prompt": "{{ q }}", "rows": [{"id": "a", "q": "Which drink?"}], "base_url": url, **PLAIN}
+        manycall.generate(**given, reasoning="inline", out=inline)
+        manycall.generate(**given, reasoning="separate", from_=inline, out=separate)
+    assert len(requests) == 1
+    answers, against = (inline, None) if role == "answers" else (separate, inline)
+    rubric = "Is {{ text }} good?" if against is None else "{{ first.text }} or {{ second.text }}?"
+    with pytest.raises(UsageError, match=r"out\.jsonl has thinking text in its answers \(reasoning='inline'\)"):
+        manycall.judge(answers, rubric, against=against, **judged)
+    manycall.judge(separate, "Is {{ text }} good?", **judged)
 
 
 def test_a_row_function_gets_answer_and_thinking() -> None:

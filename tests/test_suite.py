@@ -379,6 +379,24 @@ def test_several_samples_add_the_share_of_questions_that_any_and_most_of_them_so
     assert [each["filter"] for each in evaluate(None)] == ["strict-match", "last-number"]
 
 
+def test_a_task_of_ones_own_is_ranked_by_its_stored_scores_and_a_metric_applies_to_the_tasks_that_have_it() -> None:
+    for model, right in (("a", [1, 0]), ("b", [1, 1])):
+        run_output("r", model, right)
+    manycall.evaluate_all(["wordmath"], ["a", "b"], out="r", base_url="sim", limit=5, progress=False)
+
+    def ranked_by(ranking: manycall.results.Ranking) -> dict[str, str]:
+        return {each.task: each.score.filter for each in ranking.models}
+
+    ranking = manycall.rank_models("r")
+    assert ranked_by(ranking) == {"wordmath": "last-number", "t": "score"}
+    assert "Ranked by the scores stored in the rows, which are not computed again: t." in ranking.messages()
+    ranking = manycall.rank_models("r", metric="strict-match")
+    assert ranked_by(ranking) == {"wordmath": "strict-match", "t": "score"}
+    assert "Ranked by another score than the chosen one, which not all models have: t." in ranking.messages()
+    with pytest.raises(UsageError, match="No task has the score 'strict'"):
+        manycall.rank_models("r", metric="strict")
+
+
 def test_models_with_the_same_score_have_the_same_rank() -> None:
     for model in ("a", "b"):
         run_output("r", model, [1, 0])

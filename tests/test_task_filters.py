@@ -4,6 +4,7 @@ import json
 import operator
 import random
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,28 @@ def test_a_group_has_the_votes_that_all_its_subtasks_have() -> None:
 def test_a_task_without_a_filter_is_refused() -> None:
     with pytest.raises(UsageError, match="has no filter"):
         manycall.evaluate(Task([{"answer": 1}], "?", {}, operator.eq), model="m", base_url="sim", out=OUT)
+
+
+async def score_later(answer: str, target: str) -> float:
+    return 1.0
+
+
+@pytest.mark.parametrize(
+    ("functions", "said"),
+    [
+        ({"scorer": "numeric"}, r"Task\(scorer='numeric'\): expected a function\. .*scorer='numeric'"),
+        ({"extract": "numeric"}, r"Task\(extract='numeric'\): expected a function"),
+        ({"extract": {"a": str.strip, "b": 3}}, r"Task\(extract=\.\.\.\): expected a function, got int"),
+        ({"extract": Filter("numeric")}, r"Task\(extract='numeric'\)"),  # type: ignore[arg-type]
+        ({"scorer": score_later}, r"Task\(scorer=\.\.\.\): the function is async"),
+        ({"scorer": partial(score_later, target="a")}, "the function is async"),
+    ],
+)
+def test_a_task_whose_functions_cannot_be_called_is_refused_when_it_is_made(
+    functions: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        Task(**{"rows": (), "prompt": "?", "extract": str.strip, "scorer": operator.eq, **functions})
 
 
 def shuffled(fields: dict[str, Any], sample: int) -> dict[str, Any]:

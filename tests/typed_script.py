@@ -47,7 +47,7 @@ def synthesis() -> manycall.results.RunResult:
     return run
 
 
-def evaluation() -> float:
+def evaluation() -> float | None:
     task = manycall.Task(
         rows=[{"question": "6 times 7?", "answer": "42"}],
         prompt="{{ question }}",

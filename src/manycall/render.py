@@ -38,6 +38,11 @@ def format_money(amount: float, currency: str = "USD") -> str:
     return f"{_SYMBOLS[currency]}{text}" if currency in _SYMBOLS else f"{text} {currency}"
 
 
+def format_score(value: float | None) -> str:
+    """Return a score as text with four decimals; `N/A` if no row was scored."""
+    return "N/A" if value is None else f"{value:.4f}"
+
+
 def format_stderr(value: float | None) -> str:
     """Return a standard error as text: `±0.0119`, or `N/A` if there is none."""
     return "N/A" if value is None else f"±{value:.4f}"

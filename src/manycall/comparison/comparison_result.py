@@ -9,7 +9,7 @@ import msgspec
 from manycall.evals.eval_result import Score, Table
 from manycall.evals.stats.paired_tests import PairedDifference
 from manycall.option_flags import option
-from manycall.render import format_p_value, format_stderr, markdown_table
+from manycall.render import format_p_value, format_score, format_stderr, markdown_table
 from manycall.run.result_views import RecordViews
 from manycall.terminal import sanitize_line
 
@@ -119,7 +119,7 @@ class Comparison(RecordViews, msgspec.Struct, frozen=True):
         has_no_answer = any(run.no_answer for run in self.runs)
         runs = [
             [
-                str(number), str(s.out), s.model, *(f"{score.value:.4f}" for score in s.scores), str(s.rows),
+                str(number), str(s.out), s.model, *(format_score(score.value) for score in s.scores), str(s.rows),
                 *([str(s.no_answer)] if has_no_answer else []), str(s.truncated), str(s.failed),
             ]
             for number, s in enumerate(self.runs, 1)

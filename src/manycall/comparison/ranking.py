@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from manycall.comparison.compare_runs import RunPair, require_same_questions
 from manycall.comparison.protocol import require_same_protocol
-from manycall.comparison.ranking_result import RankedModel, Ranking
+from manycall.comparison.ranking_result import RankedModel, Ranking, scored_value
 from manycall.comparison.run_scores import RunScores, row_scorer
 from manycall.errors import UsageError
 from manycall.evals.no_answer import NoAnswer
@@ -31,13 +31,16 @@ def rank_models(
 ) -> Ranking:
     """Rank the models whose evaluations are in a folder, for example one of `evaluate_all`.
 
+    Built-in tasks score the answers again. For the user's own tasks, the scores stored in the rows are used.
+
     Args:
         folder: is searched for outputs of `evaluate`, at any depth.
-        metric: the score to compare. Default: the last score of each task that all its models have.
+        metric: the score to compare in the tasks whose models all have it. Default, and in other tasks: the last score
+            that all models of the task have.
         allow_different, no_answer, force: see `compare`.
 
     Raises:
-        UsageError: no task was answered by two models, or their settings or questions differ.
+        UsageError: no task was answered by two models, their settings or questions differ, or no task has the `metric`.
     """
     by_task: dict[str, list[OutputReader]] = {}
     without_rows: list[Path] = []
@@ -51,19 +54,40 @@ def rank_models(
     if not compared:
         raise UsageError(f"{folder} has no task with the outputs of two models.")
     ranked: list[RankedModel] = []
+    stored: list[str] = []
+    without_metric: list[str] = []
     for task, readers in compared.items():
         if not force:
             allowed = [allow_different] if isinstance(allow_different, str) else allow_different
             for reader in readers[1:]:
                 require_same_protocol(readers[0], reader, allowed)
-        runs = [RunScores(reader, row_scorer(reader, None, metric, force), no_answer) for reader in readers]
+        runs = _load(readers, metric, no_answer)
+        if metric is not None and metric not in _common_scores(runs):
+            without_metric.append(task)
+            runs = _load(readers, None, no_answer)
         ranked += _rank_task(task, runs, metric, force)
+        if any(run.is_stored for run in runs):
+            stored.append(task)
+    if len(without_metric) == len(compared):
+        raise UsageError(f"No task has the score {metric!r} ({option('metric')}) for all its models.")
     return Ranking(
         folder=Path(folder),
         models=_with_holm(ranked),
         single=[readers[0].path for readers in by_task.values() if len(readers) == 1],
         without_rows=without_rows,
+        stored=stored,
+        without_metric=without_metric,
     )
+
+
+def _load(readers: Sequence[OutputReader], metric: str | None, no_answer: NoAnswer) -> list[RunScores]:
+    """Return the scores of the runs of one task, as stored in the rows if the task is not available."""
+    return [RunScores(reader, row_scorer(reader, None, metric, force=True), no_answer) for reader in readers]
+
+
+def _common_scores(runs: Sequence[RunScores]) -> list[str]:
+    """Return the names of the scores that all runs have."""
+    return [name for name in runs[0].scores if all(name in other.scores for other in runs)]
 
 
 def _has_scores(output: OutputReader, no_answer: NoAnswer) -> bool:
@@ -86,18 +110,16 @@ def find_evaluations(folder: Path) -> list[Path]:
 
 def _rank_task(task: str, runs: Sequence[RunScores], metric: str | None, force: bool) -> Iterator[RankedModel]:
     """Yield the models of a task, the best first, each compared with the best one."""
-    common = [name for name in runs[0].scores if all(name in other.scores for other in runs)]
-    if metric is not None and metric not in common:
-        raise UsageError(f"{task}: not all models have the score {metric!r} ({option('metric')}).")
+    common = _common_scores(runs)
     if not common:
         raise UsageError(f"{task}: the models have no score in common. Choose one with {option('metric')}.")
-    name = metric or common[-1]
+    name = metric if metric in common else common[-1]
     summaries = [(run.summary([name]), run) for run in runs]
-    summaries.sort(key=lambda each: -each[0].scores[0].value)
+    summaries.sort(key=lambda each: -scored_value(each[0].scores[0]))
     best = summaries[0][1]
-    values = [each.scores[0].value for each, _ in summaries]
+    values = [scored_value(each.scores[0]) for each, _ in summaries]
     for summary, run in summaries:
-        rank, difference = 1 + values.index(summary.scores[0].value), None
+        rank, difference = 1 + values.index(scored_value(summary.scores[0])), None
         if run is not best:
             require_same_questions(best, run, force)
             difference = RunPair(rank, best, run, name).difference()

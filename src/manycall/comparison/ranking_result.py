@@ -8,7 +8,7 @@ import msgspec
 
 from manycall.comparison.comparison_result import RunDifference
 from manycall.evals.eval_result import Score, Table
-from manycall.render import format_p_value, format_stderr, markdown_table
+from manycall.render import format_p_value, format_score, format_stderr, markdown_table
 from manycall.run.result_views import RecordViews
 
 
@@ -39,12 +39,16 @@ class Ranking(RecordViews, msgspec.Struct, frozen=True, kw_only=True):
         models: the models of the first task, then those of the next one.
         single: outputs of tasks that only one model has answered.
         without_rows: outputs without a scored row, which are left out.
+        stored: tasks that are ranked by the scores stored in their rows, because their answers cannot be scored again.
+        without_metric: tasks that are ranked by another score than `metric`, because not all their models have it.
     """
 
     folder: Path
     models: list[RankedModel]
     single: list[Path] = []
     without_rows: list[Path] = []
+    stored: list[str] = []
+    without_metric: list[str] = []
 
     def __str__(self) -> str:
         return "\n\n".join([*(markdown_table(*cells) for cells in self.tables()), *self.messages()])
@@ -72,7 +76,9 @@ class Ranking(RecordViews, msgspec.Struct, frozen=True, kw_only=True):
             sorted(each.task for each in of_model) != sorted(tasks) for of_model in scores.values()
         ):
             return []
-        means = {model: sum(each.score.value for each in of_model) / len(tasks) for model, of_model in scores.items()}
+        means = {
+            model: sum(scored_value(each.score) for each in of_model) / len(tasks) for model, of_model in scores.items()
+        }
         rows = [
             [model, f"{means[model]:.4f}", f"{sum(each.rank for each in scores[model]) / len(tasks):.2f}"]
             for model in sorted(means, key=lambda model: -means[model])
@@ -102,6 +108,13 @@ class Ranking(RecordViews, msgspec.Struct, frozen=True, kw_only=True):
                 )
         if self.single:
             messages.append(f"Not compared, because only one model has answered: {', '.join(map(str, self.single))}.")
+        if self.stored:
+            messages.append(
+                f"Ranked by the scores stored in the rows, which are not computed again: {', '.join(self.stored)}."
+            )
+        if self.without_metric:
+            tasks = ", ".join(self.without_metric)
+            messages.append(f"Ranked by another score than the chosen one, which not all models have: {tasks}.")
         tests = sorted({each.difference.difference.test for each in self.models if each.difference is not None})
         messages.append(
             f"Each model is compared with the best one of its task on the questions that both have. p: "
@@ -110,9 +123,15 @@ class Ranking(RecordViews, msgspec.Struct, frozen=True, kw_only=True):
         return messages
 
 
+def scored_value(score: Score) -> float:
+    """Return the value of a score of a ranked model. It has one, because models without a scored row are left out."""
+    assert score.value is not None
+    return score.value
+
+
 def _cells(ranked: RankedModel) -> list[str]:
     score, d = ranked.score, ranked.difference
-    cells = [ranked.task, score.filter, str(ranked.rank), ranked.model, f"{score.value:.4f}"]
+    cells = [ranked.task, score.filter, str(ranked.rank), ranked.model, format_score(score.value)]
     cells.append(format_stderr(score.stderr))
     if d is None:
         return [*cells, "", "", "", "", "", ""]

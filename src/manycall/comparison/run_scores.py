@@ -36,6 +36,7 @@ class RowScorer(NamedTuple):
         votes: numbers of samples k by name. Each score is that of the majority answer among the first k samples of a
             question; with k = 1, that of the first sample. Empty: the score is the mean of all samples.
         weigh: returns the weights of a row, by the names of the scores that have weights.
+        is_stored: the scores are those stored in the rows.
     """
 
     grade: RowGrader
@@ -43,6 +44,7 @@ class RowScorer(NamedTuple):
     answer_scores: tuple[str, ...]
     weigh: Callable[[Fields], Mapping[str, float]] = lambda row: {}
     votes: Mapping[str, int] = {}
+    is_stored: bool = False
 
 
 def row_scorer(output: OutputReader, scorer: str | Task | None, metric: str | None, force: bool) -> RowScorer:
@@ -67,8 +69,8 @@ def row_scorer(output: OutputReader, scorer: str | Task | None, metric: str | No
         values = {value for value in label_values(output).values() if value is not None}
         fields = [field] if kind == "judge" else ["score", field]
         possible = values if metric in (None, field, f"{field}.score") else set()
-        return RowScorer(stored_grader(fields, metric), possible, _stored_names(output, metric))
-    grade, selected = task_grader(output.path, task), metric or only_filter
+        return RowScorer(stored_grader(fields, metric), possible, _stored_names(output, metric), is_stored=True)
+    grade, selected = task_grader(output, task), metric or only_filter
     votes = {**dict.fromkeys(task.filters, 1), **task.votes} if task.votes and output.has_samples else {}
     votes = {name: k for name, k in votes.items() if selected in ("", name)}
     names = tuple(name for name in task.filters if selected in ("", name) or {*votes} & {*task.votes})
@@ -90,6 +92,7 @@ class RunScores:
 
     def __init__(self, output: OutputReader, scorer: RowScorer, no_answer: NoAnswer) -> None:
         self.output, self.grade, self.possible_scores = output, scorer.grade, scorer.possible_scores
+        self.is_stored = scorer.is_stored
         self.unanswered = UnansweredRows(output, no_answer if scorer.answer_scores else "exclude")
         self.scores: dict[str, dict[str, array[float]]] = {}  # name -> question -> the score of each sample
         self.weights: dict[str, dict[str, float]] = {}  # name -> question -> weight, of the scores that have weights

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from manycall.evals.protocol_changes import sent_params
+from manycall.evals.row_grades import may_contain_thinking
 from manycall.evals.scoring.math_equality import SECONDS, TIMED_OUT
 from manycall.evals.scoring.text_answers import UNPARSED
 from manycall.option_flags import option
+from manycall.providers.reasoning import begins_with_thinking
 from manycall.store.output_reader import OutputReader
 
 MIN_WARNING_SHARE = 0.95
@@ -26,13 +28,14 @@ class AnswerChecks:
     def __init__(self, output: OutputReader) -> None:
         self.unparsed: Counter[str] = Counter()
         self._output = output
-        self._rows = self._with_thinking = self._timed_out = 0
+        self._rows = self._with_thinking = self._with_closing_tag = self._timed_out = 0
         self._response_hashes: dict[str, list[int]] = defaultdict(list)
 
     def add(self, row_id: str, response: str, grades: Mapping[str, tuple[Any, float]]) -> None:
         """Add a row. `grades` holds (extracted answer, score) by filter name."""
         self._rows += 1
-        self._with_thinking += "</think>" in response and "<think>" not in response
+        self._with_thinking += begins_with_thinking(response)
+        self._with_closing_tag += "</think>" in response and "<think>" not in response
         self.unparsed.update(
             name for name, (answer, _) in grades.items() if isinstance(answer, str) and answer == UNPARSED
         )
@@ -43,13 +46,19 @@ class AnswerChecks:
 
     def notes(self) -> list[str]:
         """Return the notes about all rows added."""
-        return [*self._more_rows(), *self._too_slow(), *self._thinking(), *self._equal_samples()]
+        return [*self._more_rows(), *self._too_slow(), *self._thinking(), *self._closing_tags(), *self._equal_samples()]
 
     def _thinking(self) -> list[str]:
         if not self._with_thinking:
             return []
+        how = "is not scored" if may_contain_thinking(self._output) else "was scored as a part of the answer"
+        return [f"{self._with_thinking:,} responses begin with thinking text, which {how}."]
+
+    def _closing_tags(self) -> list[str]:
+        if not self._with_closing_tag:
+            return []
         return [
-            f"{self._with_thinking:,} responses contain </think> without an opening tag. If the text before it is "
+            f"{self._with_closing_tag:,} responses contain </think> without an opening tag. If the text before it is "
             "thinking text, it was scored as a part of the answer. Start the server with its reasoning parser."
         ]
 

@@ -11,7 +11,7 @@ from manycall.evals.stats.intervals import Interval
 from manycall.evals.stats.repeated_samples import SampleMetric
 from manycall.evals.tasks.registry import BENCHMARKS
 from manycall.option_flags import option, rerun
-from manycall.render import as_text, format_share, format_stderr, markdown_table
+from manycall.render import as_text, format_score, format_share, format_stderr, markdown_table
 from manycall.run.result_views import OutputViews
 from manycall.run.run_result import RunResult
 
@@ -44,7 +44,7 @@ class Score(msgspec.Struct, frozen=True):
 
     Attributes:
         filter: name of the extraction method that was applied to the responses.
-        value: mean score of `count` rows, from 0 to 1.
+        value: mean score of `count` rows, from 0 to 1; None if no row was scored.
         stderr: standard error of the mean; None for fewer than two rows.
         count: number of rows that were scored.
         interval: 95 % confidence interval (Wilson, see `intervals.bounded_interval`); None if it cannot be computed.
@@ -60,7 +60,7 @@ class Score(msgspec.Struct, frozen=True):
 
     task: str
     filter: str
-    value: float
+    value: float | None
     stderr: float | None
     count: int
     interval: Interval | None = None
@@ -91,7 +91,7 @@ def score_table(
     counts = [*map(str, (rows, *([no_answer] if no_answer else []), truncated, failed, *failure_counts.values()))]
     cells = [
         [
-            s.task, s.filter, f"{s.value:.4f}" if s.count else "N/A", format_stderr(s.stderr),
+            s.task, s.filter, format_score(s.value), format_stderr(s.stderr),
             *([format_stderr(s.clustered_stderr)] if clustered else []), str(s.interval or "N/A"),
             *([str(s.worst_case or "N/A")] if failed else []), *([str(s.unparsed)] if has_unparsed else []), *counts,
         ]
@@ -200,8 +200,10 @@ class EvalResult(OutputResult, kw_only=True, frozen=True):
 
     @property
     def best_score(self) -> float:
-        """The highest score; 1 if nothing was scored, as in a dry run."""
-        return max((score.value for score in self.scores), default=1.0)
+        """The highest score; 0 if no row was scored, 1 if there are no scores because it was a dry run."""
+        if not self.scores:
+            return 1.0
+        return max((score.value for score in self.scores if score.value is not None), default=0.0)
 
     def score(self, name: str) -> Score:
         """Return the score of the filter `name`.
@@ -225,18 +227,18 @@ class EvalResult(OutputResult, kw_only=True, frozen=True):
             named, score_column or "score", self.scored_rows, self.truncated, self.failure_counts, self.no_answer
         )
         sample_rows = [
-            [s.filter, r.name, f"{r.value:.4f}" if r.count else "N/A", format_stderr(r.stderr), str(r.count)]
+            [s.filter, r.name, format_score(r.value), format_stderr(r.stderr), str(r.count)]
             for s in self.scores
             for r in s.sample_metrics
         ]
         group_rows = [
-            [name, s.filter, f"{s.value:.4f}", format_stderr(s.stderr), str(s.interval or "N/A"), str(s.count)]
+            [name, s.filter, format_score(s.value), format_stderr(s.stderr), str(s.interval or "N/A"), str(s.count)]
             for name, group_scores in self.groups.items()
             for s in group_scores
         ]
         sample_tables = [(SAMPLE_COLUMNS, sample_rows)] if sample_rows else []
         aggregate_rows = [
-            [name, s.filter, f"{s.value:.4f}", format_stderr(s.stderr), str(s.count)]
+            [name, s.filter, format_score(s.value), format_stderr(s.stderr), str(s.count)]
             for name, scores_of_group in self.aggregates.items()
             for s in scores_of_group
         ]

@@ -79,6 +79,8 @@ def subtask_group_scores(
 
 
 def _group_score(group: SubtaskGroup, scores: Sequence[Score]) -> Score:
-    parts = [SubtaskMean(score.value, score.stderr, score.count) for score in scores]
+    parts = [SubtaskMean(s.value, s.stderr, s.count) for s in scores if s.value is not None]
+    if not parts:
+        return Score(scores[0].task, scores[0].filter, None, None, 0)
     mean = GROUP_MEANS[group.weight](parts)
     return Score(scores[0].task, scores[0].filter, mean.value, mean.stderr, mean.rows)

@@ -46,7 +46,7 @@ def score(
     """
     reader = open_output(output)
     task, only = find_scorer(scorer) if isinstance(scorer, str) else (scorer or task_of(reader), "")
-    grade, names = task_grader(reader.path, task), [only] if only in task.filters else list(task.filters)
+    grade, names = task_grader(reader, task), [only] if only in task.filters else list(task.filters)
     unanswered = UnansweredRows(reader, no_answer)
     new_accumulator = partial(ScoreAccumulator, task.name, task.filters, reader, unanswered.failed)
     accumulator, checks = new_accumulator(), AnswerChecks(reader)

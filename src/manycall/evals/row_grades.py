@@ -4,13 +4,15 @@ Stored scores were computed when the row was answered. The functions of the task
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from manycall.errors import UsageError
+from manycall.evals.no_answer import no_answer_grades
 from manycall.evals.scoring.scorer_process import ScorerFailed, grade_function
 from manycall.evals.stats.mean import MAX_SCORE_MAGNITUDE
 from manycall.evals.tasks.task import Task
+from manycall.providers import reasoning
+from manycall.store.output_reader import OutputReader
 
 RowGrades = Mapping[str, tuple[Any, float]]
 """Filter name -> (extracted answer, score)."""
@@ -18,19 +20,33 @@ RowGrader = Callable[[int, Mapping[str, Any]], RowGrades]
 """(byte offset in the file, row) -> grades of the row."""
 
 
-def task_grader(path: Path, task: Task) -> RowGrader:
+def may_contain_thinking(output: OutputReader) -> bool:
+    """Return whether responses may begin with thinking text that is not a part of the answer.
+
+    manycall separates it before `eval` scores an answer. lm-eval scores it, so its samples keep lm-eval's scores.
+    """
+    return output.manifest is None or output.settings.get("reasoning") == "inline"
+
+
+def task_grader(output: OutputReader, task: Task) -> RowGrader:
     """Return a function that scores the rows of an output with a task.
 
+    If responses may contain thinking text, it is not scored, and a response without anything else is wrong.
     The function raises UsageError for a row that has no response or no right answer, or that cannot be scored.
     """
-    grade_response = grade_function(task)
+    grade_response, splits = grade_function(task), may_contain_thinking(output)
 
     def grade(offset: int, row: Mapping[str, Any]) -> RowGrades:
-        location = f"{path}, the row at byte {offset:,}"
+        location = f"{output.path}, the row at byte {offset:,}"
         if not isinstance(row.get("response"), str) or task.target not in row:
             raise UsageError(f"{location}: scoring needs the fields response and {task.target}.")
+        answer = row["response"]
+        if splits and reasoning.begins_with_thinking(answer):
+            _, answer = reasoning.split(answer, is_thinker=False, finish=str(row.get("finish_reason", "")))
+            if not answer:
+                return no_answer_grades(task.filters)
         try:
-            return grade_response(row["response"], dict(row))
+            return grade_response(answer, dict(row))
         except UsageError:
             raise
         except ScorerFailed as failed:

@@ -81,12 +81,13 @@ class ScoreAccumulator:
         for samples in self._samples[name].values():
             if (score := vote_score(samples, k)) is not None:
                 mean.add(score)
-        return Score(self._task, title, mean.value, mean.stderr, mean.count, mean.interval(self._scale))
+        value = mean.value if mean.count else None
+        return Score(self._task, title, value, mean.stderr, mean.count, mean.interval(self._scale))
 
     def _score(self, name: str, mean: Mean) -> Score:
         """Return the score of one filter over all rows."""
         if (weighted := self._weighted.get(name)) is not None:
-            return Score(self._task, name, weighted.value, None, mean.count)
+            return Score(self._task, name, weighted.value if mean.count else None, None, mean.count)
         clustered, interval, metrics = None, mean.interval(self._scale), list[SampleMetric]()
         questions = self._samples[name].values()
         if any(len(samples) > 1 for samples in questions):
@@ -94,7 +95,7 @@ class ScoreAccumulator:
             interval = bounded_interval(mean.value, clustered, len(questions), self._scale)
             metrics = sample_metrics(questions)
         return Score(
-            self._task, name, mean.value, mean.stderr, mean.count, interval, clustered,
+            self._task, name, mean.value if mean.count else None, mean.stderr, mean.count, interval, clustered,
             worst_case_bounds(mean.value * mean.count, mean.count, self._failed, *self._scale), metrics,
             self._failed_as_wrong(mean),
         )  # fmt: skip

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from manycall.evals.eval_result import EvalResult, MeanEstimate, Table
+from manycall.evals.eval_result import EvalResult, Score, Table
 from manycall.option_flags import rerun
-from manycall.render import format_money, format_share, format_stderr, markdown_table
+from manycall.render import format_money, format_score, format_share, format_stderr, markdown_table
 from manycall.run.dry_run import DryRunResult
 from manycall.run.result_views import RecordViews
 
@@ -66,9 +66,9 @@ class SuiteResult(RecordViews, msgspec.Struct, frozen=True, kw_only=True):
 
     def _records(self) -> Iterator[dict[str, Any]]:
         for each in self.runs:
-            for name, mean in _means(each.result) if each.result is not None else ():
+            for mean in _means(each.result) if each.result is not None else ():
                 yield {
-                    "task": each.task, "model": each.model, "filter": name, "score": mean.value,
+                    "task": each.task, "model": each.model, "filter": mean.filter, "score": mean.value,
                     "stderr": mean.stderr, "rows": mean.count, "out": str(each.out),
                 }  # fmt: skip
 
@@ -149,22 +149,26 @@ def _score_cells(run: SuiteRun) -> Iterator[tuple[str, str]]:
     if run.result is None:
         yield "", "stopped"
         return
-    for title, estimate in _means(run.result):
-        yield title, f"{estimate.value:.4f} {format_stderr(estimate.stderr)}" if estimate.count else NOT_SCORED
+    for mean in _means(run.result):
+        yield mean.filter, _score_cell(mean)
     for name, means in run.result.aggregates.items():
         for mean in means:
-            yield f"{name}: {mean.filter}", f"{mean.value:.4f} {format_stderr(mean.stderr)}"
+            yield f"{name}: {mean.filter}", _score_cell(mean)
 
 
-def _means(result: EvalResult) -> Iterator[tuple[str, MeanEstimate]]:
+def _score_cell(score: Score) -> str:
+    return NOT_SCORED if score.value is None else f"{format_score(score.value)} {format_stderr(score.stderr)}"
+
+
+def _means(result: EvalResult) -> Iterator[Score]:
     """Yield each score, with the standard error of its table cell; then pass@k and maj@k over all k samples."""
     for score in result.scores:
         stderr = score.stderr if score.clustered_stderr is None else score.clustered_stderr
-        yield score.filter, MeanEstimate(score.value, stderr, score.count)
+        yield Score(score.task, score.filter, score.value, stderr, score.count)
         largest = max((int(each.name.partition("@")[2] or 0) for each in score.sample_metrics), default=0)
         for each in score.sample_metrics:
             if each.name in {f"pass@{largest}", f"maj@{largest}"}:
-                yield f"{score.filter} {each.name}", MeanEstimate(each.value, each.stderr, each.count)
+                yield Score(score.task, f"{score.filter} {each.name}", each.value, each.stderr, each.count)
 
 
 def _counts(run: SuiteRun) -> list[str]:

@@ -18,7 +18,7 @@ from manycall.judging.answer_views import AnswerPairs, SingleAnswers
 from manycall.judging.built_in_rubrics import GRADES, RUBRICS, BuiltInRubric, LetterFormat, planted_grades
 from manycall.judging.judge_result import RUBRIC_SETTING, JudgeResult, read_judge_result
 from manycall.judging.verdict_format import PAIRWISE_LABELS, VerdictFormat, parse_labels, scale_labels
-from manycall.option_flags import option
+from manycall.option_flags import option, spelled
 from manycall.records import Completion, Messages, Row
 from manycall.run.argument_types import with_checked_types
 from manycall.run.input_rows import files_folder, open_rows
@@ -68,6 +68,8 @@ def judge_job(
     if built_in is not None:
         rubric, system = built_in.text, built_in.system if system is None else system
     prompt = RowPrompt(rubric, system=system, images=images, folder=files_folder(answers))
+    for path in (source.path, other):
+        _refuse_inline_answers(path)
     answer_views = SingleAnswers() if other is None else AnswerPairs(other, options.id_field, both_orders)
     _check_rubric(prompt, source, answer_views)
     refuse_inline(options.reasoning, "the verdict is read from the text of the reply.")
@@ -184,6 +186,20 @@ def _check_rubric(prompt: RowPrompt, source: RowSource, answer_views: SingleAnsw
         prompt.messages(Row(row.id, fields))
 
     source.check_first_row(check_row)
+
+
+def _refuse_inline_answers(answers: Path | None) -> None:
+    """Refuse an output whose answers contain thinking text, which could influence the judge.
+
+    Raises:
+        UsageError: the output was written with `reasoning` "inline".
+    """
+    if answers is not None and OutputReader(answers).settings.get("reasoning") == "inline":
+        raise UsageError(
+            f"{answers} has thinking text in its answers ({option('reasoning', 'inline')}), and a judge must not get "
+            f"it. Write the answers again, without calls: {spelled('the command', 'the call')} that made them with "
+            f"{option('from_', answers)}, {option('reasoning', 'separate')} and another {option('out')}."
+        )
 
 
 def _made_by(answers: RowSource) -> Any:

@@ -51,6 +51,11 @@ def split(text: str, *, is_thinker: bool, finish: str) -> tuple[str, str]:
     return _split_without_opening(text, finish) if is_thinker else ("", text)
 
 
+def begins_with_thinking(text: str) -> bool:
+    """Return whether a text begins with an opening tag or a Harmony header."""
+    return text.startswith(FIRST_CHARACTERS) and (_OPENING.match(text) or _HARMONY.match(text)) is not None
+
+
 @lru_cache(maxsize=256)
 def is_thinking_model(model: str) -> bool:
     """Return whether a model of this name is known to begin every answer with thinking text."""

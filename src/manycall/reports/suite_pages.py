@@ -18,6 +18,7 @@ def suite_page(result: SuiteResult) -> Page:
         for run in sorted(result.runs, key=lambda run: run.task)
         if run.result is not None
         for score in run.result.scores
+        if score.value is not None
     ]
     figure = Figure(
         "Each score with its 95 % interval. Differences between models are tested by manycall compare FOLDER, question "

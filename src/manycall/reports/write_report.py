@@ -53,7 +53,7 @@ def _evaluation(result: EvalResult) -> Page:
     figure = Figure(
         "Each score with its 95 % interval. If rows failed, the wide bar behind it spans the scores that would result "
         "if all failed rows had the worst or the best score.",
-        svg_plots.interval_plot("scores", [_mark(score, bool(result.failed)) for score in result.scores]),
+        svg_plots.interval_plot("scores", _marks(result.scores, bool(result.failed))),
     )
     return Page(
         title=f"{result.label}: {result.out.name}",
@@ -127,8 +127,8 @@ def _judgement(result: JudgeResult) -> Page:
     shares = [IntervalMark(share.verdict, share.share, share.interval) for share in result.verdicts]
     figures = [Figure("Share of each verdict with its 95 % interval.", svg_plots.interval_plot("verdicts", shares))]
     if result.score is not None:
-        mark = _mark(result.score, bool(result.failed))
-        figures.append(Figure("Mean score of the verdicts.", svg_plots.interval_plot("score", [mark])))
+        marks = _marks([result.score], bool(result.failed))
+        figures.append(Figure("Mean score of the verdicts.", svg_plots.interval_plot("score", marks)))
     rubric = [(name, messages_as_text(output.settings.get(name) or "")) for name in ("system", "rubric")]
     return Page(
         title=f"Judge: {result.out.name}",
@@ -175,8 +175,13 @@ def _run_headings(runs: Sequence[Any]) -> Iterable[str]:
     return (f"run {number}" for number in range(1, len(runs) + 1)) if len(runs) > 1 else [""]
 
 
-def _mark(score: Score, failed: bool) -> IntervalMark:
-    return IntervalMark(score.filter, score.value, score.interval, score.worst_case if failed else None)
+def _marks(scores: Sequence[Score], failed: bool) -> list[IntervalMark]:
+    """Return a mark for each score, apart from those over no rows."""
+    return [
+        IntervalMark(score.filter, score.value, score.interval, score.worst_case if failed else None)
+        for score in scores
+        if score.value is not None
+    ]
 
 
 def _normal_interval(value: float, stderr: float | None) -> tuple[float, float] | None:

@@ -1,5 +1,6 @@
 """Task, the value that describes a benchmark, and what it consists of: filters and groups of subtasks."""
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import msgspec
 
 from manycall.data.prompt_template import PromptLike
 from manycall.data.row_input import RowsLike
+from manycall.errors import UsageError
 from manycall.records import BodyFormat, Completion, Fields, Message, Messages
 from manycall.render import as_text
 
@@ -141,6 +143,11 @@ class Task(msgspec.Struct, frozen=True):
     planted: Callable[[Fields], tuple[str, str]] | None = None
     loader: "TaskLoader | None" = None
 
+    def __post_init__(self) -> None:
+        _require_function("scorer", self.scorer)
+        for each in self.filters.values():
+            _require_function("extract", each.grade if isinstance(each, Filter) else each)
+
     @property
     def filters(self) -> Mapping[str, Extractor | Filter]:
         """Return the filters by name."""
@@ -172,6 +179,21 @@ class Task(msgspec.Struct, frozen=True):
         """Return the weights of a row by name of the filters that have weights."""
         filters = ((name, each.weight) for name, each in self.filters.items() if isinstance(each, Filter))
         return {name: weight(fields) for name, weight in filters if weight is not None}
+
+
+def _require_function(name: str, value: object) -> None:
+    """Check that an argument of a task is a function that returns its result at once.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if isinstance(value, str):
+        hint = f" A scorer is used by its name with a file of rows: manycall.evaluate('FILE.jsonl', scorer={value!r})."
+        raise UsageError(f"Task({name}={value!r:.100}): expected a function.{hint}")
+    if not callable(value):
+        raise UsageError(f"Task({name}=...): expected a function, got {type(value).__name__}.")
+    if inspect.iscoroutinefunction(value):
+        raise UsageError(f"Task({name}=...): the function is async. Define it with def instead of async def.")
 
 
 def _checked_score(result: Any) -> float:
