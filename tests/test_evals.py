@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+import manycall
 from manycall.errors import UsageError
 from manycall.evals.rescore import score
 from manycall.evals.scoring.text_answers import UNPARSED, exact_match
@@ -311,6 +312,27 @@ def test_what_cannot_be_scored_is_said(tmp_path: Path, text: str, as_: str | Non
         score(tmp_path / "out.jsonl", scorer=as_)
     with pytest.raises(UsageError, match="file not found"):
         score(tmp_path / "none.jsonl", scorer="gsm8k")
+
+
+WINDOWS_LINES = '\ufeff{"id":"a","response":"5","answer":"5"}\r\n{"id":"b","response":"6","answer":"5"}\r\n'
+
+
+def test_a_file_of_a_program_on_windows_is_scored_and_compared() -> None:
+    Path("w.jsonl").write_bytes(WINDOWS_LINES.encode())
+    Path("u.jsonl").write_text('{"id":"a","response":"6","answer":"5"}\n{"id":"b","response":"6","answer":"5"}\n')
+    assert score("w.jsonl", scorer="numeric").scores[0].value == 0.5
+    compared = manycall.compare("u.jsonl", "w.jsonl", scorer="numeric", force=True)
+    assert compared.changed_examples[0].responses == ["6", "5"]
+
+
+def test_a_table_cannot_be_scored_and_the_message_names_the_command_that_converts_it() -> None:
+    Path("w.csv").write_text("id,response,answer\na,5,5\n")
+    with pytest.raises(UsageError, match=r"only JSON lines can.*manycall\.export\('w\.csv', 'w\.jsonl'\)"):
+        score("w.csv", scorer="numeric")
+    with pytest.raises(UsageError, match="only JSON lines can"):
+        manycall.compare("w.csv", "w.csv", scorer="numeric", force=True)
+    manycall.export("w.csv", "w.jsonl")
+    assert score("w.jsonl", scorer="numeric").scores[0].value == 1
 
 
 def test_a_prompt_of_several_turns_is_made_again_from_what_the_manifest_says() -> None:

@@ -29,7 +29,7 @@ async def grade(row: dict[str, object], llm: manycall.LLM) -> dict[str, object]:
 report = manycall.map(grade, [{"q": 1}], model="any", base_url="sim", out="typed.jsonl", progress=False)
 assert_type(report, manycall.results.RunResult)
 result = manycall.evaluate("wordmath", limit=5, model="any", base_url="sim", out="e.jsonl", progress=False)
-assert_type(result.scores[0].value, float)
+assert_type(result.scores[0].value, float | None)
 """
 
 

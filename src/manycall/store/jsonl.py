@@ -1,5 +1,6 @@
 """Reading and decoding of JSON lines files, from manycall and from other programs."""
 
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -53,6 +54,12 @@ def decode_lines(
                 return
             raise corrupt_file(path, offset, error, out) from None
         yield offset, line, decoded
+
+
+def first_line_offset(path: Path) -> int:
+    """Return the offset of the first line: after the byte-order mark that programs on Windows write, or 0."""
+    with path.open("rb") as file:
+        return len(BOM_UTF8) if file.read(len(BOM_UTF8)) == BOM_UTF8 else 0
 
 
 def corrupt_file(path: Path, offset: int, error: Exception | str, out: Path | None = None) -> CorruptFile:

@@ -14,7 +14,7 @@ from manycall.ids import HasId, decode_row_id
 from manycall.option_flags import option, rerun
 from manycall.records import DECODE_ERRORS, Fields
 from manycall.store.journal_line import JournaledCall, decode_journaled
-from manycall.store.jsonl import corrupt_file, decode_lines
+from manycall.store.jsonl import corrupt_file, decode_lines, first_line_offset
 from manycall.store.manifest import NOT_FINISHED, Manifest
 from manycall.store.paths import run_folder_path
 from manycall.store.segment_fold import decode_journals
@@ -63,6 +63,7 @@ class OutputReader:
         self._stat = self.path.stat()
         self.folder = run_folder_path(self.path)
         self._ours = self.path if self.folder.is_dir() else None
+        self._start = first_line_offset(self.path)
         self.manifest = Manifest.load(self.folder / "manifest.json")
         source = self.manifest.source if self.manifest is not None else {}
         self.reads = (self.path, *excluded_files, *([Path(source["input"])] if source.get("is_file") else []))
@@ -92,7 +93,7 @@ class OutputReader:
 
     def rows(self) -> Iterator[tuple[int, Fields]]:
         """Yield (offset in the file, row) for each row, in the order in which the rows finished."""
-        read = decode_lines(self.path, _decode_fields, self._ours)
+        read = decode_lines(self.path, _decode_fields, self._ours, start=self._start)
         return ((at, row) for at, _, row in read if str(row.get("id")) not in self._excluded)
 
     def row_offsets(self) -> Iterator[tuple[str, int]]:
@@ -139,7 +140,7 @@ class OutputReader:
         return Counter(row.reason.partition(":")[0] for _, _, row in lines)
 
     def _named(self) -> Iterator[tuple[str, int]]:
-        return ((name, at) for at, _, name in decode_lines(self.path, decode_row_id, self._ours))
+        return ((name, at) for at, _, name in decode_lines(self.path, decode_row_id, self._ours, start=self._start))
 
     @property
     def has_samples(self) -> bool:

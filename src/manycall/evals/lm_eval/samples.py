@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
+from manycall.data.row_files import READERS
 from manycall.errors import UsageError
+from manycall.option_flags import spelled
 from manycall.records import Fields
 from manycall.store.jsonl import read_lines
 from manycall.store.manifest import Manifest
@@ -18,10 +20,17 @@ def open_output(path: str | Path) -> OutputReader:
     """Open an output of manycall or a samples file of lm-eval.
 
     Raises:
-        UsageError: the file does not exist, or its samples are not generated texts.
+        UsageError: the file does not exist, is a table and not JSON lines, or its samples are not generated texts.
         CorruptFile: the file cannot be decoded.
     """
-    return LmEvalSamples(path) if is_lm_eval_samples(path) else OutputReader(path)
+    if is_lm_eval_samples(path):
+        return LmEvalSamples(path)
+    output = OutputReader(path)
+    if output.manifest is None and output.path.suffix.lower() in READERS:
+        lines = output.path.with_suffix(".jsonl")
+        command = spelled(f"manycall export {path} -o {lines}", f"manycall.export({str(path)!r}, {str(lines)!r})")
+        raise UsageError(f"{path} cannot be read here: only JSON lines can. Convert it with `{command}`.")
+    return output
 
 
 def is_lm_eval_samples(path: str | Path) -> bool:
