@@ -21,7 +21,7 @@ class ShieldedExchanges:
 
     Args:
         counters: count the tokens of responses that no row waits for.
-        end: called with a call whose exchange was cancelled before it began.
+        end: releases the permit of a call, unless its exchange has done that.
     """
 
     def __init__(self, counters: CallCounters, end: Callable[[CallInFlight], None]) -> None:

@@ -40,9 +40,9 @@ class CallForecast(NamedTuple):
 
     Attributes:
         per_row: calls per row.
-        seconds: of a call.
-        prompt_tokens, answer_tokens: of a call.
-        cost: of a call; None if it is not known.
+        seconds: duration of a call.
+        prompt_tokens, answer_tokens: tokens of a call.
+        cost: cost of a call; None if it is not known.
         basis: what the estimate is based on.
     """
 
